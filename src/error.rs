@@ -1,0 +1,242 @@
+//! What can go wrong with a task: [`TaskError`], [`Rejected`], and the [`TaskId`] they name it by.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::sync::Arc;
+
+use crate::report::panic_message;
+use crate::sync::Mutex;
+
+/// Names a task within this process: no two tasks have the same one.
+///
+/// Ids rise in the order of spawning as long as one thread spawns; between threads the order says nothing.
+///
+/// ```
+/// let task = sidestep::spawn(|| ());
+/// println!("{} is on its way", task.id());
+/// # task.wait()?;
+/// # Ok::<(), sidestep::TaskError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(u64);
+
+impl TaskId {
+    pub(crate) fn new(number: u64) -> Self {
+        TaskId(number)
+    }
+
+    /// The id as a plain number, for logs and maps.
+    #[must_use]
+    pub fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {}", self.0)
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TaskId({})", self.0)
+    }
+}
+
+/// Which task an error speaks of: its id and where it was spawned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) id: TaskId,
+    pub(crate) site: &'static Location<'static>,
+}
+
+/// Why a task has no value.
+#[derive(Debug)]
+pub(crate) enum Reason {
+    Cancelled,
+    Panicked(Mutex<Box<dyn Any + Send>>),
+    Shutdown,
+    Full,
+    NoThread(Arc<io::Error>),
+    Deadlock,
+}
+
+/// Why a task gave no value.
+///
+/// One opaque type with a predicate for each reason; more reasons may come. `Display` says in one sentence what
+/// happened to which task and where that was spawned.
+///
+/// ```
+/// let error = sidestep::spawn(|| panic!("no such drive")).wait().unwrap_err();
+/// assert!(error.is_panic());
+/// assert!(error.to_string().contains("no such drive"));
+/// ```
+pub struct TaskError(Box<Repr>);
+
+struct Repr {
+    origin: Origin,
+    reason: Reason,
+}
+
+impl TaskError {
+    pub(crate) fn new(origin: Origin, reason: Reason) -> Self {
+        TaskError(Box::new(Repr { origin, reason }))
+    }
+
+    /// The id of the task this error speaks of.
+    #[must_use]
+    pub fn task_id(&self) -> TaskId {
+        self.0.origin.id
+    }
+
+    /// True if the task was cancelled before its closure began.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.0.reason, Reason::Cancelled)
+    }
+
+    /// True if the closure panicked. [`into_panic`](TaskError::into_panic) gives the payload.
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        matches!(self.0.reason, Reason::Panicked(_))
+    }
+
+    /// True if the pool had been shut down, or discarded the task while it did.
+    #[must_use]
+    pub fn is_shutdown(&self) -> bool {
+        matches!(self.0.reason, Reason::Shutdown)
+    }
+
+    /// True if the pool's queue was full (see [`Builder::queue_limit`](crate::Builder::queue_limit)).
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self.0.reason, Reason::Full)
+    }
+
+    /// True if no thread could be had to run the task: the operating system refused every one ([`source`] gives
+    /// its error), or this process is a forked child and the pool's threads stayed in the parent.
+    ///
+    /// [`source`]: Error::source
+    #[must_use]
+    pub fn is_no_thread(&self) -> bool {
+        matches!(self.0.reason, Reason::NoThread(_))
+    }
+
+    /// True if the wait could never have ended: a task waited for itself, directly or through tasks that it ran in
+    /// place.
+    #[must_use]
+    pub fn is_deadlock(&self) -> bool {
+        matches!(self.0.reason, Reason::Deadlock)
+    }
+
+    /// The payload of the closure's panic, to look at or to pass to [`std::panic::resume_unwind`].
+    ///
+    /// # Errors
+    ///
+    /// Gives the error back if it is not a panic.
+    pub fn into_panic(self) -> Result<Box<dyn Any + Send>, TaskError> {
+        match *self.0 {
+            Repr { reason: Reason::Panicked(payload), .. } => Ok(payload.into_inner()),
+            other => Err(TaskError(Box::new(other))),
+        }
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Origin { id, site } = self.0.origin;
+        write!(f, "{id} (spawned at {site}) ")?;
+        match &self.0.reason {
+            Reason::Cancelled => f.write_str("was cancelled before it ran"),
+            Reason::Panicked(payload) => write!(f, "panicked: {}", panic_message(&**payload.lock())),
+            Reason::Shutdown => f.write_str("did not run: the pool is shut down"),
+            Reason::Full => f.write_str("was refused: the queue of the pool is full"),
+            Reason::NoThread(error) => write!(f, "did not run: the pool has no thread ({error})"),
+            Reason::Deadlock => f.write_str("waits for itself and would do so for ever"),
+        }
+    }
+}
+
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TaskError({self})")
+    }
+}
+
+impl Error for TaskError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0.reason {
+            Reason::NoThread(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}
+
+/// Kinds: a missing thread keeps the kind of the system's error, a deadlock is [`io::ErrorKind::Deadlock`],
+/// everything else [`io::ErrorKind::Other`]. The `TaskError` is the inner error.
+impl From<TaskError> for io::Error {
+    fn from(error: TaskError) -> Self {
+        let kind = match &error.0.reason {
+            Reason::NoThread(source) => source.kind(),
+            Reason::Deadlock => io::ErrorKind::Deadlock,
+            Reason::Cancelled | Reason::Panicked(_) | Reason::Shutdown | Reason::Full => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// A closure that [`Pool::try_spawn`](crate::Pool::try_spawn) did not take, and why.
+///
+/// ```
+/// let pool = sidestep::Pool::new()?;
+/// pool.shutdown().wait();
+/// let rejected = pool.try_spawn(|| 6 * 7).unwrap_err();
+/// assert!(rejected.error().is_shutdown());
+/// assert_eq!(rejected.into_inner()(), 42);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Rejected<F> {
+    closure: F,
+    error: TaskError,
+}
+
+impl<F> Rejected<F> {
+    pub(crate) fn new(closure: F, error: TaskError) -> Self {
+        Rejected { closure, error }
+    }
+
+    /// The closure, unrun.
+    #[must_use]
+    pub fn into_inner(self) -> F {
+        self.closure
+    }
+
+    /// Why it was not taken: [`is_full`](TaskError::is_full), [`is_shutdown`](TaskError::is_shutdown) or
+    /// [`is_no_thread`](TaskError::is_no_thread).
+    #[must_use]
+    pub fn error(&self) -> &TaskError {
+        &self.error
+    }
+}
+
+impl<F> fmt::Debug for Rejected<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<F> fmt::Display for Rejected<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<F> Error for Rejected<F> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}

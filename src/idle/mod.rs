@@ -1,0 +1,255 @@
+//! Who sleeps and who is woken.
+//!
+//! # The word
+//!
+//! Four counts of 16 bits, changed together:
+//!
+//! | count | who is in it | what it promises |
+//! |---|---|---|
+//! | idle | sleepers on the stack | nothing; they can be woken |
+//! | searching | woken threads and threads that have just delivered, until they find something or sleep | **S** |
+//! | starting | threads being created | **S** |
+//! | delivering | threads inside a waker or callback that will search when it returns | **S**, if the waker returns |
+//!
+//! A token is membership in one of the last three. **Invariant S**: whoever held a token has, after releasing it,
+//! either notified following a find, or looked into every queue.
+//!
+//! # The protocol
+//!
+//! ```text
+//! submit:  push; fence; notify            sleep:  go on the stack, release the token; fence; look into all queues;
+//!                                                 empty: park.  not empty: off the stack again, with a token;
+//! notify:  a token is out   -> nothing            already off it: the waker has given a token
+//!          somebody idle    -> pop the youngest, give it a token, unpark
+//!          else             -> the caller gets a thread or arms the monitor
+//!
+//! find:    release the token; fence; more queued -> notify
+//! ```
+//!
+//! The stack is last-in first-out, so surplus threads grow cold at its bottom and leave.
+//!
+//! # Why no wake-up is lost
+//!
+//! A submitter pushes, fences (F1) and reads the word. The only outcome that leaves the task to others is that a
+//! token is out. Its holder H releases it later in the word's modification order than what the submitter read,
+//! and afterwards, behind a fence (F2), looks into the queues (on a find: to notify; on sleep: to come back).
+//! Either F1 precedes F2 in the total order of `SeqCst` fences: then H's look sees the push (Q4). Or F2 precedes F1:
+//! then the submitter's read sees H's release, against the assumption. So H, or somebody H notifies (who is in turn
+//! a token holder), sees the task; by induction on the finite number of tokens, a thread takes it or nobody holds a
+//! token and the last to look saw it taken.
+//!
+//! `starting` is covered likewise: a thread that starts turns its token into a searching one; a start that fails
+//! releases it and then notifies (see `pool`). `delivering` is counted apart because a waker is foreign code and may
+//! block: the submitter that relies on it also arms the monitor, which overrides tokens that do not move.
+//!
+
+mod word;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_utils::CachePadded;
+
+use crate::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sync::{Mutex, Parker};
+
+pub(crate) use self::word::Counts;
+use self::word::{DELIVERING, IDLE, SEARCHING, STARTING, Word};
+
+/// What a notifier still has to do.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notify {
+    /// A token is out or has just been given: its holder will look.
+    Covered,
+    /// Only threads inside wakers will look: have the monitor see to it that they do.
+    Delivering,
+    /// Nobody will look: get a thread, or have the monitor decide.
+    Nobody,
+}
+
+/// One thread's place on the stack.
+#[derive(Debug)]
+pub(crate) struct Sleeper {
+    parker: Parker,
+    /// Set by the waker that took this sleeper off the stack and gave it a searching token.
+    woken: AtomicBool,
+}
+
+impl Sleeper {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Sleeper { parker: Parker::new(), woken: AtomicBool::new(false) })
+    }
+
+    /// Parks once. True if a waker has given this thread a searching token; false after a deadline or a call of
+    /// [`Idle::refresh_deadlines`].
+    pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
+        self.parker.park(deadline);
+        self.take_token()
+    }
+
+    /// Waits for the token of a waker that has taken this sleeper off the stack.
+    fn await_token(&self) {
+        while !self.take_token() {
+            self.parker.park(None);
+        }
+    }
+
+    fn take_token(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `wake`; the unpark orders as well.
+        self.woken.swap(false, Ordering::Acquire)
+    }
+
+    fn wake(&self) {
+        self.woken.store(true, Ordering::Release);
+        self.parker.unpark();
+    }
+}
+
+/// The sleepers and the tokens of one pool.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    word: CachePadded<Word>,
+    /// The stack. Its length and the word's idle count change together, under the lock.
+    stack: Mutex<Vec<Arc<Sleeper>>>,
+}
+
+impl Idle {
+    pub(crate) fn new() -> Self {
+        Idle { word: CachePadded::new(Word::new()), stack: Mutex::new(Vec::new()) }
+    }
+
+    /// The counts, for the monitor and the metrics.
+    pub(crate) fn counts(&self) -> Counts {
+        self.word.load()
+    }
+
+    /// Has somebody look for what the caller has pushed. The caller has not fenced: this does.
+    pub(crate) fn notify(&self) -> Notify {
+        fence(Ordering::SeqCst); // F1
+        let counts = self.word.load();
+        if counts.searching + counts.starting > 0 {
+            Notify::Covered
+        } else if counts.delivering > 0 {
+            Notify::Delivering
+        } else if counts.idle > 0 {
+            self.wake_youngest(false)
+        } else {
+            Notify::Nobody
+        }
+    }
+
+    /// As `notify`, but trusts no token: for the monitor, when they do not move.
+    pub(crate) fn notify_overriding(&self) -> Notify {
+        fence(Ordering::SeqCst);
+        self.wake_youngest(true)
+    }
+
+    fn wake_youngest(&self, overriding: bool) -> Notify {
+        let mut stack = self.stack.lock();
+        let counts = self.word.load();
+        if !overriding && counts.searching + counts.starting > 0 {
+            return Notify::Covered;
+        }
+        let Some(sleeper) = stack.pop() else {
+            return if counts.delivering > 0 { Notify::Delivering } else { Notify::Nobody };
+        };
+        self.word.change(SEARCHING, IDLE);
+        drop(stack);
+        sleeper.wake();
+        Notify::Covered
+    }
+
+    /// Wakes every sleeper, each with a searching token.
+    pub(crate) fn wake_all(&self) {
+        let mut stack = self.stack.lock();
+        let sleepers = std::mem::take(&mut *stack);
+        let count = sleepers.len() as u64;
+        self.word.change(count * SEARCHING, count * IDLE);
+        drop(stack);
+        for sleeper in sleepers {
+            sleeper.wake();
+        }
+    }
+
+    /// Has the sleepers choose their deadlines again: the number of threads has gone above core. Whoever goes on the
+    /// stack later sees the new number.
+    pub(crate) fn refresh_deadlines(&self) {
+        for sleeper in self.stack.lock().iter() {
+            sleeper.parker.unpark();
+        }
+    }
+
+    /// Goes on the stack and releases the searching token if the caller holds one. The caller must look into every
+    /// queue next, and call [`leave_stack`](Idle::leave_stack) if there is something.
+    pub(crate) fn enter_stack(&self, sleeper: &Arc<Sleeper>, searching: bool) {
+        let mut stack = self.stack.lock();
+        stack.push(Arc::clone(sleeper));
+        self.word.change(IDLE, if searching { SEARCHING } else { 0 });
+        drop(stack);
+        fence(Ordering::SeqCst); // F2
+    }
+
+    /// Leaves the stack with a searching token: by itself, or because a waker has just given it one.
+    pub(crate) fn leave_stack(&self, sleeper: &Arc<Sleeper>) {
+        if !self.remove(sleeper, SEARCHING) {
+            sleeper.await_token();
+        }
+    }
+
+    /// Leaves the stack without a token, to end the thread. False if a waker was faster and has given one.
+    pub(crate) fn leave_for_good(&self, sleeper: &Arc<Sleeper>) -> bool {
+        let left = self.remove(sleeper, 0);
+        if !left {
+            sleeper.await_token();
+        }
+        left
+    }
+
+    fn remove(&self, sleeper: &Arc<Sleeper>, gain: u64) -> bool {
+        let mut stack = self.stack.lock();
+        let Some(place) = stack.iter().rposition(|other| Arc::ptr_eq(other, sleeper)) else { return false };
+        stack.remove(place);
+        self.word.change(gain, IDLE);
+        true
+    }
+
+    /// Releases a searching token after a find, or to end the thread. The caller must look into the queues next
+    /// and notify if there is something: the fence between is here.
+    pub(crate) fn release_searching(&self) {
+        self.word.change(0, SEARCHING);
+        fence(Ordering::SeqCst); // F2
+    }
+
+    /// About to call a waker, with nothing queued in sight.
+    pub(crate) fn begin_delivering(&self) {
+        self.word.change(DELIVERING, 0);
+    }
+
+    /// The waker has returned: the caller holds a searching token now.
+    pub(crate) fn end_delivering(&self) {
+        self.word.change(SEARCHING, DELIVERING);
+    }
+
+    /// Takes a starting token, unless somebody is idle or holds a token by now.
+    #[must_use]
+    pub(crate) fn begin_starting(&self) -> bool {
+        self.word.try_begin_starting()
+    }
+
+    /// `count` starting tokens, whoever else holds one.
+    pub(crate) fn add_starting(&self, count: usize) {
+        self.word.change(count as u64 * STARTING, 0);
+    }
+
+    /// A thread has started and is about to call the user's hook: its token becomes a delivering one.
+    pub(crate) fn started_delivering(&self) {
+        self.word.change(DELIVERING, STARTING);
+    }
+
+    /// `count` threads will not start. The caller must see to what is queued.
+    pub(crate) fn not_started(&self, count: usize) {
+        self.word.change(0, count as u64 * STARTING);
+        fence(Ordering::SeqCst); // F2
+    }
+}

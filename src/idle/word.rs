@@ -1,0 +1,87 @@
+//! The four counts in one atomic word.
+
+use std::fmt;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+pub(super) const IDLE: u64 = 1;
+pub(super) const SEARCHING: u64 = 1 << 16;
+pub(super) const STARTING: u64 = 1 << 32;
+pub(super) const DELIVERING: u64 = 1 << 48;
+const FIELD: u64 = 0xFFFF;
+
+/// The counts at one instant. See the module's table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) idle: usize,
+    pub(crate) searching: usize,
+    pub(crate) starting: usize,
+    pub(crate) delivering: usize,
+}
+
+impl From<u64> for Counts {
+    fn from(bits: u64) -> Self {
+        let field = |unit: u64| ((bits / unit) & FIELD) as usize;
+        Counts {
+            idle: field(IDLE),
+            searching: field(SEARCHING),
+            starting: field(STARTING),
+            delivering: field(DELIVERING),
+        }
+    }
+}
+
+pub(super) struct Word(AtomicU64);
+
+impl Word {
+    pub(super) fn new() -> Self {
+        Word(AtomicU64::new(0))
+    }
+
+    pub(super) fn load(&self) -> Counts {
+        // ORDERING: the protocol's fences order this against the queues.
+        self.0.load(Ordering::Acquire).into()
+    }
+
+    /// Adds and takes units in one step. Units taken are there: their holder is the caller, or the lock is held.
+    pub(super) fn change(&self, plus: u64, minus: u64) {
+        let before = self.0.fetch_add(plus.wrapping_sub(minus), Ordering::AcqRel);
+        debug_assert!(
+            [IDLE, SEARCHING, STARTING, DELIVERING]
+                .iter()
+                .all(|unit| (before / unit) & FIELD >= (minus / unit) & FIELD),
+            "a count below zero: {:?} less {:?}",
+            Counts::from(before),
+            Counts::from(minus)
+        );
+    }
+
+    /// One starting unit more, if all counts are zero.
+    pub(super) fn try_begin_starting(&self) -> bool {
+        self.0.compare_exchange(0, STARTING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.load().fmt(f)
+    }
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_do_not_run_into_each_other() {
+        let word = Word::new();
+        word.change(IDLE * 40_000, 0);
+        word.change(SEARCHING * 3 + DELIVERING, IDLE * 39_998);
+        assert!(!word.try_begin_starting(), "somebody searches");
+        word.change(0, SEARCHING * 3);
+        assert_eq!(word.load(), Counts { idle: 2, searching: 0, starting: 0, delivering: 1 });
+        word.change(0, IDLE * 2 + DELIVERING);
+        assert!(word.try_begin_starting());
+        assert!(!word.try_begin_starting(), "one is starting");
+    }
+}

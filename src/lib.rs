@@ -1,0 +1,113 @@
+//! Takes blocking calls off an async program, and hands the results back as futures.
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! # sidestep::current::block_on(async {
+//! let text = sidestep::unblock(|| std::fs::read_to_string("Cargo.toml")).await?;
+//! # assert!(text.contains("sidestep"));
+//! # Ok(()) })
+//! # }
+//! ```
+//!
+//! A closure goes onto a work-stealing thread pool; its result comes back through a oneshot channel. No runtime is
+//! needed, and any will do: a multi-threaded one, a single-threaded one, or none at all, where a thread simply
+//! [`wait`](Task::wait)s.
+//!
+//! # Which call
+//!
+//! | you want | call |
+//! |---|---|
+//! | the plain result, panics passed on | [`unblock`] |
+//! | the result or a [`TaskError`], and a handle that cancels | [`spawn`] |
+//! | the closure back if the pool will not take it | [`Pool::try_spawn`] |
+//! | to block this thread for the result | [`Task::wait`] |
+//! | a callback | [`Task::on_complete`] |
+//! | nothing back | [`Task::detach`] |
+//! | limits, names, an end | [`Pool::builder`], [`Pool::shutdown`] |
+//!
+//! # What to know
+//!
+//! - **Dropping a handle cancels.** A queued closure is dropped at once and never runs; a running one is told (see
+//!   [`current`]) and its result is thrown away. So timeouts work as they should.
+//! - **The number of threads follows need.** Tiny tasks run on as many threads as there are CPUs, however many are
+//!   queued; when threads block, others are added within milliseconds, up to [`Builder::max_threads`].
+//! - **Waiting inside a task does not deadlock** the pool, whatever its limits. See [`Task::wait`].
+//! - **Nothing is lost.** Each closure ends in exactly one way, and its handle says which.
+//!
+//! What it is not for: closures that never end (give them a thread of their own), parallel iterators over data that
+//! fits the CPUs (rayon), and files by the million where io_uring is to be had.
+//!
+//! # Features
+//!
+//! - `tracing` (default): what the pool swallows on purpose, such as a panic in a detached task, and what it decides,
+//!   such as growth, become `tracing` events under the target `sidestep`.
+//! - `tokio`: `Builder::runtime`, so that closures may use `tokio::runtime::Handle::current()`.
+
+mod error;
+mod idle;
+mod pool;
+mod queue;
+mod report;
+mod sync;
+mod task;
+mod worker;
+
+pub use crate::error::{Rejected, TaskError, TaskId};
+pub use crate::pool::{Builder, Metrics, NewThread, Pool, Shutdown, ShutdownReport};
+pub use crate::task::{CancelHandle, Cancelling, Task, Unblocked};
+
+pub mod current {
+    //! What a running closure may ask, and tell the pool.
+    //!
+    //! The closure needs no handle for it: these functions know the task that runs on the calling thread. Outside a
+    //! task they do nothing.
+    pub use crate::task::current::{
+        Cancelled, HookGuard, block_on, check, is_cancelled, on_cancel, retire_thread, will_block,
+    };
+}
+
+/// Runs a blocking closure on the global pool; the future gives its plain result.
+///
+/// # Cancellation
+///
+/// Dropping the future cancels: see [`Task`].
+///
+/// # Panics
+///
+/// Awaiting resumes a panic of `f`, and panics if the global pool could not run it. Use [`spawn`] for an error
+/// instead.
+///
+/// ```
+/// # sidestep::current::block_on(async {
+/// let size = sidestep::unblock(|| std::fs::metadata("Cargo.toml").map(|meta| meta.len())).await;
+/// assert!(size.unwrap() > 0);
+/// # });
+/// ```
+#[track_caller]
+pub fn unblock<F, T>(f: F) -> Unblocked<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Pool::global().unblock(f)
+}
+
+/// Runs a blocking closure on the global pool, with a handle to wait for it, cancel it or let it go.
+///
+/// # Errors
+///
+/// The task resolves with a [`TaskError`] if the closure panicked, was cancelled, or could not be run.
+///
+/// ```
+/// let task = sidestep::spawn(|| 6 * 7);
+/// assert_eq!(task.wait()?, 42);
+/// # Ok::<(), sidestep::TaskError>(())
+/// ```
+#[track_caller]
+pub fn spawn<F, T>(f: F) -> Task<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Pool::global().spawn(f)
+}

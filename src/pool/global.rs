@@ -1,0 +1,48 @@
+//! The pool that the whole process shares.
+
+use std::io;
+use std::sync::OnceLock;
+
+use super::shared::Shared;
+use super::{Builder, Pool};
+
+static GLOBAL: OnceLock<Pool> = OnceLock::new();
+
+/// The global pool, built with the defaults and the environment on first use.
+///
+/// It must come into being whatever happens: one that the environment makes impossible refuses every task with the
+/// reason, one whose first thread the system refuses tries again when it is used.
+pub(super) fn get() -> &'static Pool {
+    GLOBAL.get_or_init(|| match Builder::new().read_environment().and_then(Builder::check) {
+        Ok(config) => {
+            let shared = Shared::new(config);
+            // A failure is remembered by the cool-down and told to every task.
+            let _ = shared.start_first();
+            Pool::from_shared(shared)
+        }
+        Err(error) => impossible(error),
+    })
+}
+
+/// A pool that gives `error` to every task.
+fn impossible(error: io::Error) -> Pool {
+    match Builder::new().check() {
+        Ok(config) => {
+            let shared = Shared::new(config);
+            shared.cool_down.begin_for_ever(error);
+            Pool::from_shared(shared)
+        }
+        Err(_) => unreachable!("the defaults are possible"),
+    }
+}
+
+/// Makes a pool of `builder` the global one.
+pub(super) fn install(builder: Builder) -> io::Result<&'static Pool> {
+    let there = || io::Error::new(io::ErrorKind::AlreadyExists, "there is a global pool already");
+    if GLOBAL.get().is_some() {
+        return Err(there());
+    }
+    let pool = builder.read_environment()?.build()?;
+    GLOBAL.set(pool).map_err(|_| there())?;
+    Ok(get())
+}

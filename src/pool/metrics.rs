@@ -1,0 +1,116 @@
+//! Plain numbers of a pool.
+
+use super::shared::Shared;
+use crate::worker::Totals;
+
+/// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the tasks.
+///
+/// The task counts obey `submitted = completed + panicked + cancelled + queued + running` at every moment, and every
+/// end is counted before its result can be seen. Refused tasks were not submitted.
+///
+/// ```
+/// let pool = sidestep::Pool::new()?;
+/// pool.spawn(|| ()).wait()?;
+/// let metrics = pool.metrics();
+/// assert_eq!(metrics.tasks_completed(), 1);
+/// assert!(metrics.threads() >= 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    threads: usize,
+    threads_idle: usize,
+    threads_blocked: usize,
+    threads_peak: usize,
+    tasks: Totals,
+    growth_steps: u64,
+    spawn_failures: u64,
+}
+
+impl Metrics {
+    pub(super) fn read(shared: &Shared) -> Self {
+        Metrics {
+            threads: shared.headcount.present(),
+            threads_idle: shared.idle.counts().idle,
+            threads_blocked: shared.blocking(),
+            threads_peak: shared.headcount.peak(),
+            tasks: shared.roster.totals(),
+            growth_steps: shared.growth_steps.load(crate::sync::atomic::Ordering::Relaxed),
+            spawn_failures: shared.cool_down.failures(),
+        }
+    }
+
+    /// Threads that have started and not left.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Threads asleep for want of work.
+    #[must_use]
+    pub fn threads_idle(&self) -> usize {
+        self.threads_idle
+    }
+
+    /// Threads that have declared that they block: inside `wait`, [`block_on`](crate::current::block_on) or
+    /// [`will_block`](crate::current::will_block).
+    #[must_use]
+    pub fn threads_blocked(&self) -> usize {
+        self.threads_blocked
+    }
+
+    /// The most threads there have been at one time.
+    #[must_use]
+    pub fn threads_peak(&self) -> usize {
+        self.threads_peak
+    }
+
+    /// Tasks that wait to be run.
+    #[must_use]
+    pub fn tasks_queued(&self) -> u64 {
+        self.tasks.queued()
+    }
+
+    /// Tasks whose closure has begun and not ended.
+    #[must_use]
+    pub fn tasks_running(&self) -> u64 {
+        self.tasks.running()
+    }
+
+    /// Tasks that the pool has accepted.
+    #[must_use]
+    pub fn tasks_submitted(&self) -> u64 {
+        self.tasks.submitted
+    }
+
+    /// Tasks whose closure has returned.
+    #[must_use]
+    pub fn tasks_completed(&self) -> u64 {
+        self.tasks.completed
+    }
+
+    /// Accepted tasks that did not run: cancelled while queued, discarded by a shutdown, or without a thread.
+    #[must_use]
+    pub fn tasks_cancelled(&self) -> u64 {
+        self.tasks.cancelled
+    }
+
+    /// Tasks whose closure has panicked.
+    #[must_use]
+    pub fn tasks_panicked(&self) -> u64 {
+        self.tasks.panicked
+    }
+
+    /// How often the monitor has added threads because those there were blocked.
+    #[must_use]
+    pub fn growth_steps(&self) -> u64 {
+        self.growth_steps
+    }
+
+    /// How often the system, or the spawn handler, has refused a thread. Attempts that were not made because the
+    /// last one had just failed do not count.
+    #[must_use]
+    pub fn spawn_failures(&self) -> u64 {
+        self.spawn_failures
+    }
+}

@@ -1,0 +1,142 @@
+//! The thread that watches a pool while work waits and nobody is idle, and grows it.
+//!
+//! It is made when it is first needed and belongs to the pool alone; it counts in no limit. It sleeps without a
+//! deadline while disarmed.
+//!
+//! # Disarming loses nothing
+//!
+//! A submitter that finds nobody to wake has pushed, fenced, and then looks whether the monitor is armed. The monitor
+//! disarms, fences, and then looks into the queues. One of the two fences comes first: either the monitor sees the
+//! push and arms itself again, or the submitter sees it disarmed and arms it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::growth::{Cause, Limits, State, Verdict, decide};
+use super::sample::Lookout;
+use super::shared::Shared;
+use super::threads::start_tree;
+use crate::report::event;
+use crate::sync::Parker;
+use crate::sync::atomic::{AtomicBool, Ordering, fence};
+
+/// The switch of a pool's monitor.
+#[derive(Debug)]
+pub(super) struct Monitor {
+    armed: AtomicBool,
+    stopped: AtomicBool,
+    /// Whether there is a thread.
+    manned: AtomicBool,
+    parker: Arc<Parker>,
+}
+
+impl Monitor {
+    pub(super) fn new() -> Self {
+        Monitor {
+            armed: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            manned: AtomicBool::new(false),
+            parker: Arc::new(Parker::new()),
+        }
+    }
+
+    /// Has the monitor watch. The caller has fenced since it pushed.
+    pub(super) fn arm(&self, shared: &Shared) {
+        if self.armed.load(Ordering::SeqCst) || self.armed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if self.manned.load(Ordering::SeqCst) || self.manned.swap(true, Ordering::SeqCst) {
+            self.parker.unpark();
+        } else if let Err(error) = man(shared) {
+            self.manned.store(false, Ordering::SeqCst);
+            self.armed.store(false, Ordering::SeqCst);
+            shared.cool_down.begin(error);
+            shared.growth_ended();
+        }
+    }
+
+    /// Ends the thread: the pool has none left that could be watched.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.parker.unpark();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Sleeps until armed. False if the monitor is to end.
+    fn await_arming(&self) -> bool {
+        while !self.is_stopped() {
+            if self.armed.load(Ordering::SeqCst) {
+                return true;
+            }
+            self.parker.park(None);
+        }
+        false
+    }
+
+    /// Stands down, unless `waiting` finds something queued afterwards.
+    pub(super) fn disarm(&self, waiting: impl FnOnce() -> bool) -> bool {
+        self.armed.store(false, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if waiting() {
+            self.armed.store(true, Ordering::SeqCst);
+            return false;
+        }
+        true
+    }
+}
+
+/// Starts the monitor's thread.
+fn man(shared: &Shared) -> std::io::Result<()> {
+    if shared.cool_down.is_on() {
+        return Err(std::io::Error::other("the monitor waits for the cool-down to pass"));
+    }
+    let Some(shared) = shared.owned() else { return Ok(()) };
+    let name = format!("{}-monitor", shared.config.name);
+    std::thread::Builder::new().name(name).spawn(move || watch(&shared)).map(drop)
+}
+
+fn watch(shared: &Arc<Shared>) {
+    let monitor = &shared.monitor;
+    let limits = Limits { core: shared.config.core, max: shared.config.max };
+    let mut lookout = Lookout::standard();
+    while monitor.await_arming() {
+        let mut state = State::new();
+        let mut last = Instant::now();
+        lookout.look(shared, state.tick);
+        loop {
+            monitor.parker.park(Some(Instant::now() + state.tick));
+            if monitor.is_stopped() {
+                return;
+            }
+            let now = Instant::now();
+            let sample = lookout.look(shared, now - last);
+            last = now;
+            let verdict;
+            (state, verdict) = decide(limits, state, &sample);
+            match verdict {
+                Verdict::Wait => {}
+                Verdict::Wake => shared.wake_overriding(),
+                Verdict::Grow(threads, cause) => grow(shared, threads, cause),
+                Verdict::Disarm if monitor.disarm(|| !shared.queues.is_empty()) => break,
+                Verdict::Disarm => {}
+            }
+        }
+    }
+}
+
+/// Adds threads.
+fn grow(shared: &Arc<Shared>, wanted: usize, cause: Cause) {
+    let granted = shared.headcount.reserve_many(wanted, shared.config.max);
+    if granted == 0 {
+        return;
+    }
+    shared.idle.add_starting(granted);
+    shared.growth_steps.fetch_add(1, Ordering::Relaxed);
+    event!(DEBUG, ?cause, threads = granted, total = shared.headcount.reserved(), "the pool grows");
+    let _ = cause;
+    shared.reserved_more();
+    start_tree(shared, granted);
+}

@@ -1,0 +1,276 @@
+//! The end of a pool: admission closes at the call, the queue is run or discarded, the threads leave.
+
+use std::future::Future;
+use std::mem::take;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::shared::Shared;
+use crate::report::shield;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, Parker};
+use crate::task::{Outcome, host};
+use crate::worker::{ShutdownMark, Totals, Workplace, mark_waiting_for_shutdown};
+
+/// What waits for a pool's end.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// Tasks that had ended by running when admission closed.
+    baseline: AtomicU64,
+    discarded: AtomicU64,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    last_id: u64,
+    wakers: Vec<(u64, Waker)>,
+}
+
+impl Ending {
+    pub(super) fn new() -> Self {
+        Ending {
+            baseline: AtomicU64::new(0),
+            discarded: AtomicU64::new(0),
+            waiting: Mutex::new(Waiting::default()),
+        }
+    }
+
+    /// Admission has just closed.
+    pub(super) fn begin(&self, totals: &Totals) {
+        self.baseline.store(totals.completed + totals.panicked, Ordering::Release);
+    }
+
+    /// Wakes whoever waits: a thread has left, or waits for the end itself.
+    pub(super) fn announce(&self) {
+        let wakers = take(&mut self.waiting.lock().wakers);
+        for (_, waker) in wakers {
+            shield("a waker", || waker.wake());
+        }
+    }
+
+    fn new_id(&self) -> u64 {
+        let mut waiting = self.waiting.lock();
+        waiting.last_id += 1;
+        waiting.last_id
+    }
+
+    fn register(&self, id: u64, waker: Waker) {
+        let mut waiting = self.waiting.lock();
+        let old = waiting.wakers.iter().position(|(other, _)| *other == id);
+        let old = old.map(|place| waiting.wakers.swap_remove(place));
+        waiting.wakers.push((id, waker));
+        drop(waiting);
+        drop(old);
+    }
+
+    fn unregister(&self, id: u64) {
+        let mut waiting = self.waiting.lock();
+        let old = waiting.wakers.iter().position(|(other, _)| *other == id);
+        let old = old.map(|place| waiting.wakers.swap_remove(place));
+        drop(waiting);
+        drop(old);
+    }
+}
+
+/// What became of the tasks that a pool had when it was shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Closures that have returned or panicked since admission closed.
+    pub completed: u64,
+    /// Tasks that [`Shutdown::discard_queued`] has taken out of the queue.
+    pub discarded: u64,
+    /// Tasks that had not ended when the report was made, because the timeout came first. They go on. Tasks that
+    /// wait for this very shutdown are not among them.
+    pub still_running: u64,
+}
+
+/// The shutdown of a pool, under way: a future of its end.
+///
+/// Admission closed when [`Pool::shutdown`](crate::Pool::shutdown) was called. What is queued is still run, unless
+/// [`discard_queued`](Shutdown::discard_queued) is called; then the threads leave and the future resolves.
+///
+/// It may be awaited or waited for on the pool's own threads: a task that does counts as ended, and its thread runs
+/// what is queued meanwhile.
+///
+/// # Cancellation
+///
+/// Dropping it changes nothing: the pool shuts down all the same.
+///
+/// ```
+/// let pool = sidestep::Pool::new()?;
+/// for _ in 0..10 {
+///     pool.spawn(|| ()).detach();
+/// }
+/// let report = pool.shutdown().wait();
+/// assert_eq!((report.discarded, report.still_running), (0, 0));
+/// assert!(pool.spawn(|| ()).wait().unwrap_err().is_shutdown());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "the pool shuts down all the same, but `wait` or `await` tell when it has"]
+pub struct Shutdown {
+    shared: ArcShared,
+    id: u64,
+    deadline: Option<Instant>,
+    timer: Option<Timer>,
+    mark: Option<ShutdownMark>,
+}
+
+/// The state, without its innards in the public `Debug`.
+struct ArcShared(Arc<Shared>);
+
+impl std::fmt::Debug for ArcShared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.config.name)
+    }
+}
+
+impl Shutdown {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let id = if shared.is_forked() { 0 } else { shared.ending.new_id() };
+        Shutdown { shared: ArcShared(shared), id, deadline: None, timer: None, mark: None }
+    }
+
+    /// Discards what is queued, now: closures are dropped here, and their handles resolve with
+    /// [`is_shutdown`](crate::TaskError::is_shutdown).
+    pub fn discard_queued(self) -> Self {
+        let shared = &self.shared.0;
+        if !shared.is_forked() {
+            let discarded = shared.discard_all(Outcome::Shutdown, || None);
+            shared.ending.discarded.fetch_add(discarded, Ordering::AcqRel);
+        }
+        self
+    }
+
+    /// Resolves `timeout` from now at the latest. What is running then goes on, and the report says how much. Any
+    /// duration is legal.
+    ///
+    /// Awaiting with a timeout takes a thread that does nothing but wait for the time to come; if the system refuses
+    /// that one, the future resolves at once.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.deadline = Instant::now().checked_add(timeout);
+        self
+    }
+
+    /// Blocks this thread until the pool has ended.
+    pub fn wait(mut self) -> ShutdownReport {
+        let parker = Arc::new(Parker::new());
+        let waker = parker.waker();
+        while !self.is_done(&waker) && !self.is_due() {
+            parker.park(self.deadline);
+        }
+        self.report()
+    }
+
+    fn is_due(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Registers `waker`, then looks whether all threads have left but those that wait for this.
+    fn is_done(&mut self, waker: &Waker) -> bool {
+        let shared = &self.shared.0;
+        if shared.is_forked() {
+            return true;
+        }
+        if self.mark.is_none() {
+            self.mark = mark_waiting_for_shutdown(shared.address());
+            if self.mark.is_some() {
+                shared.ending.announce();
+            }
+        }
+        if self.mark.is_some() {
+            while host().is_some_and(|host| host.owner() == shared.address() && host.run_any_in_place()) {}
+        }
+        shared.ending.register(self.id, waker.clone());
+        shared.headcount.reserved() <= shared.roster.waiting_for_shutdown().threads
+    }
+
+    fn report(&self) -> ShutdownReport {
+        let shared = &self.shared.0;
+        if shared.is_forked() {
+            return ShutdownReport { completed: 0, discarded: 0, still_running: 0 };
+        }
+        let waiting = shared.roster.waiting_for_shutdown().tasks;
+        let totals = shared.roster.totals();
+        let ended = totals.completed + totals.panicked;
+        ShutdownReport {
+            completed: ended - shared.ending.baseline.load(Ordering::Acquire),
+            discarded: shared.ending.discarded.load(Ordering::Acquire),
+            still_running: (totals.queued() + totals.running()).saturating_sub(waiting),
+        }
+    }
+}
+
+impl Future for Shutdown {
+    type Output = ShutdownReport;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<ShutdownReport> {
+        if self.is_done(context.waker()) || self.is_due() {
+            return Poll::Ready(self.report());
+        }
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        if self.timer.is_none() {
+            self.timer = Timer::start(deadline, &self.shared.0.config.name);
+        }
+        match &self.timer {
+            Some(timer) => {
+                timer.set(context.waker().clone());
+                // The alarm may have gone off before the waker was there.
+                if self.is_due() { Poll::Ready(self.report()) } else { Poll::Pending }
+            }
+            None => Poll::Ready(self.report()),
+        }
+    }
+}
+
+impl Drop for Shutdown {
+    fn drop(&mut self) {
+        let shared = &self.shared.0;
+        if !shared.is_forked() {
+            shared.ending.unregister(self.id);
+        }
+    }
+}
+
+/// A thread that wakes a future at a given time, unless it is dropped before.
+#[derive(Debug)]
+struct Timer(Arc<Alarm>);
+
+#[derive(Debug)]
+struct Alarm {
+    parker: Parker,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Timer {
+    fn start(deadline: Instant, pool: &str) -> Option<Self> {
+        let alarm = Arc::new(Alarm { parker: Parker::new(), waker: Mutex::new(None) });
+        let rings = Arc::clone(&alarm);
+        let builder = std::thread::Builder::new().name(format!("{pool}-shutdown"));
+        let thread = builder.spawn(move || {
+            rings.parker.park(Some(deadline));
+            let waker = rings.waker.lock().take();
+            if let Some(waker) = waker {
+                shield("a waker", || waker.wake());
+            }
+        });
+        thread.ok().map(|_| Timer(alarm))
+    }
+
+    fn set(&self, waker: Waker) {
+        let old = self.0.waker.lock().replace(waker);
+        drop(old);
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        let waker = self.0.waker.lock().take();
+        drop(waker);
+        self.0.parker.unpark();
+    }
+}

@@ -1,0 +1,243 @@
+//! Where tasks wait: one injector that everybody feeds and takes from, and a few worker deques that everybody may
+//! steal from. This is the only module that knows `crossbeam_deque`.
+//!
+//! - **Q1** There are as many deques as core threads, made once. A thread that starts takes a free one; the threads
+//!   above core go without and use the injector alone, so that scanning costs a pool of 512 what it costs one of 2.
+//! - **Q2** A deque has one owner at a time: the [`Local`] is moved out of `spare` and back.
+//! - **Q3** Items are taken one at a time. A batch would put tasks behind one that may block for seconds.
+//! - **Q4** [`Queues::is_empty`] looks at every queue. Together with a `SeqCst` fence before it, it sees every push
+//!   that came before a `SeqCst` fence which came before that one; the protocol of `idle` rests on it.
+//!
+//! A thread looks into its own deque first, then the injector, then the deques of others from a random one on. So
+//! that nothing starves in a queue that others outrank, every 61st look goes the other way round (the prime is that
+//! of Go's scheduler), and the monitor moves the deque of a stalled worker to the injector
+//! ([`Queues::evacuate`]).
+
+use std::fmt;
+
+#[cfg(sidestep_loom)]
+use crate::sync::stand_in::deque::{Injector, Steal, Stealer, Worker};
+#[cfg(not(sidestep_loom))]
+use crossbeam_deque::{Injector, Steal, Stealer, Worker};
+
+use crate::sync::Mutex;
+
+/// Every how many looks the order is turned round.
+const FAIRNESS: u32 = 61;
+
+/// All queues of one pool.
+pub(crate) struct Queues<T> {
+    injector: Injector<T>,
+    stealers: Box<[Stealer<T>]>,
+    spare: Mutex<Vec<Local<T>>>,
+}
+
+/// The owner's end of one deque, and the place of its owner's random walk.
+pub(crate) struct Local<T> {
+    deque: Worker<T>,
+    index: usize,
+}
+
+/// What makes each look of a thread begin elsewhere.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    looks: u32,
+    random: u32,
+}
+
+impl Walk {
+    /// `seed` sets threads apart.
+    pub(crate) fn new(seed: u32) -> Self {
+        Walk { looks: 0, random: seed.wrapping_mul(0x9E37_79B9) | 1 }
+    }
+
+    /// Xorshift (Marsaglia, "Xorshift RNGs", 2003): a start that differs from thread to thread is all it is for.
+    fn start(&mut self, count: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        self.random as usize % count.max(1)
+    }
+}
+
+impl<T> Queues<T> {
+    /// Queues with `deques` worker deques.
+    pub(crate) fn new(deques: usize) -> Self {
+        let locals: Vec<_> =
+            (0..deques).map(|index| Local { deque: Worker::new_fifo(), index }).rev().collect();
+        Queues {
+            injector: Injector::new(),
+            stealers: locals.iter().rev().map(|local| local.deque.stealer()).collect(),
+            spare: Mutex::new(locals),
+        }
+    }
+
+    /// A deque for a thread that starts, if one is free (Q1).
+    pub(crate) fn lend(&self) -> Option<Local<T>> {
+        self.spare.lock().pop()
+    }
+
+    /// Takes a deque back from a thread that ends, and moves what is in it to the injector.
+    pub(crate) fn give_back(&self, local: Local<T>) {
+        while let Some(item) = local.deque.pop() {
+            self.injector.push(item);
+        }
+        self.spare.lock().push(local);
+    }
+
+    /// Enqueues for everybody, or, where the caller owns a deque, there.
+    pub(crate) fn push(&self, local: Option<&Local<T>>, item: T) {
+        match local {
+            Some(local) => local.deque.push(item),
+            None => self.injector.push(item),
+        }
+    }
+
+    /// The next item for a thread that owns `local`.
+    pub(crate) fn take(&self, local: Option<&Local<T>>, walk: &mut Walk) -> Option<T> {
+        walk.looks = walk.looks.wrapping_add(1);
+        if walk.looks % FAIRNESS == 0 {
+            let turned = self.take_stolen(local, walk).or_else(|| self.take_injected());
+            if turned.is_some() {
+                return turned;
+            }
+        }
+        local
+            .and_then(|local| local.deque.pop())
+            .or_else(|| self.take_injected())
+            .or_else(|| self.take_stolen(local, walk))
+    }
+
+    /// The oldest item that was enqueued for everybody.
+    fn take_injected(&self) -> Option<T> {
+        steal(|| self.injector.steal())
+    }
+
+    fn take_stolen(&self, local: Option<&Local<T>>, walk: &mut Walk) -> Option<T> {
+        let count = self.stealers.len();
+        let start = walk.start(count);
+        (0..count)
+            .map(|step| (start + step) % count)
+            .filter(|&victim| local.is_none_or(|local| local.index != victim))
+            .map(|victim| &self.stealers[victim])
+            // The probe is cheaper than a steal, which pins an epoch.
+            .filter(|stealer| !stealer.is_empty())
+            .find_map(|stealer| steal(|| stealer.steal()))
+    }
+
+    /// Any item at all, for whoever empties the queues.
+    pub(crate) fn take_any(&self) -> Option<T> {
+        self.take_injected()
+            .or_else(|| self.stealers.iter().find_map(|stealer| steal(|| stealer.steal())))
+    }
+
+    /// Moves what waits in deque `index` to the injector, where every thread looks early.
+    pub(crate) fn evacuate(&self, index: usize) {
+        let Some(stealer) = self.stealers.get(index) else { return };
+        while let Some(item) = steal(|| stealer.steal()) {
+            self.injector.push(item);
+        }
+    }
+
+    /// Whether no queue holds anything (Q4).
+    pub(crate) fn is_empty(&self) -> bool {
+        self.injector.is_empty() && self.stealers.iter().all(Stealer::is_empty)
+    }
+
+    /// Whether a thread that owns `local` would find nothing in the two queues it looks into first.
+    pub(crate) fn looks_empty(&self, local: Option<&Local<T>>) -> bool {
+        local.is_none_or(|local| local.deque.is_empty()) && self.injector.is_empty()
+    }
+}
+
+impl<T> Local<T> {
+    /// Which deque this is.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+}
+
+impl<T> fmt::Debug for Queues<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queues").field("deques", &self.stealers.len()).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Local<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// Steals until the answer is certain. A retry means that another thread got something, so somebody advances.
+fn steal<T>(mut attempt: impl FnMut() -> Steal<T>) -> Option<T> {
+    loop {
+        match attempt() {
+            Steal::Success(item) => return Some(item),
+            Steal::Empty => return None,
+            Steal::Retry => std::hint::spin_loop(),
+        }
+    }
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_deque_then_injector_then_others() {
+        let queues = Queues::new(2);
+        let mine = queues.lend().unwrap();
+        let other = queues.lend().unwrap();
+        assert!(queues.lend().is_none(), "Q1: there are two");
+        queues.push(Some(&other), 3);
+        queues.push(None, 2);
+        queues.push(Some(&mine), 1);
+        let mut walk = Walk::new(0);
+        let order: Vec<i32> = std::iter::from_fn(|| queues.take(Some(&mine), &mut walk)).collect();
+        assert_eq!(order, [1, 2, 3]);
+        assert!(queues.is_empty());
+    }
+
+    #[test]
+    fn a_busy_injector_does_not_starve_the_deques() {
+        let queues = Queues::new(1);
+        let local = queues.lend().unwrap();
+        queues.push(Some(&local), usize::MAX);
+        let mut walk = Walk::new(0);
+        let looks = (0..).find(|&look| {
+            queues.push(None, look);
+            queues.take(None, &mut walk) == Some(usize::MAX)
+        });
+        assert!(looks.unwrap() < FAIRNESS as usize);
+    }
+
+    #[test]
+    fn a_busy_deque_does_not_starve_the_injector() {
+        let queues = Queues::new(1);
+        let local = queues.lend().unwrap();
+        queues.push(None, usize::MAX);
+        let mut walk = Walk::new(0);
+        let looks = (0..).find(|&look| {
+            queues.push(Some(&local), look);
+            queues.take(Some(&local), &mut walk) == Some(usize::MAX)
+        });
+        assert!(looks.unwrap() < FAIRNESS as usize);
+    }
+
+    #[test]
+    fn a_deque_is_emptied_into_the_injector() {
+        let queues = Queues::new(2);
+        let stalled = queues.lend().unwrap();
+        for item in 0..100 {
+            queues.push(Some(&stalled), item);
+        }
+        queues.evacuate(stalled.index());
+        let order: Vec<i32> = std::iter::from_fn(|| queues.take_injected()).collect();
+        assert_eq!(order, (0..100).collect::<Vec<_>>(), "all of them, in order");
+        queues.evacuate(usize::MAX);
+        queues.push(Some(&stalled), 7);
+        queues.give_back(stalled);
+        assert_eq!(queues.take_any(), Some(7), "a thread that ends leaves nothing behind");
+    }
+}

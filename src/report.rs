@@ -1,0 +1,55 @@
+//! Where the pool says what it swallows on purpose and what it decides: `tracing` events under the target
+//! `sidestep`, or nothing without the feature.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Records an event; the arguments are those of `tracing::event!` after the target.
+#[cfg(feature = "tracing")]
+macro_rules! event {
+    ($level:ident, $($rest:tt)+) => {
+        tracing::event!(target: "sidestep", tracing::Level::$level, $($rest)+)
+    };
+}
+/// Records nothing: the feature `tracing` is off.
+#[cfg(not(feature = "tracing"))]
+macro_rules! event {
+    ($($rest:tt)+) => {
+        ()
+    };
+}
+pub(crate) use event;
+
+/// The message of a panic, where it has one.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text
+    } else {
+        "a payload that is not text"
+    }
+}
+
+/// Runs user code that must not take the thread down. A panic is reported as one in `place` and its payload
+/// returned dropped, however its destructor behaves.
+pub(crate) fn shield<R>(place: &'static str, f: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(value) => Some(value),
+        Err(payload) => {
+            swallow(place, payload);
+            None
+        }
+    }
+}
+
+/// Reports a panic nobody else will see and drops its payload. Should the payload's destructor panic too, what
+/// that left is leaked: there is no end to such chains otherwise.
+pub(crate) fn swallow(place: &'static str, payload: Box<dyn Any + Send>) {
+    event!(ERROR, place, message = panic_message(&*payload), "swallowed a panic");
+    let _ = place;
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        event!(ERROR, place, message = panic_message(&*second), "swallowed a panic in the payload of a panic");
+        std::mem::forget(second);
+    }
+}

@@ -1,0 +1,125 @@
+//! One thread's place to sleep: a token that `unpark` leaves and `park` takes.
+//!
+//! `std::thread::park` would do the same, but its token belongs to the user: a program that passes tokens between
+//! its own threads must not lose one to a `Task::wait` in between.
+
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Instant;
+
+use super::atomic::{AtomicU8, Ordering};
+use super::{Condvar, Mutex};
+
+const EMPTY: u8 = 0;
+const PARKED: u8 = 1;
+const NOTIFIED: u8 = 2;
+
+/// A binary token and the thread that waits for it. Only one thread may park on it at a time.
+#[derive(Debug)]
+pub(crate) struct Parker {
+    state: AtomicU8,
+    lock: Mutex<()>,
+    bell: Condvar,
+}
+
+impl Parker {
+    pub(crate) fn new() -> Self {
+        Parker { state: AtomicU8::new(EMPTY), lock: Mutex::new(()), bell: Condvar::new() }
+    }
+
+    /// Sleeps until the token is there and takes it. Returns false where `deadline` came first.
+    pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
+        if self.take() {
+            return true;
+        }
+        let mut guard = self.lock.lock();
+        // ORDERING: Acquire on failure pairs with the Release swap in `unpark`.
+        let parked = self.state.compare_exchange(EMPTY, PARKED, Ordering::Relaxed, Ordering::Acquire);
+        if parked.is_err() {
+            self.state.store(EMPTY, Ordering::Relaxed);
+            return true;
+        }
+        loop {
+            guard = self.bell.wait_until(guard, deadline);
+            if self.take() {
+                return true;
+            }
+            if deadline.is_some_and(|at| Instant::now() >= at) {
+                // ORDERING: Acquire pairs with the Release swap in `unpark`, which may have come just now.
+                return self.state.swap(EMPTY, Ordering::Acquire) == NOTIFIED;
+            }
+        }
+    }
+
+    /// Leaves the token. The sleeper, if there is one, wakes.
+    pub(crate) fn unpark(&self) {
+        // ORDERING: Release pairs with the Acquire in `take`.
+        if self.state.swap(NOTIFIED, Ordering::Release) == PARKED {
+            // The sleeper holds the lock from its change to PARKED until it waits: passing through the lock makes
+            // sure that the bell does not ring in between.
+            drop(self.lock.lock());
+            self.bell.notify_one();
+        }
+    }
+
+    fn take(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release swap in `unpark`.
+        self.state.compare_exchange(NOTIFIED, EMPTY, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// A waker that unparks.
+    pub(crate) fn waker(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.unpark();
+    }
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_token_left_early_is_kept() {
+        let parker = Parker::new();
+        parker.unpark();
+        parker.unpark();
+        assert!(parker.park(None));
+        assert!(!parker.park(Some(Instant::now())), "two unparks leave one token");
+    }
+
+    #[test]
+    fn a_deadline_ends_the_sleep() {
+        let parker = Parker::new();
+        assert!(!parker.park(Some(Instant::now() + Duration::from_millis(1))));
+        parker.unpark();
+        assert!(parker.park(Some(Instant::now())), "a token beats a deadline that has passed");
+    }
+
+    #[test]
+    fn tokens_cross_threads() {
+        let ping = Arc::new(Parker::new());
+        let pong = Arc::new(Parker::new());
+        let (ping2, pong2) = (Arc::clone(&ping), Arc::clone(&pong));
+        let echo = std::thread::spawn(move || {
+            for _ in 0..1000 {
+                ping2.park(None);
+                pong2.unpark();
+            }
+        });
+        for _ in 0..1000 {
+            ping.unpark();
+            pong.park(None);
+        }
+        echo.join().unwrap();
+    }
+}

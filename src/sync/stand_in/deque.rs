@@ -1,0 +1,94 @@
+//! `crossbeam_deque` as far as `queue` uses it, on a mutex each.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::sync::Mutex;
+
+/// What a steal found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Steal<T> {
+    Empty,
+    Success(T),
+    #[cfg_attr(sidestep_loom, expect(dead_code, reason = "a mutex never has to try again"))]
+    #[cfg_attr(not(sidestep_loom), allow(dead_code, clippy::allow_attributes, reason = "as above"))]
+    Retry,
+}
+
+impl<T> From<Option<T>> for Steal<T> {
+    fn from(item: Option<T>) -> Self {
+        item.map_or(Steal::Empty, Steal::Success)
+    }
+}
+
+#[derive(Debug)]
+struct Shared<T>(Mutex<VecDeque<T>>);
+
+impl<T> Shared<T> {
+    fn new() -> Self {
+        Shared(Mutex::new(VecDeque::new()))
+    }
+    fn push(&self, item: T) {
+        self.0.lock().push_back(item);
+    }
+    fn pop(&self) -> Option<T> {
+        self.0.lock().pop_front()
+    }
+    fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+}
+
+/// A first-in first-out queue for everybody.
+#[derive(Debug)]
+pub(crate) struct Injector<T>(Shared<T>);
+
+impl<T> Injector<T> {
+    pub(crate) fn new() -> Self {
+        Injector(Shared::new())
+    }
+    pub(crate) fn push(&self, item: T) {
+        self.0.push(item);
+    }
+    pub(crate) fn steal(&self) -> Steal<T> {
+        self.0.pop().into()
+    }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The owner's end of a deque.
+#[derive(Debug)]
+pub(crate) struct Worker<T>(Arc<Shared<T>>);
+
+impl<T> Worker<T> {
+    pub(crate) fn new_fifo() -> Self {
+        Worker(Arc::new(Shared::new()))
+    }
+    pub(crate) fn stealer(&self) -> Stealer<T> {
+        Stealer(Arc::clone(&self.0))
+    }
+    pub(crate) fn push(&self, item: T) {
+        self.0.push(item);
+    }
+    pub(crate) fn pop(&self) -> Option<T> {
+        self.0.pop()
+    }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The thieves' end of a deque.
+#[derive(Debug)]
+pub(crate) struct Stealer<T>(Arc<Shared<T>>);
+
+impl<T> Stealer<T> {
+    pub(crate) fn steal(&self) -> Steal<T> {
+        self.0.pop().into()
+    }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

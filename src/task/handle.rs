@@ -1,0 +1,358 @@
+//! The handles of a task: [`Task`], [`Unblocked`], [`Cancelling`] and [`CancelHandle`].
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::cell::TaskRef;
+use super::join::Joint;
+use crate::error::{TaskError, TaskId};
+use crate::sync::oneshot::Receiver;
+
+/// A handle to a closure on its way: a future of its result, and for threads without one, [`wait`](Task::wait).
+///
+/// # Cancellation
+///
+/// **Dropping the handle cancels the task.** While the task is queued, the drop takes it out at once: the closure
+/// never runs and is dropped on the spot, not when a worker would have come to it. A closure that is running
+/// cannot be stopped from outside; it is told ([`current::is_cancelled`], [`current::on_cancel`]), runs to its own
+/// end, and its result is dropped on the pool's thread. [`detach`](Task::detach) lets the task go on without a
+/// handle; [`cancel`](Task::cancel) cancels and waits for the end.
+///
+/// So the timeout of any runtime works as it should: when it gives up and drops the future, the work is called off.
+///
+/// # Errors
+///
+/// The result is a [`TaskError`] if the closure panicked ([`is_panic`]), was cancelled before it ran
+/// ([`is_cancelled`]), or was not accepted or not run by the pool ([`is_shutdown`], [`is_full`], [`is_no_thread`]).
+///
+/// # Panics
+///
+/// Polling panics once the result has been given.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # sidestep::current::block_on(async {
+/// let text = sidestep::spawn(|| std::fs::read_to_string("Cargo.toml")).await??;
+/// assert!(text.contains("sidestep"));
+/// # Ok(()) })
+/// # }
+/// ```
+///
+/// [`current::is_cancelled`]: crate::current::is_cancelled
+/// [`current::on_cancel`]: crate::current::on_cancel
+/// [`is_panic`]: TaskError::is_panic
+/// [`is_cancelled`]: TaskError::is_cancelled
+/// [`is_shutdown`]: TaskError::is_shutdown
+/// [`is_full`]: TaskError::is_full
+/// [`is_no_thread`]: TaskError::is_no_thread
+#[must_use = "dropping a Task cancels it; `detach` it to let it run by itself"]
+pub struct Task<T> {
+    /// `None` only inside the methods that consume the handle.
+    joint: Option<Joint<T>>,
+}
+
+impl<T> Task<T> {
+    pub(crate) fn new(task: TaskRef, receiver: Receiver<T>) -> Self {
+        Task { joint: Some(Joint::new(task, receiver)) }
+    }
+
+    fn joint(&self) -> &Joint<T> {
+        match &self.joint {
+            Some(joint) => joint,
+            None => unreachable!("only methods that consume the handle take the joint out"),
+        }
+    }
+
+    fn into_joint(mut self) -> Joint<T> {
+        match self.joint.take() {
+            Some(joint) => joint,
+            None => unreachable!("only methods that consume the handle take the joint out"),
+        }
+    }
+
+    /// Blocks this thread until the task has ended and returns its result.
+    ///
+    /// On a thread of the same pool this never deadlocks: the thread counts as blocked, so the pool may start
+    /// another one, and where it cannot (at `max_threads`, while the system refuses threads, during shutdown) a
+    /// task that is still queued runs in place, on this thread and to any depth its stack holds. Below
+    /// `max_threads` it does not: running a stranger's closure under locks that the waiter holds could deadlock.
+    ///
+    /// On an event loop's thread it blocks the loop; `await` the task there.
+    ///
+    /// # Errors
+    ///
+    /// As for the future; besides, [`is_deadlock`](TaskError::is_deadlock) if a task waits for itself.
+    ///
+    /// ```
+    /// let task = sidestep::spawn(|| 6 * 7);
+    /// assert_eq!(task.wait()?, 42);
+    /// # Ok::<(), sidestep::TaskError>(())
+    /// ```
+    pub fn wait(self) -> Result<T, TaskError> {
+        self.into_joint().wait()
+    }
+
+    /// Blocks this thread until the task has ended, but no longer than `timeout`. Any duration is legal;
+    /// [`Duration::MAX`] is no limit. The task is never run in place.
+    ///
+    /// # Errors
+    ///
+    /// Gives the handle back if the task has not ended in time. Dropping that cancels.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let task = sidestep::spawn(move || gate.recv().is_ok());
+    /// let Err(task) = task.wait_timeout(Duration::from_millis(1)) else { panic!("the gate is shut") };
+    /// go.send(())?;
+    /// assert!(task.wait()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_timeout(self, timeout: Duration) -> Result<Result<T, TaskError>, Task<T>> {
+        // Where no thread can be had there is no clock either, but then the task has ended.
+        let deadline = if self.is_finished() { None } else { Instant::now().checked_add(timeout) };
+        self.into_joint().wait_until(deadline).map_err(|joint| Task { joint: Some(joint) })
+    }
+
+    /// Lets the task run to its end without a handle. Its result is dropped on the pool's thread; a panic is
+    /// traced.
+    ///
+    /// ```
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// sidestep::spawn(move || sender.send("still here")).detach();
+    /// assert_eq!(receiver.recv()?, "still here");
+    /// # Ok::<(), std::sync::mpsc::RecvError>(())
+    /// ```
+    pub fn detach(self) {
+        drop(self.into_joint());
+    }
+
+    /// Cancels the task now, and returns a future of its true end: `Err` ([`TaskError::is_cancelled`]) if it was
+    /// still queued, and otherwise, once the closure has ended, what the closure made of it.
+    ///
+    /// ```
+    /// use sidestep::current;
+    ///
+    /// let (started, wait) = std::sync::mpsc::channel();
+    /// let task = sidestep::spawn(move || {
+    ///     started.send(()).unwrap();
+    ///     while !current::is_cancelled() {}
+    ///     "cleaned up"
+    /// });
+    /// wait.recv().unwrap();
+    /// assert_eq!(task.cancel().wait()?, "cleaned up");
+    /// # Ok::<(), sidestep::TaskError>(())
+    /// ```
+    pub fn cancel(self) -> Cancelling<T> {
+        let joint = self.into_joint();
+        if let Some(task) = joint.task() {
+            task.cancel();
+        }
+        Cancelling { joint }
+    }
+
+    /// A handle that can only cancel, for whoever decides that: it can be cloned and sent anywhere.
+    ///
+    /// # Panics
+    ///
+    /// If the future has given its result already.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        match self.joint().task() {
+            Some(task) => CancelHandle { task: task.clone() },
+            None => panic!("the task has given its result"),
+        }
+    }
+
+    /// True once the task has ended: awaiting it or waiting for it then gives the result at once.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.joint().task().is_none_or(|task| task.header().word.is_ended() || task.is_forked())
+    }
+
+    /// The task's id.
+    ///
+    /// # Panics
+    ///
+    /// If the future has given its result already.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        match self.joint().task() {
+            Some(task) => task.origin().id,
+            None => panic!("the task has given its result"),
+        }
+    }
+
+    /// Has `callback` called with the result, once: by the thread that ends the task, or at once on this one if it
+    /// has ended already. The task cannot be cancelled by dropping a handle any more.
+    ///
+    /// The callback runs between two tasks of a pool's thread (or where a `CancelHandle` is used, or the queue
+    /// discarded), so it should be short. A panic in it is caught and traced.
+    ///
+    /// ```
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// sidestep::spawn(|| 6 * 7).on_complete(move |result| sender.send(result).unwrap());
+    /// assert_eq!(receiver.recv()??, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_complete<F>(self, callback: F)
+    where
+        F: FnOnce(Result<T, TaskError>) + Send + 'static,
+        T: Send + 'static,
+    {
+        self.into_joint().call_back(callback);
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.joint {
+            Some(joint) => joint.poll(context),
+            None => unreachable!("only methods that consume the handle take the joint out"),
+        }
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        let Some(mut joint) = self.joint.take() else { return };
+        let task = joint.take_task();
+        // The receiver goes first: nobody waits any more, so cancelling should wake nobody.
+        drop(joint);
+        if let Some(task) = task {
+            task.cancel();
+        }
+    }
+}
+
+// A task owns no value that a panic could leave half changed: what it refers to is behind atomics and locks, and
+// its result is handed over whole.
+impl<T> UnwindSafe for Task<T> {}
+impl<T> RefUnwindSafe for Task<T> {}
+
+impl<T> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("task", &self.joint().task()).finish()
+    }
+}
+
+/// The end of a task that [`Task::cancel`] has cancelled. Dropping it changes nothing: the task stays cancelled.
+#[must_use = "the task is cancelled; await this, or `wait`, to know its end"]
+pub struct Cancelling<T> {
+    joint: Joint<T>,
+}
+
+impl<T> Cancelling<T> {
+    /// Blocks this thread until the task has truly ended.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::is_cancelled`] if the closure did not run, [`TaskError::is_panic`] if it panicked.
+    pub fn wait(self) -> Result<T, TaskError> {
+        self.joint.wait()
+    }
+}
+
+impl<T> Future for Cancelling<T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.joint.poll(context)
+    }
+}
+
+impl<T> UnwindSafe for Cancelling<T> {}
+impl<T> RefUnwindSafe for Cancelling<T> {}
+
+impl<T> fmt::Debug for Cancelling<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cancelling").field("task", &self.joint.task()).finish()
+    }
+}
+
+/// Cancels a task from anywhere. Holding one neither keeps the task from being cancelled nor cancels it when
+/// dropped.
+///
+/// ```
+/// let (go, gate) = std::sync::mpsc::channel::<()>();
+/// let task = sidestep::spawn(move || gate.recv().is_err());
+/// let handle = task.cancel_handle();
+/// std::thread::spawn(move || handle.cancel()).join().unwrap();
+/// drop(go);
+/// let _ = task.wait();
+/// ```
+#[derive(Clone, Debug)]
+pub struct CancelHandle {
+    task: TaskRef,
+}
+
+impl CancelHandle {
+    /// Cancels the task: a queued one ends here and now, a running one is told. Later calls do nothing.
+    pub fn cancel(&self) {
+        self.task.cancel();
+    }
+}
+
+impl UnwindSafe for CancelHandle {}
+impl RefUnwindSafe for CancelHandle {}
+
+/// A future of a closure's plain result, for when a failure to run it is not expected: what
+/// [`unblock`](crate::unblock) returns.
+///
+/// # Cancellation
+///
+/// As for [`Task`]: dropping it cancels.
+///
+/// # Panics
+///
+/// Awaiting it resumes a panic of the closure. Where the pool has refused the task or could not run it, it panics
+/// with the sentence of the [`TaskError`].
+///
+/// ```
+/// # sidestep::current::block_on(async {
+/// assert_eq!(sidestep::unblock(|| 6 * 7).await, 42);
+/// # });
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping an Unblocked cancels it"]
+pub struct Unblocked<T> {
+    task: Task<T>,
+}
+
+impl<T> Unblocked<T> {
+    pub(crate) fn new(task: Task<T>) -> Self {
+        Unblocked { task }
+    }
+
+    /// Blocks this thread until the closure has ended and returns its result, as [`Task::wait`].
+    ///
+    /// # Panics
+    ///
+    /// As for the future.
+    pub fn wait(self) -> T {
+        self.task.wait().unwrap_or_else(|error| raise(error))
+    }
+}
+
+impl<T> Future for Unblocked<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        Pin::new(&mut self.task).poll(context).map(|result| result.unwrap_or_else(|error| raise(error)))
+    }
+}
+
+fn raise(error: TaskError) -> ! {
+    match error.into_panic() {
+        Ok(payload) => resume_unwind(payload),
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -1,0 +1,98 @@
+//! The interrupt hooks of one running task, with the rules of C++'s `std::stop_callback`
+//! (ISO/IEC 14882:2020, [stopcallback]):
+//!
+//! - a hook runs at most once, on the thread that cancels, or at once if the task is cancelled already;
+//! - removing a hook waits for it where it is running on another thread, and not where it is running on this one;
+//! - no lock is held while a hook runs.
+
+use std::thread::{self, ThreadId};
+
+use crate::report::shield;
+use crate::sync::{Condvar, Mutex};
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct List {
+    last_id: u64,
+    waiting: Vec<(u64, Hook)>,
+    running: Option<(u64, ThreadId)>,
+    /// The cancellation has come: later hooks run where they are registered.
+    fired: bool,
+}
+
+impl List {
+    fn runs_elsewhere(&self, id: Option<u64>) -> bool {
+        self.running.is_some_and(|(running, thread)| {
+            id.is_none_or(|id| id == running) && thread != thread::current().id()
+        })
+    }
+}
+
+/// Registered hooks, in the order of registration.
+pub(super) struct Hooks {
+    list: Mutex<List>,
+    finished: Condvar,
+}
+
+impl Hooks {
+    pub(super) fn new() -> Self {
+        Hooks { list: Mutex::new(List::default()), finished: Condvar::new() }
+    }
+
+    /// Registers a hook and returns its id; runs it now, and returns `None`, where the cancellation has come.
+    pub(super) fn add(&self, hook: Hook) -> Option<u64> {
+        let mut list = self.list.lock();
+        if list.fired {
+            drop(list);
+            shield("a cancel hook", hook);
+            return None;
+        }
+        list.last_id += 1;
+        let id = list.last_id;
+        list.waiting.push((id, hook));
+        Some(id)
+    }
+
+    /// Makes every later `add` run its hook at once, and runs those that wait.
+    pub(super) fn fire(&self) {
+        let mut list = self.list.lock();
+        list.fired = true;
+        while !list.waiting.is_empty() {
+            let (id, hook) = list.waiting.remove(0);
+            list.running = Some((id, thread::current().id()));
+            drop(list);
+            shield("a cancel hook", hook);
+            list = self.list.lock();
+            list.running = None;
+            self.finished.notify_all();
+        }
+    }
+
+    /// Unregisters a hook. On return it has run, or it never will.
+    pub(super) fn remove(&self, id: u64) {
+        let mut list = self.list.lock();
+        if let Some(place) = list.waiting.iter().position(|(waiting, _)| *waiting == id) {
+            let hook = list.waiting.remove(place);
+            drop(list);
+            shield("the destructor of a cancel hook", || drop(hook));
+            return;
+        }
+        while list.runs_elsewhere(Some(id)) {
+            list = self.finished.wait(list);
+        }
+    }
+
+    /// Unregisters every hook: the task has ended.
+    pub(super) fn close(&self) {
+        let mut list = self.list.lock();
+        let forgotten = std::mem::take(&mut list.waiting);
+        while list.runs_elsewhere(None) {
+            list = self.finished.wait(list);
+        }
+        drop(list);
+        for hook in forgotten {
+            shield("the destructor of a cancel hook", || drop(hook));
+        }
+    }
+}

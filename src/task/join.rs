@@ -1,0 +1,195 @@
+//! Receiving a task's result: by polling, by blocking the thread, by a callback. The public handles are thin
+//! wrappers of [`Joint`].
+
+use std::mem::{ManuallyDrop, replace};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
+
+use super::cell::TaskRef;
+use super::current::{Blocking, is_inside};
+use crate::error::{Reason, TaskError};
+use crate::report::shield;
+use crate::sync::oneshot::Receiver;
+use crate::sync::{Mutex, Parker};
+
+/// The receiving end of a task. Dropping it neither cancels nor detaches by itself: it lets go.
+pub(super) struct Joint<T> {
+    /// `None` once the result has been taken.
+    task: Option<TaskRef>,
+    receiver: ManuallyDrop<Receiver<T>>,
+}
+
+impl<T> Joint<T> {
+    pub(super) fn new(task: TaskRef, receiver: Receiver<T>) -> Self {
+        Joint { task: Some(task), receiver: ManuallyDrop::new(receiver) }
+    }
+
+    /// The task, while its result has not been taken.
+    pub(super) fn task(&self) -> Option<&TaskRef> {
+        self.task.as_ref()
+    }
+
+    /// Takes the task out, so that dropping the joint leaves it to the caller.
+    pub(super) fn take_task(&mut self) -> Option<TaskRef> {
+        self.task.take()
+    }
+
+    /// Polls for the result.
+    ///
+    /// # Panics
+    ///
+    /// If the result has been taken.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
+        assert!(self.task.is_some(), "a sidestep task was polled after it had given its result");
+        match Pin::new(&mut *self.receiver).poll(context) {
+            Poll::Ready(received) => Poll::Ready(self.finish(received.ok())),
+            Poll::Pending => match self.task.take_if(|task| task.is_forked()) {
+                Some(task) => Poll::Ready(Err(task.forked_error())),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn finish(&mut self, value: Option<T>) -> Result<T, TaskError> {
+        let task = self.task.take();
+        value.ok_or_else(|| match task {
+            Some(task) => task.error(),
+            None => unreachable!("poll has looked"),
+        })
+    }
+
+    /// Blocks the thread until the task has ended. On a thread of the task's own pool a queued task may be run in
+    /// place.
+    pub(super) fn wait(mut self) -> Result<T, TaskError> {
+        match self.wait_inner(None, true) {
+            Some(result) => result,
+            None => unreachable!("there is no deadline"),
+        }
+    }
+
+    /// Blocks the thread until the task has ended or `deadline` has come, and then gives the joint back.
+    pub(super) fn wait_until(mut self, deadline: Option<Instant>) -> Result<Result<T, TaskError>, Self> {
+        self.wait_inner(deadline, false).ok_or(self)
+    }
+
+    fn wait_inner(
+        &mut self,
+        deadline: Option<Instant>,
+        may_claim: bool,
+    ) -> Option<Result<T, TaskError>> {
+        let parker = parker();
+        let waker = parker.waker();
+        let mut context = Context::from_waker(&waker);
+        if let Poll::Ready(result) = self.poll(&mut context) {
+            return Some(result);
+        }
+        if let Some(task) = self.task.take_if(|task| may_claim && is_inside(task)) {
+            return Some(Err(TaskError::new(task.origin(), Reason::Deadlock)));
+        }
+        let blocking = Blocking::enter();
+        loop {
+            if let Poll::Ready(result) = self.poll(&mut context) {
+                return Some(result);
+            }
+            let host = blocking.host().filter(|_| may_claim);
+            if let (Some(host), Some(task)) = (host, &self.task) {
+                host.watch(task, &parker);
+                if host.run_in_place(task) {
+                    continue;
+                }
+            }
+            if !parker.park(deadline) {
+                return match self.poll(&mut context) {
+                    Poll::Ready(result) => Some(result),
+                    Poll::Pending => None,
+                };
+            }
+        }
+    }
+
+    /// Has `callback` called with the result: now if the task has ended, else by the thread that ends it.
+    pub(super) fn call_back<F>(self, callback: F)
+    where
+        F: FnOnce(Result<T, TaskError>) + Send + 'static,
+        T: Send + 'static,
+    {
+        Arc::new(Callback { stage: Mutex::new(Stage::Waiting(self, callback)) }).wake();
+    }
+}
+
+impl<T> Drop for Joint<T> {
+    fn drop(&mut self) {
+        // SAFETY: the receiver is not used again: this is the drop.
+        let receiver = unsafe { ManuallyDrop::take(&mut self.receiver) };
+        // The value may have arrived and be the receiver's to drop.
+        shield("the destructor of a result nobody took", || drop(receiver));
+    }
+}
+
+/// A parker for one wait. Waits on one thread may share it: each polls before it parks.
+#[cfg(not(sidestep_loom))]
+fn parker() -> Arc<Parker> {
+    std::thread_local! { static PARKER: Arc<Parker> = Arc::new(Parker::new()) }
+    PARKER.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(Parker::new()))
+}
+
+/// A parker for one wait.
+#[cfg(sidestep_loom)]
+fn parker() -> Arc<Parker> {
+    Arc::new(Parker::new())
+}
+
+enum Stage<T, F> {
+    Waiting(Joint<T>, F),
+    Polling,
+    /// Woken while polling: the poll must be repeated.
+    PollAgain,
+    Called,
+}
+
+/// A waker that polls the task it waits for and calls back with the result.
+struct Callback<T, F> {
+    stage: Mutex<Stage<T, F>>,
+}
+
+impl<T, F> Wake for Callback<T, F>
+where
+    F: FnOnce(Result<T, TaskError>) + Send + 'static,
+    T: Send + 'static,
+{
+    fn wake(self: Arc<Self>) {
+        let mut stage = self.stage.lock();
+        let (mut joint, callback) = match replace(&mut *stage, Stage::Polling) {
+            Stage::Waiting(joint, callback) => (joint, callback),
+            Stage::Polling | Stage::PollAgain => {
+                *stage = Stage::PollAgain;
+                return;
+            }
+            Stage::Called => {
+                *stage = Stage::Called;
+                return;
+            }
+        };
+        drop(stage);
+        let waker = Waker::from(Arc::clone(&self));
+        loop {
+            let polled = joint.poll(&mut Context::from_waker(&waker));
+            let mut stage = self.stage.lock();
+            match (polled, &*stage) {
+                (Poll::Ready(result), _) => {
+                    *stage = Stage::Called;
+                    drop(stage);
+                    shield("a completion callback", || callback(result));
+                    return;
+                }
+                (Poll::Pending, Stage::PollAgain) => *stage = Stage::Polling,
+                (Poll::Pending, _) => {
+                    *stage = Stage::Waiting(joint, callback);
+                    return;
+                }
+            }
+        }
+    }
+}

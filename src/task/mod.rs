@@ -1,0 +1,39 @@
+//! A closure that runs at most once and reports exactly once.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `state` | the state word: who may run the closure, who frees the cell |
+//! | `cell` | the memory: closure, sender, and what only few tasks need |
+//! | `hooks` | what is to be run when a running task is cancelled |
+//! | `current` | what a running closure may ask, and the door to the thread it runs on |
+//! | `join` | receiving the result: polling, waiting, calling back |
+//! | `handle` | the public handles |
+//!
+//! # The life of a task
+//!
+//! ```text
+//!            claim by a worker, or by a waiter in place
+//!   QUEUED ----------------------------------------------> CLAIMED --- the closure returns or panics ---> ENDED
+//!      |                                                      ^
+//!      +--- cancel, discard, refusal: drop the closure -------+
+//! ```
+//!
+//! `QUEUED -> CLAIMED` is one compare-exchange and has one winner, who owns closure and sender. A loser finds the
+//! task taken and has nothing to do: the queue entry of a cancelled task is an empty husk. The winner drops the
+//! closure (by running it or unrun), counts the end, writes down why there is no value where there is none, and
+//! lets go of the sender, in this order; so whoever sees the end of the oneshot also sees the count and the
+//! reason. `docs/ARCHITECTURE.md` has the memory layout.
+
+mod cell;
+pub(crate) mod current;
+mod handle;
+mod hooks;
+mod join;
+mod state;
+
+
+pub use self::handle::{CancelHandle, Cancelling, Task, Unblocked};
+
+pub(crate) use self::cell::{Claimed, Owner, Runner, TaskRef, forked_child, new_task};
+pub(crate) use self::current::{Host, claim_in_place, host, with_host};
+pub(crate) use self::state::Outcome;

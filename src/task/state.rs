@@ -1,0 +1,271 @@
+//! The state word of a task: where it is between queued and ended, and who still refers to it.
+//!
+//! | bits | meaning | what it does not mean |
+//! |---|---|---|
+//! | 0-1 | stage: 0 queued, 1 claimed, 2 ended | claimed: the closure need not have begun, it may be being dropped |
+//! | 2 | `CANCEL`: somebody asked the task to stop | that it stopped |
+//! | 3 | `SIDE`: the side allocation is there | that there are hooks in it |
+//! | 4-7 | outcome: 0 a value was sent, else why not | nothing before the sender is gone |
+//! | 16-31 | the fork generation the task was made in | |
+//! | 32-63 | references: queue entry or runner, handle, cancel handles, hook guards | that the closure is alive |
+//!
+//! Every change is a method that returns a `#[must_use]` action; nobody else reads bits.
+
+use std::fmt;
+
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+const STAGE: u64 = 0b11;
+const QUEUED: u64 = 0;
+const CLAIMED: u64 = 1;
+const ENDED: u64 = 2;
+const CANCEL: u64 = 1 << 2;
+const SIDE: u64 = 1 << 3;
+const OUTCOME_SHIFT: u32 = 4;
+const OUTCOME: u64 = 0b1111 << OUTCOME_SHIFT;
+const GENERATION_SHIFT: u32 = 16;
+const REF_SHIFT: u32 = 32;
+const REF: u64 = 1 << REF_SHIFT;
+/// More references than this are a leak in a loop, and the count must not run over.
+const REF_LIMIT: u64 = 1 << 31;
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Outcome {
+    /// Its value was sent, whether or not anybody was there to receive it.
+    Value = 0,
+    Panicked = 1,
+    Cancelled = 2,
+    Shutdown = 3,
+    Full = 4,
+    NoThread = 5,
+}
+
+impl Outcome {
+    fn from_bits(bits: u64) -> Self {
+        match (bits & OUTCOME) >> OUTCOME_SHIFT {
+            0 => Outcome::Value,
+            1 => Outcome::Panicked,
+            2 => Outcome::Cancelled,
+            3 => Outcome::Shutdown,
+            4 => Outcome::Full,
+            _ => Outcome::NoThread,
+        }
+    }
+}
+
+/// What the caller of [`Word::request_cancel`] has to do.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CancelAction {
+    /// The task was queued and is the caller's now: drop the closure and end it.
+    End,
+    /// The task is running and the caller is the first to cancel it: run its hooks.
+    RunHooks,
+    /// The task is running without hooks, has ended, or was cancelled before.
+    Nothing,
+}
+
+/// What the caller has to do after letting go of a reference.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReleaseAction {
+    /// That was the last one: free the cell.
+    Free,
+    /// Others remain.
+    Keep,
+}
+
+/// The state word.
+pub(crate) struct Word(AtomicU64);
+
+impl Word {
+    /// A queued task with `refs` references, made in fork generation `generation`.
+    pub(crate) fn new(refs: u32, generation: u16) -> Self {
+        Word(AtomicU64::new(
+            QUEUED | (u64::from(generation) << GENERATION_SHIFT) | (u64::from(refs) << REF_SHIFT),
+        ))
+    }
+
+    fn load(&self) -> u64 {
+        // ORDERING: Acquire pairs with the AcqRel changes below, so that what the word shows can be read.
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Queued to claimed. True for the one caller who now owns closure and sender.
+    #[must_use]
+    pub(crate) fn claim(&self) -> bool {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        while seen & STAGE == QUEUED {
+            // ORDERING: Acquire, so that what the spawner wrote into the cell is visible even where the entry came
+            // to this thread by another way than the queue; Release, so that later claims fail with this visible.
+            match self.0.compare_exchange_weak(seen, seen | CLAIMED, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// Asks the task to stop: claims it where it is queued, marks it where it runs.
+    pub(crate) fn request_cancel(&self) -> CancelAction {
+        let mut seen = self.load();
+        loop {
+            let (next, action) = match seen & STAGE {
+                QUEUED => (seen | CLAIMED | CANCEL, CancelAction::End),
+                CLAIMED if seen & CANCEL == 0 => {
+                    let action =
+                        if seen & SIDE == 0 { CancelAction::Nothing } else { CancelAction::RunHooks };
+                    (seen | CANCEL, action)
+                }
+                _ => return CancelAction::Nothing,
+            };
+            // ORDERING: AcqRel. Pairs with `announce_side`: one of the two sees the other's bit.
+            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return action,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Says that the side allocation is in place. True if the task had been cancelled already: then that canceller
+    /// did not see the bit and will not come to the hooks.
+    #[must_use]
+    pub(crate) fn announce_side(&self) -> bool {
+        // ORDERING: AcqRel. Pairs with `request_cancel`.
+        self.0.fetch_or(SIDE, Ordering::AcqRel) & CANCEL != 0
+    }
+
+    /// Writes down why there is no value. The claimer does so before it drops the sender.
+    pub(crate) fn set_outcome(&self, outcome: Outcome) {
+        // ORDERING: Release pairs with the Acquire of whoever saw the sender gone and reads the outcome.
+        self.0.fetch_or((outcome as u64) << OUTCOME_SHIFT, Ordering::Release);
+    }
+
+    /// Claimed to ended, and lets go of the runner's reference.
+    pub(crate) fn end_and_release(&self) -> ReleaseAction {
+        // ORDERING: AcqRel, as in `release`.
+        let before = self.0.fetch_sub(REF - (ENDED - CLAIMED), Ordering::AcqRel);
+        debug_assert_eq!(before & STAGE, CLAIMED, "only a claimed task ends");
+        release_action(before)
+    }
+
+    /// One reference more.
+    pub(crate) fn retain(&self) {
+        // ORDERING: Relaxed: the caller holds a reference, so the count cannot reach zero meanwhile.
+        let before = self.0.fetch_add(REF, Ordering::Relaxed);
+        if before >> REF_SHIFT >= REF_LIMIT {
+            std::process::abort();
+        }
+    }
+
+    /// One reference less.
+    pub(crate) fn release(&self) -> ReleaseAction {
+        // ORDERING: Release, so that the uses of this reference come before the free; Acquire, so that whoever
+        // frees sees the uses of all the others.
+        release_action(self.0.fetch_sub(REF, Ordering::AcqRel))
+    }
+
+    pub(crate) fn is_queued(&self) -> bool {
+        self.load() & STAGE == QUEUED
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.load() & STAGE == ENDED
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.load() & CANCEL != 0
+    }
+
+    pub(crate) fn has_side(&self) -> bool {
+        self.load() & SIDE != 0
+    }
+
+    pub(crate) fn outcome(&self) -> Outcome {
+        Outcome::from_bits(self.load())
+    }
+
+    /// The fork generation the task was made in.
+    pub(crate) fn generation(&self) -> u16 {
+        ((self.0.load(Ordering::Relaxed) >> GENERATION_SHIFT) & 0xFFFF) as u16
+    }
+}
+
+fn release_action(before: u64) -> ReleaseAction {
+    if before >> REF_SHIFT == 1 { ReleaseAction::Free } else { ReleaseAction::Keep }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = self.load();
+        let stage = match bits & STAGE {
+            QUEUED => "queued",
+            CLAIMED => "claimed",
+            _ => "ended",
+        };
+        f.debug_struct("Word")
+            .field("stage", &stage)
+            .field("cancel", &(bits & CANCEL != 0))
+            .field("side", &(bits & SIDE != 0))
+            .field("outcome", &Outcome::from_bits(bits))
+            .field("refs", &(bits >> REF_SHIFT))
+            .finish()
+    }
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_claim_succeeds() {
+        let word = Word::new(2, 0);
+        assert!(word.is_queued());
+        assert!(word.claim());
+        assert!(!word.claim());
+        assert_eq!(word.request_cancel(), CancelAction::Nothing, "no hooks to run");
+        assert!(word.is_cancelled());
+    }
+
+    #[test]
+    fn cancelling_a_queued_task_claims_it() {
+        let word = Word::new(2, 0);
+        assert_eq!(word.request_cancel(), CancelAction::End);
+        assert!(!word.claim());
+        assert_eq!(word.request_cancel(), CancelAction::Nothing);
+    }
+
+    #[test]
+    fn only_the_first_canceller_runs_the_hooks() {
+        let word = Word::new(2, 0);
+        assert!(word.claim());
+        assert!(!word.announce_side());
+        assert_eq!(word.request_cancel(), CancelAction::RunHooks);
+        assert_eq!(word.request_cancel(), CancelAction::Nothing);
+        assert!(word.announce_side(), "a later hook learns that it is late");
+    }
+
+    #[test]
+    fn the_last_reference_frees() {
+        let word = Word::new(2, 7);
+        assert!(word.claim());
+        word.set_outcome(Outcome::Panicked);
+        assert_eq!(word.end_and_release(), ReleaseAction::Keep);
+        assert!(word.is_ended());
+        word.retain();
+        assert_eq!(word.release(), ReleaseAction::Keep);
+        assert_eq!(word.outcome(), Outcome::Panicked);
+        assert_eq!(word.generation(), 7);
+        assert_eq!(word.release(), ReleaseAction::Free);
+    }
+
+    #[test]
+    fn debug_decodes_the_bits() {
+        let word = Word::new(3, 0);
+        assert!(word.claim());
+        let text = format!("{word:?}");
+        assert!(text.contains("claimed") && text.contains("refs: 3"), "{text}");
+    }
+}

@@ -1,0 +1,318 @@
+//! One thread of a pool: find a task, run it, report; and what it does for the closures that run on it.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `slot` | what a thread shows to others |
+//! | `roster` | the threads of a pool, and all that is counted about tasks |
+//! | `os` | what the operating system knows of a thread |
+//! | `host` | blocking and waiting on a pool's thread |
+//!
+//! What a worker needs from its pool it asks of the trait [`Workplace`], which `pool` implements.
+//!
+//! # One round
+//!
+//! ```text
+//!     take a task ------- none ------> go on the stack, look again, sleep ---- surplus or closed ---> leave
+//!         |                                        |
+//!         v                                        v woken, with a searching token
+//!     release the token, notify if more is queued
+//!         |
+//!         v
+//!     claim, run the closure, count
+//!         |
+//!         v
+//!     nothing queued in sight? take a delivering token       (idle before deliver)
+//!         |
+//!         v
+//!     deliver: send, wake, call back; a delivering token turns into a searching one
+//! ```
+//!
+//! Idle before deliver: the consumer that the waker wakes often submits its next call at once. It then finds a token
+//! out and wakes nobody, and the thread that has just finished takes the call. So one awaited call after another
+//! stays on one thread.
+
+mod host;
+mod os;
+mod roster;
+mod slot;
+
+use std::cell::{Cell, RefCell};
+use std::ptr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::idle::{Idle, Sleeper};
+use crate::queue::{Local, Queues, Walk};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Parker, thread_local_const};
+use crate::task::{Claimed, Runner, TaskRef, with_host};
+
+pub(crate) use self::os::ThreadKey;
+pub(crate) use self::roster::{Roster, Totals, thread_number};
+pub(crate) use self::slot::{Note, Slot};
+
+/// What a worker needs from its pool.
+pub(crate) trait Workplace: Send + Sync + 'static {
+    fn queues(&self) -> &Queues<TaskRef>;
+    fn idle(&self) -> &Idle;
+    fn roster(&self) -> &Roster;
+    /// Has somebody look into the queues: wakes or starts a thread, or arms the monitor.
+    fn notify(&self);
+    /// A queued task has been claimed: its place in a limited queue is free.
+    fn free_place(&self);
+    /// Whether admission is closed: threads leave once the queues are empty.
+    fn is_closed(&self) -> bool;
+    /// Whether this process is a fork of the one the pool was built in.
+    fn is_forked(&self) -> bool;
+    /// One thread more, or less, has declared that it blocks.
+    fn begin_blocking(&self);
+    fn end_blocking(&self);
+    /// Whether a thread that blocks can count on another being started.
+    fn may_grow(&self) -> bool;
+    /// Has `parker` woken when `may_grow` turns false.
+    fn watch_growth(&self, parker: &Arc<Parker>);
+    /// When a thread that goes to sleep now is to leave; `None` if it is to stay.
+    fn sleep_deadline(&self) -> Option<Instant>;
+    /// Takes this thread out of the number of those that stay, if it is surplus.
+    fn resign_if_surplus(&self) -> bool;
+    /// Takes this thread out of the number of those that stay.
+    fn resign(&self);
+    /// Calls the user's hook, on the thread that has started.
+    fn on_start(&self);
+    /// Calls the user's hook, on the thread that is about to leave.
+    fn on_stop(&self);
+    /// The thread is gone but for its last instructions: count it, and see to what is queued.
+    fn left(&self);
+}
+
+/// What `Pool::spawn` needs of the thread it is called on, where that is the pool's own.
+pub(crate) struct Station {
+    owner: *const (),
+    local: Option<Local<TaskRef>>,
+    slot: Arc<Slot>,
+}
+
+thread_local_const! { static STATION: Cell<*const Station> = Cell::new(ptr::null()) }
+
+/// This thread's station, if it is one of `owner`'s threads.
+fn this_station<'a>(owner: *const ()) -> Option<&'a Station> {
+    // SAFETY: `Worker::main` keeps the station alive while it is in the slot, and resets the slot; the reference is
+    // used by code that `main` runs.
+    let station = unsafe { STATION.with(Cell::get).as_ref() };
+    station.filter(|station| ptr::eq(station.owner, owner))
+}
+
+/// Counts a submission and enqueues it: in the deque of this thread, if it is one of `owner`'s.
+pub(crate) fn submit(owner: *const (), queues: &Queues<TaskRef>, roster: &Roster, task: TaskRef) {
+    match this_station(owner) {
+        Some(station) => {
+            station.slot.tallies.submitted.bump();
+            queues.push(station.local.as_ref(), task);
+        }
+        None => {
+            roster.count_submitted();
+            queues.push(None, task);
+        }
+    }
+}
+
+/// Says that this thread waits for the shutdown of its own pool, as long as it lives.
+#[derive(Debug)]
+pub(crate) struct ShutdownMark(Arc<Slot>);
+
+/// Marks this thread as waiting for the shutdown of `owner`, if it is one of `owner`'s.
+pub(crate) fn mark_waiting_for_shutdown(owner: *const ()) -> Option<ShutdownMark> {
+    let station = this_station(owner)?;
+    station.slot.awaits_shutdown.fetch_add(1, Ordering::SeqCst);
+    Some(ShutdownMark(Arc::clone(&station.slot)))
+}
+
+impl Drop for ShutdownMark {
+    fn drop(&mut self) {
+        self.0.awaits_shutdown.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A running thread of a pool.
+pub(crate) struct Worker<P: Workplace> {
+    place: Arc<P>,
+    station: Station,
+    sleeper: Arc<Sleeper>,
+    walk: RefCell<Walk>,
+    /// Whether this thread holds a searching token.
+    searching: Cell<bool>,
+    /// Whether this thread holds a delivering token.
+    delivering: Cell<bool>,
+    /// How many tasks below the innermost wait for it in place.
+    depth: Cell<u32>,
+    /// How many nested declarations of blocking there are.
+    blocking: Cell<u32>,
+    /// The thread is to end after its task.
+    retiring: Cell<bool>,
+}
+
+/// Works for `place` until it is time to leave. The caller has a starting token for this thread.
+pub(crate) fn work<P: Workplace>(place: Arc<P>) {
+    let worker = Worker::new(place);
+    with_host(&worker, || worker.main());
+    worker.leave();
+}
+
+impl<P: Workplace> Worker<P> {
+    fn new(place: Arc<P>) -> Self {
+        let local = place.queues().lend();
+        let slot = Arc::new(Slot::for_this_thread(local.as_ref().map(Local::index)));
+        place.roster().enlist(Arc::clone(&slot));
+        Worker {
+            station: Station { owner: Arc::as_ptr(&place).cast(), local, slot },
+            place,
+            sleeper: Sleeper::new(),
+            walk: RefCell::new(Walk::new(thread_number() as u32)),
+            searching: Cell::new(false),
+            delivering: Cell::new(false),
+            depth: Cell::new(0),
+            blocking: Cell::new(0),
+            retiring: Cell::new(false),
+        }
+    }
+
+    fn main(&self) {
+        // The hook is foreign code and may block, as a waker may.
+        self.place.idle().started_delivering();
+        self.place.on_start();
+        self.place.idle().end_delivering();
+        self.searching.set(true);
+        STATION.with(|slot| slot.set(&raw const self.station));
+        while !self.retiring.get() && !self.place.is_forked() {
+            match self.take() {
+                Some(task) => self.execute(task),
+                None if self.rest() => {}
+                None => break,
+            }
+        }
+        STATION.with(|slot| slot.set(ptr::null()));
+    }
+
+    /// The next queue entry. A searching token is released on a find, and the baton passed.
+    fn take(&self) -> Option<TaskRef> {
+        let queues = self.place.queues();
+        let task = queues.take(self.station.local.as_ref(), &mut self.walk.borrow_mut())?;
+        if self.searching.take() {
+            self.place.idle().release_searching();
+            if !queues.is_empty() {
+                self.place.notify();
+            }
+        }
+        Some(task)
+    }
+
+    /// Runs a queue entry, unless it is the husk of a task that somebody else has claimed.
+    fn execute(&self, task: TaskRef) {
+        if let Some(claimed) = task.claim() {
+            self.place.free_place();
+            self.run(claimed);
+        }
+    }
+
+    fn run(&self, claimed: Claimed) {
+        self.station.slot.tallies.started.bump();
+        claimed.run(self);
+        if self.delivering.take() {
+            self.place.idle().end_delivering();
+            self.searching.set(true);
+        }
+        self.station.slot.tallies.delivered.bump();
+    }
+
+    /// Sleeps until there may be something to do. False if it is time to leave; no token is held then.
+    fn rest(&self) -> bool {
+        let idle = self.place.idle();
+        // Read before the fence in `enter_stack`: a submitter that this thread's look misses sees the pool closed.
+        let closed = self.place.is_closed();
+        idle.enter_stack(&self.sleeper, self.searching.take());
+        if !self.place.queues().is_empty() {
+            return self.search();
+        }
+        if closed {
+            return self.depart(|| {
+                self.place.resign();
+                true
+            });
+        }
+        loop {
+            let deadline = self.place.sleep_deadline();
+            if self.sleeper.park(deadline) {
+                self.searching.set(true);
+                return true;
+            }
+            let due = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if due && !self.depart(|| self.place.resign_if_surplus()) {
+                return false;
+            } else if self.searching.get() {
+                return true;
+            }
+        }
+    }
+
+    /// Back from the stack to work, with a searching token.
+    fn search(&self) -> bool {
+        self.place.idle().leave_stack(&self.sleeper);
+        self.searching.set(true);
+        true
+    }
+
+    /// Leaves the stack for good if `resign` agrees: false then. True if the thread has to stay: with a searching
+    /// token, or on the stack again.
+    fn depart(&self, resign: impl FnOnce() -> bool) -> bool {
+        let idle = self.place.idle();
+        if !idle.leave_for_good(&self.sleeper) {
+            self.searching.set(true);
+            return true;
+        }
+        if resign() {
+            return false;
+        }
+        idle.enter_stack(&self.sleeper, false);
+        if !self.place.queues().is_empty() {
+            return self.search();
+        }
+        true
+    }
+
+    /// The thread's last deeds. After a fork there are none: everything here belongs to the parent.
+    fn leave(self) {
+        if self.place.is_forked() {
+            std::mem::forget(self);
+            return;
+        }
+        if self.searching.take() {
+            self.place.idle().release_searching();
+        }
+        if self.retiring.get() {
+            self.place.resign();
+        }
+        self.place.on_stop();
+        let Worker { place, station, .. } = self;
+        if let Some(local) = station.local {
+            place.queues().give_back(local);
+        }
+        place.roster().dismiss(&station.slot);
+        place.left();
+    }
+}
+
+impl<P: Workplace> Runner for Worker<P> {
+    fn ended(&self, panicked: bool) {
+        let tallies = &self.station.slot.tallies;
+        if panicked {
+            tallies.panicked.bump();
+        } else {
+            tallies.completed.bump();
+        }
+        let will_search = self.depth.get() == 0 && !self.retiring.get();
+        if will_search && self.place.queues().looks_empty(self.station.local.as_ref()) {
+            self.place.idle().begin_delivering();
+            self.delivering.set(true);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What one thread of a pool shows to others: counters that it alone writes, and what the system calls it.
+
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use super::os::ThreadKey;
+
+/// A counter with one writer, who therefore needs no read-modify-write.
+#[derive(Debug)]
+pub(crate) struct Tally(AtomicU64);
+
+impl Tally {
+    fn new() -> Self {
+        Tally(AtomicU64::new(0))
+    }
+
+    /// Adds one. Only the owner of the slot may call this.
+    pub(super) fn bump(&self) {
+        // ORDERING: Release pairs with the Acquire in `get`: whoever sees the count sees what was counted.
+        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// One thread's slot in the roster.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) tallies: CachePadded<Tallies>,
+    /// The thread has declared that it blocks.
+    pub(crate) blocking: AtomicBool,
+    /// How many waits for the pool's shutdown there are on the thread's stack.
+    pub(crate) awaits_shutdown: AtomicUsize,
+    /// Which deque it owns.
+    pub(crate) deque: Option<usize>,
+    pub(crate) key: ThreadKey,
+    /// What the monitor remembers of the thread from one look to the next. Only the monitor locks it.
+    pub(crate) note: Mutex<Note>,
+}
+
+/// What one thread has counted.
+#[derive(Debug)]
+pub(crate) struct Tallies {
+    /// Tasks that its tasks have spawned.
+    pub(crate) submitted: Tally,
+    /// Tasks that it has begun to run.
+    pub(crate) started: Tally,
+    /// Tasks whose closure has returned, counted before the result can be seen.
+    pub(crate) completed: Tally,
+    /// Tasks whose closure has panicked, likewise.
+    pub(crate) panicked: Tally,
+    /// Tasks whose result it has delivered. Less than `started`: it is inside a closure or a waker.
+    pub(crate) delivered: Tally,
+}
+
+/// The monitor's memory of a thread.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Note {
+    pub(crate) started: u64,
+    pub(crate) delivered: u64,
+    /// For how many looks in a row the thread has been inside the same task.
+    pub(crate) stalled: u32,
+    pub(crate) cpu_time: Option<Duration>,
+}
+
+impl Slot {
+    /// Tasks on the thread's stack.
+    pub(crate) fn running(&self) -> u64 {
+        let ended = self.tallies.completed.get() + self.tallies.panicked.get();
+        self.tallies.started.get() - ended
+    }
+
+    /// The slot of the calling thread.
+    pub(crate) fn for_this_thread(deque: Option<usize>) -> Self {
+        Slot {
+            tallies: CachePadded::new(Tallies {
+                submitted: Tally::new(),
+                started: Tally::new(),
+                completed: Tally::new(),
+                panicked: Tally::new(),
+                delivered: Tally::new(),
+            }),
+            blocking: AtomicBool::new(false),
+            awaits_shutdown: AtomicUsize::new(0),
+            deque,
+            key: ThreadKey::current(),
+            note: Mutex::new(Note::default()),
+        }
+    }
+}
