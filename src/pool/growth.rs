@@ -7,12 +7,16 @@
 //! - **E1** Only while something is queued and nobody is idle or on the way. Everything else is the wake-ups' affair.
 //! - **E2** *Hard*: at least three quarters of the active threads are blocked: four times as many threads.
 //! - **E3** *Replace*: fewer than `core` active threads are not blocked: make up for the difference.
-//! - **E4** *Soft*: for four ticks tasks complete, yet the threads sleep half of the time and use less CPU than
-//!   three quarters of `core`: twice as many threads. This must pay, by a tenth more completions per second, or it is
-//!   not tried again for a while: threads that queue for one lock look the same and do not pay.
+//! - **E4** *Soft*: for four looks tasks complete, yet the threads sleep half of the time and use less CPU than
+//!   three quarters of `core`: twice as many threads.
 //! - **E5** *Liveness*: nothing has completed for 100 ms: one thread more, per 100 ms up to twice what the pool is
 //!   entitled to, then per 500 ms. This is for waits that burn CPU.
-//! - **E6** A tick that took far longer than asked says that the machine is short of CPU, not that threads block.
+//! - **E6** A tick that took far longer than asked says that the machine is short of CPU, not that threads block; no
+//!   more of it counts than a good tick takes.
+//! - **E7** Where tasks complete at every look, a step of E2 to E4 must pay: a tenth more completions per second over
+//!   twice the time that a task stays with a thread. If it does not, there is no other such step for a while, and
+//!   that is a small one. Threads that queue for one lock look like threads that wait for a disk; only the pay-off
+//!   tells them apart.
 //!
 //! Antecedents: counting what can run (Linux' workqueues, libdispatch), declared blocking (Chromium, Java's
 //! fork-join pool), the starvation rule and the measured pay-off (.NET's gate thread and hill climbing).
@@ -29,8 +33,10 @@ const LONG_TICK: Duration = Duration::from_millis(4);
 const OVERSLEPT: Duration = Duration::from_millis(1);
 /// This many looks at an empty queue disarm the monitor.
 const QUIET_LOOKS: u32 = 8;
-/// The looks in a row that E4 wants to see, before and after its step.
-const SOFT_LOOKS: u32 = 4;
+/// The looks in a row that E4 and E7 want to see.
+const STEADY_LOOKS: u32 = 4;
+/// What a step must bring under E7.
+const PAY_OFF: f64 = 1.1;
 const FIRST_FREEZE: Duration = Duration::from_millis(100);
 const LAST_FREEZE: Duration = Duration::from_secs(10);
 const LIVENESS: Duration = Duration::from_millis(100);
@@ -61,7 +67,9 @@ pub(super) struct Sample {
     pub(super) blocked: usize,
     /// Whether the evidence for `blocked` is more than the passing of time.
     pub(super) certain: bool,
-    /// Wake-up tokens are out, and nothing has moved since the last look.
+    /// Threads that hold a wake-up token: they will look into the queues.
+    pub(super) coming: usize,
+    /// Tokens are out, and nothing has moved for two looks.
     pub(super) stuck: bool,
     /// The CPUs that the threads use and the share of them that is asleep, where the system tells.
     pub(super) usage: Option<Usage>,
@@ -107,18 +115,45 @@ pub(super) struct State {
     quiet: u32,
     /// Since the last completion or step of E5.
     barren: Duration,
-    soft: Soft,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Soft {
-    looks: u32,
-    time: Duration,
-    completed: u64,
-    /// Completions per second before the step that is being judged.
-    trial: Option<f64>,
+    /// Looks in a row that saw completions, and what they saw.
+    steady: u32,
+    flow: Flow,
+    /// Looks in a row to which the threads seemed drowsy (E4).
+    drowsy: u32,
+    /// The step that is being judged (E7).
+    trial: Option<Trial>,
     frozen: Duration,
     freeze: Duration,
+    /// The last step that was judged did not pay.
+    cautious: bool,
+}
+
+/// Completions over time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flow {
+    time: Duration,
+    completed: u64,
+}
+
+impl Flow {
+    fn add(&mut self, sample: &Sample) {
+        self.time += sample.elapsed;
+        self.completed += sample.completed;
+    }
+
+    fn per_second(&self) -> f64 {
+        self.completed as f64 / self.time.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+/// A step whose pay-off is not known yet.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    before: f64,
+    after: Flow,
+    looks: u32,
+    /// How long to watch.
+    length: Duration,
 }
 
 impl State {
@@ -127,15 +162,65 @@ impl State {
             tick: SHORT_TICK,
             quiet: 0,
             barren: Duration::ZERO,
-            soft: Soft {
-                looks: 0,
-                time: Duration::ZERO,
-                completed: 0,
-                trial: None,
-                frozen: Duration::ZERO,
-                freeze: FIRST_FREEZE,
-            },
+            steady: 0,
+            flow: Flow::default(),
+            drowsy: 0,
+            trial: None,
+            frozen: Duration::ZERO,
+            freeze: FIRST_FREEZE,
+            cautious: false,
         }
+    }
+
+    /// Takes in what happened since the last look, whatever is decided about it.
+    fn observe(&mut self, limits: Limits, sample: &Sample) {
+        self.frozen = self.frozen.saturating_sub(sample.elapsed);
+        let counted = sample.elapsed.min(2 * self.tick + OVERSLEPT); // E6
+        if sample.completed > 0 {
+            self.barren = Duration::ZERO;
+            self.steady += 1;
+            self.flow.add(sample);
+        } else {
+            self.barren += counted;
+            self.steady = 0;
+            self.flow = Flow::default();
+        }
+        self.drowsy = if sample.is_drowsy(limits) { self.drowsy + 1 } else { 0 };
+        if let Some(trial) = self.trial.as_mut().filter(|_| sample.starting == 0) {
+            trial.after.add(sample);
+            trial.looks += 1;
+            self.judge();
+        }
+    }
+
+    /// Ends a trial that has been watched for long enough (E7).
+    fn judge(&mut self) {
+        let over = |trial: &mut Trial| trial.looks >= STEADY_LOOKS && trial.after.time >= trial.length;
+        let Some(trial) = self.trial.take_if(over) else { return };
+        self.flow = trial.after;
+        self.cautious = trial.after.per_second() < PAY_OFF * trial.before;
+        if self.cautious {
+            self.frozen = self.freeze;
+            self.freeze = (self.freeze * 2).min(LAST_FREEZE);
+        } else {
+            self.freeze = FIRST_FREEZE;
+        }
+    }
+
+    /// How large a step that E7 governs may be now; none while another is judged or has just failed.
+    fn begin_trial(&mut self, wanted: usize, sample: &Sample) -> Option<usize> {
+        if self.steady < STEADY_LOOKS {
+            self.trial = None;
+            return Some(wanted);
+        }
+        if self.trial.is_some() || self.frozen > Duration::ZERO {
+            return None;
+        }
+        let before = self.flow.per_second();
+        let stay = Duration::try_from_secs_f64(sample.threads as f64 / before).unwrap_or(LAST_FREEZE);
+        self.trial =
+            Some(Trial { before, after: Flow::default(), looks: 0, length: (2 * stay).min(LAST_FREEZE) });
+        Some(if self.cautious { wanted.min(sample.threads.div_ceil(4)) } else { wanted })
     }
 
     fn wait(mut self, tick: Duration) -> (Self, Verdict) {
@@ -149,10 +234,22 @@ impl State {
     }
 }
 
+impl Sample {
+    /// Threads that have not declared that they block.
+    fn active(&self) -> usize {
+        self.threads.saturating_sub(self.declared)
+    }
+
+    /// Whether tasks complete although the threads sleep a good deal (E4).
+    fn is_drowsy(&self, limits: Limits) -> bool {
+        let enough = 0.75 * limits.core.min(self.active()).max(1) as f64;
+        self.completed > 0 && self.usage.is_some_and(|usage| usage.asleep >= 0.5 && usage.cpus < enough)
+    }
+}
+
 /// The next state and what to do.
 pub(super) fn decide(limits: Limits, mut state: State, sample: &Sample) -> (State, Verdict) {
-    state.soft.frozen = state.soft.frozen.saturating_sub(sample.elapsed);
-    state.barren = if sample.completed > 0 { Duration::ZERO } else { state.barren + sample.elapsed };
+    state.observe(limits, sample);
     if sample.queued == 0 {
         return quiet(state);
     }
@@ -161,8 +258,13 @@ pub(super) fn decide(limits: Limits, mut state: State, sample: &Sample) -> (Stat
         return state.wait(TICK); // E6
     }
     if sample.idle > 0 {
-        let (state, wait) = state.wait(TICK);
-        return (state, if sample.stuck { Verdict::Wake } else { wait });
+        state.tick = TICK;
+        return (state, if sample.stuck { Verdict::Wake } else { Verdict::Wait });
+    }
+    // A thread that waits for a CPU with a token in its hand is as good as there; one asleep in a waker is not.
+    let coming = sample.coming > 0 && !(sample.stuck && sample.blocked > 0);
+    if coming && state.barren < LIVENESS {
+        return state.wait(TICK);
     }
     if sample.cooling || sample.threads + sample.starting >= limits.max {
         return state.back_off();
@@ -170,10 +272,9 @@ pub(super) fn decide(limits: Limits, mut state: State, sample: &Sample) -> (Stat
     if sample.starting > sample.threads / 4 {
         return state.wait(SHORT_TICK);
     }
-    let active = sample.threads.saturating_sub(sample.declared);
-    let blocked = sample.blocked.min(active);
-    let Some((wanted, cause)) = wanted(limits, &mut state, sample, active, blocked) else {
-        return if blocked > 0 || state.soft.looks > 0 { state.wait(TICK) } else { state.back_off() };
+    let Some((wanted, cause)) = wanted(limits, &mut state, sample) else {
+        let watching = sample.blocked > 0 || state.drowsy > 0 || state.trial.is_some();
+        return if watching { state.wait(TICK) } else { state.back_off() };
     };
     let room = limits.max - sample.threads - sample.starting;
     let step = wanted.min(room).min(usize::try_from(sample.queued).unwrap_or(usize::MAX));
@@ -183,7 +284,7 @@ pub(super) fn decide(limits: Limits, mut state: State, sample: &Sample) -> (Stat
 
 fn quiet(mut state: State) -> (State, Verdict) {
     state.quiet += 1;
-    state.soft.looks = 0;
+    state.trial = None;
     if state.quiet < QUIET_LOOKS {
         return state.back_off();
     }
@@ -191,25 +292,28 @@ fn quiet(mut state: State) -> (State, Verdict) {
 }
 
 /// How many threads the rules ask for, regardless of room and queue.
-fn wanted(
-    limits: Limits,
-    state: &mut State,
-    sample: &Sample,
-    active: usize,
-    blocked: usize,
-) -> Option<(usize, Cause)> {
+fn wanted(limits: Limits, state: &mut State, sample: &Sample) -> Option<(usize, Cause)> {
+    let active = sample.active();
+    let blocked = sample.blocked.min(active);
     let live = active - blocked;
-    let soft = soft(limits, &mut state.soft, sample, active);
     // Time alone is weak evidence: it may double the core threads, no more.
     let trusted = sample.certain || sample.threads < 2 * limits.core;
-    if trusted && active > 0 && 4 * blocked >= 3 * active {
-        return Some((3 * sample.threads, Cause::Hard)); // E2
-    }
-    if trusted && live < limits.core {
-        return Some((limits.core - live, Cause::Replace)); // E3
-    }
-    if soft {
-        return Some((sample.threads, Cause::Soft)); // E4
+    let step = if trusted && active > 0 && 4 * blocked >= 3 * active {
+        Some((3 * sample.threads, Cause::Hard)) // E2
+    } else if trusted && live < limits.core {
+        Some((limits.core - live, Cause::Replace)) // E3
+    } else if state.drowsy >= STEADY_LOOKS {
+        Some((sample.threads, Cause::Soft)) // E4
+    } else {
+        None
+    };
+    let step = step.and_then(|(wanted, cause)| {
+        // Up to core there is nothing to prove.
+        let granted = if sample.threads < limits.core { Some(wanted) } else { state.begin_trial(wanted, sample) };
+        granted.map(|granted| (granted, cause))
+    });
+    if step.is_some() {
+        return step;
     }
     let entitled = limits.core + sample.declared;
     let patience = if sample.threads < 2 * entitled { LIVENESS } else { SLOW_LIVENESS };
@@ -220,41 +324,5 @@ fn wanted(
     None
 }
 
-/// Whether E4 asks for a step.
-fn soft(limits: Limits, soft: &mut Soft, sample: &Sample, active: usize) -> bool {
-    let drowsy = sample.usage.is_some_and(|usage| {
-        usage.asleep >= 0.5 && usage.cpus < 0.75 * limits.core.min(active).max(1) as f64
-    });
-    if !drowsy || sample.completed == 0 && soft.trial.is_none() {
-        soft.looks = 0;
-        soft.trial = None;
-        return false;
-    }
-    if soft.looks == 0 {
-        soft.time = Duration::ZERO;
-        soft.completed = 0;
-    }
-    soft.looks += 1;
-    soft.time += sample.elapsed;
-    soft.completed += sample.completed;
-    if soft.looks < SOFT_LOOKS {
-        return false;
-    }
-    let rate = soft.completed as f64 / soft.time.as_secs_f64().max(f64::MIN_POSITIVE);
-    soft.looks = 0;
-    match soft.trial.take() {
-        Some(before) if rate < 1.1 * before => {
-            soft.frozen = soft.freeze;
-            soft.freeze = (soft.freeze * 2).min(LAST_FREEZE);
-            return false;
-        }
-        Some(_) => soft.freeze = FIRST_FREEZE,
-        None => {}
-    }
-    if soft.frozen > Duration::ZERO {
-        return false;
-    }
-    soft.trial = Some(rate);
-    true
-}
-
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;

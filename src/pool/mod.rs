@@ -30,7 +30,7 @@ mod threads;
 
 use std::fmt;
 use std::io;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 pub use self::builder::Builder;
@@ -256,6 +256,10 @@ impl Refused {
         }
     }
 }
+
+// Foreign code runs under no lock of the pool, and a panic in it is caught: nothing is left half changed.
+impl UnwindSafe for Pool {}
+impl RefUnwindSafe for Pool {}
 
 impl Clone for Pool {
     fn clone(&self) -> Self {

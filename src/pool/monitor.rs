@@ -88,8 +88,12 @@ impl Monitor {
     }
 }
 
-/// Starts the monitor's thread.
+/// Starts the monitor's thread. Not under loom: it lives by the clock, and there time does not pass. Models look at
+/// the switch.
 fn man(shared: &Shared) -> std::io::Result<()> {
+    if cfg!(sidestep_loom) {
+        return Ok(());
+    }
     if shared.cool_down.is_on() {
         return Err(std::io::Error::other("the monitor waits for the cool-down to pass"));
     }

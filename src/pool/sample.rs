@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::growth::{Sample, Usage};
 use super::shared::Shared;
+use crate::idle::Counts;
 use crate::sync::atomic::Ordering;
 use crate::worker::{Note, Slot, ThreadKey, Totals};
 
@@ -91,6 +92,8 @@ pub(super) struct Lookout {
     samplers: Vec<Box<dyn Sampler>>,
     totals: Totals,
     tokens: usize,
+    /// For how many looks tokens have been out and nothing has moved.
+    still: u32,
     /// Moves on from look to look, so that others are asked about.
     turn: usize,
 }
@@ -104,7 +107,7 @@ struct Seen {
 
 impl Lookout {
     pub(super) fn new(samplers: Vec<Box<dyn Sampler>>) -> Self {
-        Lookout { samplers, totals: Totals::default(), tokens: 0, turn: 0 }
+        Lookout { samplers, totals: Totals::default(), tokens: 0, still: 0, turn: 0 }
     }
 
     /// All samplers, the surest first.
@@ -115,13 +118,12 @@ impl Lookout {
     /// Looks at the pool's threads.
     pub(super) fn look(&mut self, shared: &Shared, elapsed: Duration) -> Sample {
         self.turn = self.turn.wrapping_add(1);
-        let counts = shared.idle.counts();
-        let totals = shared.roster.totals();
+        let (queued, counts, totals) = Self::waiting(shared);
         let tokens = counts.searching + counts.starting + counts.delivering;
-        let stuck = tokens > 0 && tokens == self.tokens && totals.started == self.totals.started;
+        let still = tokens > 0 && tokens == self.tokens && totals.started == self.totals.started;
+        self.still = if still { self.still + 1 } else { 0 };
         let before = std::mem::replace(&mut self.totals, totals);
         self.tokens = tokens;
-        let queued = totals.queued();
         let ends = |totals: &Totals| totals.completed + totals.panicked;
         let mut sample = Sample {
             elapsed,
@@ -132,7 +134,8 @@ impl Lookout {
             idle: counts.idle,
             declared: shared.blocking(),
             certain: true,
-            stuck,
+            coming: counts.searching + counts.delivering,
+            stuck: self.still >= 2,
             cooling: shared.cool_down.is_on(),
             ..Sample::default()
         };
@@ -142,6 +145,16 @@ impl Lookout {
             self.ask(&mut sample, inside, elapsed);
         }
         sample
+    }
+
+    /// How many tasks were queued all the time while the tokens were counted. A task that was submitted or taken
+    /// meanwhile says nothing about whether somebody was coming for it.
+    fn waiting(shared: &Shared) -> (u64, Counts, Totals) {
+        let before = shared.roster.totals();
+        let counts = shared.idle.counts();
+        let after = shared.roster.totals();
+        let begun = (after.started - before.started) + (after.cancelled - before.cancelled);
+        (before.queued().saturating_sub(begun), counts, after)
     }
 
     /// The threads inside a task, with their notes brought up to date; deques of stalled threads are emptied.
@@ -194,9 +207,8 @@ impl Lookout {
             }
             seen.slot.note.lock().cpu_time = seen.cpu_time;
         }
-        if asked_stalled > 0 {
-            sample.blocked = (stalled * asleep_stalled + asked_stalled / 2) / asked_stalled;
-        }
+        let extrapolated = stalled * asleep_stalled + asked_stalled / 2;
+        sample.blocked = extrapolated.checked_div(asked_stalled).unwrap_or(0);
         if clocks > 0 && elapsed > Duration::ZERO {
             let share = used.as_secs_f64() / elapsed.as_secs_f64() / f64::from(clocks);
             let asleep = asleep as f64 / inside.len() as f64;
@@ -215,3 +227,6 @@ impl Lookout {
     }
 }
 
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;

@@ -18,7 +18,7 @@ use crate::idle::{Idle, Notify};
 use crate::queue::Queues;
 use crate::report::{event, shield};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use crate::sync::{Mutex, Parker, fork};
+use crate::sync::{Mutex, Parker, fork, thread};
 use crate::task::{Outcome, Owner, TaskRef};
 use crate::worker::{Roster, Workplace};
 
@@ -330,7 +330,7 @@ impl Drop for Shared {
         // Without threads only husks are queued, unless a thread was lost in a way nobody foresaw.
         self.discard_all(Outcome::Shutdown, || None);
         while !self.roster.totals().balanced() {
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 }

@@ -96,7 +96,7 @@ impl<T> Queues<T> {
     /// The next item for a thread that owns `local`.
     pub(crate) fn take(&self, local: Option<&Local<T>>, walk: &mut Walk) -> Option<T> {
         walk.looks = walk.looks.wrapping_add(1);
-        if walk.looks % FAIRNESS == 0 {
+        if walk.looks.is_multiple_of(FAIRNESS) {
             let turned = self.take_stolen(local, walk).or_else(|| self.take_injected());
             if turned.is_some() {
                 return turned;

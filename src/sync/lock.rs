@@ -11,13 +11,11 @@ use loom::sync as imp;
 use std::sync as imp;
 
 /// A mutual exclusion lock without poisoning.
-#[expect(clippy::disallowed_types, reason = "this is the door")]
 pub(crate) struct Mutex<T>(imp::Mutex<T>);
 
 /// The right to the value of a [`Mutex`].
 pub(crate) struct MutexGuard<'a, T>(imp::MutexGuard<'a, T>);
 
-#[expect(clippy::disallowed_types, reason = "this is the door")]
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
         Mutex(imp::Mutex::new(value))
@@ -52,11 +50,9 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 }
 
 /// A condition variable for [`Mutex`].
-#[expect(clippy::disallowed_types, reason = "this is the door")]
 #[derive(Debug)]
 pub(crate) struct Condvar(imp::Condvar);
 
-#[expect(clippy::disallowed_types, reason = "this is the door")]
 impl Condvar {
     pub(crate) fn new() -> Self {
         Condvar(imp::Condvar::new())

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`atomic`], [`UnsafeCell`] | `std` | `loom` |
 //! | [`Mutex`], [`Condvar`] | `std`, poisoning ignored | `loom` |
+//! | [`thread`] | `std` | `loom` |
 //! | [`oneshot`] | `futures_channel::oneshot` | [`stand_in::oneshot`] |
 //! | deque (see `queue`) | `crossbeam_deque` | [`stand_in::deque`] |
 //!
@@ -35,14 +36,20 @@ pub(crate) mod atomic {
         AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
     };
     #[cfg(not(sidestep_loom))]
-    #[expect(clippy::disallowed_types, reason = "this is the door")]
     pub(crate) use std::sync::atomic::{
         AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
     };
 
     /// An atomic that can be a `static`: the model checker does not follow it, so no protocol may rest on it.
-    #[expect(clippy::disallowed_types, reason = "this is the door")]
     pub(crate) type StaticU64 = std::sync::atomic::AtomicU64;
+}
+
+pub(crate) mod thread {
+    //! Which thread this is, and letting others go first.
+    #[cfg(sidestep_loom)]
+    pub(crate) use loom::thread::{ThreadId, current, yield_now};
+    #[cfg(not(sidestep_loom))]
+    pub(crate) use std::thread::{ThreadId, current, yield_now};
 }
 
 /// `std::thread_local!` with a constant first value, or loom's.

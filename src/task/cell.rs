@@ -61,6 +61,9 @@ pub(super) struct Header {
     owner: *const (),
     side: AtomicPtr<Side>,
     site: &'static Location<'static>,
+    /// For the model checker to see that every cell is freed.
+    #[cfg(sidestep_loom)]
+    _freed: loom::alloc::Track<()>,
 }
 
 #[repr(C)]
@@ -97,12 +100,28 @@ where
             owner: owner.cast(),
             side: AtomicPtr::new(ptr::null_mut()),
             site,
+            #[cfg(sidestep_loom)]
+            _freed: loom::alloc::Track::new(()),
         },
         sender: UnsafeCell::new(MaybeUninit::new(sender)),
         closure: UnsafeCell::new(MaybeUninit::new(closure)),
     });
     let header = NonNull::from(Box::leak(cell)).cast();
     (TaskRef(header), TaskRef(header), receiver)
+}
+
+/// Moves the value out of a slot.
+///
+/// # Safety
+///
+/// The slot holds a value, the caller alone may use the slot, and takes the value only once (T1).
+unsafe fn take<V>(slot: &UnsafeCell<MaybeUninit<V>>) -> V {
+    slot.with_mut(|slot| {
+        // SAFETY: the slot is valid and nobody else uses it.
+        let slot = unsafe { &*slot };
+        // SAFETY: it holds a value, which is not used again.
+        unsafe { slot.assume_init_read() }
+    })
 }
 
 /// Runs the closure and delivers what came of it.
@@ -113,10 +132,10 @@ where
 unsafe fn run<F: FnOnce() -> T, T>(task: &TaskRef, runner: &dyn Runner) {
     // SAFETY: T5, and the reference keeps the cell alive (T2).
     let cell = unsafe { task.0.cast::<Cell<F, T>>().as_ref() };
-    // SAFETY: T1: initialised by `new_task`, taken only here.
-    let closure = cell.closure.with_mut(|slot| unsafe { (*slot).assume_init_read() });
+    // SAFETY: T1: initialised by `new_task`, taken only by the claimer.
+    let closure = unsafe { take(&cell.closure) };
     // SAFETY: T1, as above.
-    let sender = cell.sender.with_mut(|slot| unsafe { (*slot).assume_init_read() });
+    let sender = unsafe { take(&cell.sender) };
     let result = current::as_current(task, || catch_unwind(AssertUnwindSafe(closure)));
     if let Some(side) = task.side() {
         side.hooks.close();
@@ -143,11 +162,11 @@ unsafe fn run<F: FnOnce() -> T, T>(task: &TaskRef, runner: &dyn Runner) {
 unsafe fn discard<F, T>(header: NonNull<Header>) {
     // SAFETY: T5, and the caller holds a reference (T2).
     let cell = unsafe { header.cast::<Cell<F, T>>().as_ref() };
-    // SAFETY: T1: initialised by `new_task`, taken only here.
-    let closure = cell.closure.with_mut(|slot| unsafe { (*slot).assume_init_read() });
+    // SAFETY: T1: initialised by `new_task`, taken only by the claimer.
+    let closure = unsafe { take(&cell.closure) };
     shield("the destructor of a closure that did not run", || drop(closure));
     // SAFETY: T1, as above.
-    let sender = cell.sender.with_mut(|slot| unsafe { (*slot).assume_init_read() });
+    let sender = unsafe { take(&cell.sender) };
     shield("a waker", || drop(sender));
 }
 
@@ -171,6 +190,9 @@ unsafe fn free<F, T>(header: NonNull<Header>) {
     // SAFETY: T2 and T5: it came from a `Box` of this type in `new_task`.
     let cell = unsafe { Box::from_raw(header.cast::<Cell<F, T>>().as_ptr()) };
     debug_assert!(cell.header.word.is_ended(), "T2: only ended tasks are freed");
+    // For the model checker: freeing is a write that must come after every use.
+    #[cfg(sidestep_loom)]
+    cell.sender.with_mut(|_| ());
     let side = cell.header.side.load(Ordering::Relaxed);
     if side.is_null() {
         return;
@@ -367,10 +389,10 @@ impl Claimed {
     pub(crate) unsafe fn into_closure<F, T>(self) -> F {
         // SAFETY: T5 by the caller's promise; the reference keeps the cell alive (T2).
         let cell = unsafe { self.0.0.cast::<Cell<F, T>>().as_ref() };
-        // SAFETY: T1: initialised by `new_task`, taken only here.
-        let closure = cell.closure.with_mut(|slot| unsafe { (*slot).assume_init_read() });
+        // SAFETY: T1: initialised by `new_task`, taken only by the claimer.
+        let closure = unsafe { take(&cell.closure) };
         // SAFETY: T1, as above.
-        drop(cell.sender.with_mut(|slot| unsafe { (*slot).assume_init_read() }));
+        drop(unsafe { take(&cell.sender) });
         self.end();
         closure
     }

@@ -5,9 +5,8 @@
 //! - removing a hook waits for it where it is running on another thread, and not where it is running on this one;
 //! - no lock is held while a hook runs.
 
-use std::thread::{self, ThreadId};
-
 use crate::report::shield;
+use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Condvar, Mutex};
 
 type Hook = Box<dyn FnOnce() + Send>;

@@ -29,8 +29,9 @@ pub(crate) mod current;
 mod handle;
 mod hooks;
 mod join;
+#[cfg(all(test, sidestep_loom))]
+mod loom_models;
 mod state;
-
 
 pub use self::handle::{CancelHandle, Cancelling, Task, Unblocked};
 

@@ -193,31 +193,40 @@ impl<P: Workplace> Worker<P> {
         STATION.with(|slot| slot.set(ptr::null()));
     }
 
-    /// The next queue entry. A searching token is released on a find, and the baton passed.
+    /// The next queue entry.
     fn take(&self) -> Option<TaskRef> {
-        let queues = self.place.queues();
-        let task = queues.take(self.station.local.as_ref(), &mut self.walk.borrow_mut())?;
-        if self.searching.take() {
-            self.place.idle().release_searching();
-            if !queues.is_empty() {
-                self.place.notify();
-            }
-        }
-        Some(task)
+        self.place.queues().take(self.station.local.as_ref(), &mut self.walk.borrow_mut())
     }
 
     /// Runs a queue entry, unless it is the husk of a task that somebody else has claimed.
     fn execute(&self, task: TaskRef) {
-        if let Some(claimed) = task.claim() {
-            self.place.free_place();
-            self.run(claimed);
+        match task.claim() {
+            Some(claimed) => {
+                self.place.free_place();
+                self.run(claimed);
+            }
+            None => self.pass_baton(),
+        }
+    }
+
+    /// Releases the searching token after a find, and has somebody look if more is queued.
+    fn pass_baton(&self) {
+        if self.searching.take() {
+            self.place.idle().release_searching();
+            if !self.place.queues().is_empty() {
+                self.place.notify();
+            }
         }
     }
 
     fn run(&self, claimed: Claimed) {
+        // Counted before the token is released: the monitor must not take the task for one that waits, with nobody
+        // coming for it.
         self.station.slot.tallies.started.bump();
+        self.pass_baton();
         claimed.run(self);
-        if self.delivering.take() {
+        // A task run inside a callback leaves the token of that delivery alone.
+        if self.depth.get() == 0 && self.delivering.take() {
             self.place.idle().end_delivering();
             self.searching.set(true);
         }

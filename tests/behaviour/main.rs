@@ -1,16 +1,17 @@
 //! What the crate promises, by topic. Hard timings are reached by gates; a test sleeps only to show that nothing
 //! happens.
-#![expect(clippy::disallowed_types, reason = "the tests use std's own primitives to look at the crate from outside")]
 
 mod support;
 
 // Tasks and handles.
+mod callback;
 mod cancel;
 mod handle;
 mod hooks;
 mod memory;
 mod panics;
 mod wait;
+mod waker;
 
 // The pool.
 mod accounts;

@@ -1,23 +1,30 @@
 //! Gates, counters and patience for the tests.
 
+use std::any::Any;
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use sidestep::{Metrics, Pool, Task, TaskError};
+
 /// Longer than anything here takes on the slowest machine: reaching it is a failure, never a measurement.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A door that is shut until somebody opens it, for ever.
 #[derive(Clone, Default)]
-pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Gate::default()
     }
 
     /// Blocks until the gate is open.
-    pub fn pass(&self) {
+    pub(crate) fn pass(&self) {
         let (open, bell) = &*self.0;
         let (guard, timeout) =
             bell.wait_timeout_while(open.lock().unwrap(), PATIENCE, |open| !*open).unwrap();
@@ -25,7 +32,7 @@ impl Gate {
         assert!(!timeout.timed_out(), "the gate was never opened");
     }
 
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         let (open, bell) = &*self.0;
         *open.lock().unwrap() = true;
         bell.notify_all();
@@ -34,24 +41,24 @@ impl Gate {
 
 /// Counts how many of its kind have been dropped.
 #[derive(Clone, Default)]
-pub struct Drops(Arc<AtomicUsize>);
+pub(crate) struct Drops(Arc<AtomicUsize>);
 
 impl Drops {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Drops::default()
     }
 
     /// Something whose drop is counted.
-    pub fn token(&self) -> DropToken {
+    pub(crate) fn token(&self) -> DropToken {
         DropToken(Arc::clone(&self.0))
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-pub struct DropToken(Arc<AtomicUsize>);
+pub(crate) struct DropToken(Arc<AtomicUsize>);
 
 impl Drop for DropToken {
     fn drop(&mut self) {
@@ -60,10 +67,114 @@ impl Drop for DropToken {
 }
 
 /// Waits until `condition` holds.
-pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "it never happened: {what}");
         std::thread::yield_now();
+    }
+}
+
+/// The end of `task`, which must come.
+pub(crate) fn soon<T>(task: Task<T>) -> Result<T, TaskError> {
+    task.wait_timeout(PATIENCE).unwrap_or_else(|task| panic!("{task:?} never ended"))
+}
+
+/// A pool of its own for one test.
+pub(crate) fn pool(core: usize, max: usize) -> Pool {
+    Pool::builder().core_threads(core).max_threads(max).build().unwrap()
+}
+
+/// A task that has started and blocks its thread until `gate` opens.
+pub(crate) fn occupy(pool: &Pool, gate: &Gate) -> Task<()> {
+    let started = Gate::new();
+    let (announce, gate) = (started.clone(), gate.clone());
+    let task = pool.spawn(move || {
+        announce.open();
+        gate.pass();
+    });
+    started.pass();
+    task
+}
+
+/// Checks that the counts of `metrics` agree with each other.
+pub(crate) fn check_accounts(metrics: &Metrics) {
+    let ended = metrics.tasks_completed() + metrics.tasks_panicked() + metrics.tasks_cancelled();
+    let alive = metrics.tasks_queued().checked_add(metrics.tasks_running());
+    assert_eq!(
+        alive.and_then(|alive| alive.checked_add(ended)),
+        Some(metrics.tasks_submitted()),
+        "{metrics:?}"
+    );
+}
+
+/// Checks that a pool all of whose tasks end by themselves still works and has lost nothing.
+pub(crate) fn check_sound(pool: &Pool) {
+    eventually("all tasks end", || {
+        let metrics = pool.metrics();
+        (metrics.tasks_queued(), metrics.tasks_running()) == (0, 0)
+    });
+    let before = pool.metrics();
+    check_accounts(&before);
+    for number in 0..100 {
+        assert_eq!(soon(pool.spawn(move || number)).unwrap(), number);
+    }
+    let after = pool.metrics();
+    check_accounts(&after);
+    assert_eq!(after.tasks_completed(), before.tasks_completed() + 100, "{after:?}");
+    assert_eq!(
+        (after.tasks_queued(), after.tasks_running(), after.threads_blocked()),
+        (0, 0, 0),
+        "{after:?}"
+    );
+}
+
+/// Gives what must not happen some time to happen.
+#[expect(clippy::disallowed_methods, reason = "only time can show that something does not happen")]
+pub(crate) fn nothing_happens() {
+    std::thread::sleep(Duration::from_millis(50));
+}
+
+/// A waker that counts.
+#[derive(Default)]
+pub(crate) struct Wakes(AtomicUsize);
+
+impl Wakes {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Polls once with the given waker.
+pub(crate) fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(waker))
+}
+
+/// Ends the current closure with a panic that prints nothing.
+pub(crate) fn quiet_panic(payload: impl Any + Send) -> ! {
+    resume_unwind(Box::new(payload))
+}
+
+/// Panics when it is dropped, and counts that.
+pub(crate) struct PanicOnDrop(pub(crate) Drops);
+
+impl Drop for PanicOnDrop {
+    fn drop(&mut self) {
+        drop(self.0.token());
+        quiet_panic("a destructor");
     }
 }

@@ -1,9 +1,13 @@
 //! `crossbeam_deque` as far as `queue` uses it, on a mutex each.
+//!
+//! Whether one is empty is asked without the lock: the lock would order the question against every push, which the
+//! real ones do not, and hide a missing fence from the model checker.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a steal found.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,20 +26,29 @@ impl<T> From<Option<T>> for Steal<T> {
 }
 
 #[derive(Debug)]
-struct Shared<T>(Mutex<VecDeque<T>>);
+struct Shared<T> {
+    items: Mutex<VecDeque<T>>,
+    /// The length of `items`, changed under its lock and read without.
+    length: AtomicUsize,
+}
 
 impl<T> Shared<T> {
     fn new() -> Self {
-        Shared(Mutex::new(VecDeque::new()))
+        Shared { items: Mutex::new(VecDeque::new()), length: AtomicUsize::new(0) }
     }
     fn push(&self, item: T) {
-        self.0.lock().push_back(item);
+        let mut items = self.items.lock();
+        items.push_back(item);
+        self.length.store(items.len(), Ordering::Relaxed);
     }
     fn pop(&self) -> Option<T> {
-        self.0.lock().pop_front()
+        let mut items = self.items.lock();
+        let item = items.pop_front()?;
+        self.length.store(items.len(), Ordering::Relaxed);
+        Some(item)
     }
     fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
+        self.length.load(Ordering::Relaxed) == 0
     }
 }
 

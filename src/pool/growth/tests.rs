@@ -1,0 +1,330 @@
+//! The policy, rule by rule, and against simulated pools.
+
+mod simulation;
+
+use super::*;
+
+const LIMITS: Limits = Limits { core: 8, max: 512 };
+
+/// All is well: eight threads get on with a long queue.
+fn calm() -> Sample {
+    Sample {
+        elapsed: SHORT_TICK,
+        queued: 1000,
+        completed: 10,
+        threads: 8,
+        certain: true,
+        ..Sample::default()
+    }
+}
+
+/// The verdict of a monitor that has just been armed.
+fn first_verdict(limits: Limits, sample: Sample) -> Verdict {
+    decide(limits, State::new(), &sample).1
+}
+
+/// Feeds looks of the state's own tick until `end`, and gives what was decided, with the time of each decision.
+fn verdicts(
+    state: &mut State,
+    end: Duration,
+    mut look: impl FnMut(Duration) -> Sample,
+) -> Vec<(Duration, Verdict)> {
+    let mut now = Duration::ZERO;
+    let mut all = Vec::new();
+    while now < end {
+        let elapsed = state.tick;
+        now += elapsed;
+        let (next, verdict) = decide(LIMITS, *state, &Sample { elapsed, ..look(elapsed) });
+        *state = next;
+        all.push((now, verdict));
+    }
+    all
+}
+
+/// The times at which threads were asked for.
+fn growth(verdicts: &[(Duration, Verdict)]) -> Vec<(Duration, usize, Cause)> {
+    let grown = verdicts.iter().filter_map(|&(now, verdict)| match verdict {
+        Verdict::Grow(threads, cause) => Some((now, threads, cause)),
+        _ => None,
+    });
+    grown.collect()
+}
+
+#[test]
+fn each_rule_decides_its_own_case() {
+    use Cause::{Hard, Replace};
+    use Verdict::{Grow, Wait, Wake};
+    let blocked = |threads, blocked| Sample { threads, blocked, ..calm() };
+    let table = [
+        ("nobody is blocked", calm(), Wait),
+        ("E1: nothing is queued", Sample { queued: 0, ..blocked(8, 8) }, Wait),
+        ("E1: somebody is idle", Sample { idle: 1, ..blocked(8, 7) }, Wait),
+        ("E1: tokens that do not move", Sample { idle: 1, stuck: true, ..blocked(8, 7) }, Wake),
+        ("E1: nobody to wake", Sample { stuck: true, ..calm() }, Wait),
+        ("E2: three quarters", blocked(8, 6), Grow(24, Hard)),
+        ("E2: all", blocked(8, 8), Grow(24, Hard)),
+        ("E2: more than there are", blocked(8, 9), Grow(24, Hard)),
+        ("E2: no more than is queued", Sample { queued: 5, ..blocked(8, 8) }, Grow(5, Hard)),
+        ("E2: no more than there is room for", blocked(300, 300), Grow(212, Hard)),
+        ("E2: starting ones take room", Sample { starting: 40, ..blocked(300, 300) }, Grow(172, Hard)),
+        ("E3: less than three quarters", blocked(8, 5), Grow(5, Replace)),
+        ("E3: one", blocked(8, 1), Grow(1, Replace)),
+        ("E3: above core", blocked(20, 14), Grow(2, Replace)),
+        ("E3: enough are live", blocked(20, 12), Wait),
+        ("E3: fewer than core, all busy", blocked(3, 0), Grow(5, Replace)),
+        ("E3: no more than is queued", Sample { queued: 2, ..blocked(3, 0) }, Grow(2, Replace)),
+        ("declared ones are not live", Sample { declared: 4, ..blocked(8, 0) }, Grow(4, Replace)),
+        ("all declared", Sample { declared: 8, ..blocked(8, 0) }, Grow(8, Replace)),
+        ("declared, and replaced", Sample { declared: 4, ..blocked(12, 0) }, Wait),
+        ("declared, others blocked", Sample { declared: 4, ..blocked(12, 8) }, Grow(36, Hard)),
+        ("more declared than threads", Sample { declared: 9, ..blocked(8, 1) }, Grow(8, Replace)),
+        ("cooling", Sample { cooling: true, ..blocked(8, 8) }, Wait),
+        ("at max", blocked(512, 512), Wait),
+        ("at max with those that start", Sample { starting: 100, ..blocked(412, 412) }, Wait),
+        ("above max, for an instant", Sample { starting: 9, ..blocked(510, 510) }, Wait),
+        ("many are on the way", Sample { starting: 3, ..blocked(8, 8) }, Wait),
+        ("a few are on the way", Sample { starting: 2, ..blocked(8, 8) }, Grow(24, Hard)),
+        ("weak evidence below twice core", Sample { certain: false, ..blocked(15, 15) }, Grow(45, Hard)),
+        ("weak evidence at twice core", Sample { certain: false, ..blocked(16, 16) }, Wait),
+        ("weak evidence, some live", Sample { certain: false, ..blocked(16, 10) }, Wait),
+    ];
+    for (name, sample, verdict) in table {
+        assert_eq!(first_verdict(LIMITS, sample), verdict, "{name}");
+    }
+}
+
+#[test]
+fn a_pool_with_one_thread_grows_and_one_that_may_not_does_not() {
+    let blocked = Sample { threads: 1, blocked: 1, ..calm() };
+    let one = Limits { core: 1, max: 2 };
+    assert_eq!(first_verdict(one, blocked), Verdict::Grow(1, Cause::Hard));
+    assert_eq!(first_verdict(Limits { core: 1, max: 1 }, blocked), Verdict::Wait);
+    let lost = Sample { threads: 0, ..calm() };
+    assert_eq!(first_verdict(one, lost), Verdict::Grow(1, Cause::Replace));
+}
+
+#[test]
+fn e6_an_overslept_look_is_no_evidence() {
+    let limit = 2 * State::new().tick + OVERSLEPT;
+    let all_blocked = Sample { blocked: 8, elapsed: limit, ..calm() };
+    assert_eq!(first_verdict(LIMITS, all_blocked), Verdict::Grow(24, Cause::Hard));
+    let overslept = Sample { elapsed: limit + Duration::from_nanos(1), ..all_blocked };
+    let (state, verdict) = decide(LIMITS, State::new(), &overslept);
+    assert_eq!((verdict, state.tick), (Verdict::Wait, TICK));
+    let stopped = Sample { elapsed: Duration::from_secs(3600), completed: 0, ..all_blocked };
+    assert_eq!(first_verdict(LIMITS, stopped), Verdict::Wait, "a stopped process, or a suspended machine");
+}
+
+#[test]
+fn e6_time_that_was_overslept_does_not_count_as_barren() {
+    let stopped = Sample { elapsed: Duration::from_secs(1), completed: 0, ..calm() };
+    let (mut state, _) = decide(LIMITS, State::new(), &stopped);
+    let looks = verdicts(&mut state, Duration::from_millis(90), |_| Sample { completed: 0, ..calm() });
+    assert_eq!(growth(&looks), [], "the machine was away, not the threads");
+}
+
+#[test]
+fn e5_one_more_per_100_ms_and_later_per_500() {
+    let mut state = State::new();
+    let mut threads = 8;
+    let mut steps = Vec::new();
+    let mut last = Duration::ZERO;
+    while threads < 20 {
+        let looks =
+            verdicts(&mut state, Duration::from_millis(10), |_| Sample { completed: 0, threads, ..calm() });
+        last += looks.last().unwrap().0;
+        for (_, more, cause) in growth(&looks) {
+            assert_eq!((more, cause), (1, Cause::Liveness));
+            threads += more;
+            steps.push(last);
+        }
+    }
+    let gap = |pair: &[Duration]| (pair[1] - pair[0]).as_millis();
+    let gaps: Vec<u128> = steps.windows(2).map(gap).collect();
+    let (quick, slow) = gaps.split_at(7);
+    assert!(quick.iter().all(|&gap| (90..130).contains(&gap)), "up to twice core: {gaps:?}");
+    assert!(slow.iter().all(|&gap| (490..530).contains(&gap)), "above: {gaps:?}");
+}
+
+#[test]
+fn e5_declared_blockers_entitle_to_the_quick_pace() {
+    let mut state = State::new();
+    let waiting = Sample { completed: 0, threads: 30, declared: 10, ..calm() };
+    let looks = verdicts(&mut state, Duration::from_millis(150), |_| waiting);
+    assert_eq!(growth(&looks).len(), 1, "30 threads are fewer than twice 8 + 10");
+    let mut state = State::new();
+    let looks = verdicts(&mut state, Duration::from_millis(150), |_| Sample { declared: 0, ..waiting });
+    assert_eq!(growth(&looks), []);
+}
+
+#[test]
+fn e5_any_completion_starts_the_wait_again() {
+    let mut state = State::new();
+    let mut now = Duration::ZERO;
+    let mut last = Duration::ZERO;
+    let looks = verdicts(&mut state, Duration::from_secs(2), |elapsed| {
+        now += elapsed;
+        let one = now - last > Duration::from_millis(80);
+        if one {
+            last = now;
+        }
+        Sample { completed: u64::from(one), ..calm() }
+    });
+    assert_eq!(growth(&looks), []);
+}
+
+#[test]
+fn e5_weak_evidence_falls_back_to_it() {
+    let mut state = State::new();
+    let sample = Sample { completed: 0, threads: 16, blocked: 16, certain: false, ..calm() };
+    let looks = verdicts(&mut state, Duration::from_millis(1100), |_| sample);
+    assert_eq!(growth(&looks).len(), 2, "every 500 ms");
+    assert!(growth(&looks).iter().all(|step| (step.1, step.2) == (1, Cause::Liveness)));
+}
+
+#[test]
+fn quiet_looks_disarm_and_one_task_starts_the_count_again() {
+    let mut state = State::new();
+    let mut look = |queued| {
+        let (next, verdict) = decide(LIMITS, state, &Sample { queued, elapsed: state.tick, ..calm() });
+        state = next;
+        verdict
+    };
+    for _ in 1..QUIET_LOOKS {
+        assert_eq!(look(0), Verdict::Wait);
+    }
+    assert_eq!(look(1), Verdict::Wait);
+    for _ in 1..QUIET_LOOKS {
+        assert_eq!(look(0), Verdict::Wait);
+    }
+    assert_eq!(look(0), Verdict::Disarm);
+    assert_eq!(look(0), Verdict::Disarm, "again, where the queue was not empty after all");
+}
+
+#[test]
+fn ticks_get_longer_while_all_is_well_and_short_after_a_step() {
+    let mut state = State::new();
+    let mut ticks = Vec::new();
+    let mut look = |sample: Sample| {
+        state = decide(LIMITS, state, &Sample { elapsed: state.tick, ..sample }).0;
+        ticks.push(state.tick);
+    };
+    for _ in 0..6 {
+        look(calm());
+    }
+    look(Sample { blocked: 8, ..calm() });
+    look(Sample { blocked: 1, threads: 32, ..calm() });
+    look(Sample { starting: 10, ..calm() });
+    look(Sample { idle: 1, ..calm() });
+    for _ in 0..6 {
+        look(Sample { cooling: true, ..calm() });
+    }
+    let micros: Vec<u128> = ticks.iter().map(Duration::as_micros).collect();
+    let expected =
+        [500, 1000, 2000, 4000, 4000, 4000, 250, 500, 250, 500, 1000, 2000, 4000, 4000, 4000, 4000];
+    assert_eq!(micros, expected);
+}
+
+/// A look at threads that sleep most of the time, yet complete `per_ms` tasks per millisecond.
+fn drowsy(elapsed: Duration, threads: usize, per_ms: u64) -> Sample {
+    let completed = u64::try_from(elapsed.as_micros()).unwrap() * per_ms / 1000;
+    Sample { elapsed, threads, completed, usage: Some(Usage { cpus: 1.0, asleep: 0.9 }), ..calm() }
+}
+
+#[test]
+fn e4_doubles_after_four_looks_and_again_as_long_as_it_pays() {
+    let mut state = State::new();
+    let mut threads = 8;
+    let mut looks = 0;
+    let mut steps = Vec::new();
+    while threads < 128 {
+        looks += 1;
+        let sample = drowsy(state.tick, threads, 40 * threads as u64);
+        let verdict;
+        (state, verdict) = decide(LIMITS, state, &sample);
+        if let Verdict::Grow(more, cause) = verdict {
+            assert_eq!((more, cause), (threads, Cause::Soft));
+            threads += more;
+            steps.push(looks);
+        }
+    }
+    assert_eq!(steps, [4, 8, 12, 16]);
+}
+
+#[test]
+fn e4_needs_sleep_progress_and_idle_cpus() {
+    let usage = |cpus, asleep| Some(Usage { cpus, asleep });
+    let table = [
+        ("the rule itself", drowsy(TICK, 8, 40), 1),
+        ("nothing completes: that is E5's", Sample { completed: 0, ..drowsy(TICK, 8, 40) }, 0),
+        ("the CPUs are busy", Sample { usage: usage(6.0, 0.9), ..drowsy(TICK, 8, 40) }, 0),
+        ("just short of busy", Sample { usage: usage(5.9, 0.9), ..drowsy(TICK, 8, 40) }, 1),
+        ("they run or wait for a CPU", Sample { usage: usage(1.0, 0.4), ..drowsy(TICK, 8, 40) }, 0),
+        ("the system does not tell", Sample { usage: None, ..drowsy(TICK, 8, 40) }, 0),
+        ("somebody is idle", Sample { idle: 1, ..drowsy(TICK, 8, 40) }, 0),
+    ];
+    for (name, sample, steps) in table {
+        let mut state = State::new();
+        let looks = verdicts(&mut state, Duration::from_millis(20), |elapsed| {
+            let completed = u64::from(sample.completed > 0) * drowsy(elapsed, 8, 40).completed;
+            Sample { completed, ..sample }
+        });
+        let grown = growth(&looks);
+        assert_eq!(grown.len().min(1), steps, "{name}: {grown:?}");
+    }
+}
+
+#[test]
+fn e4_wants_its_looks_in_a_row() {
+    let mut state = State::new();
+    let mut turn = 0;
+    let looks = verdicts(&mut state, Duration::from_millis(100), |elapsed| {
+        turn += 1;
+        if turn % 4 == 0 { calm() } else { drowsy(elapsed, 8, 40) }
+    });
+    assert_eq!(growth(&looks), []);
+}
+
+#[test]
+fn e4_growth_that_does_not_pay_is_frozen_for_longer_each_time() {
+    let mut state = State::new();
+    let looks = verdicts(&mut state, Duration::from_secs(40), |elapsed| drowsy(elapsed, 8, 40));
+    let steps = growth(&looks);
+    assert!(steps.iter().all(|step| step.2 == Cause::Soft));
+    let gap = |pair: &[(Duration, usize, Cause)]| (pair[1].0 - pair[0].0).as_millis();
+    let gaps: Vec<u128> = steps.windows(2).map(gap).collect();
+    let freezes = [100, 200, 400, 800, 1600, 3200, 6400, 10_000];
+    assert_eq!(gaps.len(), freezes.len() + 1, "the last one stays: {gaps:?}");
+    for (gap, freeze) in gaps.iter().zip(freezes) {
+        assert!((freeze..freeze + 30).contains(gap), "{gaps:?}");
+    }
+}
+
+/// Looks at threads that complete `per_ms` tasks per millisecond until E4 takes a step. Gives the time that took.
+fn until_step(state: &mut State, per_ms: u64) -> Duration {
+    let mut now = Duration::ZERO;
+    loop {
+        now += state.tick;
+        let (next, verdict) = decide(LIMITS, *state, &drowsy(state.tick, 8, per_ms));
+        *state = next;
+        if let Verdict::Grow(..) = verdict {
+            return now;
+        }
+    }
+}
+
+#[test]
+fn e4_a_step_that_pays_thaws() {
+    let mut state = State::new();
+    let quick = Duration::from_millis(10);
+    assert!(until_step(&mut state, 40) < quick);
+    assert!(until_step(&mut state, 40) > FIRST_FREEZE, "the first did not pay");
+    let third = until_step(&mut state, 40);
+    assert!(third > 2 * FIRST_FREEZE, "nor did the second");
+    assert!(until_step(&mut state, 80) < quick, "the third pays");
+    let after = until_step(&mut state, 80);
+    assert!(
+        after > FIRST_FREEZE && after < third,
+        "the fourth does not, and the freeze is a short one again"
+    );
+}

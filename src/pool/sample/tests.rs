@@ -1,0 +1,394 @@
+//! Each sampler on threads that really sleep and spin, and the lookout on a pool whose threads are under control.
+
+use super::*;
+use crate::pool::Pool;
+use std::collections::HashSet;
+use std::sync::mpsc;
+use std::time::Instant;
+
+/// Reaching it is a failure, never a measurement.
+const LONG: Duration = Duration::from_secs(60);
+
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < LONG, "it never happened: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A thread that sleeps, or one that spins, and its key; it ends when this is dropped.
+struct Subject {
+    key: ThreadKey,
+    end: Option<mpsc::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Subject {
+    fn new(spins: bool) -> Self {
+        let (send, receive) = mpsc::channel();
+        let (end, wait) = mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            send.send(ThreadKey::current()).unwrap();
+            if spins {
+                while wait.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                    std::hint::spin_loop();
+                }
+            } else {
+                let _ = wait.recv();
+            }
+        });
+        let key = receive.recv().unwrap();
+        Subject { key, end: Some(end), thread: Some(thread) }
+    }
+
+    fn stop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn note(stalled: u32, cpu_time: Option<Duration>) -> Note {
+    Note { stalled, cpu_time, ..Note::default() }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_thread_state_tells_sleeping_from_spinning_from_gone() {
+    let asleep = |key| ThreadState.is_asleep(key, &Note::default(), None, Duration::ZERO);
+    let sleeper = Subject::new(false);
+    eventually("the sleeper sleeps", || asleep(sleeper.key) == Some(true));
+    let mut spinner = Subject::new(true);
+    eventually("the spinner spins", || asleep(spinner.key) == Some(false));
+    for _ in 0..200 {
+        assert_eq!(asleep(sleeper.key), Some(true));
+        assert_eq!(asleep(spinner.key), Some(false), "running or waiting for a CPU is no sleep");
+    }
+    spinner.stop();
+    eventually("the gone one is unknown", || asleep(spinner.key).is_none());
+    assert!(ThreadState.is_certain());
+}
+
+#[test]
+fn the_cpu_clock_wants_a_long_stay_and_little_use() {
+    let millis = Duration::from_millis;
+    let tick = millis(4);
+    let table = [
+        ("used nothing", PATIENCE, Some(millis(10)), Some(millis(10)), Some(true)),
+        ("used little", PATIENCE, Some(millis(10)), Some(Duration::from_micros(10_999)), Some(true)),
+        ("used a quarter", PATIENCE, Some(millis(10)), Some(millis(11)), Some(false)),
+        ("used all of it", PATIENCE, Some(millis(10)), Some(millis(14)), Some(false)),
+        ("not there for long", PATIENCE - 1, Some(millis(10)), Some(millis(10)), Some(false)),
+        ("just come", 0, Some(millis(10)), Some(millis(10)), Some(false)),
+        ("there for ever", u32::MAX, Some(millis(10)), Some(millis(10)), Some(true)),
+        ("the clock cannot be read", PATIENCE, Some(millis(10)), None, None),
+        ("it was never read before", PATIENCE, None, Some(millis(10)), None),
+        ("it runs backwards", PATIENCE, Some(millis(10)), Some(millis(9)), Some(true)),
+    ];
+    let key = ThreadKey::current();
+    for (name, stalled, before, now, answer) in table {
+        assert_eq!(CpuClock.is_asleep(key, &note(stalled, before), now, tick), answer, "{name}");
+    }
+    assert!(CpuClock.is_certain());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_cpu_clock_tells_sleeping_from_spinning() {
+    let asleep = |key: ThreadKey, before: Option<Duration>, elapsed| {
+        CpuClock.is_asleep(key, &note(PATIENCE, before), key.cpu_time(), elapsed)
+    };
+    let sleeper = Subject::new(false);
+    let state = |key| ThreadState.is_asleep(key, &Note::default(), None, Duration::ZERO);
+    eventually("the sleeper sleeps", || state(sleeper.key) == Some(true));
+    let before = sleeper.key.cpu_time();
+    assert_eq!(asleep(sleeper.key, before, Duration::from_micros(500)), Some(true));
+    let spinner = Subject::new(true);
+    // On a crowded machine it may be a while until it has used so much.
+    let before = spinner.key.cpu_time();
+    eventually("the spinner uses a CPU", || {
+        asleep(spinner.key, before, Duration::from_micros(500)) == Some(false)
+    });
+    assert_eq!(asleep(sleeper.key, sleeper.key.cpu_time(), Duration::from_micros(500)), Some(true));
+}
+
+#[test]
+fn time_alone_wants_a_long_stay_and_is_not_certain() {
+    let key = ThreadKey::current();
+    for (stalled, answer) in [(0, false), (PATIENCE - 1, false), (PATIENCE, true), (u32::MAX, true)] {
+        let told = TimeAlone.is_asleep(key, &note(stalled, None), None, Duration::ZERO);
+        assert_eq!(told, Some(answer), "{stalled} looks");
+    }
+    assert!(!TimeAlone.is_certain());
+}
+
+/// Answers as it is told to, and writes down whom it was asked about.
+#[derive(Debug)]
+struct Oracle {
+    answer: fn(usize) -> Option<bool>,
+    certain: bool,
+    asked: Arc<crate::sync::Mutex<Vec<String>>>,
+}
+
+impl Oracle {
+    fn new(certain: bool, answer: fn(usize) -> Option<bool>) -> Box<Self> {
+        Box::new(Oracle { answer, certain, asked: Arc::new(crate::sync::Mutex::new(Vec::new())) })
+    }
+}
+
+impl Sampler for Oracle {
+    fn is_asleep(&self, key: ThreadKey, _: &Note, _: Option<Duration>, _: Duration) -> Option<bool> {
+        let mut asked = self.asked.lock();
+        asked.push(format!("{key:?}"));
+        (self.answer)(asked.len())
+    }
+
+    fn is_certain(&self) -> bool {
+        self.certain
+    }
+}
+
+/// A pool of `count` threads that are all inside a task, with one task more queued and no monitor of its own.
+struct Full {
+    pool: Pool,
+    gates: Vec<mpsc::Sender<()>>,
+}
+
+impl Full {
+    fn new(count: usize) -> Self {
+        Full::with(count, |gate| {
+            let _ = gate.recv();
+        })
+    }
+
+    fn with(count: usize, job: fn(mpsc::Receiver<()>)) -> Self {
+        let pool = Pool::builder().core_threads(count).max_threads(count).build().unwrap();
+        eventually("the first thread rests", || pool.metrics().threads_idle() == 1);
+        let mut gates = Vec::new();
+        for number in 1..=count {
+            let (open, gate) = mpsc::channel();
+            let (inside, entered) = mpsc::channel();
+            gates.push(open);
+            let task = move || {
+                inside.send(()).unwrap();
+                job(gate);
+            };
+            pool.spawn(task).detach();
+            entered.recv().unwrap();
+            assert_eq!(pool.metrics().threads(), number);
+        }
+        // While the pool cools down it makes no monitor either, which would share the notes with the test's lookout.
+        pool.shared.cool_down.begin_for_ever(std::io::Error::other("the test looks by itself"));
+        pool.spawn(|| ()).detach();
+        Full { pool, gates }
+    }
+
+    fn look(&self, lookout: &mut Lookout) -> Sample {
+        lookout.look(&self.pool.shared, Duration::from_micros(500))
+    }
+
+    /// Looks often enough for every sampler to be patient.
+    fn look_long(&self, samplers: Vec<Box<dyn Sampler>>) -> Sample {
+        let mut lookout = Lookout::new(samplers);
+        for _ in 0..=PATIENCE {
+            let _ = self.look(&mut lookout);
+        }
+        self.look(&mut lookout)
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        self.gates.clear();
+        self.pool.shutdown().wait();
+    }
+}
+
+#[test]
+fn the_first_sampler_that_knows_answers() {
+    let full = Full::new(4);
+    let silent = || Oracle::new(true, |_| None);
+    let sample = full.look_long(vec![silent(), silent(), Oracle::new(true, |_| Some(true))]);
+    assert_eq!((sample.blocked, sample.certain), (4, true));
+    let sample = full.look_long(vec![Oracle::new(true, |_| Some(false)), Oracle::new(false, |_| Some(true))]);
+    assert_eq!((sample.blocked, sample.certain), (0, true), "it is not overruled");
+    let sample = full.look_long(vec![silent(), Oracle::new(false, |_| Some(true))]);
+    assert_eq!((sample.blocked, sample.certain), (4, false), "a guess is called one");
+    let sample = full.look_long(vec![silent()]);
+    assert_eq!(sample.blocked, 0, "nobody knows: no evidence");
+    // What a system has that hides its processes and has no clocks for threads.
+    let sample = full.look_long(vec![silent(), silent(), Box::new(TimeAlone)]);
+    assert_eq!((sample.blocked, sample.certain), (4, false));
+}
+
+#[test]
+fn one_guess_among_facts_makes_the_answer_a_guess() {
+    let full = Full::new(4);
+    let sometimes = Oracle::new(true, |count| (count % 4 != 0).then_some(true));
+    let sample = full.look_long(vec![sometimes, Oracle::new(false, |_| Some(true))]);
+    assert_eq!((sample.blocked, sample.certain), (4, false));
+}
+
+#[test]
+fn eight_are_asked_and_stand_for_the_others() {
+    let full = Full::new(12);
+    let oracle = Oracle::new(true, |count| Some(count % 2 == 0));
+    let asked = Arc::clone(&oracle.asked);
+    let mut lookout = Lookout::new(vec![oracle]);
+    let first = full.look(&mut lookout);
+    assert_eq!(first.blocked, 0, "nobody has been seen in its task before");
+    let second = full.look(&mut lookout);
+    assert_eq!(second.blocked, 6);
+    assert_eq!(second.usage.map(|usage| usage.asleep), cfg!(target_os = "linux").then_some(0.5));
+    let asked = asked.lock().clone();
+    assert_eq!(asked.len(), 2 * ASKED);
+    let different: HashSet<_> = asked.iter().collect();
+    assert_eq!(different.len(), 12, "the second look asks about those the first left out");
+    assert_eq!((second.threads, second.queued, second.idle), (12, 1, 0));
+}
+
+#[test]
+fn shares_are_rounded_and_all_is_all() {
+    let full = Full::new(9);
+    let answers: [(fn(usize) -> Option<bool>, usize); 4] = [
+        (|_| Some(true), 9),
+        (|_| Some(false), 0),
+        (|count| Some(count % ASKED == 0), 1),
+        (|count| Some(count % ASKED != 0), 8),
+    ];
+    for (answer, blocked) in answers {
+        assert_eq!(full.look_long(vec![Oracle::new(true, answer)]).blocked, blocked);
+    }
+}
+
+#[test]
+fn declared_threads_are_not_asked_about() {
+    let full = Full::with(3, |gate| {
+        crate::current::will_block(|| {
+            let _ = gate.recv();
+        });
+    });
+    eventually("all have declared", || full.pool.metrics().threads_blocked() == 3);
+    let oracle = Oracle::new(true, |_| Some(true));
+    let asked = Arc::clone(&oracle.asked);
+    let sample = full.look_long(vec![oracle]);
+    assert_eq!((sample.declared, sample.blocked), (3, 0));
+    assert!(asked.lock().is_empty());
+}
+
+#[test]
+fn nobody_is_asked_while_nothing_waits() {
+    let pool = Pool::builder().core_threads(2).build().unwrap();
+    pool.spawn(|| ()).wait().unwrap();
+    let oracle = Oracle::new(true, |_| Some(true));
+    let asked = Arc::clone(&oracle.asked);
+    let mut lookout = Lookout::new(vec![oracle]);
+    for _ in 0..10 {
+        let sample = lookout.look(&pool.shared, Duration::from_micros(500));
+        assert_eq!((sample.queued, sample.blocked), (0, 0));
+    }
+    assert!(asked.lock().is_empty());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_standard_lookout_knows_sleepers() {
+    let full = Full::new(3);
+    let mut lookout = Lookout::standard();
+    let mut last = Instant::now();
+    eventually("three sleep and use no CPU", || {
+        let now = Instant::now();
+        let sample = lookout.look(&full.pool.shared, now - last);
+        last = now;
+        let drowsy = sample.usage.is_some_and(|usage| usage.cpus < 0.1 && usage.asleep == 1.0);
+        sample.blocked == 3 && sample.certain && drowsy
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_standard_lookout_knows_spinners() {
+    let full = Full::with(2, |gate| while gate.try_recv() == Err(mpsc::TryRecvError::Empty) {});
+    let mut lookout = Lookout::standard();
+    let mut last = Instant::now();
+    let mut used = 0.0;
+    for _ in 0..200 {
+        std::thread::yield_now();
+        let now = Instant::now();
+        let sample = lookout.look(&full.pool.shared, now - last);
+        last = now;
+        assert_eq!(sample.blocked, 0, "running or waiting for a CPU");
+        used += sample.usage.map_or(0.0, |usage| usage.cpus);
+        assert!(sample.usage.is_none_or(|usage| usage.cpus <= 2.001 && usage.asleep == 0.0));
+    }
+    eventually("they use a CPU", || {
+        let now = Instant::now();
+        let sample = lookout.look(&full.pool.shared, now - last);
+        last = now;
+        used += sample.usage.map_or(0.0, |usage| usage.cpus);
+        used > 1.0
+    });
+}
+
+#[test]
+fn a_stalled_thread_gives_its_deque_away() {
+    let pool = Pool::builder().core_threads(1).max_threads(1).build().unwrap();
+    eventually("the thread rests", || pool.metrics().threads_idle() == 1);
+    pool.shared.cool_down.begin_for_ever(std::io::Error::other("the test looks by itself"));
+    let (open, gate) = mpsc::channel::<()>();
+    let (inside, entered) = mpsc::channel();
+    let inner = pool.clone();
+    let task = pool.spawn(move || {
+        for _ in 0..100 {
+            inner.spawn(|| ()).detach();
+        }
+        inside.send(()).unwrap();
+        let _ = gate.recv();
+    });
+    entered.recv().unwrap();
+    let injector_is_empty = || pool.shared.queues.looks_empty(None);
+    assert!(injector_is_empty(), "they are in the deque");
+    let mut lookout = Lookout::new(Vec::new());
+    let _ = lookout.look(&pool.shared, Duration::from_micros(500));
+    assert!(injector_is_empty(), "one look says nothing about a stall");
+    let sample = lookout.look(&pool.shared, Duration::from_micros(500));
+    assert!(!injector_is_empty(), "where all find them");
+    assert_eq!(sample.queued, 100);
+    drop(open);
+    task.wait().unwrap();
+    assert_eq!(pool.shutdown().wait().discarded, 0);
+}
+
+#[test]
+fn tokens_that_stay_without_a_start_are_stuck() {
+    let full = Full::new(2);
+    let mut lookout = Lookout::new(Vec::new());
+    assert!(!full.look(&mut lookout).stuck);
+    full.pool.shared.idle.begin_delivering();
+    assert!(!full.look(&mut lookout).stuck, "it is new");
+    assert!(full.look(&mut lookout).stuck);
+    full.pool.shared.idle.end_delivering();
+    full.pool.shared.idle.release_searching();
+    assert!(!full.look(&mut lookout).stuck);
+}
+
+#[test]
+fn a_look_counts_the_ends_since_the_last() {
+    let pool = Pool::builder().core_threads(2).build().unwrap();
+    let mut lookout = Lookout::new(Vec::new());
+    let _ = lookout.look(&pool.shared, Duration::from_micros(500));
+    for _ in 0..5 {
+        pool.spawn(|| ()).wait().unwrap();
+    }
+    assert!(pool.spawn(|| panic!("this one ends as well")).wait().is_err());
+    assert_eq!(lookout.look(&pool.shared, Duration::from_micros(500)).completed, 6);
+    assert_eq!(lookout.look(&pool.shared, Duration::from_micros(500)).completed, 0);
+}

@@ -1,0 +1,188 @@
+//! `Task::on_complete`: where the callback runs, and that it runs once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, ThreadId};
+
+use sidestep::{Task, TaskError};
+
+use crate::support::{
+    Drops, Gate, check_sound, eventually, nothing_happens, occupy, pool, quiet_panic, soon,
+};
+
+/// Registers a callback and returns where its thread and its result will be told. A second call would fail.
+fn tell<T: Send + 'static>(task: Task<T>) -> Receiver<(ThreadId, Result<T, TaskError>)> {
+    let (send, receive) = channel();
+    task.on_complete(move |result| send.send((thread::current().id(), result)).unwrap());
+    receive
+}
+
+#[test]
+fn before_the_end_it_runs_on_the_worker() {
+    let pool = pool(1, 1);
+    let gate = Gate::new();
+    let pass = gate.clone();
+    let told = tell(pool.spawn(move || {
+        pass.pass();
+        thread::current().id()
+    }));
+    assert!(told.try_recv().is_err(), "the task has not ended");
+    gate.open();
+    let (thread, result) = told.recv().unwrap();
+    assert_eq!(thread, result.unwrap());
+    assert!(told.recv().is_err(), "once");
+    check_sound(&pool);
+}
+
+#[test]
+fn after_the_end_it_runs_at_once_on_the_caller() {
+    let pool = pool(1, 1);
+    let task = pool.spawn(|| 42);
+    eventually("it ends", || task.is_finished());
+    let told = tell(task);
+    let (thread, result) = told.try_recv().unwrap();
+    assert_eq!((thread, result.unwrap()), (thread::current().id(), 42));
+}
+
+#[test]
+fn a_cancellation_calls_back_on_the_canceller() {
+    let pool = pool(1, 1);
+    let gate = Gate::new();
+    let running = occupy(&pool, &gate);
+    let queued = pool.spawn(|| ());
+    let handle = queued.cancel_handle();
+    let told = tell(queued);
+    assert!(told.try_recv().is_err(), "giving the handle up for a callback does not cancel");
+    handle.cancel();
+    let (thread, result) = told.try_recv().unwrap();
+    assert_eq!(thread, thread::current().id());
+    assert!(result.unwrap_err().is_cancelled());
+    gate.open();
+    soon(running).unwrap();
+}
+
+#[test]
+fn a_panic_calls_back_with_the_payload() {
+    let pool = pool(1, 1);
+    let gate = Gate::new();
+    let running = occupy(&pool, &gate);
+    let told = tell(pool.spawn(|| quiet_panic(42_u8)));
+    gate.open();
+    let (_, result) = told.recv().unwrap();
+    let payload = result.unwrap_err().into_panic().unwrap();
+    assert_eq!(payload.downcast_ref(), Some(&42_u8));
+    soon(running).unwrap();
+    check_sound(&pool);
+}
+
+#[test]
+fn a_refusal_calls_back() {
+    let pool = pool(1, 1);
+    pool.shutdown().wait();
+    let told = tell(pool.spawn(|| ()));
+    assert!(told.try_recv().unwrap().1.unwrap_err().is_shutdown());
+}
+
+#[test]
+fn a_discarded_task_calls_back_on_the_discarder() {
+    let pool = pool(1, 1);
+    let gate = Gate::new();
+    let running = occupy(&pool, &gate);
+    let told = tell(pool.spawn(|| ()));
+    let shutdown = pool.shutdown().discard_queued();
+    let (thread, result) = told.try_recv().unwrap();
+    assert_eq!(thread, thread::current().id());
+    assert!(result.unwrap_err().is_shutdown());
+    gate.open();
+    soon(running).unwrap();
+    assert_eq!(shutdown.wait().discarded, 1);
+}
+
+#[test]
+fn a_panicking_callback_harms_nobody_on_either_thread() {
+    let pool = pool(1, 1);
+    let gate = Gate::new();
+    let running = occupy(&pool, &gate);
+    let drops = Drops::new();
+    let (early, late) = (drops.token(), drops.token());
+    pool.spawn(|| ()).on_complete(move |_| {
+        let _token = early;
+        quiet_panic("a callback on the worker");
+    });
+    gate.open();
+    soon(running).unwrap();
+    check_sound(&pool);
+    let task = pool.spawn(|| ());
+    eventually("it ends", || task.is_finished());
+    task.on_complete(move |_| {
+        let _token = late;
+        quiet_panic("a callback on the caller");
+    });
+    assert_eq!(drops.count(), 2, "both were called");
+    check_sound(&pool);
+}
+
+#[test]
+fn registering_and_ending_at_once_calls_back_exactly_once() {
+    const MANY: usize = 5000;
+    let pool = pool(2, 2);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let drops = Drops::new();
+    for _ in 0..MANY {
+        let (calls, token, result) = (Arc::clone(&calls), drops.token(), drops.token());
+        pool.spawn(move || result).on_complete(move |result| {
+            let _token = token;
+            drop(result.unwrap());
+            calls.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+    eventually("all have called", || drops.count() == 2 * MANY);
+    assert_eq!(calls.load(Ordering::SeqCst), MANY);
+    check_sound(&pool);
+}
+
+#[test]
+fn a_callback_may_spawn_and_wait_on_the_same_pool() {
+    for max in [1, 4] {
+        let pool = pool(1, max);
+        let gate = Gate::new();
+        let running = occupy(&pool, &gate);
+        let (inner, (send, receive)) = (pool.clone(), channel());
+        pool.spawn(|| ()).on_complete(move |_| {
+            send.send(inner.spawn(|| 42).wait().unwrap()).unwrap();
+        });
+        gate.open();
+        assert_eq!(receive.recv_timeout(crate::support::PATIENCE), Ok(42), "max_threads = {max}");
+        soon(running).unwrap();
+        check_sound(&pool);
+    }
+}
+
+/// A callback that has run a task in place and then blocks must not count as a thread that looks for work.
+#[test]
+fn a_callback_that_waits_and_then_blocks_keeps_no_other_task_from_running() {
+    let pool = pool(2, 2);
+    let (first_gate, second_gate, leave) = (Gate::new(), Gate::new(), Gate::new());
+    let first = occupy(&pool, &first_gate);
+    let second = occupy(&pool, &second_gate);
+    let (inner, blocked, pass) = (pool.clone(), Gate::new(), leave.clone());
+    let announce = blocked.clone();
+    // The second thread is busy and the pool is full, so the callback of `first` runs its target in place.
+    first.on_complete(move |_| {
+        inner.spawn(|| ()).wait().unwrap();
+        announce.open();
+        pass.pass();
+    });
+    first_gate.open();
+    blocked.pass();
+    second_gate.open();
+    soon(second).unwrap();
+    eventually("the second thread is idle", || pool.metrics().threads_idle() == 1);
+    // Nobody watches the pool any more after this.
+    nothing_happens();
+    let end = pool.spawn(|| 42).wait_timeout(std::time::Duration::from_secs(20));
+    leave.open();
+    assert_eq!(end.ok().and_then(Result::ok), Some(42), "the idle thread was not woken");
+    check_sound(&pool);
+}
