@@ -111,3 +111,14 @@ where
 {
     Pool::global().spawn(f)
 }
+
+/// The code blocks of the pages beside the sources, compiled and run.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/ARCHITECTURE.md")]
+    mod architecture {}
+    #[doc = include_str!("../docs/PLATFORMS.md")]
+    mod platforms {}
+}

@@ -49,7 +49,12 @@ pub(crate) fn swallow(place: &'static str, payload: Box<dyn Any + Send>) {
     event!(ERROR, place, message = panic_message(&*payload), "swallowed a panic");
     let _ = place;
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        event!(ERROR, place, message = panic_message(&*second), "swallowed a panic in the payload of a panic");
+        event!(
+            ERROR,
+            place,
+            message = panic_message(&*second),
+            "swallowed a panic in the payload of a panic"
+        );
         std::mem::forget(second);
     }
 }

@@ -309,7 +309,8 @@ fn wanted(limits: Limits, state: &mut State, sample: &Sample) -> Option<(usize, 
     };
     let step = step.and_then(|(wanted, cause)| {
         // Up to core there is nothing to prove.
-        let granted = if sample.threads < limits.core { Some(wanted) } else { state.begin_trial(wanted, sample) };
+        let granted =
+            if sample.threads < limits.core { Some(wanted) } else { state.begin_trial(wanted, sample) };
         granted.map(|granted| (granted, cause))
     });
     if step.is_some() {

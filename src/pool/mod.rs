@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `shared` | the state that handles and threads share, and what workers and tasks ask of it |
 //! | `builder`, `global` | settings; the process-wide pool |
-//! | `threads` | how many threads there are, and how one more is made |
+//! | `headcount` | how many threads there are, and may be |
+//! | `threads`, `cool_down` | how one more is made, and the pause if that fails |
 //! | `growth` | when there should be more: a pure function |
 //! | `sample` | what that function gets to see |
 //! | `monitor` | the thread that looks and acts |
@@ -18,15 +19,16 @@
 //! it, or the submitter sees the flag. Both may happen, and the claim decides.
 
 mod builder;
+mod cool_down;
 mod global;
 mod growth;
+mod headcount;
 mod metrics;
 mod monitor;
 mod sample;
 mod shared;
 mod shutdown;
 mod threads;
-
 
 use std::fmt;
 use std::io;
@@ -171,11 +173,11 @@ impl Pool {
             },
         };
         match claimed {
-            // SAFETY: the task was made of `f` just now, with the types `F` and `T`.
-            Some(claimed) => Err(Rejected::new(
-                unsafe { claimed.into_closure::<F, T>() },
-                TaskError::new(origin, reason),
-            )),
+            Some(claimed) => {
+                // SAFETY: the task was made of `f` just now, with the types `F` and `T`.
+                let closure = unsafe { claimed.into_closure::<F, T>() };
+                Err(Rejected::new(closure, TaskError::new(origin, reason)))
+            }
             None => unreachable!("a task that was not admitted is nobody else's to claim"),
         }
     }

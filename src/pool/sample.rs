@@ -227,6 +227,5 @@ impl Lookout {
     }
 }
 
-
 #[cfg(all(test, not(sidestep_loom)))]
 mod tests;

@@ -11,9 +11,11 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::builder::Config;
+use super::cool_down::CoolDown;
+use super::headcount::Headcount;
 use super::monitor::Monitor;
 use super::shutdown::Ending;
-use super::threads::{CoolDown, Headcount, start};
+use super::threads::start;
 use crate::idle::{Idle, Notify};
 use crate::queue::Queues;
 use crate::report::{event, shield};
@@ -99,11 +101,7 @@ impl Shared {
 
     /// Starts the first thread.
     pub(super) fn start_first(self: &Arc<Self>) -> std::io::Result<()> {
-        if self.idle.begin_starting() && self.headcount.reserve(1, 1) {
-            start(self, 0)
-        } else {
-            Ok(())
-        }
+        if self.idle.begin_starting() && self.headcount.reserve(1, 1) { start(self, 0) } else { Ok(()) }
     }
 
     /// Nobody will look into the queues: starts a thread if the pool is entitled to one, else leaves it to the

@@ -72,7 +72,7 @@ impl<T> Queues<T> {
         }
     }
 
-    /// A deque for a thread that starts, if one is free (Q1).
+    /// A deque for a thread that starts, if one is free (Q1). It is that thread's alone until given back (Q2).
     pub(crate) fn lend(&self) -> Option<Local<T>> {
         self.spare.lock().pop()
     }
@@ -108,7 +108,7 @@ impl<T> Queues<T> {
             .or_else(|| self.take_stolen(local, walk))
     }
 
-    /// The oldest item that was enqueued for everybody.
+    /// The oldest item that was enqueued for everybody, and no more (Q3).
     fn take_injected(&self) -> Option<T> {
         steal(|| self.injector.steal())
     }
@@ -127,8 +127,7 @@ impl<T> Queues<T> {
 
     /// Any item at all, for whoever empties the queues.
     pub(crate) fn take_any(&self) -> Option<T> {
-        self.take_injected()
-            .or_else(|| self.stealers.iter().find_map(|stealer| steal(|| stealer.steal())))
+        self.take_injected().or_else(|| self.stealers.iter().find_map(|stealer| steal(|| stealer.steal())))
     }
 
     /// Moves what waits in deque `index` to the injector, where every thread looks early.

@@ -74,11 +74,7 @@ impl<T> Joint<T> {
         self.wait_inner(deadline, false).ok_or(self)
     }
 
-    fn wait_inner(
-        &mut self,
-        deadline: Option<Instant>,
-        may_claim: bool,
-    ) -> Option<Result<T, TaskError>> {
+    fn wait_inner(&mut self, deadline: Option<Instant>, may_claim: bool) -> Option<Result<T, TaskError>> {
         let parker = parker();
         let waker = parker.waker();
         let mut context = Context::from_waker(&waker);

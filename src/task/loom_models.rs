@@ -13,6 +13,7 @@ use super::current::{HookGuard, on_cancel};
 use super::{Claimed, Outcome, Owner, Runner, Task, TaskRef, new_task};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::oneshot::Receiver;
+use crate::sync::stand_in::model::check;
 use crate::sync::{UnsafeCell, thread_local_const};
 
 /// What becomes of one task. The plain counters are for the end of a model, when all threads have been joined.
@@ -107,7 +108,7 @@ impl Drop for Dropped {
 /// A worker runs the task while the handle is dropped: it ends once, and nothing is dropped twice or never.
 #[test]
 fn run_against_handle_drop() {
-    loom::model(|| {
+    check(None, || {
         let books = Books::new();
         let (entry, task) = books.task();
         let worker = books.worker(entry);
@@ -121,7 +122,7 @@ fn run_against_handle_drop() {
 /// cancellation, and finds that end counted.
 #[test]
 fn run_against_cancel_against_wait() {
-    loom::model(|| {
+    check(Some(3), || {
         let books = Books::new();
         let (entry, task) = books.task();
         let worker = books.worker(entry);
@@ -139,7 +140,7 @@ fn run_against_cancel_against_wait() {
 /// Two threads cancel and the handle is dropped, while a worker comes: still one end.
 #[test]
 fn run_against_two_cancels_and_drop() {
-    loom::model(|| {
+    check(Some(3), || {
         let books = Books::new();
         let (entry, task) = books.task();
         let worker = books.worker(entry);
@@ -157,7 +158,7 @@ fn run_against_two_cancels_and_drop() {
 #[test]
 fn panic_against_wait_and_drop() {
     for waits in [true, false] {
-        loom::model(move || {
+        check(None, move || {
             let books = Books::new();
             let payload = Dropped(Arc::clone(&books), |books| &books.results_dropped);
             let guard = Dropped(Arc::clone(&books), |books| &books.closures_dropped);
@@ -193,7 +194,7 @@ fn panic_against_wait_and_drop() {
 /// that of the one who claimed.
 #[test]
 fn discard_against_cancel_against_wait() {
-    loom::model(|| {
+    check(Some(3), || {
         let books = Books::new();
         let (entry, task) = books.task();
         let queue = Arc::clone(&books);
@@ -229,7 +230,7 @@ fn revocable_task<F: FnOnce() + Send + 'static>(
 /// A worker comes while the submitter takes its closure back: one of them gets it.
 #[test]
 fn run_against_take_back() {
-    loom::model(|| {
+    check(None, || {
         let books = Books::new();
         let ran = Arc::clone(&books);
         let closure = move || _ = ran.ran.fetch_add(1, Ordering::Relaxed);
@@ -252,7 +253,7 @@ fn run_against_take_back() {
 /// result.
 #[test]
 fn run_against_callback() {
-    loom::model(|| {
+    check(None, || {
         let books = Books::new();
         let (entry, task) = books.task();
         let worker = books.worker(entry);
@@ -298,7 +299,7 @@ impl Handle {
 /// and not during or after what follows the drop of the guard.
 #[test]
 fn cancel_against_registration_and_guard_drop() {
-    loom::model(|| {
+    check(Some(6), || {
         let books = Books::new();
         let handle = Handle::new();
         let (entry, task) = books.task_of(move || {
@@ -331,7 +332,7 @@ fn cancel_against_the_end_of_the_task() {
 
     thread_local_const! { static FORGOTTEN: RefCell<Option<HookGuard>> = RefCell::new(None) }
 
-    loom::model(|| {
+    check(None, || {
         let books = Books::new();
         let handle = Handle::new();
         let interrupted = Arc::clone(&handle);
@@ -356,10 +357,7 @@ fn cancel_against_the_end_of_the_task() {
 /// running when the cancellation came, each has run once its guard is gone.
 #[test]
 fn two_cancels_against_two_hooks() {
-    let mut model = loom::model::Builder::new();
-    // Two switches by force suffice for every race of two threads; a full search takes minutes.
-    model.preemption_bound = Some(2);
-    model.check(|| {
+    check(Some(2), || {
         let books = Books::new();
         let runs = Arc::new([StaticU64::new(0), StaticU64::new(0)]);
         let counted = Arc::clone(&runs);

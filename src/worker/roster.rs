@@ -128,7 +128,8 @@ impl Roster {
 
     pub(crate) fn totals(&self) -> Totals {
         let listed = self.listed.lock();
-        let sum = |count: fn(&Tallies) -> u64| listed.slots.iter().map(|slot| count(&slot.tallies)).sum::<u64>();
+        let sum =
+            |count: fn(&Tallies) -> u64| listed.slots.iter().map(|slot| count(&slot.tallies)).sum::<u64>();
         let shards = |count: fn(&Shard) -> &AtomicU64| {
             self.shards.iter().map(|shard| count(shard).load(Ordering::Acquire)).sum::<u64>()
         };
@@ -136,9 +137,8 @@ impl Roster {
         let completed = sum(|tallies| tallies.completed.get()) + listed.gone.completed;
         let panicked = sum(|tallies| tallies.panicked.get()) + listed.gone.panicked;
         let started = sum(|tallies| tallies.started.get()) + listed.gone.started;
-        let submitted = sum(|tallies| tallies.submitted.get())
-            + shards(|shard| &shard.submitted)
-            + listed.gone.submitted;
+        let submitted =
+            sum(|tallies| tallies.submitted.get()) + shards(|shard| &shard.submitted) + listed.gone.submitted;
         Totals { submitted, started, completed, panicked, cancelled }
     }
 }

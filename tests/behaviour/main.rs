@@ -20,6 +20,7 @@ mod global;
 mod limits;
 mod nested;
 mod shutdown;
+mod shutdown_inside;
 
 // Its threads.
 mod creation;

@@ -4,4 +4,6 @@
 #[cfg(all(test, not(sidestep_loom)))]
 mod contract;
 pub(crate) mod deque;
+#[cfg(all(test, sidestep_loom))]
+pub(crate) mod model;
 pub(crate) mod oneshot;

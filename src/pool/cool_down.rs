@@ -1,0 +1,135 @@
+//! The pause after the system has refused a thread.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::report::event;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+const FIRST: Duration = Duration::from_millis(100);
+const LAST: Duration = Duration::from_secs(1);
+
+/// The pause after a failure to start a thread.
+#[derive(Debug)]
+pub(super) struct CoolDown {
+    inner: Mutex<Cooling>,
+    /// Mirrors `inner.until.is_some()`, to be asked without the lock.
+    cooling: AtomicUsize,
+    failures: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Cooling {
+    /// `None` while nothing has failed since the last success.
+    until: Option<Until>,
+    length: Duration,
+    error: Option<Arc<io::Error>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    Instant(Instant),
+    /// The system has no threads at all.
+    Ever,
+}
+
+impl CoolDown {
+    pub(super) fn new() -> Self {
+        let inner = Cooling { until: None, length: FIRST, error: None };
+        CoolDown { inner: Mutex::new(inner), cooling: AtomicUsize::new(0), failures: AtomicU64::new(0) }
+    }
+
+    /// Whether no attempt should be made now.
+    pub(super) fn is_on(&self) -> bool {
+        if self.cooling.load(Ordering::SeqCst) == 0 {
+            return false;
+        }
+        match self.inner.lock().until {
+            Some(Until::Instant(instant)) => Instant::now() < instant,
+            Some(Until::Ever) => true,
+            None => false,
+        }
+    }
+
+    /// Begins a pause, twice as long as the last one if that brought nothing.
+    /// Failures that come during a pause do not lengthen it.
+    pub(super) fn begin(&self, error: io::Error) {
+        if self.is_on() {
+            return;
+        }
+        let permanent = error.kind() == io::ErrorKind::Unsupported;
+        let mut inner = self.inner.lock();
+        event!(WARN, %error, pause = ?inner.length, "could not start a thread");
+        // A system without threads need not have a clock either: it is not asked.
+        inner.until =
+            Some(if permanent { Until::Ever } else { Until::Instant(Instant::now() + inner.length) });
+        inner.length = (inner.length * 2).min(LAST);
+        inner.error = Some(Arc::new(error));
+        self.cooling.store(1, Ordering::SeqCst);
+    }
+
+    /// No attempt will ever be made.
+    pub(super) fn begin_for_ever(&self, error: io::Error) {
+        let mut inner = self.inner.lock();
+        inner.until = Some(Until::Ever);
+        inner.error = Some(Arc::new(error));
+        self.cooling.store(1, Ordering::SeqCst);
+    }
+
+    /// A thread has started.
+    pub(super) fn end(&self) {
+        if self.cooling.load(Ordering::SeqCst) == 1 {
+            let mut inner = self.inner.lock();
+            inner.until = None;
+            inner.length = FIRST;
+            self.cooling.store(0, Ordering::SeqCst);
+        }
+    }
+
+    /// The last failure.
+    pub(super) fn error(&self) -> Arc<io::Error> {
+        let error = self.inner.lock().error.clone();
+        error.unwrap_or_else(|| Arc::new(io::Error::other("the pool has no thread left")))
+    }
+
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_failure(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_to_a_second_and_ends_with_a_success() {
+        let cool_down = CoolDown::new();
+        assert!(!cool_down.is_on());
+        for _ in 0..6 {
+            cool_down.begin(io::Error::other("no"));
+            assert!(cool_down.is_on());
+            cool_down.begin(io::Error::other("a failure during the pause"));
+            let now = Until::Instant(Instant::now());
+            cool_down.inner.lock().until = Some(now);
+            assert!(!cool_down.is_on(), "the pause has passed");
+        }
+        assert_eq!(cool_down.inner.lock().length, LAST);
+        cool_down.end();
+        assert!(!cool_down.is_on());
+        assert_eq!(cool_down.inner.lock().length, FIRST);
+    }
+
+    #[test]
+    fn a_system_without_threads_is_asked_once() {
+        let cool_down = CoolDown::new();
+        cool_down.begin(io::ErrorKind::Unsupported.into());
+        assert!(matches!(cool_down.inner.lock().until, Some(Until::Ever)));
+        assert!(cool_down.is_on());
+    }
+}

@@ -1,0 +1,113 @@
+//! How many threads a pool has: reserved, staying, present.
+
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// The number of threads: reserved ones, and those of them that are on their way out.
+#[derive(Debug)]
+pub(super) struct Headcount {
+    /// Low half: reserved. High half: resigned but not gone yet.
+    word: AtomicU64,
+    present: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+const RESIGNED: u64 = 1 << 32;
+
+impl Headcount {
+    pub(super) fn new() -> Self {
+        Headcount { word: AtomicU64::new(0), present: AtomicUsize::new(0), peak: AtomicUsize::new(0) }
+    }
+
+    fn split(word: u64) -> (usize, usize) {
+        let reserved = (word % RESIGNED) as usize;
+        (reserved, reserved - (word / RESIGNED) as usize)
+    }
+
+    /// Threads reserved (P1): running, starting, or on their way out.
+    pub(super) fn reserved(&self) -> usize {
+        Self::split(self.word.load(Ordering::SeqCst)).0
+    }
+
+    /// Those of the reserved that have not resigned.
+    pub(super) fn staying(&self) -> usize {
+        Self::split(self.word.load(Ordering::SeqCst)).1
+    }
+
+    /// Threads that have started and not left.
+    pub(super) fn present(&self) -> usize {
+        self.present.load(Ordering::Acquire)
+    }
+
+    pub(super) fn peak(&self) -> usize {
+        self.peak.load(Ordering::Acquire)
+    }
+
+    fn update(&self, change: impl Fn(usize, usize) -> Option<u64>) -> Option<u64> {
+        let change = |word| {
+            let (reserved, staying) = Self::split(word);
+            change(reserved, staying).map(|units| word.wrapping_add(units))
+        };
+        self.word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change).ok()
+    }
+
+    /// Reserves one thread if fewer than `entitled` stay and fewer than `max` are reserved.
+    pub(super) fn reserve(&self, entitled: usize, max: usize) -> bool {
+        self.update(|reserved, staying| (staying < entitled && reserved < max).then_some(1)).is_some()
+    }
+
+    /// Reserves up to `wanted` threads, and says how many.
+    pub(super) fn reserve_many(&self, wanted: usize, max: usize) -> usize {
+        let granted = |reserved: usize| wanted.min(max.saturating_sub(reserved));
+        match self.update(|reserved, _| Some(granted(reserved) as u64)) {
+            Some(before) => granted(Self::split(before).0),
+            None => 0,
+        }
+    }
+
+    /// Gives `count` reserved threads up that were not started. Returns how many remain.
+    pub(super) fn release(&self, count: usize) -> usize {
+        Self::split(self.word.fetch_sub(count as u64, Ordering::SeqCst)).0 - count
+    }
+
+    pub(super) fn arrive(&self) {
+        let present = self.present.fetch_add(1, Ordering::AcqRel) + 1;
+        self.peak.fetch_max(present, Ordering::AcqRel);
+    }
+
+    /// One thread resigns, if more than `core` stay.
+    pub(super) fn resign_above(&self, core: usize) -> bool {
+        self.update(|_, staying| (staying > core).then_some(RESIGNED)).is_some()
+    }
+
+    pub(super) fn resign(&self) {
+        self.word.fetch_add(RESIGNED, Ordering::SeqCst);
+    }
+
+    /// A thread that has resigned is gone.
+    pub(super) fn leave(&self) {
+        self.present.fetch_sub(1, Ordering::AcqRel);
+        self.word.fetch_sub(RESIGNED + 1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reservations_stop_at_the_limits() {
+        let count = Headcount::new();
+        assert!(count.reserve(2, 3));
+        assert!(count.reserve(2, 3));
+        assert!(!count.reserve(2, 3), "two are entitled");
+        assert_eq!(count.reserve_many(9, 3), 1);
+        assert_eq!(count.reserve_many(9, 3), 0);
+        count.resign();
+        assert_eq!((count.reserved(), count.staying()), (3, 2));
+        assert!(!count.reserve(3, 3), "one stays fewer, but it is not gone (P1)");
+        assert!(!count.resign_above(2));
+        count.arrive();
+        count.leave();
+        assert!(count.reserve(3, 3));
+    }
+}

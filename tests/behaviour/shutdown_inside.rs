@@ -1,0 +1,273 @@
+//! The end of a pool, asked for on its own threads; and the end that the last handle brings.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::task::Waker;
+use std::thread;
+use std::time::Duration;
+
+use sidestep::{Pool, ShutdownReport, current};
+
+use crate::support::{Drops, Gate, PATIENCE, eventually, occupy, poll, pool, soon};
+
+/// The ways to wait for a shutdown.
+fn ways() -> [fn(Pool) -> ShutdownReport; 4] {
+    [
+        |pool| pool.shutdown().wait(),
+        |pool| current::block_on(pool.shutdown()),
+        |pool| current::will_block(|| pool.shutdown().timeout(Duration::MAX).wait()),
+        |pool| current::block_on(async { pool.shutdown().timeout(PATIENCE).await }),
+    ]
+}
+
+#[test]
+fn a_task_may_wait_for_the_end_of_its_own_pool() {
+    for max in [1, 4] {
+        for way in ways() {
+            let pool = pool(1, max);
+            let inner = pool.clone();
+            let task = pool.spawn(move || way(inner));
+            let report = soon(task).unwrap();
+            assert_eq!(report.still_running, 0, "it counts as ended itself");
+            eventually("its thread leaves", || pool.metrics().threads() == 0);
+        }
+    }
+}
+
+#[test]
+fn what_is_queued_behind_it_is_run_by_its_own_thread() {
+    for way in ways() {
+        let pool = pool(1, 1);
+        let (started, gate) = (Gate::new(), Gate::new());
+        let (announce, pass, inner) = (started.clone(), gate.clone(), pool.clone());
+        let task = pool.spawn(move || {
+            announce.open();
+            pass.pass();
+            way(inner)
+        });
+        started.pass();
+        let queued: Vec<_> = (0..100).map(|number| pool.spawn(move || number)).collect();
+        gate.open();
+        let report = soon(task).unwrap();
+        assert_eq!((report.completed, report.discarded, report.still_running), (100, 0, 0));
+        assert!(queued.into_iter().enumerate().all(|(number, task)| soon(task).unwrap() == number));
+    }
+}
+
+#[test]
+fn it_may_discard_what_is_queued_behind_it() {
+    let pool = pool(1, 1);
+    let (started, gate) = (Gate::new(), Gate::new());
+    let (announce, pass, inner) = (started.clone(), gate.clone(), pool.clone());
+    let task = pool.spawn(move || {
+        announce.open();
+        pass.pass();
+        inner.shutdown().discard_queued().wait()
+    });
+    started.pass();
+    let drops = Drops::new();
+    let token = drops.token();
+    let queued = pool.spawn(move || drop(token));
+    gate.open();
+    let report = soon(task).unwrap();
+    assert_eq!((report.completed, report.discarded, report.still_running), (0, 1, 0));
+    assert!(soon(queued).unwrap_err().is_shutdown());
+    assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn two_tasks_may_wait_for_it_at_once() {
+    for max in [1, 2, 4] {
+        for way in ways() {
+            let pool = pool(1, max);
+            let tasks: Vec<_> = (0..2)
+                .map(|_| {
+                    let inner = pool.clone();
+                    pool.try_spawn(move || way(inner))
+                })
+                .collect();
+            for task in tasks.into_iter().flatten() {
+                match soon(task) {
+                    Ok(report) => assert_eq!(report.still_running, 0, "max_threads = {max}"),
+                    Err(error) => assert!(error.is_shutdown(), "{error}"),
+                }
+            }
+            eventually("all threads leave", || pool.metrics().threads() == 0);
+        }
+    }
+}
+
+#[test]
+fn one_inside_and_one_outside_wait_for_the_same_end() {
+    for max in [1, 3] {
+        let pool = pool(1, max);
+        let (inside, gate) = (Gate::new(), Gate::new());
+        let (announce, inner) = (inside.clone(), pool.clone());
+        let (pass, busy) = (gate.clone(), pool.clone());
+        let task = pool.spawn(move || {
+            let nested = busy.spawn(move || pass.pass());
+            let shutdown = inner.shutdown();
+            announce.open();
+            let report = shutdown.wait();
+            (report.still_running, soon(nested).is_ok())
+        });
+        inside.pass();
+        let early = pool.shutdown().timeout(Duration::from_millis(10)).wait();
+        assert_eq!(early.still_running, 1, "the nested one; the one that waits counts as ended");
+        gate.open();
+        assert_eq!(soon(task).unwrap(), (0, true), "max_threads = {max}");
+        assert_eq!(pool.shutdown().timeout(PATIENCE).wait().still_running, 0);
+    }
+}
+
+/// A task counts as ended while it waits for the shutdown, and not because it has once looked.
+#[test]
+fn a_task_that_gave_its_shutdown_away_counts_as_running() {
+    let pool = pool(1, 1);
+    let (send, receive) = channel();
+    let (gate, inner) = (Gate::new(), pool.clone());
+    let pass = gate.clone();
+    let task = pool.spawn(move || {
+        let mut shutdown = inner.shutdown();
+        let _ = poll(&mut shutdown, Waker::noop());
+        send.send(shutdown).unwrap();
+        pass.pass();
+    });
+    let shutdown = receive.recv().unwrap();
+    let report = shutdown.timeout(Duration::from_millis(20)).wait();
+    assert_eq!(report.still_running, 1, "its closure is still inside the gate");
+    gate.open();
+    soon(task).unwrap();
+    assert_eq!(pool.shutdown().timeout(PATIENCE).wait().still_running, 0);
+}
+
+/// Counts the threads of a pool that have stopped.
+fn counted(core: usize, max: usize) -> (Pool, Arc<AtomicUsize>, Arc<AtomicUsize>) {
+    let (starts, stops) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (started, stopped) = (Arc::clone(&starts), Arc::clone(&stops));
+    let pool = Pool::builder()
+        .core_threads(core)
+        .max_threads(max)
+        .on_thread_start(move || drop(started.fetch_add(1, Ordering::SeqCst)))
+        .on_thread_stop(move || drop(stopped.fetch_add(1, Ordering::SeqCst)))
+        .build()
+        .unwrap();
+    (pool, starts, stops)
+}
+
+#[test]
+fn the_last_handle_drops_without_waiting_and_the_queue_still_runs() {
+    let (pool, starts, stops) = counted(1, 1);
+    let gate = Gate::new();
+    let running = occupy(&pool, &gate);
+    let queued: Vec<_> = (0..100).map(|number| pool.spawn(move || number)).collect();
+    let detached = Drops::new();
+    let token = detached.token();
+    pool.spawn(move || drop(token)).detach();
+    let clone = pool.clone();
+    drop(pool);
+    let late = clone.spawn(|| 42);
+    drop(clone);
+    gate.open();
+    soon(running).unwrap();
+    assert_eq!(soon(late).unwrap(), 42);
+    assert!(queued.into_iter().enumerate().all(|(number, task)| soon(task).unwrap() == number));
+    eventually("the detached one has run", || detached.count() == 1);
+    eventually("the thread leaves", || stops.load(Ordering::SeqCst) == 1);
+    assert_eq!(starts.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn handles_may_be_dropped_after_the_pool_is_gone() {
+    let (pool, _, stops) = counted(1, 1);
+    let gate = Gate::new();
+    let running = occupy(&pool, &gate);
+    let drops = Drops::new();
+    let (kept, cancelled) = (drops.token(), drops.token());
+    let kept = pool.spawn(move || kept);
+    let cancelled = pool.spawn(move || drop(cancelled));
+    let handle = cancelled.cancel_handle();
+    drop(pool);
+    drop(cancelled);
+    assert_eq!(drops.count(), 1, "cancelling needs no handle of the pool");
+    gate.open();
+    soon(running).unwrap();
+    eventually("the thread leaves", || stops.load(Ordering::SeqCst) == 1);
+    handle.cancel();
+    assert_eq!(drops.count(), 1, "the result waits to be read");
+    drop(kept);
+    assert_eq!(drops.count(), 2);
+}
+
+#[test]
+fn the_last_handle_may_be_dropped_inside_a_task() {
+    for max in [1, 2, 8] {
+        let (pool, starts, stops) = counted(1, max);
+        let (started, gate) = (Gate::new(), Gate::new());
+        let (announce, pass, inner) = (started.clone(), gate.clone(), pool.clone());
+        let task = pool.spawn(move || {
+            announce.open();
+            pass.pass();
+            let nested = inner.spawn(|| 41);
+            drop(inner);
+            nested.wait().unwrap() + 1
+        });
+        started.pass();
+        let behind = pool.spawn(|| thread::current().id());
+        drop(pool);
+        gate.open();
+        assert_eq!(soon(task).unwrap(), 42, "max_threads = {max}");
+        soon(behind).unwrap();
+        let (starts, stops) = (move || starts.load(Ordering::SeqCst), move || stops.load(Ordering::SeqCst));
+        eventually("all threads leave", || starts() == stops());
+    }
+}
+
+#[test]
+fn the_last_handle_may_be_in_a_result_a_closure_or_a_callback() {
+    let (pool, starts, stops) = counted(1, 1);
+    let in_result = pool.clone();
+    pool.spawn(move || in_result).detach();
+    let in_closure = pool.clone();
+    pool.spawn(move || drop(in_closure.metrics())).detach();
+    let in_callback = pool.clone();
+    pool.spawn(|| ()).on_complete(move |_| drop(in_callback));
+    drop(pool);
+    eventually("the thread leaves", || stops.load(Ordering::SeqCst) == 1);
+    assert_eq!(starts.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn the_last_handle_may_be_in_a_queued_closure_that_is_cancelled() {
+    let (pool, _, stops) = counted(1, 1);
+    let gate = Gate::new();
+    let running = occupy(&pool, &gate);
+    let captured = pool.clone();
+    let queued = pool.spawn(move || drop(captured));
+    drop(pool);
+    drop(queued);
+    gate.open();
+    soon(running).unwrap();
+    eventually("the thread leaves", || stops.load(Ordering::SeqCst) == 1);
+}
+
+#[test]
+fn what_is_queued_runs_after_the_last_handle_although_the_only_thread_retires() {
+    let (pool, starts, stops) = counted(1, 1);
+    let (started, gate) = (Gate::new(), Gate::new());
+    let (announce, pass) = (started.clone(), gate.clone());
+    let running = pool.spawn(move || {
+        announce.open();
+        pass.pass();
+        current::retire_thread();
+    });
+    started.pass();
+    let queued = pool.spawn(|| 42);
+    drop(pool);
+    gate.open();
+    soon(running).unwrap();
+    assert_eq!(soon(queued).map_err(|error| error.to_string()), Ok(42));
+    eventually("both threads leave", || stops.load(Ordering::SeqCst) == 2);
+    assert_eq!(starts.load(Ordering::SeqCst), 2);
+}

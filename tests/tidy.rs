@@ -1,0 +1,159 @@
+//! The rules of the source tree that no lint knows: the order of the modules, the first line of each file, the one door
+//! to the primitives, and the numbers of the rules.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules in their order: each uses only what stands before it. `current` is the public face of
+/// `task::current`.
+const ORDER: [&str; 8] = ["sync", "report", "error", "task", "queue", "idle", "worker", "pool"];
+const MOST_LINES: usize = 400;
+
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// The lines of code that are not tests, without comments.
+    fn code(&self) -> impl Iterator<Item = &str> {
+        let tests = |line: &&str| !line.starts_with("mod tests {");
+        let lines = self.text.lines().take_while(tests);
+        lines.map(|line| line.split("//").next().unwrap_or("")).filter(|line| !line.trim().is_empty())
+    }
+
+    /// The top-level module that the file belongs to.
+    fn module(&self) -> &str {
+        let inside = self.path.strip_prefix("src").unwrap();
+        let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+        first.strip_suffix(".rs").unwrap_or(first)
+    }
+
+    fn is_test(&self) -> bool {
+        self.path.components().any(|part| {
+            let name = part.as_os_str().to_string_lossy();
+            ["tests", "tests.rs", "loom_models", "loom_models.rs", "contract", "contract.rs"]
+                .contains(&&*name)
+        })
+    }
+}
+
+fn sources(below: &str) -> Vec<Source> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(below)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(Source { text: fs::read_to_string(&path).unwrap(), path });
+            }
+        }
+    }
+    assert!(!found.is_empty(), "nothing below {below}");
+    found
+}
+
+#[test]
+fn modules_use_only_what_stands_before_them() {
+    for source in sources("src").into_iter().filter(|source| !source.is_test()) {
+        let Some(place) = ORDER.iter().position(|module| *module == source.module()) else {
+            assert_eq!(source.path, Path::new("src/lib.rs"), "a module without a place in the order");
+            continue;
+        };
+        for line in source.code() {
+            for used in line.split("crate::").skip(1) {
+                let name: String =
+                    used.chars().take_while(|char| char.is_ascii_alphanumeric() || *char == '_').collect();
+                let used = ORDER.iter().position(|module| *module == name);
+                assert!(
+                    used.is_some_and(|used| used <= place),
+                    "{}: `{}` may not use `crate::{name}`: {line}",
+                    source.path.display(),
+                    source.module(),
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_says_first_what_it_owns() {
+    for folder in ["src", "tests", "benches", "examples"] {
+        for Source { path, text } in sources(folder) {
+            assert!(text.starts_with("//! "), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_file_can_be_read_in_one_sitting() {
+    for folder in ["src", "tests", "examples"] {
+        for Source { path, text } in sources(folder) {
+            let lines = text.lines().count();
+            assert!(lines <= MOST_LINES, "{} has {lines} lines", path.display());
+        }
+    }
+}
+
+#[test]
+fn sync_is_the_only_door_to_the_primitives() {
+    let doors =
+        ["std::sync::Mutex", "std::sync::Condvar", "std::sync::atomic", "std::thread::park", "loom::"];
+    for source in sources("src") {
+        if source.module() == "sync" || source.is_test() {
+            continue;
+        }
+        for line in source.code() {
+            for door in doors {
+                assert!(!line.contains(door), "{}: {line}", source.path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_deque_has_one_importer() {
+    for source in sources("src") {
+        let imports = source.code().any(|line| line.contains("crossbeam_deque::"));
+        let may = source.module() == "queue" || source.is_test();
+        assert!(!imports || may, "{}", source.path.display());
+    }
+}
+
+#[test]
+fn rules_that_are_cited_exist_and_rules_that_exist_are_cited() {
+    let mut defined = BTreeMap::new();
+    let mut cited = BTreeMap::new();
+    for source in sources("src") {
+        for line in source.text.lines().filter_map(|line| line.split_once("//").map(|(_, comment)| comment)) {
+            let definition = line.trim_start_matches(['/', '!', ' ']).strip_prefix("- **");
+            let definition = definition.and_then(|rest| rest.split_once("**")).map(|(rule, _)| rule);
+            let definition = definition.filter(|rule| is_rule(rule));
+            if let Some(rule) = definition {
+                defined.insert(rule.to_owned(), source.path.clone());
+            }
+            for word in line.split(|char: char| !char.is_ascii_alphanumeric()) {
+                if is_rule(word) && definition != Some(word) {
+                    cited.insert(word.to_owned(), source.path.clone());
+                }
+            }
+        }
+    }
+    assert!(defined.len() > 10, "the rules were found: {defined:?}");
+    for (rule, path) in &cited {
+        assert!(defined.contains_key(rule), "{} cites {rule}, which no list defines", path.display());
+    }
+    for (rule, path) in defined {
+        assert!(cited.contains_key(&rule), "{} defines {rule}, which nothing cites", path.display());
+    }
+}
+
+/// A letter of a list of rules and a digit, such as `T1`.
+fn is_rule(word: &str) -> bool {
+    let mut chars = word.chars();
+    let (Some(letter), Some(digit), None) = (chars.next(), chars.next(), chars.next()) else { return false };
+    "TQPE".contains(letter) && digit.is_ascii_digit()
+}
