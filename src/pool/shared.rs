@@ -325,6 +325,9 @@ impl Owner for Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        if self.is_forked() {
+            return;
+        }
         // Without threads only husks are queued, unless a thread was lost in a way nobody foresaw.
         self.discard_all(Outcome::Shutdown, || None);
         while !self.roster.totals().balanced() {

@@ -176,13 +176,29 @@ impl<P: Workplace> Worker<P> {
         }
     }
 
+    /// The thread's life between its first and its last hook.
     fn main(&self) {
+        let outer = STATION.with(|slot| slot.replace(&raw const self.station));
         // The hook is foreign code and may block, as a waker may.
         self.place.idle().started_delivering();
         self.place.on_start();
         self.place.idle().end_delivering();
         self.searching.set(true);
-        STATION.with(|slot| slot.set(&raw const self.station));
+        self.serve();
+        if !self.place.is_forked() {
+            if self.searching.take() {
+                self.place.idle().release_searching();
+            }
+            if self.retiring.get() {
+                self.place.resign();
+            }
+            self.place.on_stop();
+        }
+        STATION.with(|slot| slot.set(outer));
+    }
+
+    /// Runs tasks until it is time to leave.
+    fn serve(&self) {
         while !self.retiring.get() && !self.place.is_forked() {
             match self.take() {
                 Some(task) => self.execute(task),
@@ -190,7 +206,6 @@ impl<P: Workplace> Worker<P> {
                 None => break,
             }
         }
-        STATION.with(|slot| slot.set(ptr::null()));
     }
 
     /// The next queue entry.
@@ -294,13 +309,6 @@ impl<P: Workplace> Worker<P> {
             std::mem::forget(self);
             return;
         }
-        if self.searching.take() {
-            self.place.idle().release_searching();
-        }
-        if self.retiring.get() {
-            self.place.resign();
-        }
-        self.place.on_stop();
         let Worker { place, station, .. } = self;
         if let Some(local) = station.local {
             place.queues().give_back(local);
