@@ -43,6 +43,8 @@
 //! block: the submitter that relies on it also arms the monitor, which overrides tokens that do not move.
 //!
 
+#[cfg(all(test, sidestep_loom))]
+mod loom_models;
 mod word;
 
 use std::sync::Arc;
@@ -101,7 +103,9 @@ impl Sleeper {
     }
 
     fn wake(&self) {
-        self.woken.store(true, Ordering::Release);
+        // ORDERING: Release pairs with the Acquire in `take_token`. A store would do, but loom takes a store and a
+        // swap that come at the same time to be in either order, even where the swap has not seen the store.
+        self.woken.swap(true, Ordering::Release);
         self.parker.unpark();
     }
 }

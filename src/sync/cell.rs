@@ -1,4 +1,5 @@
-//! An `UnsafeCell` whose every access is a closure, so that loom can check that no two of them overlap.
+//! An `UnsafeCell` whose every access is a closure, so that loom can check that no two of them overlap, and a mark by
+//! which it sees that what carries it is freed.
 
 #[cfg(sidestep_loom)]
 pub(crate) use loom::cell::UnsafeCell;
@@ -18,5 +19,21 @@ impl<T> UnsafeCell<T> {
     /// Calls `f` with a pointer for reading and writing.
     pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
         f(self.0.get())
+    }
+}
+
+/// What carries this must be dropped before a model ends. Elsewhere it is nothing.
+#[derive(Debug)]
+pub(crate) struct Tracked {
+    #[cfg(sidestep_loom)]
+    _track: loom::alloc::Track<()>,
+}
+
+impl Tracked {
+    pub(crate) fn new() -> Self {
+        Tracked {
+            #[cfg(sidestep_loom)]
+            _track: loom::alloc::Track::new(()),
+        }
     }
 }

@@ -16,11 +16,13 @@
 mod cell;
 pub(crate) mod fork;
 mod lock;
+#[cfg(all(test, sidestep_loom))]
+mod loom_models;
 mod parker;
 #[cfg(any(test, sidestep_loom))]
 pub(crate) mod stand_in;
 
-pub(crate) use self::cell::UnsafeCell;
+pub(crate) use self::cell::{Tracked, UnsafeCell};
 pub(crate) use self::lock::{Condvar, Mutex};
 pub(crate) use self::parker::Parker;
 

@@ -36,7 +36,9 @@ impl Parker {
         // ORDERING: Acquire on failure pairs with the Release swap in `unpark`.
         let parked = self.state.compare_exchange(EMPTY, PARKED, Ordering::Relaxed, Ordering::Acquire);
         if parked.is_err() {
-            self.state.store(EMPTY, Ordering::Relaxed);
+            // ORDERING: Acquire pairs with the Release swap in `unpark`. A store would not do: another token may have
+            // come on top of the first, and what came before it must be visible too.
+            self.state.swap(EMPTY, Ordering::Acquire);
             return true;
         }
         loop {

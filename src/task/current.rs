@@ -10,7 +10,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::cell::{Claimed, TaskRef};
+use super::reference::{Claimed, TaskRef};
 use crate::error::TaskId;
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::{Parker, thread_local_const};

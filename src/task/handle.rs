@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::cell::TaskRef;
 use super::join::Joint;
+use super::reference::TaskRef;
 use crate::error::{TaskError, TaskId};
 use crate::sync::oneshot::Receiver;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
-use super::cell::TaskRef;
 use super::current::{Blocking, is_inside};
+use super::reference::TaskRef;
 use crate::error::{Reason, TaskError};
 use crate::report::shield;
 use crate::sync::oneshot::Receiver;

@@ -299,7 +299,7 @@ impl Handle {
 /// and not during or after what follows the drop of the guard.
 #[test]
 fn cancel_against_registration_and_guard_drop() {
-    check(Some(6), || {
+    check(Some(5), || {
         let books = Books::new();
         let handle = Handle::new();
         let (entry, task) = books.task_of(move || {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `state` | the state word: who may run the closure, who frees the cell |
 //! | `cell` | the memory: closure, sender, and what only few tasks need |
+//! | `reference` | counted references to a cell, and the claim |
 //! | `hooks` | what is to be run when a running task is cancelled |
 //! | `current` | what a running closure may ask, and the door to the thread it runs on |
 //! | `join` | receiving the result: polling, waiting, calling back |
@@ -31,10 +32,12 @@ mod hooks;
 mod join;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
+mod reference;
 mod state;
 
 pub use self::handle::{CancelHandle, Cancelling, Task, Unblocked};
 
-pub(crate) use self::cell::{Claimed, Owner, Runner, TaskRef, forked_child, new_task};
+pub(crate) use self::cell::{Owner, Runner, new_task};
 pub(crate) use self::current::{Host, claim_in_place, host, with_host};
+pub(crate) use self::reference::{Claimed, TaskRef, forked_child};
 pub(crate) use self::state::Outcome;

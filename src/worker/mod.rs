@@ -186,11 +186,9 @@ impl<P: Workplace> Worker<P> {
         self.searching.set(true);
         self.serve();
         if !self.place.is_forked() {
-            if self.searching.take() {
-                self.place.idle().release_searching();
-            }
             if self.retiring.get() {
                 self.place.resign();
+                self.hand_over();
             }
             self.place.on_stop();
         }
@@ -231,6 +229,16 @@ impl<P: Workplace> Worker<P> {
             if !self.place.queues().is_empty() {
                 self.place.notify();
             }
+        }
+    }
+
+    /// Has somebody look after what is queued, before the thread ends with work left.
+    fn hand_over(&self) {
+        if self.searching.take() {
+            self.place.idle().release_searching();
+        }
+        if !self.place.queues().is_empty() {
+            self.place.notify();
         }
     }
 

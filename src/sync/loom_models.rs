@@ -1,0 +1,32 @@
+//! Models of the parker for the model checker.
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::Parker;
+use super::atomic::{AtomicBool, Ordering};
+use super::stand_in::model::check;
+
+/// One thread parks until two others have each left a message and a token: however the tokens run together, it sees
+/// both messages and does not sleep on one.
+#[test]
+fn park_against_two_unparks() {
+    check(Some(4), || {
+        let parker = Arc::new(Parker::new());
+        let messages = [0, 1].map(|_| Arc::new(AtomicBool::new(false)));
+        let senders = messages.clone().map(|message| {
+            let parker = Arc::clone(&parker);
+            thread::spawn(move || {
+                message.store(true, Ordering::Relaxed);
+                parker.unpark();
+            })
+        });
+        while !messages.iter().all(|message| message.load(Ordering::Relaxed)) {
+            assert!(parker.park(None), "there is no deadline");
+        }
+        for sender in senders {
+            sender.join().unwrap();
+        }
+    });
+}

@@ -1,0 +1,227 @@
+//! Counted references to a task, and the claim of one. The rules are those of `cell`.
+
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use super::cell::{Header, Runner, Side, take_closure};
+use super::hooks::Hooks;
+use super::state::{CancelAction, Outcome, ReleaseAction};
+use crate::error::{Origin, Reason, TaskError};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Mutex, fork};
+
+/// A counted reference to a task.
+pub(crate) struct TaskRef(NonNull<Header>);
+
+// SAFETY: the closure is `Send` and only the claimer touches it (T1); everything else in the cell is atomic,
+// locked or immutable, and the owner is only told things through `&O`, which is shared between threads anyway.
+unsafe impl Send for TaskRef {}
+// SAFETY: as above.
+unsafe impl Sync for TaskRef {}
+
+impl TaskRef {
+    /// # Safety
+    ///
+    /// `header` is of a live cell whose word counts this reference (T2).
+    pub(super) unsafe fn from_raw(header: NonNull<Header>) -> Self {
+        TaskRef(header)
+    }
+
+    pub(super) fn as_raw(&self) -> NonNull<Header> {
+        self.0
+    }
+
+    pub(super) fn header(&self) -> &Header {
+        // SAFETY: T2: this reference keeps the cell alive.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(super) fn side(&self) -> Option<&Side> {
+        if !self.header().word.has_side() {
+            return None;
+        }
+        // ORDERING: Acquire pairs with the Release in `side_or_install`.
+        let side = self.header().side.load(Ordering::Acquire);
+        // SAFETY: T3: the bit says that it is installed, and it stays as long as the cell.
+        unsafe { side.as_ref() }
+    }
+
+    /// The side allocation; the claimer alone may call this (T3).
+    pub(super) fn side_or_install(&self, refusal: Option<Arc<io::Error>>) -> &Side {
+        let header = self.header();
+        if !header.word.has_side() {
+            let side = Side { hooks: Hooks::new(), payload: Mutex::new(None), refusal };
+            // ORDERING: Release pairs with the Acquire in `side`.
+            header.side.store(Box::into_raw(Box::new(side)), Ordering::Release);
+            if header.word.announce_side() {
+                self.side_installed().hooks.fire();
+            }
+        }
+        self.side_installed()
+    }
+
+    fn side_installed(&self) -> &Side {
+        // SAFETY: T3: the callers have seen to it that it is installed; it stays as long as the cell.
+        unsafe { &*self.header().side.load(Ordering::Acquire) }
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { id: self.header().id, site: self.header().site }
+    }
+
+    /// Whether `owner` spawned this task. The pointer is compared, never followed.
+    pub(crate) fn is_owned_by(&self, owner: *const ()) -> bool {
+        ptr::eq(self.header().owner, owner)
+    }
+
+    pub(crate) fn is_same(&self, other: &TaskRef) -> bool {
+        self.0 == other.0
+    }
+
+    pub(crate) fn is_queued(&self) -> bool {
+        self.header().word.is_queued()
+    }
+
+    /// Whether this process is not the one that spawned the task.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.header().word.generation() != fork::generation()
+    }
+
+    /// Takes the right to run or discard the task, if it is still queued.
+    pub(crate) fn claim(self) -> Option<Claimed> {
+        self.header().word.claim().then(|| Claimed(self))
+    }
+
+    /// Cancels: ends the task on this thread where it is queued, signals it where it runs.
+    pub(super) fn cancel(&self) {
+        match self.header().word.request_cancel() {
+            CancelAction::End => {
+                let header = self.header();
+                // SAFETY: T4: this thread has the claim and has not counted it yet.
+                unsafe { (header.vtable.count_cancelled)(header.owner) };
+                Claimed(self.clone()).discard(Outcome::Cancelled, None);
+            }
+            // In a forked child another thread may hold the hooks' lock for ever.
+            CancelAction::RunHooks if !self.is_forked() => {
+                if let Some(side) = self.side() {
+                    side.hooks.fire();
+                }
+            }
+            CancelAction::RunHooks | CancelAction::Nothing => {}
+        }
+    }
+
+    /// Registers a hook; only the running closure's thread may (it is the claimer, T3).
+    pub(super) fn add_hook(&self, hook: Box<dyn FnOnce() + Send>) -> Option<u64> {
+        self.side_or_install(None).hooks.add(hook)
+    }
+
+    pub(super) fn remove_hook(&self, id: u64) {
+        if let Some(side) = self.side().filter(|_| !self.is_forked()) {
+            side.hooks.remove(id);
+        }
+    }
+
+    /// Why the sender was dropped without a value.
+    pub(super) fn error(&self) -> TaskError {
+        let reason = match self.header().word.outcome() {
+            Outcome::Panicked => {
+                let payload = self.side().and_then(|side| side.payload.lock().take());
+                Reason::Panicked(Mutex::new(payload.unwrap_or_else(|| Box::new("the payload was taken"))))
+            }
+            Outcome::NoThread => {
+                let error = self.side().and_then(|side| side.refusal.clone());
+                Reason::NoThread(error.unwrap_or_else(forked_child))
+            }
+            Outcome::Shutdown => Reason::Shutdown,
+            Outcome::Full => Reason::Full,
+            Outcome::Cancelled | Outcome::Value => Reason::Cancelled,
+        };
+        TaskError::new(self.origin(), reason)
+    }
+
+    /// The error of a handle in a forked child.
+    pub(super) fn forked_error(&self) -> TaskError {
+        TaskError::new(self.origin(), Reason::NoThread(forked_child()))
+    }
+}
+
+/// Why a forked child's tasks do not run.
+pub(crate) fn forked_child() -> Arc<io::Error> {
+    Arc::new(io::Error::other("the threads of the pool stayed in the parent of this forked process"))
+}
+
+impl Clone for TaskRef {
+    fn clone(&self) -> Self {
+        self.header().word.retain();
+        TaskRef(self.0)
+    }
+}
+
+impl Drop for TaskRef {
+    fn drop(&mut self) {
+        if self.header().word.release() == ReleaseAction::Free {
+            // SAFETY: T2: that was the last reference.
+            unsafe { (self.header().vtable.free)(self.0) };
+        }
+    }
+}
+
+impl std::fmt::Debug for TaskRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaskRef").field("id", &self.header().id).field("word", &self.header().word).finish()
+    }
+}
+
+/// A task whose closure and sender belong to the holder, who must run or discard it.
+#[must_use = "a claimed task must be run or discarded, or its handle waits for ever"]
+#[derive(Debug)]
+pub(crate) struct Claimed(TaskRef);
+
+impl Claimed {
+    /// Runs the closure on this thread and delivers its result.
+    pub(crate) fn run(self, runner: &dyn Runner) {
+        // SAFETY: T1: this is the claim. T5: the function is from the cell's own table.
+        unsafe { (self.0.header().vtable.run)(&self.0, runner) };
+        self.end();
+    }
+
+    /// Drops the closure unrun and tells the handle why.
+    pub(crate) fn discard(self, outcome: Outcome, refusal: Option<Arc<io::Error>>) {
+        let header = self.0.header();
+        if refusal.is_some() {
+            self.0.side_or_install(refusal);
+        }
+        header.word.set_outcome(outcome);
+        // SAFETY: T1 and T5, as in `run`.
+        unsafe { (header.vtable.discard)(self.0.0) };
+        self.end();
+    }
+
+    /// Takes the closure back, unrun; the handle must be gone or never read.
+    ///
+    /// # Safety
+    ///
+    /// `F` and `T` are those the task was made with.
+    pub(crate) unsafe fn into_closure<F, T>(self) -> F {
+        // SAFETY: T1: this is the claim. T5: by the caller's promise.
+        let closure = unsafe { take_closure::<F, T>(self.0.0) };
+        self.end();
+        closure
+    }
+
+    fn end(self) {
+        let header = self.0.0;
+        // The reference is let go of by `end_and_release`, not by its drop.
+        std::mem::forget(self);
+        // SAFETY: T2: the forgotten reference still counts.
+        let word = unsafe { &header.as_ref().word };
+        if word.end_and_release() == ReleaseAction::Free {
+            // SAFETY: T2: that was the last reference, so the header is alive until here.
+            let vtable = unsafe { header.as_ref().vtable };
+            // SAFETY: T2, T5.
+            unsafe { (vtable.free)(header) };
+        }
+    }
+}
