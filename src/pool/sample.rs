@@ -170,7 +170,7 @@ impl Lookout {
             *note = Note { started, delivered, stalled, ..*note };
             let seen = *note;
             drop(note);
-            if let (true, Some(deque)) = (stalled > 0, slot.deque) {
+            if let (true, Some(&deque)) = (stalled > 0, slot.deque.get()) {
                 shared.queues.evacuate(deque);
             }
             if busy && !slot.blocking.load(Ordering::Relaxed) {

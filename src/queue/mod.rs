@@ -1,7 +1,7 @@
 //! Where tasks wait: one injector that everybody feeds and takes from, and a few worker deques that everybody may
 //! steal from. This is the only module that knows `crossbeam_deque`.
 //!
-//! - **Q1** There are as many deques as core threads, made once. A thread that starts takes a free one; the threads
+//! - **Q1** There are as many deques as core threads, made once. A thread that starts or wakes takes a free one; the threads
 //!   above core go without and use the injector alone, so that scanning costs a pool of 512 what it costs one of 2.
 //! - **Q2** A deque has one owner at a time: the [`Local`] is moved out of `spare` and back.
 //! - **Q3** Items are taken one at a time. A batch would put tasks behind one that may block for seconds.
@@ -21,6 +21,7 @@ use crate::sync::stand_in::deque::{Injector, Steal, Stealer, Worker};
 use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// Every how many looks the order is turned round.
 const FAIRNESS: u32 = 61;
@@ -30,6 +31,8 @@ pub(crate) struct Queues<T> {
     injector: Injector<T>,
     stealers: Box<[Stealer<T>]>,
     spare: Mutex<Vec<Local<T>>>,
+    /// How many are spare, to be asked without the lock. A hint.
+    spares: AtomicUsize,
 }
 
 /// The owner's end of one deque, and the place of its owner's random walk.
@@ -68,13 +71,20 @@ impl<T> Queues<T> {
         Queues {
             injector: Injector::new(),
             stealers: locals.iter().rev().map(|local| local.deque.stealer()).collect(),
+            spares: AtomicUsize::new(locals.len()),
             spare: Mutex::new(locals),
         }
     }
 
-    /// A deque for a thread that starts, if one is free (Q1). It is that thread's alone until given back (Q2).
+    /// A deque for a thread that has none, if one is free (Q1). It is that thread's alone until given back (Q2).
     pub(crate) fn lend(&self) -> Option<Local<T>> {
-        self.spare.lock().pop()
+        if self.spares.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut spare = self.spare.lock();
+        let local = spare.pop();
+        self.spares.store(spare.len(), Ordering::Relaxed);
+        local
     }
 
     /// Takes a deque back from a thread that ends, and moves what is in it to the injector.
@@ -82,7 +92,9 @@ impl<T> Queues<T> {
         while let Some(item) = local.deque.pop() {
             self.injector.push(item);
         }
-        self.spare.lock().push(local);
+        let mut spare = self.spare.lock();
+        spare.push(local);
+        self.spares.store(spare.len(), Ordering::Relaxed);
     }
 
     /// Enqueues for everybody, or, where the caller owns a deque, there.

@@ -107,9 +107,11 @@ where
         closure: UnsafeCell::new(MaybeUninit::new(closure)),
     });
     let header = NonNull::from(Box::leak(cell)).cast();
-    // SAFETY: T2: the word counts two references.
-    let references = unsafe { (TaskRef::from_raw(header), TaskRef::from_raw(header)) };
-    (references.0, references.1, receiver)
+    // SAFETY: T2: the word counts two references, and this is the first.
+    let entry = unsafe { TaskRef::from_raw(header) };
+    // SAFETY: T2: this is the second.
+    let handle = unsafe { TaskRef::from_raw(header) };
+    (entry, handle, receiver)
 }
 
 /// Moves the value out of a slot.

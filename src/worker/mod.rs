@@ -36,7 +36,7 @@ mod os;
 mod roster;
 mod slot;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ptr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -88,7 +88,7 @@ pub(crate) trait Workplace: Send + Sync + 'static {
 /// What `Pool::spawn` needs of the thread it is called on, where that is the pool's own.
 pub(crate) struct Station {
     owner: *const (),
-    local: Option<Local<TaskRef>>,
+    local: OnceCell<Local<TaskRef>>,
     slot: Arc<Slot>,
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn submit(owner: *const (), queues: &Queues<TaskRef>, roster: &Roster
     match this_station(owner) {
         Some(station) => {
             station.slot.tallies.submitted.bump();
-            queues.push(station.local.as_ref(), task);
+            queues.push(station.local.get(), task);
         }
         None => {
             roster.count_submitted();
@@ -160,11 +160,10 @@ pub(crate) fn work<P: Workplace>(place: Arc<P>) {
 
 impl<P: Workplace> Worker<P> {
     fn new(place: Arc<P>) -> Self {
-        let local = place.queues().lend();
-        let slot = Arc::new(Slot::for_this_thread(local.as_ref().map(Local::index)));
+        let slot = Arc::new(Slot::for_this_thread());
         place.roster().enlist(Arc::clone(&slot));
         Worker {
-            station: Station { owner: Arc::as_ptr(&place).cast(), local, slot },
+            station: Station { owner: Arc::as_ptr(&place).cast(), local: OnceCell::new(), slot },
             place,
             sleeper: Sleeper::new(),
             walk: RefCell::new(Walk::new(thread_number() as u32)),
@@ -179,6 +178,7 @@ impl<P: Workplace> Worker<P> {
     /// The thread's life between its first and its last hook.
     fn main(&self) {
         let outer = STATION.with(|slot| slot.replace(&raw const self.station));
+        self.equip();
         // The hook is foreign code and may block, as a waker may.
         self.place.idle().started_delivering();
         self.place.on_start();
@@ -195,6 +195,19 @@ impl<P: Workplace> Worker<P> {
         STATION.with(|slot| slot.set(outer));
     }
 
+    /// Takes a deque, if this thread has none and one is free: at first, and whenever it wakes, since the threads that
+    /// leave after a growth may be those that own one.
+    fn equip(&self) {
+        let Station { local, slot, .. } = &self.station;
+        if local.get().is_some() {
+            return;
+        }
+        if let Some(lent) = self.place.queues().lend() {
+            let _ = slot.deque.set(lent.index());
+            let _ = local.set(lent);
+        }
+    }
+
     /// Runs tasks until it is time to leave.
     fn serve(&self) {
         while !self.retiring.get() && !self.place.is_forked() {
@@ -208,7 +221,7 @@ impl<P: Workplace> Worker<P> {
 
     /// The next queue entry.
     fn take(&self) -> Option<TaskRef> {
-        self.place.queues().take(self.station.local.as_ref(), &mut self.walk.borrow_mut())
+        self.place.queues().take(self.station.local.get(), &mut self.walk.borrow_mut())
     }
 
     /// Runs a queue entry, unless it is the husk of a task that somebody else has claimed.
@@ -275,6 +288,7 @@ impl<P: Workplace> Worker<P> {
             let deadline = self.place.sleep_deadline();
             if self.sleeper.park(deadline) {
                 self.searching.set(true);
+                self.equip();
                 return true;
             }
             let due = deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -318,7 +332,7 @@ impl<P: Workplace> Worker<P> {
             return;
         }
         let Worker { place, station, .. } = self;
-        if let Some(local) = station.local {
+        if let Some(local) = station.local.into_inner() {
             place.queues().give_back(local);
         }
         place.roster().dismiss(&station.slot);
@@ -335,7 +349,7 @@ impl<P: Workplace> Runner for Worker<P> {
             tallies.completed.bump();
         }
         let will_search = self.depth.get() == 0 && !self.retiring.get();
-        if will_search && self.place.queues().looks_empty(self.station.local.as_ref()) {
+        if will_search && self.place.queues().looks_empty(self.station.local.get()) {
             self.place.idle().begin_delivering();
             self.delivering.set(true);
         }

@@ -1,5 +1,6 @@
 //! What one thread of a pool shows to others: counters that it alone writes, and what the system calls it.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -37,8 +38,8 @@ pub(crate) struct Slot {
     pub(crate) blocking: AtomicBool,
     /// How many waits for the pool's shutdown there are on the thread's stack.
     pub(crate) awaits_shutdown: AtomicUsize,
-    /// Which deque it owns.
-    pub(crate) deque: Option<usize>,
+    /// Which deque it owns, once it owns one.
+    pub(crate) deque: OnceLock<usize>,
     pub(crate) key: ThreadKey,
     /// What the monitor remembers of the thread from one look to the next. Only the monitor locks it.
     pub(crate) note: Mutex<Note>,
@@ -77,7 +78,7 @@ impl Slot {
     }
 
     /// The slot of the calling thread.
-    pub(crate) fn for_this_thread(deque: Option<usize>) -> Self {
+    pub(crate) fn for_this_thread() -> Self {
         Slot {
             tallies: CachePadded::new(Tallies {
                 submitted: Tally::new(),
@@ -88,7 +89,7 @@ impl Slot {
             }),
             blocking: AtomicBool::new(false),
             awaits_shutdown: AtomicUsize::new(0),
-            deque,
+            deque: OnceLock::new(),
             key: ThreadKey::current(),
             note: Mutex::new(Note::default()),
         }
