@@ -65,6 +65,8 @@ pub struct Builder {
     name: String,
     core: Option<usize>,
     max: Option<usize>,
+    /// What the user knows `core` and `max` by.
+    limit_names: [&'static str; 2],
     keep_alive: Duration,
     stack_size: Option<usize>,
     queue_limit: Option<usize>,
@@ -81,6 +83,7 @@ impl Builder {
             name: "sidestep".to_owned(),
             core: None,
             max: None,
+            limit_names: ["core_threads", "max_threads"],
             keep_alive: DEFAULT_KEEP_ALIVE,
             stack_size: None,
             queue_limit: None,
@@ -210,11 +213,15 @@ impl Builder {
 
     /// Fills fields that are not set from the environment.
     pub(super) fn read_environment(mut self) -> io::Result<Self> {
-        if self.core.is_none() {
-            self.core = read_variable("SIDESTEP_CORE_THREADS")?;
-        }
-        if self.max.is_none() {
-            self.max = read_variable("SIDESTEP_MAX_THREADS")?;
+        let limits = [&mut self.core, &mut self.max];
+        let variables = ["SIDESTEP_CORE_THREADS", "SIDESTEP_MAX_THREADS"];
+        for ((limit, variable), name) in limits.into_iter().zip(variables).zip(&mut self.limit_names) {
+            if limit.is_none() {
+                *limit = read_variable(variable)?;
+                if limit.is_some() {
+                    *name = variable;
+                }
+            }
         }
         Ok(self)
     }
@@ -247,7 +254,8 @@ impl Builder {
     }
 
     fn check_threads(&self) -> io::Result<(usize, usize)> {
-        for (field, value) in [("core_threads", self.core), ("max_threads", self.max)] {
+        let [core_name, max_name] = self.limit_names;
+        for (field, value) in [(core_name, self.core), (max_name, self.max)] {
             match value {
                 Some(0) => return refuse(format!("{field} (0) is no pool: at least one thread is needed")),
                 Some(many) if many > MOST_THREADS => {
@@ -259,7 +267,7 @@ impl Builder {
         let default_core = num_cpus::get().clamp(2, MOST_THREADS);
         match (self.core, self.max) {
             (Some(core), Some(max)) if core > max => {
-                refuse(format!("core_threads ({core}) is more than max_threads ({max})"))
+                refuse(format!("{core_name} ({core}) is more than {max_name} ({max})"))
             }
             (Some(core), Some(max)) => Ok((core, max)),
             (Some(core), None) => Ok((core, DEFAULT_MAX.max(core))),

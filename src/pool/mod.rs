@@ -42,7 +42,7 @@ pub use self::threads::NewThread;
 
 use self::shared::Shared;
 use crate::error::{Reason, Rejected, TaskError};
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{Ordering, fence};
 use crate::sync::oneshot::Receiver;
 use crate::task::{Outcome, Owner, Task, TaskRef, Unblocked, forked_child, new_task};
 use crate::worker::{Workplace, submit};
@@ -195,12 +195,17 @@ impl Pool {
             return Err((Refused::Full, entry));
         }
         submit(shared.address(), &shared.queues, &shared.roster, entry);
-        shared.notify();
+        if shared.is_closed() {
+            // The task will be taken back, or somebody has it: nobody need be woken.
+            fence(Ordering::SeqCst);
+        } else {
+            shared.notify();
+        }
         Ok(())
     }
 
     /// If the pool has been closed meanwhile, and nobody has taken the task: the task, counted as cancelled. The
-    /// fence between the push and this look at the flag is in `notify`.
+    /// fence between the push and this look at the flag is in `admit`.
     fn take_back(&self, handle: &TaskRef) -> Option<crate::task::Claimed> {
         if !self.shared.is_closed() {
             return None;

@@ -12,6 +12,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::cool_down::CoolDown;
 use super::growth::{Cause, Limits, State, Verdict, decide};
 use super::sample::Lookout;
 use super::shared::Shared;
@@ -27,6 +28,9 @@ pub(super) struct Monitor {
     stopped: AtomicBool,
     /// Whether there is a thread.
     manned: AtomicBool,
+    /// After the system has refused the monitor's own thread. The pool's pauses are no reason not to have a monitor: it
+    /// is what ends them.
+    pause: CoolDown,
     parker: Arc<Parker>,
 }
 
@@ -36,6 +40,7 @@ impl Monitor {
             armed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             manned: AtomicBool::new(false),
+            pause: CoolDown::new(),
             parker: Arc::new(Parker::new()),
         }
     }
@@ -47,12 +52,18 @@ impl Monitor {
         }
         if self.manned.load(Ordering::SeqCst) || self.manned.swap(true, Ordering::SeqCst) {
             self.parker.unpark();
+        } else if self.pause.is_on() {
+            self.stand_down();
         } else if let Err(error) = man(shared) {
-            self.manned.store(false, Ordering::SeqCst);
-            self.armed.store(false, Ordering::SeqCst);
-            shared.cool_down.begin(error);
-            shared.growth_ended();
+            self.pause.begin(error);
+            self.stand_down();
         }
+    }
+
+    /// There is no thread: whoever arms next, once the pause has passed, tries again.
+    fn stand_down(&self) {
+        self.manned.store(false, Ordering::SeqCst);
+        self.armed.store(false, Ordering::SeqCst);
     }
 
     /// Ends the thread: the pool has none left that could be watched.
@@ -93,9 +104,6 @@ impl Monitor {
 fn man(shared: &Shared) -> std::io::Result<()> {
     if cfg!(sidestep_loom) {
         return Ok(());
-    }
-    if shared.cool_down.is_on() {
-        return Err(std::io::Error::other("the monitor waits for the cool-down to pass"));
     }
     let Some(shared) = shared.owned() else { return Ok(()) };
     let name = format!("{}-monitor", shared.config.name);

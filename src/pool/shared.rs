@@ -110,7 +110,7 @@ impl Shared {
         let may_start = self.headcount.staying() < self.entitled()
             && self.headcount.reserved() < self.config.max
             && !self.cool_down.is_on();
-        if may_start && !self.is_over() {
+        if may_start {
             return self.start_entitled();
         }
         if self.headcount.reserved() == 0 {
@@ -151,11 +151,6 @@ impl Shared {
         if self.idle.notify_overriding() != Notify::Covered {
             self.monitor.arm(self);
         }
-    }
-
-    /// Closed, and no thread left: whoever still submits takes the task back.
-    fn is_over(&self) -> bool {
-        self.closed.load(Ordering::SeqCst) && self.headcount.reserved() == 0
     }
 
     /// The pool can no longer be counted on to grow: waiters look again whether to run their targets in place.
@@ -221,7 +216,7 @@ impl Workplace for Shared {
     }
 
     fn notify(&self) {
-        loop {
+        while !self.is_forked() {
             match self.idle.notify() {
                 Notify::Covered => return,
                 Notify::Delivering => return self.monitor.arm(self),
@@ -246,6 +241,9 @@ impl Workplace for Shared {
     }
 
     fn begin_blocking(&self) {
+        if self.is_forked() {
+            return;
+        }
         self.blocking.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if !self.queues.is_empty() {
@@ -254,14 +252,21 @@ impl Workplace for Shared {
     }
 
     fn end_blocking(&self) {
-        self.blocking.fetch_sub(1, Ordering::SeqCst);
+        if !self.is_forked() {
+            self.blocking.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
     fn may_grow(&self) -> bool {
-        self.headcount.reserved() < self.config.max && !self.is_closed() && !self.cool_down.is_on()
+        // In a forked child nothing may be taken from the queues.
+        self.is_forked()
+            || self.headcount.reserved() < self.config.max && !self.is_closed() && !self.cool_down.is_on()
     }
 
     fn watch_growth(&self, parker: &Arc<Parker>) {
+        if self.is_forked() {
+            return;
+        }
         let mut hopeful = self.hopeful.lock();
         if !hopeful.iter().any(|other| Arc::ptr_eq(other, parker)) {
             hopeful.push(Arc::clone(parker));

@@ -12,7 +12,7 @@ use crate::report::shield;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, Parker};
 use crate::task::{Outcome, host};
-use crate::worker::{ShutdownMark, Totals, Workplace, mark_waiting_for_shutdown};
+use crate::worker::{ShutdownMark, Totals, Workplace};
 
 /// What waits for a pool's end.
 #[derive(Debug)]
@@ -176,14 +176,19 @@ impl Shutdown {
         if shared.is_forked() {
             return true;
         }
+        // A thread that has given this away does not wait for it any more.
+        self.mark.take_if(|mark| !mark.is_of_this_thread(shared.address()));
+        let host = host().filter(|host| host.owner() == shared.address());
+        while let Some(host) = host.filter(|_| !shared.queues.is_empty()) {
+            // A task that is run in place does not wait either.
+            self.mark = None;
+            host.run_any_in_place();
+        }
         if self.mark.is_none() {
-            self.mark = mark_waiting_for_shutdown(shared.address());
+            self.mark = ShutdownMark::of_this_thread(shared.address());
             if self.mark.is_some() {
                 shared.ending.announce();
             }
-        }
-        if self.mark.is_some() {
-            while host().is_some_and(|host| host.owner() == shared.address() && host.run_any_in_place()) {}
         }
         shared.ending.register(self.id, waker.clone());
         shared.headcount.reserved() <= shared.roster.waiting_for_shutdown().threads

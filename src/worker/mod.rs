@@ -32,6 +32,8 @@
 //! stays on one thread.
 
 mod host;
+#[cfg(all(test, sidestep_loom))]
+mod loom_models;
 mod os;
 mod roster;
 mod slot;
@@ -116,15 +118,22 @@ pub(crate) fn submit(owner: *const (), queues: &Queues<TaskRef>, roster: &Roster
     }
 }
 
-/// Says that this thread waits for the shutdown of its own pool, as long as it lives.
+/// Says that a thread waits for the shutdown of its own pool, as long as it lives.
 #[derive(Debug)]
 pub(crate) struct ShutdownMark(Arc<Slot>);
 
-/// Marks this thread as waiting for the shutdown of `owner`, if it is one of `owner`'s.
-pub(crate) fn mark_waiting_for_shutdown(owner: *const ()) -> Option<ShutdownMark> {
-    let station = this_station(owner)?;
-    station.slot.awaits_shutdown.fetch_add(1, Ordering::SeqCst);
-    Some(ShutdownMark(Arc::clone(&station.slot)))
+impl ShutdownMark {
+    /// Marks this thread, if it is one of `owner`'s.
+    pub(crate) fn of_this_thread(owner: *const ()) -> Option<Self> {
+        let station = this_station(owner)?;
+        station.slot.awaits_shutdown.fetch_add(1, Ordering::SeqCst);
+        Some(ShutdownMark(Arc::clone(&station.slot)))
+    }
+
+    /// Whether the marked thread is this one.
+    pub(crate) fn is_of_this_thread(&self, owner: *const ()) -> bool {
+        this_station(owner).is_some_and(|station| Arc::ptr_eq(&station.slot, &self.0))
+    }
 }
 
 impl Drop for ShutdownMark {
@@ -275,7 +284,7 @@ impl<P: Workplace> Worker<P> {
         // Read before the fence in `enter_stack`: a submitter that this thread's look misses sees the pool closed.
         let closed = self.place.is_closed();
         idle.enter_stack(&self.sleeper, self.searching.take());
-        if !self.place.queues().is_empty() {
+        if self.must_look_again(closed) {
             return self.search();
         }
         if closed {
@@ -318,11 +327,18 @@ impl<P: Workplace> Worker<P> {
         if resign() {
             return false;
         }
+        let closed = self.place.is_closed();
         idle.enter_stack(&self.sleeper, false);
-        if !self.place.queues().is_empty() {
+        if self.must_look_again(closed) {
             return self.search();
         }
         true
+    }
+
+    /// Whether a thread that has just gone on the stack must not park: something is queued, or the pool has been closed
+    /// since the thread looked, by someone who may not have found it on the stack.
+    fn must_look_again(&self, closed: bool) -> bool {
+        !self.place.queues().is_empty() || closed != self.place.is_closed()
     }
 
     /// The thread's last deeds. After a fork there are none: everything here belongs to the parent.

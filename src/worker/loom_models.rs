@@ -1,0 +1,280 @@
+//! Models of a pool's threads for the model checker: the real [`work`], `idle`, `queue` and `task`, in the smallest
+//! pool that can house them. The models of `pool` have the real one.
+//!
+//! A thread that parks for ever is a deadlock, which the checker reports. So a model shows that no task is left
+//! lying by waiting for it before it closes the pool, and that threads leave by joining them.
+
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Instant;
+
+use loom::thread;
+
+use super::{Roster, Workplace, submit, work};
+use crate::error::TaskError;
+use crate::idle::{Idle, Notify};
+use crate::queue::Queues;
+use crate::sync::Parker;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, StaticU64, fence};
+use crate::sync::stand_in::model::check;
+use crate::task::{Outcome, Owner, Task, TaskRef, new_task};
+
+/// A pool with a fixed number of threads, of which those above one may leave.
+struct Yard {
+    queues: Queues<TaskRef>,
+    idle: Idle,
+    roster: Roster,
+    closed: AtomicBool,
+    staying: AtomicUsize,
+    /// Whether idle threads above one find their time to have come whenever they are asked to look.
+    short_lived: bool,
+    /// How many times a submitter has found nobody to rely on but those that deliver, and nobody at all.
+    armed: StaticU64,
+    /// Threads that have left.
+    left: StaticU64,
+}
+
+impl Yard {
+    fn new(deques: usize, threads: usize, short_lived: bool) -> (Arc<Self>, Vec<thread::JoinHandle<()>>) {
+        let yard = Arc::new(Yard {
+            queues: Queues::new(deques),
+            idle: Idle::new(),
+            roster: Roster::new(),
+            closed: AtomicBool::new(false),
+            staying: AtomicUsize::new(threads),
+            short_lived,
+            armed: StaticU64::new(0),
+            left: StaticU64::new(0),
+        });
+        yard.idle.add_starting(threads);
+        let start = |_| {
+            let yard = Arc::clone(&yard);
+            thread::spawn(move || work(yard))
+        };
+        let threads = (0..threads).map(start).collect();
+        (yard, threads)
+    }
+
+    fn address(self: &Arc<Self>) -> *const () {
+        Arc::as_ptr(self).cast()
+    }
+
+    /// As `Pool::spawn`, taking back included.
+    fn spawn<T: Send + 'static>(self: &Arc<Self>, closure: impl FnOnce() -> T + Send + 'static) -> Task<T> {
+        let (entry, handle, receiver) = new_task(closure, Arc::as_ptr(self), Location::caller());
+        submit(self.address(), &self.queues, &self.roster, entry);
+        self.notify();
+        if self.is_closed()
+            && let Some(claimed) = handle.clone().claim()
+        {
+            self.cancelled();
+            claimed.discard(Outcome::Shutdown, None);
+        }
+        Task::new(handle, receiver)
+    }
+
+    /// As `Shared::close`.
+    fn close(&self) {
+        self.closed.swap(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.idle.wake_all();
+    }
+
+    /// Closes and joins: everything that was submitted has ended, exactly once.
+    fn end(&self, threads: Vec<thread::JoinHandle<()>>) {
+        self.close();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let totals = self.roster.totals();
+        assert!(totals.balanced(), "{totals:?}");
+        assert_eq!((totals.queued(), totals.running(), totals.panicked), (0, 0, 0), "{totals:?}");
+    }
+}
+
+impl Workplace for Yard {
+    fn queues(&self) -> &Queues<TaskRef> {
+        &self.queues
+    }
+    fn idle(&self) -> &Idle {
+        &self.idle
+    }
+    fn roster(&self) -> &Roster {
+        &self.roster
+    }
+    fn notify(&self) {
+        if self.idle.notify() != Notify::Covered {
+            self.armed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    fn free_place(&self) {}
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+    fn is_forked(&self) -> bool {
+        false
+    }
+    fn begin_blocking(&self) {
+        fence(Ordering::SeqCst);
+        if !self.queues.is_empty() {
+            self.notify();
+        }
+    }
+    fn end_blocking(&self) {}
+    fn may_grow(&self) -> bool {
+        true
+    }
+    fn watch_growth(&self, _: &Arc<Parker>) {}
+    fn sleep_deadline(&self) -> Option<Instant> {
+        (self.short_lived && self.staying.load(Ordering::SeqCst) > 1).then(Instant::now)
+    }
+    fn resign_if_surplus(&self) -> bool {
+        let one_less = |staying| (staying > 1).then(|| staying - 1);
+        self.staying.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+    }
+    fn resign(&self) {
+        self.staying.fetch_sub(1, Ordering::SeqCst);
+    }
+    fn on_start(&self) {}
+    fn on_stop(&self) {}
+    fn left(&self) {
+        self.left.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if !self.queues.is_empty() {
+            self.notify();
+        }
+    }
+}
+
+impl Owner for Yard {
+    fn cancelled(&self) {
+        self.roster.count_cancelled();
+    }
+}
+
+/// A gate that one thread opens and another waits at.
+fn gate() -> (Arc<Parker>, Arc<Parker>) {
+    let gate = Arc::new(Parker::new());
+    (Arc::clone(&gate), gate)
+}
+
+/// One submitter, one worker that starts, looks, sleeps, is woken and leaves: each task is run, then the thread ends.
+#[test]
+fn push_against_park_then_close() {
+    check(Some(2), || {
+        let (yard, threads) = Yard::new(0, 1, false);
+        assert_eq!(yard.spawn(|| 1).wait().unwrap(), 1);
+        assert_eq!(yard.spawn(|| 2).wait().unwrap(), 2);
+        yard.end(threads);
+    });
+}
+
+/// One worker that has nothing to do, and the close of its pool: it leaves, wherever the close meets it.
+#[test]
+fn close_against_park() {
+    check(None, || {
+        let (yard, threads) = Yard::new(0, 1, false);
+        yard.end(threads);
+        assert_eq!(yard.left.load(Ordering::Relaxed), 1);
+    });
+}
+
+/// Two tasks that wait for each other, two workers: each is run by a thread of its own, so the baton is passed.
+#[test]
+fn baton() {
+    check(Some(2), || {
+        let (yard, threads) = Yard::new(0, 2, false);
+        let ((ping, ping_left), (pong, pong_left)) = (gate(), gate());
+        let first = yard.spawn(move || {
+            ping.unpark();
+            pong.park(None);
+        });
+        let second = yard.spawn(move || {
+            pong_left.unpark();
+            ping_left.park(None);
+        });
+        first.wait().unwrap();
+        second.wait().unwrap();
+        yard.end(threads);
+    });
+}
+
+/// A task spawns another one onto its worker's deque and then blocks until that has run: the other worker finds it.
+#[test]
+fn a_child_is_found_although_its_worker_blocks() {
+    check(Some(2), || {
+        let (yard, threads) = Yard::new(1, 2, false);
+        let place = Arc::clone(&yard);
+        let parent = yard.spawn(move || {
+            let (opened, opener) = gate();
+            place.spawn(move || opener.unpark()).detach();
+            opened.park(None);
+        });
+        parent.wait().unwrap();
+        yard.end(threads);
+    });
+}
+
+/// Two sleepers whose time has come, and a submitter: one of them leaves, and the other runs the task.
+#[test]
+fn keep_alive_exit_against_submit() {
+    check(Some(2), || {
+        let (yard, threads) = Yard::new(0, 2, true);
+        let place = Arc::clone(&yard);
+        // The only clock there is.
+        let clock = thread::spawn(move || place.idle.refresh_deadlines());
+        yard.spawn(|| ()).wait().unwrap();
+        clock.join().unwrap();
+        yard.end(threads);
+    });
+}
+
+/// A thread that retires takes its searching token with it, while a submitter relies on that: the other thread runs
+/// the task.
+#[test]
+fn retiring_against_submit() {
+    check(Some(2), || {
+        let (yard, threads) = Yard::new(1, 2, false);
+        let retired = yard.spawn(super::super::task::current::retire_thread);
+        let next = yard.spawn(|| ());
+        retired.wait().unwrap();
+        next.wait().unwrap();
+        yard.end(threads);
+    });
+}
+
+/// A callback of the first task, called by the worker while it holds a delivering token, spawns the second: the
+/// worker finds it when the callback has returned, and the monitor has been armed in case it does not return.
+#[test]
+fn delivering_against_submit() {
+    check(Some(3), || {
+        let (yard, threads) = Yard::new(0, 1, false);
+        let (done, opener) = gate();
+        let place = Arc::clone(&yard);
+        let first = yard.spawn(|| ());
+        first.on_complete(move |_| place.spawn(move || opener.unpark()).detach());
+        done.park(None);
+        yard.end(threads);
+    });
+}
+
+/// A submitter against the close: its task is run, or taken back with the reason, and the worker leaves.
+#[test]
+fn shutdown_against_submit() {
+    check(Some(3), || {
+        let (yard, threads) = Yard::new(0, 1, false);
+        let place = Arc::clone(&yard);
+        let ran = Arc::new(StaticU64::new(0));
+        let runs = Arc::clone(&ran);
+        let submitter = thread::spawn(move || {
+            let task = place.spawn(move || _ = runs.fetch_add(1, Ordering::Relaxed));
+            let result = task.wait();
+            assert!(result.as_ref().err().is_none_or(TaskError::is_shutdown), "{result:?}");
+            result.is_ok()
+        });
+        yard.close();
+        let accepted = submitter.join().unwrap();
+        yard.end(threads);
+        assert_eq!(ran.load(Ordering::Relaxed), u64::from(accepted), "either run or taken back");
+    });
+}
