@@ -12,7 +12,7 @@ use loom::thread;
 use super::{Idle, Notify, SEARCHING, Sleeper};
 use crate::queue::{Queues, Walk};
 use crate::sync::Parker;
-use crate::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::stand_in::model::check;
 
 /// Sleepers and a queue.
@@ -229,7 +229,8 @@ fn two_submitters_start_one_thread() {
     });
 }
 
-/// A thread goes to sleep unless it sees the pool closed, while another closes it: it is woken.
+/// A thread goes to sleep unless it sees the pool closed once it is on the stack, while another closes it: it is woken
+/// or does not park.
 #[test]
 fn close_against_park() {
     check(None, || {
@@ -240,17 +241,14 @@ fn close_against_park() {
             let (place, closed) = (Arc::clone(&place), Arc::clone(&closed));
             thread::spawn(move || {
                 let sleeper = Sleeper::new();
-                // As in `worker`: read before the fence in `enter_stack`.
-                let seen = closed.load(Ordering::Relaxed);
                 place.idle.enter_stack(&sleeper, true);
-                if !seen {
+                if !closed.load(Ordering::Relaxed) {
                     while !sleeper.park(None) {}
                     assert!(closed.load(Ordering::Relaxed), "woken by whom?");
                 }
             })
         };
         closed.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
         place.idle.wake_all();
         worker.join().unwrap();
     });

@@ -20,6 +20,7 @@
 //! submit:  push; fence; notify            sleep:  go on the stack, release the token; fence; look into all queues;
 //!                                                 empty: park.  not empty: off the stack again, with a token;
 //! notify:  a token is out   -> nothing            already off it: the waker has given a token
+//!          (a starting one counts only if nobody is idle)
 //!          somebody idle    -> pop the youngest, give it a token, unpark
 //!          else             -> the caller gets a thread or arms the monitor
 //!
@@ -132,12 +133,15 @@ impl Idle {
     pub(crate) fn notify(&self) -> Notify {
         fence(Ordering::SeqCst); // F1
         let counts = self.word.load();
-        if counts.searching + counts.starting > 0 {
+        if counts.searching > 0 {
             Notify::Covered
         } else if counts.delivering > 0 {
             Notify::Delivering
         } else if counts.idle > 0 {
+            // Rather than to rely on a thread that may be long in starting.
             self.wake_youngest(false)
+        } else if counts.starting > 0 {
+            Notify::Covered
         } else {
             Notify::Nobody
         }
@@ -152,11 +156,15 @@ impl Idle {
     fn wake_youngest(&self, overriding: bool) -> Notify {
         let mut stack = self.stack.lock();
         let counts = self.word.load();
-        if !overriding && counts.searching + counts.starting > 0 {
+        if !overriding && counts.searching > 0 {
             return Notify::Covered;
         }
         let Some(sleeper) = stack.pop() else {
-            return if counts.delivering > 0 { Notify::Delivering } else { Notify::Nobody };
+            return match counts {
+                Counts { delivering: 1.., .. } => Notify::Delivering,
+                Counts { starting: 1.., .. } => Notify::Covered,
+                _ => Notify::Nobody,
+            };
         };
         self.word.change(SEARCHING, IDLE);
         drop(stack);

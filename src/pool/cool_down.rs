@@ -59,15 +59,26 @@ impl CoolDown {
         if self.is_on() {
             return;
         }
+        event!(WARN, %error, "could not start a thread");
         let permanent = error.kind() == io::ErrorKind::Unsupported;
         let mut inner = self.inner.lock();
-        event!(WARN, %error, pause = ?inner.length, "could not start a thread");
         // A system without threads need not have a clock either: it is not asked.
         inner.until =
             Some(if permanent { Until::Ever } else { Until::Instant(Instant::now() + inner.length) });
         inner.length = (inner.length * 2).min(LAST);
         inner.error = Some(Arc::new(error));
         self.cooling.store(1, Ordering::SeqCst);
+    }
+
+    /// Says more about the failure that began the pause.
+    pub(super) fn explain(&self, error: io::Error) {
+        event!(WARN, %error, "the spawn handler gave a reason");
+        let permanent = error.kind() == io::ErrorKind::Unsupported;
+        let mut inner = self.inner.lock();
+        if permanent {
+            inner.until = Some(Until::Ever);
+        }
+        inner.error = Some(Arc::new(error));
     }
 
     /// No attempt will ever be made.

@@ -5,18 +5,22 @@
 //! that are not blocked, and where nearly all are blocked multiply instead of adding one by one.
 //!
 //! - **E1** Only while something is queued and nobody is idle or on the way. Everything else is the wake-ups' affair.
-//! - **E2** *Hard*: at least three quarters of the active threads are blocked: four times as many threads.
+//! - **E2** *Hard*: all active threads are blocked, or at least three quarters of them are and nothing has completed for
+//!   10 ms: four times as many threads.
 //! - **E3** *Replace*: fewer than `core` active threads are not blocked: make up for the difference.
 //! - **E4** *Soft*: for four looks tasks complete, yet the threads sleep half of the time and use less CPU than
 //!   three quarters of `core`: twice as many threads.
 //! - **E5** *Liveness*: nothing has completed for 100 ms: one thread more, per 100 ms up to twice what the pool is
 //!   entitled to, then per 500 ms. This is for waits that burn CPU.
 //! - **E6** A tick that took far longer than asked says that the machine is short of CPU, not that threads block; no
-//!   more of it counts than a good tick takes.
-//! - **E7** Where tasks complete at every look, a step of E2 to E4 must pay: a tenth more completions per second over
-//!   twice the time that a task stays with a thread. If it does not, there is no other such step for a while, and
-//!   that is a small one. Threads that queue for one lock look like threads that wait for a disk; only the pay-off
-//!   tells them apart.
+//!   more of it counts than a good tick takes. The same says a thread that is ready to run and gets no CPU: then only E5
+//!   adds threads.
+//! - **E7** Steps of E2 to E4 must pay: at least half of what they would bring if all threads waited for something else than
+//!   each other, over twice the time that a task stays with a thread (twice the threads: half again as many completions
+//!   per second). While tasks complete there is one such step at a time, which doubles the threads at most; if it does not
+//!   pay there is no other for a while, the next ones are small until they pay, and a lull in the completions must last
+//!   for longer until it counts. Threads that queue
+//!   for one lock look like threads that wait for a disk; only the pay-off tells them apart.
 //!
 //! Antecedents: counting what can run (Linux' workqueues, libdispatch), declared blocking (Chromium, Java's
 //! fork-join pool), the starvation rule and the measured pay-off (.NET's gate thread and hill climbing).
@@ -35,8 +39,13 @@ const OVERSLEPT: Duration = Duration::from_millis(1);
 const QUIET_LOOKS: u32 = 8;
 /// The looks in a row that E4 and E7 want to see.
 const STEADY_LOOKS: u32 = 4;
-/// What a step must bring under E7.
-const PAY_OFF: f64 = 1.1;
+/// Completions have ceased when there has been none for so long,
+const LULL: Duration = Duration::from_millis(1);
+/// or for so long where more threads have been found not to pay.
+const LONG_LULL: Duration = Duration::from_millis(10);
+/// The part of the ideal gain that a step must bring under E7.
+const PAY_OFF: f64 = 0.5;
+const LEAST_BOLDNESS: f64 = 1.0 / 16.0;
 const FIRST_FREEZE: Duration = Duration::from_millis(100);
 const LAST_FREEZE: Duration = Duration::from_secs(10);
 const LIVENESS: Duration = Duration::from_millis(100);
@@ -65,11 +74,13 @@ pub(super) struct Sample {
     pub(super) declared: usize,
     /// Threads, not declared ones, found blocked.
     pub(super) blocked: usize,
+    /// A thread has been in one task for as long, is ready to run, and has had next to no CPU.
+    pub(super) starved: bool,
     /// Whether the evidence for `blocked` is more than the passing of time.
     pub(super) certain: bool,
     /// Threads that hold a wake-up token: they will look into the queues.
     pub(super) coming: usize,
-    /// Tokens are out, and nothing has moved for two looks.
+    /// Nothing has moved for two looks.
     pub(super) stuck: bool,
     /// The CPUs that the threads use and the share of them that is asleep, where the system tells.
     pub(super) usage: Option<Usage>,
@@ -115,30 +126,37 @@ pub(super) struct State {
     quiet: u32,
     /// Since the last completion or step of E5.
     barren: Duration,
-    /// Looks in a row that saw completions, and what they saw.
-    steady: u32,
+    /// What has completed since the last step or lull.
     flow: Flow,
+    /// Completions per second before the lull.
+    before_lull: Option<f64>,
     /// Looks in a row to which the threads seemed drowsy (E4).
     drowsy: u32,
     /// The step that is being judged (E7).
     trial: Option<Trial>,
     frozen: Duration,
     freeze: Duration,
-    /// The last step that was judged did not pay.
-    cautious: bool,
+    /// How large a step may be while tasks complete, in parts of the threads there are: less after each step that did not
+    /// pay, more after each that did.
+    boldness: f64,
 }
 
 /// Completions over time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flow {
+    looks: u32,
     time: Duration,
     completed: u64,
 }
 
 impl Flow {
+    /// Begins with the first completion.
     fn add(&mut self, sample: &Sample) {
-        self.time += sample.elapsed;
-        self.completed += sample.completed;
+        if sample.completed > 0 || self.completed > 0 {
+            self.looks += 1;
+            self.time += sample.elapsed;
+            self.completed += sample.completed;
+        }
     }
 
     fn per_second(&self) -> f64 {
@@ -149,9 +167,9 @@ impl Flow {
 /// A step whose pay-off is not known yet.
 #[derive(Clone, Copy, Debug)]
 struct Trial {
-    before: f64,
+    /// The completions per second that would pay.
+    target: f64,
     after: Flow,
-    looks: u32,
     /// How long to watch.
     length: Duration,
 }
@@ -162,13 +180,13 @@ impl State {
             tick: SHORT_TICK,
             quiet: 0,
             barren: Duration::ZERO,
-            steady: 0,
             flow: Flow::default(),
+            before_lull: None,
             drowsy: 0,
             trial: None,
             frozen: Duration::ZERO,
             freeze: FIRST_FREEZE,
-            cautious: false,
+            boldness: 1.0,
         }
     }
 
@@ -176,51 +194,54 @@ impl State {
     fn observe(&mut self, limits: Limits, sample: &Sample) {
         self.frozen = self.frozen.saturating_sub(sample.elapsed);
         let counted = sample.elapsed.min(2 * self.tick + OVERSLEPT); // E6
-        if sample.completed > 0 {
-            self.barren = Duration::ZERO;
-            self.steady += 1;
-            self.flow.add(sample);
-        } else {
-            self.barren += counted;
-            self.steady = 0;
+        self.flow.add(sample);
+        self.barren = if sample.completed > 0 { Duration::ZERO } else { self.barren + counted };
+        if self.flow.completed > 0 && !self.is_flowing() {
+            self.before_lull = Some(self.flow.per_second());
             self.flow = Flow::default();
         }
         self.drowsy = if sample.is_drowsy(limits) { self.drowsy + 1 } else { 0 };
         if let Some(trial) = self.trial.as_mut().filter(|_| sample.starting == 0) {
             trial.after.add(sample);
-            trial.looks += 1;
             self.judge();
         }
     }
 
+    /// Whether tasks have been completing until now.
+    fn is_flowing(&self) -> bool {
+        let lull = if self.boldness < 1.0 { LONG_LULL } else { LULL };
+        self.flow.completed > 0 && self.barren < lull
+    }
+
     /// Ends a trial that has been watched for long enough (E7).
     fn judge(&mut self) {
-        let over = |trial: &mut Trial| trial.looks >= STEADY_LOOKS && trial.after.time >= trial.length;
+        let over = |trial: &mut Trial| trial.after.looks >= STEADY_LOOKS && trial.after.time >= trial.length;
         let Some(trial) = self.trial.take_if(over) else { return };
         self.flow = trial.after;
-        self.cautious = trial.after.per_second() < PAY_OFF * trial.before;
-        if self.cautious {
+        if trial.after.per_second() < trial.target {
             self.frozen = self.freeze;
             self.freeze = (self.freeze * 2).min(LAST_FREEZE);
+            self.boldness = (self.boldness / 4.0).max(LEAST_BOLDNESS);
         } else {
-            self.freeze = FIRST_FREEZE;
+            self.freeze = (self.freeze / 2).max(FIRST_FREEZE);
+            self.boldness = (self.boldness * 2.0).min(1.0);
         }
     }
 
     /// How large a step that E7 governs may be now; none while another is judged or has just failed.
     fn begin_trial(&mut self, wanted: usize, sample: &Sample) -> Option<usize> {
-        if self.steady < STEADY_LOOKS {
-            self.trial = None;
+        if !self.is_flowing() {
+            // Nothing completes: there is no time to lose. What it brings shows when something does again.
+            let before = self.before_lull.filter(|_| self.trial.is_none());
+            self.trial = before.map(|before| Trial::new(before, wanted, sample)).or(self.trial);
             return Some(wanted);
         }
-        if self.trial.is_some() || self.frozen > Duration::ZERO {
+        if self.trial.is_some() || self.frozen > Duration::ZERO || self.flow.looks < STEADY_LOOKS {
             return None;
         }
-        let before = self.flow.per_second();
-        let stay = Duration::try_from_secs_f64(sample.threads as f64 / before).unwrap_or(LAST_FREEZE);
-        self.trial =
-            Some(Trial { before, after: Flow::default(), looks: 0, length: (2 * stay).min(LAST_FREEZE) });
-        Some(if self.cautious { wanted.min(sample.threads.div_ceil(4)) } else { wanted })
+        let wanted = wanted.min((self.boldness * sample.threads as f64).ceil() as usize);
+        self.trial = Some(Trial::new(self.flow.per_second(), wanted, sample));
+        Some(wanted)
     }
 
     fn wait(mut self, tick: Duration) -> (Self, Verdict) {
@@ -231,6 +252,16 @@ impl State {
     fn back_off(self) -> (Self, Verdict) {
         let longer = (self.tick.max(SHORT_TICK) * 2).min(LONG_TICK);
         self.wait(longer)
+    }
+}
+
+impl Trial {
+    /// A step of `more` threads from the sample's, which have brought `before` completions per second.
+    fn new(before: f64, more: usize, sample: &Sample) -> Self {
+        let threads = sample.threads.max(1) as f64;
+        let target = before * (1.0 + PAY_OFF * more as f64 / threads);
+        let stay = Duration::try_from_secs_f64(threads / before).unwrap_or(LAST_FREEZE);
+        Trial { target, after: Flow::default(), length: (2 * stay).min(LAST_FREEZE) }
     }
 }
 
@@ -273,8 +304,9 @@ pub(super) fn decide(limits: Limits, mut state: State, sample: &Sample) -> (Stat
         return state.wait(SHORT_TICK);
     }
     let Some((wanted, cause)) = wanted(limits, &mut state, sample) else {
+        let frozen = state.frozen > Duration::ZERO && state.is_flowing();
         let watching = sample.blocked > 0 || state.drowsy > 0 || state.trial.is_some();
-        return if watching { state.wait(TICK) } else { state.back_off() };
+        return if watching && !frozen { state.wait(TICK) } else { state.back_off() };
     };
     let room = limits.max - sample.threads - sample.starting;
     let step = wanted.min(room).min(usize::try_from(sample.queued).unwrap_or(usize::MAX));
@@ -298,7 +330,8 @@ fn wanted(limits: Limits, state: &mut State, sample: &Sample) -> Option<(usize, 
     let live = active - blocked;
     // Time alone is weak evidence: it may double the core threads, no more.
     let trusted = sample.certain || sample.threads < 2 * limits.core;
-    let step = if trusted && active > 0 && 4 * blocked >= 3 * active {
+    let hopeless = blocked == active || state.barren >= LONG_LULL;
+    let step = if trusted && active > 0 && 4 * blocked >= 3 * active && hopeless {
         Some((3 * sample.threads, Cause::Hard)) // E2
     } else if trusted && live < limits.core {
         Some((limits.core - live, Cause::Replace)) // E3
@@ -307,7 +340,7 @@ fn wanted(limits: Limits, state: &mut State, sample: &Sample) -> Option<(usize, 
     } else {
         None
     };
-    let step = step.and_then(|(wanted, cause)| {
+    let step = step.filter(|_| !sample.starved).and_then(|(wanted, cause)| {
         // Up to core there is nothing to prove.
         let granted =
             if sample.threads < limits.core { Some(wanted) } else { state.begin_trial(wanted, sample) };

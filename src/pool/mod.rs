@@ -23,6 +23,8 @@ mod cool_down;
 mod global;
 mod growth;
 mod headcount;
+#[cfg(all(test, sidestep_loom))]
+mod loom_models;
 mod metrics;
 mod monitor;
 mod sample;

@@ -6,8 +6,8 @@
 //! # Disarming loses nothing
 //!
 //! A submitter that finds nobody to wake has pushed, fenced, and then looks whether the monitor is armed. The monitor
-//! disarms, fences, and then looks into the queues. One of the two fences comes first: either the monitor sees the
-//! push and arms itself again, or the submitter sees it disarmed and arms it.
+//! disarms, fences, and then looks at the counts, in which a task is before it is pushed. One of the two fences comes
+//! first: either the monitor sees the task and arms itself again, or the submitter sees it disarmed and arms it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -77,7 +77,7 @@ impl Monitor {
     }
 
     /// Sleeps until armed. False if the monitor is to end.
-    fn await_arming(&self) -> bool {
+    pub(super) fn await_arming(&self) -> bool {
         while !self.is_stopped() {
             if self.armed.load(Ordering::SeqCst) {
                 return true;
@@ -132,7 +132,8 @@ fn watch(shared: &Arc<Shared>) {
                 Verdict::Wait => {}
                 Verdict::Wake => shared.wake_overriding(),
                 Verdict::Grow(threads, cause) => grow(shared, threads, cause),
-                Verdict::Disarm if monitor.disarm(|| !shared.queues.is_empty()) => break,
+                // Husks are no reason to stay: the counts leave them out.
+                Verdict::Disarm if monitor.disarm(|| shared.roster.totals().queued() > 0) => break,
                 Verdict::Disarm => {}
             }
         }

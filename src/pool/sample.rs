@@ -19,10 +19,13 @@ use super::growth::{Sample, Usage};
 use super::shared::Shared;
 use crate::idle::Counts;
 use crate::sync::atomic::Ordering;
-use crate::worker::{Note, Slot, ThreadKey, Totals};
+use crate::worker::{Note, Slot, ThreadKey, Totals, Workplace};
 
-/// At most so many threads are asked about per look; they stand for the others.
+/// So many threads are asked about per look; they stand for the others.
 const ASKED: usize = 8;
+/// If all those are asleep, up to so many others are asked about, for one that is not: a single thread that is ready to
+/// run may be the one that the others wait for.
+const ASKED_AGAIN: usize = 64;
 /// For how many looks a thread must be in one task before weaker evidence counts.
 const PATIENCE: u32 = 4;
 
@@ -92,7 +95,7 @@ pub(super) struct Lookout {
     samplers: Vec<Box<dyn Sampler>>,
     totals: Totals,
     tokens: usize,
-    /// For how many looks tokens have been out and nothing has moved.
+    /// For how many looks nothing has moved.
     still: u32,
     /// Moves on from look to look, so that others are asked about.
     turn: usize,
@@ -120,7 +123,7 @@ impl Lookout {
         self.turn = self.turn.wrapping_add(1);
         let (queued, counts, totals) = Self::waiting(shared);
         let tokens = counts.searching + counts.starting + counts.delivering;
-        let still = tokens > 0 && tokens == self.tokens && totals.started == self.totals.started;
+        let still = tokens == self.tokens && totals.started == self.totals.started;
         self.still = if still { self.still + 1 } else { 0 };
         let before = std::mem::replace(&mut self.totals, totals);
         self.tokens = tokens;
@@ -141,7 +144,8 @@ impl Lookout {
         };
         // The answers count only where the policy gets to its rules (E1), and asking costs.
         let inside = self.inside(shared);
-        if queued > 0 && counts.idle == 0 {
+        let room = shared.headcount.reserved() < shared.config.max;
+        if queued > 0 && counts.idle == 0 && room {
             self.ask(&mut sample, inside, elapsed);
         }
         sample
@@ -170,8 +174,9 @@ impl Lookout {
             *note = Note { started, delivered, stalled, ..*note };
             let seen = *note;
             drop(note);
-            if let (true, Some(&deque)) = (stalled > 0, slot.deque.get()) {
-                shared.queues.evacuate(deque);
+            let deque = slot.deque.get().filter(|_| stalled > 0);
+            if deque.is_some_and(|&deque| shared.queues.evacuate(deque)) {
+                shared.notify();
             }
             if busy && !slot.blocking.load(Ordering::Relaxed) {
                 inside.push(Seen { slot, note: seen, cpu_time: None });
@@ -190,30 +195,43 @@ impl Lookout {
         inside.rotate_left(self.turn.wrapping_mul(ASKED) % active);
         // Stalled threads first: their answers decide the quick rules.
         inside.sort_by_key(|seen| seen.note.stalled == 0);
-        inside.truncate(ASKED);
+        let others = inside.split_off(ASKED.min(active));
         let asked_stalled = stalled.min(ASKED);
         let (mut asleep_stalled, mut asleep, mut used, mut clocks) = (0, 0, Duration::ZERO, 0);
         for seen in &mut inside {
             seen.cpu_time = seen.slot.key.cpu_time();
-            if let (Some(now), Some(before)) = (seen.cpu_time, seen.note.cpu_time) {
-                used += now.saturating_sub(before).min(elapsed);
-                clocks += 1;
-            }
             let (sleeps, certain) = self.is_asleep(seen, elapsed);
             asleep += usize::from(sleeps);
             if seen.note.stalled > 0 {
                 asleep_stalled += usize::from(sleeps);
                 sample.certain &= certain;
             }
+            if let (Some(now), Some(before)) = (seen.cpu_time, seen.note.cpu_time) {
+                let own = now.saturating_sub(before).min(elapsed);
+                // It is ready to run, and does not get to.
+                sample.starved |= seen.note.stalled > 0 && !sleeps && certain && own < elapsed / 2;
+                used += own;
+                clocks += 1;
+            }
             seen.slot.note.lock().cpu_time = seen.cpu_time;
         }
         let extrapolated = stalled * asleep_stalled + asked_stalled / 2;
         sample.blocked = extrapolated.checked_div(asked_stalled).unwrap_or(0);
+        if sample.blocked == stalled && asked_stalled == ASKED && self.any_awake(&others, elapsed) {
+            sample.blocked -= 1;
+            sample.starved = true;
+        }
         if clocks > 0 && elapsed > Duration::ZERO {
             let share = used.as_secs_f64() / elapsed.as_secs_f64() / f64::from(clocks);
             let asleep = asleep as f64 / inside.len() as f64;
             sample.usage = Some(Usage { cpus: share * active as f64, asleep });
         }
+    }
+
+    /// Whether one of the stalled threads among `others` is not asleep.
+    fn any_awake(&self, others: &[Seen], elapsed: Duration) -> bool {
+        let stalled = others.iter().filter(|seen| seen.note.stalled > 0);
+        stalled.take(ASKED_AGAIN).any(|seen| !self.is_asleep(seen, elapsed).0)
     }
 
     fn is_asleep(&self, seen: &Seen, elapsed: Duration) -> (bool, bool) {

@@ -162,38 +162,65 @@ impl Shared {
         }
     }
 
-    /// There is no thread and none can be had: everything queued resolves with the reason.
-    pub(super) fn abandon_queue(&self) {
+    /// Threads that were reserved will not come: their reservations and tokens are back.
+    pub(super) fn fewer_than_promised(&self) {
+        self.growth_ended();
+        if !self.queues.is_empty() {
+            self.notify();
+        }
+        self.one_less();
+    }
+
+    /// A thread has left, or will not come: the pool may have ended.
+    fn one_less(&self) {
+        if self.is_closed() {
+            if self.headcount.reserved() == 0 {
+                self.monitor.stop();
+            }
+            self.ending.announce();
+        }
+    }
+
+    /// There is no thread and none can be had: what is queued resolves with the reason, as long as that is so.
+    fn abandon_queue(&self) {
         let error = self.cool_down.error();
-        let abandoned = self.discard_all(Outcome::NoThread, || Some(Arc::clone(&error)));
+        let mut abandoned = 0_u64;
+        while let Some(task) = self.queues.take_any() {
+            if self.headcount.reserved() > 0 {
+                self.queues.push(None, task);
+                self.notify();
+                break;
+            }
+            abandoned += u64::from(self.discard(task, Outcome::NoThread, Some(Arc::clone(&error))));
+        }
         if abandoned > 0 {
             event!(ERROR, abandoned, %error, "gave queued tasks up: the pool has no thread");
         }
     }
 
-    /// Discards everything queued. Returns how many tasks that were.
-    pub(super) fn discard_all(
-        &self,
-        outcome: Outcome,
-        refusal: impl Fn() -> Option<Arc<std::io::Error>>,
-    ) -> u64 {
+    /// Discards everything queued because of a shutdown. Returns how many tasks that were.
+    pub(super) fn discard_all(&self) -> u64 {
         let mut discarded = 0;
         while let Some(task) = self.queues.take_any() {
-            if let Some(claimed) = task.claim() {
-                discarded += 1;
-                self.cancelled();
-                claimed.discard(outcome, refusal());
-            }
+            discarded += u64::from(self.discard(task, Outcome::Shutdown, None));
         }
         discarded
     }
 
+    /// Ends a queue entry unrun. False if it was the husk of a task that somebody else had claimed.
+    fn discard(&self, task: TaskRef, outcome: Outcome, refusal: Option<Arc<std::io::Error>>) -> bool {
+        let Some(claimed) = task.claim() else { return false };
+        self.cancelled();
+        claimed.discard(outcome, refusal);
+        true
+    }
+
     /// Closes admission. Threads leave when the queues are empty.
     pub(super) fn close(&self) {
+        self.ending.begin(|| self.roster.totals());
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
         }
-        self.ending.begin(&self.roster.totals());
         self.growth_ended();
         self.idle.wake_all();
         if self.headcount.reserved() == 0 {
@@ -312,11 +339,12 @@ impl Workplace for Shared {
         if !self.queues.is_empty() {
             self.notify();
         }
-        if self.is_closed() {
-            if self.headcount.reserved() == 0 {
-                self.monitor.stop();
-            }
-            self.ending.announce();
+        self.one_less();
+    }
+
+    fn unwatch_growth(&self, parker: &Arc<Parker>) {
+        if !self.is_forked() {
+            self.hopeful.lock().retain(|other| !Arc::ptr_eq(other, parker));
         }
     }
 }
@@ -334,7 +362,7 @@ impl Drop for Shared {
             return;
         }
         // Without threads only husks are queued, unless a thread was lost in a way nobody foresaw.
-        self.discard_all(Outcome::Shutdown, || None);
+        self.discard_all();
         while !self.roster.totals().balanced() {
             thread::yield_now();
         }

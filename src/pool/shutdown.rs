@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::mem::take;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -11,14 +11,14 @@ use super::shared::Shared;
 use crate::report::shield;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, Parker};
-use crate::task::{Outcome, host};
+use crate::task::host;
 use crate::worker::{ShutdownMark, Totals, Workplace};
 
 /// What waits for a pool's end.
 #[derive(Debug)]
 pub(super) struct Ending {
     /// Tasks that had ended by running when admission closed.
-    baseline: AtomicU64,
+    baseline: OnceLock<u64>,
     discarded: AtomicU64,
     waiting: Mutex<Waiting>,
 }
@@ -32,15 +32,18 @@ struct Waiting {
 impl Ending {
     pub(super) fn new() -> Self {
         Ending {
-            baseline: AtomicU64::new(0),
+            baseline: OnceLock::new(),
             discarded: AtomicU64::new(0),
             waiting: Mutex::new(Waiting::default()),
         }
     }
 
-    /// Admission has just closed.
-    pub(super) fn begin(&self, totals: &Totals) {
-        self.baseline.store(totals.completed + totals.panicked, Ordering::Release);
+    /// Admission is about to close.
+    pub(super) fn begin(&self, totals: impl FnOnce() -> Totals) {
+        self.baseline.get_or_init(|| {
+            let totals = totals();
+            totals.completed + totals.panicked
+        });
     }
 
     /// Wakes whoever waits: a thread has left, or waits for the end itself.
@@ -140,7 +143,7 @@ impl Shutdown {
     pub fn discard_queued(self) -> Self {
         let shared = &self.shared.0;
         if !shared.is_forked() {
-            let discarded = shared.discard_all(Outcome::Shutdown, || None);
+            let discarded = shared.discard_all();
             shared.ending.discarded.fetch_add(discarded, Ordering::AcqRel);
         }
         self
@@ -153,6 +156,7 @@ impl Shutdown {
     /// that one, the future resolves at once.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.deadline = Instant::now().checked_add(timeout);
+        self.timer = None;
         self
     }
 
@@ -203,7 +207,7 @@ impl Shutdown {
         let totals = shared.roster.totals();
         let ended = totals.completed + totals.panicked;
         ShutdownReport {
-            completed: ended - shared.ending.baseline.load(Ordering::Acquire),
+            completed: ended - shared.ending.baseline.get().copied().unwrap_or(0),
             discarded: shared.ending.discarded.load(Ordering::Acquire),
             still_running: (totals.queued() + totals.running()).saturating_sub(waiting),
         }

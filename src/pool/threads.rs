@@ -60,6 +60,17 @@ impl NewThread {
     }
 }
 
+impl NewThread {
+    /// Gives the reservation back: no attempt is made.
+    fn withdraw(mut self) {
+        if let Some(Seat { shared, credit, .. }) = self.seat.take() {
+            shared.headcount.release(credit + 1);
+            shared.idle.not_started(credit + 1);
+            shared.fewer_than_promised();
+        }
+    }
+}
+
 impl fmt::Debug for NewThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewThread").field("name", &self.name).finish_non_exhaustive()
@@ -91,9 +102,13 @@ impl Seat {
         let Seat { shared, credit, fate } = self;
         let lost = credit + 1;
         shared.headcount.release(lost);
+        shared.cool_down.count_failure();
+        shared.cool_down.begin(dropped_unrun());
         shared.idle.not_started(lost);
-        if fate.fetch_or(LOST, Ordering::AcqRel) & RETURNED != 0 {
-            shared.start_failed(dropped_unrun());
+        let returned = fate.fetch_or(LOST, Ordering::AcqRel) & RETURNED != 0;
+        // A handler that has not returned yet may have more to say about why, for the tasks that must be given up.
+        if returned || shared.headcount.reserved() > 0 {
+            shared.fewer_than_promised();
         }
     }
 }
@@ -125,26 +140,25 @@ pub(super) fn start(shared: &Arc<Shared>, credit: usize) -> io::Result<()> {
     };
     if shared.cool_down.is_on() {
         // P3: the last failure is too fresh.
-        drop(new);
-        shared.see_to_queue();
+        new.withdraw();
         return Err(copy(&shared.cool_down.error()));
     }
     let result = call_handler(shared, new);
     let lost = fate.fetch_or(RETURNED, Ordering::AcqRel) & LOST != 0;
-    match result {
-        // The handler has kept the thread although it returned an error: it may still run it.
-        Err(_) if !lost => Ok(()),
+    if !lost {
+        // The handler has the thread, whatever it says: it runs, or will, or is given up later.
+        return Ok(());
+    }
+    let answer = match result {
+        Ok(()) => dropped_unrun(),
         Err(error) => {
             let answer = copy(&error);
-            shared.start_failed(error);
-            Err(answer)
+            shared.cool_down.explain(error);
+            answer
         }
-        Ok(()) if lost => {
-            shared.start_failed(dropped_unrun());
-            Err(dropped_unrun())
-        }
-        Ok(()) => Ok(()),
-    }
+    };
+    shared.fewer_than_promised();
+    Err(answer)
 }
 
 /// The same error once more: `io::Error` cannot be cloned.
@@ -173,23 +187,4 @@ pub(super) fn default_handler(new: NewThread) -> io::Result<()> {
         builder = builder.stack_size(bytes);
     }
     builder.spawn(move || new.run()).map(drop)
-}
-
-impl Shared {
-    /// A thread could not be started; its reservation and token are back.
-    fn start_failed(&self, error: io::Error) {
-        self.cool_down.count_failure();
-        self.cool_down.begin(error);
-        self.see_to_queue();
-    }
-
-    /// Fewer threads than promised will come: sees to it that what is queued has an end.
-    fn see_to_queue(&self) {
-        self.growth_ended();
-        if self.headcount.reserved() == 0 {
-            self.abandon_queue();
-        } else if !self.queues.is_empty() {
-            self.monitor.arm(self);
-        }
-    }
 }

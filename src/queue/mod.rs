@@ -142,12 +142,18 @@ impl<T> Queues<T> {
         self.take_injected().or_else(|| self.stealers.iter().find_map(|stealer| steal(|| stealer.steal())))
     }
 
-    /// Moves what waits in deque `index` to the injector, where every thread looks early.
-    pub(crate) fn evacuate(&self, index: usize) {
-        let Some(stealer) = self.stealers.get(index) else { return };
-        while let Some(item) = steal(|| stealer.steal()) {
-            self.injector.push(item);
+    /// Moves what waits in deque `index` to the injector, where every thread looks early. True if anything was moved: it
+    /// was in no queue for an instant, so the caller must notify as for a push.
+    #[must_use]
+    pub(crate) fn evacuate(&self, index: usize) -> bool {
+        let mut moved = false;
+        if let Some(stealer) = self.stealers.get(index) {
+            while let Some(item) = steal(|| stealer.steal()) {
+                self.injector.push(item);
+                moved = true;
+            }
         }
+        moved
     }
 
     /// Whether no queue holds anything (Q4).
@@ -243,10 +249,10 @@ mod tests {
         for item in 0..100 {
             queues.push(Some(&stalled), item);
         }
-        queues.evacuate(stalled.index());
+        assert!(queues.evacuate(stalled.index()));
         let order: Vec<i32> = std::iter::from_fn(|| queues.take_injected()).collect();
         assert_eq!(order, (0..100).collect::<Vec<_>>(), "all of them, in order");
-        queues.evacuate(usize::MAX);
+        assert!(!queues.evacuate(usize::MAX));
         queues.push(Some(&stalled), 7);
         queues.give_back(stalled);
         assert_eq!(queues.take_any(), Some(7), "a thread that ends leaves nothing behind");

@@ -141,7 +141,8 @@ unsafe fn run<F: FnOnce() -> T, T>(task: &TaskRef, runner: &dyn Runner) {
     // SAFETY: T1, as above.
     let sender = unsafe { take(&cell.sender) };
     let result = current::as_current(task, || catch_unwind(AssertUnwindSafe(closure)));
-    if let Some(side) = task.side() {
+    // In a forked child nobody may be left to finish a hook.
+    if let Some(side) = task.side().filter(|_| !task.is_forked()) {
         side.hooks.close();
     }
     match result {

@@ -35,6 +35,8 @@ pub(crate) trait Host {
     fn run_in_place(&self, target: &TaskRef) -> bool;
     /// Has `parker` woken when the answer of `run_in_place` for `target` may have changed.
     fn watch(&self, target: &TaskRef, parker: &Arc<Parker>);
+    /// Undoes `watch`.
+    fn unwatch(&self, parker: &Arc<Parker>);
     /// Runs one queued task of this thread's pool on this thread now. False if there was none.
     fn run_any_in_place(&self) -> bool;
     /// Ends this thread after its task.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
-use super::current::{Blocking, is_inside};
+use super::current::{Blocking, Host, is_inside};
 use super::reference::TaskRef;
 use crate::error::{Reason, TaskError};
 use crate::report::shield;
@@ -85,23 +85,36 @@ impl<T> Joint<T> {
             return Some(Err(TaskError::new(task.origin(), Reason::Deadlock)));
         }
         let blocking = Blocking::enter();
+        let host = blocking.host().filter(|_| may_claim);
+        let result = self.poll_and_park(&mut context, &parker, deadline, host);
+        if let Some(host) = host {
+            host.unwatch(&parker);
+        }
+        result
+    }
+
+    fn poll_and_park(
+        &mut self,
+        context: &mut Context<'_>,
+        parker: &Arc<Parker>,
+        deadline: Option<Instant>,
+        host: Option<&dyn Host>,
+    ) -> Option<Result<T, TaskError>> {
+        let mut in_time = true;
         loop {
-            if let Poll::Ready(result) = self.poll(&mut context) {
+            if let Poll::Ready(result) = self.poll(context) {
                 return Some(result);
             }
-            let host = blocking.host().filter(|_| may_claim);
+            if !in_time {
+                return None;
+            }
             if let (Some(host), Some(task)) = (host, &self.task) {
-                host.watch(task, &parker);
+                host.watch(task, parker);
                 if host.run_in_place(task) {
                     continue;
                 }
             }
-            if !parker.park(deadline) {
-                return match self.poll(&mut context) {
-                    Poll::Ready(result) => Some(result),
-                    Poll::Pending => None,
-                };
-            }
+            in_time = parker.park(deadline);
         }
     }
 

@@ -171,7 +171,7 @@ fn panic_against_wait_and_drop() {
             });
             let worker = books.worker(entry);
             if waits {
-                let payload = task.wait().map(|()| ()).unwrap_err().into_panic().unwrap();
+                let payload = task.wait().unwrap_err().into_panic().unwrap();
                 assert_eq!(books.ends(), (1, 0), "counted before it shows");
                 assert!(payload.is::<Dropped>());
             } else {
@@ -221,10 +221,10 @@ fn discard_against_cancel_against_wait() {
 fn revocable_task<F: FnOnce() + Send + 'static>(
     books: &Arc<Books>,
     closure: F,
-) -> (TaskRef, TaskRef, Receiver<()>, fn(Claimed) -> F) {
-    let (entry, handle, receiver) = new_task(closure, Arc::as_ptr(books), Location::caller());
+) -> ((TaskRef, TaskRef, Receiver<()>), fn(Claimed) -> F) {
+    let task = new_task(closure, Arc::as_ptr(books), Location::caller());
     // SAFETY: the task has been made of an `F` that returns nothing.
-    (entry, handle, receiver, |claimed| unsafe { claimed.into_closure::<F, ()>() })
+    (task, |claimed| unsafe { claimed.into_closure::<F, ()>() })
 }
 
 /// A worker comes while the submitter takes its closure back: one of them gets it.
@@ -234,7 +234,7 @@ fn run_against_take_back() {
         let books = Books::new();
         let ran = Arc::clone(&books);
         let closure = move || _ = ran.ran.fetch_add(1, Ordering::Relaxed);
-        let (entry, handle, receiver, take_back) = revocable_task(&books, closure);
+        let ((entry, handle, receiver), take_back) = revocable_task(&books, closure);
         let worker = books.worker(entry);
         if let Some(claimed) = handle.clone().claim() {
             let call = take_back(claimed);

@@ -76,6 +76,10 @@ impl<P: Workplace> Host for Worker<P> {
         }
     }
 
+    fn unwatch(&self, parker: &Arc<Parker>) {
+        self.place.unwatch_growth(parker);
+    }
+
     fn run_any_in_place(&self) -> bool {
         let Some(task) = self.place.queues().take_any() else { return false };
         if let Some(claimed) = task.claim() {

@@ -84,7 +84,7 @@ impl Yard {
     fn end(&self, threads: Vec<thread::JoinHandle<()>>) {
         self.close();
         for thread in threads {
-            thread.join().unwrap();
+            thread.join().expect("a worker does not panic");
         }
         let totals = self.roster.totals();
         assert!(totals.balanced(), "{totals:?}");
@@ -161,7 +161,7 @@ fn gate() -> (Arc<Parker>, Arc<Parker>) {
 /// One submitter, one worker that starts, looks, sleeps, is woken and leaves: each task is run, then the thread ends.
 #[test]
 fn push_against_park_then_close() {
-    check(Some(2), || {
+    check(Some(4), || {
         let (yard, threads) = Yard::new(0, 1, false);
         assert_eq!(yard.spawn(|| 1).wait().unwrap(), 1);
         assert_eq!(yard.spawn(|| 2).wait().unwrap(), 2);
@@ -235,7 +235,7 @@ fn keep_alive_exit_against_submit() {
 fn retiring_against_submit() {
     check(Some(2), || {
         let (yard, threads) = Yard::new(1, 2, false);
-        let retired = yard.spawn(super::super::task::current::retire_thread);
+        let retired = yard.spawn(crate::task::current::retire_thread);
         let next = yard.spawn(|| ());
         retired.wait().unwrap();
         next.wait().unwrap();

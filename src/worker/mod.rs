@@ -73,6 +73,8 @@ pub(crate) trait Workplace: Send + Sync + 'static {
     fn may_grow(&self) -> bool;
     /// Has `parker` woken when `may_grow` turns false.
     fn watch_growth(&self, parker: &Arc<Parker>);
+    /// Undoes `watch_growth`.
+    fn unwatch_growth(&self, parker: &Arc<Parker>);
     /// When a thread that goes to sleep now is to leave; `None` if it is to stay.
     fn sleep_deadline(&self) -> Option<Instant>;
     /// Takes this thread out of the number of those that stay, if it is surplus.

@@ -8,7 +8,9 @@ use std::thread;
 
 use sidestep::{Metrics, Pool, current};
 
-use crate::support::{Gate, check_accounts, check_sound, eventually, occupy, pool, quiet_panic, soon};
+use crate::support::{
+    Gate, all_well, check_accounts, check_sound, eventually, occupy, pool, quiet_panic, soon,
+};
 
 const PRODUCERS: u64 = 3;
 const ROUNDS: u64 = 2000;
@@ -72,7 +74,7 @@ fn they_agree_at_every_reading_while_threads_hammer() {
     let metrics = pool.metrics();
     assert_eq!(metrics.tasks_panicked(), 2 * PRODUCERS * ROUNDS);
     let submitted = metrics.tasks_submitted() - 100;
-    assert!(submitted >= 7 * PRODUCERS * ROUNDS && submitted <= 8 * PRODUCERS * ROUNDS, "{metrics:?}");
+    assert!((7 * PRODUCERS * ROUNDS..=8 * PRODUCERS * ROUNDS).contains(&submitted), "{metrics:?}");
     pool.shutdown().wait();
     assert_eq!(pool.metrics().tasks_submitted(), metrics.tasks_submitted());
 }
@@ -136,7 +138,7 @@ fn each_stage_shows() {
     assert_eq!((metrics.tasks_submitted(), metrics.tasks_queued(), metrics.tasks_running()), (9, 7, 2));
     assert_eq!((metrics.threads(), metrics.threads_idle(), metrics.threads_blocked()), (2, 0, 0));
     gate.open();
-    running.into_iter().chain(queued).for_each(|task| soon(task).unwrap());
+    all_well(running.into_iter().chain(queued));
     check_sound(&pool);
     eventually("both threads are idle", || pool.metrics().threads_idle() == 2);
 }

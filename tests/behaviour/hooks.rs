@@ -1,6 +1,6 @@
 //! `current::on_cancel`, rule by rule of C++'s `std::stop_callback`.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -8,16 +8,8 @@ use std::thread;
 use sidestep::{CancelHandle, Task, current};
 
 use crate::support::{
-    Drops, Gate, check_sound, eventually, nothing_happens, occupy, pool, quiet_panic, soon,
+    Drops, Gate, check_sound, counter, eventually, nothing_happens, occupy, pool, quiet_panic, soon,
 };
-
-fn counter() -> (Arc<AtomicUsize>, impl Fn() + Clone + Send + 'static) {
-    let count = Arc::new(AtomicUsize::new(0));
-    let bump = Arc::clone(&count);
-    (count, move || {
-        bump.fetch_add(1, Ordering::SeqCst);
-    })
-}
 
 #[test]
 fn a_hook_runs_once_on_the_thread_that_cancels() {
@@ -236,7 +228,7 @@ fn a_hook_may_cancel_another_task() {
     let other = occupy(&pool, &gate);
     let drops = Drops::new();
     let token = drops.token();
-    let (ready, open) = (Gate::new(), gate.clone());
+    let (ready, open, leave) = (Gate::new(), gate.clone(), gate.clone());
     let announce = ready.clone();
     let (send, victim) = channel::<Task<()>>();
     let task = pool.spawn(move || {
@@ -246,9 +238,7 @@ fn a_hook_may_cancel_another_task() {
             open.open();
         });
         announce.open();
-        while !current::is_cancelled() {
-            thread::yield_now();
-        }
+        leave.pass();
     });
     send.send(pool.spawn(move || drop(token))).unwrap();
     ready.pass();
@@ -305,8 +295,8 @@ fn a_guard_dropped_by_its_own_hook_does_not_wait_for_itself() {
 fn a_hook_may_use_the_pool() {
     let pool = pool(1, 2);
     let inner = pool.clone();
-    let ready = Gate::new();
-    let announce = ready.clone();
+    let (ready, gate) = (Gate::new(), Gate::new());
+    let (announce, pass) = (ready.clone(), gate.clone());
     let (send, receive) = channel();
     let task = pool.spawn(move || {
         let _guard = current::on_cancel(move || {
@@ -314,12 +304,11 @@ fn a_hook_may_use_the_pool() {
             let _ = inner.metrics();
         });
         announce.open();
-        while !current::is_cancelled() {
-            thread::yield_now();
-        }
+        pass.pass();
     });
     ready.pass();
     let end = task.cancel();
+    gate.open();
     assert_eq!(soon(receive.recv().unwrap()).unwrap(), 42);
     end.wait().unwrap();
 }

@@ -1,13 +1,14 @@
 //! Limits hold at every instant: the queue's length and the number of threads.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
 use sidestep::{Builder, Pool, current};
 
-use crate::support::{Drops, Gate, check_accounts, check_sound, eventually, occupy, pool, soon};
+use crate::support::{
+    Crowd, Drops, Gate, all_well, check_accounts, check_sound, eventually, occupy, pool, soon,
+};
 
 fn queue_of(limit: usize) -> Pool {
     Pool::builder().core_threads(1).max_threads(1).queue_limit(limit).build().unwrap()
@@ -56,7 +57,7 @@ fn a_start_frees_a_place() {
     let last = pool.try_spawn(|| ()).unwrap_or_else(|_| panic!("the place is free while it runs"));
     assert!(pool.try_spawn(|| ()).is_err());
     second.open();
-    [running, next, last].map(|task| soon(task).unwrap());
+    all_well([running, next, last]);
     check_sound(&pool);
 }
 
@@ -116,7 +117,7 @@ fn a_queue_limit_is_never_exceeded_under_a_race() {
         assert_eq!(pool.metrics().tasks_queued(), LIMIT as u64);
         gate.open();
         soon(running).unwrap();
-        accepted.into_iter().for_each(|task| soon(task).unwrap());
+        all_well(accepted);
     }
     check_sound(&pool);
 }
@@ -145,25 +146,7 @@ fn no_place_is_lost_in_a_storm_of_cancellations() {
     assert_eq!(accepted.len(), LIMIT, "all places are still there, and no more");
     gate.open();
     soon(running).unwrap();
-    accepted.into_iter().for_each(|task| soon(task).unwrap());
-}
-
-/// Counts how many there are and the most there were at one time.
-#[derive(Default)]
-struct Crowd {
-    now: AtomicUsize,
-    most: AtomicUsize,
-}
-
-impl Crowd {
-    fn enter(&self) {
-        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(now, Ordering::SeqCst);
-    }
-
-    fn leave(&self) {
-        self.now.fetch_sub(1, Ordering::SeqCst);
-    }
+    all_well(accepted);
 }
 
 fn watched(builder: Builder) -> (Pool, Arc<Crowd>) {
@@ -213,10 +196,10 @@ fn threads_never_exceed_max_whatever_they_do() {
         assert_eq!(tasks.into_iter().map(|task| soon(task).unwrap()).sum::<usize>(), 1000);
         check_sound(&pool);
         assert!(pool.metrics().threads_peak() <= max, "{:?}", pool.metrics());
-        assert!(running.most.load(Ordering::SeqCst) <= max);
+        assert!(running.most() <= max);
         pool.shutdown().wait();
-        assert!(threads.most.load(Ordering::SeqCst) <= max, "alive between their first and last hook");
-        assert_eq!(threads.now.load(Ordering::SeqCst), 0, "all have left");
+        assert!(threads.most() <= max, "alive between their first and last hook");
+        assert_eq!(threads.now(), 0, "all have left");
     }
 }
 
@@ -236,13 +219,13 @@ fn blocked_threads_grow_to_max_and_not_beyond() {
             })
         })
         .collect();
-    eventually("all places are taken", || running.now.load(Ordering::SeqCst) == MAX);
+    eventually("all places are taken", || running.now() == MAX);
     crate::support::nothing_happens();
     check_accounts(&pool.metrics());
     assert_eq!((pool.metrics().threads(), pool.metrics().threads_blocked()), (MAX, MAX));
     gate.open();
-    tasks.into_iter().for_each(|task| soon(task).unwrap());
-    assert_eq!((running.most.load(Ordering::SeqCst), threads.most.load(Ordering::SeqCst)), (MAX, MAX));
+    all_well(tasks);
+    assert_eq!((running.most(), threads.most()), (MAX, MAX));
     check_sound(&pool);
 }
 
@@ -255,7 +238,7 @@ fn concurrent_submitters_start_no_more_than_core_threads_for_tiny_tasks() {
         }
     });
     check_sound(&pool);
-    assert!(threads.most.load(Ordering::SeqCst) <= 2);
+    assert!(threads.most() <= 2);
 }
 
 #[test]
@@ -275,7 +258,7 @@ fn huge_and_zero_values_are_legal_or_refused_by_name() {
     refused(Pool::builder().name("a\0b"), "name");
     for keep_alive in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
         let builder = Pool::builder().core_threads(1).max_threads(32_767).keep_alive(keep_alive);
-        let pool = builder.queue_limit(usize::MAX).stack_size(1).build().unwrap();
+        let pool = builder.queue_limit(usize::MAX).stack_size(128 * 1024).build().unwrap();
         check_sound(&pool);
         assert_eq!(pool.shutdown().timeout(Duration::MAX).wait().still_running, 0);
     }

@@ -1,5 +1,6 @@
 //! What the crate promises, by topic. Hard timings are reached by gates; a test sleeps only to show that nothing
 //! happens.
+#![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
 mod support;
 
@@ -30,3 +31,4 @@ mod threads;
 
 // Bugs that other pools had here.
 mod pitfalls;
+mod pitfalls_threads;

@@ -7,7 +7,7 @@ use std::thread;
 
 use sidestep::Pool;
 
-use crate::support::{Gate, check_sound, eventually, occupy, pool, soon};
+use crate::support::{Gate, all_well, check_sound, eventually, occupy, pool, soon};
 
 /// A task spawns another and blocks at once, in a way the pool cannot see, until the other has run.
 fn spawn_then_block(pool: &Pool) {
@@ -109,7 +109,7 @@ fn a_tree_is_drained_although_the_last_handle_goes_early() {
     pool.spawn(move || grow(inner, 10, count)).detach();
     drop(pool);
     gate.open();
-    running.into_iter().for_each(|task| soon(task).unwrap());
+    all_well(running);
     eventually("the tree is complete", || nodes.load(Ordering::SeqCst) == 2047);
 }
 

@@ -130,15 +130,13 @@ fn in_the_drop_of_a_panic_payload() {
 fn in_a_hook_with_a_payload_that_panics_too() {
     let (pool, gate, running) = busy();
     let drops = Drops::new();
-    let payload = PanicOnDrop(drops.clone());
+    let (payload, seen) = (PanicOnDrop(drops.clone()), drops.clone());
     let ready = Gate::new();
     let announce = ready.clone();
     let task = pool.spawn(move || {
         let _guard = current::on_cancel(move || quiet_panic(payload));
         announce.open();
-        while !current::is_cancelled() {
-            std::thread::yield_now();
-        }
+        eventually("the hook runs", || seen.count() == 1);
         // One more, run at once on this thread.
         let _late = current::on_cancel(|| quiet_panic("a late hook"));
         42
@@ -174,7 +172,7 @@ fn in_a_callback_with_a_payload_that_panics_too() {
     let payload = PanicOnDrop(drops.clone());
     pool.spawn(|| ()).on_complete(move |_| quiet_panic(payload));
     let ignored = PanicOnDrop(drops.clone());
-    pool.spawn(move || ignored).on_complete(|result| drop(result));
+    pool.spawn(move || ignored).on_complete(drop);
     gate.open();
     soon(running).unwrap();
     check_sound(&pool);

@@ -10,7 +10,8 @@ use std::time::Duration;
 use sidestep::{Pool, ShutdownReport, current};
 
 use crate::support::{
-    Drops, Gate, PATIENCE, Wakes, eventually, nothing_happens, occupy, poll, pool, quiet_panic, soon,
+    Drops, Gate, PATIENCE, Wakes, all_well, counter, eventually, nothing_happens, occupy, poll, pool,
+    quiet_panic, soon,
 };
 
 fn figures(report: ShutdownReport) -> (u64, u64, u64) {
@@ -212,13 +213,12 @@ fn many_threads_may_shut_down_at_once() {
 #[test]
 fn all_threads_have_left_when_it_resolves() {
     for _ in 0..20 {
-        let (starts, stops) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (started, stopped) = (Arc::clone(&starts), Arc::clone(&stops));
+        let ((starts, started), (stops, stopped)) = (counter(), counter());
         let pool = Pool::builder()
             .core_threads(4)
             .max_threads(16)
-            .on_thread_start(move || drop(started.fetch_add(1, Ordering::SeqCst)))
-            .on_thread_stop(move || drop(stopped.fetch_add(1, Ordering::SeqCst)))
+            .on_thread_start(started)
+            .on_thread_stop(stopped)
             .build()
             .unwrap();
         let gate = Gate::new();
@@ -229,7 +229,7 @@ fn all_threads_have_left_when_it_resolves() {
         assert!(starts.load(Ordering::SeqCst) >= 8);
         assert_eq!(starts.load(Ordering::SeqCst), stops.load(Ordering::SeqCst));
         assert_eq!(pool.metrics().threads(), 0);
-        running.into_iter().for_each(|task| soon(task).unwrap());
+        all_well(running);
     }
 }
 

@@ -97,6 +97,13 @@ pub(crate) fn occupy(pool: &Pool, gate: &Gate) -> Task<()> {
     task
 }
 
+/// Waits for the end of each of `tasks`, which must be good.
+pub(crate) fn all_well<T>(tasks: impl IntoIterator<Item = Task<T>>) {
+    for task in tasks {
+        soon(task).unwrap();
+    }
+}
+
 /// Checks that the counts of `metrics` agree with each other.
 pub(crate) fn check_accounts(metrics: &Metrics) {
     let ended = metrics.tasks_completed() + metrics.tasks_panicked() + metrics.tasks_cancelled();
@@ -127,6 +134,15 @@ pub(crate) fn check_sound(pool: &Pool) {
         (0, 0, 0),
         "{after:?}"
     );
+}
+
+/// A number, and what raises it by one.
+pub(crate) fn counter() -> (Arc<AtomicUsize>, impl Fn() + Clone + Send + Sync + 'static) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let raised = Arc::clone(&count);
+    (count, move || {
+        raised.fetch_add(1, Ordering::SeqCst);
+    })
 }
 
 /// Gives what must not happen some time to happen.
@@ -176,5 +192,31 @@ impl Drop for PanicOnDrop {
     fn drop(&mut self) {
         drop(self.0.token());
         quiet_panic("a destructor");
+    }
+}
+
+/// Counts how many there are and the most there were at one time.
+#[derive(Default)]
+pub(crate) struct Crowd {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Crowd {
+    pub(crate) fn enter(&self) {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+    }
+
+    pub(crate) fn leave(&self) {
+        self.now.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn now(&self) -> usize {
+        self.now.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
     }
 }

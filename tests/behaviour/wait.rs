@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sidestep::{CancelHandle, Pool, Task, TaskError, current};
 
-use crate::support::{Gate, check_sound, eventually, nothing_happens, occupy, pool, soon};
+use crate::support::{Gate, all_well, check_sound, eventually, nothing_happens, occupy, pool, soon};
 
 /// A task that waits for a task that waits for a task.
 fn chain(pool: &Pool, depth: usize) -> usize {
@@ -269,7 +269,7 @@ fn a_task_behind_ten_thousand_newer_ones_is_run_alone() {
     send.send(pool.spawn(move || seen.load(Ordering::SeqCst))).unwrap();
     gate.open();
     assert_eq!(soon(waiter).unwrap(), 0, "the target ran before all that stood in line");
-    others.into_iter().for_each(|task| drop(soon(task).unwrap()));
+    all_well(others);
     check_sound(&pool);
 }
 

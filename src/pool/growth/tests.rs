@@ -1,4 +1,5 @@
 //! The policy, rule by rule, and against simulated pools.
+#![expect(clippy::unwrap_used, reason = "in a test, helpers included, an unwrap is an assertion")]
 
 mod simulation;
 
@@ -78,6 +79,9 @@ fn each_rule_decides_its_own_case() {
         ("declared, and replaced", Sample { declared: 4, ..blocked(12, 0) }, Wait),
         ("declared, others blocked", Sample { declared: 4, ..blocked(12, 8) }, Grow(36, Hard)),
         ("more declared than threads", Sample { declared: 9, ..blocked(8, 1) }, Grow(8, Replace)),
+        ("somebody comes with a token", Sample { coming: 1, ..blocked(8, 7) }, Wait),
+        ("slowly, but not asleep", Sample { coming: 1, stuck: true, ..blocked(8, 0) }, Wait),
+        ("asleep in a waker", Sample { coming: 1, stuck: true, ..blocked(8, 8) }, Grow(24, Hard)),
         ("cooling", Sample { cooling: true, ..blocked(8, 8) }, Wait),
         ("at max", blocked(512, 512), Wait),
         ("at max with those that start", Sample { starting: 100, ..blocked(412, 412) }, Wait),

@@ -1,4 +1,5 @@
 //! Each sampler on threads that really sleep and spin, and the lookout on a pool whose threads are under control.
+#![expect(clippy::unwrap_used, reason = "in a test, helpers included, an unwrap is an assertion")]
 
 use super::*;
 use crate::pool::Pool;
@@ -130,16 +131,19 @@ fn time_alone_wants_a_long_stay_and_is_not_certain() {
     assert!(!TimeAlone.is_certain());
 }
 
+/// The answer to the question of this number.
+type Answer = fn(usize) -> Option<bool>;
+
 /// Answers as it is told to, and writes down whom it was asked about.
 #[derive(Debug)]
 struct Oracle {
-    answer: fn(usize) -> Option<bool>,
+    answer: Answer,
     certain: bool,
     asked: Arc<crate::sync::Mutex<Vec<String>>>,
 }
 
 impl Oracle {
-    fn new(certain: bool, answer: fn(usize) -> Option<bool>) -> Box<Self> {
+    fn new(certain: bool, answer: Answer) -> Box<Self> {
         Box::new(Oracle { answer, certain, asked: Arc::new(crate::sync::Mutex::new(Vec::new())) })
     }
 }
@@ -185,8 +189,8 @@ impl Full {
             entered.recv().unwrap();
             assert_eq!(pool.metrics().threads(), number);
         }
-        // While the pool cools down it makes no monitor either, which would share the notes with the test's lookout.
-        pool.shared.cool_down.begin_for_ever(std::io::Error::other("the test looks by itself"));
+        // A monitor would share the notes with the test's lookout.
+        pool.shared.monitor.stop();
         pool.spawn(|| ()).detach();
         Full { pool, gates }
     }
@@ -258,7 +262,7 @@ fn eight_are_asked_and_stand_for_the_others() {
 #[test]
 fn shares_are_rounded_and_all_is_all() {
     let full = Full::new(9);
-    let answers: [(fn(usize) -> Option<bool>, usize); 4] = [
+    let answers: [(Answer, usize); 4] = [
         (|_| Some(true), 9),
         (|_| Some(false), 0),
         (|count| Some(count % ASKED == 0), 1),
@@ -319,22 +323,16 @@ fn the_standard_lookout_knows_spinners() {
     let full = Full::with(2, |gate| while gate.try_recv() == Err(mpsc::TryRecvError::Empty) {});
     let mut lookout = Lookout::standard();
     let mut last = Instant::now();
-    let mut used = 0.0;
-    for _ in 0..200 {
-        std::thread::yield_now();
-        let now = Instant::now();
-        let sample = lookout.look(&full.pool.shared, now - last);
-        last = now;
-        assert_eq!(sample.blocked, 0, "running or waiting for a CPU");
-        used += sample.usage.map_or(0.0, |usage| usage.cpus);
-        assert!(sample.usage.is_none_or(|usage| usage.cpus <= 2.001 && usage.asleep == 0.0));
-    }
+    let (mut looks, mut used) = (0, 0.0);
     eventually("they use a CPU", || {
         let now = Instant::now();
         let sample = lookout.look(&full.pool.shared, now - last);
         last = now;
+        assert_eq!(sample.blocked, 0, "running or waiting for a CPU");
+        assert!(sample.usage.is_none_or(|usage| usage.cpus <= 2.001 && usage.asleep == 0.0));
         used += sample.usage.map_or(0.0, |usage| usage.cpus);
-        used > 1.0
+        looks += 1;
+        looks > 200 && used > 1.0
     });
 }
 
@@ -342,7 +340,7 @@ fn the_standard_lookout_knows_spinners() {
 fn a_stalled_thread_gives_its_deque_away() {
     let pool = Pool::builder().core_threads(1).max_threads(1).build().unwrap();
     eventually("the thread rests", || pool.metrics().threads_idle() == 1);
-    pool.shared.cool_down.begin_for_ever(std::io::Error::other("the test looks by itself"));
+    pool.shared.monitor.stop();
     let (open, gate) = mpsc::channel::<()>();
     let (inside, entered) = mpsc::channel();
     let inner = pool.clone();
@@ -373,11 +371,13 @@ fn tokens_that_stay_without_a_start_are_stuck() {
     let mut lookout = Lookout::new(Vec::new());
     assert!(!full.look(&mut lookout).stuck);
     full.pool.shared.idle.begin_delivering();
-    assert!(!full.look(&mut lookout).stuck, "it is new");
-    assert!(full.look(&mut lookout).stuck);
+    let looks = [full.look(&mut lookout), full.look(&mut lookout), full.look(&mut lookout)];
+    assert_eq!(looks.map(|look| look.stuck), [false, false, true], "seen, seen again, and again");
+    assert_eq!(looks.map(|look| look.coming), [1, 1, 1]);
     full.pool.shared.idle.end_delivering();
     full.pool.shared.idle.release_searching();
-    assert!(!full.look(&mut lookout).stuck);
+    let look = full.look(&mut lookout);
+    assert_eq!((look.stuck, look.coming), (false, 0));
 }
 
 #[test]

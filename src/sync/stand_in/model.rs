@@ -26,6 +26,7 @@ pub(crate) fn check(interruptions: Option<usize>, model: impl Fn() + Sync + Send
     let count = Arc::clone(&explored);
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = interruptions;
+    builder.max_threads = loom::MAX_THREADS;
     builder.check(move || {
         assert_eq!(PANICS.get(), 0, "the interleaving before this one has panicked");
         count.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,222 @@
+//! Models of a whole pool for the model checker: all of it is real but the clock, and the monitor, which lives by the
+//! clock. The pool's threads are loom's.
+//!
+//! A thread that parks for ever is a deadlock, which the checker reports: so every wait that returns, and every thread
+//! that leaves at the end of a model, has been shown to.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use loom::thread;
+
+use super::shared::Shared;
+use super::{Builder, NewThread, Pool};
+use crate::sync::Tracked;
+use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
+use crate::sync::stand_in::model::check;
+use crate::task::{Task, new_task};
+use crate::worker::{Workplace, submit};
+
+/// A pool of loom's threads, of which the checker sees that it is freed.
+fn builder(core: usize, max: usize) -> Builder {
+    let freed = Tracked::new();
+    let keep = move || _ = &freed;
+    let start = |new: NewThread| {
+        thread::spawn(move || new.run());
+        Ok(())
+    };
+    Pool::builder()
+        .core_threads(core)
+        .max_threads(max)
+        .keep_alive(Duration::ZERO)
+        .on_thread_stop(keep)
+        .spawn_handler(start)
+}
+
+fn pool(core: usize, max: usize) -> Pool {
+    builder(core, max).build().expect("the first thread starts")
+}
+
+/// A pool's life: the first thread starts, runs a task, sleeps, is told to leave by the drop of the last handle, and
+/// frees everything.
+#[test]
+fn one_task_and_the_last_handle() {
+    check(Some(3), || {
+        let pool = pool(1, 1);
+        let task = pool.spawn(|| 7);
+        drop(pool);
+        assert_eq!(task.wait().unwrap(), 7);
+    });
+}
+
+/// The last handle is dropped while a task is cancelled: whoever comes last frees the pool, and not before the
+/// cancellation is counted.
+#[test]
+fn the_last_handle_against_cancel() {
+    check(Some(3), || {
+        let pool = pool(1, 1);
+        let ran = Arc::new(StaticU64::new(0));
+        let runs = Arc::clone(&ran);
+        let task = pool.spawn(move || _ = runs.fetch_add(1, Ordering::Relaxed));
+        let canceller = thread::spawn(move || task.cancel().wait().is_ok());
+        drop(pool);
+        let completed = canceller.join().unwrap();
+        assert_eq!(ran.load(Ordering::Relaxed), u64::from(completed));
+    });
+}
+
+/// Shutdown against a submitter: the task is run, refused with its closure, or resolved with the reason; the shutdown
+/// ends after every thread has gone.
+#[test]
+fn shutdown_against_submit() {
+    check(Some(2), || {
+        let pool = pool(1, 1);
+        let submitter = {
+            let pool = pool.clone();
+            thread::spawn(move || match pool.try_spawn(|| 7) {
+                Ok(task) => task.wait().unwrap(),
+                Err(rejected) => {
+                    assert!(rejected.error().is_shutdown());
+                    rejected.into_inner()()
+                }
+            })
+        };
+        let report = pool.shutdown().wait();
+        assert_eq!(pool.metrics().threads(), 0, "all have gone");
+        assert_eq!(report.discarded, 0, "{report:?}");
+        assert_eq!(submitter.join().unwrap(), 7);
+        let metrics = pool.metrics();
+        let ended = metrics.tasks_completed() + metrics.tasks_cancelled();
+        assert_eq!((metrics.tasks_submitted(), metrics.tasks_queued()), (ended, 0));
+    });
+}
+
+/// The queue is discarded while its thread takes from it: each task is run or discarded, and the report says so.
+#[test]
+fn discarding_against_run() {
+    check(Some(2), || {
+        let pool = pool(1, 1);
+        let task = pool.spawn(|| ());
+        let report = pool.shutdown().discard_queued().wait();
+        let result = task.wait();
+        assert_eq!(report.discarded, u64::from(result.is_err()));
+        assert!(result.is_ok_and(|()| true) || report.completed == 0);
+    });
+}
+
+/// A chain of waits longer than the pool has threads: each target is run in place.
+#[test]
+fn a_chain_of_waits_on_one_thread() {
+    check(Some(2), || {
+        let pool = pool(1, 1);
+        let inner = pool.clone();
+        let outer = pool.spawn(move || {
+            let again = inner.clone();
+            inner.spawn(move || again.spawn(|| 7).wait().unwrap()).wait().unwrap()
+        });
+        assert_eq!(outer.wait().unwrap(), 7);
+    });
+}
+
+/// `outer` waits for the task that it has spawned, while another task waits for `outer`.
+fn wait_for_each_other(pool: &Pool) -> Task<i32> {
+    let inner = pool.clone();
+    let outer = pool.spawn(move || inner.spawn(|| 7).wait().expect("it is run"));
+    pool.spawn(move || outer.wait().expect("it is run"))
+}
+
+/// Growth ends because the last thread that the pool may have is taken by a task that waits for the waiter: the
+/// waiter has registered and then looked, so it looks again, and runs its target in place.
+#[test]
+fn wait_in_place_against_the_last_thread() {
+    check(Some(2), || {
+        let pool = pool(1, 2);
+        assert_eq!(wait_for_each_other(&pool).wait().unwrap(), 7);
+    });
+}
+
+/// Growth ends because the system has no second thread: the waiter looks again and runs its target in place.
+#[test]
+fn wait_in_place_against_a_failed_start() {
+    check(Some(2), || {
+        let started = AtomicUsize::new(0);
+        let pool = builder(1, 2)
+            .spawn_handler(move |new| {
+                if started.fetch_add(1, Ordering::Relaxed) > 0 {
+                    // For ever: a pause would end by the clock.
+                    return Err(io::ErrorKind::Unsupported.into());
+                }
+                thread::spawn(move || new.run());
+                Ok(())
+            })
+            .build()
+            .unwrap();
+        assert_eq!(wait_for_each_other(&pool).wait().unwrap(), 7);
+    });
+}
+
+/// Growth ends because the pool is closed: as above, unless the target came too late for that and was refused.
+#[test]
+fn wait_in_place_against_shutdown() {
+    check(Some(2), || {
+        let pool = pool(1, 2);
+        let inner = pool.clone();
+        let task = pool.spawn(move || {
+            let target = inner.spawn(|| 7);
+            drop(inner);
+            target.wait()
+        });
+        let report = pool.shutdown().wait();
+        assert_eq!(report.still_running, 0);
+        match task.wait().unwrap() {
+            Ok(value) => assert_eq!(value, 7),
+            Err(error) => assert!(error.is_shutdown()),
+        }
+    });
+}
+
+/// Queues a task that nobody but the monitor will look for, as `Pool::admit` would.
+fn submit_to_monitor(shared: &Arc<Shared>, ended: &Arc<StaticU64>) {
+    let ended = Arc::clone(ended);
+    let closure = move || _ = ended.fetch_add(1, Ordering::Relaxed);
+    let (entry, handle, receiver) = new_task(closure, Arc::as_ptr(shared), std::panic::Location::caller());
+    submit(shared.address(), &shared.queues, &shared.roster, entry);
+    // It fences.
+    let _ = shared.idle.notify();
+    shared.monitor.arm(shared);
+    Task::new(handle, receiver).detach();
+}
+
+/// Two submitters arm the monitor whenever it may have stood down, against the monitor that stands down as soon as it
+/// finds the queues empty: it never sleeps while something is queued.
+#[test]
+fn monitor_disarm_against_submit() {
+    check(Some(3), || {
+        let shared = Shared::new(builder(1, 1).check().unwrap());
+        let ended = Arc::new(StaticU64::new(0));
+        // The first to arm it starts the thread.
+        shared.monitor.arm(&shared);
+        let submitter = {
+            let (shared, ended) = (Arc::clone(&shared), Arc::clone(&ended));
+            thread::spawn(move || submit_to_monitor(&shared, &ended))
+        };
+        let monitor = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let mut found = 0;
+                while found < 2 {
+                    assert!(shared.monitor.await_arming(), "it is not stopped");
+                    while !shared.monitor.disarm(|| !shared.queues().is_empty()) {
+                        found += shared.discard_all(crate::task::Outcome::Shutdown, || None);
+                    }
+                }
+            })
+        };
+        submit_to_monitor(&shared, &ended);
+        submitter.join().unwrap();
+        monitor.join().unwrap();
+        assert_eq!(ended.load(Ordering::Relaxed), 0, "nobody runs them here");
+        assert_eq!(shared.roster.totals().cancelled, 2);
+    });
+}

@@ -1,0 +1,201 @@
+//! What tasks cost in memory: how many allocations, how many bytes while they wait, and that all comes back.
+#![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use sidestep::{Pool, Task};
+
+/// The system's allocator, with an account.
+struct Counting;
+
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+static BYTES: AtomicIsize = AtomicIsize::new(0);
+
+// SAFETY: all requests are passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::SeqCst);
+        BYTES.fetch_add(layout.size().cast_signed(), Ordering::SeqCst);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        BYTES.fetch_sub(layout.size().cast_signed(), Ordering::SeqCst);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) };
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The account is the process's: one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn calls() -> usize {
+    CALLS.load(Ordering::SeqCst)
+}
+
+fn bytes() -> isize {
+    BYTES.load(Ordering::SeqCst)
+}
+
+fn one_thread() -> Pool {
+    let pool = Pool::builder().core_threads(1).max_threads(1).build().unwrap();
+    // The first task of a thread pays for what lasts.
+    (0..1000).for_each(|_| pool.spawn(|| ()).wait().unwrap());
+    pool
+}
+
+/// Waits until `condition` holds.
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it never happened: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Runs `during` while the pool's only thread is inside a task.
+fn while_busy<R>(pool: &Pool, during: impl FnOnce() -> R) -> R {
+    let ((started, wait), (go, gate)) = (channel(), channel::<()>());
+    let running = pool.spawn(move || {
+        started.send(()).unwrap();
+        let _ = gate.recv();
+    });
+    wait.recv().unwrap();
+    let result = during();
+    drop(go);
+    running.wait().unwrap();
+    result
+}
+
+#[test]
+fn a_task_costs_two_allocations() {
+    const MANY: usize = 10_000;
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let pool = one_thread();
+    let before = calls();
+    for number in 0..MANY {
+        assert_eq!(pool.spawn(move || number).wait().unwrap(), number);
+    }
+    let spent = calls() - before;
+    // The queue takes one block for every few dozen entries. Anything that cost a tenth of an allocation more for
+    // each task would be seen.
+    assert!((2 * MANY..2 * MANY + MANY / 10).contains(&spent), "{spent} allocations for {MANY} tasks");
+    pool.shutdown().wait();
+}
+
+#[test]
+fn a_detached_and_a_cancelled_task_cost_no_more() {
+    const MANY: usize = 10_000;
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let pool = one_thread();
+    while_busy(&pool, || {
+        let before = calls();
+        (0..MANY).for_each(|_| drop(pool.spawn(|| ())));
+        let spent = calls() - before;
+        assert!((2 * MANY..2 * MANY + MANY / 10).contains(&spent), "{spent} for {MANY} cancelled tasks");
+        let before = calls();
+        (0..MANY).for_each(|_| pool.spawn(|| ()).detach());
+        let spent = calls() - before;
+        assert!((2 * MANY..2 * MANY + MANY / 10).contains(&spent), "{spent} for {MANY} detached tasks");
+    });
+    pool.shutdown().wait();
+}
+
+#[test]
+fn a_queued_task_costs_at_most_200_bytes() {
+    const MANY: usize = 100_000;
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let pool = one_thread();
+    let mut tasks: Vec<Task<()>> = Vec::with_capacity(MANY);
+    while_busy(&pool, || {
+        let before = bytes();
+        tasks.extend((0..MANY).map(|_| pool.spawn(|| ())));
+        let each = (bytes() - before) as f64 / MANY as f64;
+        println!("{each:.1} bytes for a queued task");
+        assert!(each <= 200.0, "{each:.1} bytes for a queued task");
+        assert!(each >= 56.0, "{each:.1} bytes: the account is wrong");
+    });
+    tasks.into_iter().for_each(|task| task.wait().unwrap());
+    pool.shutdown().wait();
+}
+
+/// Tasks of every kind and end. All have ended when it returns.
+fn use_everything(pool: &Pool, rounds: usize) {
+    let payload = || vec![0_u8; 100];
+    for _ in 0..rounds {
+        assert_eq!(pool.spawn(payload).wait().unwrap().len(), 100);
+        let panics = pool.spawn(move || std::panic::resume_unwind(Box::new(payload())));
+        assert!(panics.wait().unwrap_err().is_panic());
+        drop(pool.spawn(payload));
+        pool.spawn(payload).detach();
+        pool.spawn(payload).on_complete(drop);
+        let _ = pool.spawn(payload).cancel().wait();
+        let held = payload();
+        let hooked = pool.spawn(move || {
+            let _guard = sidestep::current::on_cancel(move || drop(held));
+            drop(sidestep::current::on_cancel(|| ()));
+        });
+        drop(hooked.cancel_handle());
+        hooked.wait().unwrap();
+        let inner = pool.clone();
+        pool.spawn(move || inner.spawn(payload).wait().unwrap()).wait().unwrap();
+    }
+    let ended = || {
+        let metrics = pool.metrics();
+        metrics.tasks_queued() + metrics.tasks_running() == 0
+    };
+    eventually("all tasks end", ended);
+}
+
+#[test]
+fn nothing_is_left_of_tasks_that_have_ended() {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let pool = one_thread();
+    use_everything(&pool, 100);
+    let before = bytes();
+    use_everything(&pool, 2000);
+    // The queue keeps a block or two of a few hundred bytes, which come and go; the 18,000 tasks do not fit into this.
+    eventually("the bytes of all tasks come back", || bytes() - before < 16 * 1024);
+    pool.shutdown().wait();
+}
+
+#[test]
+fn husks_of_cancelled_tasks_go_when_a_worker_comes() {
+    const MANY: usize = 10_000;
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let pool = one_thread();
+    let before = bytes();
+    while_busy(&pool, || {
+        for _ in 0..MANY {
+            let held = [0_u8; 4096];
+            drop(pool.spawn(move || held.len()));
+        }
+    });
+    eventually("the husks are gone", || bytes() - before < 16 * 1024);
+    pool.shutdown().wait();
+}
+
+#[test]
+fn nothing_is_left_of_a_pool_that_has_ended() {
+    const POOLS: usize = 200;
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let live = || {
+        let pool = Pool::builder().core_threads(1).max_threads(4).build().unwrap();
+        use_everything(&pool, 1);
+        pool.shutdown().wait();
+    };
+    // The first few pay for what the process keeps.
+    (0..5).for_each(|_| live());
+    let before = bytes();
+    (0..POOLS).for_each(|_| live());
+    // The garbage of the lock-free queues is collected now and then; a pool has some thousand bytes.
+    eventually("the bytes of all pools come back", || bytes() - before < POOLS as isize * 1024);
+}
