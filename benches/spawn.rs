@@ -155,7 +155,6 @@ impl Host {
 
 /// How many threads a runtime has and had, told by its own hooks: exact, with nothing to sample.
 #[derive(Default)]
-#[expect(clippy::disallowed_types, reason = "a counter of the benchmark, which loom never sees")]
 struct Census {
     alive: std::sync::atomic::AtomicUsize,
     peak: std::sync::atomic::AtomicUsize,

@@ -7,8 +7,8 @@
 //! | [`atomic`], [`UnsafeCell`] | `std` | `loom` |
 //! | [`Mutex`], [`Condvar`] | `std`, poisoning ignored | `loom` |
 //! | [`thread`] | `std` | `loom` |
-//! | [`oneshot`] | `futures_channel::oneshot` | [`stand_in::oneshot`] |
-//! | deque (see `queue`) | `crossbeam_deque` | [`stand_in::deque`] |
+//! | [`oneshot`] | `futures_channel::oneshot` | `stand_in::oneshot` |
+//! | deque (see `queue`) | `crossbeam_deque` | `stand_in::deque` |
 //!
 //! Poisoning is ignored because no user code ever runs under one of these locks: a panic cannot leave what they
 //! protect half changed.

@@ -1,5 +1,5 @@
 //! The interrupt hooks of one running task, with the rules of C++'s `std::stop_callback`
-//! (ISO/IEC 14882:2020, [stopcallback]):
+//! (C++20):
 //!
 //! - a hook runs at most once, on the thread that cancels, or at once if the task is cancelled already;
 //! - removing a hook waits for it where it is running on another thread, and not where it is running on this one;

@@ -1,13 +1,12 @@
 //! Tasks that spawn tasks.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use sidestep::Pool;
+use sidestep::{Builder, Pool, current};
 
-use crate::support::{Gate, all_well, check_sound, eventually, occupy, pool, soon};
+use crate::support::{Gate, PATIENCE, all_well, check_sound, counter, eventually, occupy, pool, soon};
 
 /// A task spawns another and blocks at once, in a way the pool cannot see, until the other has run.
 fn spawn_then_block(pool: &Pool) {
@@ -162,26 +161,59 @@ fn a_closure_that_spawns_when_discarded_finds_the_pool_closed() {
     assert_eq!(ran.load(Ordering::SeqCst), 0);
 }
 
+/// Where a hook of a pool finds the pool, once it is built.
+#[derive(Clone, Default)]
+struct Later(Arc<OnceLock<Pool>>, Gate);
+
+impl Later {
+    fn build(&self, builder: Builder) -> Pool {
+        let pool = builder.core_threads(1).max_threads(1).build().unwrap();
+        self.0.set(pool.clone()).unwrap();
+        self.1.open();
+        pool
+    }
+
+    fn pool(&self) -> &Pool {
+        self.1.pass();
+        self.0.get().unwrap()
+    }
+}
+
 #[test]
-fn the_thread_hooks_may_spawn() {
-    let (send, receive) = channel::<Pool>();
-    let receive = std::sync::Mutex::new(receive);
-    let ran = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&ran);
-    let built = Pool::builder()
-        .core_threads(1)
-        .max_threads(1)
-        .on_thread_start(move || {
-            let pool = receive.lock().unwrap().recv().unwrap();
-            let count = Arc::clone(&count);
-            pool.spawn(move || count.fetch_add(1, Ordering::SeqCst)).detach();
-        })
-        .build()
-        .unwrap();
-    send.send(built.clone()).unwrap();
-    soon(built.spawn(|| ())).unwrap();
-    eventually("the hook's task has run", || ran.load(Ordering::SeqCst) == 1);
-    check_sound(&built);
+fn a_start_hook_may_spawn_and_wait() {
+    let (later, (count, raise)) = (Later::default(), counter());
+    let hook = later.clone();
+    let pool = later.build(Pool::builder().on_thread_start(move || {
+        hook.pool().spawn(raise.clone()).detach();
+        hook.pool().spawn(raise.clone()).wait().unwrap();
+    }));
+    soon(pool.spawn(|| ())).unwrap();
+    eventually("both have run", || count.load(Ordering::SeqCst) == 2);
+    check_sound(&pool);
+}
+
+#[test]
+fn a_stop_hook_may_spawn() {
+    let (later, (count, raise)) = (Later::default(), counter());
+    let hook = later.clone();
+    let pool = later.build(Pool::builder().on_thread_stop(move || hook.pool().spawn(raise.clone()).detach()));
+    soon(pool.spawn(current::retire_thread)).unwrap();
+    eventually("the hook's task has run", || count.load(Ordering::SeqCst) == 1);
+    check_sound(&pool);
+}
+
+#[test]
+fn a_stop_hook_may_wait() {
+    let (later, (count, raise)) = (Later::default(), counter());
+    let hook = later.clone();
+    let pool = later.build(Pool::builder().on_thread_stop(move || {
+        // After the shutdown the answer is an error.
+        let _ = hook.pool().spawn(raise.clone()).wait();
+    }));
+    soon(pool.spawn(current::retire_thread)).unwrap();
+    eventually("the hook's task has run", || count.load(Ordering::SeqCst) == 1);
+    check_sound(&pool);
+    assert_eq!(pool.shutdown().timeout(PATIENCE).wait().still_running, 0);
 }
 
 #[test]

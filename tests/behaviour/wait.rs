@@ -350,26 +350,3 @@ fn block_on_polls_on_this_thread_only_and_again_when_woken() {
     assert_eq!(soon(task).unwrap(), 42);
     check_sound(&pool);
 }
-
-#[test]
-fn a_thread_hook_may_wait_for_a_task() {
-    let (send, receive) = channel();
-    let (pass, pool_slot) = (Arc::new(std::sync::Mutex::new(receive)), Gate::new());
-    let (hook_slot, done) = (pool_slot.clone(), Arc::new(AtomicUsize::new(0)));
-    let counted = Arc::clone(&done);
-    let built = Pool::builder()
-        .core_threads(1)
-        .max_threads(1)
-        .on_thread_start(move || {
-            hook_slot.pass();
-            let pool: Pool = pass.lock().unwrap().recv().unwrap();
-            counted.fetch_add(pool.spawn(|| 42).wait().unwrap(), Ordering::SeqCst);
-        })
-        .build()
-        .unwrap();
-    send.send(built.clone()).unwrap();
-    pool_slot.open();
-    assert_eq!(soon(built.spawn(|| 1)).unwrap(), 1);
-    assert_eq!(done.load(Ordering::SeqCst), 42);
-    check_sound(&built);
-}
