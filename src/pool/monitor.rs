@@ -57,7 +57,13 @@ impl Monitor {
         } else if let Err(error) = man(shared) {
             self.pause.begin(error);
             self.stand_down();
+            shared.growth_ended();
         }
+    }
+
+    /// Whether the system has just refused the monitor's thread.
+    pub(super) fn is_refused(&self) -> bool {
+        self.pause.is_on()
     }
 
     /// There is no thread: whoever arms next, once the pause has passed, tries again.

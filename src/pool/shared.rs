@@ -113,12 +113,16 @@ impl Shared {
         if may_start {
             return self.start_entitled();
         }
-        if self.headcount.reserved() == 0 {
-            self.abandon_queue();
-        } else {
+        if self.headcount.reserved() > 0 {
             self.monitor.arm(self);
+            return true;
         }
-        true
+        // The last thread may have left since the first look: then one may be started after all.
+        let hopeless = self.cool_down.is_on();
+        if hopeless {
+            self.abandon_queue();
+        }
+        hopeless
     }
 
     fn start_entitled(&self) -> bool {
@@ -286,8 +290,8 @@ impl Workplace for Shared {
 
     fn may_grow(&self) -> bool {
         // In a forked child nothing may be taken from the queues.
-        self.is_forked()
-            || self.headcount.reserved() < self.config.max && !self.is_closed() && !self.cool_down.is_on()
+        let refused = || self.cool_down.is_on() || self.monitor.is_refused();
+        self.is_forked() || self.headcount.reserved() < self.config.max && !self.is_closed() && !refused()
     }
 
     fn watch_growth(&self, parker: &Arc<Parker>) {

@@ -329,9 +329,9 @@ impl<P: Workplace> Worker<P> {
         if resign() {
             return false;
         }
-        let closed = self.place.is_closed();
         idle.enter_stack(&self.sleeper, false);
-        if self.must_look_again(closed) {
+        // If the pool has been closed, `rest` must begin anew.
+        if self.must_look_again(false) {
             return self.search();
         }
         true

@@ -1,6 +1,5 @@
 //! Spawn handlers that panic, forget, delay, say one thing and do another, or use the pool they work for.
 
-use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
