@@ -55,14 +55,16 @@ fn growth(verdicts: &[(Duration, Verdict)]) -> Vec<(Duration, usize, Cause)> {
 fn each_rule_decides_its_own_case() {
     use Cause::{Hard, Replace};
     use Verdict::{Grow, Wait, Wake};
-    let blocked = |threads, blocked| Sample { threads, blocked, ..calm() };
+    // Nothing has completed: where something has, E7 comes in.
+    let blocked = |threads, blocked| Sample { threads, blocked, completed: 0, ..calm() };
     let table = [
         ("nobody is blocked", calm(), Wait),
         ("E1: nothing is queued", Sample { queued: 0, ..blocked(8, 8) }, Wait),
         ("E1: somebody is idle", Sample { idle: 1, ..blocked(8, 7) }, Wait),
         ("E1: tokens that do not move", Sample { idle: 1, stuck: true, ..blocked(8, 7) }, Wake),
         ("E1: nobody to wake", Sample { stuck: true, ..calm() }, Wait),
-        ("E2: three quarters", blocked(8, 6), Grow(24, Hard)),
+        ("E2: three quarters, but not for long", blocked(8, 6), Grow(6, Replace)),
+        ("E6: one of them waits for a CPU", Sample { starved: true, ..blocked(8, 7) }, Wait),
         ("E2: all", blocked(8, 8), Grow(24, Hard)),
         ("E2: more than there are", blocked(8, 9), Grow(24, Hard)),
         ("E2: no more than is queued", Sample { queued: 5, ..blocked(8, 8) }, Grow(5, Hard)),
@@ -99,7 +101,7 @@ fn each_rule_decides_its_own_case() {
 
 #[test]
 fn a_pool_with_one_thread_grows_and_one_that_may_not_does_not() {
-    let blocked = Sample { threads: 1, blocked: 1, ..calm() };
+    let blocked = Sample { threads: 1, blocked: 1, completed: 0, ..calm() };
     let one = Limits { core: 1, max: 2 };
     assert_eq!(first_verdict(one, blocked), Verdict::Grow(1, Cause::Hard));
     assert_eq!(first_verdict(Limits { core: 1, max: 1 }, blocked), Verdict::Wait);
@@ -110,12 +112,12 @@ fn a_pool_with_one_thread_grows_and_one_that_may_not_does_not() {
 #[test]
 fn e6_an_overslept_look_is_no_evidence() {
     let limit = 2 * State::new().tick + OVERSLEPT;
-    let all_blocked = Sample { blocked: 8, elapsed: limit, ..calm() };
+    let all_blocked = Sample { blocked: 8, elapsed: limit, completed: 0, ..calm() };
     assert_eq!(first_verdict(LIMITS, all_blocked), Verdict::Grow(24, Cause::Hard));
     let overslept = Sample { elapsed: limit + Duration::from_nanos(1), ..all_blocked };
     let (state, verdict) = decide(LIMITS, State::new(), &overslept);
     assert_eq!((verdict, state.tick), (Verdict::Wait, TICK));
-    let stopped = Sample { elapsed: Duration::from_secs(3600), completed: 0, ..all_blocked };
+    let stopped = Sample { elapsed: Duration::from_secs(3600), ..all_blocked };
     assert_eq!(first_verdict(LIMITS, stopped), Verdict::Wait, "a stopped process, or a suspended machine");
 }
 
@@ -304,15 +306,16 @@ fn e4_growth_that_does_not_pay_is_frozen_for_longer_each_time() {
     }
 }
 
-/// Looks at threads that complete `per_ms` tasks per millisecond until E4 takes a step. Gives the time that took.
-fn until_step(state: &mut State, per_ms: u64) -> Duration {
+/// Looks until threads are added. Gives the time that took, how many and why.
+fn until_step(state: &mut State, mut look: impl FnMut(Duration) -> Sample) -> (Duration, usize, Cause) {
     let mut now = Duration::ZERO;
     loop {
         now += state.tick;
-        let (next, verdict) = decide(LIMITS, *state, &drowsy(state.tick, 8, per_ms));
+        assert!(now < Duration::from_secs(60), "no step");
+        let (next, verdict) = decide(LIMITS, *state, &look(state.tick));
         *state = next;
-        if let Verdict::Grow(..) = verdict {
-            return now;
+        if let Verdict::Grow(threads, cause) = verdict {
+            return (now, threads, cause);
         }
     }
 }
@@ -320,15 +323,68 @@ fn until_step(state: &mut State, per_ms: u64) -> Duration {
 #[test]
 fn e4_a_step_that_pays_thaws() {
     let mut state = State::new();
+    let mut step = |per_ms| until_step(&mut state, |elapsed| drowsy(elapsed, 8, per_ms));
     let quick = Duration::from_millis(10);
-    assert!(until_step(&mut state, 40) < quick);
-    assert!(until_step(&mut state, 40) > FIRST_FREEZE, "the first did not pay");
-    let third = until_step(&mut state, 40);
-    assert!(third > 2 * FIRST_FREEZE, "nor did the second");
-    assert!(until_step(&mut state, 80) < quick, "the third pays");
-    let after = until_step(&mut state, 80);
-    assert!(
-        after > FIRST_FREEZE && after < third,
-        "the fourth does not, and the freeze is a short one again"
-    );
+    let steps = [step(40), step(40), step(40)];
+    assert!(steps[0].0 < quick);
+    assert!(steps[1].0 > FIRST_FREEZE, "the first did not pay");
+    assert!(steps[2].0 > 2 * FIRST_FREEZE, "nor did the second");
+    assert_eq!(steps.map(|step| step.1), [8, 2, 1], "doubt makes small steps");
+    assert!(step(80).0 < quick, "the third pays");
+    let after = step(80).0;
+    assert!(after > FIRST_FREEZE && after < 4 * FIRST_FREEZE, "the fourth does not: {after:?}");
+}
+
+#[test]
+fn e2_three_quarters_count_once_nothing_completes() {
+    let mut state = State::new();
+    let most = |elapsed| Sample { elapsed, threads: 40, blocked: 30, completed: 0, ..calm() };
+    let (time, threads, cause) = until_step(&mut state, most);
+    assert_eq!((threads, cause), (120, Cause::Hard));
+    assert!(time >= LONG_LULL && time < 2 * LONG_LULL, "{time:?}");
+}
+
+/// A look at threads that are all blocked, though `per_ms` tasks complete per millisecond: a convoy, or a slow disk.
+fn convoy(elapsed: Duration, threads: usize, per_ms: u64) -> Sample {
+    let completed = u64::try_from(elapsed.as_micros()).unwrap() * per_ms / 1000;
+    Sample { elapsed, threads, completed, blocked: threads, ..calm() }
+}
+
+#[test]
+fn e7_while_tasks_complete_a_step_doubles_at_most_and_must_pay() {
+    let mut state = State::new();
+    let mut threads = 8;
+    let mut steps = Vec::new();
+    while threads < 100 {
+        let step = until_step(&mut state, |elapsed| convoy(elapsed, threads, 4 * threads as u64));
+        threads += step.1;
+        steps.push((step.1, step.2));
+    }
+    assert_eq!(steps, [8, 16, 32, 64].map(|more| (more, Cause::Hard)), "a disk: each step pays");
+    let mut state = State::new();
+    let lock = |elapsed| convoy(elapsed, 16, 40);
+    assert_eq!(until_step(&mut state, lock).1, 16);
+    let (time, more, _) = until_step(&mut state, lock);
+    assert!(time > FIRST_FREEZE && more <= 4, "a lock: {more} after {time:?}");
+}
+
+#[test]
+fn e7_a_freeze_ends_with_the_completions() {
+    let mut state = State::new();
+    let _ = until_step(&mut state, |elapsed| convoy(elapsed, 16, 40));
+    let judged = verdicts(&mut state, Duration::from_millis(30), |elapsed| convoy(elapsed, 16, 40));
+    assert_eq!(growth(&judged), [], "frozen");
+    let (time, more, cause) = until_step(&mut state, |elapsed| convoy(elapsed, 16, 0));
+    assert_eq!((more, cause), (48, Cause::Hard), "now they are blocked in earnest");
+    assert!(time < 2 * LONG_LULL, "{time:?}");
+}
+
+#[test]
+fn e7_below_core_there_is_nothing_to_prove() {
+    let mut state = State::new();
+    let _ = until_step(&mut state, |elapsed| convoy(elapsed, 16, 40));
+    let few = |elapsed| Sample { elapsed, threads: 5, ..calm() };
+    let judged = verdicts(&mut state, Duration::from_millis(30), |elapsed| convoy(elapsed, 16, 40));
+    assert_eq!(growth(&judged), [], "frozen");
+    assert_eq!(until_step(&mut state, few).1, 3);
 }
