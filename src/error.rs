@@ -235,8 +235,9 @@ impl<F> fmt::Display for Rejected<F> {
     }
 }
 
+/// `Display` and `source` are those of the [`TaskError`].
 impl<F> Error for Rejected<F> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
+        self.error.source()
     }
 }

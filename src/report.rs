@@ -4,11 +4,14 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Records an event; the arguments are those of `tracing::event!` after the target.
+/// Records an event; the arguments are those of `tracing::event!` after the target. A subscriber is foreign code: no lock
+/// may be held, and a panic in it is leaked, since there is nobody left to tell.
 #[cfg(feature = "tracing")]
 macro_rules! event {
     ($level:ident, $($rest:tt)+) => {
-        tracing::event!(target: "sidestep", tracing::Level::$level, $($rest)+)
+        $crate::report::quietly(|| {
+            tracing::event!(target: "sidestep", tracing::Level::$level, $($rest)+);
+        })
     };
 }
 /// Records nothing: the feature `tracing` is off.
@@ -19,6 +22,13 @@ macro_rules! event {
     };
 }
 pub(crate) use event;
+
+#[cfg(feature = "tracing")]
+pub(crate) fn quietly(f: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        std::mem::forget(payload);
+    }
+}
 
 /// The message of a panic, where it has one.
 pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {

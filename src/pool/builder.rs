@@ -147,7 +147,11 @@ impl Builder {
 
     /// How a thread of the pool is made: the default uses [`std::thread::Builder`]. A handler that gives an error,
     /// panics, or drops the [`NewThread`] counts as a refusal; the pool goes on with the threads it has and tries
-    /// again after 100 ms, then after twice as long, up to a second.
+    /// again after 100 ms, then after twice as long, up to a second. An error of kind
+    /// [`Unsupported`](io::ErrorKind::Unsupported) is final: the pool does not ask again.
+    ///
+    /// The handler is called on whichever thread needs the new one, that of a submitter included, so it should be quick;
+    /// [`NewThread::run`] belongs on the new thread, since it returns only when the pool lets that go.
     ///
     /// ```
     /// let pool = sidestep::Pool::builder()

@@ -126,6 +126,14 @@ impl Pool {
     }
 
     /// [`spawn`](Pool::spawn) for when no error is expected: the future gives the plain result, and resumes a panic.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future cancels: see [`Task`].
+    ///
+    /// # Panics
+    ///
+    /// Not here, but awaiting the future panics if `f` did, or if the pool could not run it.
     #[track_caller]
     pub fn unblock<F, T>(&self, f: F) -> Unblocked<T>
     where

@@ -203,13 +203,19 @@ impl Shutdown {
         if shared.is_forked() {
             return ShutdownReport { completed: 0, discarded: 0, still_running: 0 };
         }
-        let waiting = shared.roster.waiting_for_shutdown().tasks;
+        let waiting = shared.roster.waiting_for_shutdown();
         let totals = shared.roster.totals();
         let ended = totals.completed + totals.panicked;
+        // With no other thread left nothing runs: a task that still shows is being taken back by its submitter.
+        let open = if shared.headcount.reserved() <= waiting.threads {
+            0
+        } else {
+            totals.queued() + totals.running()
+        };
         ShutdownReport {
             completed: ended - shared.ending.baseline.get().copied().unwrap_or(0),
             discarded: shared.ending.discarded.load(Ordering::Acquire),
-            still_running: (totals.queued() + totals.running()).saturating_sub(waiting),
+            still_running: open.saturating_sub(waiting.tasks),
         }
     }
 }

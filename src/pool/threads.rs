@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::shared::Shared;
-use crate::report::panic_message;
+use crate::report::{panic_message, shield};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::worker::work;
 
@@ -162,18 +162,24 @@ pub(super) fn start(shared: &Arc<Shared>, credit: usize) -> io::Result<()> {
 }
 
 /// The same error once more: `io::Error` cannot be cloned.
-pub(super) fn copy(error: &io::Error) -> io::Error {
+fn copy(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 
+/// The error without the foreign one inside, whose code must not run wherever this is copied, shown or dropped.
+fn plain(error: io::Error) -> io::Error {
+    let kind = error.kind();
+    shield("an error of the spawn handler", move || copy(&error)).unwrap_or_else(|| kind.into())
+}
+
 /// Calls the user's spawn handler, or the default one.
 fn call_handler(shared: &Shared, new: NewThread) -> io::Result<()> {
     let handler = &shared.config.spawn_handler;
     let call = std::panic::AssertUnwindSafe(|| handler(new));
-    std::panic::catch_unwind(call).unwrap_or_else(|payload| {
+    std::panic::catch_unwind(call).map(|result| result.map_err(plain)).unwrap_or_else(|payload| {
         let error = io::Error::other(format!("the spawn handler panicked: {}", panic_message(&*payload)));
         crate::report::swallow("the spawn handler", payload);
         Err(error)

@@ -89,6 +89,10 @@ impl<T> Task<T> {
     ///
     /// As for the future; besides, [`is_deadlock`](TaskError::is_deadlock) if a task waits for itself.
     ///
+    /// # Panics
+    ///
+    /// If the future has given its result already, as polling it does.
+    ///
     /// ```
     /// let task = sidestep::spawn(|| 6 * 7);
     /// assert_eq!(task.wait()?, 42);
@@ -104,6 +108,10 @@ impl<T> Task<T> {
     /// # Errors
     ///
     /// Gives the handle back if the task has not ended in time. Dropping that cancels.
+    ///
+    /// # Panics
+    ///
+    /// If the future has given its result already.
     ///
     /// ```
     /// use std::time::Duration;
@@ -195,6 +203,10 @@ impl<T> Task<T> {
     /// The callback runs between two tasks of a pool's thread (or where a `CancelHandle` is used, or the queue
     /// discarded), so it should be short. A panic in it is caught and traced.
     ///
+    /// # Panics
+    ///
+    /// If the future has given its result already.
+    ///
     /// ```
     /// let (sender, receiver) = std::sync::mpsc::channel();
     /// sidestep::spawn(|| 6 * 7).on_complete(move |result| sender.send(result).unwrap());
@@ -256,6 +268,10 @@ impl<T> Cancelling<T> {
     /// # Errors
     ///
     /// [`TaskError::is_cancelled`] if the closure did not run, [`TaskError::is_panic`] if it panicked.
+    ///
+    /// # Panics
+    ///
+    /// If the future has given its result already.
     pub fn wait(self) -> Result<T, TaskError> {
         self.joint.wait()
     }

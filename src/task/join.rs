@@ -81,7 +81,7 @@ impl<T> Joint<T> {
         if let Poll::Ready(result) = self.poll(&mut context) {
             return Some(result);
         }
-        if let Some(task) = self.task.take_if(|task| may_claim && is_inside(task)) {
+        if let Some(task) = self.task.take_if(|task| deadline.is_none() && is_inside(task)) {
             return Some(Err(TaskError::new(task.origin(), Reason::Deadlock)));
         }
         let blocking = Blocking::enter();
