@@ -29,6 +29,9 @@ mod growth;
 mod keep_alive;
 mod threads;
 
+// What a hostile reader tried.
+mod attacks;
+
 // Bugs that other pools had here.
 mod pitfalls;
 mod pitfalls_threads;
