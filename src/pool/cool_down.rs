@@ -31,6 +31,8 @@ struct Cooling {
 #[derive(Clone, Copy, Debug)]
 enum Until {
     Instant(Instant),
+    /// A handler is still busy with its failure.
+    Told,
     /// The system has no threads at all.
     Ever,
 }
@@ -48,37 +50,47 @@ impl CoolDown {
         }
         match self.inner.lock().until {
             Some(Until::Instant(instant)) => Instant::now() < instant,
-            Some(Until::Ever) => true,
+            Some(Until::Told | Until::Ever) => true,
             None => false,
         }
     }
 
-    /// Begins a pause, twice as long as the last one if that brought nothing.
-    /// Failures that come during a pause do not lengthen it.
-    pub(super) fn begin(&self, error: io::Error) {
-        if self.is_on() {
-            return;
-        }
-        event!(WARN, %error, "could not start a thread");
-        let permanent = error.kind() == io::ErrorKind::Unsupported;
+    /// Something has failed, and the handler that knows why has not returned: no attempt until `begin` or `end`. The
+    /// clock is not asked.
+    pub(super) fn hold(&self) {
         let mut inner = self.inner.lock();
-        // A system without threads need not have a clock either: it is not asked.
-        inner.until =
-            Some(if permanent { Until::Ever } else { Until::Instant(Instant::now() + inner.length) });
-        inner.length = (inner.length * 2).min(LAST);
-        inner.error = Some(Arc::new(error));
-        self.cooling.store(1, Ordering::SeqCst);
+        if !matches!(inner.until, Some(Until::Ever)) {
+            inner.until = Some(Until::Told);
+            self.cooling.store(1, Ordering::SeqCst);
+        }
     }
 
-    /// Says more about the failure that began the pause.
-    pub(super) fn explain(&self, error: io::Error) {
-        event!(WARN, %error, "the spawn handler gave a reason");
-        let permanent = error.kind() == io::ErrorKind::Unsupported;
-        let mut inner = self.inner.lock();
-        if permanent {
-            inner.until = Some(Until::Ever);
+    /// Begins a pause, twice as long as the last one if that brought nothing. Failures that come during a pause do not
+    /// lengthen it.
+    pub(super) fn begin(&self, error: io::Error) {
+        let error = Arc::new(error);
+        if self.pause(&error) {
+            event!(WARN, %error, "could not start a thread");
         }
-        inner.error = Some(Arc::new(error));
+    }
+
+    fn pause(&self, error: &Arc<io::Error>) -> bool {
+        let mut inner = self.inner.lock();
+        let again = match inner.until {
+            None | Some(Until::Told) => true,
+            Some(Until::Instant(instant)) => Instant::now() >= instant,
+            Some(Until::Ever) => false,
+        };
+        if again {
+            // A system without threads need not have a clock either: it is not asked.
+            let permanent = error.kind() == io::ErrorKind::Unsupported;
+            let until = || Until::Instant(Instant::now() + inner.length);
+            inner.until = Some(if permanent { Until::Ever } else { until() });
+            inner.length = (inner.length * 2).min(LAST);
+            inner.error = Some(Arc::clone(error));
+            self.cooling.store(1, Ordering::SeqCst);
+        }
+        again
     }
 
     /// No attempt will ever be made.
@@ -134,6 +146,21 @@ mod tests {
         cool_down.end();
         assert!(!cool_down.is_on());
         assert_eq!(cool_down.inner.lock().length, FIRST);
+    }
+
+    #[test]
+    fn no_attempt_is_made_while_a_handler_is_busy_failing() {
+        let cool_down = CoolDown::new();
+        cool_down.begin(io::Error::other("the first"));
+        cool_down.inner.lock().until = Some(Until::Instant(Instant::now()));
+        cool_down.hold();
+        assert!(cool_down.is_on(), "however long ago the last pause was");
+        cool_down.begin(io::Error::other("the second"));
+        assert_eq!(cool_down.error().to_string(), "the second");
+        assert!(matches!(cool_down.inner.lock().until, Some(Until::Instant(_))));
+        cool_down.begin_for_ever(io::Error::other("the last"));
+        cool_down.hold();
+        assert!(matches!(cool_down.inner.lock().until, Some(Until::Ever)));
     }
 
     #[test]

@@ -155,7 +155,9 @@ impl Shutdown {
     /// Awaiting with a timeout takes a thread that does nothing but wait for the time to come; if the system refuses
     /// that one, the future resolves at once.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.deadline = Instant::now().checked_add(timeout);
+        // A system without threads need not have a clock either; but then the pool has ended.
+        let ended = self.shared.0.headcount.reserved() == 0;
+        self.deadline = if ended { None } else { Instant::now().checked_add(timeout) };
         self.timer = None;
         self
     }

@@ -103,10 +103,13 @@ impl Seat {
         let lost = credit + 1;
         shared.headcount.release(lost);
         shared.cool_down.count_failure();
-        shared.cool_down.begin(dropped_unrun());
-        shared.idle.not_started(lost);
+        // A handler that has not returned yet has more to say about why; until then no other attempt is made (P3).
+        shared.cool_down.hold();
         let returned = fate.fetch_or(LOST, Ordering::AcqRel) & RETURNED != 0;
-        // A handler that has not returned yet may have more to say about why, for the tasks that must be given up.
+        if returned {
+            shared.cool_down.begin(dropped_unrun());
+        }
+        shared.idle.not_started(lost);
         if returned || shared.headcount.reserved() > 0 {
             shared.fewer_than_promised();
         }
@@ -149,16 +152,10 @@ pub(super) fn start(shared: &Arc<Shared>, credit: usize) -> io::Result<()> {
         // The handler has the thread, whatever it says: it runs, or will, or is given up later.
         return Ok(());
     }
-    let answer = match result {
-        Ok(()) => dropped_unrun(),
-        Err(error) => {
-            let answer = copy(&error);
-            shared.cool_down.explain(error);
-            answer
-        }
-    };
+    let error = result.err().unwrap_or_else(dropped_unrun);
+    shared.cool_down.begin(copy(&error));
     shared.fewer_than_promised();
-    Err(answer)
+    Err(error)
 }
 
 /// The same error once more: `io::Error` cannot be cloned.
