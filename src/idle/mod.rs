@@ -238,6 +238,12 @@ impl Idle {
         self.word.change(DELIVERING, 0);
     }
 
+    /// The waker is about to block by declaration: nobody may rely on it. The caller must look into the queues next.
+    pub(crate) fn release_delivering(&self) {
+        self.word.change(0, DELIVERING);
+        fence(Ordering::SeqCst); // F2
+    }
+
     /// The waker has returned: the caller holds a searching token now.
     pub(crate) fn end_delivering(&self) {
         self.word.change(SEARCHING, DELIVERING);

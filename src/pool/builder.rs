@@ -150,6 +150,8 @@ impl Builder {
     /// again after 100 ms, then after twice as long, up to a second. An error of kind
     /// [`Unsupported`](io::ErrorKind::Unsupported) is final: the pool does not ask again.
     ///
+    /// While a [`NewThread`] waits to be run the pool counts on it, and starts no other in its place.
+    ///
     /// The handler is called on whichever thread needs the new one, that of a submitter included, so it should be quick;
     /// [`NewThread::run`] belongs on the new thread, since it returns only when the pool lets that go.
     ///

@@ -83,6 +83,12 @@ impl Headcount {
         self.word.fetch_add(RESIGNED, Ordering::SeqCst);
     }
 
+    /// A thread that has resigned is gone, and its reservation goes to another one.
+    pub(super) fn hand_over(&self) {
+        self.present.fetch_sub(1, Ordering::AcqRel);
+        self.word.fetch_sub(RESIGNED, Ordering::SeqCst);
+    }
+
     /// A thread that has resigned is gone.
     pub(super) fn leave(&self) {
         self.present.fetch_sub(1, Ordering::AcqRel);

@@ -338,10 +338,19 @@ impl Workplace for Shared {
     }
 
     fn left(&self) {
-        self.headcount.leave();
-        fence(Ordering::SeqCst);
-        if !self.queues.is_empty() {
-            self.notify();
+        let successor = self.owned().filter(|_| self.is_closed() && !self.queues.is_empty());
+        if let Some(shared) = successor {
+            // What waits for the end must not see a pool without threads that still has work.
+            self.idle.add_starting(1);
+            self.headcount.hand_over();
+            // A failure has been dealt with.
+            let _ = start(&shared, 0);
+        } else {
+            self.headcount.leave();
+            fence(Ordering::SeqCst);
+            if !self.queues.is_empty() {
+                self.notify();
+            }
         }
         self.one_less();
     }

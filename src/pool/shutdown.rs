@@ -206,14 +206,12 @@ impl Shutdown {
             return ShutdownReport { completed: 0, discarded: 0, still_running: 0 };
         }
         let waiting = shared.roster.waiting_for_shutdown();
+        // Looked at before the counts: once it is over they are final.
+        let over = shared.headcount.reserved() <= waiting.threads;
         let totals = shared.roster.totals();
         let ended = totals.completed + totals.panicked;
         // With no other thread left nothing runs: a task that still shows is being taken back by its submitter.
-        let open = if shared.headcount.reserved() <= waiting.threads {
-            0
-        } else {
-            totals.queued() + totals.running()
-        };
+        let open = if over { 0 } else { totals.queued() + totals.running() };
         ShutdownReport {
             completed: ended - shared.ending.baseline.get().copied().unwrap_or(0),
             discarded: shared.ending.discarded.load(Ordering::Acquire),

@@ -148,13 +148,14 @@ unsafe fn run<F: FnOnce() -> T, T>(task: &TaskRef, runner: &dyn Runner) {
     match result {
         Ok(value) => {
             runner.ended(false);
-            shield("a waker, or the destructor of a result nobody took", || drop(sender.send(value)));
+            let deliver = || current::as_nobody(|| drop(sender.send(value)));
+            shield("a waker, or the destructor of a result nobody took", deliver);
         }
         Err(payload) => {
             *task.side_or_install(None).payload.lock() = Some(payload);
             task.header().word.set_outcome(Outcome::Panicked);
             runner.ended(true);
-            shield("a waker", || drop(sender));
+            shield("a waker", || current::as_nobody(|| drop(sender)));
         }
     }
 }
@@ -172,7 +173,7 @@ unsafe fn discard<F, T>(header: NonNull<Header>) {
     shield("the destructor of a closure that did not run", || drop(closure));
     // SAFETY: T1, as above.
     let sender = unsafe { take(&cell.sender) };
-    shield("a waker", || drop(sender));
+    shield("a waker", || current::as_nobody(|| drop(sender)));
 }
 
 /// Tells the owner of a cancellation.

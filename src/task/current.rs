@@ -66,6 +66,15 @@ pub(crate) fn host<'a>() -> Option<&'a dyn Host> {
 
 /// Runs `f` as the closure of `task`.
 pub(super) fn as_current<R>(task: &TaskRef, f: impl FnOnce() -> R) -> R {
+    in_frame(task, f)
+}
+
+/// Runs `f`, a waker or a callback, which belongs to no task though the thread may be inside one.
+pub(super) fn as_nobody<R>(f: impl FnOnce() -> R) -> R {
+    in_frame(ptr::null(), f)
+}
+
+fn in_frame<R>(task: *const TaskRef, f: impl FnOnce() -> R) -> R {
     struct Reset(*const Frame);
     impl Drop for Reset {
         fn drop(&mut self) {
@@ -79,21 +88,26 @@ pub(super) fn as_current<R>(task: &TaskRef, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// The tasks on this thread, innermost first.
-fn frames<'a>() -> impl Iterator<Item = &'a TaskRef> {
+/// The tasks on this thread, innermost first; `None` for code that belongs to none.
+fn frames<'a>() -> impl Iterator<Item = Option<&'a TaskRef>> {
     let mut next = FRAME.with(Cell::get);
     std::iter::from_fn(move || {
-        // SAFETY: a frame is on the stack of this thread, above us, until `as_current` takes it off the list.
+        // SAFETY: a frame is on the stack of this thread, above us, until `in_frame` takes it off the list.
         let frame = unsafe { next.as_ref() }?;
         next = frame.below;
-        // SAFETY: the frame borrows the reference for as long.
-        unsafe { frame.task.as_ref() }
+        // SAFETY: null, or a reference that the frame borrows for as long.
+        Some(unsafe { frame.task.as_ref() })
     })
+}
+
+/// The task that this code belongs to.
+fn current<'a>() -> Option<&'a TaskRef> {
+    frames().next().flatten()
 }
 
 /// Whether this thread is inside `task`.
 pub(super) fn is_inside(task: &TaskRef) -> bool {
-    frames().any(|frame| frame.is_same(task))
+    frames().flatten().any(|frame| frame.is_same(task))
 }
 
 /// The next task id. Each thread takes them from a block of its own, so that spawners do not meet.
@@ -134,7 +148,7 @@ pub(super) fn next_id() -> TaskId {
 /// ```
 #[must_use]
 pub fn is_cancelled() -> bool {
-    frames().next().is_some_and(|task| task.header().word.is_cancelled())
+    current().is_some_and(|task| task.header().word.is_cancelled())
 }
 
 /// The task that this code belongs to has been cancelled.
@@ -218,7 +232,7 @@ pub fn check() -> Result<(), Cancelled> {
 /// ```
 #[must_use = "dropping the guard unregisters the hook"]
 pub fn on_cancel(hook: impl FnOnce() + Send + 'static) -> HookGuard {
-    let registered = frames().next().and_then(|task| {
+    let registered = current().and_then(|task| {
         let id = task.add_hook(Box::new(hook))?;
         Some((task.clone(), id))
     });

@@ -5,6 +5,7 @@
 //! | `state` | the state word: who may run the closure, who frees the cell |
 //! | `cell` | the memory: closure, sender, and what only few tasks need |
 //! | `reference` | counted references to a cell, and the claim |
+//! | `cascade` | cancelling chains of tasks |
 //! | `hooks` | what is to be run when a running task is cancelled |
 //! | `current` | what a running closure may ask, and the door to the thread it runs on |
 //! | `join` | receiving the result: polling, waiting, calling back |
@@ -25,6 +26,7 @@
 //! lets go of the sender, in this order; so whoever sees the end of the oneshot also sees the count and the
 //! reason. `docs/ARCHITECTURE.md` has the memory layout.
 
+mod cascade;
 mod cell;
 pub(crate) mod current;
 mod handle;

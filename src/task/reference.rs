@@ -4,6 +4,7 @@ use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
+use super::cascade;
 use super::cell::{Header, Runner, Side, take_closure};
 use super::hooks::Hooks;
 use super::state::{CancelAction, Outcome, ReleaseAction};
@@ -100,7 +101,7 @@ impl TaskRef {
                 let header = self.header();
                 // SAFETY: T4: this thread has the claim and has not counted it yet.
                 unsafe { (header.vtable.count_cancelled)(header.owner) };
-                Claimed(self.clone()).discard(Outcome::Cancelled, None);
+                cascade::discard_cancelled(Claimed(self.clone()));
             }
             // In a forked child another thread may hold the hooks' lock for ever.
             CancelAction::RunHooks if !self.is_forked() => {
@@ -114,6 +115,9 @@ impl TaskRef {
 
     /// Registers a hook; only the running closure's thread may (it is the claimer, T3).
     pub(super) fn add_hook(&self, hook: Box<dyn FnOnce() + Send>) -> Option<u64> {
+        if self.is_forked() {
+            return None;
+        }
         self.side_or_install(None).hooks.add(hook)
     }
 
@@ -136,6 +140,8 @@ impl TaskRef {
             }
             Outcome::Shutdown => Reason::Shutdown,
             Outcome::Full => Reason::Full,
+            // The fork came while the value was being sent.
+            Outcome::Value if self.is_forked() => Reason::NoThread(forked_child()),
             Outcome::Cancelled | Outcome::Value => Reason::Cancelled,
         };
         TaskError::new(self.origin(), reason)

@@ -52,6 +52,9 @@ impl<P: Workplace> Host for Worker<P> {
     fn begin_blocking(&self) {
         self.blocking.set(self.blocking.get() + 1);
         if self.blocking.get() == 1 {
+            if self.delivering.take() {
+                self.place.idle().release_delivering();
+            }
             self.start_blocking();
         }
     }

@@ -192,9 +192,9 @@ impl<P: Workplace> Worker<P> {
         self.equip();
         // The hook is foreign code and may block, as a waker may.
         self.place.idle().started_delivering();
+        self.delivering.set(true);
         self.place.on_start();
-        self.place.idle().end_delivering();
-        self.searching.set(true);
+        self.end_delivering();
         self.serve();
         if !self.place.is_forked() {
             if self.retiring.get() {
@@ -256,6 +256,14 @@ impl<P: Workplace> Worker<P> {
         }
     }
 
+    /// Turns the delivering token, unless it was given up in order to block, into a searching one.
+    fn end_delivering(&self) {
+        if self.delivering.take() {
+            self.place.idle().end_delivering();
+            self.searching.set(true);
+        }
+    }
+
     /// Has somebody look after what is queued, before the thread ends with work left.
     fn hand_over(&self) {
         if self.searching.take() {
@@ -273,9 +281,8 @@ impl<P: Workplace> Worker<P> {
         self.pass_baton();
         claimed.run(self);
         // A task run inside a callback leaves the token of that delivery alone.
-        if self.depth.get() == 0 && self.delivering.take() {
-            self.place.idle().end_delivering();
-            self.searching.set(true);
+        if self.depth.get() == 0 {
+            self.end_delivering();
         }
         self.station.slot.tallies.delivered.bump();
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sidestep::{CancelHandle, Pool, Task, TaskError, current};
 
-use crate::support::{Drops, Gate, PATIENCE, check_sound, counter, eventually, occupy, poll, pool, soon};
+use crate::support::{Drops, Gate, PATIENCE, check_sound, eventually, occupy, poll, pool, soon};
 
 /// Runs checks in a forked child and gives the number of the one that failed, or 0. They come as a list, because a
 /// child must neither unwind into the test harness nor print.
@@ -206,28 +206,34 @@ fn the_child_of_a_child_is_a_child_too() {
     check_parent(&old, &gate, running, queued);
 }
 
-/// Forks inside a task, with another task queued, and checks there.
+/// Forks inside a task, with more tasks queued than there can be threads, and checks there.
 fn in_child_of_a_task(checks: fn(&mut Checks, &Pool, Task<i32>, CancelHandle)) {
-    let (starts, started) = counter();
-    let pool = Pool::builder().core_threads(1).max_threads(4).on_thread_start(started).build().unwrap();
+    let pool = pool(1, 4);
     let (inner, (send, receive)) = (pool.clone(), channel::<CancelHandle>());
-    let seen = Arc::clone(&starts);
     let task = pool.spawn(move || {
         let me = receive.recv().unwrap();
-        // In its own deque, so that the queues are not empty in the child.
-        let nested = inner.spawn(|| 42);
-        let nested = Arc::new(Mutex::new(Some(nested)));
-        let (handle, before) = (Arc::clone(&nested), seen.load(Ordering::SeqCst));
+        let gate = Gate::new();
+        let nested: Vec<_> = (0..8)
+            .map(|_| {
+                let pass = gate.clone();
+                inner.spawn(move || {
+                    pass.pass();
+                    42
+                })
+            })
+            .collect();
+        let nested = Arc::new(Mutex::new(nested));
+        let handles = Arc::clone(&nested);
         let status = in_child(|list| {
-            let nested = handle.lock().unwrap().take().unwrap();
-            checks(list, &inner, nested, me);
-            list.check(seen.load(Ordering::SeqCst) == before);
+            let last = handles.lock().unwrap().pop().unwrap();
+            checks(list, &inner, last, me);
         });
-        let nested = nested.lock().unwrap().take().unwrap();
-        (status, nested.wait().unwrap())
+        gate.open();
+        let nested = std::mem::take(&mut *nested.lock().unwrap());
+        (status, nested.into_iter().map(|task| task.wait().unwrap()).sum::<i32>())
     });
     send.send(task.cancel_handle()).unwrap();
-    assert_eq!(soon(task).unwrap(), (0, 42));
+    assert_eq!(soon(task).unwrap(), (0, 8 * 42));
     check_sound(&pool);
 }
 

@@ -30,7 +30,8 @@ mod keep_alive;
 mod threads;
 
 // What a hostile reader tried.
-mod attacks;
+mod attacks_tasks;
+mod attacks_threads;
 
 // Bugs that other pools had here.
 mod pitfalls;
