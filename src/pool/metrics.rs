@@ -29,11 +29,13 @@ pub struct Metrics {
 
 impl Metrics {
     pub(super) fn read(shared: &Shared) -> Self {
+        let threads = shared.headcount.present();
         Metrics {
-            threads: shared.headcount.present(),
+            threads,
             threads_idle: shared.idle.counts().idle,
             threads_blocked: shared.blocking(),
-            threads_peak: shared.headcount.peak(),
+            // A thread is counted an instant before the peak is.
+            threads_peak: shared.headcount.peak().max(threads),
             tasks: shared.roster.totals(),
             growth_steps: shared.growth_steps.load(crate::sync::atomic::Ordering::Relaxed),
             spawn_failures: shared.cool_down.failures(),

@@ -3,14 +3,14 @@
 
 use std::io;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sidestep::{NewThread, Pool, current};
 
-use crate::support::{Gate, PATIENCE, check_sound, eventually, occupy, pool, soon};
+use crate::support::{Gate, PATIENCE, check_sound, occupy, pool, soon};
 
 fn os_thread(new: NewThread) -> io::Result<()> {
     thread::Builder::new().spawn(move || new.run()).map(drop)
@@ -161,9 +161,12 @@ fn a_thread_lent_to_another_pool_comes_home() {
 mod subscriber {
     //! A subscriber is foreign code.
 
+    use std::sync::atomic::AtomicBool;
+
     use tracing::{Dispatch, Event, Metadata, Subscriber, dispatcher, span};
 
     use super::*;
+    use crate::support::eventually;
     use crate::support::{Drops, PanicOnDrop, quiet_panic};
 
     struct Calls<F>(F);
