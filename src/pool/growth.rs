@@ -14,7 +14,7 @@
 //!   entitled to, then per 500 ms. This is for waits that burn CPU.
 //! - **E6** A tick that took far longer than asked says that the machine is short of CPU, not that threads block; no
 //!   more of it counts than a good tick takes. The same says a thread that is ready to run and gets no CPU: then only E5
-//!   adds threads.
+//!   adds threads, and four times as slowly.
 //! - **E7** Steps of E2 to E4 must pay: at least half of what they would bring if all threads waited for something else than
 //!   each other, over twice the time that a task stays with a thread (twice the threads: half again as many completions
 //!   per second). While tasks complete there is one such step at a time, which doubles the threads at most; if it does not
@@ -194,6 +194,7 @@ impl State {
     fn observe(&mut self, limits: Limits, sample: &Sample) {
         self.frozen = self.frozen.saturating_sub(sample.elapsed);
         let counted = sample.elapsed.min(2 * self.tick + OVERSLEPT); // E6
+        let counted = if sample.starved { counted / 4 } else { counted };
         self.flow.add(sample);
         self.barren = if sample.completed > 0 { Duration::ZERO } else { self.barren + counted };
         if self.flow.completed > 0 && !self.is_flowing() {
