@@ -12,9 +12,10 @@ use loom::thread;
 
 use super::shared::Shared;
 use super::{Builder, NewThread, Pool};
-use crate::sync::Tracked;
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
+use crate::sync::{Parker, Tracked};
+use crate::task::current::will_block;
 use crate::task::{Outcome, Owner, Task, TaskRef, new_task};
 use crate::worker::submit;
 
@@ -119,10 +120,17 @@ fn a_chain_of_waits_on_one_thread() {
     });
 }
 
-/// `outer` waits for the task that it has spawned, while another task waits for `outer`.
+/// `outer` waits for the task that it has spawned, while another task, spawned as that wait begins, waits for `outer`.
 fn wait_for_each_other(pool: &Pool) -> Task<i32> {
     let inner = pool.clone();
-    let outer = pool.spawn(move || inner.spawn(|| 7).wait().expect("it is run"));
+    let entered = Arc::new(Parker::new());
+    let enter = Arc::clone(&entered);
+    let outer = pool.spawn(move || {
+        let target = inner.spawn(|| 7);
+        enter.unpark();
+        target.wait().expect("it is run")
+    });
+    entered.park(None);
     pool.spawn(move || outer.wait().expect("it is run"))
 }
 
@@ -173,6 +181,23 @@ fn wait_in_place_against_shutdown() {
             Ok(value) => assert_eq!(value, 7),
             Err(error) => assert!(error.is_shutdown()),
         }
+    });
+}
+
+/// A submitter is about to start a thread in place of one that is blocked, and that one blocks no longer: the token of
+/// the start is given back, so that the next start is not left to a thread that will not come.
+#[test]
+fn a_start_whose_reason_has_gone() {
+    check(Some(2), || {
+        let pool = pool(1, 2);
+        let entered = Arc::new(Parker::new());
+        let enter = Arc::clone(&entered);
+        let first = pool.spawn(move || will_block(|| enter.unpark()));
+        entered.park(None);
+        pool.spawn(|| ()).wait().unwrap();
+        first.wait().unwrap();
+        let inner = pool.clone();
+        assert_eq!(pool.spawn(move || inner.spawn(|| 7).wait().unwrap()).wait().unwrap(), 7);
     });
 }
 

@@ -14,9 +14,10 @@ use super::{Roster, Workplace, submit, work};
 use crate::error::TaskError;
 use crate::idle::{Idle, Notify};
 use crate::queue::Queues;
-use crate::sync::Parker;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, StaticU64, fence};
 use crate::sync::stand_in::model::check;
+use crate::sync::{Mutex, Parker};
+use crate::task::current::retire_thread;
 use crate::task::{Outcome, Owner, Task, TaskRef, new_task};
 
 /// A pool with a fixed number of threads, of which those above one may leave.
@@ -32,6 +33,8 @@ struct Yard {
     armed: StaticU64,
     /// Threads that have left.
     left: StaticU64,
+    /// What the first thread that stops waits for on its way out.
+    farewell: Mutex<Option<Arc<Parker>>>,
 }
 
 impl Yard {
@@ -45,6 +48,7 @@ impl Yard {
             short_lived,
             armed: StaticU64::new(0),
             left: StaticU64::new(0),
+            farewell: Mutex::new(None),
         });
         yard.idle.add_starting(threads);
         let start = |_| {
@@ -137,7 +141,12 @@ impl Workplace for Yard {
         self.staying.fetch_sub(1, Ordering::SeqCst);
     }
     fn on_start(&self) {}
-    fn on_stop(&self) {}
+    fn on_stop(&self) {
+        let farewell = self.farewell.lock().take();
+        if let Some(parker) = farewell {
+            parker.park(None);
+        }
+    }
     fn left(&self) {
         self.left.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -230,14 +239,19 @@ fn keep_alive_exit_against_submit() {
     });
 }
 
-/// A thread that retires takes its searching token with it, while a submitter relies on that: the other thread runs
-/// the task.
+/// A thread retires, and its hook blocks until the next task has run, for which a submitter may have relied on that
+/// thread: the other thread runs it.
 #[test]
 fn retiring_against_submit() {
     check(Some(2), || {
         let (yard, threads) = Yard::new(1, 2, false);
-        let retired = yard.spawn(crate::task::current::retire_thread);
-        let next = yard.spawn(|| ());
+        let (hook, opener) = gate();
+        let place = Arc::clone(&yard);
+        let retired = yard.spawn(move || {
+            *place.farewell.lock() = Some(hook);
+            retire_thread();
+        });
+        let next = yard.spawn(move || opener.unpark());
         retired.wait().unwrap();
         next.wait().unwrap();
         yard.end(threads);
