@@ -12,7 +12,6 @@ use loom::thread;
 use super::current::{HookGuard, is_cancelled, on_cancel};
 use super::{Claimed, Outcome, Owner, Runner, Task, TaskRef, new_task};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
-use crate::sync::oneshot::Receiver;
 use crate::sync::stand_in::model::check;
 use crate::sync::{UnsafeCell, thread_local_const};
 
@@ -221,10 +220,10 @@ fn discard_against_cancel_against_wait() {
 fn revocable_task<F: FnOnce() + Send + 'static>(
     books: &Arc<Books>,
     closure: F,
-) -> ((TaskRef, TaskRef, Receiver<()>), fn(Claimed) -> F) {
-    let task = new_task(closure, Arc::as_ptr(books), Location::caller());
+) -> (TaskRef, Task<()>, fn(Claimed) -> F) {
+    let (entry, task) = books.task_of(closure);
     // SAFETY: the task has been made of an `F` that returns nothing.
-    (task, |claimed| unsafe { claimed.into_closure::<F, ()>() })
+    (entry, task, |claimed| unsafe { claimed.into_closure::<F, ()>() })
 }
 
 /// A worker comes while the submitter takes its closure back: one of them gets it.
@@ -234,15 +233,17 @@ fn run_against_take_back() {
         let books = Books::new();
         let ran = Arc::clone(&books);
         let closure = move || _ = ran.ran.fetch_add(1, Ordering::Relaxed);
-        let ((entry, handle, receiver), take_back) = revocable_task(&books, closure);
+        let (entry, task, take_back) = revocable_task(&books, closure);
+        let revoked = entry.clone();
         let worker = books.worker(entry);
-        if let Some(claimed) = handle.clone().claim() {
+        if let Some(claimed) = revoked.claim() {
             let call = take_back(claimed);
             worker.join().unwrap();
             assert_eq!(books.ran.load(Ordering::Relaxed), 0);
             call();
+            task.detach();
         } else {
-            Task::new(handle, receiver).wait().unwrap();
+            task.wait().unwrap();
             worker.join().unwrap();
         }
         assert_eq!(books.ran.load(Ordering::Relaxed), 1);
