@@ -76,7 +76,7 @@ fn while_busy<R>(pool: &Pool, during: impl FnOnce() -> R) -> R {
 }
 
 #[test]
-fn a_task_costs_two_allocations() {
+fn a_task_costs_little_more_than_one_allocation() {
     const MANY: usize = 10_000;
     let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let pool = one_thread();
@@ -85,9 +85,8 @@ fn a_task_costs_two_allocations() {
         assert_eq!(pool.spawn(move || number).wait().unwrap(), number);
     }
     let spent = calls() - before;
-    // The queue takes one block for every few dozen entries. Anything that cost a tenth of an allocation more for
-    // each task would be seen.
-    assert!((2 * MANY..2 * MANY + MANY / 10).contains(&spent), "{spent} allocations for {MANY} tasks");
+    // The oneshot takes one, and the cells and the queue's entries share theirs by the dozen.
+    assert!((MANY..MANY + MANY / 5).contains(&spent), "{spent} allocations for {MANY} tasks");
     pool.shutdown().wait();
 }
 
@@ -100,11 +99,11 @@ fn a_detached_and_a_cancelled_task_cost_no_more() {
         let before = calls();
         (0..MANY).for_each(|_| drop(pool.spawn(|| ())));
         let spent = calls() - before;
-        assert!((2 * MANY..2 * MANY + MANY / 10).contains(&spent), "{spent} for {MANY} cancelled tasks");
+        assert!((MANY..MANY + MANY / 5).contains(&spent), "{spent} for {MANY} cancelled tasks");
         let before = calls();
         (0..MANY).for_each(|_| pool.spawn(|| ()).detach());
         let spent = calls() - before;
-        assert!((2 * MANY..2 * MANY + MANY / 10).contains(&spent), "{spent} for {MANY} detached tasks");
+        assert!((MANY..MANY + MANY / 5).contains(&spent), "{spent} for {MANY} detached tasks");
     });
     pool.shutdown().wait();
 }

@@ -156,5 +156,5 @@ fn rules_that_are_cited_exist_and_rules_that_exist_are_cited() {
 fn is_rule(word: &str) -> bool {
     let mut chars = word.chars();
     let (Some(letter), Some(digit), None) = (chars.next(), chars.next(), chars.next()) else { return false };
-    "TQPE".contains(letter) && digit.is_ascii_digit()
+    "TQPELS".contains(letter) && digit.is_ascii_digit()
 }

@@ -7,7 +7,7 @@
 //! | count | who is in it | what it promises |
 //! |---|---|---|
 //! | idle | sleepers on the stack | nothing; they can be woken |
-//! | searching | woken threads and threads that have just delivered, until they find something or sleep | **S** |
+//! | searching | woken threads, threads that have just delivered, and one that lingers, until they find something or sleep | **S** |
 //! | starting | threads being created | **S** |
 //! | delivering | threads inside a waker or callback that will search when it returns | **S**, if the waker returns |
 //!
@@ -224,6 +224,12 @@ impl Idle {
         stack.remove(place);
         self.word.change(gain, IDLE);
         true
+    }
+
+    /// Takes a searching token, unless somebody has one.
+    #[must_use]
+    pub(crate) fn begin_searching(&self) -> bool {
+        self.word.try_begin_searching()
     }
 
     /// Releases a searching token after a find, or to end the thread. The caller must look into the queues next

@@ -56,6 +56,12 @@ impl Word {
         );
     }
 
+    /// One searching unit more, if there is none.
+    pub(super) fn try_begin_searching(&self) -> bool {
+        let one_more = |bits| (Counts::from(bits).searching == 0).then_some(bits + SEARCHING);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).is_ok()
+    }
+
     /// One starting unit more, if all counts are zero.
     pub(super) fn try_begin_starting(&self) -> bool {
         self.0.compare_exchange(0, STARTING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -78,7 +84,10 @@ mod tests {
         word.change(IDLE * 40_000, 0);
         word.change(SEARCHING * 3 + DELIVERING, IDLE * 39_998);
         assert!(!word.try_begin_starting(), "somebody searches");
+        assert!(!word.try_begin_searching(), "somebody does");
         word.change(0, SEARCHING * 3);
+        assert!(word.try_begin_searching());
+        word.change(0, SEARCHING);
         assert_eq!(word.load(), Counts { idle: 2, searching: 0, starting: 0, delivering: 1 });
         word.change(0, IDLE * 2 + DELIVERING);
         assert!(word.try_begin_starting());

@@ -23,6 +23,8 @@ pub(super) struct Config {
     pub(super) name: String,
     pub(super) core: usize,
     pub(super) max: usize,
+    /// See [`Workplace::may_linger`](crate::worker::Workplace::may_linger). Models that want it have a pool of their own.
+    pub(super) lingers: bool,
     pub(super) keep_alive: Duration,
     pub(super) stack_size: Option<usize>,
     pub(super) queue_limit: Option<usize>,
@@ -248,6 +250,7 @@ impl Builder {
             name: self.name,
             core,
             max,
+            lingers: cfg!(not(sidestep_loom)) && num_cpus::get() > 1,
             keep_alive: self.keep_alive,
             stack_size: self.stack_size,
             queue_limit: self.queue_limit,

@@ -306,6 +306,10 @@ impl Workplace for Shared {
         fence(Ordering::SeqCst);
     }
 
+    fn may_linger(&self) -> bool {
+        self.config.lingers
+    }
+
     fn sleep_deadline(&self) -> Option<Instant> {
         if self.headcount.staying() <= self.config.core {
             return None;

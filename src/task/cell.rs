@@ -1,7 +1,7 @@
 //! A task in memory: the cell that holds a closure until it runs, and what only code that knows the closure's type can
 //! do with it. [`TaskRef`] is how everybody else gets at it.
 //!
-//! Besides the oneshot a task is one allocation, the [`Cell`]. Rules:
+//! Besides the oneshot a task is one piece of memory, the [`Cell`], from the `slab`. Rules:
 //!
 //! - **T1** Closure and sender belong to whoever won the claim ([`Word::claim`], or `CancelAction::End`); that one
 //!   takes each out exactly once and marks the task ended afterwards.
@@ -12,6 +12,7 @@
 //!   count of it ([`Owner::cancelled`]). The owner is not freed before every task it accepted has been counted.
 //! - **T5** The `F` and `T` of a cell are fixed by its vtable; only functions from that table touch their slots.
 
+use std::alloc::Layout;
 use std::any::Any;
 use std::io;
 use std::mem::MaybeUninit;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use super::current;
 use super::hooks::Hooks;
 use super::reference::TaskRef;
+use super::slab;
 use super::state::{Outcome, Word};
 use crate::error::TaskId;
 use crate::report::{shield, swallow};
@@ -86,9 +88,10 @@ where
     O: Owner,
 {
     let (sender, receiver) = channel();
-    let cell = Box::new(Cell {
+    let (memory, place) = slab::allocate(Layout::new::<Cell<F, T>>());
+    let cell = Cell {
         header: Header {
-            word: Word::new(2, fork::generation()),
+            word: Word::new(2, fork::generation(), place),
             id: current::next_id(),
             vtable: const {
                 &Vtable {
@@ -105,8 +108,10 @@ where
         },
         sender: UnsafeCell::new(MaybeUninit::new(sender)),
         closure: UnsafeCell::new(MaybeUninit::new(closure)),
-    });
-    let header = NonNull::from(Box::leak(cell)).cast();
+    };
+    // SAFETY: the memory is new, and as large and aligned as the cell wants it.
+    unsafe { memory.cast::<Cell<F, T>>().write(cell) };
+    let header = memory.cast();
     // SAFETY: T2: the word counts two references, and this is the first.
     let entry = unsafe { TaskRef::from_raw(header) };
     // SAFETY: T2: this is the second.
@@ -193,12 +198,17 @@ unsafe fn count_cancelled<O: Owner>(owner: *const ()) {
 ///
 /// The last reference is gone (T2) and the cell is a `Cell<F, T>` (T5).
 unsafe fn free<F, T>(header: NonNull<Header>) {
-    // SAFETY: T2 and T5: it came from a `Box` of this type in `new_task`.
-    let cell = unsafe { Box::from_raw(header.cast::<Cell<F, T>>().as_ptr()) };
+    // SAFETY: T2 and T5: `new_task` wrote a cell of this type here, and nobody else refers to it.
+    let cell = unsafe { header.cast::<Cell<F, T>>().as_mut() };
     debug_assert!(cell.header.word.is_ended(), "T2: only ended tasks are freed");
     // For the model checker: freeing is a write that must come after every use.
     cell.sender.with_mut(|_| ());
     let side = cell.header.side.load(Ordering::Relaxed);
+    let place = cell.header.word.place();
+    // SAFETY: it is not used again.
+    unsafe { ptr::drop_in_place(cell) };
+    // SAFETY: `new_task` had the memory allocated for this type.
+    unsafe { slab::free(header.cast(), place, Layout::new::<Cell<F, T>>()) };
     if side.is_null() {
         return;
     }

@@ -3,6 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `state` | the state word: who may run the closure, who frees the cell |
+//! | `slab` | where cells live |
 //! | `cell` | the memory: closure, sender, and what only few tasks need |
 //! | `reference` | counted references to a cell, and the claim |
 //! | `cascade` | cancelling chains of tasks |
@@ -35,6 +36,7 @@ mod join;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod reference;
+mod slab;
 mod state;
 
 pub use self::handle::{CancelHandle, Cancelling, Task, Unblocked};

@@ -6,6 +6,7 @@
 //! | 2 | `CANCEL`: somebody asked the task to stop | that it stopped |
 //! | 3 | `SIDE`: the side allocation is there | that there are hooks in it |
 //! | 4-7 | outcome: 0 a value was sent, else why not | nothing before the sender is gone |
+//! | 8-15 | the cell's place in its chunk | |
 //! | 16-31 | the fork generation the task was made in | |
 //! | 32-63 | references: queue entry or runner, handle, cancel handles, hook guards | that the closure is alive |
 //!
@@ -13,6 +14,7 @@
 
 use std::fmt;
 
+use super::slab::Place;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 const STAGE: u64 = 0b11;
@@ -23,6 +25,7 @@ const CANCEL: u64 = 1 << 2;
 const SIDE: u64 = 1 << 3;
 const OUTCOME_SHIFT: u32 = 4;
 const OUTCOME: u64 = 0b1111 << OUTCOME_SHIFT;
+const PLACE_SHIFT: u32 = 8;
 const GENERATION_SHIFT: u32 = 16;
 const REF_SHIFT: u32 = 32;
 const REF: u64 = 1 << REF_SHIFT;
@@ -81,11 +84,11 @@ pub(crate) enum ReleaseAction {
 pub(crate) struct Word(AtomicU64);
 
 impl Word {
-    /// A queued task with `refs` references, made in fork generation `generation`.
-    pub(crate) fn new(refs: u32, generation: u16) -> Self {
-        Word(AtomicU64::new(
-            QUEUED | (u64::from(generation) << GENERATION_SHIFT) | (u64::from(refs) << REF_SHIFT),
-        ))
+    /// A queued task with `refs` references, made in fork generation `generation`, whose cell is at `place`.
+    pub(super) fn new(refs: u32, generation: u16, place: Place) -> Self {
+        let place = u64::from(place.to_bits()) << PLACE_SHIFT;
+        let generation = u64::from(generation) << GENERATION_SHIFT;
+        Word(AtomicU64::new(QUEUED | place | generation | (u64::from(refs) << REF_SHIFT)))
     }
 
     fn load(&self) -> u64 {
@@ -187,6 +190,11 @@ impl Word {
         Outcome::from_bits(self.load())
     }
 
+    /// Where the cell is.
+    pub(super) fn place(&self) -> Place {
+        Place::from_bits((self.0.load(Ordering::Relaxed) >> PLACE_SHIFT) as u8)
+    }
+
     /// The fork generation the task was made in.
     pub(crate) fn generation(&self) -> u16 {
         ((self.0.load(Ordering::Relaxed) >> GENERATION_SHIFT) & 0xFFFF) as u16
@@ -219,9 +227,11 @@ impl fmt::Debug for Word {
 mod tests {
     use super::*;
 
+    const PLACE: Place = Place::from_bits(61);
+
     #[test]
     fn only_one_claim_succeeds() {
-        let word = Word::new(2, 0);
+        let word = Word::new(2, 0, PLACE);
         assert!(word.is_queued());
         assert!(word.claim());
         assert!(!word.claim());
@@ -231,7 +241,7 @@ mod tests {
 
     #[test]
     fn cancelling_a_queued_task_claims_it() {
-        let word = Word::new(2, 0);
+        let word = Word::new(2, 0, PLACE);
         assert_eq!(word.request_cancel(), CancelAction::End);
         assert!(!word.claim());
         assert_eq!(word.request_cancel(), CancelAction::Nothing);
@@ -239,7 +249,7 @@ mod tests {
 
     #[test]
     fn only_the_first_canceller_runs_the_hooks() {
-        let word = Word::new(2, 0);
+        let word = Word::new(2, 0, PLACE);
         assert!(word.claim());
         assert!(!word.announce_side());
         assert_eq!(word.request_cancel(), CancelAction::RunHooks);
@@ -249,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_last_reference_frees() {
-        let word = Word::new(2, 7);
+        let word = Word::new(2, 7, PLACE);
         assert!(word.claim());
         word.set_outcome(Outcome::Panicked);
         assert_eq!(word.end_and_release(), ReleaseAction::Keep);
@@ -257,13 +267,13 @@ mod tests {
         word.retain();
         assert_eq!(word.release(), ReleaseAction::Keep);
         assert_eq!(word.outcome(), Outcome::Panicked);
-        assert_eq!(word.generation(), 7);
+        assert_eq!((word.generation(), word.place()), (7, PLACE));
         assert_eq!(word.release(), ReleaseAction::Free);
     }
 
     #[test]
     fn debug_decodes_the_bits() {
-        let word = Word::new(3, 0);
+        let word = Word::new(3, 0, PLACE);
         assert!(word.claim());
         let text = format!("{word:?}");
         assert!(text.contains("claimed") && text.contains("refs: 3"), "{text}");

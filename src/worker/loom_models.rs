@@ -29,6 +29,8 @@ struct Yard {
     staying: AtomicUsize,
     /// Whether idle threads above one find their time to have come whenever they are asked to look.
     short_lived: bool,
+    /// Whether threads linger: one look, before they go on the stack.
+    lingers: bool,
     /// How many times a submitter has found nobody to rely on but those that deliver, and nobody at all.
     armed: StaticU64,
     /// Threads that have left.
@@ -39,6 +41,20 @@ struct Yard {
 
 impl Yard {
     fn new(deques: usize, threads: usize, short_lived: bool) -> (Arc<Self>, Vec<thread::JoinHandle<()>>) {
+        Yard::open(deques, threads, short_lived, false)
+    }
+
+    /// Its threads linger.
+    fn lingering(deques: usize, threads: usize) -> (Arc<Self>, Vec<thread::JoinHandle<()>>) {
+        Yard::open(deques, threads, false, true)
+    }
+
+    fn open(
+        deques: usize,
+        threads: usize,
+        short_lived: bool,
+        lingers: bool,
+    ) -> (Arc<Self>, Vec<thread::JoinHandle<()>>) {
         let yard = Arc::new(Yard {
             queues: Queues::new(deques),
             idle: Idle::new(),
@@ -46,6 +62,7 @@ impl Yard {
             closed: AtomicBool::new(false),
             staying: AtomicUsize::new(threads),
             short_lived,
+            lingers,
             armed: StaticU64::new(0),
             left: StaticU64::new(0),
             farewell: Mutex::new(None),
@@ -130,6 +147,9 @@ impl Workplace for Yard {
     }
     fn watch_growth(&self, _: &Arc<Parker>) {}
     fn unwatch_growth(&self, _: &Arc<Parker>) {}
+    fn may_linger(&self) -> bool {
+        self.lingers
+    }
     fn sleep_deadline(&self) -> Option<Instant> {
         (self.short_lived && self.staying.load(Ordering::SeqCst) > 1).then(Instant::now)
     }
@@ -186,6 +206,47 @@ fn close_against_park() {
         let (yard, threads) = Yard::new(0, 1, false);
         yard.end(threads);
         assert_eq!(yard.left.load(Ordering::Relaxed), 1);
+    });
+}
+
+/// As above with a worker that looks once more before it goes on the stack.
+#[test]
+fn push_against_linger_then_close() {
+    check(Some(3), || {
+        let (yard, threads) = Yard::lingering(0, 1);
+        assert_eq!(yard.spawn(|| 1).wait().unwrap(), 1);
+        assert_eq!(yard.spawn(|| 2).wait().unwrap(), 2);
+        yard.end(threads);
+    });
+}
+
+/// As `baton`, with workers of which one may linger: what it finds second, it has the other look for.
+#[test]
+fn baton_of_a_lingering_worker() {
+    check(Some(2), || {
+        let (yard, threads) = Yard::lingering(0, 2);
+        let ((ping, ping_left), (pong, pong_left)) = (gate(), gate());
+        let first = yard.spawn(move || {
+            ping.unpark();
+            pong.park(None);
+        });
+        let second = yard.spawn(move || {
+            pong_left.unpark();
+            ping_left.park(None);
+        });
+        first.wait().unwrap();
+        second.wait().unwrap();
+        yard.end(threads);
+    });
+}
+
+/// A worker that lingers and one that does not, and the close: both leave.
+#[test]
+fn close_against_linger() {
+    check(Some(3), || {
+        let (yard, threads) = Yard::lingering(0, 2);
+        yard.end(threads);
+        assert_eq!(yard.left.load(Ordering::Relaxed), 2);
     });
 }
 

@@ -6,15 +6,17 @@
 //! | `roster` | the threads of a pool, and all that is counted about tasks |
 //! | `os` | what the operating system knows of a thread |
 //! | `host` | blocking and waiting on a pool's thread |
+//! | `rest` | what a thread does that finds nothing: looking on, sleeping, leaving |
+//! | `patience` | for how long it pays to look on |
 //!
 //! What a worker needs from its pool it asks of the trait [`Workplace`], which `pool` implements.
 //!
 //! # One round
 //!
 //! ```text
-//!     take a task ------- none ------> go on the stack, look again, sleep ---- surplus or closed ---> leave
-//!         |                                        |
-//!         v                                        v woken, with a searching token
+//!     take a task --- none --> linger --> go on the stack, look again, sleep ---- surplus or closed ---> leave
+//!         |                      | found            |
+//!         v                      v                  v woken, with a searching token
 //!     release the token, notify if more is queued
 //!         |
 //!         v
@@ -35,6 +37,8 @@ mod host;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod os;
+mod patience;
+mod rest;
 mod roster;
 mod slot;
 
@@ -48,6 +52,8 @@ use crate::queue::{Local, Queues, Walk};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Parker, thread_local_const};
 use crate::task::{Claimed, Runner, TaskRef, with_host};
+
+use self::patience::Patience;
 
 pub(crate) use self::os::ThreadKey;
 pub(crate) use self::roster::{Roster, Totals, thread_number};
@@ -75,6 +81,9 @@ pub(crate) trait Workplace: Send + Sync + 'static {
     fn watch_growth(&self, parker: &Arc<Parker>);
     /// Undoes `watch_growth`.
     fn unwatch_growth(&self, parker: &Arc<Parker>);
+    /// Whether a thread that finds nothing may look on for a while: with one CPU it would only hold up those it looks
+    /// out for.
+    fn may_linger(&self) -> bool;
     /// When a thread that goes to sleep now is to leave; `None` if it is to stay.
     fn sleep_deadline(&self) -> Option<Instant>;
     /// Takes this thread out of the number of those that stay, if it is surplus.
@@ -150,6 +159,7 @@ pub(crate) struct Worker<P: Workplace> {
     station: Station,
     sleeper: Arc<Sleeper>,
     walk: RefCell<Walk>,
+    patience: Patience,
     /// Whether this thread holds a searching token.
     searching: Cell<bool>,
     /// Whether this thread holds a delivering token.
@@ -178,6 +188,7 @@ impl<P: Workplace> Worker<P> {
             place,
             sleeper: Sleeper::new(),
             walk: RefCell::new(Walk::new(thread_number() as u32)),
+            patience: Patience::new(),
             searching: Cell::new(false),
             delivering: Cell::new(false),
             depth: Cell::new(0),
@@ -285,69 +296,6 @@ impl<P: Workplace> Worker<P> {
             self.end_delivering();
         }
         self.station.slot.tallies.delivered.bump();
-    }
-
-    /// Sleeps until there may be something to do. False if it is time to leave; no token is held then.
-    fn rest(&self) -> bool {
-        let idle = self.place.idle();
-        // Read before the fence in `enter_stack`: a submitter that this thread's look misses sees the pool closed.
-        let closed = self.place.is_closed();
-        idle.enter_stack(&self.sleeper, self.searching.take());
-        if self.must_look_again(closed) {
-            return self.search();
-        }
-        if closed {
-            return self.depart(|| {
-                self.place.resign();
-                true
-            });
-        }
-        loop {
-            let deadline = self.place.sleep_deadline();
-            if self.sleeper.park(deadline) {
-                self.searching.set(true);
-                self.equip();
-                return true;
-            }
-            let due = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if due && !self.depart(|| self.place.resign_if_surplus()) {
-                return false;
-            } else if self.searching.get() {
-                return true;
-            }
-        }
-    }
-
-    /// Back from the stack to work, with a searching token.
-    fn search(&self) -> bool {
-        self.place.idle().leave_stack(&self.sleeper);
-        self.searching.set(true);
-        true
-    }
-
-    /// Leaves the stack for good if `resign` agrees: false then. True if the thread has to stay: with a searching
-    /// token, or on the stack again.
-    fn depart(&self, resign: impl FnOnce() -> bool) -> bool {
-        let idle = self.place.idle();
-        if !idle.leave_for_good(&self.sleeper) {
-            self.searching.set(true);
-            return true;
-        }
-        if resign() {
-            return false;
-        }
-        idle.enter_stack(&self.sleeper, false);
-        // If the pool has been closed, `rest` must begin anew.
-        if self.must_look_again(false) {
-            return self.search();
-        }
-        true
-    }
-
-    /// Whether a thread that has just gone on the stack must not park: something is queued, or the pool has been closed
-    /// since the thread looked, by someone who may not have found it on the stack.
-    fn must_look_again(&self, closed: bool) -> bool {
-        !self.place.queues().is_empty() || closed != self.place.is_closed()
     }
 
     /// The thread's last deeds. After a fork there are none: everything here belongs to the parent.

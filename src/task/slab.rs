@@ -1,0 +1,279 @@
+//! Where cells live. A small cell is cut from a chunk of the thread that spawns it, which takes the step of a pointer;
+//! the allocator is asked once for a dozen of them. (The idea is that of region allocation: Hanson, "Fast allocation
+//! and deallocation of memory based on object lifetimes", 1990.)
+//!
+//! - **S1** A chunk counts (`live`) the cells in it that have not been freed, and on top of that one for each unit that
+//!   its thread has not used up for a cell. Whoever takes the count to zero frees the chunk.
+//! - **S2** A chunk has one thread that cuts from it, the one whose [`Bench`] it lies on; letting go of the chunk takes
+//!   what was not used up off the count, so the count does not reach zero before that.
+//! - **S3** A chunk whose count shows that each of its cells has been freed is its thread's alone, which may begin anew
+//!   in it. So where one call follows another, the allocator is not asked at all.
+//!
+//! The price: a chunk stays as long as any cell in it, so a task that is kept for long keeps a thousand bytes.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Tracked, thread_local_const};
+
+/// Cells begin at multiples of this many bytes.
+const UNIT: usize = 16;
+/// Units in a chunk, its head among them. That is just below the 1,024 bytes from which on glibc's `malloc` first merges
+/// all small blocks that were freed before, and small enough for its cache of freed blocks.
+const UNITS: usize = 62;
+/// A cell of more units has an allocation of its own.
+const LARGEST: usize = 16;
+
+/// The head of a chunk, which is its first unit.
+#[repr(C, align(16))]
+struct Chunk {
+    live: AtomicUsize,
+    _freed: Tracked,
+}
+
+const CHUNK: Layout = match Layout::from_size_align(UNITS * UNIT, UNIT) {
+    Ok(layout) => layout,
+    Err(_) => unreachable!(),
+};
+
+/// Which unit of its chunk a cell begins with; zero for a cell with an allocation of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(u8);
+
+impl Place {
+    pub(super) const fn to_bits(self) -> u8 {
+        self.0
+    }
+
+    pub(super) const fn from_bits(bits: u8) -> Self {
+        Place(bits)
+    }
+}
+
+/// Memory for a value of `layout`, and where it is. The caller gives both back to [`free`] in the end.
+pub(super) fn allocate(layout: Layout) -> (NonNull<u8>, Place) {
+    let units = layout.size().div_ceil(UNIT);
+    let small = units <= LARGEST && layout.align() <= UNIT;
+    // Without a bench, that is while the thread ends, and without memory for a chunk the cell is on its own.
+    let cut = if small { BENCH.try_with(|bench| bench.cut(units)).ok().flatten() } else { None };
+    cut.unwrap_or_else(|| {
+        // SAFETY: a cell has a header, so its size is not zero.
+        let memory = unsafe { alloc(layout) };
+        match NonNull::new(memory) {
+            Some(memory) => (memory, Place(0)),
+            None => handle_alloc_error(layout),
+        }
+    })
+}
+
+/// Takes memory back.
+///
+/// # Safety
+///
+/// It came from [`allocate`] with this place and layout, and nobody uses it any more.
+pub(super) unsafe fn free(memory: NonNull<u8>, place: Place, layout: Layout) {
+    if place == Place(0) {
+        // SAFETY: it has an allocation of its own, with this layout.
+        return unsafe { dealloc(memory.as_ptr(), layout) };
+    }
+    // SAFETY: S1: the cell lies so many units behind its chunk's head, which is there as long as the cell.
+    let chunk = unsafe { memory.as_ptr().sub(usize::from(place.0) * UNIT) };
+    // SAFETY: S1: this cell was counted.
+    unsafe { discount(chunk.cast(), 1) };
+}
+
+/// Takes `count` off the chunk's count, and frees it if that was all.
+///
+/// # Safety
+///
+/// The caller stands for that much of the count (S1).
+unsafe fn discount(chunk: *mut Chunk, count: usize) {
+    // SAFETY: S1: the count is not zero yet, so the chunk is there.
+    let live = unsafe { &(*chunk).live };
+    // ORDERING: Release, so that the uses of the cell come before the free; Acquire, so that whoever frees the chunk
+    // sees those of all other cells.
+    if live.fetch_sub(count, Ordering::AcqRel) == count {
+        // SAFETY: S1: nobody else stands for any of it.
+        unsafe { ptr::drop_in_place(chunk) };
+        // SAFETY: it came from `alloc` with this layout, in `Bench::renew`.
+        unsafe { dealloc(chunk.cast(), CHUNK) };
+    }
+}
+
+thread_local_const! { static BENCH: Bench = Bench::new() }
+
+/// Where a thread cuts cells (S2).
+struct Bench {
+    /// Null at first.
+    chunk: Cell<*mut Chunk>,
+    /// The first unit that is free, or `UNITS`.
+    next: Cell<usize>,
+    /// How many cells have been cut from the chunk.
+    cells: Cell<usize>,
+}
+
+impl Bench {
+    const fn new() -> Self {
+        Bench { chunk: Cell::new(ptr::null_mut()), next: Cell::new(UNITS), cells: Cell::new(0) }
+    }
+
+    /// Cuts a cell of so many units, or nothing if there is no memory for a chunk.
+    fn cut(&self, units: usize) -> Option<(NonNull<u8>, Place)> {
+        if self.next.get() + units > UNITS {
+            self.renew()?;
+        }
+        let first = self.next.get();
+        self.next.set(first + units);
+        self.cells.set(self.cells.get() + 1);
+        // SAFETY: unit `first` is inside the chunk.
+        let memory = unsafe { self.chunk.get().cast::<u8>().add(first * UNIT) };
+        Some((NonNull::new(memory)?, Place(first as u8)))
+    }
+
+    /// Has an empty chunk on the bench: the same one if it is empty (S3), or another.
+    #[cold]
+    fn renew(&self) -> Option<()> {
+        if !self.is_empty() {
+            self.let_go();
+            // SAFETY: the layout's size is not zero.
+            let chunk = unsafe { alloc(CHUNK) }.cast::<Chunk>();
+            NonNull::new(chunk)?;
+            // SAFETY: it is valid for a chunk's head, and aligned.
+            unsafe { chunk.write(Chunk { live: AtomicUsize::new(UNITS), _freed: Tracked::new() }) };
+            self.chunk.set(chunk);
+        }
+        self.next.set(1);
+        self.cells.set(0);
+        Some(())
+    }
+
+    /// Whether there is a chunk and all its cells have been freed. If so, its count is made that of a new one.
+    fn is_empty(&self) -> bool {
+        // SAFETY: S2: what is on the bench is there.
+        let Some(chunk) = (unsafe { self.chunk.get().as_ref() }) else { return false };
+        // ORDERING: Acquire pairs with the Release in `discount`: the cells' uses come before those of the next.
+        let empty = chunk.live.load(Ordering::Acquire) == self.unused();
+        if empty {
+            chunk.live.store(UNITS, Ordering::Relaxed);
+        }
+        empty
+    }
+
+    /// What of the chunk's count stands for no cell.
+    fn unused(&self) -> usize {
+        UNITS - self.cells.get()
+    }
+
+    fn let_go(&self) {
+        let chunk = self.chunk.replace(ptr::null_mut());
+        self.next.set(UNITS);
+        if !chunk.is_null() {
+            // SAFETY: S2: this thread stands for what was not used up.
+            unsafe { discount(chunk, self.unused()) };
+        }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    const SMALL: Layout = Layout::new::<[u64; 8]>();
+
+    fn chunk_of((memory, place): (NonNull<u8>, Place)) -> usize {
+        memory.as_ptr() as usize - usize::from(place.0) * UNIT
+    }
+
+    fn give((memory, place): (NonNull<u8>, Place)) {
+        // SAFETY: the tests allocate with this layout, and only they use the memory.
+        unsafe { free(memory, place, SMALL) };
+    }
+
+    /// Runs `test` on a thread of its own, with a bench of its own.
+    fn on_a_fresh_bench(test: impl FnOnce() + Send) {
+        thread::scope(|scope| scope.spawn(test).join().expect("the test passes"));
+    }
+
+    #[test]
+    fn neighbours_share_a_chunk_and_do_not_overlap() {
+        on_a_fresh_bench(|| {
+            let cells: Vec<_> = (0..100).map(|_| allocate(SMALL)).collect();
+            let mut places: Vec<_> = cells.iter().map(|cell| cell.0.as_ptr() as usize).collect();
+            places.sort_unstable();
+            assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= SMALL.size()));
+            assert_eq!(chunk_of(cells[0]), chunk_of(cells[14]), "fifteen of 64 bytes in one chunk");
+            assert_ne!(chunk_of(cells[0]), chunk_of(cells[15]));
+            cells.into_iter().for_each(give);
+        });
+    }
+
+    #[test]
+    fn an_empty_chunk_is_used_again() {
+        on_a_fresh_bench(|| {
+            let first = allocate(SMALL);
+            let chunk = chunk_of(first);
+            give(first);
+            for _ in 0..1000 {
+                let cell = allocate(SMALL);
+                assert_eq!(chunk_of(cell), chunk, "S3");
+                give(cell);
+            }
+        });
+    }
+
+    #[test]
+    fn a_chunk_with_a_live_cell_is_left_alone() {
+        on_a_fresh_bench(|| {
+            let kept = allocate(SMALL);
+            // SAFETY: it is this test's, and that large.
+            unsafe { kept.0.cast::<u64>().write(0xA5) };
+            for _ in 0..1000 {
+                let cell = allocate(SMALL);
+                assert_ne!(cell.0, kept.0);
+                // SAFETY: as above.
+                unsafe { cell.0.cast::<u64>().write(0) };
+                give(cell);
+            }
+            // SAFETY: as above.
+            assert_eq!(unsafe { kept.0.cast::<u64>().read() }, 0xA5);
+            give(kept);
+        });
+    }
+
+    #[test]
+    fn cells_outlive_the_thread_that_cut_them() {
+        let cells: Vec<_> = thread::spawn(|| {
+            let cells =
+                (0..40).map(|_| allocate(SMALL)).map(|(memory, place)| (memory.as_ptr() as usize, place));
+            cells.collect()
+        })
+        .join()
+        .unwrap();
+        for (address, place) in cells {
+            let memory = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(address)).unwrap();
+            // SAFETY: it is this test's, and that large.
+            unsafe { memory.cast::<u64>().write(1) };
+            give((memory, place));
+        }
+    }
+
+    #[test]
+    fn large_and_strictly_aligned_values_are_on_their_own() {
+        for layout in [Layout::new::<[u8; 257]>(), Layout::from_size_align(64, 64).unwrap()] {
+            let (memory, place) = allocate(layout);
+            assert_eq!(place, Place(0));
+            assert!((memory.as_ptr() as usize).is_multiple_of(layout.align()));
+            // SAFETY: it came from `allocate` just now.
+            unsafe { free(memory, place, layout) };
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! For how long it pays a thread to look on before it sleeps: a pure rule, told of time and of success.
+//!
+//! - **L1** A vigil lasts up to [`VIGIL`], which is about what it costs to sleep and be woken: so in the worst case
+//!   lingering doubles that cost (Karlin, Manasse, McGeoch, Owicki, "Competitive randomized algorithms for
+//!   nonuniform problems", 1990).
+//! - **L2** The worst case does not last: after [`CREDIT`] vigils in vain the thread sleeps at once, but for one vigil in
+//!   [`PROBE`], until one succeeds.
+//! - **L3** A thread that is held up during a vigil shares its CPU with others that want it. It abstains for
+//!   [`ABSTAIN`] times as long as it was held up, so a busy machine does not feel it.
+//! - **L4** Every [`YIELD`] looks at the clock the thread lets others go first: perhaps it holds up the very thread that
+//!   it looks out for; and if that is a stranger, L3 shows it.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+const VIGIL: Duration = Duration::from_micros(if cfg!(sidestep_loom) { 0 } else { 50 });
+const CREDIT: u32 = 8;
+const PROBE: u32 = 32;
+const HELD_UP: Duration = Duration::from_micros(20);
+const ABSTAIN: u32 = 64;
+const YIELD: u32 = 16;
+
+/// What a thread has learnt.
+#[derive(Debug)]
+pub(super) struct Patience {
+    /// How many more vigils may fail in a row.
+    credit: Cell<u32>,
+    /// How many rests to go without a vigil, when there is no credit.
+    until_probe: Cell<u32>,
+    abstain_until: Cell<Option<Instant>>,
+}
+
+/// What to do after a look at the clock.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Look into the queues again.
+    Look,
+    /// Let other threads go first, then look again.
+    Yield,
+    /// The vigil was in vain.
+    Sleep,
+}
+
+/// One vigil.
+#[derive(Debug)]
+pub(super) struct Vigil<'a> {
+    patience: &'a Patience,
+    begun: Instant,
+    last_look: Instant,
+    looks: u32,
+}
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Patience { credit: Cell::new(CREDIT), until_probe: Cell::new(0), abstain_until: Cell::new(None) }
+    }
+
+    /// Whether to keep a vigil now (L2, L3).
+    pub(super) fn is_willing(&self, now: Instant) -> bool {
+        if self.credit.get() == 0 && self.until_probe.get() > 0 {
+            self.until_probe.set(self.until_probe.get() - 1);
+            return false;
+        }
+        self.abstain_until.get().is_none_or(|time| time <= now)
+    }
+
+    pub(super) fn begin(&self, now: Instant) -> Vigil<'_> {
+        Vigil { patience: self, begun: now, last_look: now, looks: 0 }
+    }
+}
+
+impl Vigil<'_> {
+    /// Something has come.
+    pub(super) fn succeed(self) {
+        self.patience.credit.set(CREDIT);
+    }
+
+    /// Nothing has come until `now`.
+    pub(super) fn go_on(&mut self, now: Instant) -> Next {
+        let gap = now.saturating_duration_since(self.last_look);
+        if gap >= HELD_UP {
+            // L3
+            self.patience.abstain_until.set(now.checked_add(gap.saturating_mul(ABSTAIN)));
+            return Next::Sleep;
+        }
+        if now.saturating_duration_since(self.begun) >= VIGIL {
+            // L1: it has cost as much as to be woken.
+            self.fail();
+            return Next::Sleep;
+        }
+        self.last_look = now;
+        self.looks += 1;
+        // L4
+        if self.looks.is_multiple_of(YIELD) { Next::Yield } else { Next::Look }
+    }
+
+    fn fail(&self) {
+        let left = self.patience.credit.get().saturating_sub(1);
+        self.patience.credit.set(left);
+        if left == 0 {
+            self.patience.until_probe.set(PROBE);
+        }
+    }
+}
+
+/// The time of a vigil. It stands still under the model checker, whose models must not depend on it.
+#[cfg(not(sidestep_loom))]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+/// The time of a vigil. It stands still under the model checker, whose models must not depend on it.
+#[cfg(sidestep_loom)]
+pub(super) fn now() -> Instant {
+    static NOW: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *NOW.get_or_init(Instant::now)
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+
+    const LOOK: Duration = Duration::from_micros(1);
+
+    /// Keeps a vigil in vain to its end, with a look every microsecond. Returns its length and how often it yielded.
+    fn in_vain(patience: &Patience, begun: Instant) -> (Duration, u32) {
+        let mut vigil = patience.begin(begun);
+        let mut yields = 0;
+        for look in 1.. {
+            match vigil.go_on(begun + LOOK * look) {
+                Next::Look => {}
+                Next::Yield => yields += 1,
+                Next::Sleep => return (LOOK * look, yields),
+            }
+        }
+        unreachable!("a vigil ends")
+    }
+
+    #[test]
+    fn a_vigil_ends_and_lets_others_go_first_meanwhile() {
+        let (length, yields) = in_vain(&Patience::new(), Instant::now());
+        assert_eq!(length, VIGIL, "L1");
+        assert_eq!(yields, VIGIL.as_micros() as u32 / YIELD, "L4");
+    }
+
+    #[test]
+    fn vigils_in_vain_become_rare() {
+        let patience = Patience::new();
+        let start = Instant::now();
+        let willing = (0..10 * (PROBE + 1) + CREDIT - 1).filter(|_| {
+            let willing = patience.is_willing(start);
+            if willing {
+                in_vain(&patience, start);
+            }
+            willing
+        });
+        assert_eq!(willing.count() as u32, CREDIT + 9, "L2: the credit, and then one in so many");
+    }
+
+    #[test]
+    fn success_restores_the_credit() {
+        let patience = Patience::new();
+        let start = Instant::now();
+        for _ in 0..CREDIT {
+            assert!(patience.is_willing(start));
+            in_vain(&patience, start);
+        }
+        assert!(!patience.is_willing(start));
+        while !patience.is_willing(start) {}
+        patience.begin(start).succeed();
+        for _ in 0..CREDIT {
+            assert!(patience.is_willing(start), "L2: one success is enough");
+            in_vain(&patience, start);
+        }
+    }
+
+    #[test]
+    fn who_is_held_up_abstains_in_proportion() {
+        let patience = Patience::new();
+        let start = Instant::now();
+        let mut vigil = patience.begin(start);
+        assert_eq!(vigil.go_on(start + LOOK), Next::Look);
+        let back = start + LOOK + Duration::from_millis(3);
+        assert_eq!(vigil.go_on(back), Next::Sleep, "L3");
+        let end = back + Duration::from_millis(3) * ABSTAIN;
+        assert!(!patience.is_willing(end - LOOK));
+        assert!(patience.is_willing(end));
+        assert_eq!(patience.credit.get(), CREDIT, "being held up says nothing about what comes");
+    }
+}

@@ -1,0 +1,126 @@
+//! What a thread does that finds nothing: it looks on for a while, then sleeps, and in the end leaves.
+//!
+//! # Lingering
+//!
+//! To be woken costs a system call of the waker and, where the CPU had gone to sleep as well, some ten
+//! microseconds. So a thread goes on looking into the queues for a little longer than that before it sleeps. It keeps a
+//! searching token meanwhile, or takes one: submitters find it out and wake nobody. At most one thread of a pool
+//! lingers; a second would only compete for the same tasks. For how long, and whether at all, is learnt by
+//! [`Patience`](super::patience::Patience).
+//!
+//! For invariant S lingering is nothing new: the token is released with the find, before the baton is passed, or by going
+//! on the stack, before the last look.
+
+use std::time::Instant;
+
+use super::patience::{Next, now};
+use super::{Worker, Workplace};
+use crate::sync::thread;
+
+/// How many looks there are between two looks at the clock.
+const LOOKS: u32 = if cfg!(sidestep_loom) { 1 } else { 8 };
+
+impl<P: Workplace> Worker<P> {
+    /// Lingers, and then sleeps, until there may be something to do. False if it is time to leave; no token is held then.
+    pub(super) fn rest(&self) -> bool {
+        if self.linger() {
+            return true;
+        }
+        let idle = self.place.idle();
+        // Read before the fence in `enter_stack`: a submitter that this thread's look misses sees the pool closed.
+        let closed = self.place.is_closed();
+        idle.enter_stack(&self.sleeper, self.searching.take());
+        if self.must_look_again(closed) {
+            return self.search();
+        }
+        if closed {
+            return self.depart(|| {
+                self.place.resign();
+                true
+            });
+        }
+        loop {
+            let deadline = self.place.sleep_deadline();
+            if self.sleeper.park(deadline) {
+                self.searching.set(true);
+                self.equip();
+                return true;
+            }
+            let due = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if due && !self.depart(|| self.place.resign_if_surplus()) {
+                return false;
+            } else if self.searching.get() {
+                return true;
+            }
+        }
+    }
+
+    /// Back from the stack to work, with a searching token.
+    fn search(&self) -> bool {
+        self.place.idle().leave_stack(&self.sleeper);
+        self.searching.set(true);
+        true
+    }
+
+    /// Leaves the stack for good if `resign` agrees: false then. True if the thread has to stay: with a searching
+    /// token, or on the stack again.
+    fn depart(&self, resign: impl FnOnce() -> bool) -> bool {
+        let idle = self.place.idle();
+        if !idle.leave_for_good(&self.sleeper) {
+            self.searching.set(true);
+            return true;
+        }
+        if resign() {
+            return false;
+        }
+        idle.enter_stack(&self.sleeper, false);
+        // If the pool has been closed, `rest` must begin anew.
+        if self.must_look_again(false) {
+            return self.search();
+        }
+        true
+    }
+
+    /// Whether a thread that has just gone on the stack must not park: something is queued, or the pool has been closed
+    /// since the thread looked, by someone who may not have found it on the stack.
+    fn must_look_again(&self, closed: bool) -> bool {
+        !self.place.queues().is_empty() || closed != self.place.is_closed()
+    }
+
+    /// Looks on with a searching token. True if something is queued. False if it is time to sleep, with or without the
+    /// token.
+    fn linger(&self) -> bool {
+        if !self.place.may_linger() || self.place.is_closed() || !self.patience.is_willing(now()) {
+            return false;
+        }
+        if !self.search_alone() {
+            return false;
+        }
+        let mut vigil = self.patience.begin(now());
+        loop {
+            for _ in 0..LOOKS {
+                if !self.place.queues().is_empty() {
+                    vigil.succeed();
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            match vigil.go_on(now()) {
+                Next::Look => {}
+                Next::Yield => thread::yield_now(),
+                Next::Sleep => return false,
+            }
+        }
+    }
+
+    /// Takes a searching token if nobody has one. False if somebody else has.
+    fn search_alone(&self) -> bool {
+        let idle = self.place.idle();
+        if self.searching.get() {
+            return idle.counts().searching == 1;
+        }
+        let alone = idle.begin_searching();
+        self.searching.set(alone);
+        alone
+    }
+}
