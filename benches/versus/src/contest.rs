@@ -1,0 +1,223 @@
+//! Has every peer do every case, round after round, each time in a process of its own.
+
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::Cli;
+use crate::host::Host;
+use crate::peers::{ENTRANTS, Entrant, MACHINE, Peer, Threads, Visit};
+use crate::report::{CaseNote, Outcome, Record, Report};
+use crate::scenarios::{Case, cases};
+
+/// What is to be measured.
+struct Plan {
+    quick: bool,
+    rounds: usize,
+    limit: Duration,
+    events: Vec<(Case, Vec<&'static Entrant>)>,
+    remarks: Vec<String>,
+}
+
+/// Measures what the command line asks for.
+pub(crate) fn hold(cli: &Cli) -> Result<Report> {
+    let plan = Plan::new(cli)?;
+    let host = Host::here();
+    let records = plan.run()?;
+    let note = |(case, _): &(Case, _)| CaseNote {
+        name: case.name.clone(),
+        about: case.about.to_owned(),
+        amount: case.amount(plan.quick),
+    };
+    let cases = plan.events.iter().map(note).collect();
+    Ok(Report { host, quick: plan.quick, rounds: plan.rounds, remarks: plan.remarks, cases, records })
+}
+
+impl Plan {
+    fn new(cli: &Cli) -> Result<Self> {
+        let all = cases();
+        if let Some(stranger) = cli.case.iter().find(|name| !all.iter().any(|case| case.answers_to(name))) {
+            bail!("there is no case {stranger:?}; --list shows them");
+        }
+        if let Some(stranger) =
+            cli.peer.iter().find(|name| !ENTRANTS.iter().any(|entrant| entrant.name == **name))
+        {
+            bail!("there is no peer {stranger:?}; --list shows them");
+        }
+        let wanted = |case: &Case| cli.case.is_empty() || cli.case.iter().any(|name| case.answers_to(name));
+        let invited = |entrant: &&Entrant| {
+            entrant.family.absence().is_none()
+                && (cli.peer.is_empty() || cli.peer.iter().any(|name| name == entrant.name))
+        };
+        let events = all.into_iter().filter(wanted).map(|case| {
+            let entrants = case.entrants().into_iter().filter(invited).collect();
+            (case, entrants)
+        });
+        Ok(Self {
+            quick: cli.quick,
+            rounds: cli.rounds.map_or(if cli.quick { 1 } else { 7 }, usize::from),
+            limit: Duration::from_secs(cli.limit),
+            events: events.collect(),
+            remarks: remarks(cli),
+        })
+    }
+
+    fn run(&self) -> Result<Vec<Record>> {
+        let runs = |(case, entrants): &(Case, Vec<_>)| starters(case, entrants).count();
+        let total = self.rounds * self.events.iter().map(runs).sum::<usize>();
+        // It draws only between two children: a clock of its own would disturb them.
+        let bar = ProgressBar::new(u64::try_from(total)?)
+            .with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len}, {eta} left: {msg}")?);
+        let mut records = Vec::with_capacity(total);
+        for round in 0..self.rounds {
+            for (case, entrants) in &self.events {
+                for entrant in order(starters(case, entrants).collect(), round) {
+                    let peer = entrant.map_or(MACHINE, |entrant| entrant.name);
+                    bar.set_message(format!("{} {peer}", case.name));
+                    let outcome = self.run_child(case, entrant, peer)?;
+                    if let Outcome::Failure(reason) = &outcome {
+                        bar.suspend(|| eprintln!("{} {peer} failed: {reason}", case.name));
+                    }
+                    let (case, peer) = (case.name.clone(), peer.to_owned());
+                    records.push(Record { case, peer, round, outcome });
+                    bar.inc(1);
+                }
+            }
+        }
+        bar.finish_and_clear();
+        // As the tables show them: round 0 alone was in that order.
+        records.sort_by_key(|record| ENTRANTS.iter().position(|entrant| entrant.name == record.peer));
+        Ok(records)
+    }
+
+    fn run_child(&self, case: &Case, entrant: Option<&Entrant>, peer: &str) -> Result<Outcome> {
+        let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+        let tasks =
+            entrant.map_or(case.tasks(self.quick), |entrant| case.tasks_for(entrant, self.quick)).to_string();
+        command.args(["child", "--case", &case.name, "--peer", peer, "--tasks", &tasks]);
+        // What it says before it fails is to fit into a line.
+        command.env("RUST_BACKTRACE", "0");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(entrant) = entrant {
+            command.envs(entrant.family.dispatch(Environment(case.threads(entrant))));
+        }
+        let child =
+            command.spawn().with_context(|| format!("cannot start a child for {} {peer}", case.name))?;
+        attend(child, self.limit)
+    }
+}
+
+/// Who starts in a case; `None` is the machine itself.
+fn starters<'a>(case: &Case, entrants: &'a [&'static Entrant]) -> impl Iterator<Item = Option<&'a Entrant>> {
+    let machine = case.entrants().is_empty().then_some(None);
+    machine.into_iter().chain(entrants.iter().map(|entrant| Some(*entrant)))
+}
+
+/// Another order in each round: every second is backwards, and each begins further on.
+fn order<T>(mut items: Vec<T>, round: usize) -> Vec<T> {
+    if round % 2 == 1 {
+        items.reverse();
+    }
+    if !items.is_empty() {
+        let shift = round / 2 % items.len();
+        items.rotate_left(shift);
+    }
+    items
+}
+
+/// What the tables do not show.
+fn remarks(cli: &Cli) -> Vec<String> {
+    let absent =
+        |entrant: &Entrant| Some(format!("{} is absent: {}", entrant.name, entrant.family.absence()?));
+    let mut remarks: Vec<_> = ENTRANTS.iter().filter_map(absent).collect();
+    if !cli.quick && (cli.peer.is_empty() || cli.peer.iter().any(|name| name == "thread")) {
+        remarks.push("thread: where the figure is the time per task, it has a tenth of the tasks".to_owned());
+    }
+    remarks
+}
+
+/// What a peer wants in the environment.
+struct Environment(Threads);
+
+impl Visit for Environment {
+    type Output = Option<(&'static str, String)>;
+
+    fn visit<P: Peer>(self) -> Self::Output {
+        P::environment(self.0)
+    }
+}
+
+/// Waits for a child, without looking at it meanwhile, and ends it where it takes too long.
+fn attend(mut child: Child, limit: Duration) -> Result<Outcome> {
+    let output = drain(child.stdout.take().context("the child has no stdout")?);
+    let errors = drain(child.stderr.take().context("the child has no stderr")?);
+    let Ok(output) = output.recv_timeout(limit) else {
+        child.kill().context("cannot end a child")?;
+        child.wait()?;
+        return Ok(Outcome::Failure(format!("killed after {} s", limit.as_secs())));
+    };
+    let status = child.wait()?;
+    if status.success() {
+        return Ok(serde_json::from_str(&output).map_or_else(
+            |error| Outcome::Failure(format!("the child's answer makes no sense: {error}")),
+            Outcome::Sample,
+        ));
+    }
+    let errors = errors.recv().unwrap_or_default();
+    let words: Vec<_> = errors.split_whitespace().take(40).collect();
+    Ok(Outcome::Failure(format!("{status}: {}", words.join(" "))))
+}
+
+/// Reads all of it on a thread of its own.
+fn drain(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What came before an error is all there is.
+        let _ = pipe.read_to_end(&mut bytes);
+        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Child {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    fn failure(script: &str, limit: Duration) -> String {
+        match attend(shell(script), limit).unwrap() {
+            Outcome::Failure(reason) => reason,
+            Outcome::Sample(sample) => panic!("{sample:?}"),
+        }
+    }
+
+    #[test]
+    fn a_child_that_hangs_is_ended() {
+        assert_eq!(failure("exec sleep 60", Duration::from_secs(1)), "killed after 1 s");
+    }
+
+    #[test]
+    fn a_child_that_fails_says_why() {
+        let reason = failure("echo no  memory >&2; exit 3", Duration::from_secs(20));
+        assert!(reason.contains('3') && reason.ends_with(": no memory"), "{reason}");
+        assert!(failure("echo nonsense", Duration::from_secs(20)).contains("makes no sense"));
+    }
+
+    #[test]
+    fn rounds_differ_in_order() {
+        let orders: Vec<_> = (0..4).map(|round| order(vec![1, 2, 3], round)).collect();
+        assert_eq!(orders, [[1, 2, 3], [3, 2, 1], [2, 3, 1], [2, 1, 3]]);
+        assert!(order(Vec::<u8>::new(), 5).is_empty());
+    }
+}

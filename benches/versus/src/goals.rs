@@ -1,0 +1,187 @@
+//! What the library is meant to reach, and whether a run shows it.
+
+use crate::report::{Key, Report};
+use crate::stats::Spread;
+
+/// How a goal is measured.
+enum Figure {
+    /// Ours over theirs, pair by pair.
+    Ratio(Key<'static>, Key<'static>),
+    /// The figure itself.
+    Value(Key<'static>),
+    /// The figure over its ideal.
+    Multiple(Key<'static>),
+    /// How many threads ran closures.
+    Threads(Key<'static>),
+}
+
+/// One goal: the figure is to be no more than the limit.
+pub(crate) struct Goal {
+    case: &'static str,
+    text: String,
+    limit: f64,
+    figure: Figure,
+}
+
+/// A goal, held against a run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Verdict {
+    pub(crate) case: &'static str,
+    pub(crate) goal: String,
+    /// `None` if the run did not measure it.
+    pub(crate) figure: Option<Spread>,
+    pub(crate) met: bool,
+}
+
+impl Goal {
+    /// Ours over the rival's; `words` say the limit.
+    fn ratio(
+        case: &'static str,
+        metric: &'static str,
+        [peer, rival]: [&'static str; 2],
+        limit: f64,
+        words: &str,
+    ) -> Self {
+        let key = |peer| Key { case, metric, peer };
+        Self { case, text: format!("{words} {rival}"), limit, figure: Figure::Ratio(key(peer), key(rival)) }
+    }
+
+    /// The cost on many workers over that on two.
+    fn workers(case: &'static str, two: &'static str, limit: f64) -> Self {
+        let key = |case| Key { case, metric: PER_TASK, peer: "sidestep" };
+        Self {
+            case,
+            text: format!("<= {limit} x that on 2"),
+            limit,
+            figure: Figure::Ratio(key(case), key(two)),
+        }
+    }
+
+    fn multiple(case: &'static str, metric: &'static str, limit: f64) -> Self {
+        let figure = Figure::Multiple(Key { case, metric, peer: "sidestep" });
+        Self { case, text: format!("{metric}: <= {limit} x ideal"), limit, figure }
+    }
+
+    fn threads(case: &'static str, limit: usize) -> Self {
+        let figure = Figure::Threads(Key { case, metric: PER_TASK, peer: "sidestep" });
+        Self { case, text: format!("<= {limit} threads"), limit: limit as f64, figure }
+    }
+
+    fn judge(self, report: &Report) -> Verdict {
+        let flat = |figures: Vec<Option<f64>>| Spread::of(figures.into_iter().flatten());
+        let figure = match self.figure {
+            Figure::Ratio(ours, theirs) => Spread::of_ratios(&report.values(ours), &report.values(theirs)),
+            Figure::Value(key) => flat(report.values(key)),
+            Figure::Multiple(key) => flat(report.multiples(key)),
+            Figure::Threads(key) => flat(report.threads(key)),
+        };
+        let met = figure.is_some_and(|figure| figure.median <= self.limit);
+        Verdict { case: self.case, goal: self.text, figure, met }
+    }
+}
+
+const PER_TASK: &str = "time per task";
+
+/// All goals, for a machine of so many cores.
+fn goals(cores: usize) -> Vec<Goal> {
+    let tokio = ["sidestep", "tokio"];
+    let current = ["sidestep@current", "tokio@current"];
+    let affinitypool = ["sidestep", "affinitypool"];
+    vec![
+        Goal::ratio("burst", PER_TASK, tokio, 1.0 / 12.0, "<= 1/12 of"),
+        Goal::ratio("burst", PER_TASK, affinitypool, 1.0, "<="),
+        Goal::threads("burst", cores.max(2) + 1),
+        Goal::ratio("window", PER_TASK, tokio, 1.0 / 6.0, "<= 1/6 of"),
+        Goal::ratio("window", PER_TASK, affinitypool, 1.0, "<="),
+        Goal::ratio("producers/4", PER_TASK, tokio, 1.0 / 15.0, "<= 1/15 of"),
+        Goal::ratio("producers/4", PER_TASK, affinitypool, 1.0, "<="),
+        Goal::ratio("nested", PER_TASK, tokio, 0.25, "<= 1/4 of"),
+        Goal::ratio("nested", PER_TASK, affinitypool, 1.0, "<="),
+        Goal::ratio("serial", PER_TASK, tokio, 0.7, "<= 0.7 x"),
+        Goal::ratio("serial", PER_TASK, current, 0.7, "<= 0.7 x"),
+        Goal::threads("serial", 2),
+        Goal::ratio("spaced", "p50", tokio, 0.8, "<= 0.8 x"),
+        Goal::ratio("spaced", "p50", current, 0.8, "<= 0.8 x"),
+        Goal::multiple("sleepers", "fresh", 1.5),
+        Goal::multiple("sleepers", "warm", 1.5),
+        Goal::ratio("mixed", "p99", ["sidestep", "tokio-sharded"], 0.5, "p99: <= 0.5 x"),
+        Goal::multiple("cpu20", "makespan", 1.08),
+        Goal::ratio("files", PER_TASK, tokio, 0.45, "<= 0.45 x"),
+        Goal {
+            case: "bytes",
+            text: "<= 200 bytes".to_owned(),
+            limit: 200.0,
+            figure: Figure::Value(Key { case: "bytes", metric: "heap per task", peer: "sidestep" }),
+        },
+        // The watch itself uses most of what there is to see.
+        Goal::ratio("idle", "CPU", tokio, 1.02, "<= 1.02 x"),
+        Goal::ratio("submit", "submit", affinitypool, 0.6, "<= 0.6 x"),
+        Goal::workers("burst_workers/64", "burst_workers/2", 1.1),
+        Goal::workers("burst_workers/512", "burst_workers/2", 1.3),
+        Goal::workers("window_workers/64", "window_workers/2", 1.1),
+        Goal::workers("window_workers/512", "window_workers/2", 1.3),
+    ]
+}
+
+/// Holds all goals against `report`.
+pub(crate) fn judge(report: &Report) -> Vec<Verdict> {
+    goals(report.host.cores).into_iter().map(|goal| goal.judge(report)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example;
+
+    fn verdict(report: &Report, case: &str, goal: &str) -> Verdict {
+        judge(report).into_iter().find(|verdict| verdict.case == case && verdict.goal == goal).unwrap()
+    }
+
+    #[test]
+    fn a_ratio_is_that_of_the_pairs() {
+        let report = example("burst", PER_TASK, &[("sidestep", &[10.0, 50.0]), ("tokio", &[200.0, 1_000.0])]);
+        let verdict = verdict(&report, "burst", "<= 1/12 of tokio");
+        assert!(verdict.met);
+        assert_eq!(verdict.figure.unwrap().most, 0.05);
+    }
+
+    #[test]
+    fn a_goal_can_be_missed() {
+        let report = example(
+            "burst",
+            PER_TASK,
+            &[("sidestep", &[10.0]), ("tokio", &[100.0]), ("affinitypool", &[10.0])],
+        );
+        assert!(!verdict(&report, "burst", "<= 1/12 of tokio").met);
+        assert!(verdict(&report, "burst", "<= affinitypool").met);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_met() {
+        let report = example("burst", PER_TASK, &[("tokio", &[100.0])]);
+        let verdict = verdict(&report, "burst", "<= 1/12 of tokio");
+        assert_eq!((verdict.figure, verdict.met), (None, false));
+    }
+
+    #[test]
+    fn multiples_and_threads_are_read_from_the_same_runs() {
+        let report = example("cpu20", "makespan", &[("sidestep", &[104.0, 112.0, 106.0])]);
+        assert!(verdict(&report, "cpu20", "makespan: <= 1.08 x ideal").met);
+        let report = example("serial", PER_TASK, &[("sidestep", &[1.0])]);
+        assert!(!verdict(&report, "serial", "<= 2 threads").met);
+    }
+
+    #[test]
+    fn every_goal_is_about_a_case_and_peers_that_exist() {
+        let cases = crate::scenarios::cases();
+        for goal in goals(2) {
+            let case = cases.iter().find(|case| case.name == goal.case).unwrap();
+            let names: Vec<_> = case.entrants().iter().map(|entrant| entrant.name).collect();
+            let keys = match goal.figure {
+                Figure::Ratio(ours, theirs) => vec![ours, theirs],
+                Figure::Value(key) | Figure::Multiple(key) | Figure::Threads(key) => vec![key],
+            };
+            assert!(keys.iter().all(|key| names.contains(&key.peer)), "{}", goal.text);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `versus`: the same work on sidestep and on the other ways to run blocking closures, side by side.
+//!
+//! Run it in its own folder, `cargo run --release -- --help`. A module uses only what stands above it, but that tests
+//! look where they like:
+//!
+//! | module | owns |
+//! |---|---|
+//! | `system`, `census`, `stats` | clocks and counters; which threads ran closures; medians |
+//! | `sample` | what one run gives |
+//! | `peers`, `driver` | who runs closures, and from which runtime |
+//! | `stage`, `scenarios` | what is run |
+//! | `child`, `contest` | one run in this process; all runs, each in a process of its own |
+//! | `host`, `report`, `goals` | where it was; what it gave; whether that is what was wanted |
+//! | `table`, `plot` | how it is shown |
+
+mod census;
+mod child;
+mod cli;
+mod contest;
+mod driver;
+mod goals;
+mod host;
+mod peers;
+mod plot;
+mod report;
+mod sample;
+mod scenarios;
+mod stage;
+mod stats;
+mod system;
+mod table;
+
+use std::fs;
+use std::io::{ErrorKind, Write, stdout};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+
+use crate::cli::{Cli, Hidden};
+use crate::peers::ENTRANTS;
+use crate::report::Report;
+use crate::scenarios::cases;
+use crate::table::Style;
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    if let Some(Hidden::Child(args)) = &cli.hidden {
+        return child::run(args);
+    }
+    if cli.list {
+        return print(&list());
+    }
+    let report = match &cli.from {
+        Some(file) => Report::load(file)?,
+        None => contest::hold(&cli)?,
+    };
+    if let Some(file) = &cli.json {
+        report.save(file)?;
+    }
+    if let Some(file) = &cli.markdown {
+        fs::write(file, table::render(&report, Style::Markdown))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    if let Some(folder) = &cli.plot {
+        plot::draw(&report, folder)?;
+    }
+    print(&table::render(&report, Style::Terminal))?;
+    // A quick run is a test. In a long one a failure of a rival is a result like others.
+    ensure!(!cli.quick || report.failures() == 0, "{} runs failed", report.failures());
+    Ok(())
+}
+
+/// A reader that has seen enough is no error.
+fn print(text: &str) -> Result<()> {
+    match stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot print"),
+    }
+}
+
+fn list() -> String {
+    let mut text = "cases:\n".to_owned();
+    for case in cases() {
+        text += &format!("  {:<19}{}; {}\n", case.name, case.about, case.amount(false));
+    }
+    text += "peers (-cores: at most as many threads as cores; @current: from a current_thread runtime):\n";
+    for entrant in ENTRANTS {
+        text += &format!(
+            "  {}{}\n",
+            entrant.name,
+            entrant.family.absence().map_or("", |_| ", absent from this build")
+        );
+    }
+    text
+}

@@ -1,0 +1,166 @@
+//! What a peer is, and which peers there are.
+//!
+//! A peer is one way to run a blocking closure off an async program. To add one: write an adapter of [`Peer`] in a
+//! file of its own, give it a [`Family`], and add its rows to [`ENTRANTS`]. No scenario need know.
+
+mod affinitypool;
+mod blocking;
+mod call;
+mod rayon;
+mod rusty_pool;
+mod sidestep;
+mod thread;
+mod threadpool;
+mod tokio;
+
+use ::tokio::runtime::{Builder, Handle};
+use anyhow::Result;
+
+pub(crate) use self::call::Call;
+use crate::driver::Flavor;
+
+/// How many threads a peer may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// As many as it does by itself.
+    Default,
+    /// It may grow to so many; a peer of fixed size has so many.
+    AtMost(usize),
+    /// It keeps so many at least.
+    Keep(usize),
+}
+
+impl Threads {
+    /// The number, where one is asked for.
+    pub(crate) fn number(self) -> Option<usize> {
+        match self {
+            Self::Default => None,
+            Self::AtMost(threads) | Self::Keep(threads) => Some(threads),
+        }
+    }
+}
+
+/// One way to run a blocking closure, as its users would.
+pub(crate) trait Peer: Send + Sync + Sized + 'static {
+    /// It keeps threads and a queue, so a number of threads means something to it.
+    const IS_POOL: bool = true;
+    /// A queued closure can be cancelled, so that it never runs.
+    const CANCELS: bool;
+    /// There is one for the whole process, so it is fresh only once.
+    const GLOBAL: bool = false;
+
+    /// For a peer whose threads belong to the runtime: sets them.
+    fn tune(_runtime: &mut Builder, _threads: Threads) {}
+
+    /// For a peer that is configured through the environment only: variable and value.
+    fn environment(_threads: Threads) -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// Starts it beside the runtime that its calls come from.
+    fn start(threads: Threads, runtime: &Handle) -> Result<Self>;
+
+    /// Submits `work` and gives a future of its result.
+    fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> impl Call<Output = T>;
+
+    /// Runs `work` to its end though nobody holds a handle.
+    fn spawn_detached(&self, work: impl FnOnce() + Send + 'static);
+}
+
+/// The types that implement [`Peer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Sidestep,
+    Tokio,
+    TokioSharded,
+    Blocking,
+    Affinitypool,
+    Rayon,
+    Threadpool,
+    RustyPool,
+    Thread,
+}
+
+/// Something to do with the type behind a [`Family`].
+pub(crate) trait Visit {
+    type Output;
+    fn visit<P: Peer>(self) -> Self::Output;
+}
+
+impl Family {
+    /// Does it with this family's type.
+    pub(crate) fn dispatch<V: Visit>(self, visit: V) -> V::Output {
+        match self {
+            Self::Sidestep => visit.visit::<sidestep::Sidestep>(),
+            Self::Tokio => visit.visit::<tokio::Tokio<false>>(),
+            Self::TokioSharded => visit.visit::<tokio::Tokio<true>>(),
+            Self::Blocking => visit.visit::<blocking::Blocking>(),
+            Self::Affinitypool => visit.visit::<affinitypool::Affinitypool>(),
+            Self::Rayon => visit.visit::<rayon::Rayon>(),
+            Self::Threadpool => visit.visit::<threadpool::Threadpool>(),
+            Self::RustyPool => visit.visit::<rusty_pool::RustyPool>(),
+            Self::Thread => visit.visit::<thread::Thread>(),
+        }
+    }
+
+    /// Why it takes no part in this build, if so.
+    pub(crate) fn absence(self) -> Option<&'static str> {
+        (self == Self::TokioSharded && !tokio::SHARDED_EXISTS).then_some(
+            "built without `--cfg tokio_unstable`; run it from benches/versus, where .cargo/config.toml sets that \
+             (an environment variable RUSTFLAGS overrides the file)",
+        )
+    }
+}
+
+/// A peer with its settings: one row of a table.
+#[derive(Debug)]
+pub(crate) struct Entrant {
+    /// What the tables call it.
+    pub(crate) name: &'static str,
+    pub(crate) family: Family,
+    pub(crate) flavor: Flavor,
+    /// It may use no more threads than there are cores, whatever it would do by itself.
+    pub(crate) capped: bool,
+}
+
+impl Entrant {
+    const fn new(name: &'static str, family: Family) -> Self {
+        Self { name, family, flavor: Flavor::MultiThread, capped: false }
+    }
+
+    const fn capped(name: &'static str, family: Family) -> Self {
+        Self { capped: true, ..Self::new(name, family) }
+    }
+
+    const fn on_current_thread(name: &'static str, family: Family) -> Self {
+        Self { flavor: Flavor::CurrentThread, ..Self::new(name, family) }
+    }
+}
+
+/// All of them, in the order of the tables. Those of fixed size have as many threads as there are cores anyway.
+pub(crate) const ENTRANTS: &[Entrant] = &[
+    Entrant::new("sidestep", Family::Sidestep),
+    Entrant::capped("sidestep-cores", Family::Sidestep),
+    Entrant::new("tokio", Family::Tokio),
+    Entrant::capped("tokio-cores", Family::Tokio),
+    Entrant::new("tokio-sharded", Family::TokioSharded),
+    Entrant::capped("tokio-sharded-cores", Family::TokioSharded),
+    Entrant::new("blocking", Family::Blocking),
+    Entrant::capped("blocking-cores", Family::Blocking),
+    Entrant::new("affinitypool", Family::Affinitypool),
+    Entrant::new("rayon", Family::Rayon),
+    Entrant::new("threadpool", Family::Threadpool),
+    Entrant::new("rusty_pool", Family::RustyPool),
+    Entrant::capped("rusty_pool-cores", Family::RustyPool),
+    Entrant::new("thread", Family::Thread),
+    Entrant::on_current_thread("sidestep@current", Family::Sidestep),
+    Entrant::on_current_thread("tokio@current", Family::Tokio),
+];
+
+/// Who stands in a table where no peer takes part.
+pub(crate) const MACHINE: &str = "machine";
+
+/// The row that a row is compared with: ours, called from the same kind of runtime.
+pub(crate) fn reference(entrant: &str) -> &'static str {
+    if entrant.ends_with("@current") { "sidestep@current" } else { "sidestep" }
+}

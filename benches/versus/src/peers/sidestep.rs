@@ -1,0 +1,31 @@
+//! A pool of this crate.
+
+use anyhow::Result;
+use sidestep::Pool;
+use tokio::runtime::Handle;
+
+use super::call::Dropped;
+use super::{Call, Peer, Threads};
+
+pub(crate) struct Sidestep(Pool);
+
+impl Peer for Sidestep {
+    const CANCELS: bool = true;
+
+    fn start(threads: Threads, _: &Handle) -> Result<Self> {
+        let builder = match threads {
+            Threads::Default => Pool::builder(),
+            Threads::AtMost(most) => Pool::builder().max_threads(most),
+            Threads::Keep(kept) => Pool::builder().core_threads(kept),
+        };
+        Ok(Self(builder.build()?))
+    }
+
+    fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> impl Call<Output = T> {
+        Dropped(self.0.unblock(work))
+    }
+
+    fn spawn_detached(&self, work: impl FnOnce() + Send + 'static) {
+        self.0.spawn(work).detach();
+    }
+}

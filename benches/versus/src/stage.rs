@@ -1,0 +1,90 @@
+//! What a scenario finds when it begins: a runtime, a peer, and how much there is to do.
+
+use std::sync::{Arc, Barrier};
+
+use anyhow::{Context, Result};
+
+use crate::census;
+use crate::driver::{Driver, Flavor};
+use crate::peers::{Call, Peer, Threads};
+
+/// A peer whose closures leave a mark in the [`census`]. It is borrowed for ever, so that no closure pays for counting
+/// references to it.
+pub(crate) struct Crew<P: 'static>(&'static P);
+
+impl<P> Clone for Crew<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Crew<P> {}
+
+impl<P: Peer> Crew<P> {
+    pub(crate) fn spawn<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Call<Output = T> {
+        self.0.spawn(move || {
+            census::mark();
+            work()
+        })
+    }
+
+    pub(crate) fn spawn_detached(self, work: impl FnOnce() + Send + 'static) {
+        self.0.spawn_detached(move || {
+            census::mark();
+            work();
+        });
+    }
+}
+
+/// The place of one run, in a process of its own.
+pub(crate) struct Stage<P: 'static> {
+    pub(crate) driver: Driver,
+    pub(crate) crew: Crew<P>,
+    pub(crate) flavor: Flavor,
+    pub(crate) threads: Threads,
+    /// How many tasks are to be measured.
+    pub(crate) tasks: usize,
+    /// How many are to run before.
+    pub(crate) warm_up: usize,
+}
+
+impl<P: Peer> Stage<P> {
+    /// Starts the runtime and the peer; where the peer is to keep a number of threads, they all run when this returns.
+    pub(crate) fn new(flavor: Flavor, threads: Threads, tasks: usize, warm_up: usize) -> Result<Self> {
+        let driver = Driver::new::<P>(flavor, threads).context("the runtime does not start")?;
+        let peer = P::start(threads, driver.handle()).context("the peer does not start")?;
+        let stage = Self { driver, crew: Crew(Box::leak(Box::new(peer))), flavor, threads, tasks, warm_up };
+        if let Threads::Keep(kept) = threads {
+            stage.occupy(kept).release();
+        }
+        Ok(stage)
+    }
+
+    /// Has `threads` threads of the peer wait, each in a closure.
+    pub(crate) fn occupy(&self, threads: usize) -> Occupied {
+        let (arrival, leave) = (Arc::new(Barrier::new(threads + 1)), Arc::new(Barrier::new(threads + 1)));
+        for _ in 0..threads {
+            let (arrival, leave) = (Arc::clone(&arrival), Arc::clone(&leave));
+            self.crew.spawn_detached(move || {
+                arrival.wait();
+                leave.wait();
+            });
+        }
+        arrival.wait();
+        Occupied(leave)
+    }
+}
+
+/// Threads that wait.
+#[must_use = "the threads wait until they are released"]
+pub(crate) struct Occupied(Arc<Barrier>);
+
+impl Occupied {
+    /// Lets them go on, and returns when they all do.
+    pub(crate) fn release(self) {
+        self.0.wait();
+    }
+}
