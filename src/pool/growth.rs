@@ -21,6 +21,9 @@
 //!   pay there is no other for a while, the next ones are small until they pay, and a lull in the completions must last
 //!   for longer until it counts. Threads that queue
 //!   for one lock look like threads that wait for a disk; only the pay-off tells them apart.
+//! - **E8** *Outside*: threads that sleep for a timer, a peer or a child, and not for another thread, are in nobody's way.
+//!   Where most of the blocked ones do, E2 needs neither all of them nor a lull and makes eight times as many, and E6
+//!   and E7 are waived.
 //!
 //! Antecedents: counting what can run (Linux' workqueues, libdispatch), declared blocking (Chromium, Java's
 //! fork-join pool), the starvation rule and the measured pay-off (.NET's gate thread and hill climbing).
@@ -74,6 +77,8 @@ pub(super) struct Sample {
     pub(super) declared: usize,
     /// Threads, not declared ones, found blocked.
     pub(super) blocked: usize,
+    /// Most of the blocked ones wait for something outside the process, and not for a disk.
+    pub(super) outside: bool,
     /// A thread has been in one task for as long, is ready to run, and has had next to no CPU.
     pub(super) starved: bool,
     /// Whether the evidence for `blocked` is more than the passing of time.
@@ -286,7 +291,7 @@ pub(super) fn decide(limits: Limits, mut state: State, sample: &Sample) -> (Stat
         return quiet(state);
     }
     state.quiet = 0;
-    if sample.elapsed > 2 * state.tick + OVERSLEPT {
+    if sample.elapsed > 2 * state.tick + OVERSLEPT && !sample.outside {
         return state.wait(TICK); // E6
     }
     if sample.idle > 0 {
@@ -331,9 +336,10 @@ fn wanted(limits: Limits, state: &mut State, sample: &Sample) -> Option<(usize, 
     let live = active - blocked;
     // Time alone is weak evidence: it may double the core threads, no more.
     let trusted = sample.certain || sample.threads < 2 * limits.core;
-    let hopeless = blocked == active || state.barren >= LONG_LULL;
+    let hopeless = blocked == active || state.barren >= LONG_LULL || sample.outside; // E8
     let step = if trusted && active > 0 && 4 * blocked >= 3 * active && hopeless {
-        Some((3 * sample.threads, Cause::Hard)) // E2
+        let times = if sample.outside { 8 } else { 4 };
+        Some(((times - 1) * sample.threads, Cause::Hard)) // E2, E8
     } else if trusted && live < limits.core {
         Some((limits.core - live, Cause::Replace)) // E3
     } else if state.drowsy >= STEADY_LOOKS {
@@ -341,10 +347,10 @@ fn wanted(limits: Limits, state: &mut State, sample: &Sample) -> Option<(usize, 
     } else {
         None
     };
-    let step = step.filter(|_| !sample.starved).and_then(|(wanted, cause)| {
-        // Up to core there is nothing to prove.
-        let granted =
-            if sample.threads < limits.core { Some(wanted) } else { state.begin_trial(wanted, sample) };
+    let step = step.filter(|_| !sample.starved || sample.outside).and_then(|(wanted, cause)| {
+        // Up to core there is nothing to prove, nor where threads cannot be in each other's way (E8).
+        let proven = sample.threads < limits.core || sample.outside;
+        let granted = if proven { Some(wanted) } else { state.begin_trial(wanted, sample) };
         granted.map(|granted| (granted, cause))
     });
     if step.is_some() {

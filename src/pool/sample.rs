@@ -41,6 +41,11 @@ pub(super) trait Sampler: fmt::Debug + Send {
         elapsed: Duration,
     ) -> Option<bool>;
 
+    /// Whether a thread that is asleep waits for something outside the process, as far as this sampler can tell.
+    fn waits_outside(&self, _: ThreadKey) -> bool {
+        false
+    }
+
     /// Whether its word is more than a guess.
     fn is_certain(&self) -> bool {
         true
@@ -55,6 +60,11 @@ impl Sampler for ThreadState {
     fn is_asleep(&self, key: ThreadKey, _: &Note, _: Option<Duration>, _: Duration) -> Option<bool> {
         // `R` runs or waits for a CPU; `T` and `t` are stopped by a signal or a debugger, which is no blocking.
         key.state().map(|letter| matches!(letter, b'S' | b'D'))
+    }
+
+    fn waits_outside(&self, key: ThreadKey) -> bool {
+        // In `D` it waits for a disk, of which there is only so much.
+        key.state() == Some(b'S') && key.waits_outside() == Some(true)
     }
 }
 
@@ -198,12 +208,14 @@ impl Lookout {
         let others = inside.split_off(ASKED.min(active));
         let asked_stalled = stalled.min(ASKED);
         let (mut asleep_stalled, mut asleep, mut used, mut clocks) = (0, 0, Duration::ZERO, 0);
+        let mut outside = 0;
         for seen in &mut inside {
             seen.cpu_time = seen.slot.key.cpu_time();
             let (sleeps, certain) = self.is_asleep(seen, elapsed);
             asleep += usize::from(sleeps);
             if seen.note.stalled > 0 {
                 asleep_stalled += usize::from(sleeps);
+                outside += usize::from(sleeps && self.waits_outside(seen.slot.key));
                 sample.certain &= certain;
             }
             if let (Some(now), Some(before)) = (seen.cpu_time, seen.note.cpu_time) {
@@ -217,6 +229,7 @@ impl Lookout {
         }
         let extrapolated = stalled * asleep_stalled + asked_stalled / 2;
         sample.blocked = extrapolated.checked_div(asked_stalled).unwrap_or(0);
+        sample.outside = outside > 0 && 4 * outside >= 3 * asleep_stalled;
         if sample.blocked == stalled && asked_stalled == ASKED && self.any_awake(&others, elapsed) {
             sample.blocked -= 1;
             sample.starved = true;
@@ -232,6 +245,10 @@ impl Lookout {
     fn any_awake(&self, others: &[Seen], elapsed: Duration) -> bool {
         let stalled = others.iter().filter(|seen| seen.note.stalled > 0);
         stalled.take(ASKED_AGAIN).any(|seen| !self.is_asleep(seen, elapsed).0)
+    }
+
+    fn waits_outside(&self, key: ThreadKey) -> bool {
+        self.samplers.iter().any(|sampler| sampler.waits_outside(key))
     }
 
     fn is_asleep(&self, seen: &Seen, elapsed: Duration) -> (bool, bool) {

@@ -38,6 +38,22 @@ impl ThreadKey {
         None
     }
 
+    /// Whether the thread, which sleeps, waits inside a system call that is no futex: for a timer, a peer or a child, and
+    /// not for another thread's lock or signal.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn waits_outside(self) -> Option<bool> {
+        let call = std::fs::read_to_string(format!("/proc/self/task/{}/syscall", self.tid)).ok()?;
+        // The first word is the call's number, or `running`.
+        let number: libc::c_long = call.split_ascii_whitespace().next()?.parse().ok()?;
+        Some(number >= 0 && number != libc::SYS_futex)
+    }
+
+    /// As on Linux; this system does not tell.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn waits_outside(self) -> Option<bool> {
+        None
+    }
+
     /// How long the thread has used a CPU.
     #[cfg(target_os = "linux")]
     pub(crate) fn cpu_time(self) -> Option<Duration> {
@@ -79,6 +95,33 @@ mod tests {
         while key.cpu_time().unwrap() == before {
             std::hint::spin_loop();
         }
+    }
+
+    #[test]
+    fn a_socket_is_outside_and_a_channel_is_not() {
+        let (send, receive) = std::sync::mpsc::channel();
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let thread = std::thread::spawn(move || {
+            send.send(ThreadKey::current()).unwrap();
+            let _ = wait.recv();
+            std::io::Read::read(&mut theirs, &mut [0])
+        });
+        let key = receive.recv().unwrap();
+        while key.state() != Some(b'S') {
+            std::thread::yield_now();
+        }
+        let told = key.waits_outside();
+        drop(end);
+        // Some kernels keep it to themselves.
+        if let Some(outside) = told {
+            assert!(!outside, "the other end of a channel is a thread");
+            while key.waits_outside() != Some(true) {
+                std::thread::yield_now();
+            }
+        }
+        drop(ours);
+        assert_eq!(thread.join().unwrap().unwrap(), 0);
     }
 
     #[test]

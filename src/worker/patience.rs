@@ -6,7 +6,8 @@
 //! - **L2** The worst case does not last: after [`CREDIT`] vigils in vain the thread sleeps at once, but for one vigil in
 //!   [`PROBE`], until one succeeds.
 //! - **L3** A thread that is held up during a vigil shares its CPU with others that want it. It abstains for
-//!   [`ABSTAIN`] times as long as it was held up, so a busy machine does not feel it.
+//!   [`ABSTAIN`] times as long as it was held up, and for twice as many times whenever it is held up again soon, up to
+//!   [`ABSTAIN_MOST`]: so a busy machine does not feel it, and a short disturbance does not matter for long.
 //! - **L4** Every [`YIELD`] looks at the clock the thread lets others go first: perhaps it holds up the very thread that
 //!   it looks out for; and if that is a stranger, L3 shows it.
 
@@ -17,8 +18,11 @@ const VIGIL: Duration = Duration::from_micros(if cfg!(sidestep_loom) { 0 } else 
 const CREDIT: u32 = 8;
 const PROBE: u32 = 32;
 const HELD_UP: Duration = Duration::from_micros(20);
-const ABSTAIN: u32 = 64;
-const YIELD: u32 = 16;
+const ABSTAIN: u32 = 8;
+const ABSTAIN_MOST: u32 = 256;
+/// It was not soon if the thread had been free to linger for so many times as long as it was held up.
+const SOON: u32 = 64;
+const YIELD: u32 = 32;
 
 /// What a thread has learnt.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(super) struct Patience {
     /// How many rests to go without a vigil, when there is no credit.
     until_probe: Cell<u32>,
     abstain_until: Cell<Option<Instant>>,
+    /// How many times as long as it was last held up.
+    abstain: Cell<u32>,
 }
 
 /// What to do after a look at the clock.
@@ -53,7 +59,12 @@ pub(super) struct Vigil<'a> {
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Patience { credit: Cell::new(CREDIT), until_probe: Cell::new(0), abstain_until: Cell::new(None) }
+        Patience {
+            credit: Cell::new(CREDIT),
+            until_probe: Cell::new(0),
+            abstain_until: Cell::new(None),
+            abstain: Cell::new(ABSTAIN),
+        }
     }
 
     /// Whether to keep a vigil now (L2, L3).
@@ -68,6 +79,14 @@ impl Patience {
     pub(super) fn begin(&self, now: Instant) -> Vigil<'_> {
         Vigil { patience: self, begun: now, last_look: now, looks: 0 }
     }
+
+    /// Has been held up for `gap` until `now` (L3).
+    fn held_up(&self, gap: Duration, now: Instant) {
+        let free = self.abstain_until.get().map(|end| now.saturating_duration_since(end));
+        let soon = free.is_some_and(|free| free < gap.saturating_mul(SOON));
+        self.abstain.set(if soon { (2 * self.abstain.get()).min(ABSTAIN_MOST) } else { ABSTAIN });
+        self.abstain_until.set(now.checked_add(gap.saturating_mul(self.abstain.get())));
+    }
 }
 
 impl Vigil<'_> {
@@ -76,22 +95,19 @@ impl Vigil<'_> {
         self.patience.credit.set(CREDIT);
     }
 
-    /// Nothing has come until `now`.
+    /// Nothing has come until `now` (L1, L4).
     pub(super) fn go_on(&mut self, now: Instant) -> Next {
         let gap = now.saturating_duration_since(self.last_look);
         if gap >= HELD_UP {
-            // L3
-            self.patience.abstain_until.set(now.checked_add(gap.saturating_mul(ABSTAIN)));
+            self.patience.held_up(gap, now);
             return Next::Sleep;
         }
         if now.saturating_duration_since(self.begun) >= VIGIL {
-            // L1: it has cost as much as to be woken.
             self.fail();
             return Next::Sleep;
         }
         self.last_look = now;
         self.looks += 1;
-        // L4
         if self.looks.is_multiple_of(YIELD) { Next::Yield } else { Next::Look }
     }
 
@@ -175,17 +191,36 @@ mod tests {
         }
     }
 
+    /// Is held up once, from `start` on. Returns when the thread is willing again.
+    fn held_up(patience: &Patience, start: Instant, gap: Duration) -> Instant {
+        let mut vigil = patience.begin(start);
+        assert_eq!(vigil.go_on(start + LOOK), Next::Look);
+        let back = start + LOOK + gap;
+        assert_eq!(vigil.go_on(back), Next::Sleep, "L3");
+        (1..).map(|step| back + gap * step).find(|&time| patience.is_willing(time)).expect("it has an end")
+    }
+
     #[test]
     fn who_is_held_up_abstains_in_proportion() {
         let patience = Patience::new();
-        let start = Instant::now();
-        let mut vigil = patience.begin(start);
-        assert_eq!(vigil.go_on(start + LOOK), Next::Look);
-        let back = start + LOOK + Duration::from_millis(3);
-        assert_eq!(vigil.go_on(back), Next::Sleep, "L3");
-        let end = back + Duration::from_millis(3) * ABSTAIN;
-        assert!(!patience.is_willing(end - LOOK));
-        assert!(patience.is_willing(end));
+        let (start, gap) = (Instant::now(), Duration::from_millis(3));
+        let willing = held_up(&patience, start, gap);
+        assert_eq!(willing, start + LOOK + gap * (ABSTAIN + 1));
         assert_eq!(patience.credit.get(), CREDIT, "being held up says nothing about what comes");
+    }
+
+    #[test]
+    fn who_is_held_up_again_soon_abstains_for_longer() {
+        let patience = Patience::new();
+        let gap = Duration::from_millis(3);
+        let mut now = Instant::now();
+        for round in 0..10 {
+            let next = held_up(&patience, now, gap);
+            let times = (ABSTAIN << round).min(ABSTAIN_MOST);
+            assert_eq!(next - now, LOOK + gap * (times + 1), "L3, round {round}");
+            now = next;
+        }
+        now += gap * SOON;
+        assert_eq!(held_up(&patience, now, gap) - now, LOOK + gap * (ABSTAIN + 1), "and begins anew later");
     }
 }
