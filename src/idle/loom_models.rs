@@ -28,7 +28,7 @@ impl Place {
 
     fn submit(&self, item: u32) -> Notify {
         self.queues.push(None, item);
-        self.idle.notify()
+        self.idle.notify(|| self.queues.is_empty())
     }
 
     /// A thread that has a searching token from the start, takes `count` items and is never seen again.
@@ -66,7 +66,7 @@ impl Place {
     fn release_after_find(&self) {
         self.idle.release_searching();
         if !self.queues.is_empty() {
-            let _ = self.idle.notify();
+            let _ = self.idle.notify(|| self.queues.is_empty());
         }
     }
 }

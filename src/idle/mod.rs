@@ -21,6 +21,7 @@
 //!                                                 empty: park.  not empty: off the stack again, with a token;
 //! notify:  a token is out   -> nothing            already off it: the waker has given a token
 //!          (a starting one counts only if nobody is idle)
+//!          all queues empty -> nothing
 //!          somebody idle    -> pop the youngest, give it a token, unpark
 //!          else             -> the caller gets a thread or arms the monitor
 //!
@@ -31,8 +32,8 @@
 //!
 //! # Why no wake-up is lost
 //!
-//! A submitter pushes, fences (F1) and reads the word. The only outcome that leaves the task to others is that a
-//! token is out. Its holder H releases it later in the word's modification order than what the submitter read,
+//! A submitter pushes, fences (F1) and reads the word. If it then finds the queues empty, its task has been taken. The
+//! only other outcome that leaves the task to others is that a token is out. Its holder H releases it later in the word's modification order than what the submitter read,
 //! and afterwards, behind a fence (F2), looks into the queues (on a find: to notify; on sleep: to come back).
 //! Either F1 precedes F2 in the total order of `SeqCst` fences: then H's look sees the push (Q4). Or F2 precedes F1:
 //! then the submitter's read sees H's release, against the assumption. So H, or somebody H notifies (who is in turn
@@ -63,7 +64,7 @@ use self::word::{DELIVERING, IDLE, SEARCHING, STARTING, Word};
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notify {
-    /// A token is out or has just been given: its holder will look.
+    /// A token is out or has just been given, so its holder will look; or there is nothing left to look for.
     Covered,
     /// Only threads inside wakers will look: have the monitor see to it that they do.
     Delivering,
@@ -129,14 +130,18 @@ impl Idle {
         self.word.load()
     }
 
-    /// Has somebody look for what the caller has pushed. The caller has not fenced: this does.
-    pub(crate) fn notify(&self) -> Notify {
+    /// Has somebody look for what the caller has pushed, unless `all_taken` says that nothing is queued any more. The caller
+    /// has not fenced: this does.
+    pub(crate) fn notify(&self, all_taken: impl FnOnce() -> bool) -> Notify {
         fence(Ordering::SeqCst); // F1
         let counts = self.word.load();
         if counts.searching > 0 {
             Notify::Covered
         } else if counts.delivering > 0 {
             Notify::Delivering
+        } else if all_taken() {
+            // By a thread that lingered, and that released its token with the find before the counts were read.
+            Notify::Covered
         } else if counts.idle > 0 {
             // Rather than to rely on a thread that may be long in starting.
             self.wake_youngest(false)

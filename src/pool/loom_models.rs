@@ -208,7 +208,7 @@ fn submit_to_monitor(shared: &Arc<Shared>, ended: &Arc<StaticU64>) {
     let (entry, handle, receiver) = new_task(closure, Arc::as_ptr(shared), std::panic::Location::caller());
     submit(shared.address(), &shared.queues, &shared.roster, entry);
     // It fences.
-    let _ = shared.idle.notify();
+    let _ = shared.idle.notify(|| false);
     shared.monitor.arm(shared);
     Task::new(handle, receiver).detach();
 }

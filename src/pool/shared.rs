@@ -248,7 +248,7 @@ impl Workplace for Shared {
 
     fn notify(&self) {
         while !self.is_forked() {
-            match self.idle.notify() {
+            match self.idle.notify(|| self.queues.is_empty()) {
                 Notify::Covered => return,
                 // With threads above core, work really blocks and others may be idle: one that is in a waker may be long.
                 Notify::Delivering if self.headcount.staying() > self.config.core => {

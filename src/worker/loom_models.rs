@@ -124,7 +124,7 @@ impl Workplace for Yard {
         &self.roster
     }
     fn notify(&self) {
-        if self.idle.notify() != Notify::Covered {
+        if self.idle.notify(|| self.queues.is_empty()) != Notify::Covered {
             self.armed.fetch_add(1, Ordering::Relaxed);
         }
     }

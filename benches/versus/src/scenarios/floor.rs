@@ -1,31 +1,35 @@
 //! What the machine can do at best: the steps that a call is made of, without a pool around them.
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::iter;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::sync::mpsc;
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use crossbeam_deque::{Injector, Steal};
+use futures_channel::oneshot;
 
 use crate::sample::{Metric, Sample};
 
 /// Measures each step `repeats` times.
 pub(crate) fn floor(repeats: usize) -> Result<Sample> {
     let handovers = repeats / 4;
-    let metrics = [
+    let steps = [
         ("park, unpark: round trip", ping_pong(handovers), handovers),
         ("malloc, free: 56 + 88 bytes", allocate(repeats), repeats),
         ("same, freed elsewhere", free_elsewhere(repeats), repeats),
+        ("oneshot: make 1,000", make_oneshots(repeats), repeats),
+        ("oneshot: make, send, receive", use_oneshots(repeats), repeats),
         ("Injector: push, steal", inject_alone(repeats), repeats),
         ("Injector: across threads", inject_across(repeats), repeats),
     ];
-    Ok(Sample::of(
-        metrics.into_iter().map(|(name, time, count)| Metric::per_task(name, time, count)).collect(),
-    ))
+    let mut metrics: Vec<_> =
+        steps.into_iter().map(|(name, time, count)| Metric::per_task(name, time, count)).collect();
+    metrics.push(Metric::time("start 512 threads", start_threads(512)));
+    Ok(Sample::of(metrics))
 }
 
 fn timed(work: impl FnOnce()) -> Duration {
@@ -95,6 +99,39 @@ fn free_elsewhere(tasks: usize) -> Duration {
     drop(give);
     freer.join().expect("the other thread does not panic");
     total
+}
+
+/// As a burst of submissions makes them: each is kept.
+fn make_oneshots(count: usize) -> Duration {
+    const BATCH: usize = 1_000;
+    let mut kept = Vec::with_capacity(BATCH);
+    let batch = || {
+        kept.clear();
+        timed(|| kept.extend((0..BATCH).map(|_| oneshot::channel::<usize>())))
+    };
+    iter::repeat_with(batch).take(count.div_ceil(BATCH)).sum()
+}
+
+fn use_oneshots(count: usize) -> Duration {
+    timed(|| {
+        for n in 0..count {
+            let (sender, mut receiver) = oneshot::channel();
+            sender.send(n).expect("the receiver is there");
+            black_box(receiver.try_recv().expect("the sender has sent"));
+        }
+    })
+}
+
+/// Until all of them run at once.
+fn start_threads(count: usize) -> Duration {
+    let all = Barrier::new(count + 1);
+    let all = &all;
+    thread::scope(|scope| {
+        timed(|| {
+            (0..count).for_each(|_| _ = scope.spawn(|| all.wait()));
+            all.wait();
+        })
+    })
 }
 
 /// The next item, if there is one.

@@ -52,6 +52,14 @@ pub(crate) enum Load {
 }
 
 impl Load {
+    /// Many closures that do next to nothing.
+    fn is_flood(self) -> bool {
+        matches!(
+            self,
+            Self::Burst | Self::Window | Self::Producers(_) | Self::Nested | Self::Files | Self::Submit
+        )
+    }
+
     /// Runs it on the stage.
     pub(crate) fn run<P: Peer>(self, stage: &Stage<P>) -> Result<Sample> {
         match self {
@@ -138,11 +146,8 @@ impl Case {
 
     /// How many tasks a run of `entrant` measures: a tenth will do for one that takes long and has no queue that might fill.
     pub(crate) fn tasks_for(&self, entrant: &Entrant, quick: bool) -> usize {
-        let flood = matches!(
-            self.load,
-            Load::Burst | Load::Window | Load::Producers(_) | Load::Nested | Load::Files | Load::Submit
-        );
-        if flood && !quick && entrant.family == Family::Thread { self.full / 10 } else { self.tasks(quick) }
+        let tenth = self.load.is_flood() && !quick && entrant.family == Family::Thread;
+        if tenth { self.full / 10 } else { self.tasks(quick) }
     }
 
     /// Whether `filter` means this case: its name, or that of its group.
@@ -156,6 +161,8 @@ impl Case {
         let takes_part = |entrant: &&Entrant| {
             (self.both_flavors || entrant.flavor == Flavor::MultiThread)
                 && !(once_each && entrant.capped)
+                // That one is to show what the oneshot costs, and only there it shows.
+                && (self.load.is_flood() || entrant.family != Family::AffinitypoolOneshot)
                 && entrant.family.dispatch(Qualifies(self))
         };
         if self.load == Load::Floor { Vec::new() } else { ENTRANTS.iter().filter(takes_part).collect() }
@@ -324,7 +331,8 @@ mod tests {
     #[test]
     fn entrants_take_part_where_it_makes_sense() {
         assert!(entrants("floor").is_empty());
-        assert_eq!(entrants("serial").len(), ENTRANTS.len());
+        assert!(entrants("burst").contains(&"affinitypool+oneshot"));
+        assert_eq!(entrants("serial").len(), ENTRANTS.len() - 1);
         assert!(entrants("sleepers").contains(&"thread") && !entrants("sleepers").contains(&"tokio-cores"));
         assert_eq!(entrants("cancel"), ["sidestep", "tokio", "tokio-sharded", "blocking", "affinitypool"]);
         assert!(!entrants("idle").contains(&"thread"));
