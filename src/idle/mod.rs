@@ -231,7 +231,7 @@ impl Idle {
         true
     }
 
-    /// Takes a searching token, unless somebody has one.
+    /// Takes a searching token, unless somebody has one. The caller must keep invariant S.
     #[must_use]
     pub(crate) fn begin_searching(&self) -> bool {
         self.word.try_begin_searching()

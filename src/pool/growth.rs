@@ -21,9 +21,9 @@
 //!   pay there is no other for a while, the next ones are small until they pay, and a lull in the completions must last
 //!   for longer until it counts. Threads that queue
 //!   for one lock look like threads that wait for a disk; only the pay-off tells them apart.
-//! - **E8** *Outside*: threads that sleep for a timer, a peer or a child, and not for another thread, are in nobody's way.
-//!   Where most of the blocked ones do, E2 needs neither all of them nor a lull and makes eight times as many, and E6
-//!   and E7 are waived.
+//! - **E8** *Outside*: threads that sleep for a timer, a peer or a child, and not for what may be another thread, are in
+//!   nobody's way. Where most of the blocked ones do, E2 needs neither all of them nor a lull, and E6 and E7 are waived: the
+//!   step ends what was on trial.
 //!
 //! Antecedents: counting what can run (Linux' workqueues, libdispatch), declared blocking (Chromium, Java's
 //! fork-join pool), the starvation rule and the measured pay-off (.NET's gate thread and hill climbing).
@@ -250,6 +250,12 @@ impl State {
         Some(wanted)
     }
 
+    /// What completed until now says nothing about what will (E8).
+    fn forget_flow(&mut self) {
+        self.trial = None;
+        self.flow = Flow::default();
+    }
+
     fn wait(mut self, tick: Duration) -> (Self, Verdict) {
         self.tick = tick;
         (self, Verdict::Wait)
@@ -338,8 +344,7 @@ fn wanted(limits: Limits, state: &mut State, sample: &Sample) -> Option<(usize, 
     let trusted = sample.certain || sample.threads < 2 * limits.core;
     let hopeless = blocked == active || state.barren >= LONG_LULL || sample.outside; // E8
     let step = if trusted && active > 0 && 4 * blocked >= 3 * active && hopeless {
-        let times = if sample.outside { 8 } else { 4 };
-        Some(((times - 1) * sample.threads, Cause::Hard)) // E2, E8
+        Some((3 * sample.threads, Cause::Hard)) // E2
     } else if trusted && live < limits.core {
         Some((limits.core - live, Cause::Replace)) // E3
     } else if state.drowsy >= STEADY_LOOKS {
@@ -351,6 +356,9 @@ fn wanted(limits: Limits, state: &mut State, sample: &Sample) -> Option<(usize, 
         // Up to core there is nothing to prove, nor where threads cannot be in each other's way (E8).
         let proven = sample.threads < limits.core || sample.outside;
         let granted = if proven { Some(wanted) } else { state.begin_trial(wanted, sample) };
+        if sample.outside {
+            state.forget_flow();
+        }
         granted.map(|granted| (granted, cause))
     });
     if step.is_some() {

@@ -48,7 +48,7 @@ impl Metrics {
         self.threads
     }
 
-    /// Threads asleep for want of work.
+    /// Threads asleep for want of work. One that still looks out for more is not among them.
     #[must_use]
     pub fn threads_idle(&self) -> usize {
         self.threads_idle

@@ -63,8 +63,7 @@ impl Sampler for ThreadState {
     }
 
     fn waits_outside(&self, key: ThreadKey) -> bool {
-        // In `D` it waits for a disk, of which there is only so much.
-        key.state() == Some(b'S') && key.waits_outside() == Some(true)
+        key.waits_outside() == Some(true)
     }
 }
 

@@ -250,10 +250,6 @@ impl Workplace for Shared {
         while !self.is_forked() {
             match self.idle.notify(|| self.queues.is_empty()) {
                 Notify::Covered => return,
-                // With threads above core, work really blocks and others may be idle: one that is in a waker may be long.
-                Notify::Delivering if self.headcount.staying() > self.config.core => {
-                    return self.wake_overriding();
-                }
                 Notify::Delivering => return self.monitor.arm(self),
                 Notify::Nobody if self.get_help() => return,
                 Notify::Nobody => {}

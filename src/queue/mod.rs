@@ -156,6 +156,11 @@ impl<T> Queues<T> {
         moved
     }
 
+    /// How many worker deques there are.
+    pub(crate) fn deques(&self) -> usize {
+        self.stealers.len()
+    }
+
     /// Whether no queue holds anything (Q4).
     pub(crate) fn is_empty(&self) -> bool {
         self.injector.is_empty() && self.stealers.iter().all(Stealer::is_empty)

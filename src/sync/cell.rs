@@ -27,13 +27,33 @@ impl<T> UnsafeCell<T> {
 pub(crate) struct Tracked {
     #[cfg(sidestep_loom)]
     _track: loom::alloc::Track<()>,
+    #[cfg(sidestep_loom)]
+    uses: UnsafeCell<()>,
 }
+
+#[cfg(sidestep_loom)]
+// SAFETY: there is no value that could be used, and the checker allows for several threads.
+unsafe impl Sync for Tracked {}
 
 impl Tracked {
     pub(crate) fn new() -> Self {
         Tracked {
             #[cfg(sidestep_loom)]
             _track: loom::alloc::Track::new(()),
+            #[cfg(sidestep_loom)]
+            uses: UnsafeCell::new(()),
         }
+    }
+
+    /// What carries this has been used by this thread, perhaps beside others.
+    pub(crate) fn share(&self) {
+        #[cfg(sidestep_loom)]
+        self.uses.with(|_| ());
+    }
+
+    /// From here on what carries this is the caller's alone: the checker sees that every use comes before.
+    pub(crate) fn own(&self) {
+        #[cfg(sidestep_loom)]
+        self.uses.with_mut(|_| ());
     }
 }

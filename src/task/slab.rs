@@ -2,10 +2,10 @@
 //! the allocator is asked once for a dozen of them. (The idea is that of region allocation: Hanson, "Fast allocation
 //! and deallocation of memory based on object lifetimes", 1990.)
 //!
-//! - **S1** A chunk counts (`live`) the cells in it that have not been freed, and on top of that one for each unit that
-//!   its thread has not used up for a cell. Whoever takes the count to zero frees the chunk.
-//! - **S2** A chunk has one thread that cuts from it, the one whose [`Bench`] it lies on; letting go of the chunk takes
-//!   what was not used up off the count, so the count does not reach zero before that.
+//! - **S1** A chunk's count (`live`) is that of its units, less one for each cell cut from it that has been freed. Letting go
+//!   of the chunk leaves the cells that have not been freed. Whoever takes the count to zero frees the chunk.
+//! - **S2** A chunk has one thread that cuts from it, the one whose [`Bench`] it lies on; letting go of it takes
+//!   what stands for no cell off the count: at least one, for the head, so the count does not reach zero before that.
 //! - **S3** A chunk whose count shows that each of its cells has been freed is its thread's alone, which may begin anew
 //!   in it. So where one call follows another, the allocator is not asked at all.
 //!
@@ -22,16 +22,26 @@ use crate::sync::{Tracked, thread_local_const};
 const UNIT: usize = 16;
 /// Units in a chunk, its head among them. That is just below the 1,024 bytes from which on glibc's `malloc` first merges
 /// all small blocks that were freed before, and small enough for its cache of freed blocks.
-const UNITS: usize = 62;
+///
+/// The models have chunks of two cells.
+const UNITS: usize = if cfg!(sidestep_loom) { HEAD + 2 * LARGEST } else { 62 };
 /// A cell of more units has an allocation of its own.
-const LARGEST: usize = 16;
+const LARGEST: usize = if cfg!(sidestep_loom) { 8 } else { 16 };
 
-/// The head of a chunk, which is its first unit.
+/// The head of a chunk, which is before the first cell.
 #[repr(C, align(16))]
 struct Chunk {
     live: AtomicUsize,
-    _freed: Tracked,
+    tracked: Tracked,
 }
+
+/// Units in the head.
+const HEAD: usize = size_of::<Chunk>().div_ceil(UNIT);
+
+const _: () = assert!(align_of::<Chunk>() == UNIT, "cells are aligned if the head is");
+const _: () =
+    assert!(HEAD > 0 && HEAD + LARGEST <= UNITS, "a new chunk has room for any small cell, not at place 0");
+const _: () = assert!(UNITS <= 1 << u8::BITS, "a place fits into its byte");
 
 const CHUNK: Layout = match Layout::from_size_align(UNITS * UNIT, UNIT) {
     Ok(layout) => layout,
@@ -80,8 +90,11 @@ pub(super) unsafe fn free(memory: NonNull<u8>, place: Place, layout: Layout) {
     }
     // SAFETY: S1: the cell lies so many units behind its chunk's head, which is there as long as the cell.
     let chunk = unsafe { memory.as_ptr().sub(usize::from(place.0) * UNIT) };
+    let chunk = chunk.cast::<Chunk>();
+    // SAFETY: S1: as above. For the model checker: this comes after every use of the cell.
+    unsafe { &(*chunk).tracked }.share();
     // SAFETY: S1: this cell was counted.
-    unsafe { discount(chunk.cast(), 1) };
+    unsafe { discount(chunk, 1) };
 }
 
 /// Takes `count` off the chunk's count, and frees it if that was all.
@@ -95,6 +108,8 @@ unsafe fn discount(chunk: *mut Chunk, count: usize) {
     // ORDERING: Release, so that the uses of the cell come before the free; Acquire, so that whoever frees the chunk
     // sees those of all other cells.
     if live.fetch_sub(count, Ordering::AcqRel) == count {
+        // SAFETY: S1: nobody else stands for any of it, so it is there. For the model checker.
+        unsafe { &(*chunk).tracked }.own();
         // SAFETY: S1: nobody else stands for any of it.
         unsafe { ptr::drop_in_place(chunk) };
         // SAFETY: it came from `alloc` with this layout, in `Bench::renew`.
@@ -141,10 +156,10 @@ impl Bench {
             let chunk = unsafe { alloc(CHUNK) }.cast::<Chunk>();
             NonNull::new(chunk)?;
             // SAFETY: it is valid for a chunk's head, and aligned.
-            unsafe { chunk.write(Chunk { live: AtomicUsize::new(UNITS), _freed: Tracked::new() }) };
+            unsafe { chunk.write(Chunk { live: AtomicUsize::new(UNITS), tracked: Tracked::new() }) };
             self.chunk.set(chunk);
         }
-        self.next.set(1);
+        self.next.set(HEAD);
         self.cells.set(0);
         Some(())
     }
@@ -156,6 +171,7 @@ impl Bench {
         // ORDERING: Acquire pairs with the Release in `discount`: the cells' uses come before those of the next.
         let empty = chunk.live.load(Ordering::Acquire) == self.unused();
         if empty {
+            chunk.tracked.own();
             chunk.live.store(UNITS, Ordering::Relaxed);
         }
         empty
@@ -181,6 +197,9 @@ impl Drop for Bench {
         self.let_go();
     }
 }
+
+#[cfg(all(test, sidestep_loom))]
+mod loom_models;
 
 #[cfg(all(test, not(sidestep_loom)))]
 mod tests {

@@ -38,14 +38,23 @@ impl ThreadKey {
         None
     }
 
-    /// Whether the thread, which sleeps, waits inside a system call that is no futex: for a timer, a peer or a child, and
-    /// not for another thread's lock or signal.
+    /// Whether the thread, which sleeps, waits in a system call for a timer, a peer or a child. Not so where it may wait for
+    /// another thread of this process: in a futex, for a file's lock, a pipe or an event descriptor.
     #[cfg(target_os = "linux")]
     pub(crate) fn waits_outside(self) -> Option<bool> {
         let call = std::fs::read_to_string(format!("/proc/self/task/{}/syscall", self.tid)).ok()?;
-        // The first word is the call's number, or `running`.
-        let number: libc::c_long = call.split_ascii_whitespace().next()?.parse().ok()?;
-        Some(number >= 0 && number != libc::SYS_futex)
+        // The first word is the call's number, or `running`; the second is its first argument.
+        let mut words = call.split_ascii_whitespace();
+        let number: libc::c_long = words.next()?.parse().ok()?;
+        if OUTSIDE.contains(&number) {
+            return Some(true);
+        }
+        if !BY_DESCRIPTOR.contains(&number) {
+            return Some(false);
+        }
+        let descriptor = i32::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
+        let what = std::fs::read_link(format!("/proc/self/fd/{descriptor}")).ok()?;
+        Some(what.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
     }
 
     /// As on Linux; this system does not tell.
@@ -72,6 +81,24 @@ impl ThreadKey {
         None
     }
 }
+
+/// Calls in which a thread that sleeps waits for a timer, a peer or a child.
+#[cfg(target_os = "linux")]
+const OUTSIDE: [libc::c_long; 10] = [
+    libc::SYS_nanosleep,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_connect,
+    libc::SYS_accept4,
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+];
+/// Calls in which it does if the descriptor, which is their first argument, is a socket.
+#[cfg(target_os = "linux")]
+const BY_DESCRIPTOR: [libc::c_long; 4] = [libc::SYS_read, libc::SYS_write, libc::SYS_readv, libc::SYS_writev];
 
 #[cfg(target_os = "linux")]
 fn linux_clock() -> Option<libc::clockid_t> {
@@ -122,6 +149,56 @@ mod tests {
         }
         drop(ours);
         assert_eq!(thread.join().unwrap().unwrap(), 0);
+    }
+
+    /// What is told of a thread that sleeps in `wait`, once that can be seen.
+    fn told_of(wait: impl FnOnce() + Send + 'static, wake: impl FnOnce()) -> Option<bool> {
+        let (send, receive) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            send.send(ThreadKey::current()).expect("it is received");
+            drop(send);
+            wait();
+        });
+        let key = receive.recv().expect("the thread sends it");
+        // `send` may sleep for an instant as well.
+        assert!(receive.recv().is_err());
+        while key.state() != Some(b'S') {
+            std::thread::yield_now();
+        }
+        let told = key.waits_outside();
+        wake();
+        thread.join().expect("the wait ends");
+        told
+    }
+
+    #[test]
+    fn threads_that_wait_for_a_pipe_or_a_files_lock_may_wait_for_each_other() {
+        use std::io::Read;
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let read = move || assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+        assert_ne!(told_of(read, || drop(writer)), Some(true));
+
+        let path = std::env::temp_dir().join(format!("sidestep-lock-{}", std::process::id()));
+        let open = || std::fs::File::create(&path).unwrap();
+        let (holder, other) = (open(), open());
+        let lock = |file: &std::fs::File| {
+            // SAFETY: the descriptor is open.
+            let status = unsafe { libc::flock(std::os::fd::AsRawFd::as_raw_fd(file), libc::LOCK_EX) };
+            assert_eq!(status, 0);
+        };
+        lock(&holder);
+        assert_ne!(told_of(move || lock(&other), || drop(holder)), Some(true));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_timer_is_outside() {
+        let timer = || {
+            let time = libc::timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+            // SAFETY: `time` is valid for reading, and the rest is not asked for.
+            unsafe { libc::nanosleep(&raw const time, std::ptr::null_mut()) };
+        };
+        assert_ne!(told_of(timer, || ()), Some(false));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! For how long it pays a thread to look on before it sleeps: a pure rule, told of time and of success.
 //!
-//! - **L1** A vigil lasts up to [`VIGIL`], which is about what it costs to sleep and be woken: so in the worst case
-//!   lingering doubles that cost (Karlin, Manasse, McGeoch, Owicki, "Competitive randomized algorithms for
+//! - **L1** A vigil lasts up to [`VIGIL`], which is of the order of what it costs to sleep and be woken where the CPU sleeps
+//!   too: so in the worst case lingering doubles that cost (Karlin, Manasse, McGeoch, Owicki, "Competitive randomized algorithms for
 //!   nonuniform problems", 1990).
-//! - **L2** The worst case does not last: after [`CREDIT`] vigils in vain the thread sleeps at once, but for one vigil in
-//!   [`PROBE`], until one succeeds.
+//! - **L2** The worst case does not last: after [`CREDIT`] vigils in vain the thread sleeps at once [`PROBE`] times between two
+//!   vigils, until one succeeds.
 //! - **L3** A thread that is held up during a vigil shares its CPU with others that want it. It abstains for
-//!   [`ABSTAIN`] times as long as it was held up, and for twice as many times whenever it is held up again soon, up to
-//!   [`ABSTAIN_MOST`]: so a busy machine does not feel it, and a short disturbance does not matter for long.
+//!   [`ABSTAIN`] times as long as it was held up; or, if it had not been free to linger for [`CALM`] times as long as it
+//!   abstained before, for twice as long as then, up to [`LONGEST`]. So a busy machine does not feel it, and a short
+//!   disturbance does not matter for long.
 //! - **L4** Every [`YIELD`] looks at the clock the thread lets others go first: perhaps it holds up the very thread that
 //!   it looks out for; and if that is a stranger, L3 shows it.
 
@@ -18,10 +19,11 @@ const VIGIL: Duration = Duration::from_micros(if cfg!(sidestep_loom) { 0 } else 
 const CREDIT: u32 = 8;
 const PROBE: u32 = 32;
 const HELD_UP: Duration = Duration::from_micros(20);
+/// As `HELD_UP`, for a thread that has let others go first and is rewarded for it.
+const MADE_WAY: Duration = Duration::from_micros(200);
 const ABSTAIN: u32 = 8;
-const ABSTAIN_MOST: u32 = 256;
-/// It was not soon if the thread had been free to linger for so many times as long as it was held up.
-const SOON: u32 = 64;
+const CALM: u32 = 4;
+const LONGEST: Duration = Duration::from_secs(1);
 const YIELD: u32 = 32;
 
 /// What a thread has learnt.
@@ -32,8 +34,8 @@ pub(super) struct Patience {
     /// How many rests to go without a vigil, when there is no credit.
     until_probe: Cell<u32>,
     abstain_until: Cell<Option<Instant>>,
-    /// How many times as long as it was last held up.
-    abstain: Cell<u32>,
+    /// For how long it abstained.
+    abstained: Cell<Duration>,
 }
 
 /// What to do after a look at the clock.
@@ -63,7 +65,7 @@ impl Patience {
             credit: Cell::new(CREDIT),
             until_probe: Cell::new(0),
             abstain_until: Cell::new(None),
-            abstain: Cell::new(ABSTAIN),
+            abstained: Cell::new(Duration::ZERO),
         }
     }
 
@@ -83,16 +85,31 @@ impl Patience {
     /// Has been held up for `gap` until `now` (L3).
     fn held_up(&self, gap: Duration, now: Instant) {
         let free = self.abstain_until.get().map(|end| now.saturating_duration_since(end));
-        let soon = free.is_some_and(|free| free < gap.saturating_mul(SOON));
-        self.abstain.set(if soon { (2 * self.abstain.get()).min(ABSTAIN_MOST) } else { ABSTAIN });
-        self.abstain_until.set(now.checked_add(gap.saturating_mul(self.abstain.get())));
+        let before = self.abstained.get();
+        let again = free.is_some_and(|free| free < before.saturating_mul(CALM));
+        let longer = if again { 2 * before } else { Duration::ZERO };
+        let length = longer.max(gap.saturating_mul(ABSTAIN)).min(LONGEST);
+        self.abstained.set(length);
+        self.abstain_until.set(now.checked_add(length));
     }
 }
 
 impl Vigil<'_> {
-    /// Something has come.
-    pub(super) fn succeed(self) {
-        self.patience.credit.set(CREDIT);
+    /// Something has come by `now`. If that was while the thread was held up, it has waited for a CPU just as if it had had
+    /// to wake a sleeper: no success (L3). After a yield it may be what the thread made way for (L4).
+    pub(super) fn succeed(self, now: Instant) {
+        let gap = now.saturating_duration_since(self.last_look);
+        let limit = if self.has_yielded() { MADE_WAY } else { HELD_UP };
+        if gap >= limit {
+            self.patience.held_up(gap, now);
+        } else {
+            self.patience.credit.set(CREDIT);
+        }
+    }
+
+    /// Whether the thread has let others go first since the last look at the clock.
+    fn has_yielded(&self) -> bool {
+        self.looks > 0 && self.looks.is_multiple_of(YIELD)
     }
 
     /// Nothing has come until `now` (L1, L4).
@@ -108,7 +125,7 @@ impl Vigil<'_> {
         }
         self.last_look = now;
         self.looks += 1;
-        if self.looks.is_multiple_of(YIELD) { Next::Yield } else { Next::Look }
+        if self.has_yielded() { Next::Yield } else { Next::Look }
     }
 
     fn fail(&self) {
@@ -184,43 +201,90 @@ mod tests {
         }
         assert!(!patience.is_willing(start));
         while !patience.is_willing(start) {}
-        patience.begin(start).succeed();
+        patience.begin(start).succeed(start);
         for _ in 0..CREDIT {
             assert!(patience.is_willing(start), "L2: one success is enough");
             in_vain(&patience, start);
         }
     }
 
-    /// Is held up once, from `start` on. Returns when the thread is willing again.
+    /// Is held up once, from `start` on. Returns until when the thread abstains.
     fn held_up(patience: &Patience, start: Instant, gap: Duration) -> Instant {
         let mut vigil = patience.begin(start);
         assert_eq!(vigil.go_on(start + LOOK), Next::Look);
-        let back = start + LOOK + gap;
-        assert_eq!(vigil.go_on(back), Next::Sleep, "L3");
-        (1..).map(|step| back + gap * step).find(|&time| patience.is_willing(time)).expect("it has an end")
+        assert_eq!(vigil.go_on(start + LOOK + gap), Next::Sleep, "L3");
+        let end = patience.abstain_until.get().expect("it abstains");
+        assert!(!patience.is_willing(end - LOOK) && patience.is_willing(end));
+        end
     }
 
     #[test]
     fn who_is_held_up_abstains_in_proportion() {
         let patience = Patience::new();
         let (start, gap) = (Instant::now(), Duration::from_millis(3));
-        let willing = held_up(&patience, start, gap);
-        assert_eq!(willing, start + LOOK + gap * (ABSTAIN + 1));
+        assert_eq!(held_up(&patience, start, gap), start + LOOK + gap + gap * ABSTAIN);
         assert_eq!(patience.credit.get(), CREDIT, "being held up says nothing about what comes");
     }
 
     #[test]
-    fn who_is_held_up_again_soon_abstains_for_longer() {
+    fn who_is_held_up_again_abstains_for_longer_however_short_that_was() {
         let patience = Patience::new();
         let gap = Duration::from_millis(3);
-        let mut now = Instant::now();
-        for round in 0..10 {
-            let next = held_up(&patience, now, gap);
-            let times = (ABSTAIN << round).min(ABSTAIN_MOST);
-            assert_eq!(next - now, LOOK + gap * (times + 1), "L3, round {round}");
-            now = next;
+        let mut now = held_up(&patience, Instant::now(), gap);
+        for round in 1..10 {
+            let end = held_up(&patience, now, HELD_UP);
+            let expected = (gap * ABSTAIN * (1 << round)).min(LONGEST);
+            assert_eq!(end - now, LOOK + HELD_UP + expected, "L3, round {round}");
+            now = end;
         }
-        now += gap * SOON;
-        assert_eq!(held_up(&patience, now, gap) - now, LOOK + gap * (ABSTAIN + 1), "and begins anew later");
+        now += LONGEST * CALM;
+        assert_eq!(held_up(&patience, now, gap), now + LOOK + gap + gap * ABSTAIN, "and after a calm anew");
+    }
+
+    #[test]
+    fn what_comes_while_the_thread_is_held_up_is_no_success() {
+        let patience = Patience::new();
+        let (start, gap) = (Instant::now(), Duration::from_millis(3));
+        in_vain(&patience, start);
+        let credit = patience.credit.get();
+        patience.begin(start).succeed(start + gap);
+        assert_eq!(patience.credit.get(), credit);
+        assert!(!patience.is_willing(start + gap * ABSTAIN), "L3");
+        assert!(patience.is_willing(start + gap * (ABSTAIN + 1)));
+    }
+
+    /// Something comes so long after a yield. Returns whether that was a success.
+    fn succeeds_after_yield(gap: Duration) -> bool {
+        let patience = Patience::new();
+        let start = Instant::now();
+        in_vain(&patience, start);
+        let mut vigil = patience.begin(start);
+        let mut times = (1..).map(|look| start + LOOK * look);
+        let yielded = times.find(|&time| vigil.go_on(time) == Next::Yield).expect("L4");
+        vigil.succeed(yielded + gap);
+        assert_eq!(patience.credit.get() == CREDIT, patience.is_willing(yielded + gap));
+        patience.credit.get() == CREDIT
+    }
+
+    #[test]
+    fn what_comes_soon_after_a_yield_is_a_success() {
+        assert!(succeeds_after_yield(HELD_UP), "L4: that is what the thread has made way for");
+        assert!(!succeeds_after_yield(MADE_WAY), "L3: a stranger took the CPU");
+    }
+
+    #[test]
+    fn time_that_goes_backwards_ends_nothing_early() {
+        let patience = Patience::new();
+        let start = Instant::now();
+        let mut vigil = patience.begin(start + VIGIL);
+        assert!((1..YIELD).all(|_| vigil.go_on(start) == Next::Look));
+        assert!(patience.is_willing(start));
+    }
+
+    #[test]
+    fn a_thread_that_was_stopped_for_days_abstains_for_a_second() {
+        let patience = Patience::new();
+        let (start, gap) = (Instant::now(), Duration::from_secs(1_000_000));
+        assert_eq!(held_up(&patience, start, gap), start + LOOK + gap + LONGEST);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! # Lingering
 //!
-//! To be woken costs a system call of the waker and, where the CPU had gone to sleep as well, some ten
-//! microseconds. So a thread goes on looking into the queues for a little longer than that before it sleeps. It keeps a
+//! To be woken costs a system call of the waker and, where the CPU had gone to sleep as well, tens of
+//! microseconds. So a thread goes on looking into the queues for about as long before it sleeps. It keeps a
 //! searching token meanwhile, or takes one: submitters find it out and wake nobody. At most one thread of a pool
 //! lingers; a second would only compete for the same tasks. For how long, and whether at all, is learnt by
 //! [`Patience`](super::patience::Patience).
@@ -17,8 +17,10 @@ use super::patience::{Next, now};
 use super::{Worker, Workplace};
 use crate::sync::thread;
 
-/// How many looks there are between two looks at the clock.
-const LOOKS: u32 = if cfg!(sidestep_loom) { 1 } else { 8 };
+/// How many looks there are at most between two looks at the clock.
+const LOOKS: usize = if cfg!(sidestep_loom) { 1 } else { 8 };
+/// And at how many deques. With more of them there are fewer looks: a thread with much to look at is not held up.
+const DEQUES: usize = 512;
 
 impl<P: Workplace> Worker<P> {
     /// Lingers, and then sleeps, until there may be something to do. False if it is time to leave; no token is held then.
@@ -96,11 +98,12 @@ impl<P: Workplace> Worker<P> {
         if !self.search_alone() {
             return false;
         }
+        let looks = (DEQUES / self.place.queues().deques().max(1)).clamp(1, LOOKS);
         let mut vigil = self.patience.begin(now());
         loop {
-            for _ in 0..LOOKS {
+            for _ in 0..looks {
                 if !self.place.queues().is_empty() {
-                    vigil.succeed();
+                    vigil.succeed(now());
                     return true;
                 }
                 std::hint::spin_loop();

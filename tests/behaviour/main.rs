@@ -30,6 +30,7 @@ mod keep_alive;
 mod threads;
 
 // What a hostile reader tried.
+mod attacks_cells;
 mod attacks_tasks;
 mod attacks_threads;
 
