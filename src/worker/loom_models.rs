@@ -188,6 +188,21 @@ fn gate() -> (Arc<Parker>, Arc<Parker>) {
     (Arc::clone(&gate), gate)
 }
 
+/// Two tasks that wait for each other: they end only if each is run by a thread of its own.
+fn run_two_that_wait_for_each_other(yard: &Arc<Yard>) {
+    let ((ping, ping_left), (pong, pong_left)) = (gate(), gate());
+    let first = yard.spawn(move || {
+        ping.unpark();
+        pong.park(None);
+    });
+    let second = yard.spawn(move || {
+        pong_left.unpark();
+        ping_left.park(None);
+    });
+    first.wait().unwrap();
+    second.wait().unwrap();
+}
+
 /// One submitter, one worker that starts, looks, sleeps, is woken and leaves: each task is run, then the thread ends.
 #[test]
 fn push_against_park_then_close() {
@@ -225,17 +240,7 @@ fn push_against_linger_then_close() {
 fn baton_of_a_lingering_worker() {
     check(Some(2), || {
         let (yard, threads) = Yard::lingering(0, 2);
-        let ((ping, ping_left), (pong, pong_left)) = (gate(), gate());
-        let first = yard.spawn(move || {
-            ping.unpark();
-            pong.park(None);
-        });
-        let second = yard.spawn(move || {
-            pong_left.unpark();
-            ping_left.park(None);
-        });
-        first.wait().unwrap();
-        second.wait().unwrap();
+        run_two_that_wait_for_each_other(&yard);
         yard.end(threads);
     });
 }
@@ -255,17 +260,7 @@ fn close_against_linger() {
 fn baton() {
     check(Some(2), || {
         let (yard, threads) = Yard::new(0, 2, false);
-        let ((ping, ping_left), (pong, pong_left)) = (gate(), gate());
-        let first = yard.spawn(move || {
-            ping.unpark();
-            pong.park(None);
-        });
-        let second = yard.spawn(move || {
-            pong_left.unpark();
-            ping_left.park(None);
-        });
-        first.wait().unwrap();
-        second.wait().unwrap();
+        run_two_that_wait_for_each_other(&yard);
         yard.end(threads);
     });
 }
