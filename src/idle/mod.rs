@@ -32,8 +32,10 @@
 //!
 //! # Why no wake-up is lost
 //!
-//! A submitter pushes, fences (F1) and reads the word. If it then finds the queues empty, its task has been taken. The
-//! only other outcome that leaves the task to others is that a token is out. Its holder H releases it later in the word's modification order than what the submitter read,
+//! A submitter pushes, fences (F1) and reads the word. If it then finds the queues empty, its task has been taken, or
+//! is being moved from queue to queue by somebody who notifies afterwards. The only other outcome that leaves the task
+//! to others is that a token is out. Its holder H releases it later in the word's modification order than what the
+//! submitter read,
 //! and afterwards, behind a fence (F2), looks into the queues (on a find: to notify; on sleep: to come back).
 //! Either F1 precedes F2 in the total order of `SeqCst` fences: then H's look sees the push (Q4). Or F2 precedes F1:
 //! then the submitter's read sees H's release, against the assumption. So H, or somebody H notifies (who is in turn

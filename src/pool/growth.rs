@@ -77,7 +77,7 @@ pub(super) struct Sample {
     pub(super) declared: usize,
     /// Threads, not declared ones, found blocked.
     pub(super) blocked: usize,
-    /// Most of the blocked ones wait for something outside the process, and not for a disk.
+    /// Most of the blocked ones wait for a timer, a peer or a child.
     pub(super) outside: bool,
     /// A thread has been in one task for as long, is ready to run, and has had next to no CPU.
     pub(super) starved: bool,

@@ -92,14 +92,15 @@ impl<P: Workplace> Worker<P> {
     /// Looks on with a searching token. True if something is queued. False if it is time to sleep, with or without the
     /// token.
     fn linger(&self) -> bool {
-        if !self.place.may_linger() || self.place.is_closed() || !self.patience.is_willing(now()) {
+        if !self.place.may_linger() || self.place.is_closed() {
             return false;
         }
-        if !self.search_alone() {
+        let begun = now();
+        if !self.patience.is_willing(begun) || !self.search_alone() {
             return false;
         }
         let looks = (DEQUES / self.place.queues().deques().max(1)).clamp(1, LOOKS);
-        let mut vigil = self.patience.begin(now());
+        let mut vigil = self.patience.begin(begun);
         loop {
             for _ in 0..looks {
                 if !self.place.queues().is_empty() {

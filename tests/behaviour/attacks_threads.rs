@@ -41,9 +41,8 @@ fn keeping() -> (Builder, Kept) {
     (builder, kept)
 }
 
-/// A pool whose one thread sleeps while another thread is inside the handler that will refuse the second; opening the
-/// gate lets it. Ends with the thread that waits for the handler.
-fn asleep_beside_a_start() -> (Pool, Gate, thread::JoinHandle<()>) {
+/// Builds a pool whose second thread is refused once the second gate is open; the first opens when that thread is asked for.
+fn refusing_the_second() -> (Builder, Gate, Gate) {
     let (entered, refuse) = (Gate::new(), Gate::new());
     let (announce, pass) = (entered.clone(), refuse.clone());
     let builder = after_the_first(move |_new| {
@@ -51,6 +50,13 @@ fn asleep_beside_a_start() -> (Pool, Gate, thread::JoinHandle<()>) {
         pass.pass();
         Err(io::Error::other("no second thread"))
     });
+    (builder, entered, refuse)
+}
+
+/// A pool whose one thread sleeps while another thread is inside the handler that will refuse the second; opening the
+/// gate lets it. Ends with the thread that waits for the handler.
+fn asleep_beside_a_start() -> (Pool, Gate, thread::JoinHandle<()>) {
+    let (builder, entered, refuse) = refusing_the_second();
     let pool = builder.core_threads(2).max_threads(2).build().unwrap();
     let gate = Gate::new();
     let running = occupy(&pool, &gate);
@@ -138,13 +144,7 @@ fn a_shutdown_ends_with_a_thread_that_is_dropped_unrun() {
 
 #[test]
 fn a_shutdown_ends_with_a_refusal_on_a_submitter() {
-    let (entered, refuse) = (Gate::new(), Gate::new());
-    let (announce, pass) = (entered.clone(), refuse.clone());
-    let builder = after_the_first(move |_new| {
-        announce.open();
-        pass.pass();
-        Err(io::Error::other("no second thread"))
-    });
+    let (builder, entered, refuse) = refusing_the_second();
     let pool = builder.core_threads(1).max_threads(1).build().unwrap();
     soon(pool.spawn(current::retire_thread)).unwrap();
     eventually("the only thread has left", || pool.metrics().threads() == 0);
