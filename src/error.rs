@@ -1,6 +1,7 @@
 //! What can go wrong with a task: [`TaskError`], [`Rejected`], and the [`TaskId`] they name it by.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -47,11 +48,23 @@ impl fmt::Debug for TaskId {
     }
 }
 
-/// Which task an error speaks of: its id and where it was spawned.
-#[derive(Clone, Copy, Debug)]
+/// Which task an error speaks of: its id, its name, where it was spawned.
+#[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) id: TaskId,
     pub(crate) site: &'static Location<'static>,
+    pub(crate) name: Option<Cow<'static, str>>,
+}
+
+/// Such as: task 7 "resize" (spawned at src/main.rs:8:12)
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.id.fmt(f)?;
+        if let Some(name) = &self.name {
+            write!(f, " {name:?}")?;
+        }
+        write!(f, " (spawned at {})", self.site)
+    }
 }
 
 /// Why a task has no value.
@@ -61,8 +74,11 @@ pub(crate) enum Reason {
     Panicked(Mutex<Box<dyn Any + Send>>),
     Shutdown,
     Full,
+    Expired,
     NoThread(Arc<io::Error>),
     Deadlock,
+    /// Every slot of the task's lane waits for the lane.
+    LaneDeadlock,
 }
 
 /// Why a task gave no value.
@@ -111,7 +127,14 @@ impl TaskError {
         matches!(self.0.reason, Reason::Shutdown)
     }
 
-    /// True if the pool's queue was full (see [`Builder::queue_limit`](crate::Builder::queue_limit)).
+    /// True if the task was still queued when its time was up (see
+    /// [`TaskOptions::expire_after`](crate::TaskOptions::expire_after)).
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        matches!(self.0.reason, Reason::Expired)
+    }
+
+    /// True if the queue of the pool or lane was full (see [`Builder::queue_limit`](crate::Builder::queue_limit)).
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self.0.reason, Reason::Full)
@@ -127,10 +150,11 @@ impl TaskError {
     }
 
     /// True if the wait could never have ended: a task waited for itself, directly or through tasks that it ran in
-    /// place.
+    /// place; or every slot of a [`Lane`](crate::Lane) was held by a task that waited for the lane's own queue, this
+    /// one among them. The task that was waited for has been cancelled then.
     #[must_use]
     pub fn is_deadlock(&self) -> bool {
-        matches!(self.0.reason, Reason::Deadlock)
+        matches!(self.0.reason, Reason::Deadlock | Reason::LaneDeadlock)
     }
 
     /// The payload of the closure's panic, to look at or to pass to [`std::panic::resume_unwind`].
@@ -148,15 +172,18 @@ impl TaskError {
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Origin { id, site } = self.0.origin;
-        write!(f, "{id} (spawned at {site}) ")?;
+        write!(f, "{} ", self.0.origin)?;
         match &self.0.reason {
             Reason::Cancelled => f.write_str("was cancelled before it ran"),
             Reason::Panicked(payload) => write!(f, "panicked: {}", panic_message(&**payload.lock())),
             Reason::Shutdown => f.write_str("did not run: the pool is shut down"),
-            Reason::Full => f.write_str("was refused: the queue of the pool is full"),
+            Reason::Full => f.write_str("was refused: the queue is full"),
+            Reason::Expired => f.write_str("expired in the queue: its time was up before it ran"),
             Reason::NoThread(error) => write!(f, "did not run: the pool has no thread ({error})"),
             Reason::Deadlock => f.write_str("waits for itself and would do so for ever"),
+            Reason::LaneDeadlock => f.write_str(
+                "was cancelled: every slot of its lane is held by a task that waits for that lane's queue",
+            ),
         }
     }
 }
@@ -176,13 +203,14 @@ impl Error for TaskError {
     }
 }
 
-/// Kinds: a missing thread keeps the kind of the system's error, a deadlock is [`io::ErrorKind::Deadlock`],
-/// everything else [`io::ErrorKind::Other`]. The `TaskError` is the inner error.
+/// Kinds: a missing thread keeps the kind of the system's error, a deadlock is [`io::ErrorKind::Deadlock`], an expired
+/// task [`io::ErrorKind::TimedOut`], everything else [`io::ErrorKind::Other`]. The `TaskError` is the inner error.
 impl From<TaskError> for io::Error {
     fn from(error: TaskError) -> Self {
         let kind = match &error.0.reason {
             Reason::NoThread(source) => source.kind(),
-            Reason::Deadlock => io::ErrorKind::Deadlock,
+            Reason::Deadlock | Reason::LaneDeadlock => io::ErrorKind::Deadlock,
+            Reason::Expired => io::ErrorKind::TimedOut,
             Reason::Cancelled | Reason::Panicked(_) | Reason::Shutdown | Reason::Full => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)

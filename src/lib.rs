@@ -45,6 +45,7 @@
 
 mod error;
 mod idle;
+mod lane;
 mod pool;
 mod queue;
 mod report;
@@ -53,8 +54,11 @@ mod task;
 mod worker;
 
 pub use crate::error::{Rejected, TaskError, TaskId};
-pub use crate::pool::{Builder, Metrics, NewThread, Pool, Shutdown, ShutdownReport};
-pub use crate::task::{CancelHandle, Cancelling, Task, Unblocked};
+pub use crate::pool::{
+    Batch, Builder, Lane, LaneBuilder, LaneMetrics, Metrics, NewThread, Permit, Pool, Reserve, Scope,
+    ScopedTask, Shutdown, ShutdownReport, StuckTask, TaskOptions,
+};
+pub use crate::task::{CancelHandle, Cancelling, OnShutdown, Task, Unblocked};
 
 pub mod current {
     //! What a running closure may ask, and tell the pool.

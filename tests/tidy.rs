@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules in their order: each uses only what stands before it. `current` is the public face of
 /// `task::current`.
-const ORDER: [&str; 8] = ["sync", "report", "error", "task", "queue", "idle", "worker", "pool"];
+const ORDER: [&str; 9] = ["sync", "report", "error", "task", "queue", "lane", "idle", "worker", "pool"];
 const MOST_LINES: usize = 400;
 
 struct Source {
@@ -159,5 +159,5 @@ fn rules_that_are_cited_exist_and_rules_that_exist_are_cited() {
 fn is_rule(word: &str) -> bool {
     let mut chars = word.chars();
     let (Some(letter), Some(digit), None) = (chars.next(), chars.next(), chars.next()) else { return false };
-    "TQPELS".contains(letter) && digit.is_ascii_digit()
+    "TQPELSN".contains(letter) && digit.is_ascii_digit()
 }

@@ -1,4 +1,4 @@
-//! Settings of a pool, and what is refused.
+//! Settings of a pool.
 
 use std::fmt;
 use std::io;
@@ -6,34 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Pool;
+use super::config::{DEFAULT_KEEP_ALIVE, Hook, SpawnHandler, refuse};
+use super::context::Captures;
 use super::shared::Shared;
 use super::threads::{NewThread, default_handler};
-
-const DEFAULT_MAX: usize = 512;
-const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// The counts of `idle` have 16 bits each.
-const MOST_THREADS: usize = 32_767;
-const MOST_STACK: usize = isize::MAX as usize / 2;
-
-type Hook = Arc<dyn Fn() + Send + Sync>;
-type SpawnHandler = Box<dyn Fn(NewThread) -> io::Result<()> + Send + Sync>;
-
-/// Settings that have been checked.
-pub(super) struct Config {
-    pub(super) name: String,
-    pub(super) core: usize,
-    pub(super) max: usize,
-    /// See [`Workplace::may_linger`](crate::worker::Workplace::may_linger). Models that want it have a pool of their own.
-    pub(super) lingers: bool,
-    pub(super) keep_alive: Duration,
-    pub(super) stack_size: Option<usize>,
-    pub(super) queue_limit: Option<usize>,
-    pub(super) on_thread_start: Option<Hook>,
-    pub(super) on_thread_stop: Option<Hook>,
-    pub(super) spawn_handler: SpawnHandler,
-    #[cfg(feature = "tokio")]
-    pub(super) runtime: Option<tokio::runtime::Handle>,
-}
 
 /// Builds a [`Pool`] with settings of its own.
 ///
@@ -64,19 +40,21 @@ pub(super) struct Config {
 /// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder {
-    name: String,
-    core: Option<usize>,
-    max: Option<usize>,
+    pub(super) name: String,
+    pub(super) core: Option<usize>,
+    pub(super) max: Option<usize>,
     /// What the user knows `core` and `max` by.
-    limit_names: [&'static str; 2],
-    keep_alive: Duration,
-    stack_size: Option<usize>,
-    queue_limit: Option<usize>,
-    on_thread_start: Option<Hook>,
-    on_thread_stop: Option<Hook>,
-    spawn_handler: SpawnHandler,
+    pub(super) limit_names: [&'static str; 2],
+    pub(super) keep_alive: Duration,
+    pub(super) stack_size: Option<usize>,
+    pub(super) queue_limit: Option<usize>,
+    pub(super) on_thread_start: Option<Hook>,
+    pub(super) on_thread_stop: Option<Hook>,
+    pub(super) spawn_handler: SpawnHandler,
+    pub(super) captures: Captures,
+    pub(super) warn_after: Option<Duration>,
     #[cfg(feature = "tokio")]
-    runtime: Option<tokio::runtime::Handle>,
+    pub(super) runtime: Option<tokio::runtime::Handle>,
 }
 
 impl Builder {
@@ -92,6 +70,8 @@ impl Builder {
             on_thread_start: None,
             on_thread_stop: None,
             spawn_handler: Box::new(default_handler),
+            captures: Captures::standard(),
+            warn_after: None,
             #[cfg(feature = "tokio")]
             runtime: None,
         }
@@ -175,6 +155,64 @@ impl Builder {
         self
     }
 
+    /// Carries context from the spawner to the closure: task-locals, a log's diagnostic context, a request's id.
+    ///
+    /// `capture` runs on the spawner's thread at each `spawn`. What it returns runs on the thread that runs the task, and
+    /// is given the run: it installs the context, calls the run once, and takes the context away again. (A guard could not
+    /// do this: task-locals are set around a call.) The run does not unwind: a panic of the closure is reported by the
+    /// task, and whatever comes after the run is executed. Several contexts may be given; the first is the outermost.
+    ///
+    /// # Panics
+    ///
+    /// A panic of `capture` is caught and traced, and the task runs without this context. A panic of what it returned is that
+    /// of the task if it comes before the run, or if the run is never called; after the run it is caught and traced.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// thread_local!(static REQUEST: Cell<u32> = const { Cell::new(0) });
+    ///
+    /// let pool = sidestep::Pool::builder()
+    ///     .propagate(|| {
+    ///         let request = REQUEST.get();
+    ///         move |run: &mut dyn FnMut()| {
+    ///             let before = REQUEST.replace(request);
+    ///             run();
+    ///             REQUEST.set(before);
+    ///         }
+    ///     })
+    ///     .build()?;
+    /// REQUEST.set(7);
+    /// assert_eq!(pool.spawn(|| REQUEST.get()).wait()?, 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn propagate<C, W>(mut self, capture: C) -> Self
+    where
+        C: Fn() -> W + Send + Sync + 'static,
+        W: FnOnce(&mut dyn FnMut()) + Send + 'static,
+    {
+        self.captures.list.push(Box::new(move || Box::new(capture())));
+        self
+    }
+
+    /// Whether the `tracing` span and dispatcher of the spawner surround the closure. They do unless this says otherwise;
+    /// it costs each task some allocations while a subscriber is installed, and nothing otherwise.
+    #[cfg(feature = "tracing")]
+    pub fn propagate_spans(mut self, propagate: bool) -> Self {
+        self.captures.spans = propagate;
+        self
+    }
+
+    /// Has a warning traced, with the name of the task and where it was spawned, for each task that waits or runs for
+    /// longer than this. It also makes [`Pool::stuck`] exact. Each task costs an allocation and three looks at the clock
+    /// more then.
+    ///
+    /// Without the feature `tracing` there are no warnings.
+    pub fn warn_after(mut self, time: Duration) -> Self {
+        self.warn_after = Some(time);
+        self
+    }
+
     /// Has each thread of the pool enter `runtime`, so that closures can use `tokio::runtime::Handle::current()`.
     ///
     /// ```
@@ -233,61 +271,6 @@ impl Builder {
         }
         Ok(self)
     }
-
-    /// Checks the settings and fills in the defaults.
-    pub(super) fn check(self) -> io::Result<Config> {
-        let (core, max) = self.check_threads()?;
-        if self.stack_size.is_some_and(|bytes| bytes == 0 || bytes > MOST_STACK) {
-            return refuse(format!("stack_size ({}) is impossible", self.stack_size.unwrap_or(0)));
-        }
-        if self.queue_limit == Some(0) {
-            return refuse("queue_limit (0) would refuse every task".to_owned());
-        }
-        if self.name.contains('\0') {
-            return refuse(format!("name ({:?}) contains a NUL, which no thread name may", self.name));
-        }
-        Ok(Config {
-            name: self.name,
-            core,
-            max,
-            lingers: cfg!(not(sidestep_loom)) && num_cpus::get() > 1,
-            keep_alive: self.keep_alive,
-            stack_size: self.stack_size,
-            queue_limit: self.queue_limit,
-            on_thread_start: self.on_thread_start,
-            on_thread_stop: self.on_thread_stop,
-            spawn_handler: self.spawn_handler,
-            #[cfg(feature = "tokio")]
-            runtime: self.runtime,
-        })
-    }
-
-    fn check_threads(&self) -> io::Result<(usize, usize)> {
-        let [core_name, max_name] = self.limit_names;
-        for (field, value) in [(core_name, self.core), (max_name, self.max)] {
-            match value {
-                Some(0) => return refuse(format!("{field} (0) is no pool: at least one thread is needed")),
-                Some(many) if many > MOST_THREADS => {
-                    return refuse(format!("{field} ({many}) is more than {MOST_THREADS}"));
-                }
-                _ => {}
-            }
-        }
-        let default_core = num_cpus::get().clamp(2, MOST_THREADS);
-        match (self.core, self.max) {
-            (Some(core), Some(max)) if core > max => {
-                refuse(format!("{core_name} ({core}) is more than {max_name} ({max})"))
-            }
-            (Some(core), Some(max)) => Ok((core, max)),
-            (Some(core), None) => Ok((core, DEFAULT_MAX.max(core))),
-            (None, Some(max)) => Ok((default_core.min(max), max)),
-            (None, None) => Ok((default_core, DEFAULT_MAX.max(default_core))),
-        }
-    }
-}
-
-fn refuse<T>(message: String) -> io::Result<T> {
-    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 fn read_variable(name: &str) -> io::Result<Option<usize>> {
@@ -307,38 +290,7 @@ impl fmt::Debug for Builder {
             .field("keep_alive", &self.keep_alive)
             .field("stack_size", &self.stack_size)
             .field("queue_limit", &self.queue_limit)
+            .field("warn_after", &self.warn_after)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-
-    fn threads(core: Option<usize>, max: Option<usize>) -> Result<(usize, usize), String> {
-        let builder = Builder { core, max, ..Builder::new() };
-        builder.check_threads().map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn one_limit_bends_the_default_of_the_other() {
-        let cpus = num_cpus::get().max(2);
-        assert_eq!(threads(None, None), Ok((cpus, 512.max(cpus))));
-        assert_eq!(threads(None, Some(1)), Ok((1, 1)));
-        assert_eq!(threads(Some(600), None), Ok((600, 600)));
-        assert_eq!(threads(Some(3), Some(3)), Ok((3, 3)));
-    }
-
-    #[test]
-    fn impossible_values_are_refused_by_name_and_value() {
-        assert!(threads(Some(0), None).unwrap_err().contains("core_threads (0)"));
-        assert!(threads(None, Some(0)).unwrap_err().contains("max_threads (0)"));
-        assert!(threads(None, Some(32_768)).unwrap_err().contains("max_threads (32768)"));
-        assert!(threads(Some(usize::MAX), None).unwrap_err().contains("core_threads (1844"));
-        let message = |builder: Builder| builder.check().err().unwrap().to_string();
-        assert!(message(Builder::new().stack_size(0)).contains("stack_size (0)"));
-        assert!(message(Builder::new().stack_size(usize::MAX)).contains("stack_size (1844"));
-        assert!(message(Builder::new().queue_limit(0)).contains("queue_limit (0)"));
-        assert!(message(Builder::new().name("a\0b")).contains("name (\"a\\0b\")"));
     }
 }

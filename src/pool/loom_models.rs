@@ -12,11 +12,12 @@ use loom::thread;
 
 use super::shared::Shared;
 use super::{Builder, NewThread, Pool};
+use crate::lane::{Entry, Job};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
 use crate::sync::{Parker, Tracked};
 use crate::task::current::will_block;
-use crate::task::{Outcome, Owner, Task, TaskRef, new_task};
+use crate::task::{Outcome, Task, new_task};
 use crate::worker::submit;
 
 /// A pool of loom's threads, of which the checker sees that it is freed.
@@ -205,7 +206,8 @@ fn a_start_whose_reason_has_gone() {
 fn submit_to_monitor(shared: &Arc<Shared>, ended: &Arc<StaticU64>) {
     let ended = Arc::clone(ended);
     let closure = move || _ = ended.fetch_add(1, Ordering::Relaxed);
-    let (entry, handle, receiver) = new_task(closure, Arc::as_ptr(shared), std::panic::Location::caller());
+    let (entry, handle, receiver) =
+        new_task(closure, Arc::as_ptr(shared), std::panic::Location::caller(), None);
     submit(shared.address(), &shared.queues, &shared.roster, entry);
     // It fences.
     let _ = shared.idle.notify(|| false);
@@ -233,8 +235,11 @@ fn monitor_disarm_against_submit() {
                 while found < 2 {
                     assert!(shared.monitor.await_arming(), "it is not stopped");
                     while !shared.monitor.disarm(|| shared.roster.totals().queued() > 0) {
-                        if let Some(claimed) = shared.queues.take_any().and_then(TaskRef::claim) {
-                            shared.cancelled();
+                        let taken = shared.queues.take_any().map(Entry::open);
+                        if let Some(Job::Task(task)) = taken
+                            && let Some(claimed) = task.claim()
+                        {
+                            claimed.count_cancelled();
                             claimed.discard(Outcome::Shutdown, None);
                             found += 1;
                         }

@@ -1,6 +1,7 @@
-//! Plain numbers of a pool.
+//! Plain numbers of a pool and of a lane.
 
 use super::shared::Shared;
+use crate::lane::{Core, Counts};
 use crate::worker::Totals;
 
 /// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the tasks.
@@ -36,7 +37,7 @@ impl Metrics {
             threads_blocked: shared.blocking(),
             // A thread is counted an instant before the peak is.
             threads_peak: shared.headcount.peak().max(threads),
-            tasks: shared.roster.totals(),
+            tasks: shared.totals(),
             growth_steps: shared.growth_steps.load(crate::sync::atomic::Ordering::Relaxed),
             spawn_failures: shared.cool_down.failures(),
         }
@@ -91,7 +92,7 @@ impl Metrics {
         self.tasks.completed
     }
 
-    /// Accepted tasks that did not run: cancelled while queued, discarded by a shutdown, or without a thread.
+    /// Accepted tasks that did not run: cancelled while queued, expired, discarded by a shutdown, or without a thread.
     #[must_use]
     pub fn tasks_cancelled(&self) -> u64 {
         self.tasks.cancelled
@@ -114,5 +115,64 @@ impl Metrics {
     #[must_use]
     pub fn spawn_failures(&self) -> u64 {
         self.spawn_failures
+    }
+}
+
+/// The numbers of a [`Lane`](crate::Lane) at one moment.
+///
+/// As in [`Metrics`], `submitted = completed + panicked + cancelled + queued + running` at every moment.
+///
+/// ```
+/// let pool = sidestep::Pool::new()?;
+/// let lane = pool.lane("disk", 2);
+/// lane.spawn(|| ()).wait()?;
+/// assert_eq!(lane.metrics().tasks_completed(), 1);
+/// assert_eq!(lane.metrics().tasks_running(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneMetrics {
+    tasks: Counts,
+}
+
+impl LaneMetrics {
+    pub(super) fn read(core: &Core) -> Self {
+        LaneMetrics { tasks: core.tallies().counts() }
+    }
+
+    /// Tasks that wait in the lane.
+    #[must_use]
+    pub fn tasks_queued(&self) -> u64 {
+        self.tasks.queued()
+    }
+
+    /// Tasks whose closure has begun and not ended: never more than the lane's limit.
+    #[must_use]
+    pub fn tasks_running(&self) -> u64 {
+        self.tasks.running()
+    }
+
+    /// Tasks that the lane has accepted.
+    #[must_use]
+    pub fn tasks_submitted(&self) -> u64 {
+        self.tasks.submitted
+    }
+
+    /// Tasks whose closure has returned.
+    #[must_use]
+    pub fn tasks_completed(&self) -> u64 {
+        self.tasks.completed
+    }
+
+    /// Accepted tasks that did not run: cancelled while queued, expired, or discarded.
+    #[must_use]
+    pub fn tasks_cancelled(&self) -> u64 {
+        self.tasks.cancelled
+    }
+
+    /// Tasks whose closure has panicked.
+    #[must_use]
+    pub fn tasks_panicked(&self) -> u64 {
+        self.tasks.panicked
     }
 }

@@ -2,52 +2,71 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `shared` | the state that handles and threads share, and what workers and tasks ask of it |
-//! | `builder`, `global` | settings; the process-wide pool |
+//! | `shared`, `workplace`, `waiters` | the state that handles and threads share; what workers and tasks ask of it |
+//! | `builder`, `config`, `global` | settings, and what is refused; the process-wide pool |
+//! | `admission` | how a task gets into a queue, or is refused |
+//! | `context`, `options` | what it takes along |
+//! | `lane`, `reserve`, `batch`, `scope` | other ways to spawn: in a lane, into a place, many, borrowing |
 //! | `headcount` | how many threads there are, and may be |
 //! | `threads`, `cool_down` | how one more is made, and the pause if that fails |
 //! | `growth` | when there should be more: a pure function |
 //! | `sample` | what that function gets to see |
 //! | `monitor` | the thread that looks and acts |
-//! | `shutdown`, `metrics` | the end, and the numbers |
-//!
-//! # Closing loses nothing
-//!
-//! Closing sets a flag and wakes everybody. A thread leaves once it has seen the flag, fenced, and then found all
-//! queues empty. A submitter pushes, fences, and then looks at the flag; if it is set, the submitter tries to claim
-//! its own task back and refuse it. One of the two fences comes first: either the thread sees the push and stays for
-//! it, or the submitter sees the flag. Both may happen, and the claim decides.
+//! | `timer` | the thread that ends queued tasks whose time is up |
+//! | `shutdown`, `roll` | the end, and the tasks that it drops |
+//! | `metrics`, `observe`, `stuck` | the numbers; how long tasks wait and run |
 
+mod admission;
+mod batch;
 mod builder;
+mod config;
+mod context;
 mod cool_down;
 mod global;
 mod growth;
 mod headcount;
+mod lane;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod metrics;
 mod monitor;
+mod observe;
+mod options;
+mod reserve;
+mod roll;
 mod sample;
+mod scope;
 mod shared;
 mod shutdown;
+mod stuck;
 mod threads;
+mod timer;
+mod waiters;
+mod workplace;
 
 use std::fmt;
 use std::io;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
+use std::time::Duration;
 
+pub use self::batch::Batch;
 pub use self::builder::Builder;
-pub use self::metrics::Metrics;
+pub use self::lane::{Lane, LaneBuilder};
+pub use self::metrics::{LaneMetrics, Metrics};
+pub use self::options::TaskOptions;
+pub use self::reserve::{Permit, Reserve};
+pub use self::scope::{Scope, ScopedTask};
 pub use self::shutdown::{Shutdown, ShutdownReport};
+pub use self::stuck::StuckTask;
 pub use self::threads::NewThread;
 
+use self::admission::Gate;
 use self::shared::Shared;
-use crate::error::{Reason, Rejected, TaskError};
-use crate::sync::atomic::{Ordering, fence};
-use crate::sync::oneshot::Receiver;
-use crate::task::{Outcome, Owner, Task, TaskRef, Unblocked, forked_child, new_task};
-use crate::worker::{Workplace, submit};
+use crate::error::Rejected;
+use crate::sync::atomic::Ordering;
+use crate::task::{Task, Unblocked};
+use crate::worker::Workplace;
 
 /// A pool of threads for blocking calls. Cheap to clone; all clones are one pool.
 ///
@@ -116,13 +135,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (entry, handle, receiver) = new_task(f, Arc::as_ptr(&self.shared), Location::caller());
-        if let Err((refused, entry)) = self.admit(entry) {
-            refused.discard(entry);
-        } else if let Some(claimed) = self.take_back(&handle) {
-            claimed.discard(Outcome::Shutdown, None);
-        }
-        Task::new(handle, receiver)
+        self.gate().spawn(f, Location::caller(), self.shared.side())
     }
 
     /// [`spawn`](Pool::spawn) for when no error is expected: the future gives the plain result, and resumes a panic.
@@ -172,57 +185,156 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (entry, handle, receiver): (_, _, Receiver<T>) =
-            new_task(f, Arc::as_ptr(&self.shared), Location::caller());
-        let origin = handle.origin();
-        let (claimed, reason) = match self.admit(entry) {
-            Err((refused, entry)) => (entry.claim(), refused.reason()),
-            Ok(()) => match self.take_back(&handle) {
-                None => return Ok(Task::new(handle, receiver)),
-                claimed => (claimed, Reason::Shutdown),
-            },
-        };
-        match claimed {
-            Some(claimed) => {
-                // SAFETY: the task was made of `f` just now, with the types `F` and `T`.
-                let closure = unsafe { claimed.into_closure::<F, T>() };
-                Err(Rejected::new(closure, TaskError::new(origin, reason)))
-            }
-            None => unreachable!("a task that was not admitted is nobody else's to claim"),
+        self.gate().try_spawn(f, Location::caller(), self.shared.side())
+    }
+
+    /// Waits for a place in the pool's queue, where that has a [limit](Builder::queue_limit): backpressure. The
+    /// [`Permit`] that comes of it queues one task and is never refused for want of room.
+    ///
+    /// A producer that awaits this before each `spawn` is slowed down to the speed of the pool, and what waits takes no
+    /// more memory than the limit allows.
+    #[track_caller]
+    pub fn reserve(&self) -> Reserve {
+        Reserve::in_pool(self.clone(), Location::caller())
+    }
+
+    /// Queues many closures with one decision whom to wake, and gives their results as a stream in the order in which they
+    /// end, or as a `Vec` in the order of submission.
+    ///
+    /// The iterator is run to its end first. Closures of different types go in as `Box<dyn FnOnce() -> T + Send>`.
+    ///
+    /// # Errors
+    ///
+    /// None here: each task that is refused says so in its own result.
+    ///
+    /// ```
+    /// let pool = sidestep::Pool::new()?;
+    /// let squares = pool.spawn_batch((0..10).map(|n| move || n * n)).wait();
+    /// let squares: Vec<i32> = squares.into_iter().collect::<Result<_, _>>()?;
+    /// assert_eq!(squares.len(), 10);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_batch<I, F, T>(&self, closures: I) -> Batch<T>
+    where
+        I: IntoIterator<Item = F>,
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let site = Location::caller();
+        // The iterator is foreign code and may take its time: until it has ended nobody is woken.
+        let tasks = closures.into_iter().map(|f| self.gate().make(f, site, self.shared.side())).collect();
+        Batch::new(self.gate().submit_all(tasks))
+    }
+
+    /// Runs `f`, which may spawn tasks that borrow from the calling thread's stack, and blocks until all of them have
+    /// ended and their closures have been freed.
+    ///
+    /// On a thread of the pool itself it does not deadlock: the thread runs queued tasks of the scope in place.
+    ///
+    /// # Panics
+    ///
+    /// Resumes a panic of `f`; otherwise the first panic of a task whose [`ScopedTask`] nobody has asked. If the pool has not
+    /// run a task, and nobody has asked either, it panics with the sentence of the [`TaskError`](crate::TaskError).
+    ///
+    /// ```
+    /// let pool = sidestep::Pool::new()?;
+    /// let text = std::fs::read_to_string("Cargo.toml")?;
+    /// let (lines, words) = pool.scope(|scope| {
+    ///     let lines = scope.spawn(|| text.lines().count());
+    ///     let words = scope.spawn(|| text.split_whitespace().count());
+    ///     (lines.wait(), words.wait())
+    /// });
+    /// assert!(lines? <= words?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn scope<'env, F, R>(&'env self, f: F) -> R
+    where
+        F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
+    {
+        scope::scope(self, f)
+    }
+
+    /// A lane of this pool: a queue of its own whose tasks run on the pool's threads, at most `limit` at a time. Each call
+    /// makes a new one; the name is a label. See [`Lane`].
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is 0. [`lane_builder`](Pool::lane_builder) gives an error instead.
+    #[track_caller]
+    pub fn lane(&self, name: impl Into<String>, limit: usize) -> Lane {
+        match self.lane_builder(name, limit).build() {
+            Ok(lane) => lane,
+            Err(error) => panic!("{error}"),
         }
     }
 
-    /// Queues an entry and has somebody look; or gives it back with the reason.
-    fn admit(&self, entry: TaskRef) -> Result<(), (Refused, TaskRef)> {
-        let shared = &*self.shared;
-        if shared.is_forked() {
-            return Err((Refused::Forked, entry));
-        }
-        if shared.is_closed() {
-            return Err((Refused::Closed, entry));
-        }
-        if !shared.take_place() {
-            return Err((Refused::Full, entry));
-        }
-        submit(shared.address(), &shared.queues, &shared.roster, entry);
-        if shared.is_closed() {
-            // The task will be taken back, or somebody has it: nobody need be woken.
-            fence(Ordering::SeqCst);
-        } else {
-            shared.notify();
+    /// Settings for a lane of this pool.
+    pub fn lane_builder(&self, name: impl Into<String>, limit: usize) -> LaneBuilder<'_> {
+        LaneBuilder::new(self, name.into(), limit)
+    }
+
+    /// Options for tasks: a name, a time limit in the queue, what a shutdown does to them.
+    pub fn options(&self) -> TaskOptions<'_> {
+        TaskOptions::of_pool(self)
+    }
+
+    /// Changes [`Builder::max_threads`]. Upwards it takes effect at once; downwards threads leave as their tasks end. A
+    /// limit below `core_threads` lowers that too, for as long as it lasts.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the value, if it is 0 or more than 32767.
+    ///
+    /// ```
+    /// let pool = sidestep::Pool::new()?;
+    /// pool.set_max_threads(4)?;
+    /// assert!(pool.set_max_threads(0).unwrap_err().to_string().contains("max_threads (0)"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_max_threads(&self, threads: usize) -> io::Result<()> {
+        config::check_number("max_threads", threads)?;
+        if !self.shared.is_forked() {
+            self.shared.set_max(threads);
         }
         Ok(())
     }
 
-    /// If the pool has been closed meanwhile, and nobody has taken the task: the task, counted as cancelled. The
-    /// fence between the push and this look at the flag is in `admit`.
-    fn take_back(&self, handle: &TaskRef) -> Option<crate::task::Claimed> {
-        if !self.shared.is_closed() {
-            return None;
+    /// The tasks that have been running for longer than `time`, the longest first, with their names and where they were
+    /// spawned. Tasks that wait in place for others count too.
+    ///
+    /// With [`Builder::warn_after`] the times are exact. Otherwise tasks carry no times, so that they cost nothing: a task
+    /// counts as running since the first call of this that saw it. A watchdog that calls it every few seconds is late by
+    /// no more than that.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = sidestep::Pool::builder().warn_after(Duration::from_secs(60)).build()?;
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let (started, wait) = std::sync::mpsc::channel();
+    /// let task = pool.options().name("tape drive").spawn(move || {
+    ///     started.send(()).unwrap();
+    ///     gate.recv()
+    /// });
+    /// wait.recv().unwrap();
+    /// std::thread::sleep(Duration::from_millis(2));
+    /// let stuck = pool.stuck(Duration::from_millis(1));
+    /// assert_eq!(stuck[0].name.as_deref(), Some("tape drive"));
+    /// # drop(go);
+    /// # let _ = task.wait();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stuck(&self, time: Duration) -> Vec<StuckTask> {
+        if self.shared.is_forked() {
+            return Vec::new();
         }
-        let claimed = handle.clone().claim()?;
-        self.shared.cancelled();
-        Some(claimed)
+        self.shared.sightings.longer_than(time, &self.shared.roster)
+    }
+
+    fn gate(&self) -> Gate<'_, Shared> {
+        Gate { shared: &self.shared, queue: &self.shared, has_place: false }
     }
 
     /// The pool's numbers. Cheap enough to be asked for every second: it visits each thread's counters once.
@@ -242,35 +354,9 @@ impl Pool {
     pub fn shutdown(&self) -> Shutdown {
         if !self.shared.is_forked() {
             self.shared.close();
+            self.shared.ending.count_discarded(self.shared.drop_discardable());
         }
         Shutdown::new(Arc::clone(&self.shared))
-    }
-}
-
-/// Why a task is not admitted.
-#[derive(Clone, Copy)]
-enum Refused {
-    Forked,
-    Closed,
-    Full,
-}
-
-impl Refused {
-    fn reason(self) -> Reason {
-        match self {
-            Refused::Forked => Reason::NoThread(forked_child()),
-            Refused::Closed => Reason::Shutdown,
-            Refused::Full => Reason::Full,
-        }
-    }
-
-    fn discard(self, entry: TaskRef) {
-        let Some(claimed) = entry.claim() else { return };
-        match self {
-            Refused::Forked => claimed.discard(Outcome::NoThread, Some(forked_child())),
-            Refused::Closed => claimed.discard(Outcome::Shutdown, None),
-            Refused::Full => claimed.discard(Outcome::Full, None),
-        }
     }
 }
 

@@ -118,7 +118,6 @@ fn man(shared: &Shared) -> std::io::Result<()> {
 
 fn watch(shared: &Arc<Shared>) {
     let monitor = &shared.monitor;
-    let limits = Limits { core: shared.config.core, max: shared.config.max };
     let mut lookout = Lookout::standard();
     while monitor.await_arming() {
         let mut state = State::new();
@@ -132,6 +131,7 @@ fn watch(shared: &Arc<Shared>) {
             let now = Instant::now();
             let sample = lookout.look(shared, now - last);
             last = now;
+            let limits = Limits { core: shared.core(), max: shared.max() };
             let verdict;
             (state, verdict) = decide(limits, state, &sample);
             match verdict {
@@ -139,7 +139,7 @@ fn watch(shared: &Arc<Shared>) {
                 Verdict::Wake => shared.wake_overriding(),
                 Verdict::Grow(threads, cause) => grow(shared, threads, cause),
                 // Husks are no reason to stay: the counts leave them out.
-                Verdict::Disarm if monitor.disarm(|| shared.roster.totals().queued() > 0) => break,
+                Verdict::Disarm if monitor.disarm(|| shared.has_work()) => break,
                 Verdict::Disarm => {}
             }
         }
@@ -148,7 +148,7 @@ fn watch(shared: &Arc<Shared>) {
 
 /// Adds threads.
 fn grow(shared: &Arc<Shared>, wanted: usize, cause: Cause) {
-    let granted = shared.headcount.reserve_many(wanted, shared.config.max);
+    let granted = shared.headcount.reserve_many(wanted, shared.max());
     if granted == 0 {
         return;
     }

@@ -153,21 +153,27 @@ impl Lookout {
         };
         // The answers count only where the policy gets to its rules (E1), and asking costs.
         let inside = self.inside(shared);
-        let room = shared.headcount.reserved() < shared.config.max;
+        let room = shared.headcount.reserved() < shared.max();
         if queued > 0 && counts.idle == 0 && room {
             self.ask(&mut sample, inside, elapsed);
         }
         sample
     }
 
-    /// How many tasks were queued all the time while the tokens were counted. A task that was submitted or taken
-    /// meanwhile says nothing about whether somebody was coming for it.
+    /// How many tasks were queued all the time while the tokens were counted, and how many lanes have slots pending. A task
+    /// that was submitted or taken meanwhile says nothing about whether somebody was coming for it; and one that waits in
+    /// a lane for a slot waits for no thread.
     fn waiting(shared: &Shared) -> (u64, Counts, Totals) {
+        let lanes = shared.lanes.counts();
         let before = shared.roster.totals();
         let counts = shared.idle.counts();
         let after = shared.roster.totals();
-        let begun = (after.started - before.started) + (after.cancelled - before.cancelled);
-        (before.queued().saturating_sub(begun), counts, after)
+        let later = shared.lanes.counts();
+        let begun = (after.started - before.started)
+            - (later.started - lanes.started).min(after.started - before.started)
+            + (after.cancelled - before.cancelled);
+        let own = (before.submitted + lanes.started).saturating_sub(before.started + before.cancelled);
+        (own.saturating_sub(begun) + later.pending, counts, after)
     }
 
     /// The threads inside a task, with their notes brought up to date; deques of stalled threads are emptied.

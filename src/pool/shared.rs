@@ -1,49 +1,70 @@
-//! One pool's shared state, and what it does for its workers and its tasks.
+//! One pool's shared state: how it gets help for what is queued, how it gives that up, and how it closes.
 //!
 //! # Who keeps it alive
 //!
 //! Every thread of the pool and every `Pool` handle holds an `Arc` of it; a task only has its address. That is
 //! enough, because a task follows the address only to count its own cancellation (rule T4 of `task`), and [`Shared`]
 //! is not freed before every accepted task is counted as ended: its drop waits for the sums to agree. A canceller is
-//! between its claim and its count for a few instructions only, so that wait is next to none.
+//! between its claim and its count for a few instructions only, so that wait is next to none. A lane is treated by its tasks
+//! as the pool is by its own.
 
+use std::io;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 
-use super::builder::Config;
+use super::config::Config;
 use super::cool_down::CoolDown;
 use super::headcount::Headcount;
 use super::monitor::Monitor;
+use super::observe::Observer;
+use super::roll::Roll;
 use super::shutdown::Ending;
+use super::stuck::Sightings;
 use super::threads::start;
+use super::timer::Timer;
+use super::waiters::Waiters;
 use crate::idle::{Idle, Notify};
-use crate::queue::Queues;
-use crate::report::{event, shield};
+use crate::lane::{Entry, Job, Lanes};
+use crate::queue::{Places, Queues};
+use crate::report::event;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use crate::sync::{Mutex, Parker, fork, thread};
-use crate::task::{Outcome, Owner, TaskRef};
-use crate::worker::{Roster, Workplace};
+use crate::sync::{fork, thread};
+use crate::task::{OnShutdown, Outcome, TaskRef};
+use crate::worker::{Roster, Totals, Workplace};
 
 /// Everything that all handles and threads of one pool share.
 pub(super) struct Shared {
-    pub(super) queues: Queues<TaskRef>,
+    pub(super) queues: Queues<Entry>,
+    pub(super) lanes: Arc<Lanes>,
     pub(super) idle: Idle,
     pub(super) roster: Roster,
     pub(super) config: Config,
     pub(super) headcount: Headcount,
     pub(super) cool_down: CoolDown,
     pub(super) monitor: Monitor,
+    pub(super) timer: Arc<Timer>,
+    pub(super) observer: Observer,
+    pub(super) sightings: Sightings,
     pub(super) ending: Ending,
     /// Admission is closed.
     pub(super) closed: AtomicBool,
     /// `Pool` handles.
     pub(super) handles: AtomicUsize,
-    /// Places taken in a limited queue.
-    places: AtomicUsize,
+    /// The places of the queue, if it is limited.
+    pub(super) places: Option<Places>,
+    /// Queued tasks that any shutdown drops.
+    pub(super) discardable: Roll,
+    /// `max_threads` as of now.
+    max: AtomicUsize,
+    /// There may be more threads than that.
+    pub(super) over_max: AtomicBool,
+    /// How many are moving entries that stay from the queues and back, while they discard others.
+    pub(super) sorting: AtomicUsize,
     /// Threads that have declared that they block.
     blocking: AtomicUsize,
     /// Waiters that hope for growth.
-    hopeful: Mutex<Vec<Arc<Parker>>>,
+    pub(super) hopeful: Waiters,
+    /// Waiters that would run anything.
+    pub(super) helpers: Waiters,
     pub(super) growth_steps: AtomicU64,
     pub(super) next_thread: AtomicUsize,
     generation: u16,
@@ -55,17 +76,26 @@ impl Shared {
         fork::watch();
         Arc::new_cyclic(|me| Shared {
             queues: Queues::new(config.core),
+            lanes: Lanes::new(),
             idle: Idle::new(),
             roster: Roster::new(),
             headcount: Headcount::new(),
             cool_down: CoolDown::new(),
             monitor: Monitor::new(),
+            timer: Timer::new(),
+            observer: Observer::new(&config),
+            sightings: Sightings::default(),
             ending: Ending::new(),
             closed: AtomicBool::new(false),
             handles: AtomicUsize::new(1),
-            places: AtomicUsize::new(0),
+            places: config.queue_limit.map(Places::new),
+            discardable: Roll::new(),
+            max: AtomicUsize::new(config.max),
+            over_max: AtomicBool::new(false),
+            sorting: AtomicUsize::new(0),
             blocking: AtomicUsize::new(0),
-            hopeful: Mutex::new(Vec::new()),
+            hopeful: Waiters::default(),
+            helpers: Waiters::default(),
             growth_steps: AtomicU64::new(0),
             next_thread: AtomicUsize::new(0),
             generation: fork::generation(),
@@ -83,37 +113,87 @@ impl Shared {
         self.me.upgrade()
     }
 
+    pub(super) fn generation(&self) -> u16 {
+        self.generation
+    }
+
     pub(super) fn blocking(&self) -> usize {
         self.blocking.load(Ordering::SeqCst)
     }
 
-    /// Takes a place in the queue. False if the queue is limited and full.
-    pub(super) fn take_place(&self) -> bool {
-        let Some(limit) = self.config.queue_limit else { return true };
-        let one_more = |taken| (taken < limit).then_some(taken + 1);
-        self.places.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).is_ok()
+    pub(super) fn add_blocking(&self) {
+        self.blocking.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn remove_blocking(&self) {
+        self.blocking.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// `max_threads` as of now.
+    pub(super) fn max(&self) -> usize {
+        self.max.load(Ordering::SeqCst)
+    }
+
+    /// How many threads are kept.
+    pub(super) fn core(&self) -> usize {
+        self.config.core.min(self.max())
+    }
+
+    /// Sets `max_threads`: threads are added as needed, or leave as their tasks end.
+    pub(super) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if self.headcount.staying() > max {
+            self.over_max.store(true, Ordering::SeqCst);
+            self.idle.wake_all();
+        }
+        if self.headcount.reserved() >= max {
+            self.growth_ended();
+        } else if !self.queues.is_empty() {
+            self.notify();
+        }
+    }
+
+    /// What has become of the tasks of the pool, those of its lanes included.
+    pub(super) fn totals(&self) -> Totals {
+        let mut totals = self.roster.totals();
+        // Read after the starts and ends, which are counted by the threads for all tasks alike.
+        let lanes = self.lanes.counts();
+        totals.submitted += lanes.submitted;
+        totals.cancelled += lanes.cancelled;
+        totals
+    }
+
+    /// Whether a thread would find something to run: a task in the pool's queues, or a lane with a pending slot.
+    pub(super) fn has_work(&self) -> bool {
+        // In this order a task that starts meanwhile counts as waiting, never the other way round.
+        let totals = self.roster.totals();
+        let lanes = self.lanes.counts();
+        let own = (totals.submitted + lanes.started).saturating_sub(totals.started + totals.cancelled);
+        own > 0 || lanes.pending > 0
     }
 
     /// The threads that may exist without evidence that they are needed: `core`, and one for each that blocks.
     fn entitled(&self) -> usize {
-        self.config.core.saturating_add(self.blocking()).min(self.config.max)
+        self.config.core.saturating_add(self.blocking()).min(self.max())
     }
 
     /// Starts the first thread.
-    pub(super) fn start_first(self: &Arc<Self>) -> std::io::Result<()> {
+    pub(super) fn start_first(self: &Arc<Self>) -> io::Result<()> {
         if self.idle.begin_starting() && self.headcount.reserve(1, 1) { start(self, 0) } else { Ok(()) }
     }
 
     /// Nobody will look into the queues: starts a thread if the pool is entitled to one, else leaves it to the
     /// monitor. False if the state has changed meanwhile and the question should be asked again.
-    fn get_help(&self) -> bool {
+    pub(super) fn get_help(&self) -> bool {
         let may_start = self.headcount.staying() < self.entitled()
-            && self.headcount.reserved() < self.config.max
+            && self.headcount.reserved() < self.max()
             && !self.cool_down.is_on();
         if may_start {
             return self.start_entitled();
         }
         if self.headcount.reserved() > 0 {
+            self.helpers.wake();
             self.monitor.arm(self);
             return true;
         }
@@ -130,7 +210,7 @@ impl Shared {
         if !self.idle.begin_starting() {
             return false;
         }
-        if !self.headcount.reserve(self.entitled(), self.config.max) {
+        if !self.headcount.reserve(self.entitled(), self.max()) {
             self.idle.not_started(1);
             return false;
         }
@@ -142,10 +222,10 @@ impl Shared {
 
     /// Threads have been reserved: waiters may have to stop hoping for more, sleepers to leave in time.
     pub(super) fn reserved_more(&self) {
-        if self.headcount.reserved() == self.config.max {
+        if self.headcount.reserved() >= self.max() {
             self.growth_ended();
         }
-        if self.headcount.staying() > self.config.core {
+        if self.headcount.staying() > self.core() {
             self.idle.refresh_deadlines();
         }
     }
@@ -160,10 +240,7 @@ impl Shared {
     /// The pool can no longer be counted on to grow: waiters look again whether to run their targets in place.
     pub(super) fn growth_ended(&self) {
         fence(Ordering::SeqCst);
-        let hopeful = std::mem::take(&mut *self.hopeful.lock());
-        for parker in hopeful {
-            parker.unpark();
-        }
+        self.hopeful.wake();
     }
 
     /// Threads that were reserved will not come: their reservations and tokens are back.
@@ -176,11 +253,9 @@ impl Shared {
     }
 
     /// A thread has left, or will not come: the pool may have ended.
-    fn one_less(&self) {
+    pub(super) fn one_less(&self) {
         if self.is_closed() {
-            if self.headcount.reserved() == 0 {
-                self.monitor.stop();
-            }
+            self.stop_helpers();
             self.ending.announce();
         }
     }
@@ -189,34 +264,54 @@ impl Shared {
     fn abandon_queue(&self) {
         let error = self.cool_down.error();
         let mut abandoned = 0_u64;
-        while let Some(task) = self.queues.take_any() {
+        while let Some(entry) = self.queues.take_any() {
             if self.headcount.reserved() > 0 {
-                self.queues.push(None, task);
+                self.queues.push(None, entry);
                 self.notify();
                 break;
             }
-            abandoned += u64::from(self.discard(task, Outcome::NoThread, Some(Arc::clone(&error))));
+            abandoned += give_up(entry, Outcome::NoThread, Some(&error));
         }
         if abandoned > 0 {
             event!(ERROR, abandoned, %error, "gave queued tasks up: the pool has no thread");
         }
     }
 
-    /// Discards everything queued because of a shutdown. Returns how many tasks that were.
-    pub(super) fn discard_all(&self) -> u64 {
+    /// Discards what is queued because of a shutdown, but for tasks that block it. Returns how many tasks that were.
+    pub(super) fn discard_queued(&self) -> u64 {
+        // Entries that stay are in no queue for a while: the pool must not look over.
+        self.sorting.fetch_add(1, Ordering::SeqCst);
+        let stays =
+            |task: &TaskRef| task.extras().is_some_and(|extras| extras.on_shutdown == OnShutdown::Block);
+        let shut_down = |task| u64::from(discard(task, Outcome::Shutdown, None));
+        let mut staying = Vec::new();
         let mut discarded = 0;
-        while let Some(task) = self.queues.take_any() {
-            discarded += u64::from(self.discard(task, Outcome::Shutdown, None));
+        while let Some(entry) = self.queues.take_any() {
+            match entry.open() {
+                Job::Task(task) if stays(&task) => staying.push(Entry::task(task)),
+                Job::Task(task) => discarded += shut_down(task),
+                Job::Lane(lane) => staying.push(Entry::lane(lane)),
+            }
         }
+        for lane in self.lanes.all() {
+            discarded += lane.clear(|task| !stays(task)).into_iter().map(shut_down).sum::<u64>();
+        }
+        if !staying.is_empty() {
+            staying.into_iter().for_each(|entry| self.queues.push(None, entry));
+            self.notify();
+        }
+        self.sorting.fetch_sub(1, Ordering::SeqCst);
+        self.ending.announce();
         discarded
     }
 
-    /// Ends a queue entry unrun. False if it was the husk of a task that somebody else had claimed.
-    fn discard(&self, task: TaskRef, outcome: Outcome, refusal: Option<Arc<std::io::Error>>) -> bool {
-        let Some(claimed) = task.claim() else { return false };
-        self.cancelled();
-        claimed.discard(outcome, refusal);
-        true
+    /// Drops the queued tasks that any shutdown drops. Returns how many there were.
+    pub(super) fn drop_discardable(&self) -> u64 {
+        self.discardable
+            .close()
+            .into_iter()
+            .map(|task| u64::from(discard(task, Outcome::Shutdown, None)))
+            .sum()
     }
 
     /// Closes admission. Threads leave when the queues are empty.
@@ -225,152 +320,42 @@ impl Shared {
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
         }
+        fence(Ordering::SeqCst);
         self.growth_ended();
+        self.places.iter().for_each(Places::close);
+        for lane in self.lanes.all() {
+            lane.places().into_iter().for_each(Places::close);
+        }
         self.idle.wake_all();
+        self.stop_helpers();
+    }
+
+    /// The pool is closed: without threads of its own it needs no others either.
+    fn stop_helpers(&self) {
         if self.headcount.reserved() == 0 {
             self.monitor.stop();
+            self.timer.stop();
         }
     }
 }
 
-impl Workplace for Shared {
-    fn queues(&self) -> &Queues<TaskRef> {
-        &self.queues
-    }
-
-    fn idle(&self) -> &Idle {
-        &self.idle
-    }
-
-    fn roster(&self) -> &Roster {
-        &self.roster
-    }
-
-    fn notify(&self) {
-        while !self.is_forked() {
-            match self.idle.notify(|| self.queues.is_empty()) {
-                Notify::Covered => return,
-                Notify::Delivering => return self.monitor.arm(self),
-                Notify::Nobody if self.get_help() => return,
-                Notify::Nobody => {}
-            }
-        }
-    }
-
-    fn free_place(&self) {
-        if self.config.queue_limit.is_some() {
-            self.places.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
-    }
-
-    fn is_forked(&self) -> bool {
-        self.generation != fork::generation()
-    }
-
-    fn begin_blocking(&self) {
-        if self.is_forked() {
-            return;
-        }
-        self.blocking.fetch_add(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if !self.queues.is_empty() {
-            self.notify();
-        }
-    }
-
-    fn end_blocking(&self) {
-        if !self.is_forked() {
-            self.blocking.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-
-    fn may_grow(&self) -> bool {
-        // In a forked child nothing may be taken from the queues.
-        let refused = || self.cool_down.is_on() || self.monitor.is_refused();
-        self.is_forked() || self.headcount.reserved() < self.config.max && !self.is_closed() && !refused()
-    }
-
-    fn watch_growth(&self, parker: &Arc<Parker>) {
-        if self.is_forked() {
-            return;
-        }
-        let mut hopeful = self.hopeful.lock();
-        if !hopeful.iter().any(|other| Arc::ptr_eq(other, parker)) {
-            hopeful.push(Arc::clone(parker));
-        }
-        drop(hopeful);
-        fence(Ordering::SeqCst);
-    }
-
-    fn may_linger(&self) -> bool {
-        self.config.lingers
-    }
-
-    fn sleep_deadline(&self) -> Option<Instant> {
-        if self.headcount.staying() <= self.config.core {
-            return None;
-        }
-        Instant::now().checked_add(self.config.keep_alive)
-    }
-
-    fn resign_if_surplus(&self) -> bool {
-        let resigned = self.headcount.resign_above(self.config.core);
-        if resigned {
-            event!(DEBUG, threads = self.headcount.staying(), "a surplus thread leaves");
-        }
-        resigned
-    }
-
-    fn resign(&self) {
-        self.headcount.resign();
-    }
-
-    fn on_start(&self) {
-        if let Some(hook) = &self.config.on_thread_start {
-            shield("on_thread_start", || hook());
-        }
-    }
-
-    fn on_stop(&self) {
-        if let Some(hook) = &self.config.on_thread_stop {
-            shield("on_thread_stop", || hook());
-        }
-    }
-
-    fn left(&self) {
-        let successor = self.owned().filter(|_| self.is_closed() && !self.queues.is_empty());
-        if let Some(shared) = successor {
-            // What waits for the end must not see a pool without threads that still has work.
-            self.idle.add_starting(1);
-            self.headcount.hand_over();
-            // A failure has been dealt with.
-            let _ = start(&shared, 0);
-        } else {
-            self.headcount.leave();
-            fence(Ordering::SeqCst);
-            if !self.queues.is_empty() {
-                self.notify();
-            }
-        }
-        self.one_less();
-    }
-
-    fn unwatch_growth(&self, parker: &Arc<Parker>) {
-        if !self.is_forked() {
-            self.hopeful.lock().retain(|other| !Arc::ptr_eq(other, parker));
-        }
+/// Ends what stands behind an entry unrun. Returns how many tasks that were.
+fn give_up(entry: Entry, outcome: Outcome, refusal: Option<&Arc<io::Error>>) -> u64 {
+    let end = |task| u64::from(discard(task, outcome, refusal.cloned()));
+    match entry.open() {
+        Job::Task(task) => end(task),
+        // As a thread would do it: the slot is released with the last task.
+        Job::Lane(lane) if lane.begin() => std::iter::from_fn(|| lane.next()).map(end).sum(),
+        Job::Lane(_) => 0,
     }
 }
 
-impl Owner for Shared {
-    fn cancelled(&self) {
-        self.free_place();
-        self.roster.count_cancelled();
-    }
+/// Ends a queued task unrun. False if it was the husk of one that somebody else had claimed.
+fn discard(task: TaskRef, outcome: Outcome, refusal: Option<Arc<io::Error>>) -> bool {
+    let Some(claimed) = task.claim() else { return false };
+    claimed.count_cancelled();
+    claimed.discard(outcome, refusal);
+    true
 }
 
 impl Drop for Shared {
@@ -378,9 +363,12 @@ impl Drop for Shared {
         if self.is_forked() {
             return;
         }
+        self.timer.stop();
         // Without threads only husks are queued, unless a thread was lost in a way nobody foresaw.
-        self.discard_all();
-        while !self.roster.totals().balanced() {
+        while let Some(entry) = self.queues.take_any() {
+            give_up(entry, Outcome::Shutdown, None);
+        }
+        while !self.totals().balanced() {
             thread::yield_now();
         }
     }

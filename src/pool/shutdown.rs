@@ -46,6 +46,10 @@ impl Ending {
         });
     }
 
+    pub(super) fn count_discarded(&self, discarded: u64) {
+        self.discarded.fetch_add(discarded, Ordering::AcqRel);
+    }
+
     /// Wakes whoever waits: a thread has left, or waits for the end itself.
     pub(super) fn announce(&self) {
         let wakers = take(&mut self.waiting.lock().wakers);
@@ -84,7 +88,8 @@ impl Ending {
 pub struct ShutdownReport {
     /// Closures that have returned or panicked since admission closed.
     pub completed: u64,
-    /// Tasks that [`Shutdown::discard_queued`] has taken out of the queue.
+    /// Tasks that the shutdown has taken out of the queue: those that it was to discard, by
+    /// [`Shutdown::discard_queued`] or by their own [`OnShutdown`](crate::OnShutdown).
     pub discarded: u64,
     /// Tasks that had not ended when the report was made, because the timeout came first. They go on. Tasks that
     /// wait for this very shutdown are not among them.
@@ -139,12 +144,12 @@ impl Shutdown {
     }
 
     /// Discards what is queued, now: closures are dropped here, and their handles resolve with
-    /// [`is_shutdown`](crate::TaskError::is_shutdown).
+    /// [`is_shutdown`](crate::TaskError::is_shutdown). Tasks spawned with
+    /// [`OnShutdown::Block`](crate::OnShutdown::Block) still run.
     pub fn discard_queued(self) -> Self {
         let shared = &self.shared.0;
         if !shared.is_forked() {
-            let discarded = shared.discard_all();
-            shared.ending.discarded.fetch_add(discarded, Ordering::AcqRel);
+            shared.ending.count_discarded(shared.discard_queued());
         }
         self
     }
@@ -197,7 +202,8 @@ impl Shutdown {
             }
         }
         shared.ending.register(self.id, waker.clone());
-        shared.headcount.reserved() <= shared.roster.waiting_for_shutdown().threads
+        shared.sorting.load(Ordering::SeqCst) == 0
+            && shared.headcount.reserved() <= shared.roster.waiting_for_shutdown().threads
     }
 
     fn report(&self) -> ShutdownReport {
@@ -208,7 +214,7 @@ impl Shutdown {
         let waiting = shared.roster.waiting_for_shutdown();
         // Looked at before the counts: once it is over they are final.
         let over = shared.headcount.reserved() <= waiting.threads;
-        let totals = shared.roster.totals();
+        let totals = shared.totals();
         let ended = totals.completed + totals.panicked;
         // With no other thread left nothing runs: a task that still shows is being taken back by its submitter.
         let open = if over { 0 } else { totals.queued() + totals.running() };

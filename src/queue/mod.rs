@@ -13,7 +13,11 @@
 //! of Go's scheduler), and the monitor moves the deque of a stalled worker to the injector
 //! ([`Queues::evacuate`]).
 
+mod places;
+
 use std::fmt;
+
+pub(crate) use self::places::{Places, Turn};
 
 #[cfg(sidestep_loom)]
 use crate::sync::stand_in::deque::{Injector, Steal, Stealer, Worker};

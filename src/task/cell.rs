@@ -7,7 +7,8 @@
 //!   takes each out exactly once and marks the task ended afterwards.
 //! - **T2** A cell lives as long as a `TaskRef` to it; the last one frees it. By then it has ended, so closure and
 //!   sender have been taken and only the side allocation is left to free.
-//! - **T3** The side allocation is installed by the claimer alone, once, and stays until the cell is freed.
+//! - **T3** The side allocation is installed once, by the spawner before anybody else knows the task or later by the
+//!   claimer alone, and stays until the cell is freed.
 //! - **T4** `owner` points to what spawned the task and is followed only by a canceller, between its claim and its
 //!   count of it ([`Owner::cancelled`]). The owner is not freed before every task it accepted has been counted.
 //! - **T5** The `F` and `T` of a cell are fixed by its vtable; only functions from that table touch their slots.
@@ -16,11 +17,12 @@ use std::alloc::Layout;
 use std::any::Any;
 use std::io;
 use std::mem::MaybeUninit;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use super::current;
+use super::extras::{Extras, run_within};
 use super::hooks::Hooks;
 use super::reference::TaskRef;
 use super::slab;
@@ -33,21 +35,28 @@ use crate::sync::{Mutex, Tracked, UnsafeCell, fork};
 
 /// What a cell tells the thread that runs it.
 pub(crate) trait Runner {
-    /// The closure has ended and its result is about to be delivered: count it, then return.
-    fn ended(&self, panicked: bool);
+    /// The closure of `task` has ended and its result is about to be delivered: count it, then return.
+    fn ended(&self, task: &TaskRef, panicked: bool);
 }
 
 /// What a cell tells the pool it was spawned on.
 pub(crate) trait Owner {
-    /// A queued task was cancelled by its handle: count it. This is the canceller's last use of the owner (T4).
+    /// A queued task has been claimed and will not run: count it. This is the caller's last use of the owner (T4).
     fn cancelled(&self);
 }
 
 /// What only few tasks need.
-pub(super) struct Side {
+pub(crate) struct Side {
     pub(super) hooks: Hooks,
     pub(super) payload: Mutex<Option<Box<dyn Any + Send>>>,
-    pub(super) refusal: Option<Arc<io::Error>>,
+    pub(super) refusal: Mutex<Option<Arc<io::Error>>>,
+    pub(super) extras: Extras,
+}
+
+impl Side {
+    pub(crate) fn new(extras: Extras) -> Box<Self> {
+        Box::new(Side { hooks: Hooks::new(), payload: Mutex::new(None), refusal: Mutex::new(None), extras })
+    }
 }
 
 /// What can be done only where the types of a cell are known.
@@ -81,17 +90,39 @@ pub(crate) fn new_task<F, T, O>(
     closure: F,
     owner: *const O,
     site: &'static Location<'static>,
+    side: Option<Box<Side>>,
 ) -> (TaskRef, TaskRef, Receiver<T>)
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
     O: Owner,
 {
+    // SAFETY: nothing is borrowed.
+    unsafe { new_scoped_task(closure, owner, site, side) }
+}
+
+/// As [`new_task`], for a closure that may borrow.
+///
+/// # Safety
+///
+/// What `F` and `T` borrow stays valid until the task has been released ([`Witness`](super::extras::Witness)) and the
+/// receiver is gone.
+pub(crate) unsafe fn new_scoped_task<F, T, O>(
+    closure: F,
+    owner: *const O,
+    site: &'static Location<'static>,
+    side: Option<Box<Side>>,
+) -> (TaskRef, TaskRef, Receiver<T>)
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+    O: Owner,
+{
     let (sender, receiver) = channel();
     let (memory, place) = slab::allocate(Layout::new::<Cell<F, T>>());
     let cell = Cell {
         header: Header {
-            word: Word::new(2, fork::generation(), place),
+            word: Word::new(2, fork::generation(), place, side.is_some()),
             id: current::next_id(),
             vtable: const {
                 &Vtable {
@@ -102,7 +133,7 @@ where
                 }
             },
             owner: owner.cast(),
-            side: AtomicPtr::new(ptr::null_mut()),
+            side: AtomicPtr::new(side.map_or(ptr::null_mut(), Box::into_raw)),
             site,
             _freed: Tracked::new(),
         },
@@ -145,21 +176,22 @@ unsafe fn run<F: FnOnce() -> T, T>(task: &TaskRef, runner: &dyn Runner) {
     let closure = unsafe { take(&cell.closure) };
     // SAFETY: T1, as above.
     let sender = unsafe { take(&cell.sender) };
-    let result = current::as_current(task, || catch_unwind(AssertUnwindSafe(closure)));
+    let context = task.side().and_then(|side| side.extras.take_context());
+    let result = current::as_current(task, || run_within(context, closure));
     // In a forked child nobody may be left to finish a hook.
     if let Some(side) = task.side().filter(|_| !task.is_forked()) {
         side.hooks.close();
     }
     match result {
         Ok(value) => {
-            runner.ended(false);
+            runner.ended(task, false);
             let deliver = || current::as_nobody(|| drop(sender.send(value)));
             shield("a waker, or the destructor of a result nobody took", deliver);
         }
         Err(payload) => {
-            *task.side_or_install(None).payload.lock() = Some(payload);
+            *task.side_or_install().payload.lock() = Some(payload);
             task.header().word.set_outcome(Outcome::Panicked);
-            runner.ended(true);
+            runner.ended(task, true);
             shield("a waker", || current::as_nobody(|| drop(sender)));
         }
     }
@@ -213,8 +245,10 @@ unsafe fn free<F, T>(header: NonNull<Header>) {
         return;
     }
     // SAFETY: T3: installed from a `Box`, and nobody else can reach it any more.
-    let side = unsafe { Box::from_raw(side) };
-    if let Some(payload) = side.payload.into_inner() {
+    let Side { payload, extras, .. } = *unsafe { Box::from_raw(side) };
+    // A closure that was handed back has left its context behind.
+    shield("the destructor of a context", || drop(extras));
+    if let Some(payload) = payload.into_inner() {
         swallow("a task whose result nobody took", payload);
     }
 }

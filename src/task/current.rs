@@ -30,19 +30,40 @@ pub(crate) trait Host {
     fn begin_blocking(&self);
     /// The thread has stopped blocking.
     fn end_blocking(&self);
-    /// Runs `target` on this thread now, if it waits in the queue of this thread's pool and the pool cannot be
-    /// counted on to give it another thread. True if it did. Called while blocking.
-    fn run_in_place(&self, target: &TaskRef) -> bool;
+    /// Runs `target` on this thread now, if it waits in a queue of this thread's pool and the pool cannot be counted on
+    /// to give it another thread. Called while blocking, and after `watch`.
+    fn run_in_place(&self, target: &TaskRef) -> InPlace;
     /// Has `parker` woken when the answer of `run_in_place` for `target` may have changed.
     fn watch(&self, target: &TaskRef, parker: &Arc<Parker>);
     /// Undoes `watch`.
-    fn unwatch(&self, parker: &Arc<Parker>);
-    /// Runs one queued task of this thread's pool on this thread now. False if there was none.
+    fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>);
+    /// Runs one queue entry of this thread's pool on this thread now. False if there was none.
     fn run_any_in_place(&self) -> bool;
+    /// Runs `target`, a queued task of this thread's pool, on this thread now, whether or not the pool may grow. False if
+    /// somebody else has claimed it.
+    fn run_now(&self, target: &TaskRef) -> bool;
+    /// Whether another thread can be counted on to be started while this one blocks.
+    fn may_grow(&self) -> bool;
+    /// Has `parker` woken when `may_grow` turns false, and whenever something is queued that no thread will look for.
+    fn offer_help(&self, parker: &Arc<Parker>);
+    /// Undoes `offer_help`.
+    fn withdraw_help(&self, parker: &Arc<Parker>);
     /// Ends this thread after its task.
     fn retire(&self);
     /// The address of what owns this thread's pool, for comparison.
     fn owner(&self) -> *const ();
+}
+
+/// What came of running a task in place.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InPlace {
+    /// It has been run, or something else has been done for it: look again.
+    Ran,
+    /// Nothing can be done but wait.
+    Waits,
+    /// It will never run: everybody who could run it waits.
+    Deadlock,
 }
 
 /// Makes `host` the host of this thread while `f` runs.
@@ -70,7 +91,7 @@ pub(super) fn as_current<R>(task: &TaskRef, f: impl FnOnce() -> R) -> R {
 }
 
 /// Runs `f`, a waker or a callback, which belongs to no task though the thread may be inside one.
-pub(super) fn as_nobody<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn as_nobody<R>(f: impl FnOnce() -> R) -> R {
     in_frame(ptr::null(), f)
 }
 
@@ -110,8 +131,13 @@ pub(super) fn is_inside(task: &TaskRef) -> bool {
     frames().flatten().any(|frame| frame.is_same(task))
 }
 
+/// How many tasks of `owner` this thread is inside.
+pub(crate) fn tasks_of(owner: *const ()) -> usize {
+    frames().flatten().filter(|task| task.is_owned_by(owner)).count()
+}
+
 /// The next task id. Each thread takes them from a block of its own, so that spawners do not meet.
-pub(super) fn next_id() -> TaskId {
+pub(crate) fn next_id() -> TaskId {
     const BLOCK: u64 = 1024;
     static NEXT_BLOCK: StaticU64 = StaticU64::new(0);
     thread_local_const! { static NEXT: Cell<u64> = Cell::new(0) }

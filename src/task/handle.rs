@@ -62,6 +62,15 @@ impl<T> Task<T> {
         Task { joint: Some(Joint::new(task, receiver)) }
     }
 
+    /// A reference to the task, for tests.
+    #[cfg(all(test, not(sidestep_loom)))]
+    pub(crate) fn task_ref(&self) -> TaskRef {
+        match self.joint().task() {
+            Some(task) => task.clone(),
+            None => unreachable!("the result has not been taken"),
+        }
+    }
+
     fn joint(&self) -> &Joint<T> {
         match &self.joint {
             Some(joint) => joint,

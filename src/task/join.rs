@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
-use super::current::{Blocking, Host, is_inside};
+use super::current::{Blocking, Host, InPlace, is_inside};
 use super::reference::TaskRef;
 use crate::error::{Reason, TaskError};
 use crate::report::shield;
@@ -86,9 +86,10 @@ impl<T> Joint<T> {
         }
         let blocking = Blocking::enter();
         let host = blocking.host().filter(|_| may_claim);
+        let target = host.and(self.task.clone());
         let result = self.poll_and_park(&mut context, &parker, deadline, host);
-        if let Some(host) = host {
-            host.unwatch(&parker);
+        if let (Some(host), Some(target)) = (host, &target) {
+            host.unwatch(target, &parker);
         }
         result
     }
@@ -110,8 +111,15 @@ impl<T> Joint<T> {
             }
             if let (Some(host), Some(task)) = (host, &self.task) {
                 host.watch(task, parker);
-                if host.run_in_place(task) {
-                    continue;
+                match host.run_in_place(task) {
+                    InPlace::Ran => continue,
+                    InPlace::Waits => {}
+                    InPlace::Deadlock => {
+                        let error = TaskError::new(task.origin(), Reason::LaneDeadlock);
+                        task.cancel();
+                        self.task = None;
+                        return Some(Err(error));
+                    }
                 }
             }
             in_time = parker.park(deadline);

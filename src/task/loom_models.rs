@@ -52,7 +52,7 @@ impl Books {
         self: &Arc<Self>,
         closure: impl FnOnce() -> T + Send + 'static,
     ) -> (TaskRef, Task<T>) {
-        let (entry, handle, receiver) = new_task(closure, Arc::as_ptr(self), Location::caller());
+        let (entry, handle, receiver) = new_task(closure, Arc::as_ptr(self), Location::caller(), None);
         (entry, Task::new(handle, receiver))
     }
 
@@ -89,7 +89,7 @@ impl Owner for Books {
 }
 
 impl Runner for Books {
-    fn ended(&self, _: bool) {
+    fn ended(&self, _: &TaskRef, _: bool) {
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -325,7 +325,7 @@ fn cancel_against_the_end_of_the_task() {
     /// Touches the handle when the task ends, as the pool's own work after the closure would.
     struct Ends(Arc<Handle>);
     impl Runner for Ends {
-        fn ended(&self, panicked: bool) {
+        fn ended(&self, _: &TaskRef, panicked: bool) {
             assert!(!panicked);
             self.0.touch();
         }

@@ -7,6 +7,7 @@
 //! | `cell` | the memory: closure, sender, and what only few tasks need |
 //! | `reference` | counted references to a cell, and the claim |
 //! | `cascade` | cancelling chains of tasks |
+//! | `extras` | what only some tasks carry: name, deadline, context |
 //! | `hooks` | what is to be run when a running task is cancelled |
 //! | `current` | what a running closure may ask, and the door to the thread it runs on |
 //! | `join` | receiving the result: polling, waiting, calling back |
@@ -30,6 +31,7 @@
 mod cascade;
 mod cell;
 pub(crate) mod current;
+mod extras;
 mod handle;
 mod hooks;
 mod join;
@@ -39,9 +41,13 @@ mod reference;
 mod slab;
 mod state;
 
+pub use self::extras::OnShutdown;
 pub use self::handle::{CancelHandle, Cancelling, Task, Unblocked};
 
-pub(crate) use self::cell::{Owner, Runner, new_task};
-pub(crate) use self::current::{Host, claim_in_place, host, with_host};
+pub(crate) use self::cell::{Owner, Runner, Side, new_scoped_task, new_task};
+pub(crate) use self::current::{
+    Host, InPlace, as_nobody, claim_in_place, host, next_id, tasks_of, with_host,
+};
+pub(crate) use self::extras::{Context, Extras, Witness};
 pub(crate) use self::reference::{Claimed, TaskRef, forked_child};
 pub(crate) use self::state::Outcome;

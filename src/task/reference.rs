@@ -1,14 +1,18 @@
 //! Counted references to a task, and the claim of one. The rules are those of `cell`.
 
+use std::any::Any;
 use std::io;
+use std::mem::ManuallyDrop;
+use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use super::cascade;
 use super::cell::{Header, Runner, Side, take_closure};
-use super::hooks::Hooks;
+use super::extras::Extras;
 use super::state::{CancelAction, Outcome, ReleaseAction};
-use crate::error::{Origin, Reason, TaskError};
+use crate::error::{Origin, Reason, TaskError, TaskId};
+use crate::report::shield;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, fork};
 
@@ -27,6 +31,18 @@ impl TaskRef {
     /// `header` is of a live cell whose word counts this reference (T2).
     pub(super) unsafe fn from_raw(header: NonNull<Header>) -> Self {
         TaskRef(header)
+    }
+
+    /// Gives the reference up for its address, which [`from_erased`](TaskRef::from_erased) takes back.
+    pub(crate) fn into_raw(self) -> NonNull<()> {
+        ManuallyDrop::new(self).0.cast()
+    }
+
+    /// # Safety
+    ///
+    /// `address` is from `into_raw`, and is used once.
+    pub(crate) unsafe fn from_erased(address: NonNull<()>) -> Self {
+        TaskRef(address.cast())
     }
 
     pub(super) fn as_raw(&self) -> NonNull<Header> {
@@ -48,13 +64,17 @@ impl TaskRef {
         unsafe { side.as_ref() }
     }
 
+    /// What the spawner has given the task along, where that is anything.
+    pub(crate) fn extras(&self) -> Option<&Extras> {
+        self.side().map(|side| &side.extras)
+    }
+
     /// The side allocation; the claimer alone may call this (T3).
-    pub(super) fn side_or_install(&self, refusal: Option<Arc<io::Error>>) -> &Side {
+    pub(super) fn side_or_install(&self) -> &Side {
         let header = self.header();
         if !header.word.has_side() {
-            let side = Side { hooks: Hooks::new(), payload: Mutex::new(None), refusal };
             // ORDERING: Release pairs with the Acquire in `side`.
-            header.side.store(Box::into_raw(Box::new(side)), Ordering::Release);
+            header.side.store(Box::into_raw(Side::new(Extras::default())), Ordering::Release);
             if header.word.announce_side() {
                 self.side_installed().hooks.fire();
             }
@@ -67,13 +87,28 @@ impl TaskRef {
         unsafe { &*self.header().side.load(Ordering::Acquire) }
     }
 
-    pub(crate) fn origin(&self) -> Origin {
-        Origin { id: self.header().id, site: self.header().site }
+    pub(crate) fn id(&self) -> TaskId {
+        self.header().id
     }
 
-    /// Whether `owner` spawned this task. The pointer is compared, never followed.
+    /// Where it was spawned.
+    pub(crate) fn site(&self) -> &'static Location<'static> {
+        self.header().site
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        let Header { id, site, .. } = *self.header();
+        Origin { id, site, name: self.extras().and_then(|extras| extras.name.clone()) }
+    }
+
+    /// The address of what spawned this task, for comparison; never to be followed.
+    pub(crate) fn owner(&self) -> *const () {
+        self.header().owner
+    }
+
+    /// Whether `owner` spawned this task.
     pub(crate) fn is_owned_by(&self, owner: *const ()) -> bool {
-        ptr::eq(self.header().owner, owner)
+        ptr::eq(self.owner(), owner)
     }
 
     pub(crate) fn is_same(&self, other: &TaskRef) -> bool {
@@ -89,19 +124,31 @@ impl TaskRef {
         self.header().word.generation() != fork::generation()
     }
 
+    /// How it ended; means something once it has.
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.header().word.outcome()
+    }
+
     /// Takes the right to run or discard the task, if it is still queued.
     pub(crate) fn claim(self) -> Option<Claimed> {
         self.header().word.claim().then(|| Claimed(self))
     }
 
+    /// Ends the task on this thread, unrun, if it is still queued. False if somebody else had claimed it.
+    pub(crate) fn revoke(&self, outcome: Outcome) -> bool {
+        let Some(claimed) = self.clone().claim() else { return false };
+        claimed.count_cancelled();
+        claimed.discard(outcome, None);
+        true
+    }
+
     /// Cancels: ends the task on this thread where it is queued, signals it where it runs.
-    pub(super) fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         match self.header().word.request_cancel() {
             CancelAction::End => {
-                let header = self.header();
-                // SAFETY: T4: this thread has the claim and has not counted it yet.
-                unsafe { (header.vtable.count_cancelled)(header.owner) };
-                cascade::discard_cancelled(Claimed(self.clone()));
+                let claimed = Claimed(self.clone());
+                claimed.count_cancelled();
+                cascade::discard_cancelled(claimed);
             }
             // In a forked child another thread may hold the hooks' lock for ever.
             CancelAction::RunHooks if !self.is_forked() => {
@@ -118,7 +165,7 @@ impl TaskRef {
         if self.is_forked() {
             return None;
         }
-        self.side_or_install(None).hooks.add(hook)
+        self.side_or_install().hooks.add(hook)
     }
 
     pub(super) fn remove_hook(&self, id: u64) {
@@ -128,23 +175,29 @@ impl TaskRef {
     }
 
     /// Why the sender was dropped without a value.
-    pub(super) fn error(&self) -> TaskError {
+    pub(crate) fn error(&self) -> TaskError {
         let reason = match self.header().word.outcome() {
             Outcome::Panicked => {
-                let payload = self.side().and_then(|side| side.payload.lock().take());
+                let payload = self.take_payload();
                 Reason::Panicked(Mutex::new(payload.unwrap_or_else(|| Box::new("the payload was taken"))))
             }
             Outcome::NoThread => {
-                let error = self.side().and_then(|side| side.refusal.clone());
+                let error = self.side().and_then(|side| side.refusal.lock().clone());
                 Reason::NoThread(error.unwrap_or_else(forked_child))
             }
             Outcome::Shutdown => Reason::Shutdown,
             Outcome::Full => Reason::Full,
+            Outcome::Expired => Reason::Expired,
             // The fork came while the value was being sent.
             Outcome::Value if self.is_forked() => Reason::NoThread(forked_child()),
             Outcome::Cancelled | Outcome::Value => Reason::Cancelled,
         };
         TaskError::new(self.origin(), reason)
+    }
+
+    /// The payload of the closure's panic, for the first who asks.
+    pub(crate) fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
+        self.side().and_then(|side| side.payload.lock().take())
     }
 
     /// The error of a handle in a forked child.
@@ -186,6 +239,17 @@ impl std::fmt::Debug for TaskRef {
 pub(crate) struct Claimed(TaskRef);
 
 impl Claimed {
+    pub(crate) fn task(&self) -> &TaskRef {
+        &self.0
+    }
+
+    /// Tells the task's owner that it will not run. The caller has not counted it in another way.
+    pub(crate) fn count_cancelled(&self) {
+        let header = self.0.header();
+        // SAFETY: T4: this thread has the claim and has not counted it yet.
+        unsafe { (header.vtable.count_cancelled)(header.owner) };
+    }
+
     /// Runs the closure on this thread and delivers its result.
     pub(crate) fn run(self, runner: &dyn Runner) {
         // SAFETY: T1: this is the claim. T5: the function is from the cell's own table.
@@ -197,9 +261,11 @@ impl Claimed {
     pub(crate) fn discard(self, outcome: Outcome, refusal: Option<Arc<io::Error>>) {
         let header = self.0.header();
         if refusal.is_some() {
-            self.0.side_or_install(refusal);
+            *self.0.side_or_install().refusal.lock() = refusal;
         }
         header.word.set_outcome(outcome);
+        let context = self.0.extras().and_then(Extras::take_context);
+        shield("the destructor of a context", || drop(context));
         // SAFETY: T1 and T5, as in `run`.
         unsafe { (header.vtable.discard)(self.0.0) };
         self.end();
@@ -218,6 +284,9 @@ impl Claimed {
     }
 
     fn end(self) {
+        if let Some(witness) = self.0.extras().and_then(|extras| extras.witness.as_ref()) {
+            witness.released(&self.0);
+        }
         let header = self.0.0;
         // The reference is let go of by `end_and_release`, not by its drop.
         std::mem::forget(self);

@@ -43,6 +43,7 @@ pub(crate) enum Outcome {
     Shutdown = 3,
     Full = 4,
     NoThread = 5,
+    Expired = 6,
 }
 
 impl Outcome {
@@ -53,7 +54,8 @@ impl Outcome {
             2 => Outcome::Cancelled,
             3 => Outcome::Shutdown,
             4 => Outcome::Full,
-            _ => Outcome::NoThread,
+            5 => Outcome::NoThread,
+            _ => Outcome::Expired,
         }
     }
 }
@@ -84,11 +86,13 @@ pub(crate) enum ReleaseAction {
 pub(crate) struct Word(AtomicU64);
 
 impl Word {
-    /// A queued task with `refs` references, made in fork generation `generation`, whose cell is at `place`.
-    pub(super) fn new(refs: u32, generation: u16, place: Place) -> Self {
+    /// A queued task with `refs` references, made in fork generation `generation`, whose cell is at `place`, and whose
+    /// side allocation is there if `side` says so.
+    pub(super) fn new(refs: u32, generation: u16, place: Place, side: bool) -> Self {
         let place = u64::from(place.to_bits()) << PLACE_SHIFT;
         let generation = u64::from(generation) << GENERATION_SHIFT;
-        Word(AtomicU64::new(QUEUED | place | generation | (u64::from(refs) << REF_SHIFT)))
+        let side = if side { SIDE } else { 0 };
+        Word(AtomicU64::new(QUEUED | side | place | generation | (u64::from(refs) << REF_SHIFT)))
     }
 
     fn load(&self) -> u64 {
@@ -231,7 +235,7 @@ mod tests {
 
     #[test]
     fn only_one_claim_succeeds() {
-        let word = Word::new(2, 0, PLACE);
+        let word = Word::new(2, 0, PLACE, false);
         assert!(word.is_queued());
         assert!(word.claim());
         assert!(!word.claim());
@@ -241,7 +245,7 @@ mod tests {
 
     #[test]
     fn cancelling_a_queued_task_claims_it() {
-        let word = Word::new(2, 0, PLACE);
+        let word = Word::new(2, 0, PLACE, false);
         assert_eq!(word.request_cancel(), CancelAction::End);
         assert!(!word.claim());
         assert_eq!(word.request_cancel(), CancelAction::Nothing);
@@ -249,7 +253,7 @@ mod tests {
 
     #[test]
     fn only_the_first_canceller_runs_the_hooks() {
-        let word = Word::new(2, 0, PLACE);
+        let word = Word::new(2, 0, PLACE, false);
         assert!(word.claim());
         assert!(!word.announce_side());
         assert_eq!(word.request_cancel(), CancelAction::RunHooks);
@@ -259,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_last_reference_frees() {
-        let word = Word::new(2, 7, PLACE);
+        let word = Word::new(2, 7, PLACE, false);
         assert!(word.claim());
         word.set_outcome(Outcome::Panicked);
         assert_eq!(word.end_and_release(), ReleaseAction::Keep);
@@ -273,7 +277,7 @@ mod tests {
 
     #[test]
     fn debug_decodes_the_bits() {
-        let word = Word::new(3, 0, PLACE);
+        let word = Word::new(3, 0, PLACE, false);
         assert!(word.claim());
         let text = format!("{word:?}");
         assert!(text.contains("claimed") && text.contains("refs: 3"), "{text}");

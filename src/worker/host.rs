@@ -17,24 +17,35 @@
 use std::sync::Arc;
 
 use super::{Worker, Workplace};
+use crate::lane::Core;
 use crate::sync::Parker;
 use crate::sync::atomic::Ordering;
-use crate::task::{Claimed, Host, TaskRef, claim_in_place};
+use crate::task::{Host, InPlace, TaskRef, claim_in_place};
 
 impl<P: Workplace> Worker<P> {
-    /// Runs a task in the middle of another one. This thread is not blocked meanwhile, whatever it has declared.
-    fn run_nested(&self, claimed: Claimed) {
+    /// Runs other tasks in the middle of one, by `f`. This thread is not blocked meanwhile, whatever it has declared.
+    pub(super) fn nest<R>(&self, f: impl FnOnce() -> R) -> R {
         let declared = self.blocking.replace(0);
         if declared > 0 {
             self.stop_blocking();
         }
-        self.place.free_place();
+        let lane = self.lane.take();
+        self.station.slot.current.interrupt(self.station.slot.running());
         self.depth.set(self.depth.get() + 1);
-        self.run(claimed);
+        let result = f();
         self.depth.set(self.depth.get() - 1);
+        self.station.slot.current.resume();
+        self.lane.replace(lane);
         if self.blocking.replace(declared) == 0 && declared > 0 {
             self.start_blocking();
         }
+        result
+    }
+
+    /// The lane of this pool in whose queue `target` is.
+    fn lane_that_holds(&self, target: &TaskRef) -> Option<Arc<Core>> {
+        let queued = target.is_queued() && !self.place.is_forked();
+        queued.then(|| self.place.lane_of(target)).flatten()
     }
 
     fn start_blocking(&self) {
@@ -55,6 +66,10 @@ impl<P: Workplace> Host for Worker<P> {
             if self.delivering.take() {
                 self.place.idle().release_delivering();
             }
+            // A waker or callback blocks while its lane has more to do.
+            if let Some(lane) = self.lane.take() {
+                self.release_slot(&lane);
+            }
             self.start_blocking();
         }
     }
@@ -66,29 +81,68 @@ impl<P: Workplace> Host for Worker<P> {
         }
     }
 
-    fn run_in_place(&self, target: &TaskRef) -> bool {
-        if !target.is_owned_by(self.owner()) || self.place.may_grow() {
-            return false;
+    fn run_in_place(&self, target: &TaskRef) -> InPlace {
+        if target.is_owned_by(self.owner()) {
+            if self.place.may_grow() {
+                return InPlace::Waits;
+            }
+            let Some(claimed) = claim_in_place(target) else { return InPlace::Waits };
+            self.nest(|| self.run(claimed, None));
+            return InPlace::Ran;
         }
-        claim_in_place(target).map(|claimed| self.run_nested(claimed)).is_some()
+        match self.lane_that_holds(target) {
+            Some(lane) if lane.is_deadlocked() => InPlace::Deadlock,
+            Some(lane) if !self.place.may_grow() && lane.begin() => {
+                self.run_through(&lane, target);
+                InPlace::Ran
+            }
+            _ => InPlace::Waits,
+        }
     }
 
     fn watch(&self, target: &TaskRef, parker: &Arc<Parker>) {
-        if target.is_owned_by(self.owner()) && target.is_queued() {
+        if target.is_owned_by(self.owner()) {
+            if target.is_queued() {
+                self.place.watch_growth(parker);
+            }
+        } else if let Some(lane) = self.lane_that_holds(target) {
             self.place.watch_growth(parker);
+            lane.watch(target, parker);
         }
     }
 
-    fn unwatch(&self, parker: &Arc<Parker>) {
+    fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>) {
         self.place.unwatch_growth(parker);
+        if !self.place.is_forked()
+            && let Some(lane) = self.place.lane_of(target)
+        {
+            lane.unwatch(target, parker);
+        }
     }
 
     fn run_any_in_place(&self) -> bool {
-        let Some(task) = self.place.queues().take_any() else { return false };
-        if let Some(claimed) = task.claim() {
-            self.run_nested(claimed);
-        }
+        let Some(entry) = self.place.queues().take_any() else { return false };
+        self.nest(|| self.execute(entry));
         true
+    }
+
+    fn run_now(&self, target: &TaskRef) -> bool {
+        let claimed = if self.place.is_forked() { None } else { claim_in_place(target) };
+        claimed.map(|claimed| self.nest(|| self.run(claimed, None))).is_some()
+    }
+
+    fn may_grow(&self) -> bool {
+        self.place.may_grow()
+    }
+
+    fn offer_help(&self, parker: &Arc<Parker>) {
+        self.place.add_helper(parker);
+        self.place.watch_growth(parker);
+    }
+
+    fn withdraw_help(&self, parker: &Arc<Parker>) {
+        self.place.unwatch_growth(parker);
+        self.place.remove_helper(parker);
     }
 
     fn retire(&self) {

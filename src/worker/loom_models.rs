@@ -6,13 +6,14 @@
 
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use loom::thread;
 
 use super::{Roster, Workplace, submit, work};
 use crate::error::TaskError;
 use crate::idle::{Idle, Notify};
+use crate::lane::{Core, Entry, Lanes};
 use crate::queue::Queues;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, StaticU64, fence};
 use crate::sync::stand_in::model::check;
@@ -22,7 +23,8 @@ use crate::task::{Outcome, Owner, Task, TaskRef, new_task};
 
 /// A pool with a fixed number of threads, of which those above one may leave.
 struct Yard {
-    queues: Queues<TaskRef>,
+    queues: Queues<Entry>,
+    lanes: Arc<Lanes>,
     idle: Idle,
     roster: Roster,
     closed: AtomicBool,
@@ -57,6 +59,7 @@ impl Yard {
     ) -> (Arc<Self>, Vec<thread::JoinHandle<()>>) {
         let yard = Arc::new(Yard {
             queues: Queues::new(deques),
+            lanes: Lanes::new(),
             idle: Idle::new(),
             roster: Roster::new(),
             closed: AtomicBool::new(false),
@@ -82,7 +85,7 @@ impl Yard {
 
     /// As `Pool::spawn`, taking back included.
     fn spawn<T: Send + 'static>(self: &Arc<Self>, closure: impl FnOnce() -> T + Send + 'static) -> Task<T> {
-        let (entry, handle, receiver) = new_task(closure, Arc::as_ptr(self), Location::caller());
+        let (entry, handle, receiver) = new_task(closure, Arc::as_ptr(self), Location::caller(), None);
         submit(self.address(), &self.queues, &self.roster, entry);
         self.notify();
         if self.is_closed()
@@ -114,7 +117,7 @@ impl Yard {
 }
 
 impl Workplace for Yard {
-    fn queues(&self) -> &Queues<TaskRef> {
+    fn queues(&self) -> &Queues<Entry> {
         &self.queues
     }
     fn idle(&self) -> &Idle {
@@ -129,6 +132,17 @@ impl Workplace for Yard {
         }
     }
     fn free_place(&self) {}
+    fn lane_of(&self, task: &TaskRef) -> Option<Arc<Core>> {
+        self.lanes.find(task.owner())
+    }
+    fn is_over_max(&self) -> bool {
+        false
+    }
+    fn resign_if_over_max(&self) -> bool {
+        false
+    }
+    fn observe_wait(&self, _: &TaskRef, _: Option<&Core>, _: Duration) {}
+    fn observe_run(&self, _: &TaskRef, _: Option<&Core>, _: Duration) {}
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
@@ -147,6 +161,8 @@ impl Workplace for Yard {
     }
     fn watch_growth(&self, _: &Arc<Parker>) {}
     fn unwatch_growth(&self, _: &Arc<Parker>) {}
+    fn add_helper(&self, _: &Arc<Parker>) {}
+    fn remove_helper(&self, _: &Arc<Parker>) {}
     fn may_linger(&self) -> bool {
         self.lingers
     }

@@ -2,7 +2,9 @@
 //!
 //! | file | owns |
 //! |---|---|
+//! | `run` | one task: claim it, run it, report; or one turn of a lane |
 //! | `slot` | what a thread shows to others |
+//! | `current` | which task a thread runs, for others to read |
 //! | `roster` | the threads of a pool, and all that is counted about tasks |
 //! | `os` | what the operating system knows of a thread |
 //! | `host` | blocking and waiting on a pool's thread |
@@ -14,7 +16,7 @@
 //! # One round
 //!
 //! ```text
-//!     take a task --- none --> linger --> go on the stack, look again, sleep ---- surplus or closed ---> leave
+//!     take an entry - none --> linger --> go on the stack, look again, sleep ---- surplus or closed ---> leave
 //!         |                      | found            |
 //!         v                      v                  v woken, with a searching token
 //!     release the token, notify if more is queued
@@ -33,6 +35,7 @@
 //! out and wakes nobody, and the thread that has just finished takes the call. So one awaited call after another
 //! stays on one thread.
 
+mod current;
 mod host;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
@@ -40,34 +43,47 @@ mod os;
 mod patience;
 mod rest;
 mod roster;
+mod run;
 mod slot;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ptr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::idle::{Idle, Sleeper};
+use crate::lane::{Core, Entry};
 use crate::queue::{Local, Queues, Walk};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Parker, thread_local_const};
-use crate::task::{Claimed, Runner, TaskRef, with_host};
+use crate::task::{TaskRef, with_host};
 
 use self::patience::Patience;
 
+pub(crate) use self::current::Shown;
 pub(crate) use self::os::ThreadKey;
 pub(crate) use self::roster::{Roster, Totals, thread_number};
 pub(crate) use self::slot::{Note, Slot};
 
 /// What a worker needs from its pool.
 pub(crate) trait Workplace: Send + Sync + 'static {
-    fn queues(&self) -> &Queues<TaskRef>;
+    fn queues(&self) -> &Queues<Entry>;
     fn idle(&self) -> &Idle;
     fn roster(&self) -> &Roster;
     /// Has somebody look into the queues: wakes or starts a thread, or arms the monitor.
     fn notify(&self);
     /// A queued task has been claimed: its place in a limited queue is free.
     fn free_place(&self);
+    /// The lane that `task`, which is queued, belongs to.
+    fn lane_of(&self, task: &TaskRef) -> Option<Arc<Core>>;
+    /// Whether there are more threads than the pool may have by now: those between two tasks leave.
+    fn is_over_max(&self) -> bool;
+    /// Takes this thread out of the number of those that stay, if there are more than the pool may have.
+    fn resign_if_over_max(&self) -> bool;
+    /// A task that carries the time of its spawning is about to run, after this wait.
+    fn observe_wait(&self, task: &TaskRef, lane: Option<&Core>, wait: Duration);
+    /// Such a task has ended, after this run.
+    fn observe_run(&self, task: &TaskRef, lane: Option<&Core>, run: Duration);
     /// Whether admission is closed: threads leave once the queues are empty.
     fn is_closed(&self) -> bool;
     /// Whether this process is a fork of the one the pool was built in.
@@ -81,6 +97,10 @@ pub(crate) trait Workplace: Send + Sync + 'static {
     fn watch_growth(&self, parker: &Arc<Parker>);
     /// Undoes `watch_growth`.
     fn unwatch_growth(&self, parker: &Arc<Parker>);
+    /// Has `parker` woken when something is queued and no thread will look for it. The fence is in `watch_growth`.
+    fn add_helper(&self, parker: &Arc<Parker>);
+    /// Undoes `add_helper`.
+    fn remove_helper(&self, parker: &Arc<Parker>);
     /// Whether a thread that finds nothing may look on for a while: with one CPU it would only hold up those it looks
     /// out for.
     fn may_linger(&self) -> bool;
@@ -101,7 +121,7 @@ pub(crate) trait Workplace: Send + Sync + 'static {
 /// What `Pool::spawn` needs of the thread it is called on, where that is the pool's own.
 pub(crate) struct Station {
     owner: *const (),
-    local: OnceCell<Local<TaskRef>>,
+    local: OnceCell<Local<Entry>>,
     slot: Arc<Slot>,
 }
 
@@ -116,17 +136,30 @@ fn this_station<'a>(owner: *const ()) -> Option<&'a Station> {
 }
 
 /// Counts a submission and enqueues it: in the deque of this thread, if it is one of `owner`'s.
-pub(crate) fn submit(owner: *const (), queues: &Queues<TaskRef>, roster: &Roster, task: TaskRef) {
+pub(crate) fn submit(owner: *const (), queues: &Queues<Entry>, roster: &Roster, task: TaskRef) {
     match this_station(owner) {
         Some(station) => {
             station.slot.tallies.submitted.bump();
-            queues.push(station.local.get(), task);
+            queues.push(station.local.get(), Entry::task(task));
         }
         None => {
             roster.count_submitted();
-            queues.push(None, task);
+            queues.push(None, Entry::task(task));
         }
     }
+}
+
+/// Enqueues a task of `lane`, and an entry for the lane where that is due: it is no task and is not counted. True if
+/// somebody must look into the pool's queues.
+#[must_use]
+pub(crate) fn submit_to_lane(
+    owner: *const (),
+    queues: &Queues<Entry>,
+    lane: &Arc<Core>,
+    task: TaskRef,
+) -> bool {
+    let local = this_station(owner).and_then(|station| station.local.get());
+    lane.enqueue(task, || queues.push(local, Entry::lane(Arc::clone(lane))))
 }
 
 /// Says that a thread waits for the shutdown of its own pool, as long as it lives.
@@ -164,6 +197,8 @@ pub(crate) struct Worker<P: Workplace> {
     searching: Cell<bool>,
     /// Whether this thread holds a delivering token.
     delivering: Cell<bool>,
+    /// The lane of the task whose result is being delivered, while this thread holds a slot of it.
+    lane: RefCell<Option<Arc<Core>>>,
     /// How many tasks below the innermost wait for it in place.
     depth: Cell<u32>,
     /// How many nested declarations of blocking there are.
@@ -191,6 +226,7 @@ impl<P: Workplace> Worker<P> {
             patience: Patience::new(),
             searching: Cell::new(false),
             delivering: Cell::new(false),
+            lane: RefCell::new(None),
             depth: Cell::new(0),
             blocking: Cell::new(0),
             retiring: Cell::new(false),
@@ -208,10 +244,6 @@ impl<P: Workplace> Worker<P> {
         self.end_delivering();
         self.serve();
         if !self.place.is_forked() {
-            if self.retiring.get() {
-                self.place.resign();
-                self.hand_over();
-            }
             self.place.on_stop();
         }
         STATION.with(|slot| slot.set(outer));
@@ -230,49 +262,32 @@ impl<P: Workplace> Worker<P> {
         }
     }
 
-    /// Runs tasks until it is time to leave.
+    /// Runs tasks until it is time to leave; then the thread has resigned.
     fn serve(&self) {
-        while !self.retiring.get() && !self.place.is_forked() {
+        while !self.place.is_forked() {
+            if self.is_dismissed() {
+                return self.hand_over();
+            }
             match self.take() {
-                Some(task) => self.execute(task),
+                Some(entry) => self.execute(entry),
                 None if self.rest() => {}
                 None => break,
             }
         }
     }
 
+    /// Whether the thread is to leave with work left; it has resigned then.
+    fn is_dismissed(&self) -> bool {
+        if self.retiring.get() {
+            self.place.resign();
+            return true;
+        }
+        self.place.is_over_max() && self.place.resign_if_over_max()
+    }
+
     /// The next queue entry.
-    fn take(&self) -> Option<TaskRef> {
+    fn take(&self) -> Option<Entry> {
         self.place.queues().take(self.station.local.get(), &mut self.walk.borrow_mut())
-    }
-
-    /// Runs a queue entry, unless it is the husk of a task that somebody else has claimed.
-    fn execute(&self, task: TaskRef) {
-        match task.claim() {
-            Some(claimed) => {
-                self.place.free_place();
-                self.run(claimed);
-            }
-            None => self.pass_baton(),
-        }
-    }
-
-    /// Releases the searching token after a find, and has somebody look if more is queued.
-    fn pass_baton(&self) {
-        if self.searching.take() {
-            self.place.idle().release_searching();
-            if !self.place.queues().is_empty() {
-                self.place.notify();
-            }
-        }
-    }
-
-    /// Turns the delivering token, unless it was given up in order to block, into a searching one.
-    fn end_delivering(&self) {
-        if self.delivering.take() {
-            self.place.idle().end_delivering();
-            self.searching.set(true);
-        }
     }
 
     /// Has somebody look after what is queued, before the thread ends with work left.
@@ -283,19 +298,6 @@ impl<P: Workplace> Worker<P> {
         if !self.place.queues().is_empty() {
             self.place.notify();
         }
-    }
-
-    fn run(&self, claimed: Claimed) {
-        // Counted before the token is released: the monitor must not take the task for one that waits, with nobody
-        // coming for it.
-        self.station.slot.tallies.started.bump();
-        self.pass_baton();
-        claimed.run(self);
-        // A task run inside a callback leaves the token of that delivery alone.
-        if self.depth.get() == 0 {
-            self.end_delivering();
-        }
-        self.station.slot.tallies.delivered.bump();
     }
 
     /// The thread's last deeds. After a fork there are none: everything here belongs to the parent.
@@ -310,21 +312,5 @@ impl<P: Workplace> Worker<P> {
         }
         place.roster().dismiss(&station.slot);
         place.left();
-    }
-}
-
-impl<P: Workplace> Runner for Worker<P> {
-    fn ended(&self, panicked: bool) {
-        let tallies = &self.station.slot.tallies;
-        if panicked {
-            tallies.panicked.bump();
-        } else {
-            tallies.completed.bump();
-        }
-        let will_search = self.depth.get() == 0 && !self.retiring.get();
-        if will_search && self.place.queues().looks_empty(self.station.local.get()) {
-            self.place.idle().begin_delivering();
-            self.delivering.set(true);
-        }
     }
 }

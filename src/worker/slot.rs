@@ -1,4 +1,5 @@
-//! What one thread of a pool shows to others: counters that it alone writes, and what the system calls it.
+//! What one thread of a pool shows to others: counters that it alone writes, the task it runs, and what the system calls
+//! it.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use crossbeam_utils::CachePadded;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use super::current::{Current, Shown};
 use super::os::ThreadKey;
 
 /// A counter with one writer, who therefore needs no read-modify-write.
@@ -41,6 +43,8 @@ pub(crate) struct Slot {
     /// Which deque it owns, once it owns one.
     pub(crate) deque: OnceLock<usize>,
     pub(crate) key: ThreadKey,
+    /// The task that the thread runs or ran last.
+    pub(super) current: Current,
     /// What the monitor remembers of the thread from one look to the next. Only the monitor locks it.
     pub(crate) note: Mutex<Note>,
 }
@@ -71,6 +75,17 @@ pub(crate) struct Note {
 }
 
 impl Slot {
+    /// The tasks that the thread is inside, unless it is going on to another one just now.
+    pub(crate) fn shown(&self) -> Vec<Shown> {
+        let started = self.tallies.started.get();
+        if self.running() == 0 {
+            return Vec::new();
+        }
+        let shown = self.current.read();
+        let settled = self.tallies.started.get() == started && self.running() as usize == shown.len();
+        if settled { shown } else { Vec::new() }
+    }
+
     /// Tasks on the thread's stack.
     pub(crate) fn running(&self) -> u64 {
         let ended = self.tallies.completed.get() + self.tallies.panicked.get();
@@ -92,6 +107,7 @@ impl Slot {
             deque: OnceLock::new(),
             key: ThreadKey::current(),
             note: Mutex::new(Note::default()),
+            current: Current::new(),
         }
     }
 }

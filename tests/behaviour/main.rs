@@ -23,6 +23,9 @@ mod nested;
 mod shutdown;
 mod shutdown_inside;
 
+// Control.
+mod lanes;
+
 // Its threads.
 mod creation;
 mod growth;

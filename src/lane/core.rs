@@ -1,0 +1,283 @@
+//! One lane: its queue, its slots, its counts. The rules are those of the module.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use super::lanes::{Lanes, Tallies};
+use crate::queue::Places;
+use crate::sync::atomic::Ordering;
+use crate::sync::{Mutex, Parker, fork, thread};
+use crate::task::{Owner, TaskRef, tasks_of};
+
+/// Fewer husks than this are left to lie.
+const FEW_HUSKS: u64 = 32;
+
+/// A lane without its handles.
+pub(crate) struct Core {
+    name: String,
+    limit: usize,
+    places: Option<Places>,
+    line: Mutex<Line>,
+    tallies: Arc<Tallies>,
+    lanes: Arc<Lanes>,
+    generation: u16,
+}
+
+/// What changes under the lock.
+struct Line {
+    waiting: VecDeque<TaskRef>,
+    pending: usize,
+    active: usize,
+    /// How many cancelled tasks have been taken out of `waiting`.
+    cleared: u64,
+    watchers: Vec<Watcher>,
+}
+
+/// A thread of the pool that waits for a task of the lane.
+struct Watcher {
+    target: TaskRef,
+    parker: Arc<Parker>,
+    /// How many slots of the lane it holds meanwhile.
+    held: usize,
+}
+
+impl Line {
+    /// Makes a slot pending if a task waits that needs one (N2) and a slot is free (N1).
+    fn schedule(&mut self, limit: usize) -> bool {
+        let more = self.pending < self.waiting.len() && self.pending + self.active < limit;
+        self.pending += usize::from(more);
+        more
+    }
+
+    /// Takes the husks out if most of what waits is husks: callers that give up during an outage must not pile up.
+    fn sweep(&mut self, cancelled: u64) -> Vec<TaskRef> {
+        let husks = cancelled.saturating_sub(self.cleared);
+        if husks <= FEW_HUSKS || husks <= self.waiting.len() as u64 / 2 {
+            return Vec::new();
+        }
+        self.clear(|task| !task.is_queued())
+    }
+
+    /// Takes out what `goes` says.
+    fn clear(&mut self, goes: impl Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
+        let all = std::mem::take(&mut self.waiting);
+        let (gone, stay): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(goes);
+        self.waiting = stay;
+        self.cleared += gone.len() as u64;
+        gone.into()
+    }
+}
+
+impl Core {
+    /// A lane of the pool whose lanes are `lanes`.
+    pub(crate) fn new(
+        name: String,
+        limit: usize,
+        queue_limit: Option<usize>,
+        lanes: &Arc<Lanes>,
+    ) -> Arc<Self> {
+        let line = Line { waiting: VecDeque::new(), pending: 0, active: 0, cleared: 0, watchers: Vec::new() };
+        let core = Arc::new(Core {
+            name,
+            limit,
+            places: queue_limit.map(Places::new),
+            line: Mutex::new(line),
+            tallies: Arc::default(),
+            lanes: Arc::clone(lanes),
+            generation: fork::generation(),
+        });
+        lanes.enlist(&core, &core.tallies);
+        core
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The places of its queue, if that is limited.
+    pub(crate) fn places(&self) -> Option<&Places> {
+        self.places.as_ref()
+    }
+
+    /// Enqueues a task that has its place. If that makes a slot pending, `push` is to push an entry, and the result is true:
+    /// somebody must look into the pool's queues.
+    #[must_use]
+    pub(crate) fn enqueue(&self, task: TaskRef, push: impl FnOnce()) -> bool {
+        self.tallies.submitted.fetch_add(1, Ordering::Release);
+        let cancelled = self.tallies.cancelled.load(Ordering::Relaxed);
+        let mut line = self.line.lock();
+        let husks = line.sweep(cancelled);
+        line.waiting.push_back(task);
+        let scheduled = self.schedule(&mut line, push);
+        drop(line);
+        // The last reference to a husk may run foreign code.
+        drop(husks);
+        scheduled
+    }
+
+    /// Takes a pending slot. False if there is none: the entry came too late.
+    #[must_use]
+    pub(crate) fn begin(&self) -> bool {
+        let mut line = self.line.lock();
+        let pending = line.pending > 0;
+        if pending {
+            line.pending -= 1;
+            line.active += 1;
+            self.tallies.show_pending(line.pending);
+        }
+        pending
+    }
+
+    /// The next entry of the lane for the holder of a slot; or `None`, and the slot has been released.
+    #[must_use]
+    pub(crate) fn next(&self) -> Option<TaskRef> {
+        let mut line = self.line.lock();
+        let next = line.waiting.pop_front();
+        if next.is_none() {
+            line.active -= 1;
+        }
+        next
+    }
+
+    /// The entry just taken was the husk of a cancelled task.
+    pub(crate) fn count_husk(&self) {
+        self.line.lock().cleared += 1;
+    }
+
+    /// Releases an active slot if nothing waits.
+    #[must_use]
+    pub(crate) fn release_if_idle(&self) -> bool {
+        let mut line = self.line.lock();
+        let idle = line.waiting.is_empty();
+        if idle {
+            line.active -= 1;
+        }
+        idle
+    }
+
+    /// Releases an active slot: it is for whoever comes next. `push` and the result are those of `enqueue`.
+    #[must_use]
+    pub(crate) fn release(&self, push: impl FnOnce()) -> bool {
+        let mut line = self.line.lock();
+        line.active -= 1;
+        let scheduled = self.schedule(&mut line, push);
+        let woken = line.watchers.iter().filter(|_| scheduled);
+        let woken: Vec<_> = woken.map(|watcher| Arc::clone(&watcher.parker)).collect();
+        drop(line);
+        for parker in woken {
+            parker.unpark();
+        }
+        scheduled
+    }
+
+    /// The entry is pushed under the lock. So whoever finds all slots taken under that lock can rely on the entries of the
+    /// pending ones being in the pool's queues.
+    fn schedule(&self, line: &mut Line, push: impl FnOnce()) -> bool {
+        let scheduled = line.schedule(self.limit);
+        if scheduled {
+            self.tallies.show_pending(line.pending);
+            push();
+        }
+        scheduled
+    }
+
+    /// Has `parker` woken when a slot that could be taken over for `target` becomes pending; until `unwatch`.
+    pub(crate) fn watch(&self, target: &TaskRef, parker: &Arc<Parker>) {
+        let held = tasks_of((&raw const *self).cast());
+        let mut line = self.line.lock();
+        if !line.watchers.iter().any(|other| other.is(target, parker)) {
+            line.watchers.push(Watcher { target: target.clone(), parker: Arc::clone(parker), held });
+        }
+    }
+
+    pub(crate) fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>) {
+        let mut line = self.line.lock();
+        let place = line.watchers.iter().position(|other| other.is(target, parker));
+        let watcher = place.map(|place| line.watchers.swap_remove(place));
+        drop(line);
+        drop(watcher);
+    }
+
+    /// Whether every slot is held by a thread that waits for a task which is still in this lane's queue, the calling thread
+    /// among them.
+    pub(crate) fn is_deadlocked(&self) -> bool {
+        if tasks_of((&raw const *self).cast()) == 0 {
+            return false;
+        }
+        let line = self.line.lock();
+        let stuck = line.watchers.iter().filter(|watcher| watcher.target.is_queued());
+        stuck.map(|watcher| watcher.held).sum::<usize>() == self.limit
+    }
+
+    /// Takes out of the queue what `goes` says.
+    pub(crate) fn clear(&self, goes: impl Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
+        self.line.lock().clear(goes)
+    }
+
+    /// A task taken from the queue has begun.
+    pub(crate) fn count_started(&self) {
+        self.tallies.started.fetch_add(1, Ordering::Release);
+    }
+
+    /// Its closure has ended.
+    pub(crate) fn count_ended(&self, panicked: bool) {
+        let count = if panicked { &self.tallies.panicked } else { &self.tallies.completed };
+        count.fetch_add(1, Ordering::Release);
+    }
+
+    /// A place in the queue is free.
+    pub(crate) fn free_place(&self) {
+        if let Some(places) = &self.places {
+            places.free();
+        }
+    }
+
+    fn is_forked(&self) -> bool {
+        self.generation != fork::generation()
+    }
+
+    pub(crate) fn tallies(&self) -> &Tallies {
+        &self.tallies
+    }
+}
+
+impl Watcher {
+    fn is(&self, target: &TaskRef, parker: &Arc<Parker>) -> bool {
+        self.target.is_same(target) && Arc::ptr_eq(&self.parker, parker)
+    }
+}
+
+impl Owner for Core {
+    fn cancelled(&self) {
+        // In a forked child nobody waits for a place, and the lock may be held for ever.
+        if !self.is_forked() {
+            self.free_place();
+        }
+        // ORDERING: Release pairs with the Acquire in `Tallies::counts`: who sees the count may free the lane (T4).
+        self.tallies.cancelled.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if self.is_forked() {
+            return;
+        }
+        // No handle, no entry, no slot: only husks wait, and a canceller may be about to count (T4).
+        while !self.tallies.counts().balanced() {
+            thread::yield_now();
+        }
+        self.lanes.dismiss((&raw const *self).cast());
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("name", &self.name).field("limit", &self.limit).finish_non_exhaustive()
+    }
+}

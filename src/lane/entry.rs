@@ -1,0 +1,70 @@
+//! What waits in the pool's queues: a task, or the right to run a lane. One pointer either way.
+
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::Core;
+use crate::task::TaskRef;
+
+/// Set in the address of a lane; cells and lanes are aligned to more.
+const LANE: usize = 1;
+
+const _: () = assert!(align_of::<Core>() > LANE);
+
+/// An entry of a pool's queue.
+pub(crate) struct Entry(NonNull<()>);
+
+/// An entry, opened.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// A task, or the husk of one.
+    Task(TaskRef),
+    /// A slot of this lane is pending, or was.
+    Lane(Arc<Core>),
+}
+
+// SAFETY: it is a `TaskRef` or an `Arc<Core>`, which both are.
+unsafe impl Send for Entry {}
+// SAFETY: as above.
+unsafe impl Sync for Entry {}
+
+impl Entry {
+    pub(crate) fn task(task: TaskRef) -> Self {
+        Entry(task.into_raw())
+    }
+
+    pub(crate) fn lane(lane: Arc<Core>) -> Self {
+        let address = Arc::into_raw(lane).cast_mut().cast::<()>().map_addr(|address| address | LANE);
+        match NonNull::new(address) {
+            Some(address) => Entry(address),
+            None => unreachable!("an `Arc` is never null"),
+        }
+    }
+
+    pub(crate) fn open(self) -> Job {
+        let this = ManuallyDrop::new(self);
+        let address = this.0.as_ptr();
+        if address.addr() & LANE == 0 {
+            // SAFETY: without the mark it came from `TaskRef::into_raw`, and this is the one time it is taken back.
+            Job::Task(unsafe { TaskRef::from_erased(this.0) })
+        } else {
+            let lane = address.map_addr(|address| address & !LANE).cast::<Core>();
+            // SAFETY: with the mark it came from `Arc::into_raw`, likewise.
+            Job::Lane(unsafe { Arc::from_raw(lane) })
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        drop(Entry(self.0).open());
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Entry").field(&self.0).finish()
+    }
+}

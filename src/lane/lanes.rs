@@ -1,0 +1,145 @@
+//! All lanes of a pool, and what they have counted together.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use super::Core;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// What one lane or all of them have counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) submitted: u64,
+    pub(crate) started: u64,
+    pub(crate) completed: u64,
+    pub(crate) panicked: u64,
+    pub(crate) cancelled: u64,
+    /// Slots for which an entry waits in the pool's queues.
+    pub(crate) pending: u64,
+}
+
+impl Counts {
+    pub(crate) fn queued(&self) -> u64 {
+        self.submitted - self.started - self.cancelled
+    }
+
+    pub(crate) fn running(&self) -> u64 {
+        self.started - self.completed - self.panicked
+    }
+
+    /// Whether every task has ended.
+    pub(crate) fn balanced(&self) -> bool {
+        self.submitted == self.completed + self.panicked + self.cancelled
+    }
+
+    fn add(&mut self, other: Counts) {
+        self.submitted += other.submitted;
+        self.started += other.started;
+        self.completed += other.completed;
+        self.panicked += other.panicked;
+        self.cancelled += other.cancelled;
+        self.pending += other.pending;
+    }
+}
+
+/// What is counted about one lane. Each step is counted before the next can happen.
+#[derive(Debug, Default)]
+pub(crate) struct Tallies {
+    pub(super) submitted: AtomicU64,
+    pub(super) started: AtomicU64,
+    pub(super) completed: AtomicU64,
+    pub(super) panicked: AtomicU64,
+    pub(super) cancelled: AtomicU64,
+    pending: AtomicUsize,
+}
+
+impl Tallies {
+    /// How many slots are pending now; told under the lane's lock.
+    pub(super) fn show_pending(&self, pending: usize) {
+        self.pending.store(pending, Ordering::Release);
+    }
+
+    /// What has been counted: ends first, then starts, then submissions, so that the differences are never negative.
+    pub(crate) fn counts(&self) -> Counts {
+        // ORDERING: Acquire pairs with the Release of each count: who sees an end sees the start.
+        let cancelled = self.cancelled.load(Ordering::Acquire);
+        let panicked = self.panicked.load(Ordering::Acquire);
+        let completed = self.completed.load(Ordering::Acquire);
+        let started = self.started.load(Ordering::Acquire);
+        let submitted = self.submitted.load(Ordering::Acquire);
+        let pending = self.pending.load(Ordering::Acquire) as u64;
+        Counts { submitted, started, completed, panicked, cancelled, pending }
+    }
+}
+
+/// The lanes of a pool.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    /// How many there have ever been, to be asked without the lock.
+    made: AtomicUsize,
+    listed: Mutex<Listed>,
+}
+
+#[derive(Debug, Default)]
+struct Listed {
+    /// By address, which is what a task knows its owner by.
+    lanes: BTreeMap<usize, (Weak<Core>, Arc<Tallies>)>,
+    gone: Counts,
+}
+
+impl Lanes {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Lanes { made: AtomicUsize::new(0), listed: Mutex::new(Listed::default()) })
+    }
+
+    pub(super) fn enlist(&self, core: &Arc<Core>, tallies: &Arc<Tallies>) {
+        let listing = (Arc::downgrade(core), Arc::clone(tallies));
+        self.listed.lock().lanes.insert(Arc::as_ptr(core).addr(), listing);
+        self.made.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes a lane off the list that is being freed, and keeps what it has counted.
+    pub(super) fn dismiss(&self, core: *const ()) {
+        let mut listed = self.listed.lock();
+        let listing = listed.lanes.remove(&core.addr());
+        if let Some((_, tallies)) = &listing {
+            listed.gone.add(tallies.counts());
+        }
+    }
+
+    /// Whether there has never been a lane.
+    pub(crate) fn none(&self) -> bool {
+        self.made.load(Ordering::Acquire) == 0
+    }
+
+    /// The lane at this address. For the owner of a task that is queued: of one that has ended, the lane may be gone and
+    /// another in its place.
+    pub(crate) fn find(&self, owner: *const ()) -> Option<Arc<Core>> {
+        if self.none() {
+            return None;
+        }
+        self.listed.lock().lanes.get(&owner.addr()).and_then(|(core, _)| core.upgrade())
+    }
+
+    /// All lanes there are. To be dropped without a lock held: the last reference to a lane takes it off the list.
+    pub(crate) fn all(&self) -> Vec<Arc<Core>> {
+        if self.none() {
+            return Vec::new();
+        }
+        self.listed.lock().lanes.values().filter_map(|(core, _)| core.upgrade()).collect()
+    }
+
+    /// The sums over all lanes, also those that are gone.
+    pub(crate) fn counts(&self) -> Counts {
+        if self.none() {
+            return Counts::default();
+        }
+        let listed = self.listed.lock();
+        let mut sum = listed.gone;
+        for (_, tallies) in listed.lanes.values() {
+            sum.add(tallies.counts());
+        }
+        sum
+    }
+}

@@ -1,0 +1,1 @@
+//! Models of a lane for the model checker.

@@ -1,0 +1,63 @@
+//! Lanes: queues of their own whose tasks borrow the pool's threads, a limited number at a time.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `core` | one lane: its queue, its slots, its counts |
+//! | `entry` | what waits in the pool's queues: a task, or the right to run a lane |
+//! | `lanes` | all lanes of a pool |
+//!
+//! # Slots
+//!
+//! A lane of limit `n` has `n` slots. A slot is *free*; or *pending*: an entry for it waits in the pool's queues like
+//! a task; or *active*: a thread holds it, and takes tasks of the lane one after another.
+//!
+//! ```text
+//!             submit, where one is free                 a thread gets to the entry
+//!     free ----------------------------> pending -------------------------------------> active
+//!      ^                                    ^           a waiter takes it over             |
+//!      |                                    +---- release, where more waits than is pending+
+//!      +--------------------------------------------- release, or nothing waits -----------+
+//! ```
+//!
+//! All of it changes under the lane's lock, so the rules hold at every instant:
+//!
+//! - **N1** A closure of the lane runs only on a thread that holds an active slot, one at a time for each; and pending and
+//!   active together never exceed the limit.
+//! - **N2** As many slots are pending as tasks wait, or no slot is free. (Between taking a slot and taking a task a thread is
+//!   on its way to the queue.)
+//! - **N3** The slot is released by the thread that runs the closure, after the closure has ended, whatever has become of
+//!   the handle.
+//!
+//! An entry is a hint: a thread that comes with one while nothing is pending, because a waiter was faster, drops it.
+//! Entries are pushed under the lock under which their slot becomes pending, so there are at least as many.
+//!
+//! # Nothing is lost
+//!
+//! By N2 a task that waits either has a pending slot, so an entry in the pool's queues, for which the pool's own
+//! protocol finds a thread; or all slots are taken. Then each active one either takes another task under the lock,
+//! and so sees this one, or is released, which makes it pending again where more waits than is pending. So a saturated
+//! lane needs no wake-ups, holds no thread besides those that run its closures, and shows the pool nothing that
+//! could be a reason to grow.
+//!
+//! # Delivery
+//!
+//! A closure has ended before its result is delivered, so the slot is free for others from then on, in principle. To
+//! give it away would cost a wake-up for each task; so it is kept through the delivery where more waits, and given away
+//! only if a waker or callback declares that it blocks. Where nothing waits the slot is released before the delivery.
+//!
+//! # Waiting inside
+//!
+//! A thread of the pool that waits for a task of a lane while the pool cannot grow takes a pending slot over and runs the
+//! lane in order, through the task it waits for. It registers ([`Core::watch`]) before it looks for a pending slot, and
+//! whoever makes one pending by a release wakes those who are registered. If all slots are held by threads that wait for
+//! tasks of the very queue, none of them will ever be released: [`Core::is_deadlocked`] tells the last one to come.
+
+mod core;
+mod entry;
+mod lanes;
+#[cfg(all(test, sidestep_loom))]
+mod loom_models;
+
+pub(crate) use self::core::Core;
+pub(crate) use self::entry::{Entry, Job};
+pub(crate) use self::lanes::{Counts, Lanes};

@@ -1,0 +1,257 @@
+//! How a task gets into a queue, or is refused.
+//!
+//! # Closing loses nothing
+//!
+//! Closing sets a flag and wakes everybody. A thread leaves once it has seen the flag, fenced, and then found all
+//! queues empty. A submitter pushes, fences, and then looks at the flag; if it is set, the submitter tries to claim
+//! its own task back and refuse it. One of the two fences comes first: either the thread sees the push and stays for
+//! it, or the submitter sees the flag. Both may happen, and the claim decides.
+//!
+//! A task that waits in a lane has an entry in the queues, or every slot of the lane is taken: then the entries of the
+//! pending ones were pushed before this submitter had the lane's lock, so before its fence, and threads with active
+//! ones do not leave.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use super::shared::Shared;
+use crate::error::{Reason, Rejected, TaskError};
+use crate::lane::Core;
+use crate::queue::Places;
+use crate::sync::atomic::{Ordering, fence};
+use crate::sync::oneshot::Receiver;
+use crate::task::{Claimed, OnShutdown, Outcome, Owner, Side, Task, TaskRef, forked_child, new_task};
+use crate::worker::{Workplace, submit, submit_to_lane};
+
+/// Where tasks can be queued: the pool itself, or a lane of it.
+pub(super) trait Queue: Owner + Sized {
+    /// Its places, if it is limited.
+    fn places(&self) -> Option<&Places>;
+    /// Counts the task and enqueues it. True if somebody must look into the pool's queues.
+    fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool;
+}
+
+impl Queue for Shared {
+    fn places(&self) -> Option<&Places> {
+        self.places.as_ref()
+    }
+
+    fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool {
+        submit(shared.address(), &shared.queues, &shared.roster, task);
+        true
+    }
+}
+
+impl Queue for Core {
+    fn places(&self) -> Option<&Places> {
+        self.places()
+    }
+
+    fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool {
+        submit_to_lane(shared.address(), &shared.queues, self, task)
+    }
+}
+
+/// The way into one queue of a pool.
+pub(super) struct Gate<'a, Q> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) queue: &'a Arc<Q>,
+    /// The task has a place already, which is given back if the task is refused.
+    pub(super) has_place: bool,
+}
+
+/// A task that is not queued yet.
+pub(super) struct Made<T> {
+    entry: TaskRef,
+    handle: TaskRef,
+    receiver: Receiver<T>,
+}
+
+impl<Q: Queue> Gate<'_, Q> {
+    /// Queues `f`, or has its handle say why not.
+    pub(super) fn spawn<F, T>(
+        &self,
+        f: F,
+        site: &'static Location<'static>,
+        side: Option<Box<Side>>,
+    ) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let Made { entry, handle, receiver } = self.make(f, site, side);
+        self.submit(entry, &handle);
+        Task::new(handle, receiver)
+    }
+
+    /// Makes a task that is not queued yet.
+    pub(super) fn make<F, T>(
+        &self,
+        f: F,
+        site: &'static Location<'static>,
+        side: Option<Box<Side>>,
+    ) -> Made<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let (entry, handle, receiver) = new_task(f, Arc::as_ptr(self.queue), site, side);
+        Made { entry, handle, receiver }
+    }
+
+    /// Queues tasks with one decision whom to wake.
+    pub(super) fn submit_all<T>(&self, made: Vec<Made<T>>) -> Vec<Task<T>> {
+        let mut look = false;
+        let mut tasks = Vec::with_capacity(made.len());
+        let mut handles = Vec::with_capacity(made.len());
+        for Made { entry, handle, receiver } in made {
+            match self.push(entry, &handle) {
+                Ok(more) => look |= more,
+                Err((claimed, refused)) => refused.discard(claimed),
+            }
+            handles.push(handle.clone());
+            tasks.push(Task::new(handle, receiver));
+        }
+        if look {
+            self.announce();
+        } else {
+            fence(Ordering::SeqCst);
+        }
+        for handle in &handles {
+            if let Some(claimed) = self.take_back(handle) {
+                Refused::Closed.discard(claimed);
+            }
+        }
+        tasks
+    }
+
+    /// Queues `f`, or hands it back.
+    pub(super) fn try_spawn<F, T>(
+        &self,
+        f: F,
+        site: &'static Location<'static>,
+        side: Option<Box<Side>>,
+    ) -> Result<Task<T>, Rejected<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let Made { entry, handle, receiver } = self.make(f, site, side);
+        let origin = handle.origin();
+        match self.try_submit(entry, &handle) {
+            Ok(()) => Ok(Task::new(handle, receiver)),
+            Err((claimed, refused)) => {
+                // SAFETY: the task was made of `f` just now, with the types `F` and `T`.
+                let closure = unsafe { claimed.into_closure::<F, T>() };
+                Err(Rejected::new(closure, TaskError::new(origin, refused.reason())))
+            }
+        }
+    }
+
+    /// Queues a task whose handle is `handle`, or discards it with the reason.
+    pub(super) fn submit(&self, entry: TaskRef, handle: &TaskRef) {
+        if let Err((claimed, refused)) = self.try_submit(entry, handle) {
+            refused.discard(claimed);
+        }
+    }
+
+    fn try_submit(&self, entry: TaskRef, handle: &TaskRef) -> Result<(), (Claimed, Refused)> {
+        if self.push(entry, handle)? {
+            self.announce();
+        } else {
+            fence(Ordering::SeqCst);
+        }
+        self.take_back(handle).map_or(Ok(()), |claimed| Err((claimed, Refused::Closed)))
+    }
+
+    /// Pushes a task, unless it is refused. True if somebody must look: [`announce`](Gate::announce) is next.
+    pub(super) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Refused)> {
+        if let Err(refused) = self.check(handle) {
+            match entry.claim() {
+                Some(claimed) => return Err((claimed, refused)),
+                None => unreachable!("a task that was not admitted is nobody else's to claim"),
+            }
+        }
+        let look = self.queue.push(self.shared, entry);
+        if let Some(deadline) = handle.extras().and_then(|extras| extras.deadline) {
+            self.shared.timer.watch(&self.shared.config.name, deadline, handle.clone());
+        }
+        Ok(look)
+    }
+
+    /// Takes what a task needs to be queued, or says what is missing.
+    fn check(&self, handle: &TaskRef) -> Result<(), Refused> {
+        let shared = &**self.shared;
+        if shared.is_forked() {
+            return Err(Refused::Forked);
+        }
+        if shared.is_closed() {
+            self.give_place_back();
+            return Err(Refused::Closed);
+        }
+        let has_place = self.has_place || self.queue.places().is_none_or(Places::try_take);
+        if !has_place {
+            return Err(Refused::Full);
+        }
+        let discardable = handle.extras().is_some_and(|extras| extras.on_shutdown == OnShutdown::Discard);
+        if discardable && !shared.discardable.add(handle.clone()) {
+            self.queue.places().into_iter().for_each(Places::free);
+            return Err(Refused::Closed);
+        }
+        Ok(())
+    }
+
+    fn give_place_back(&self) {
+        if self.has_place {
+            self.queue.places().into_iter().for_each(Places::free);
+        }
+    }
+
+    /// Has somebody look into the queues, or, if the pool has been closed meanwhile, fences: the tasks just pushed will be
+    /// taken back, or somebody has them.
+    pub(super) fn announce(&self) {
+        if self.shared.is_closed() {
+            fence(Ordering::SeqCst);
+        } else {
+            self.shared.notify();
+        }
+    }
+
+    /// If the pool has been closed meanwhile, and nobody has taken the task: the task, counted as cancelled. There has been
+    /// a fence since the push.
+    pub(super) fn take_back(&self, handle: &TaskRef) -> Option<Claimed> {
+        if !self.shared.is_closed() {
+            return None;
+        }
+        let claimed = handle.clone().claim()?;
+        claimed.count_cancelled();
+        Some(claimed)
+    }
+}
+
+/// Why a task is not admitted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Refused {
+    Forked,
+    Closed,
+    Full,
+}
+
+impl Refused {
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Refused::Forked => Reason::NoThread(forked_child()),
+            Refused::Closed => Reason::Shutdown,
+            Refused::Full => Reason::Full,
+        }
+    }
+
+    /// Ends a task that was not admitted.
+    pub(super) fn discard(self, claimed: Claimed) {
+        match self {
+            Refused::Forked => claimed.discard(Outcome::NoThread, Some(forked_child())),
+            Refused::Closed => claimed.discard(Outcome::Shutdown, None),
+            Refused::Full => claimed.discard(Outcome::Full, None),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a task takes along from its spawner: a context to run in, and the time where somebody asks for it.
+
+use std::time::Instant;
+
+use super::shared::Shared;
+use crate::report::shield;
+use crate::sync::Mutex;
+use crate::task::{Context, Extras, Side};
+
+/// Captures a context on the spawner's thread.
+pub(super) type Capture = Box<dyn Fn() -> Context + Send + Sync>;
+
+/// What is captured when a task is spawned.
+pub(super) struct Captures {
+    /// The first one is the outermost around the closure.
+    pub(super) list: Vec<Capture>,
+    /// Whether the `tracing` span and dispatcher of the spawner are.
+    #[cfg(feature = "tracing")]
+    pub(super) spans: bool,
+}
+
+impl Captures {
+    /// The defaults.
+    pub(super) fn standard() -> Self {
+        Captures {
+            list: Vec::new(),
+            #[cfg(feature = "tracing")]
+            spans: true,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.list.is_empty() && !self.carries_spans()
+    }
+
+    #[cfg(feature = "tracing")]
+    fn carries_spans(&self) -> bool {
+        // Without a subscriber there is nothing to carry; this asks one atomic.
+        self.spans
+            && tracing::level_filters::LevelFilter::current() != tracing::level_filters::LevelFilter::OFF
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    #[expect(clippy::unused_self, reason = "the feature has a use for it")]
+    fn carries_spans(&self) -> bool {
+        false
+    }
+
+    #[cfg(feature = "tracing")]
+    fn capture_spans(&self) -> Option<Context> {
+        self.carries_spans().then(|| shield("the capture of a span", capture_span)).flatten()
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    #[expect(clippy::unused_self, reason = "the feature has a use for it")]
+    fn capture_spans(&self) -> Option<Context> {
+        None
+    }
+
+    /// Captures all of it. Foreign code: a capture that panics is left out.
+    fn capture(&self) -> Option<Context> {
+        let listed = self.list.iter().filter_map(|capture| shield("the capture of a context", capture));
+        let all: Vec<Context> = self.capture_spans().into_iter().chain(listed).collect();
+        all.into_iter().rev().reduce(|inner, outer| nest(outer, inner))
+    }
+}
+
+/// The span and the dispatcher of this thread.
+#[cfg(feature = "tracing")]
+fn capture_span() -> Context {
+    let dispatch = tracing::dispatcher::get_default(Clone::clone);
+    let span = tracing::Span::current();
+    Box::new(move |run| tracing::dispatcher::with_default(&dispatch, || span.in_scope(run)))
+}
+
+/// One context inside another.
+fn nest(outer: Context, inner: Context) -> Context {
+    Box::new(move |run| {
+        let mut inner = Some(inner);
+        outer(&mut || {
+            if let Some(inner) = inner.take() {
+                inner(run);
+            }
+        });
+    })
+}
+
+impl Shared {
+    /// What a task takes along that is spawned now, without options.
+    #[inline]
+    pub(super) fn side(&self) -> Option<Box<Side>> {
+        let plain = self.config.captures.is_empty() && !self.observer.is_on();
+        (!plain).then(|| self.side_with(Extras::default()))
+    }
+
+    /// What a task takes along that is spawned now.
+    #[cold]
+    pub(super) fn side_with(&self, extras: Extras) -> Box<Side> {
+        let spawned = self.observer.is_on().then(Instant::now);
+        Side::new(Extras { spawned, context: Mutex::new(self.config.captures.capture()), ..extras })
+    }
+}

@@ -1,0 +1,267 @@
+//! Waiting for a place in a limited queue.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::admission::{Gate, Refused};
+use super::{Lane, Pool};
+use crate::error::{Origin, TaskError};
+use crate::queue::{Places, Turn};
+use crate::sync::Parker;
+use crate::sync::atomic::{Ordering, fence};
+use crate::task::{Host, Task, Unblocked, host, next_id};
+use crate::worker::Workplace;
+
+/// Whose queue it is.
+#[derive(Clone)]
+enum Target {
+    Pool(Pool),
+    Lane(Lane),
+}
+
+impl Target {
+    fn pool(&self) -> &Pool {
+        match self {
+            Target::Pool(pool) => pool,
+            Target::Lane(lane) => lane.pool(),
+        }
+    }
+
+    fn places(&self) -> Option<&Places> {
+        match self {
+            Target::Pool(pool) => pool.shared.places.as_ref(),
+            Target::Lane(lane) => lane.core().places(),
+        }
+    }
+}
+
+/// A wait for a place in the queue of a [`Pool`] or [`Lane`]: what [`Pool::reserve`] and [`Lane::reserve`] return.
+///
+/// Places are given in the order in which the waits began, to whoever waits, before any `spawn` or `try_spawn` gets one.
+/// A wait begins with the first poll, or with [`wait`](Reserve::wait). Where there is no limit it ends at once.
+///
+/// # Errors
+///
+/// [`is_shutdown`](TaskError::is_shutdown) once the pool is shut down, and [`is_no_thread`](TaskError::is_no_thread) in the
+/// child of a fork.
+///
+/// # Cancellation
+///
+/// Dropping it gives up the turn, or the place if it has come meanwhile: that goes to the next in line.
+///
+/// # Panics
+///
+/// Polling panics once the result has been given.
+#[must_use = "a place is waited for only by awaiting this, or by `wait`"]
+pub struct Reserve {
+    /// `None` once the result has been given.
+    target: Option<Target>,
+    turn: Turn,
+    site: &'static Location<'static>,
+}
+
+impl Reserve {
+    pub(super) fn in_pool(pool: Pool, site: &'static Location<'static>) -> Self {
+        Reserve { target: Some(Target::Pool(pool)), turn: Turn::new(), site }
+    }
+
+    pub(super) fn in_lane(lane: Lane, site: &'static Location<'static>) -> Self {
+        Reserve { target: Some(Target::Lane(lane)), turn: Turn::new(), site }
+    }
+
+    /// Blocks this thread until there is a place.
+    ///
+    /// On a thread of the pool itself this does not deadlock on a full queue of the pool: where the pool cannot grow, the
+    /// thread runs what is queued meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As for the future.
+    ///
+    /// # Panics
+    ///
+    /// If the future has given its result already.
+    pub fn wait(mut self) -> Result<Permit, TaskError> {
+        let parker = Arc::new(Parker::new());
+        let waker = parker.waker();
+        let mut context = Context::from_waker(&waker);
+        if let Poll::Ready(result) = Pin::new(&mut self).poll(&mut context) {
+            return result;
+        }
+        let owner = self.target().pool().shared.address();
+        let host = host().filter(|host| host.owner() == owner);
+        crate::task::current::will_block(|| self.poll_and_park(&mut context, &parker, host))
+    }
+
+    fn poll_and_park(
+        &mut self,
+        context: &mut Context<'_>,
+        parker: &Arc<Parker>,
+        host: Option<&dyn Host>,
+    ) -> Result<Permit, TaskError> {
+        loop {
+            if let Some(host) = host {
+                host.offer_help(parker);
+            }
+            if let Poll::Ready(result) = Pin::new(&mut *self).poll(context) {
+                if let Some(host) = host {
+                    host.withdraw_help(parker);
+                }
+                return result;
+            }
+            let helped = host.is_some_and(|host| !host.may_grow() && host.run_any_in_place());
+            if !helped {
+                parker.park(None);
+            }
+        }
+    }
+
+    fn target(&self) -> &Target {
+        match &self.target {
+            Some(target) => target,
+            None => panic!("a sidestep reservation was polled after it had given its result"),
+        }
+    }
+
+    /// Whether there is a place by now, or never will be.
+    fn look(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        let target = self.target().clone();
+        let shared = &target.pool().shared;
+        if shared.is_forked() {
+            return Poll::Ready(Err(Refused::Forked));
+        }
+        if shared.is_closed() {
+            return Poll::Ready(Err(Refused::Closed));
+        }
+        let Some(places) = target.places() else { return Poll::Ready(Ok(())) };
+        match places.poll_take(&mut self.turn, context.waker()) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(Refused::Closed)),
+            Poll::Pending => {
+                // A lane that was made while the pool was closed has not been told.
+                fence(Ordering::SeqCst);
+                if shared.is_closed() { Poll::Ready(Err(Refused::Closed)) } else { Poll::Pending }
+            }
+        }
+    }
+
+    fn give_up(&mut self) {
+        let Some(target) = &self.target else { return };
+        // In a forked child somebody may have been in line for ever.
+        if let Some(places) = target.places().filter(|_| !target.pool().shared.is_forked()) {
+            places.give_up(&mut self.turn);
+        }
+    }
+}
+
+impl Future for Reserve {
+    type Output = Result<Permit, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = std::task::ready!(self.look(context));
+        if result.is_err() {
+            self.give_up();
+        }
+        let Some(target) = self.target.take() else { unreachable!("`look` has looked") };
+        let origin = Origin { id: next_id(), site: self.site, name: None };
+        Poll::Ready(match result {
+            Ok(()) => Ok(Permit { target: Some(target) }),
+            Err(refused) => Err(TaskError::new(origin, refused.reason())),
+        })
+    }
+}
+
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+impl UnwindSafe for Reserve {}
+impl RefUnwindSafe for Reserve {}
+
+impl fmt::Debug for Reserve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reserve").field("turn", &self.turn).finish_non_exhaustive()
+    }
+}
+
+/// A place in the queue of a [`Pool`] or [`Lane`]. Dropping it frees the place for the next who waits.
+///
+/// ```
+/// let pool = sidestep::Pool::builder().queue_limit(100).build()?;
+/// # sidestep::current::block_on(async {
+/// let permit = pool.reserve().await?; // waits while 100 tasks are queued
+/// let answer = permit.spawn(|| 6 * 7).await?;
+/// assert_eq!(answer, 42);
+/// # Ok::<(), sidestep::TaskError>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping a permit gives the place back"]
+pub struct Permit {
+    /// `None` once the place has been used.
+    target: Option<Target>,
+}
+
+impl Permit {
+    /// Queues `f` in the place that this permit holds: it is never refused for want of room.
+    ///
+    /// A permit does not keep a shutdown waiting. If the pool has been shut down since it was given, the handle resolves
+    /// with [`is_shutdown`](TaskError::is_shutdown).
+    #[track_caller]
+    pub fn spawn<F, T>(mut self, f: F) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let site = Location::caller();
+        match self.target.take() {
+            Some(Target::Pool(pool)) => {
+                let has_place = pool.shared.places.is_some();
+                Gate { has_place, ..pool.gate() }.spawn(f, site, pool.shared.side())
+            }
+            Some(Target::Lane(lane)) => {
+                let has_place = lane.core().places().is_some();
+                Gate { has_place, ..lane.gate() }.spawn(f, site, lane.pool().shared.side())
+            }
+            None => unreachable!("`spawn` consumes the permit"),
+        }
+    }
+
+    /// [`spawn`](Permit::spawn) for when no error is expected.
+    ///
+    /// # Panics
+    ///
+    /// Not here, but awaiting the future panics if `f` did, or if the pool has been shut down.
+    #[track_caller]
+    pub fn unblock<F, T>(self, f: F) -> Unblocked<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        Unblocked::new(self.spawn(f))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some(target) = self.target.take() else { return };
+        if !target.pool().shared.is_forked() {
+            target.places().into_iter().for_each(Places::free);
+        }
+    }
+}
+
+impl UnwindSafe for Permit {}
+impl RefUnwindSafe for Permit {}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}

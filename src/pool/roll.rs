@@ -1,0 +1,80 @@
+//! A list of queued tasks that somebody may have to find, without those that were claimed long ago.
+
+use crate::sync::Mutex;
+use crate::task::TaskRef;
+
+/// A list shorter than this is not swept.
+const FEW: usize = 64;
+
+/// Queued tasks, and some that are not queued any more: never many more than those. They are swept out whenever the list
+/// has doubled, so adding one takes constant time on average.
+#[derive(Debug)]
+pub(super) struct Roll(Mutex<Listing>);
+
+#[derive(Debug)]
+struct Listing {
+    /// `None` once the roll is closed.
+    tasks: Option<Vec<TaskRef>>,
+    sweep_at: usize,
+}
+
+impl Roll {
+    pub(super) fn new() -> Self {
+        Roll(Mutex::new(Listing { tasks: Some(Vec::new()), sweep_at: FEW }))
+    }
+
+    /// Adds a task. False if the roll is closed.
+    #[must_use]
+    pub(super) fn add(&self, task: TaskRef) -> bool {
+        let mut listing = self.0.lock();
+        let sweep_at = listing.sweep_at;
+        let Some(tasks) = &mut listing.tasks else { return false };
+        tasks.push(task);
+        let mut swept = Vec::new();
+        if tasks.len() >= sweep_at {
+            swept = tasks.extract_if(.., |task| !task.is_queued()).collect();
+            listing.sweep_at = next_sweep(tasks.len());
+        }
+        drop(listing);
+        // The last reference may run foreign code.
+        drop(swept);
+        true
+    }
+
+    /// The task that was added last.
+    pub(super) fn pop(&self) -> Option<TaskRef> {
+        self.0.lock().tasks.as_mut()?.pop()
+    }
+
+    /// Takes all tasks out and lets no other in.
+    pub(super) fn close(&self) -> Vec<TaskRef> {
+        self.0.lock().tasks.take().unwrap_or_default()
+    }
+}
+
+/// How long a list that has just been swept to `left` may get before it is swept again.
+pub(super) fn next_sweep(left: usize) -> usize {
+    (2 * left).max(FEW)
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+    use crate::Pool;
+
+    #[test]
+    fn what_has_ended_is_swept_out() {
+        let pool = Pool::builder().max_threads(1).build().unwrap();
+        let roll = Roll::new();
+        for _ in 0..10_000 {
+            let task = pool.spawn(|| ());
+            assert!(roll.add(task.task_ref()));
+            task.wait().unwrap();
+        }
+        assert!(roll.0.lock().tasks.as_ref().unwrap().len() <= FEW);
+        assert!(!roll.close().is_empty());
+        let task = pool.spawn(|| ());
+        assert!(!roll.add(task.task_ref()), "closed");
+        task.detach();
+    }
+}

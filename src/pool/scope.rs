@@ -1,0 +1,228 @@
+//! Tasks that borrow from the stack of a thread that waits for them.
+//!
+//! # Why it is safe
+//!
+//! A scoped closure may use what lives as long as `'env`, which is longer than the call of [`Pool::scope`]. That call
+//! does not return, nor unwind, before its count of tasks is zero. The count falls when a task is *released*
+//! ([`Witness`]): after its closure has been consumed or dropped, and after the sender has let go of the result. So by
+//! then what a task has borrowed is neither in the pool nor on any of its threads; a result that was not fetched lies with
+//! its [`ScopedTask`], which cannot leave the scope, or is leaked with it and never touched again. A panic's payload
+//! borrows nothing, since it is `'static`. In a forked child the threads are gone, and nobody will touch anything.
+//!
+//! The lifetimes are those of `std::thread::scope`: `'scope` cannot be named by the closures' surroundings, so nothing
+//! of a scope gets out of it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use super::Pool;
+use super::admission::Gate;
+use super::roll::Roll;
+use super::shared::Shared;
+use crate::error::{TaskError, TaskId};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, Parker};
+use crate::task::current::will_block;
+use crate::task::{Extras, Outcome, Task, TaskRef, Witness, host, new_scoped_task};
+use crate::worker::Workplace;
+
+/// A scope to spawn borrowing tasks in: what [`Pool::scope`] hands to its closure.
+pub struct Scope<'scope, 'env: 'scope> {
+    pool: &'env Pool,
+    state: Arc<State>,
+    /// Invariant in both lifetimes.
+    scope: PhantomData<&'scope mut &'scope ()>,
+    env: PhantomData<&'env mut &'env ()>,
+}
+
+/// What the scope and its tasks share.
+struct State {
+    /// Tasks that have not been released.
+    left: AtomicUsize,
+    /// The thread that waits for them.
+    joiner: Arc<Parker>,
+    /// Queued tasks for the joiner to run, if it is a thread of the pool.
+    queued: Option<Roll>,
+    /// Released tasks that have no value, in the order in which they were released.
+    failed: Mutex<Vec<TaskRef>>,
+    /// Those whose error somebody has taken.
+    looked_at: Mutex<BTreeSet<TaskId>>,
+}
+
+impl Witness for State {
+    fn released(&self, task: &TaskRef) {
+        // In a forked child nobody waits, and locks may be held for ever.
+        if task.is_forked() {
+            return;
+        }
+        if task.outcome() != Outcome::Value {
+            self.failed.lock().push(task.clone());
+        }
+        // ORDERING: Release pairs with the Acquire in `join`: what the task did comes before the scope's end.
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.joiner.unpark();
+        }
+    }
+}
+
+impl State {
+    /// Waits until all tasks have been released.
+    fn join(&self, shared: &Shared) {
+        let host = host().filter(|host| host.owner() == shared.address());
+        while self.left.load(Ordering::Acquire) > 0 && !shared.is_forked() {
+            let next = host.and_then(|host| Some((host, self.queued.as_ref()?.pop()?)));
+            match next {
+                Some((host, task)) => {
+                    host.run_now(&task);
+                }
+                None => {
+                    will_block(|| self.joiner.park(None));
+                }
+            }
+        }
+    }
+
+    /// The error of the first task that failed without anybody looking, as a panic.
+    fn raise(&self) {
+        let failed = std::mem::take(&mut *self.failed.lock());
+        let looked_at = std::mem::take(&mut *self.looked_at.lock());
+        let Some(first) = failed.iter().find(|task| !looked_at.contains(&task.id())) else { return };
+        match first.error().into_panic() {
+            Ok(payload) => resume_unwind(payload),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Ends the process rather than the frame that scoped tasks borrow from.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
+/// See [`Pool::scope`].
+pub(super) fn scope<'env, F, R>(pool: &'env Pool, f: F) -> R
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
+{
+    let shared = &*pool.shared;
+    let helps = host().is_some_and(|host| host.owner() == shared.address());
+    let scope = Scope {
+        pool,
+        state: Arc::new(State {
+            left: AtomicUsize::new(0),
+            joiner: Arc::new(Parker::new()),
+            queued: helps.then(Roll::new),
+            failed: Mutex::new(Vec::new()),
+            looked_at: Mutex::new(BTreeSet::new()),
+        }),
+        scope: PhantomData,
+        env: PhantomData,
+    };
+    let guard = AbortOnUnwind;
+    let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    scope.state.join(shared);
+    std::mem::forget(guard);
+    match result {
+        Ok(value) => {
+            scope.state.raise();
+            value
+        }
+        Err(payload) => resume_unwind(payload),
+    }
+}
+
+impl<'scope> Scope<'scope, '_> {
+    /// Queues `f`, which may borrow what outlives the scope, and returns at once.
+    ///
+    /// Dropping the handle does not cancel: the scope waits for every task. Closures may spawn into the same scope.
+    ///
+    /// # Errors
+    ///
+    /// None here: where the pool does not run `f`, the handle says so, or, if nobody asks it, [`Pool::scope`] panics.
+    #[track_caller]
+    pub fn spawn<F, T>(&'scope self, f: F) -> ScopedTask<'scope, T>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        let shared = &self.pool.shared;
+        let gate = Gate { shared, queue: shared, has_place: false };
+        let witness: Arc<State> = Arc::clone(&self.state);
+        let side = shared.side_with(Extras { witness: Some(witness), ..Extras::default() });
+        self.state.left.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: `scope` does not let go of what `F` and `T` borrow before the task is released, and the receiver is in
+        // the handle, which is bound to `'scope`.
+        let (entry, handle, receiver) =
+            unsafe { new_scoped_task(f, Arc::as_ptr(shared), Location::caller(), Some(side)) };
+        if let Some(queued) = &self.state.queued {
+            let _ = queued.add(handle.clone());
+        }
+        gate.submit(entry, &handle);
+        if self.state.queued.is_some() {
+            // It may have nothing else to run.
+            self.state.joiner.unpark();
+        }
+        let task = Some(Task::new(handle, receiver));
+        ScopedTask { task, state: Arc::clone(&self.state), scope: PhantomData }
+    }
+}
+
+impl fmt::Debug for Scope<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = self.state.left.load(Ordering::Relaxed);
+        f.debug_struct("Scope").field("pool", self.pool).field("left", &left).finish()
+    }
+}
+
+/// A handle to a task of a [`Scope`]. Dropping it changes nothing: the scope waits for the task.
+pub struct ScopedTask<'scope, T> {
+    /// `None` only inside the methods that consume the handle.
+    task: Option<Task<T>>,
+    state: Arc<State>,
+    scope: PhantomData<&'scope ()>,
+}
+
+impl<T> ScopedTask<'_, T> {
+    /// Blocks this thread until the task has ended and returns its result, as [`Task::wait`].
+    ///
+    /// # Errors
+    ///
+    /// The [`TaskError`] if the closure panicked or was not run. It counts as looked at then: [`Pool::scope`] does not
+    /// panic because of it.
+    pub fn wait(mut self) -> Result<T, TaskError> {
+        let Some(task) = self.task.take() else { unreachable!("`wait` consumes the handle") };
+        let id = task.id();
+        let result = task.wait();
+        if result.is_err() {
+            self.state.looked_at.lock().insert(id);
+        }
+        result
+    }
+
+    /// Whether the task has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.as_ref().is_some_and(Task::is_finished)
+    }
+}
+
+impl<T> Drop for ScopedTask<'_, T> {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.detach();
+        }
+    }
+}
+
+impl<T> fmt::Debug for ScopedTask<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopedTask").field("task", &self.task).finish()
+    }
+}

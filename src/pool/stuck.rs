@@ -1,0 +1,51 @@
+//! Which tasks run for long.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use crate::error::TaskId;
+use crate::sync::Mutex;
+use crate::worker::{Roster, Shown};
+
+/// A task that has been running for long: what [`Pool::stuck`](crate::Pool::stuck) lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StuckTask {
+    /// Which task it is.
+    pub id: TaskId,
+    /// Its name, if it was given one.
+    pub name: Option<Cow<'static, str>>,
+    /// Where it was spawned.
+    pub site: &'static Location<'static>,
+    /// For how long its closure has been running, as far as is known.
+    pub running_for: Duration,
+}
+
+/// When each running task that is not timed was first seen.
+#[derive(Debug, Default)]
+pub(super) struct Sightings(Mutex<BTreeMap<TaskId, Instant>>);
+
+impl Sightings {
+    /// The tasks on the threads of `roster` that have been running for longer than `limit`, the longest first.
+    pub(super) fn longer_than(&self, limit: Duration, roster: &Roster) -> Vec<StuckTask> {
+        let now = Instant::now();
+        let shown: Vec<Shown> = roster.slots().iter().flat_map(|slot| slot.shown()).collect();
+        let mut seen = self.0.lock();
+        let mut still = BTreeMap::new();
+        let mut stuck = Vec::new();
+        for Shown { origin, since } in shown {
+            let first = seen.get(&origin.id).copied().unwrap_or(now);
+            still.insert(origin.id, first);
+            let running_for = now.saturating_duration_since(since.unwrap_or(first));
+            if running_for > limit {
+                stuck.push(StuckTask { id: origin.id, name: origin.name, site: origin.site, running_for });
+            }
+        }
+        *seen = still;
+        drop(seen);
+        stuck.sort_by_key(|task| std::cmp::Reverse(task.running_for));
+        stuck
+    }
+}

@@ -1,0 +1,195 @@
+//! What a pool does for its workers and its tasks.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::shared::Shared;
+use super::threads::start;
+use crate::idle::{Idle, Notify};
+use crate::lane::{Core, Entry};
+use crate::queue::{Places, Queues};
+use crate::report::{event, shield};
+use crate::sync::atomic::{Ordering, fence};
+use crate::sync::{Parker, fork};
+use crate::task::{Owner, TaskRef};
+use crate::worker::{Roster, Workplace};
+
+impl Workplace for Shared {
+    fn queues(&self) -> &Queues<Entry> {
+        &self.queues
+    }
+
+    fn idle(&self) -> &Idle {
+        &self.idle
+    }
+
+    fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    fn notify(&self) {
+        while !self.is_forked() {
+            match self.idle.notify(|| self.queues.is_empty()) {
+                Notify::Covered => return,
+                Notify::Delivering => return self.monitor.arm(self),
+                Notify::Nobody if self.get_help() => return,
+                Notify::Nobody => {}
+            }
+        }
+    }
+
+    fn free_place(&self) {
+        self.places.iter().for_each(Places::free);
+    }
+
+    fn lane_of(&self, task: &TaskRef) -> Option<Arc<Core>> {
+        self.lanes.find(task.owner())
+    }
+
+    fn is_over_max(&self) -> bool {
+        self.over_max.load(Ordering::Relaxed)
+    }
+
+    fn resign_if_over_max(&self) -> bool {
+        if !self.headcount.resign_above(self.max()) {
+            // Either the fence in `set_max` comes first, and the second look sees the new limit, or this one does, and
+            // the mark is set again.
+            self.over_max.store(false, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            if !self.headcount.resign_above(self.max()) {
+                return false;
+            }
+            self.over_max.store(true, Ordering::SeqCst);
+        }
+        event!(DEBUG, threads = self.headcount.staying(), "a thread above the lowered limit leaves");
+        true
+    }
+
+    fn observe_wait(&self, task: &TaskRef, lane: Option<&Core>, wait: Duration) {
+        self.observer.waited(task, lane, wait);
+    }
+
+    fn observe_run(&self, task: &TaskRef, lane: Option<&Core>, run: Duration) {
+        self.observer.ran(task, lane, run);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    fn is_forked(&self) -> bool {
+        self.generation() != fork::generation()
+    }
+
+    fn begin_blocking(&self) {
+        if self.is_forked() {
+            return;
+        }
+        self.add_blocking();
+        fence(Ordering::SeqCst);
+        if !self.queues.is_empty() {
+            self.notify();
+        }
+    }
+
+    fn end_blocking(&self) {
+        if !self.is_forked() {
+            self.remove_blocking();
+        }
+    }
+
+    fn may_grow(&self) -> bool {
+        // In a forked child nothing may be taken from the queues.
+        let refused = || self.cool_down.is_on() || self.monitor.is_refused();
+        self.is_forked() || self.headcount.reserved() < self.max() && !self.is_closed() && !refused()
+    }
+
+    fn watch_growth(&self, parker: &Arc<Parker>) {
+        if self.is_forked() {
+            return;
+        }
+        self.hopeful.add(parker);
+        fence(Ordering::SeqCst);
+    }
+
+    fn add_helper(&self, parker: &Arc<Parker>) {
+        if !self.is_forked() {
+            self.helpers.add(parker);
+        }
+    }
+
+    fn remove_helper(&self, parker: &Arc<Parker>) {
+        if !self.is_forked() {
+            self.helpers.remove(parker);
+        }
+    }
+
+    fn may_linger(&self) -> bool {
+        self.config.lingers
+    }
+
+    fn sleep_deadline(&self) -> Option<Instant> {
+        if self.headcount.staying() <= self.core() {
+            return None;
+        }
+        Instant::now().checked_add(self.config.keep_alive)
+    }
+
+    fn resign_if_surplus(&self) -> bool {
+        let resigned = self.headcount.resign_above(self.core());
+        if resigned {
+            event!(DEBUG, threads = self.headcount.staying(), "a surplus thread leaves");
+        }
+        resigned
+    }
+
+    fn resign(&self) {
+        self.headcount.resign();
+    }
+
+    fn on_start(&self) {
+        if let Some(hook) = &self.config.on_thread_start {
+            shield("on_thread_start", || hook());
+        }
+    }
+
+    fn on_stop(&self) {
+        if let Some(hook) = &self.config.on_thread_stop {
+            shield("on_thread_stop", || hook());
+        }
+    }
+
+    fn left(&self) {
+        let successor = self.owned().filter(|_| self.is_closed() && !self.queues.is_empty());
+        if let Some(shared) = successor {
+            // What waits for the end must not see a pool without threads that still has work.
+            self.idle.add_starting(1);
+            self.headcount.hand_over();
+            // A failure has been dealt with.
+            let _ = start(&shared, 0);
+        } else {
+            self.headcount.leave();
+            fence(Ordering::SeqCst);
+            if !self.queues.is_empty() {
+                self.notify();
+            }
+        }
+        self.one_less();
+    }
+
+    fn unwatch_growth(&self, parker: &Arc<Parker>) {
+        if !self.is_forked() {
+            self.hopeful.remove(parker);
+        }
+    }
+}
+
+impl Owner for Shared {
+    fn cancelled(&self) {
+        // In a forked child nobody waits for a place, and the lock may be held for ever.
+        if !self.is_forked() {
+            self.free_place();
+        }
+        self.roster.count_cancelled();
+    }
+}

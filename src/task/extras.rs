@@ -1,0 +1,152 @@
+//! What only some tasks carry from their spawner: a name, a deadline, what a shutdown does to them, the context they
+//! run in, and who waits for them all.
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use super::reference::TaskRef;
+use crate::report::{shield, swallow};
+use crate::sync::Mutex;
+
+/// What a shutdown of the pool does to a task that is still queued. See
+/// [`TaskOptions::on_shutdown`](crate::TaskOptions::on_shutdown).
+///
+/// | | [`Pool::shutdown`](crate::Pool::shutdown) | and [`Shutdown::discard_queued`](crate::Shutdown::discard_queued) |
+/// |---|---|---|
+/// | `Drain` | runs it | drops it |
+/// | `Discard` | drops it | drops it |
+/// | `Block` | runs it | runs it |
+///
+/// A dropped task resolves with [`is_shutdown`](crate::TaskError::is_shutdown). A [timeout](crate::Shutdown::timeout)
+/// of the shutdown bounds the wait for all of them. A pool whose last handle is dropped runs what is queued,
+/// whatever this says.
+///
+/// ```
+/// use sidestep::OnShutdown;
+///
+/// let pool = sidestep::Pool::builder().max_threads(1).build()?;
+/// let (go, gate) = std::sync::mpsc::channel::<()>();
+/// let running = pool.spawn(move || gate.recv());
+/// let save = pool.options().on_shutdown(OnShutdown::Block).spawn(|| "saved");
+/// let warm_up = pool.options().on_shutdown(OnShutdown::Discard).spawn(|| "warm");
+/// let shutdown = pool.shutdown().discard_queued();
+/// assert!(warm_up.wait().unwrap_err().is_shutdown());
+/// drop(go);
+/// assert_eq!(save.wait()?, "saved");
+/// # let _ = (running.wait(), shutdown.wait());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnShutdown {
+    /// Runs, unless the shutdown discards what is queued.
+    #[default]
+    Drain,
+    /// Is dropped by any shutdown.
+    Discard,
+    /// Runs even where the shutdown discards what is queued.
+    Block,
+}
+
+/// Runs the closure it is given, surrounded by whatever the spawner had around itself.
+pub(crate) type Context = Box<dyn FnOnce(&mut dyn FnMut()) + Send>;
+
+/// Who is told when nothing of a task is left: neither closure, nor sender, nor a result on its way.
+pub(crate) trait Witness: Send + Sync {
+    fn released(&self, task: &TaskRef);
+}
+
+/// What a task carries. Everything is optional.
+#[derive(Default)]
+pub(crate) struct Extras {
+    pub(crate) name: Option<Cow<'static, str>>,
+    /// When a task that is still queued expires.
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) on_shutdown: OnShutdown,
+    /// When it was spawned, where somebody wants to know how long it waits.
+    pub(crate) spawned: Option<Instant>,
+    /// Taken by whoever claims the task.
+    pub(crate) context: Mutex<Option<Context>>,
+    pub(crate) witness: Option<Arc<dyn Witness>>,
+}
+
+impl Extras {
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    pub(super) fn take_context(&self) -> Option<Context> {
+        self.context.lock().take()
+    }
+}
+
+/// Runs `closure` inside `context`, if there is one, and catches its panic.
+pub(super) fn run_within<T>(context: Option<Context>, closure: impl FnOnce() -> T) -> thread::Result<T> {
+    match context {
+        None => catch_unwind(AssertUnwindSafe(closure)),
+        Some(context) => surround(context, closure),
+    }
+}
+
+/// The context is foreign code: it may panic before the closure or after it, and may call it once, twice or not at
+/// all. What the closure has given is never lost to that.
+fn surround<T>(context: Context, closure: impl FnOnce() -> T) -> thread::Result<T> {
+    let mut closure = Some(closure);
+    let mut result = None;
+    let mut once = || {
+        if let Some(closure) = closure.take() {
+            result = Some(catch_unwind(AssertUnwindSafe(closure)));
+        }
+    };
+    let surrounded = catch_unwind(AssertUnwindSafe(|| context(&mut once)));
+    let unrun = closure.take();
+    shield("the destructor of a closure that its context did not run", || drop(unrun));
+    match (result, surrounded) {
+        (Some(result), Ok(())) => result,
+        (Some(result), Err(payload)) => {
+            swallow("the context of a task, after its closure", payload);
+            result
+        }
+        (None, Err(payload)) => Err(payload),
+        (None, Ok(())) => Err(Box::new("the context of the task did not run its closure")),
+    }
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+
+    fn within(context: impl FnOnce(&mut dyn FnMut()) + Send + 'static) -> Result<i32, String> {
+        let result = run_within(Some(Box::new(context)), || 42);
+        result.map_err(|payload| crate::report::panic_message(&*payload).to_owned())
+    }
+
+    #[test]
+    fn the_closure_runs_once_whatever_the_context_does() {
+        assert_eq!(within(|run| run()), Ok(42));
+        assert_eq!(within(|run| (0..3).for_each(|_| run())), Ok(42));
+        assert_eq!(within(|_| panic!("before")), Err("before".to_owned()));
+        let after = |run: &mut dyn FnMut()| {
+            run();
+            panic!("after");
+        };
+        assert_eq!(within(after), Ok(42), "the work has been done");
+        assert!(within(|_| ()).unwrap_err().contains("did not run"));
+    }
+
+    #[test]
+    fn a_panic_of_the_closure_does_not_unwind_the_context() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let context = move |run: &mut dyn FnMut()| {
+            run();
+            sender.send("restored").unwrap();
+        };
+        let result = run_within(Some(Box::new(context)), || panic!("the closure"));
+        let result: Result<(), _> = result;
+        assert!(result.is_err());
+        assert_eq!(receiver.recv(), Ok("restored"));
+    }
+}

@@ -1,0 +1,188 @@
+//! One task: claim it, run it, report. And one turn of a lane, which is a number of them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Worker, Workplace};
+use crate::lane::{Core, Entry, Job};
+use crate::task::{Claimed, Outcome, Runner, TaskRef};
+
+/// So many tasks of a lane are run in one turn, if others want the thread.
+const TURN_TASKS: u32 = 32;
+/// And for so long.
+const TURN_TIME: Duration = Duration::from_millis(1);
+
+/// One task that is being run by a worker.
+struct Run<'a, P: Workplace> {
+    worker: &'a Worker<P>,
+    lane: Option<&'a Arc<Core>>,
+    /// When the closure began, if the task is timed.
+    began: Option<Instant>,
+}
+
+impl<P: Workplace> Runner for Run<'_, P> {
+    fn ended(&self, task: &TaskRef, panicked: bool) {
+        let worker = self.worker;
+        if let Some(began) = self.began {
+            worker.place.observe_run(task, self.lane.map(|lane| &**lane), began.elapsed());
+        }
+        if let Some(lane) = self.lane {
+            lane.count_ended(panicked);
+            // N3. Where more waits, the slot is kept while the result is delivered.
+            let kept = (!lane.release_if_idle()).then(|| Arc::clone(lane));
+            *worker.lane.borrow_mut() = kept;
+        }
+        worker.count_ended(panicked);
+    }
+}
+
+impl<P: Workplace> Worker<P> {
+    /// Runs a queue entry, unless it is the husk of a task that somebody else has claimed.
+    pub(super) fn execute(&self, entry: Entry) {
+        match entry.open() {
+            Job::Task(task) => match task.claim() {
+                Some(claimed) => self.run(claimed, None),
+                None => self.pass_baton(),
+            },
+            Job::Lane(lane) => {
+                if !lane.begin() || !self.take_turn(&lane) {
+                    self.pass_baton();
+                }
+            }
+        }
+    }
+
+    /// Runs tasks of a lane, of which this thread has just taken a slot, until none waits or the turn is over. False if
+    /// there was none to run.
+    fn take_turn(&self, lane: &Arc<Core>) -> bool {
+        let mut tasks = 0;
+        let begun = Instant::now();
+        while self.run_next(lane) {
+            tasks += 1;
+            if self.lane.borrow_mut().take().is_none() {
+                // Nothing waited, or the slot was given away while the result was delivered.
+                return true;
+            }
+            let fair = self.place.queues().is_empty() || tasks < TURN_TASKS && begun.elapsed() < TURN_TIME;
+            if !fair || self.retiring.get() || self.place.is_over_max() {
+                self.release_slot(lane);
+                return true;
+            }
+        }
+        tasks > 0
+    }
+
+    /// Runs the next task of a lane of which this thread holds a slot. False if there is none: then the slot is released.
+    fn run_next(&self, lane: &Arc<Core>) -> bool {
+        while let Some(task) = lane.next() {
+            match task.claim() {
+                Some(claimed) => {
+                    self.run(claimed, Some(lane));
+                    return true;
+                }
+                None => lane.count_husk(),
+            }
+        }
+        false
+    }
+
+    /// Releases a slot of `lane` to whoever comes next.
+    pub(super) fn release_slot(&self, lane: &Arc<Core>) {
+        // Behind what waits already, and not in this thread's own deque: that is what makes turns fair.
+        if lane.release(|| self.place.queues().push(None, Entry::lane(Arc::clone(lane)))) {
+            self.place.notify();
+        }
+    }
+
+    /// Runs what waits in `lane`, of which this thread has taken a slot over, in order through `target`, in place.
+    pub(super) fn run_through(&self, lane: &Arc<Core>, target: &TaskRef) {
+        while target.is_queued() {
+            let ran = self.nest(|| {
+                let ran = self.run_next(lane);
+                ran && self.lane.borrow_mut().take().is_some()
+            });
+            if !ran {
+                return;
+            }
+        }
+        self.release_slot(lane);
+    }
+
+    /// Releases the searching token after a find, and has somebody look if more is queued.
+    pub(super) fn pass_baton(&self) {
+        if self.searching.take() {
+            self.place.idle().release_searching();
+            if !self.place.queues().is_empty() {
+                self.place.notify();
+            }
+        }
+    }
+
+    /// Turns the delivering token, unless it was given up in order to block, into a searching one.
+    pub(super) fn end_delivering(&self) {
+        if self.delivering.take() {
+            self.place.idle().end_delivering();
+            self.searching.set(true);
+        }
+    }
+
+    /// Runs a claimed task of the pool's queues or of `lane`, of which this thread holds a slot. That is kept in
+    /// `self.lane` afterwards, unless it has been released.
+    pub(super) fn run(&self, claimed: Claimed, lane: Option<&Arc<Core>>) {
+        let mut began = None;
+        if let Some(extras) = claimed.task().extras() {
+            if extras.is_overdue() {
+                return self.let_expire(claimed, lane);
+            }
+            began = extras.spawned.map(|spawned| (Instant::now(), spawned));
+        }
+        // Counted before the token is released: the monitor must not take the task for one that waits, with nobody
+        // coming for it.
+        self.station.slot.tallies.started.bump();
+        self.station.slot.current.show(claimed.task(), began.map(|(now, _)| now));
+        self.pass_baton();
+        match lane {
+            Some(lane) => {
+                lane.count_started();
+                lane.free_place();
+            }
+            None => self.place.free_place(),
+        }
+        if let Some((now, spawned)) = began {
+            self.place.observe_wait(
+                claimed.task(),
+                lane.map(|lane| &**lane),
+                now.saturating_duration_since(spawned),
+            );
+        }
+        claimed.run(&Run { worker: self, lane, began: began.map(|(now, _)| now) });
+        // A task run inside a callback leaves the token of that delivery alone.
+        if self.depth.get() == 0 {
+            self.end_delivering();
+        }
+        self.station.slot.tallies.delivered.bump();
+    }
+
+    /// Its time was up before a thread got to it, and the timer has not got to it either.
+    fn let_expire(&self, claimed: Claimed, lane: Option<&Arc<Core>>) {
+        self.pass_baton();
+        claimed.count_cancelled();
+        claimed.discard(Outcome::Expired, None);
+        *self.lane.borrow_mut() = lane.map(Arc::clone);
+    }
+
+    /// A closure has ended and its result is about to be delivered.
+    fn count_ended(&self, panicked: bool) {
+        let tallies = &self.station.slot.tallies;
+        if panicked {
+            tallies.panicked.bump();
+        } else {
+            tallies.completed.bump();
+        }
+        let will_search = self.depth.get() == 0 && !self.retiring.get();
+        if will_search && self.place.queues().looks_empty(self.station.local.get()) {
+            self.place.idle().begin_delivering();
+            self.delivering.set(true);
+        }
+    }
+}
