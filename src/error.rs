@@ -182,7 +182,7 @@ impl fmt::Display for TaskError {
             Reason::NoThread(error) => write!(f, "did not run: the pool has no thread ({error})"),
             Reason::Deadlock => f.write_str("waits for itself and would do so for ever"),
             Reason::LaneDeadlock => f.write_str(
-                "was cancelled: every slot of its lane is held by a task that waits for that lane's queue",
+                "would wait for ever: every slot of its lane is held by a task that waits for that lane",
             ),
         }
     }

@@ -1,10 +1,11 @@
 //! One lane: its queue, its slots, its counts. The rules are those of the module.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 use super::lanes::{Lanes, Tallies};
+use crate::error::TaskId;
 use crate::queue::Places;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, Parker, fork, thread};
@@ -38,8 +39,8 @@ struct Line {
 struct Watcher {
     target: TaskRef,
     parker: Arc<Parker>,
-    /// How many slots of the lane it holds meanwhile.
-    held: usize,
+    /// The tasks of the lane that it is inside: it holds a slot for each.
+    inside: Vec<TaskId>,
 }
 
 impl Line {
@@ -56,7 +57,9 @@ impl Line {
         if husks <= FEW_HUSKS || husks <= self.waiting.len() as u64 / 2 {
             return Vec::new();
         }
-        self.clear(|task| !task.is_queued())
+        let swept = self.clear(|task| !task.is_queued());
+        self.cleared = cancelled;
+        swept
     }
 
     /// Takes out what `goes` says.
@@ -188,10 +191,10 @@ impl Core {
 
     /// Has `parker` woken when a slot that could be taken over for `target` becomes pending; until `unwatch`.
     pub(crate) fn watch(&self, target: &TaskRef, parker: &Arc<Parker>) {
-        let held = tasks_of((&raw const *self).cast());
+        let inside = tasks_of((&raw const *self).cast());
         let mut line = self.line.lock();
         if !line.watchers.iter().any(|other| other.is(target, parker)) {
-            line.watchers.push(Watcher { target: target.clone(), parker: Arc::clone(parker), held });
+            line.watchers.push(Watcher { target: target.clone(), parker: Arc::clone(parker), inside });
         }
     }
 
@@ -203,15 +206,24 @@ impl Core {
         drop(watcher);
     }
 
-    /// Whether every slot is held by a thread that waits for a task which is still in this lane's queue, the calling thread
-    /// among them.
+    /// Whether every slot is held by a thread that waits for a task of this lane, one that is still queued or one that
+    /// such a thread is inside; the calling thread is among them. Then none of them will ever be released.
     pub(crate) fn is_deadlocked(&self) -> bool {
-        if tasks_of((&raw const *self).cast()) == 0 {
+        if tasks_of((&raw const *self).cast()).is_empty() {
             return false;
         }
         let line = self.line.lock();
-        let stuck = line.watchers.iter().filter(|watcher| watcher.target.is_queued());
-        stuck.map(|watcher| watcher.held).sum::<usize>() == self.limit
+        let watchers = || line.watchers.iter();
+        let waits = |task: &TaskRef| watchers().any(|other| other.inside.contains(&task.id()));
+        // Any other target is about to end: it is being cancelled, or has ended just now.
+        let stuck = watchers().filter(|watcher| watcher.target.is_queued() || waits(&watcher.target));
+        let held: BTreeSet<TaskId> = stuck.flat_map(|watcher| &watcher.inside).copied().collect();
+        held.len() == self.limit
+    }
+
+    /// Whether the calling thread alone holds all slots.
+    pub(crate) fn is_held_here(&self) -> bool {
+        tasks_of((&raw const *self).cast()).len() == self.limit
     }
 
     /// Takes out of the queue what `goes` says.

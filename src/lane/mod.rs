@@ -49,14 +49,15 @@
 //!
 //! A thread of the pool that waits for a task of a lane while the pool cannot grow takes a pending slot over and runs the
 //! lane in order, through the task it waits for. It registers ([`Core::watch`]) before it looks for a pending slot, and
-//! whoever makes one pending by a release wakes those who are registered. If all slots are held by threads that wait for
-//! tasks of the very queue, none of them will ever be released: [`Core::is_deadlocked`] tells the last one to come.
+//! whoever makes one pending by a release wakes those who are registered.
+//!
+//! If all slots are held by threads that wait for tasks of this very lane, none of them will ever be released: a target
+//! that is queued needs a slot, and one that has been taken is run by one of these threads. That comes about only by a wait,
+//! so the last one to register can tell ([`Core::is_deadlocked`]), and is given an error instead.
 
 mod core;
 mod entry;
 mod lanes;
-#[cfg(all(test, sidestep_loom))]
-mod loom_models;
 
 pub(crate) use self::core::Core;
 pub(crate) use self::entry::{Entry, Job};

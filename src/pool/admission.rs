@@ -18,6 +18,7 @@ use super::shared::Shared;
 use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::Core;
 use crate::queue::Places;
+use crate::report::event;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::oneshot::Receiver;
 use crate::task::{Claimed, OnShutdown, Outcome, Owner, Side, Task, TaskRef, forked_child, new_task};
@@ -167,6 +168,7 @@ impl<Q: Queue> Gate<'_, Q> {
     /// Pushes a task, unless it is refused. True if somebody must look: [`announce`](Gate::announce) is next.
     pub(super) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Refused)> {
         if let Err(refused) = self.check(handle) {
+            refused.trace(handle);
             match entry.claim() {
                 Some(claimed) => return Err((claimed, refused)),
                 None => unreachable!("a task that was not admitted is nobody else's to claim"),
@@ -244,6 +246,14 @@ impl Refused {
             Refused::Closed => Reason::Shutdown,
             Refused::Full => Reason::Full,
         }
+    }
+
+    /// In a forked child there may be nobody left to end what a subscriber waits for.
+    fn trace(self, task: &TaskRef) {
+        if !matches!(self, Refused::Forked) {
+            event!(DEBUG, task = %task.origin(), reason = ?self, "refused a task");
+        }
+        let _ = task;
     }
 
     /// Ends a task that was not admitted.

@@ -11,7 +11,7 @@
 //! | `threads`, `cool_down` | how one more is made, and the pause if that fails |
 //! | `growth` | when there should be more: a pure function |
 //! | `sample` | what that function gets to see |
-//! | `monitor` | the thread that looks and acts |
+//! | `monitor`, `stall` | the thread that looks and acts; noticing that nothing moves |
 //! | `timer` | the thread that ends queued tasks whose time is up |
 //! | `shutdown`, `roll` | the end, and the tasks that it drops |
 //! | `metrics`, `observe`, `stuck` | the numbers; how long tasks wait and run |
@@ -38,6 +38,7 @@ mod sample;
 mod scope;
 mod shared;
 mod shutdown;
+mod stall;
 mod stuck;
 mod threads;
 mod timer;

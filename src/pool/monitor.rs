@@ -16,6 +16,7 @@ use super::cool_down::CoolDown;
 use super::growth::{Cause, Limits, State, Verdict, decide};
 use super::sample::Lookout;
 use super::shared::Shared;
+use super::stall::{Stall, report};
 use super::threads::start_tree;
 use crate::report::event;
 use crate::sync::Parker;
@@ -121,6 +122,7 @@ fn watch(shared: &Arc<Shared>) {
     let mut lookout = Lookout::standard();
     while monitor.await_arming() {
         let mut state = State::new();
+        let mut stall = Stall::default();
         let mut last = Instant::now();
         lookout.look(shared, state.tick);
         loop {
@@ -132,6 +134,9 @@ fn watch(shared: &Arc<Shared>) {
             let sample = lookout.look(shared, now - last);
             last = now;
             let limits = Limits { core: shared.core(), max: shared.max() };
+            if let Some(obstacle) = stall.look(limits, &sample) {
+                report(shared, &sample, obstacle);
+            }
             let verdict;
             (state, verdict) = decide(limits, state, &sample);
             match verdict {

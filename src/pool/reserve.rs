@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use super::admission::{Gate, Refused};
 use super::{Lane, Pool};
-use crate::error::{Origin, TaskError};
+use crate::error::{Origin, Reason, TaskError};
 use crate::queue::{Places, Turn};
 use crate::sync::Parker;
 use crate::sync::atomic::{Ordering, fence};
@@ -80,7 +80,8 @@ impl Reserve {
     ///
     /// # Errors
     ///
-    /// As for the future.
+    /// As for the future; besides, [`is_deadlock`](TaskError::is_deadlock) on a thread that holds every slot of the lane
+    /// whose queue is full.
     ///
     /// # Panics
     ///
@@ -91,6 +92,11 @@ impl Reserve {
         let mut context = Context::from_waker(&waker);
         if let Poll::Ready(result) = Pin::new(&mut self).poll(&mut context) {
             return result;
+        }
+        if let Target::Lane(lane) = self.target()
+            && lane.core().is_held_here()
+        {
+            return Err(TaskError::new(self.origin(), Reason::LaneDeadlock));
         }
         let owner = self.target().pool().shared.address();
         let host = host().filter(|host| host.owner() == owner);
@@ -125,6 +131,11 @@ impl Reserve {
             Some(target) => target,
             None => panic!("a sidestep reservation was polled after it had given its result"),
         }
+    }
+
+    /// For errors: the task that there was to be.
+    fn origin(&self) -> Origin {
+        Origin { id: next_id(), site: self.site, name: None }
     }
 
     /// Whether there is a place by now, or never will be.
@@ -167,10 +178,9 @@ impl Future for Reserve {
             self.give_up();
         }
         let Some(target) = self.target.take() else { unreachable!("`look` has looked") };
-        let origin = Origin { id: next_id(), site: self.site, name: None };
         Poll::Ready(match result {
             Ok(()) => Ok(Permit { target: Some(target) }),
-            Err(refused) => Err(TaskError::new(origin, refused.reason())),
+            Err(refused) => Err(TaskError::new(self.origin(), refused.reason())),
         })
     }
 }

@@ -164,16 +164,17 @@ impl Lookout {
     /// that was submitted or taken meanwhile says nothing about whether somebody was coming for it; and one that waits in
     /// a lane for a slot waits for no thread.
     fn waiting(shared: &Shared) -> (u64, Counts, Totals) {
-        let lanes = shared.lanes.counts();
+        let lanes_before = shared.lanes.counts();
         let before = shared.roster.totals();
         let counts = shared.idle.counts();
         let after = shared.roster.totals();
-        let later = shared.lanes.counts();
-        let begun = (after.started - before.started)
-            - (later.started - lanes.started).min(after.started - before.started)
-            + (after.cancelled - before.cancelled);
-        let own = (before.submitted + lanes.started).saturating_sub(before.started + before.cancelled);
-        (own.saturating_sub(begun) + later.pending, counts, after)
+        let lanes = shared.lanes.counts();
+        // Threads count the starts of lanes' tasks with all others; submissions are counted apart.
+        let started = (after.started - before.started).saturating_sub(lanes.started - lanes_before.started);
+        let begun = started + (after.cancelled - before.cancelled);
+        let queued =
+            (before.submitted + lanes_before.started).saturating_sub(before.started + before.cancelled);
+        (queued.saturating_sub(begun) + lanes.pending, counts, after)
     }
 
     /// The threads inside a task, with their notes brought up to date; deques of stalled threads are emptied.

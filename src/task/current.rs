@@ -131,9 +131,9 @@ pub(super) fn is_inside(task: &TaskRef) -> bool {
     frames().flatten().any(|frame| frame.is_same(task))
 }
 
-/// How many tasks of `owner` this thread is inside.
-pub(crate) fn tasks_of(owner: *const ()) -> usize {
-    frames().flatten().filter(|task| task.is_owned_by(owner)).count()
+/// The tasks of `owner` that this thread is inside.
+pub(crate) fn tasks_of(owner: *const ()) -> Vec<TaskId> {
+    frames().flatten().filter(|task| task.is_owned_by(owner)).map(TaskRef::id).collect()
 }
 
 /// The next task id. Each thread takes them from a block of its own, so that spawners do not meet.

@@ -119,6 +119,11 @@ impl TaskRef {
         self.header().word.is_queued()
     }
 
+    /// Whether nothing more will become of it.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.header().word.is_ended()
+    }
+
     /// Whether this process is not the one that spawned the task.
     pub(crate) fn is_forked(&self) -> bool {
         self.header().word.generation() != fork::generation()

@@ -42,10 +42,10 @@ impl<P: Workplace> Worker<P> {
         result
     }
 
-    /// The lane of this pool in whose queue `target` is.
-    fn lane_that_holds(&self, target: &TaskRef) -> Option<Arc<Core>> {
-        let queued = target.is_queued() && !self.place.is_forked();
-        queued.then(|| self.place.lane_of(target)).flatten()
+    /// The lane of this pool that `target`, which has not ended, belongs to.
+    fn lane_of(&self, target: &TaskRef) -> Option<Arc<Core>> {
+        let alive = !target.is_ended() && !self.place.is_forked();
+        alive.then(|| self.place.lane_of(target)).flatten()
     }
 
     fn start_blocking(&self) {
@@ -90,9 +90,9 @@ impl<P: Workplace> Host for Worker<P> {
             self.nest(|| self.run(claimed, None));
             return InPlace::Ran;
         }
-        match self.lane_that_holds(target) {
+        match self.lane_of(target) {
             Some(lane) if lane.is_deadlocked() => InPlace::Deadlock,
-            Some(lane) if !self.place.may_grow() && lane.begin() => {
+            Some(lane) if target.is_queued() && !self.place.may_grow() && lane.begin() => {
                 self.run_through(&lane, target);
                 InPlace::Ran
             }
@@ -105,7 +105,7 @@ impl<P: Workplace> Host for Worker<P> {
             if target.is_queued() {
                 self.place.watch_growth(parker);
             }
-        } else if let Some(lane) = self.lane_that_holds(target) {
+        } else if let Some(lane) = self.lane_of(target) {
             self.place.watch_growth(parker);
             lane.watch(target, parker);
         }

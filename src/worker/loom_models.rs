@@ -4,6 +4,8 @@
 //! A thread that parks for ever is a deadlock, which the checker reports. So a model shows that no task is left
 //! lying by waiting for it before it closes the pool, and that threads leave by joining them.
 
+mod lanes;
+
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +35,8 @@ struct Yard {
     short_lived: bool,
     /// Whether threads linger: one look, before they go on the stack.
     lingers: bool,
+    /// Whether threads that block can count on another one.
+    grows: bool,
     /// How many times a submitter has found nobody to rely on but those that deliver, and nobody at all.
     armed: StaticU64,
     /// Threads that have left.
@@ -46,6 +50,13 @@ impl Yard {
         Yard::open(deques, threads, short_lived, false)
     }
 
+    /// Its threads must help themselves when they block.
+    fn full(deques: usize, threads: usize) -> (Arc<Self>, Vec<thread::JoinHandle<()>>) {
+        let yard = Arc::new(Yard { grows: false, ..Yard::idle(deques, threads) });
+        let threads = yard.start(threads);
+        (yard, threads)
+    }
+
     /// Its threads linger.
     fn lingering(deques: usize, threads: usize) -> (Arc<Self>, Vec<thread::JoinHandle<()>>) {
         Yard::open(deques, threads, false, true)
@@ -57,26 +68,36 @@ impl Yard {
         short_lived: bool,
         lingers: bool,
     ) -> (Arc<Self>, Vec<thread::JoinHandle<()>>) {
-        let yard = Arc::new(Yard {
+        let yard = Arc::new(Yard { short_lived, lingers, ..Yard::idle(deques, threads) });
+        let threads = yard.start(threads);
+        (yard, threads)
+    }
+
+    /// A pool whose `threads` have not started.
+    fn idle(deques: usize, threads: usize) -> Self {
+        Yard {
             queues: Queues::new(deques),
             lanes: Lanes::new(),
             idle: Idle::new(),
             roster: Roster::new(),
             closed: AtomicBool::new(false),
             staying: AtomicUsize::new(threads),
-            short_lived,
-            lingers,
+            short_lived: false,
+            lingers: false,
+            grows: true,
             armed: StaticU64::new(0),
             left: StaticU64::new(0),
             farewell: Mutex::new(None),
-        });
-        yard.idle.add_starting(threads);
+        }
+    }
+
+    fn start(self: &Arc<Self>, threads: usize) -> Vec<thread::JoinHandle<()>> {
+        self.idle.add_starting(threads);
         let start = |_| {
-            let yard = Arc::clone(&yard);
+            let yard = Arc::clone(self);
             thread::spawn(move || work(yard))
         };
-        let threads = (0..threads).map(start).collect();
-        (yard, threads)
+        (0..threads).map(start).collect()
     }
 
     fn address(self: &Arc<Self>) -> *const () {
@@ -110,7 +131,10 @@ impl Yard {
         for thread in threads {
             thread.join().expect("a worker does not panic");
         }
-        let totals = self.roster.totals();
+        let mut totals = self.roster.totals();
+        let lanes = self.lanes.counts();
+        totals.submitted += lanes.submitted;
+        totals.cancelled += lanes.cancelled;
         assert!(totals.balanced(), "{totals:?}");
         assert_eq!((totals.queued(), totals.running(), totals.panicked), (0, 0, 0), "{totals:?}");
     }
@@ -157,7 +181,7 @@ impl Workplace for Yard {
     }
     fn end_blocking(&self) {}
     fn may_grow(&self) -> bool {
-        true
+        self.grows
     }
     fn watch_growth(&self, _: &Arc<Parker>) {}
     fn unwatch_growth(&self, _: &Arc<Parker>) {}

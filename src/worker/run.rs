@@ -28,9 +28,10 @@ impl<P: Workplace> Runner for Run<'_, P> {
         }
         if let Some(lane) = self.lane {
             lane.count_ended(panicked);
-            // N3. Where more waits, the slot is kept while the result is delivered.
-            let kept = (!lane.release_if_idle()).then(|| Arc::clone(lane));
-            *worker.lane.borrow_mut() = kept;
+            // N3. Where more waits, the slot is kept while the result is delivered. In a forked child the lock may be held
+            // for ever.
+            let kept = !worker.place.is_forked() && !lane.release_if_idle();
+            *worker.lane.borrow_mut() = kept.then(|| Arc::clone(lane));
         }
         worker.count_ended(panicked);
     }
@@ -88,6 +89,9 @@ impl<P: Workplace> Worker<P> {
 
     /// Releases a slot of `lane` to whoever comes next.
     pub(super) fn release_slot(&self, lane: &Arc<Core>) {
+        if self.place.is_forked() {
+            return;
+        }
         // Behind what waits already, and not in this thread's own deque: that is what makes turns fair.
         if lane.release(|| self.place.queues().push(None, Entry::lane(Arc::clone(lane)))) {
             self.place.notify();
@@ -96,7 +100,7 @@ impl<P: Workplace> Worker<P> {
 
     /// Runs what waits in `lane`, of which this thread has taken a slot over, in order through `target`, in place.
     pub(super) fn run_through(&self, lane: &Arc<Core>, target: &TaskRef) {
-        while target.is_queued() {
+        while target.is_queued() && !self.place.is_forked() {
             let ran = self.nest(|| {
                 let ran = self.run_next(lane);
                 ran && self.lane.borrow_mut().take().is_some()

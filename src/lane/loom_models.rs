@@ -1,1 +1,0 @@
-//! Models of a lane for the model checker.

@@ -1,0 +1,188 @@
+//! Models of lanes on the threads of a pool.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use loom::cell::UnsafeCell;
+use loom::thread;
+
+use super::Yard;
+use crate::lane::Core;
+use crate::sync::atomic::{Ordering, StaticU64};
+use crate::sync::stand_in::model::check;
+use crate::task::{Outcome, Task, new_task};
+use crate::worker::{Workplace, submit_to_lane};
+
+impl Yard {
+    fn lane(&self, limit: usize) -> Arc<Core> {
+        Core::new("lane".to_owned(), limit, None, &self.lanes)
+    }
+
+    /// As `Lane::spawn`, taking back included.
+    fn spawn_in<T: Send + 'static>(
+        self: &Arc<Self>,
+        lane: &Arc<Core>,
+        closure: impl FnOnce() -> T + Send + 'static,
+    ) -> Task<T> {
+        let (entry, handle, receiver) = new_task(closure, Arc::as_ptr(lane), Location::caller(), None);
+        if submit_to_lane(self.address(), &self.queues, lane, entry) {
+            self.notify();
+        } else {
+            loom::sync::atomic::fence(Ordering::SeqCst);
+        }
+        if self.is_closed()
+            && let Some(claimed) = handle.clone().claim()
+        {
+            claimed.count_cancelled();
+            claimed.discard(Outcome::Shutdown, None);
+        }
+        Task::new(handle, receiver)
+    }
+}
+
+/// What only one closure at a time may touch.
+struct Exclusive(UnsafeCell<u32>);
+
+// SAFETY: that nobody touches it beside another is what the models check.
+unsafe impl Sync for Exclusive {}
+// SAFETY: as above.
+unsafe impl Send for Exclusive {}
+
+impl Exclusive {
+    fn new() -> Arc<Self> {
+        Arc::new(Exclusive(UnsafeCell::new(0)))
+    }
+
+    fn touch(&self) -> u32 {
+        self.0.with_mut(|count| {
+            // SAFETY: the pointer is valid, and the checker sees any other use.
+            let count = unsafe { &mut *count };
+            *count += 1;
+            *count
+        })
+    }
+}
+
+/// Two submitters, one thread: nothing that is queued in the lane is left lying.
+#[test]
+fn lane_submit_against_release() {
+    check(Some(3), || {
+        let (yard, threads) = Yard::new(1, 1, false);
+        let lane = yard.lane(1);
+        let submitter = {
+            let (yard, lane) = (Arc::clone(&yard), Arc::clone(&lane));
+            thread::spawn(move || yard.spawn_in(&lane, || 1).wait().unwrap())
+        };
+        assert_eq!(yard.spawn_in(&lane, || 2).wait().unwrap(), 2);
+        assert_eq!(submitter.join().unwrap(), 1);
+        drop(lane);
+        yard.end(threads);
+    });
+}
+
+/// Two threads, one slot: closures do not overlap.
+#[test]
+fn lane_of_one_excludes() {
+    check(Some(2), || {
+        let (yard, threads) = Yard::new(1, 2, false);
+        let lane = yard.lane(1);
+        let exclusive = Exclusive::new();
+        let touch = || {
+            let exclusive = Arc::clone(&exclusive);
+            yard.spawn_in(&lane, move || exclusive.touch())
+        };
+        let (first, second) = (touch(), touch());
+        assert_eq!(first.wait().unwrap() + second.wait().unwrap(), 3);
+        drop(lane);
+        yard.end(threads);
+    });
+}
+
+/// The last handle goes at once: what is queued still runs.
+#[test]
+fn lane_without_handles_runs_its_queue() {
+    check(Some(3), || {
+        let (yard, threads) = Yard::new(1, 1, false);
+        let lane = yard.lane(1);
+        let first = yard.spawn_in(&lane, || 1);
+        let second = yard.spawn_in(&lane, || 2);
+        drop(lane);
+        assert_eq!((first.wait().unwrap(), second.wait().unwrap()), (1, 2));
+        yard.end(threads);
+    });
+}
+
+/// A submission to a lane against closing: the task runs or is refused, and the threads leave.
+#[test]
+fn lane_submit_against_close() {
+    check(Some(3), || {
+        let (yard, threads) = Yard::new(1, 1, false);
+        let lane = yard.lane(1);
+        let ran = Arc::new(StaticU64::new(0));
+        let submitter = {
+            let (yard, lane, ran) = (Arc::clone(&yard), Arc::clone(&lane), Arc::clone(&ran));
+            thread::spawn(move || {
+                let task = yard.spawn_in(&lane, move || _ = ran.fetch_add(1, Ordering::Relaxed));
+                u64::from(task.wait().is_ok())
+            })
+        };
+        yard.close();
+        let done = submitter.join().unwrap();
+        drop(lane);
+        yard.end(threads);
+        assert_eq!(ran.load(Ordering::Relaxed), done);
+    });
+}
+
+/// A cancel against the thread that takes the task, and the lane goes with it: the canceller's count is its last use.
+#[test]
+fn lane_cancel_against_the_end_of_the_lane() {
+    check(Some(3), || {
+        let (yard, threads) = Yard::new(1, 1, false);
+        let lane = yard.lane(1);
+        let task = yard.spawn_in(&lane, || ());
+        let dropper = thread::spawn(move || drop(lane));
+        drop(task);
+        dropper.join().unwrap();
+        yard.end(threads);
+    });
+}
+
+/// The only thread waits for a task of a lane whose slot is pending: it takes the slot over, and comes through what is
+/// before its target.
+#[test]
+fn lane_in_place() {
+    check(Some(3), || {
+        let (yard, threads) = Yard::full(1, 1);
+        let lane = yard.lane(1);
+        let waiter = {
+            let (inner, lane) = (Arc::clone(&yard), Arc::clone(&lane));
+            yard.spawn(move || {
+                let first = inner.spawn_in(&lane, || 1);
+                let second = inner.spawn_in(&lane, || 2);
+                (second.wait().unwrap(), first.wait().unwrap())
+            })
+        };
+        assert_eq!(waiter.wait().unwrap(), (2, 1));
+        drop(lane);
+        yard.end(threads);
+    });
+}
+
+/// Every slot waits for the lane: the wait that closes the circle is told, and the rest goes on.
+#[test]
+fn lane_deadlock_is_told() {
+    check(Some(2), || {
+        let (yard, threads) = Yard::full(1, 1);
+        let lane = yard.lane(1);
+        let outer = {
+            let (inner, own) = (Arc::clone(&yard), Arc::clone(&lane));
+            yard.spawn_in(&lane, move || {
+                inner.spawn_in(&own, || ()).wait().is_err_and(|error| error.is_deadlock())
+            })
+        };
+        assert!(outer.wait().unwrap());
+        drop(lane);
+        yard.end(threads);
+    });
+}
