@@ -23,7 +23,15 @@
 //! | to block this thread for the result | [`Task::wait`] |
 //! | a callback | [`Task::on_complete`] |
 //! | nothing back | [`Task::detach`] |
+//! | no more than so many at a time | [`Pool::lane`] |
+//! | to be slowed down to the pool's speed | [`Builder::queue_limit`], [`Pool::reserve`] |
+//! | a time limit in the queue, a name, a say in the shutdown | [`Pool::options`] |
+//! | many at once, as they finish | [`Pool::spawn_batch`] |
+//! | to borrow from the stack | [`Pool::scope`] |
 //! | limits, names, an end | [`Pool::builder`], [`Pool::shutdown`] |
+//! | to see what is going on | [`Pool::metrics`], [`Pool::stuck`], [`Builder::warn_after`] |
+//!
+//! `docs/GUIDE.md` goes through them, from `unblock` to a tuned program.
 //!
 //! # What to know
 //!

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::growth::{Limits, Sample};
 use super::shared::Shared;
+#[cfg(feature = "tracing")]
 use crate::report::event;
 
 /// Nothing has moved for so long.
