@@ -17,7 +17,6 @@ use crate::task::{Host, Task, Unblocked, host, next_id};
 use crate::worker::Workplace;
 
 /// Whose queue it is.
-#[derive(Clone)]
 enum Target {
     Pool(Pool),
     Lane(Lane),
@@ -93,13 +92,13 @@ impl Reserve {
         if let Poll::Ready(result) = Pin::new(&mut self).poll(&mut context) {
             return result;
         }
-        if let Target::Lane(lane) = self.target()
-            && lane.core().is_held_here()
-        {
-            return Err(TaskError::new(self.origin(), Reason::LaneDeadlock));
-        }
-        let owner = self.target().pool().shared.address();
-        let host = host().filter(|host| host.owner() == owner);
+        let host = match &self.target {
+            Some(Target::Lane(lane)) if lane.core().is_held_here() => {
+                return Err(TaskError::new(self.origin(), Reason::LaneDeadlock));
+            }
+            Some(target) => host().filter(|host| host.owner() == target.pool().shared.address()),
+            None => None,
+        };
         crate::task::current::will_block(|| self.poll_and_park(&mut context, &parker, host))
     }
 
@@ -126,13 +125,6 @@ impl Reserve {
         }
     }
 
-    fn target(&self) -> &Target {
-        match &self.target {
-            Some(target) => target,
-            None => panic!("a sidestep reservation was polled after it had given its result"),
-        }
-    }
-
     /// For errors: the task that there was to be.
     fn origin(&self) -> Origin {
         Origin { id: next_id(), site: self.site, name: None }
@@ -140,7 +132,9 @@ impl Reserve {
 
     /// Whether there is a place by now, or never will be.
     fn look(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refused>> {
-        let target = self.target().clone();
+        let Some(target) = &self.target else {
+            panic!("a sidestep reservation was polled after it had given its result");
+        };
         let shared = &target.pool().shared;
         if shared.is_forked() {
             return Poll::Ready(Err(Refused::Forked));

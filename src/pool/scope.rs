@@ -131,7 +131,10 @@ where
     std::mem::forget(guard);
     match result {
         Ok(value) => {
-            scope.state.raise();
+            // In a forked child locks may be held for ever.
+            if !shared.is_forked() {
+                scope.state.raise();
+            }
             value
         }
         Err(payload) => resume_unwind(payload),

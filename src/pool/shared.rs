@@ -222,6 +222,10 @@ impl Shared {
 
     /// Threads have been reserved: waiters may have to stop hoping for more, sleepers to leave in time.
     pub(super) fn reserved_more(&self) {
+        // The limit may have been lowered since it was read; `set_max` looks in the other order.
+        if self.headcount.staying() > self.max() {
+            self.over_max.store(true, Ordering::SeqCst);
+        }
         if self.headcount.reserved() >= self.max() {
             self.growth_ended();
         }

@@ -102,7 +102,8 @@ pub struct ShutdownReport {
 /// [`discard_queued`](Shutdown::discard_queued) is called; then the threads leave and the future resolves.
 ///
 /// It may be awaited or waited for on the pool's own threads: a task that does counts as ended, and its thread runs
-/// what is queued meanwhile.
+/// what is queued meanwhile. A task of a lane that [`wait`](Shutdown::wait)s without a timeout gives its slot to the lane's
+/// queue; otherwise what waits for that slot is not run before the task has ended.
 ///
 /// # Cancellation
 ///
@@ -169,6 +170,11 @@ impl Shutdown {
 
     /// Blocks this thread until the pool has ended.
     pub fn wait(mut self) -> ShutdownReport {
+        let address = self.shared.0.address();
+        // Without a deadline the closure goes on only when nothing else does: so no lane exceeds its limit by this.
+        if let Some(host) = host().filter(|host| host.owner() == address && self.deadline.is_none()) {
+            host.forfeit_slots();
+        }
         let parker = Arc::new(Parker::new());
         let waker = parker.waker();
         while !self.is_done(&waker) && !self.is_due() {

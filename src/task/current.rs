@@ -42,6 +42,8 @@ pub(crate) trait Host {
     /// Runs `target`, a queued task of this thread's pool, on this thread now, whether or not the pool may grow. False if
     /// somebody else has claimed it.
     fn run_now(&self, target: &TaskRef) -> bool;
+    /// The tasks that this thread is inside wait for the shutdown of its pool, and count as ended: gives their slots away.
+    fn forfeit_slots(&self);
     /// Whether another thread can be counted on to be started while this one blocks.
     fn may_grow(&self) -> bool;
     /// Has `parker` woken when `may_grow` turns false, and whenever something is queued that no thread will look for.
@@ -128,12 +130,17 @@ fn current<'a>() -> Option<&'a TaskRef> {
 
 /// Whether this thread is inside `task`.
 pub(super) fn is_inside(task: &TaskRef) -> bool {
-    frames().flatten().any(|frame| frame.is_same(task))
+    tasks().any(|other| other.is_same(task))
+}
+
+/// The tasks that this thread is inside, innermost first.
+pub(crate) fn tasks<'a>() -> impl Iterator<Item = &'a TaskRef> {
+    frames().flatten()
 }
 
 /// The tasks of `owner` that this thread is inside.
 pub(crate) fn tasks_of(owner: *const ()) -> Vec<TaskId> {
-    frames().flatten().filter(|task| task.is_owned_by(owner)).map(TaskRef::id).collect()
+    tasks().filter(|task| task.is_owned_by(owner)).map(TaskRef::id).collect()
 }
 
 /// The next task id. Each thread takes them from a block of its own, so that spawners do not meet.

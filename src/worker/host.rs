@@ -20,7 +20,7 @@ use super::{Worker, Workplace};
 use crate::lane::Core;
 use crate::sync::Parker;
 use crate::sync::atomic::Ordering;
-use crate::task::{Host, InPlace, TaskRef, claim_in_place};
+use crate::task::{Host, InPlace, TaskRef, claim_in_place, tasks};
 
 impl<P: Workplace> Worker<P> {
     /// Runs other tasks in the middle of one, by `f`. This thread is not blocked meanwhile, whatever it has declared.
@@ -129,6 +129,15 @@ impl<P: Workplace> Host for Worker<P> {
     fn run_now(&self, target: &TaskRef) -> bool {
         let claimed = if self.place.is_forked() { None } else { claim_in_place(target) };
         claimed.map(|claimed| self.nest(|| self.run(claimed, None))).is_some()
+    }
+
+    fn forfeit_slots(&self) {
+        for task in tasks() {
+            if let Some(lane) = self.lane_of(task).filter(|_| !self.forfeited.borrow().contains(&task.id())) {
+                self.forfeited.borrow_mut().push(task.id());
+                self.release_slot(&lane);
+            }
+        }
     }
 
     fn may_grow(&self) -> bool {

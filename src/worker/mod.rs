@@ -51,6 +51,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::error::TaskId;
 use crate::idle::{Idle, Sleeper};
 use crate::lane::{Core, Entry};
 use crate::queue::{Local, Queues, Walk};
@@ -199,6 +200,8 @@ pub(crate) struct Worker<P: Workplace> {
     delivering: Cell<bool>,
     /// The lane of the task whose result is being delivered, while this thread holds a slot of it.
     lane: RefCell<Option<Arc<Core>>>,
+    /// Tasks of lanes that this thread is inside although their slots have been given away: they wait for the shutdown.
+    forfeited: RefCell<Vec<TaskId>>,
     /// How many tasks below the innermost wait for it in place.
     depth: Cell<u32>,
     /// How many nested declarations of blocking there are.
@@ -227,6 +230,7 @@ impl<P: Workplace> Worker<P> {
             searching: Cell::new(false),
             delivering: Cell::new(false),
             lane: RefCell::new(None),
+            forfeited: RefCell::new(Vec::new()),
             depth: Cell::new(0),
             blocking: Cell::new(0),
             retiring: Cell::new(false),

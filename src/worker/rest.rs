@@ -83,10 +83,10 @@ impl<P: Workplace> Worker<P> {
         true
     }
 
-    /// Whether a thread that has just gone on the stack must not park: something is queued, or the pool has been closed
-    /// since the thread looked, by someone who may not have found it on the stack.
+    /// Whether a thread that has just gone on the stack must not park: something is queued, or the pool has been closed or
+    /// its limit lowered since the thread looked, by someone who may not have found it on the stack.
     fn must_look_again(&self, closed: bool) -> bool {
-        !self.place.queues().is_empty() || closed != self.place.is_closed()
+        !self.place.queues().is_empty() || closed != self.place.is_closed() || self.place.is_over_max()
     }
 
     /// Looks on with a searching token. True if something is queued. False if it is time to sleep, with or without the

@@ -30,7 +30,8 @@ impl<P: Workplace> Runner for Run<'_, P> {
             lane.count_ended(panicked);
             // N3. Where more waits, the slot is kept while the result is delivered. In a forked child the lock may be held
             // for ever.
-            let kept = !worker.place.is_forked() && !lane.release_if_idle();
+            let held = !worker.place.is_forked() && !worker.has_forfeited(task);
+            let kept = held && !lane.release_if_idle();
             *worker.lane.borrow_mut() = kept.then(|| Arc::clone(lane));
         }
         worker.count_ended(panicked);
@@ -64,7 +65,8 @@ impl<P: Workplace> Worker<P> {
                 // Nothing waited, or the slot was given away while the result was delivered.
                 return true;
             }
-            let fair = self.place.queues().is_empty() || tasks < TURN_TASKS && begun.elapsed() < TURN_TIME;
+            let alone = self.place.queues().looks_empty(self.station.local.get());
+            let fair = alone || tasks < TURN_TASKS && begun.elapsed() < TURN_TIME;
             if !fair || self.retiring.get() || self.place.is_over_max() {
                 self.release_slot(lane);
                 return true;
@@ -110,6 +112,13 @@ impl<P: Workplace> Worker<P> {
             }
         }
         self.release_slot(lane);
+    }
+
+    /// Whether the slot of `task`, which has ended, has been given away.
+    fn has_forfeited(&self, task: &TaskRef) -> bool {
+        let mut forfeited = self.forfeited.borrow_mut();
+        let place = forfeited.iter().position(|id| *id == task.id());
+        place.map(|place| forfeited.swap_remove(place)).is_some()
     }
 
     /// Releases the searching token after a find, and has somebody look if more is queued.

@@ -61,6 +61,27 @@ fn the_only_thread_runs_the_lane_task_it_waits_for() {
 }
 
 #[test]
+fn a_lane_is_drained_by_a_task_of_it_that_waits_for_the_shutdown() {
+    let pool = pool(2, 2);
+    let lane = pool.lane("serial", 1);
+    let gate = Gate::new();
+    let waits = {
+        let (pool, gate) = (pool.clone(), gate.clone());
+        lane.spawn(move || {
+            gate.pass();
+            pool.shutdown().wait()
+        })
+    };
+    let more: Vec<_> = (0..10).map(|_| lane.spawn(|| ())).collect();
+    gate.open();
+    let report = soon(waits).unwrap();
+    assert!(more.iter().all(|task| task.is_finished()), "{report:?}");
+    all_well(more);
+    assert_eq!((report.completed, report.still_running), (10, 0));
+    assert_eq!(lane.metrics().tasks_completed(), 11);
+}
+
+#[test]
 fn a_saturated_lane_does_not_grow_the_pool() {
     let pool = pool(2, 64);
     let lane = pool.lane("stuck", 1);
