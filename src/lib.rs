@@ -50,6 +50,8 @@
 //! - `tracing` (default): what the pool swallows on purpose, such as a panic in a detached task, and what it decides,
 //!   such as growth, become `tracing` events under the target `sidestep`.
 //! - `tokio`: `Builder::runtime`, so that closures may use `tokio::runtime::Handle::current()`.
+//! - `histograms`: `Builder::histograms`, which records how long tasks wait and run.
+//! - `metrics`: `Builder::export_metrics`, which publishes a pool's numbers through the facade crate `metrics`.
 
 mod error;
 mod idle;
@@ -59,6 +61,7 @@ mod queue;
 mod report;
 mod sync;
 mod task;
+mod times;
 mod worker;
 
 pub use crate::error::{Rejected, TaskError, TaskId};
@@ -67,6 +70,8 @@ pub use crate::pool::{
     ScopedTask, Shutdown, ShutdownReport, StuckTask, TaskOptions,
 };
 pub use crate::task::{CancelHandle, Cancelling, OnShutdown, Task, Unblocked};
+#[cfg(feature = "histograms")]
+pub use crate::times::Times;
 
 pub mod current {
     //! What a running closure may ask, and tell the pool.

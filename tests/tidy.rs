@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// The modules in their order: each uses only what stands before it. `current` is the public face of
 /// `task::current`.
-const ORDER: [&str; 9] = ["sync", "report", "error", "task", "queue", "lane", "idle", "worker", "pool"];
+const ORDER: [&str; 10] =
+    ["sync", "report", "times", "error", "task", "queue", "lane", "idle", "worker", "pool"];
 const MOST_LINES: usize = 400;
 
 struct Source {

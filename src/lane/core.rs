@@ -10,17 +10,19 @@ use crate::queue::Places;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, Parker, fork, thread};
 use crate::task::{Owner, TaskRef, tasks_of};
+use crate::times::Meter;
 
 /// Fewer husks than this are left to lie.
 const FEW_HUSKS: u64 = 32;
 
 /// A lane without its handles.
 pub(crate) struct Core {
-    name: String,
+    name: Arc<str>,
     limit: usize,
     places: Option<Places>,
     line: Mutex<Line>,
     tallies: Arc<Tallies>,
+    meter: Meter,
     lanes: Arc<Lanes>,
     generation: u16,
 }
@@ -78,19 +80,21 @@ impl Core {
         name: String,
         limit: usize,
         queue_limit: Option<usize>,
+        meter: Meter,
         lanes: &Arc<Lanes>,
     ) -> Arc<Self> {
         let line = Line { waiting: VecDeque::new(), pending: 0, active: 0, cleared: 0, watchers: Vec::new() };
         let core = Arc::new(Core {
-            name,
+            name: name.into(),
             limit,
             places: queue_limit.map(Places::new),
             line: Mutex::new(line),
             tallies: Arc::default(),
+            meter,
             lanes: Arc::clone(lanes),
             generation: fork::generation(),
         });
-        lanes.enlist(&core, &core.tallies);
+        lanes.enlist(&core, &core.name, &core.tallies);
         core
     }
 
@@ -255,6 +259,11 @@ impl Core {
 
     pub(crate) fn tallies(&self) -> &Tallies {
         &self.tallies
+    }
+
+    /// What records how long its tasks wait and run.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 }
 

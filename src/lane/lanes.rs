@@ -79,22 +79,33 @@ pub(crate) struct Lanes {
     /// How many there have ever been, to be asked without the lock.
     made: AtomicUsize,
     listed: Mutex<Listed>,
+    /// Whether what the lanes have counted is kept by name.
+    by_name: bool,
+}
+
+#[derive(Debug)]
+struct Listing {
+    core: Weak<Core>,
+    name: Arc<str>,
+    tallies: Arc<Tallies>,
 }
 
 #[derive(Debug, Default)]
 struct Listed {
     /// By address, which is what a task knows its owner by.
-    lanes: BTreeMap<usize, (Weak<Core>, Arc<Tallies>)>,
+    lanes: BTreeMap<usize, Listing>,
     gone: Counts,
+    gone_by_name: BTreeMap<Arc<str>, Counts>,
 }
 
 impl Lanes {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Lanes { made: AtomicUsize::new(0), listed: Mutex::new(Listed::default()) })
+    pub(crate) fn new(by_name: bool) -> Arc<Self> {
+        Arc::new(Lanes { made: AtomicUsize::new(0), listed: Mutex::new(Listed::default()), by_name })
     }
 
-    pub(super) fn enlist(&self, core: &Arc<Core>, tallies: &Arc<Tallies>) {
-        let listing = (Arc::downgrade(core), Arc::clone(tallies));
+    pub(super) fn enlist(&self, core: &Arc<Core>, name: &Arc<str>, tallies: &Arc<Tallies>) {
+        let listing =
+            Listing { core: Arc::downgrade(core), name: Arc::clone(name), tallies: Arc::clone(tallies) };
         self.listed.lock().lanes.insert(Arc::as_ptr(core).addr(), listing);
         self.made.fetch_add(1, Ordering::Release);
     }
@@ -103,8 +114,12 @@ impl Lanes {
     pub(super) fn dismiss(&self, core: *const ()) {
         let mut listed = self.listed.lock();
         let listing = listed.lanes.remove(&core.addr());
-        if let Some((_, tallies)) = &listing {
-            listed.gone.add(tallies.counts());
+        if let Some(Listing { name, tallies, .. }) = listing {
+            let counts = tallies.counts();
+            listed.gone.add(counts);
+            if self.by_name {
+                listed.gone_by_name.entry(name).or_default().add(counts);
+            }
         }
     }
 
@@ -119,7 +134,7 @@ impl Lanes {
         if self.none() {
             return None;
         }
-        self.listed.lock().lanes.get(&owner.addr()).and_then(|(core, _)| core.upgrade())
+        self.listed.lock().lanes.get(&owner.addr()).and_then(|listing| listing.core.upgrade())
     }
 
     /// All lanes there are. To be dropped without a lock held: the last reference to a lane takes it off the list.
@@ -127,7 +142,7 @@ impl Lanes {
         if self.none() {
             return Vec::new();
         }
-        self.listed.lock().lanes.values().filter_map(|(core, _)| core.upgrade()).collect()
+        self.listed.lock().lanes.values().filter_map(|listing| listing.core.upgrade()).collect()
     }
 
     /// The sums over all lanes, also those that are gone.
@@ -137,9 +152,20 @@ impl Lanes {
         }
         let listed = self.listed.lock();
         let mut sum = listed.gone;
-        for (_, tallies) in listed.lanes.values() {
-            sum.add(tallies.counts());
+        for listing in listed.lanes.values() {
+            sum.add(listing.tallies.counts());
         }
         sum
+    }
+
+    /// The sums over all lanes of each name, also those that are gone, where they are kept.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn counts_by_name(&self) -> BTreeMap<Arc<str>, Counts> {
+        let listed = self.listed.lock();
+        let mut sums = listed.gone_by_name.clone();
+        for Listing { name, tallies, .. } in listed.lanes.values() {
+            sums.entry(Arc::clone(name)).or_default().add(tallies.counts());
+        }
+        sums
     }
 }

@@ -53,6 +53,9 @@ pub struct Builder {
     pub(super) spawn_handler: SpawnHandler,
     pub(super) captures: Captures,
     pub(super) warn_after: Option<Duration>,
+    #[cfg(feature = "histograms")]
+    pub(super) histograms: bool,
+    pub(super) export_every: Option<Duration>,
     #[cfg(feature = "tokio")]
     pub(super) runtime: Option<tokio::runtime::Handle>,
 }
@@ -72,6 +75,9 @@ impl Builder {
             spawn_handler: Box::new(default_handler),
             captures: Captures::standard(),
             warn_after: None,
+            #[cfg(feature = "histograms")]
+            histograms: false,
+            export_every: None,
             #[cfg(feature = "tokio")]
             runtime: None,
         }
@@ -213,6 +219,57 @@ impl Builder {
         self
     }
 
+    /// Whether it is recorded how long tasks wait and run, for the pool and for each of its lanes:
+    /// [`Metrics::wait_times`](crate::Metrics::wait_times), [`LaneMetrics::run_times`](crate::LaneMetrics::run_times) and
+    /// so on. It is not unless this says so.
+    ///
+    /// Each task costs an allocation and three looks at the clock more then. The times are kept in shards, up to eight for
+    /// the pool and for each lane, but no more than the lane's limit; each takes 36 KiB if nothing is longer than 10 ms,
+    /// and never more than 72 KiB.
+    ///
+    /// ```
+    /// let pool = sidestep::Pool::builder().histograms(true).build()?;
+    /// pool.spawn(|| ()).wait()?;
+    /// assert_eq!(pool.metrics().wait_times().map(|times| times.count()), Some(1));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "histograms")]
+    pub fn histograms(mut self, record: bool) -> Self {
+        self.histograms = record;
+        self
+    }
+
+    /// Has the pool publish its numbers, and those of its lanes, through the facade crate
+    /// [`metrics`](https://docs.rs/metrics): at once, then every `interval`, and once more at its end, before
+    /// [`shutdown`](Pool::shutdown) resolves. `interval` may be anything but zero.
+    ///
+    /// All names begin with `sidestep_`; the label `pool` is the name of the pool. Counters and gauges are those of
+    /// [`Metrics`](crate::Metrics), such as `sidestep_tasks_completed_total` and `sidestep_threads`. The histograms
+    /// `sidestep_task_wait_seconds` and `sidestep_task_run_seconds` are told of each task as it happens, by the thread
+    /// that runs it. Lanes have all that belongs to tasks once more, as in `sidestep_lane_tasks_queued`, with the label
+    /// `lane`. Lanes of one name share their series, which last as long as the pool, so names should be few. Pools of one
+    /// name overwrite each other's.
+    ///
+    /// Install the recorder before the pool is built: the histograms go to the one that is there when the pool, or the
+    /// lane, is made. Counters and gauges are published by a thread of their own, so to the global recorder; it is the
+    /// one that ends [overdue](crate::TaskOptions::expire_after) tasks, and a recorder that blocks delays it.
+    ///
+    /// Each task costs an allocation and three looks at the clock more, and what the recorder takes. Panics in the
+    /// recorder are caught and traced.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = sidestep::Pool::builder().name("db").export_metrics(Duration::from_secs(5)).build()?;
+    /// assert_eq!(pool.spawn(|| 6 * 7).wait()?, 42);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn export_metrics(mut self, interval: Duration) -> Self {
+        self.export_every = Some(interval);
+        self
+    }
+
     /// Has each thread of the pool enter `runtime`, so that closures can use `tokio::runtime::Handle::current()`.
     ///
     /// ```
@@ -242,6 +299,8 @@ impl Builder {
     pub fn build(self) -> io::Result<Pool> {
         let shared = Shared::new(self.check()?);
         shared.start_first()?;
+        #[cfg(feature = "metrics")]
+        shared.begin_export();
         Ok(Pool::from_shared(shared))
     }
 
@@ -291,6 +350,7 @@ impl fmt::Debug for Builder {
             .field("stack_size", &self.stack_size)
             .field("queue_limit", &self.queue_limit)
             .field("warn_after", &self.warn_after)
+            .field("export_every", &self.export_every)
             .finish_non_exhaustive()
     }
 }

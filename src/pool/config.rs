@@ -32,6 +32,10 @@ pub(super) struct Config {
     pub(super) spawn_handler: SpawnHandler,
     pub(super) captures: Captures,
     pub(super) warn_after: Option<Duration>,
+    #[cfg(feature = "histograms")]
+    pub(super) histograms: bool,
+    /// How often the numbers are published; only the feature `metrics` can set it.
+    pub(super) export_every: Option<Duration>,
     #[cfg(feature = "tokio")]
     pub(super) runtime: Option<tokio::runtime::Handle>,
 }
@@ -45,6 +49,9 @@ impl Builder {
         }
         if self.queue_limit == Some(0) {
             return refuse("queue_limit (0) would refuse every task".to_owned());
+        }
+        if self.export_every == Some(Duration::ZERO) {
+            return refuse(format!("export_metrics ({:?}) is no interval", Duration::ZERO));
         }
         if self.name.contains('\0') {
             return refuse(format!("name ({:?}) contains a NUL, which no thread name may", self.name));
@@ -62,6 +69,9 @@ impl Builder {
             spawn_handler: self.spawn_handler,
             captures: self.captures,
             warn_after: self.warn_after,
+            #[cfg(feature = "histograms")]
+            histograms: self.histograms,
+            export_every: self.export_every,
             #[cfg(feature = "tokio")]
             runtime: self.runtime,
         })
@@ -126,6 +136,8 @@ mod tests {
         assert!(message(Builder::new().stack_size(0)).contains("stack_size (0)"));
         assert!(message(Builder::new().stack_size(usize::MAX)).contains("stack_size (1844"));
         assert!(message(Builder::new().queue_limit(0)).contains("queue_limit (0)"));
+        let never = Builder { export_every: Some(Duration::ZERO), ..Builder::new() };
+        assert!(message(never).contains("export_metrics (0ns)"));
         assert!(message(Builder::new().name("a\0b")).contains("name (\"a\\0b\")"));
     }
 }

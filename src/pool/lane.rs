@@ -9,11 +9,13 @@ use super::Pool;
 use super::admission::Gate;
 use super::config::refuse;
 use super::metrics::LaneMetrics;
+use super::observe;
 use super::options::TaskOptions;
 use super::reserve::Reserve;
 use crate::error::Rejected;
 use crate::lane::Core;
 use crate::task::{Task, Unblocked};
+use crate::times::Meter;
 use crate::worker::Workplace;
 
 /// A limited view of a pool: a queue of its own whose tasks run on the pool's threads, no more than so many at a time.
@@ -95,7 +97,13 @@ impl<'a> LaneBuilder<'a> {
         if queue_limit == Some(0) {
             return refuse(format!("queue_limit of lane {name:?} (0) would refuse every task"));
         }
-        let core = Core::new(name, limit, queue_limit, &pool.shared.lanes);
+        // In a forked child nothing runs, and a recorder may hang.
+        let meter = if pool.shared.is_forked() {
+            Meter::default()
+        } else {
+            observe::meter(&pool.shared.config, Some(&name), limit)
+        };
+        let core = Core::new(name, limit, queue_limit, meter, &pool.shared.lanes);
         Ok(Lane { core, pool: pool.clone() })
     }
 }

@@ -2,6 +2,9 @@
 
 use super::shared::Shared;
 use crate::lane::{Core, Counts};
+use crate::times::Reading;
+#[cfg(feature = "histograms")]
+use crate::times::Times;
 use crate::worker::Totals;
 
 /// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the tasks.
@@ -17,7 +20,7 @@ use crate::worker::Totals;
 /// assert!(metrics.threads() >= 1);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
     threads: usize,
     threads_idle: usize,
@@ -26,10 +29,18 @@ pub struct Metrics {
     tasks: Totals,
     growth_steps: u64,
     spawn_failures: u64,
+    times: Reading,
 }
 
 impl Metrics {
     pub(super) fn read(shared: &Shared) -> Self {
+        // In this order each end that is counted has its time.
+        let counts = Metrics::counts(shared);
+        Metrics { times: shared.observer.read(), ..counts }
+    }
+
+    /// All but the times.
+    pub(super) fn counts(shared: &Shared) -> Self {
         let threads = shared.headcount.present();
         Metrics {
             threads,
@@ -40,6 +51,7 @@ impl Metrics {
             tasks: shared.totals(),
             growth_steps: shared.growth_steps.load(crate::sync::atomic::Ordering::Relaxed),
             spawn_failures: shared.cool_down.failures(),
+            times: Reading::default(),
         }
     }
 
@@ -116,6 +128,22 @@ impl Metrics {
     pub fn spawn_failures(&self) -> u64 {
         self.spawn_failures
     }
+
+    /// How long tasks have waited, from their spawning to the start of their closure: one time for each task that has
+    /// begun. `None` unless [`Builder::histograms`](crate::Builder::histograms) asks for it.
+    #[cfg(feature = "histograms")]
+    #[must_use]
+    pub fn wait_times(&self) -> Option<&Times> {
+        self.times.wait.as_ref()
+    }
+
+    /// How long closures have run: one time for each that has returned or panicked, recorded before its result can be
+    /// seen. `None` unless [`Builder::histograms`](crate::Builder::histograms) asks for it.
+    #[cfg(feature = "histograms")]
+    #[must_use]
+    pub fn run_times(&self) -> Option<&Times> {
+        self.times.run.as_ref()
+    }
 }
 
 /// The numbers of a [`Lane`](crate::Lane) at one moment.
@@ -130,14 +158,15 @@ impl Metrics {
 /// assert_eq!(lane.metrics().tasks_running(), 0);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneMetrics {
     tasks: Counts,
+    times: Reading,
 }
 
 impl LaneMetrics {
     pub(super) fn read(core: &Core) -> Self {
-        LaneMetrics { tasks: core.tallies().counts() }
+        LaneMetrics { tasks: core.tallies().counts(), times: core.meter().read() }
     }
 
     /// Tasks that wait in the lane.
@@ -174,5 +203,19 @@ impl LaneMetrics {
     #[must_use]
     pub fn tasks_panicked(&self) -> u64 {
         self.tasks.panicked
+    }
+
+    /// How long tasks of the lane have waited, as [`Metrics::wait_times`].
+    #[cfg(feature = "histograms")]
+    #[must_use]
+    pub fn wait_times(&self) -> Option<&Times> {
+        self.times.wait.as_ref()
+    }
+
+    /// How long closures of the lane have run, as [`Metrics::run_times`].
+    #[cfg(feature = "histograms")]
+    #[must_use]
+    pub fn run_times(&self) -> Option<&Times> {
+        self.times.run.as_ref()
     }
 }

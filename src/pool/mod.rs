@@ -12,9 +12,9 @@
 //! | `growth` | when there should be more: a pure function |
 //! | `sample` | what that function gets to see |
 //! | `monitor`, `stall` | the thread that looks and acts; noticing that nothing moves |
-//! | `timer` | the thread that ends queued tasks whose time is up |
+//! | `timer` | the thread that ends queued tasks whose time is up, and publishes the numbers |
 //! | `shutdown`, `roll` | the end, and the tasks that it drops |
-//! | `metrics`, `observe`, `stuck` | the numbers; how long tasks wait and run |
+//! | `metrics`, `observe`, `stuck`, `export` | the numbers; how long tasks wait and run; who is told |
 
 mod admission;
 mod batch;
@@ -22,6 +22,8 @@ mod builder;
 mod config;
 mod context;
 mod cool_down;
+#[cfg(feature = "metrics")]
+mod export;
 mod global;
 mod growth;
 mod headcount;

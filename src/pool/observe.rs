@@ -6,21 +6,44 @@ use super::config::Config;
 use crate::lane::Core;
 use crate::report::event;
 use crate::task::TaskRef;
+use crate::times::{Meter, Reading};
+use crate::worker::thread_number;
 
 /// What is done with the times of a pool's tasks.
 #[derive(Debug)]
 pub(super) struct Observer {
     warn_after: Option<Duration>,
+    meter: Meter,
+    is_on: bool,
+}
+
+/// What records the times of a pool's tasks, or of those of one of its lanes, of which up to `threads` run at a time. It
+/// may call foreign code.
+pub(super) fn meter(config: &Config, lane: Option<&str>, threads: usize) -> Meter {
+    let meter = Meter::default();
+    #[cfg(feature = "histograms")]
+    let meter = if config.histograms { meter.with_histograms(threads) } else { meter };
+    #[cfg(feature = "metrics")]
+    let meter = if config.export_every.is_some() { meter.with_series(&config.name, lane) } else { meter };
+    let _ = (config, lane, threads);
+    meter
 }
 
 impl Observer {
     pub(super) fn new(config: &Config) -> Self {
-        Observer { warn_after: config.warn_after }
+        let meter = meter(config, None, usize::MAX);
+        let is_on = config.warn_after.is_some() || meter.is_on();
+        Observer { warn_after: config.warn_after, meter, is_on }
     }
 
     /// Whether anybody wants to know: tasks carry the time of their spawning then.
     pub(super) fn is_on(&self) -> bool {
-        self.warn_after.is_some()
+        self.is_on
+    }
+
+    /// The times recorded so far.
+    pub(super) fn read(&self) -> Reading {
+        self.meter.read()
     }
 
     fn is_long(&self, time: Duration) -> bool {
@@ -29,6 +52,9 @@ impl Observer {
 
     /// `task` is about to run.
     pub(super) fn waited(&self, task: &TaskRef, lane: Option<&Core>, waited: Duration) {
+        let thread = thread_number();
+        self.meter.waited(thread, waited);
+        lane.into_iter().for_each(|lane| lane.meter().waited(thread, waited));
         if self.is_long(waited) {
             let lane = lane.map(Core::name);
             event!(WARN, task = %task.origin(), lane, ?waited, "a task waited long");
@@ -38,6 +64,9 @@ impl Observer {
 
     /// `task` has ended.
     pub(super) fn ran(&self, task: &TaskRef, lane: Option<&Core>, ran: Duration) {
+        let thread = thread_number();
+        self.meter.ran(thread, ran);
+        lane.into_iter().for_each(|lane| lane.meter().ran(thread, ran));
         if self.is_long(ran) {
             let lane = lane.map(Core::name);
             event!(WARN, task = %task.origin(), lane, ?ran, "a task ran long");

@@ -20,7 +20,7 @@ use super::roll::Roll;
 use super::shutdown::Ending;
 use super::stuck::Sightings;
 use super::threads::start;
-use super::timer::Timer;
+use super::timer::{Rounds, Timer};
 use super::waiters::Waiters;
 use crate::idle::{Idle, Notify};
 use crate::lane::{Entry, Job, Lanes};
@@ -76,13 +76,13 @@ impl Shared {
         fork::watch();
         Arc::new_cyclic(|me| Shared {
             queues: Queues::new(config.core),
-            lanes: Lanes::new(),
+            lanes: Lanes::new(config.export_every.is_some()),
             idle: Idle::new(),
             roster: Roster::new(),
             headcount: Headcount::new(),
             cool_down: CoolDown::new(),
             monitor: Monitor::new(),
-            timer: Timer::new(),
+            timer: Timer::new(config.export_every.map(|every| Rounds::new(every, Weak::clone(me)))),
             observer: Observer::new(&config),
             sightings: Sightings::default(),
             ending: Ending::new(),

@@ -220,6 +220,9 @@ impl Shutdown {
         let waiting = shared.roster.waiting_for_shutdown();
         // Looked at before the counts: once it is over they are final.
         let over = shared.headcount.reserved() <= waiting.threads;
+        if over {
+            shared.timer.publish();
+        }
         let totals = shared.totals();
         let ended = totals.completed + totals.panicked;
         // With no other thread left nothing runs: a task that still shows is being taken back by its submitter.

@@ -1,19 +1,23 @@
-//! The thread that ends queued tasks whose time is up.
+//! The thread that ends queued tasks whose time is up, and publishes the pool's numbers where that is asked for.
 //!
 //! It is apart from the monitor because it drops closures, and so runs foreign code that may take its time. It is made when
 //! a deadline is first set, belongs to one pool and counts in no limit; it sleeps until the next deadline, and without
 //! one until it is needed.
 //!
 //! A worker that comes to an overdue task first ends it likewise. So where the system refuses this thread, tasks still
-//! expire; only later.
+//! expire; only later. Where numbers are to be published, tasks that run have it tried again.
+//!
+//! The numbers are the pool's, so a thread that publishes them holds the shared state, as the monitor does. That keeps no
+//! pool open: its handles do, and the threads that have work, and the last of these to go stops this one.
 
 use std::cmp::Ordering as Order;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use super::cool_down::CoolDown;
 use super::roll::next_sweep;
+use super::shared::Shared;
 use crate::report::event;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, Parker};
@@ -28,6 +32,20 @@ pub(super) struct Timer {
     /// After the system has refused the thread.
     pause: CoolDown,
     parker: Parker,
+    rounds: Option<Rounds>,
+}
+
+/// The publishing of a pool's numbers: at once, then again and again, and once more at the end.
+pub(super) struct Rounds {
+    every: Duration,
+    shared: Weak<Shared>,
+}
+
+/// [`Rounds`] under way.
+struct Round {
+    every: Duration,
+    shared: Arc<Shared>,
+    due: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -41,6 +59,42 @@ struct Alarms {
 struct Alarm {
     at: Instant,
     task: TaskRef,
+}
+
+impl Rounds {
+    pub(super) fn new(every: Duration, shared: Weak<Shared>) -> Self {
+        Rounds { every, shared }
+    }
+
+    /// The first round, due now.
+    fn begin(&self) -> Option<Round> {
+        let shared = self.shared.upgrade()?;
+        Some(Round { every: self.every, shared, due: Some(Instant::now()) })
+    }
+}
+
+impl std::fmt::Debug for Rounds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Rounds").field(&self.every).finish()
+    }
+}
+
+impl Round {
+    /// Publishes if it is time, and says when it is next.
+    fn turn(&mut self) -> Option<Instant> {
+        if self.due.is_some_and(|due| due <= Instant::now()) {
+            publish(&self.shared);
+            self.due = Instant::now().checked_add(self.every);
+        }
+        self.due
+    }
+}
+
+/// Publishes the numbers of a pool. Foreign code.
+fn publish(shared: &Shared) {
+    #[cfg(feature = "metrics")]
+    super::export::publish(shared);
+    let _ = shared;
 }
 
 impl Ord for Alarm {
@@ -65,13 +119,14 @@ impl PartialEq for Alarm {
 impl Eq for Alarm {}
 
 impl Timer {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(rounds: Option<Rounds>) -> Arc<Self> {
         Arc::new(Timer {
             alarms: Mutex::new(Alarms { heap: BinaryHeap::new(), sweep_at: next_sweep(0) }),
             manned: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             pause: CoolDown::new(),
             parker: Parker::new(),
+            rounds,
         })
     }
 
@@ -98,28 +153,52 @@ impl Timer {
             return;
         }
         let timer = Arc::clone(self);
+        let round = self.rounds.as_ref().and_then(Rounds::begin);
         let builder = std::thread::Builder::new().name(format!("{pool}-timer"));
-        if let Err(error) = builder.spawn(move || timer.run()) {
-            event!(WARN, %error, "could not start the timer: tasks expire when a thread gets to them");
+        if let Err(error) = builder.spawn(move || timer.run(round)) {
+            event!(WARN, %error, "could not start the timer: tasks expire, and numbers are published, late");
             self.pause.begin(error);
             self.manned.store(false, Ordering::SeqCst);
+            if self.stopped.load(Ordering::SeqCst) {
+                self.publish();
+            }
         }
+    }
+
+    /// Sees to it that numbers are published if that is wanted.
+    #[inline]
+    pub(super) fn keep_rounds(self: &Arc<Self>, pool: &str) {
+        if self.rounds.is_some() && !self.manned.load(Ordering::Relaxed) {
+            self.man(pool);
+        }
+    }
+
+    /// Publishes the numbers now, on this thread, if they are published at all.
+    pub(super) fn publish(&self) {
+        let shared = self.rounds.as_ref().and_then(|rounds| rounds.shared.upgrade());
+        shared.iter().for_each(|shared| publish(shared));
     }
 
     /// Ends the thread: nothing is queued any more.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
-        self.parker.unpark();
+        if self.manned.load(Ordering::SeqCst) {
+            self.parker.unpark();
+        } else {
+            self.publish();
+        }
     }
 
-    fn run(&self) {
+    fn run(&self, mut round: Option<Round>) {
         while !self.stopped.load(Ordering::SeqCst) {
             let (due, next) = self.alarms.lock().due(Instant::now());
             for task in due {
                 task.revoke(Outcome::Expired);
             }
-            self.parker.park(next);
+            let round = round.as_mut().and_then(Round::turn);
+            self.parker.park(next.into_iter().chain(round).min());
         }
+        round.iter().for_each(|round| publish(&round.shared));
         let left = std::mem::take(&mut self.alarms.lock().heap);
         drop(left);
     }
@@ -145,5 +224,28 @@ impl Alarms {
         self.sweep_at = next_sweep(left.len());
         self.heap = left.into();
         swept
+    }
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+    use crate::Builder;
+
+    #[test]
+    fn a_refused_thread_is_tried_again_and_lets_the_pool_go() {
+        let config = Builder { export_every: Some(Duration::MAX), ..Builder::new() }.check().unwrap();
+        let shared = Shared::new(config);
+        let timer = Arc::clone(&shared.timer);
+        timer.pause.begin(std::io::Error::other("no"));
+        timer.keep_rounds("test");
+        assert!(!timer.manned.load(Ordering::SeqCst), "not during the pause");
+        timer.pause.end();
+        timer.keep_rounds("test");
+        assert!(timer.manned.load(Ordering::SeqCst));
+        timer.stop();
+        while Arc::strong_count(&shared) > 1 {
+            std::thread::yield_now();
+        }
     }
 }

@@ -66,11 +66,19 @@ impl Workplace for Shared {
     }
 
     fn observe_wait(&self, task: &TaskRef, lane: Option<&Core>, wait: Duration) {
+        if self.is_forked() {
+            return;
+        }
         self.observer.waited(task, lane, wait);
+        // Nothing else would notice that the system had refused it.
+        self.timer.keep_rounds(&self.config.name);
     }
 
     fn observe_run(&self, task: &TaskRef, lane: Option<&Core>, run: Duration) {
-        self.observer.ran(task, lane, run);
+        // A task that has forked ends in the child too, where the locks of the times may be held for ever.
+        if !self.is_forked() {
+            self.observer.ran(task, lane, run);
+        }
     }
 
     fn is_closed(&self) -> bool {

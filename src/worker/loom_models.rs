@@ -77,7 +77,7 @@ impl Yard {
     fn idle(deques: usize, threads: usize) -> Self {
         Yard {
             queues: Queues::new(deques),
-            lanes: Lanes::new(),
+            lanes: Lanes::new(false),
             idle: Idle::new(),
             roster: Roster::new(),
             closed: AtomicBool::new(false),

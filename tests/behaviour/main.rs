@@ -25,6 +25,8 @@ mod shutdown_inside;
 
 // Control.
 mod lanes;
+#[cfg(feature = "histograms")]
+mod times;
 
 // Its threads.
 mod creation;

@@ -4,8 +4,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use sidestep::current::{Cancelled, HookGuard};
 use sidestep::{
-    Builder, CancelHandle, Cancelling, Metrics, NewThread, Pool, Rejected, Shutdown, ShutdownReport, Task,
-    TaskError, TaskId, Unblocked,
+    Builder, CancelHandle, Cancelling, LaneMetrics, Metrics, NewThread, Pool, Rejected, Shutdown,
+    ShutdownReport, Task, TaskError, TaskId, Unblocked,
 };
 
 /// A value that can be sent and nothing else: not shared, not pinned loosely, not carried over a panic.
@@ -58,7 +58,9 @@ fn pools_and_numbers_can_go_anywhere() {
     unpin::<Shutdown>();
     send::<Builder>();
     send::<NewThread>();
+    check::<LaneMetrics>();
     unwind_safe::<Metrics>();
+    unwind_safe::<LaneMetrics>();
     unwind_safe::<TaskId>();
     unwind_safe::<Cancelled>();
 }

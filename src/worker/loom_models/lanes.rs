@@ -11,11 +11,12 @@ use crate::lane::Core;
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
 use crate::task::{Outcome, Task, new_task};
+use crate::times::Meter;
 use crate::worker::{Workplace, submit_to_lane};
 
 impl Yard {
     fn lane(&self, limit: usize) -> Arc<Core> {
-        Core::new("lane".to_owned(), limit, None, &self.lanes)
+        Core::new("lane".to_owned(), limit, None, Meter::default(), &self.lanes)
     }
 
     /// As `Lane::spawn`, taking back included.

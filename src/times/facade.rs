@@ -1,0 +1,64 @@
+//! Wait and run times for the facade crate `metrics`: one series of each per pool and per lane.
+//!
+//! Handles are made with the pool or lane, so a task costs no look-up. The recorder is foreign code: it is shielded, and
+//! no lock is held.
+
+use std::time::Duration;
+
+use metrics::{Histogram, Unit, describe_histogram, histogram};
+
+use crate::report::shield;
+
+/// What a report calls the place where a recorder has panicked.
+pub(crate) const PLACE: &str = "a recorder of metrics";
+
+const WAIT: &str = "sidestep_task_wait_seconds";
+const RUN: &str = "sidestep_task_run_seconds";
+const LANE_WAIT: &str = "sidestep_lane_task_wait_seconds";
+const LANE_RUN: &str = "sidestep_lane_task_run_seconds";
+
+/// The times of one pool or lane, as the recorder knows them.
+#[derive(Debug)]
+pub(super) struct Series {
+    wait: Histogram,
+    run: Histogram,
+}
+
+impl Series {
+    /// The series of a pool or of a lane. `None` if the recorder panics.
+    pub(super) fn register(pool: &str, lane: Option<&str>) -> Option<Self> {
+        let pool = pool.to_owned();
+        let lane = lane.map(str::to_owned);
+        shield(PLACE, || match lane {
+            None => Series {
+                wait: histogram!(WAIT, "pool" => pool.clone()),
+                run: histogram!(RUN, "pool" => pool),
+            },
+            Some(lane) => Series {
+                wait: histogram!(LANE_WAIT, "pool" => pool.clone(), "lane" => lane.clone()),
+                run: histogram!(LANE_RUN, "pool" => pool, "lane" => lane),
+            },
+        })
+    }
+
+    pub(super) fn waited(&self, time: Duration) {
+        shield(PLACE, || self.wait.record(time.as_secs_f64()));
+    }
+
+    pub(super) fn ran(&self, time: Duration) {
+        shield(PLACE, || self.run.record(time.as_secs_f64()));
+    }
+}
+
+/// Tells the recorder what the series are. It may panic.
+pub(crate) fn describe() {
+    let texts = [
+        (WAIT, "How long tasks of the pool waited, from their spawning to the start of their closure."),
+        (RUN, "How long the closures of the pool's tasks ran."),
+        (LANE_WAIT, "How long tasks of the lane waited, from their spawning to the start of their closure."),
+        (LANE_RUN, "How long the closures of the lane's tasks ran."),
+    ];
+    for (name, text) in texts {
+        describe_histogram!(name, Unit::Seconds, text);
+    }
+}
