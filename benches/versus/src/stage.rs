@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::census;
 use crate::driver::{Driver, Flavor};
-use crate::peers::{Call, Peer, Threads};
+use crate::peers::{Call, Limited, Peer, Threads};
 
 /// A peer whose closures leave a mark in the [`census`]. It is borrowed for ever, so that no closure pays for counting
 /// references to it.
@@ -25,17 +25,46 @@ impl<P: Peer> Crew<P> {
         self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Call<Output = T> {
-        self.0.spawn(move || {
-            census::mark();
-            work()
-        })
+        self.0.spawn(marked(work))
     }
 
     pub(crate) fn spawn_detached(self, work: impl FnOnce() + Send + 'static) {
-        self.0.spawn_detached(move || {
-            census::mark();
-            work();
-        });
+        self.0.spawn_detached(marked(work));
+    }
+}
+
+/// A way into a peer that lets only so many closures run at a time. What a [`Crew`] does for its closures, it does too.
+pub(crate) struct Door<L: 'static>(&'static L);
+
+impl<L> Clone for Door<L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<L> Copy for Door<L> {}
+
+impl<L: Limited> Door<L> {
+    pub(crate) fn call<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + Send {
+        self.0.call(marked(work))
+    }
+
+    pub(crate) fn spawn<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Call<Output = T> {
+        self.0.spawn(marked(work))
+    }
+}
+
+/// Makes of a closure one that leaves its mark.
+fn marked<T>(work: impl FnOnce() -> T + Send + 'static) -> impl FnOnce() -> T + Send + 'static {
+    || {
+        census::mark();
+        work()
     }
 }
 
@@ -61,6 +90,12 @@ impl<P: Peer> Stage<P> {
             stage.occupy(kept).release();
         }
         Ok(stage)
+    }
+
+    /// A way in that lets `limit` closures run at a time. It stays for ever, as the crew does.
+    pub(crate) fn limited(&self, limit: usize) -> Result<Door<impl Limited>> {
+        let limited = self.crew.0.limited(limit, self.driver.handle()).context("the limit cannot be set")?;
+        Ok(Door(Box::leak(Box::new(limited))))
     }
 
     /// Has `threads` threads of the peer wait, each in a closure.

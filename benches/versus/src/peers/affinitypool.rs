@@ -8,6 +8,7 @@ use anyhow::Result;
 use tokio::runtime::Handle;
 
 use super::call::{Dropped, sending};
+use super::limited::{Alone, Limited};
 use super::{Call, Peer, Threads};
 
 /// With `ONESHOT` its results are sent.
@@ -27,6 +28,11 @@ impl Peer for Affinitypool<false> {
     fn spawn_detached(&self, work: impl FnOnce() + Send + 'static) {
         detach(&self.0, work);
     }
+
+    /// Its size is its limit: another one, of so many threads.
+    fn limited(&'static self, limit: usize, runtime: &Handle) -> Result<impl Limited> {
+        Self::start(Threads::AtMost(limit), runtime).map(Alone)
+    }
 }
 
 impl Peer for Affinitypool<true> {
@@ -44,6 +50,11 @@ impl Peer for Affinitypool<true> {
 
     fn spawn_detached(&self, work: impl FnOnce() + Send + 'static) {
         detach(&self.0, work);
+    }
+
+    /// Its size is its limit: another one, of so many threads.
+    fn limited(&'static self, limit: usize, runtime: &Handle) -> Result<impl Limited> {
+        Self::start(Threads::AtMost(limit), runtime).map(Alone)
     }
 }
 

@@ -5,6 +5,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::runtime::Handle;
 
 use super::call::sending;
+use super::limited::{Alone, Limited};
 use super::{Call, Peer, Threads};
 
 pub(crate) struct Rayon(ThreadPool);
@@ -25,5 +26,10 @@ impl Peer for Rayon {
 
     fn spawn_detached(&self, work: impl FnOnce() + Send + 'static) {
         self.0.spawn(work);
+    }
+
+    /// Its size is its limit: another one, of so many threads.
+    fn limited(&'static self, limit: usize, runtime: &Handle) -> Result<impl Limited> {
+        Self::start(Threads::AtMost(limit), runtime).map(Alone)
     }
 }

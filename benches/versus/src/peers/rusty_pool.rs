@@ -6,6 +6,7 @@ use anyhow::Result;
 use rusty_pool::ThreadPool;
 use tokio::runtime::Handle;
 
+use super::limited::{Alone, Limited};
 use super::{Call, Peer, Threads};
 
 /// That of the pool's own default.
@@ -30,5 +31,10 @@ impl Peer for RustyPool {
 
     fn spawn_detached(&self, work: impl FnOnce() + Send + 'static) {
         self.0.execute(work);
+    }
+
+    /// Its size is its limit: another one, of so many threads.
+    fn limited(&'static self, limit: usize, runtime: &Handle) -> Result<impl Limited> {
+        Self::start(Threads::AtMost(limit), runtime).map(Alone)
     }
 }

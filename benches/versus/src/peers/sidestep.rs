@@ -1,10 +1,11 @@
 //! A pool of this crate.
 
 use anyhow::Result;
-use sidestep::Pool;
+use sidestep::{Lane, Pool};
 use tokio::runtime::Handle;
 
 use super::call::Dropped;
+use super::limited::Limited;
 use super::{Call, Peer, Threads};
 
 pub(crate) struct Sidestep(Pool);
@@ -27,5 +28,22 @@ impl Peer for Sidestep {
 
     fn spawn_detached(&self, work: impl FnOnce() + Send + 'static) {
         self.0.spawn(work).detach();
+    }
+
+    fn limited(&'static self, limit: usize, _: &Handle) -> Result<impl Limited> {
+        Ok(self.0.lane("limited", limit))
+    }
+}
+
+impl Limited for Lane {
+    fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + Send {
+        self.unblock(work)
+    }
+
+    fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> impl Call<Output = T> {
+        Dropped(self.unblock(work))
     }
 }

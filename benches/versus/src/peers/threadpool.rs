@@ -5,6 +5,7 @@ use threadpool::ThreadPool;
 use tokio::runtime::Handle;
 
 use super::call::sending;
+use super::limited::{Alone, Limited};
 use super::{Call, Peer, Threads};
 
 pub(crate) struct Threadpool(ThreadPool);
@@ -24,5 +25,10 @@ impl Peer for Threadpool {
 
     fn spawn_detached(&self, work: impl FnOnce() + Send + 'static) {
         self.0.execute(work);
+    }
+
+    /// Its size is its limit: another one, of so many threads.
+    fn limited(&'static self, limit: usize, runtime: &Handle) -> Result<impl Limited> {
+        Self::start(Threads::AtMost(limit), runtime).map(Alone)
     }
 }

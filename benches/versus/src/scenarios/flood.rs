@@ -45,9 +45,14 @@ impl Window {
 
     /// Keeps the window full with `submit`, which gets the number of the task.
     pub(super) async fn of<C: Call>(tasks: usize, submit: impl Fn(usize) -> C) {
-        let mut flight = VecDeque::with_capacity(Self::WIDTH);
+        Self::of_width(Self::WIDTH, tasks, submit).await;
+    }
+
+    /// The same for a window of another width.
+    pub(super) async fn of_width<C: Call>(width: usize, tasks: usize, submit: impl Fn(usize) -> C) {
+        let mut flight = VecDeque::with_capacity(width);
         for n in 0..tasks {
-            if flight.len() == Self::WIDTH {
+            if flight.len() == width {
                 let oldest: C = flight.pop_front().expect("the window is full");
                 black_box(oldest.result().await);
             }

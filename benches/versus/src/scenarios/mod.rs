@@ -8,6 +8,7 @@ mod files;
 mod first;
 mod flood;
 mod floor;
+mod limited;
 mod memory;
 mod one_by_one;
 mod sleep;
@@ -47,6 +48,13 @@ pub(crate) enum Load {
     Idle,
     Submit,
     First,
+    /// A few at a time: so that most calls wait, and whether those that run sleep.
+    Limited {
+        naps: bool,
+    },
+    /// The same from many async tasks.
+    LimitedClients,
+    LimitedBytes,
     /// No peer takes part.
     Floor,
 }
@@ -79,6 +87,11 @@ impl Load {
             Self::Idle => memory::Idle.run(stage),
             Self::Submit => submit::Submit.run(stage),
             Self::First => first::First.run(stage),
+            Self::Limited { naps } => {
+                limited::Outstanding { nap: naps.then_some(limited::Outstanding::NAP) }.run(stage)
+            }
+            Self::LimitedClients => limited::Clients.run(stage),
+            Self::LimitedBytes => limited::Bytes.run(stage),
             Self::Floor => floor(stage.tasks),
         }
     }
@@ -89,6 +102,8 @@ impl Load {
 enum Sizing {
     /// As each entrant has it: its own default, or the number of cores.
     ByEntrant,
+    /// Each pool once, at its own default.
+    Default,
     /// Each peer once, with at most so many.
     AtMost(usize),
     /// Each peer once, with at most as many as there are cores.
@@ -172,7 +187,7 @@ impl Case {
     pub(crate) fn threads(&self, entrant: &Entrant) -> Threads {
         match self.sizing {
             Sizing::ByEntrant if entrant.capped => Threads::AtMost(num_cpus::get()),
-            Sizing::ByEntrant => Threads::Default,
+            Sizing::ByEntrant | Sizing::Default => Threads::Default,
             Sizing::AtMost(threads) => Threads::AtMost(threads),
             Sizing::AtMostCores => Threads::AtMost(num_cpus::get()),
             Sizing::Keep(threads) => Threads::Keep(threads),
@@ -188,7 +203,7 @@ impl Visit for Qualifies<'_> {
 
     fn visit<P: Peer>(self) -> bool {
         let Case { load, sizing, .. } = *self.0;
-        let needs_pool = matches!(sizing, Sizing::AtMostCores | Sizing::Keep(_));
+        let needs_pool = matches!(sizing, Sizing::Default | Sizing::AtMostCores | Sizing::Keep(_));
         (P::IS_POOL || !needs_pool) && (P::CANCELS || load != Load::Cancel)
     }
 }
@@ -216,6 +231,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new(&format!("producers/{threads}"), Load::Producers(threads), [100_000, 2_000], about)
     }));
     cases.extend(single_cases());
+    cases.extend(limited_cases());
     for workers in [1, 2, 8, 64, 512] {
         let case = |group: &str, load, about| {
             Case::new(&format!("{group}/{workers}"), load, [100_000, 2_000], about)
@@ -302,6 +318,39 @@ fn single_cases() -> Vec<Case> {
     ]
 }
 
+/// Those of calls that only a few may run at a time, by whatever a peer has for that: sidestep a lane, a pool of fixed
+/// size another pool, the others a semaphore of tokio's.
+fn limited_cases() -> Vec<Case> {
+    let case =
+        |name, load, sizes, about| Case::new(name, load, sizes, about).sized(Sizing::Default).both_flavors();
+    vec![
+        case(
+            "limited",
+            Load::Limited { naps: false },
+            [10_000, 2_000],
+            "empty closures, 4 at a time; 1,000 calls outstanding",
+        ),
+        case(
+            "limited_naps",
+            Load::Limited { naps: true },
+            [10_000, 1_500],
+            "closures that sleep 100 us, 4 at a time; 1,000 calls outstanding",
+        ),
+        case(
+            "limited_clients",
+            Load::LimitedClients,
+            [10_000, 2_000],
+            "empty closures, 4 at a time, from 1,000 async tasks that call again and again",
+        ),
+        case(
+            "limited_bytes",
+            Load::LimitedBytes,
+            [1_000, 1_000],
+            "heap for a call that waits behind 4, of one async task (call) or with one of its own (client)",
+        ),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,5 +385,8 @@ mod tests {
         assert!(entrants("sleepers").contains(&"thread") && !entrants("sleepers").contains(&"tokio-cores"));
         assert_eq!(entrants("cancel"), ["sidestep", "tokio", "tokio-sharded", "blocking", "affinitypool"]);
         assert!(!entrants("idle").contains(&"thread"));
+        let limited = entrants("limited");
+        assert!(limited.contains(&"tokio@current") && limited.contains(&"affinitypool"));
+        assert!(!limited.contains(&"thread") && !limited.contains(&"sidestep-cores"));
     }
 }
