@@ -210,7 +210,7 @@ impl Builder {
     }
 
     /// Has a warning traced, with the name of the task and where it was spawned, for each task that waits or runs for
-    /// longer than this. It also makes [`Pool::stuck`] exact. Each task costs an allocation and three looks at the clock
+    /// longer than this: when it begins, and when it has run for so long, while it goes on, and at its end. It also makes [`Pool::stuck`] exact. Each task costs an allocation and three looks at the clock
     /// more then.
     ///
     /// Without the feature `tracing` there are no warnings.

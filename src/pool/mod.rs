@@ -116,7 +116,7 @@ impl Pool {
     /// program.
     ///
     /// It does not fail: if a variable has an impossible value, every task resolves with
-    /// [`is_no_thread`](TaskError::is_no_thread) and a message that names the variable and the value; if the system
+    /// [`is_no_thread`](crate::TaskError::is_no_thread) and a message that names the variable and the value; if the system
     /// refuses the first thread, the pool tries again when it is used.
     #[must_use]
     pub fn global() -> &'static Pool {

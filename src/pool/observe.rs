@@ -1,13 +1,16 @@
 //! How long tasks wait and run: who is warned, and what is recorded.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use super::config::Config;
+use crate::error::TaskId;
 use crate::lane::Core;
 use crate::report::event;
+use crate::sync::Mutex;
 use crate::task::TaskRef;
 use crate::times::{Meter, Reading};
-use crate::worker::thread_number;
+use crate::worker::{Roster, Shown, thread_number};
 
 /// What is done with the times of a pool's tasks.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub(super) struct Observer {
     warn_after: Option<Duration>,
     meter: Meter,
     is_on: bool,
+    /// The tasks that go on and have been warned of.
+    told: Mutex<BTreeSet<TaskId>>,
 }
 
 /// What records the times of a pool's tasks, or of those of one of its lanes, of which up to `threads` run at a time. It
@@ -33,7 +38,7 @@ impl Observer {
     pub(super) fn new(config: &Config) -> Self {
         let meter = meter(config, None, usize::MAX);
         let is_on = config.warn_after.is_some() || meter.is_on();
-        Observer { warn_after: config.warn_after, meter, is_on }
+        Observer { warn_after: config.warn_after, meter, is_on, told: Mutex::default() }
     }
 
     /// Whether anybody wants to know: tasks carry the time of their spawning then.
@@ -44,6 +49,37 @@ impl Observer {
     /// The times recorded so far.
     pub(super) fn read(&self) -> Reading {
         self.meter.read()
+    }
+
+    /// Whether tasks that run for long are warned of.
+    pub(super) fn warns(&self) -> bool {
+        self.warn_after.is_some() && cfg!(feature = "tracing")
+    }
+
+    /// Warns of the tasks on the threads of `roster` that have been running for long and go on, once of each. Says when
+    /// the next one will have been, if none ends before.
+    pub(super) fn patrol(&self, roster: &Roster) -> Option<Instant> {
+        let limit = self.warn_after?;
+        let shown: Vec<Shown> = roster.slots().iter().flat_map(|slot| slot.shown()).collect();
+        let now = Instant::now();
+        let mut told = self.told.lock();
+        told.retain(|id| shown.iter().any(|task| task.origin.id == *id));
+        let mut long = Vec::new();
+        let mut next = None;
+        for Shown { origin, since } in shown {
+            let Some(due) = since.and_then(|since| since.checked_add(limit)) else { continue };
+            if due > now {
+                next = next.into_iter().chain([due]).min();
+            } else if told.insert(origin.id) {
+                long.push((origin, (now - due).saturating_add(limit)));
+            }
+        }
+        drop(told);
+        for (origin, running) in long {
+            event!(WARN, task = %origin, ?running, "a task has been running for long and goes on");
+            let _ = (origin, running);
+        }
+        next
     }
 
     fn is_long(&self, time: Duration) -> bool {

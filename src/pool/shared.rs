@@ -82,7 +82,10 @@ impl Shared {
             headcount: Headcount::new(),
             cool_down: CoolDown::new(),
             monitor: Monitor::new(),
-            timer: Timer::new(config.export_every.map(|every| Rounds::new(every, Weak::clone(me)))),
+            timer: Timer::new(
+                config.export_every.map(|every| Rounds::new(every, Weak::clone(me))),
+                Weak::clone(me),
+            ),
             observer: Observer::new(&config),
             sightings: Sightings::default(),
             ending: Ending::new(),

@@ -1,4 +1,5 @@
-//! The thread that ends queued tasks whose time is up, and publishes the pool's numbers where that is asked for.
+//! The thread that ends queued tasks whose time is up, and, where that is asked for, warns of tasks that run for long and
+//! publishes the pool's numbers.
 //!
 //! It is apart from the monitor because it drops closures, and so runs foreign code that may take its time. It is made when
 //! a deadline is first set, belongs to one pool and counts in no limit; it sleeps until the next deadline, and without
@@ -6,6 +7,12 @@
 //!
 //! A worker that comes to an overdue task first ends it likewise. So where the system refuses this thread, tasks still
 //! expire; only later. Where numbers are to be published, tasks that run have it tried again.
+//!
+//! # Patrols
+//!
+//! Where long runs are warned of, a task that begins sees to it that the threads are looked at when its time is up. While
+//! looks are due no other task need do so. After the last due one the thread says that none is due, fences, and looks once
+//! more; a task shows itself, fences, and then asks whether one is due. One of the two fences comes first.
 //!
 //! The numbers are the pool's, so a thread that publishes them holds the shared state, as the monitor does. That keeps no
 //! pool open: its handles do, and the threads that have work, and the last of these to go stops this one.
@@ -19,7 +26,7 @@ use super::cool_down::CoolDown;
 use super::roll::next_sweep;
 use super::shared::Shared;
 use crate::report::event;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::{Mutex, Parker};
 use crate::task::{Outcome, TaskRef};
 
@@ -33,6 +40,10 @@ pub(super) struct Timer {
     pause: CoolDown,
     parker: Parker,
     rounds: Option<Rounds>,
+    /// Whose tasks may run for long.
+    shared: Weak<Shared>,
+    /// Whether the threads will be looked at.
+    patrolling: AtomicBool,
 }
 
 /// The publishing of a pool's numbers: at once, then again and again, and once more at the end.
@@ -119,7 +130,7 @@ impl PartialEq for Alarm {
 impl Eq for Alarm {}
 
 impl Timer {
-    pub(super) fn new(rounds: Option<Rounds>) -> Arc<Self> {
+    pub(super) fn new(rounds: Option<Rounds>, shared: Weak<Shared>) -> Arc<Self> {
         Arc::new(Timer {
             alarms: Mutex::new(Alarms { heap: BinaryHeap::new(), sweep_at: next_sweep(0) }),
             manned: AtomicBool::new(false),
@@ -127,6 +138,8 @@ impl Timer {
             pause: CoolDown::new(),
             parker: Parker::new(),
             rounds,
+            shared,
+            patrolling: AtomicBool::new(false),
         })
     }
 
@@ -165,6 +178,38 @@ impl Timer {
         }
     }
 
+    /// A task has begun, of a pool called `pool` that warns of long runs: sees to it that it is looked at in time.
+    pub(super) fn expect(self: &Arc<Self>, pool: &str) {
+        fence(Ordering::SeqCst);
+        if self.patrolling.load(Ordering::SeqCst) || self.patrolling.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if self.manned.load(Ordering::SeqCst) {
+            self.parker.unpark();
+        } else {
+            self.man(pool);
+            // If that was refused the next task tries again.
+            let manned = self.manned.load(Ordering::SeqCst);
+            self.patrolling.store(manned, Ordering::SeqCst);
+        }
+    }
+
+    /// Looks at the threads if that is due, and says when it is next.
+    fn patrol(&self) -> Option<Instant> {
+        if !self.patrolling.load(Ordering::SeqCst) {
+            return None;
+        }
+        let shared = self.shared.upgrade()?;
+        let look = || shared.observer.patrol(&shared.roster);
+        look().or_else(|| {
+            self.patrolling.store(false, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            let next = look()?;
+            self.patrolling.store(true, Ordering::SeqCst);
+            Some(next)
+        })
+    }
+
     /// Sees to it that numbers are published if that is wanted.
     #[inline]
     pub(super) fn keep_rounds(self: &Arc<Self>, pool: &str) {
@@ -196,7 +241,8 @@ impl Timer {
                 task.revoke(Outcome::Expired);
             }
             let round = round.as_mut().and_then(Round::turn);
-            self.parker.park(next.into_iter().chain(round).min());
+            let patrol = self.patrol();
+            self.parker.park(next.into_iter().chain(round).chain(patrol).min());
         }
         round.iter().for_each(|round| publish(&round.shared));
         let left = std::mem::take(&mut self.alarms.lock().heap);

@@ -70,6 +70,9 @@ impl Workplace for Shared {
             return;
         }
         self.observer.waited(task, lane, wait);
+        if self.observer.warns() {
+            self.timer.expect(&self.config.name);
+        }
         // Nothing else would notice that the system had refused it.
         self.timer.keep_rounds(&self.config.name);
     }

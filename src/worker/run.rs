@@ -149,10 +149,11 @@ impl<P: Workplace> Worker<P> {
             }
             began = extras.spawned.map(|spawned| (Instant::now(), spawned));
         }
+        // Shown before it is counted: whoever finds it counted and nothing counted since reads the right one.
+        self.station.slot.current.show(claimed.task(), began.map(|(now, _)| now));
         // Counted before the token is released: the monitor must not take the task for one that waits, with nobody
         // coming for it.
         self.station.slot.tallies.started.bump();
-        self.station.slot.current.show(claimed.task(), began.map(|(now, _)| now));
         self.pass_baton();
         match lane {
             Some(lane) => {
