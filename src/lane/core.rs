@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::lanes::{Lanes, Tallies};
 use crate::error::TaskId;
 use crate::queue::Places;
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, Parker, fork, thread};
 use crate::task::{Owner, TaskRef, tasks_of};
 use crate::times::Meter;
@@ -21,6 +21,8 @@ pub(crate) struct Core {
     limit: usize,
     places: Option<Places>,
     line: Mutex<Line>,
+    /// How many entries wait, to be asked without the lock. A hint.
+    waiting: AtomicUsize,
     tallies: Arc<Tallies>,
     meter: Meter,
     lanes: Arc<Lanes>,
@@ -89,6 +91,7 @@ impl Core {
             limit,
             places: queue_limit.map(Places::new),
             line: Mutex::new(line),
+            waiting: AtomicUsize::new(0),
             tallies: Arc::default(),
             meter,
             lanes: Arc::clone(lanes),
@@ -115,11 +118,12 @@ impl Core {
     /// somebody must look into the pool's queues.
     #[must_use]
     pub(crate) fn enqueue(&self, task: TaskRef, push: impl FnOnce()) -> bool {
-        self.tallies.submitted.fetch_add(1, Ordering::Release);
         let cancelled = self.tallies.cancelled.load(Ordering::Relaxed);
         let mut line = self.line.lock();
+        self.tallies.count_submitted();
         let husks = line.sweep(cancelled);
         line.waiting.push_back(task);
+        self.show_waiting(&line);
         let scheduled = self.schedule(&mut line, push);
         drop(line);
         // The last reference to a husk may run foreign code.
@@ -147,6 +151,8 @@ impl Core {
         let next = line.waiting.pop_front();
         if next.is_none() {
             line.active -= 1;
+        } else {
+            self.show_waiting(&line);
         }
         next
     }
@@ -159,6 +165,11 @@ impl Core {
     /// Releases an active slot if nothing waits.
     #[must_use]
     pub(crate) fn release_if_idle(&self) -> bool {
+        // What was there a moment ago will do. If another thread has taken it since, that one has a slot and comes back to
+        // the queue, and this one's is released by `next`.
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            return false;
+        }
         let mut line = self.line.lock();
         let idle = line.waiting.is_empty();
         if idle {
@@ -232,7 +243,15 @@ impl Core {
 
     /// Takes out of the queue what `goes` says.
     pub(crate) fn clear(&self, goes: impl Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
-        self.line.lock().clear(goes)
+        let mut line = self.line.lock();
+        let gone = line.clear(goes);
+        self.show_waiting(&line);
+        gone
+    }
+
+    /// Says how many entries wait; told under the lock.
+    fn show_waiting(&self, line: &Line) {
+        self.waiting.store(line.waiting.len(), Ordering::Relaxed);
     }
 
     /// A task taken from the queue has begun.

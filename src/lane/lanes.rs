@@ -46,7 +46,7 @@ impl Counts {
 /// What is counted about one lane. Each step is counted before the next can happen.
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
-    pub(super) submitted: AtomicU64,
+    submitted: AtomicU64,
     pub(super) started: AtomicU64,
     pub(super) completed: AtomicU64,
     pub(super) panicked: AtomicU64,
@@ -55,6 +55,12 @@ pub(crate) struct Tallies {
 }
 
 impl Tallies {
+    /// Counts a submission; under the lane's lock.
+    pub(super) fn count_submitted(&self) {
+        // ORDERING: Release pairs with the Acquire in `counts`. One thread writes at a time, so a store will do.
+        self.submitted.store(self.submitted.load(Ordering::Relaxed) + 1, Ordering::Release);
+    }
+
     /// How many slots are pending now; told under the lane's lock.
     pub(super) fn show_pending(&self, pending: usize) {
         self.pending.store(pending, Ordering::Release);

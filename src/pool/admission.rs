@@ -21,7 +21,7 @@ use crate::queue::Places;
 use crate::report::event;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::oneshot::Receiver;
-use crate::task::{Claimed, OnShutdown, Outcome, Owner, Side, Task, TaskRef, forked_child, new_task};
+use crate::task::{Claimed, Extras, OnShutdown, Outcome, Owner, Side, Task, TaskRef, forked_child, new_task};
 use crate::worker::{Workplace, submit, submit_to_lane};
 
 /// Where tasks can be queued: the pool itself, or a lane of it.
@@ -37,6 +37,7 @@ impl Queue for Shared {
         self.places.as_ref()
     }
 
+    #[inline]
     fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool {
         submit(shared.address(), &shared.queues, &shared.roster, task);
         true
@@ -150,12 +151,14 @@ impl<Q: Queue> Gate<'_, Q> {
     }
 
     /// Queues a task whose handle is `handle`, or discards it with the reason.
+    #[inline]
     pub(super) fn submit(&self, entry: TaskRef, handle: &TaskRef) {
         if let Err((claimed, refused)) = self.try_submit(entry, handle) {
             refused.discard(claimed);
         }
     }
 
+    #[inline]
     fn try_submit(&self, entry: TaskRef, handle: &TaskRef) -> Result<(), (Claimed, Refused)> {
         if self.push(entry, handle)? {
             self.announce();
@@ -166,8 +169,10 @@ impl<Q: Queue> Gate<'_, Q> {
     }
 
     /// Pushes a task, unless it is refused. True if somebody must look: [`announce`](Gate::announce) is next.
+    #[inline]
     pub(super) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Refused)> {
-        if let Err(refused) = self.check(handle) {
+        let extras = handle.extras();
+        if let Err(refused) = self.check(handle, extras) {
             refused.trace(handle);
             match entry.claim() {
                 Some(claimed) => return Err((claimed, refused)),
@@ -175,14 +180,15 @@ impl<Q: Queue> Gate<'_, Q> {
             }
         }
         let look = self.queue.push(self.shared, entry);
-        if let Some(deadline) = handle.extras().and_then(|extras| extras.deadline) {
+        if let Some(deadline) = extras.and_then(|extras| extras.deadline) {
             self.shared.timer.watch(&self.shared.config.name, deadline, handle.clone());
         }
         Ok(look)
     }
 
     /// Takes what a task needs to be queued, or says what is missing.
-    fn check(&self, handle: &TaskRef) -> Result<(), Refused> {
+    #[inline]
+    fn check(&self, handle: &TaskRef, extras: Option<&Extras>) -> Result<(), Refused> {
         let shared = &**self.shared;
         if shared.is_forked() {
             return Err(Refused::Forked);
@@ -195,7 +201,7 @@ impl<Q: Queue> Gate<'_, Q> {
         if !has_place {
             return Err(Refused::Full);
         }
-        let discardable = handle.extras().is_some_and(|extras| extras.on_shutdown == OnShutdown::Discard);
+        let discardable = extras.is_some_and(|extras| extras.on_shutdown == OnShutdown::Discard);
         if discardable && !shared.discardable.add(handle.clone()) {
             self.queue.places().into_iter().for_each(Places::free);
             return Err(Refused::Closed);
@@ -211,6 +217,7 @@ impl<Q: Queue> Gate<'_, Q> {
 
     /// Has somebody look into the queues, or, if the pool has been closed meanwhile, fences: the tasks just pushed will be
     /// taken back, or somebody has them.
+    #[inline]
     pub(super) fn announce(&self) {
         if self.shared.is_closed() {
             fence(Ordering::SeqCst);
@@ -221,6 +228,7 @@ impl<Q: Queue> Gate<'_, Q> {
 
     /// If the pool has been closed meanwhile, and nobody has taken the task: the task, counted as cancelled. There has been
     /// a fence since the push.
+    #[inline]
     pub(super) fn take_back(&self, handle: &TaskRef) -> Option<Claimed> {
         if !self.shared.is_closed() {
             return None;

@@ -29,11 +29,13 @@ impl Captures {
         }
     }
 
+    #[inline]
     fn is_empty(&self) -> bool {
         self.list.is_empty() && !self.carries_spans()
     }
 
     #[cfg(feature = "tracing")]
+    #[inline]
     fn carries_spans(&self) -> bool {
         // Without a subscriber there is nothing to carry; this asks one atomic.
         self.spans

@@ -38,6 +38,7 @@ impl Workplace for Shared {
         }
     }
 
+    #[inline]
     fn free_place(&self) {
         self.places.iter().for_each(Places::free);
     }
@@ -46,6 +47,7 @@ impl Workplace for Shared {
         self.lanes.find(task.owner())
     }
 
+    #[inline]
     fn is_over_max(&self) -> bool {
         self.over_max.load(Ordering::Relaxed)
     }
@@ -84,10 +86,12 @@ impl Workplace for Shared {
         }
     }
 
+    #[inline]
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
 
+    #[inline]
     fn is_forked(&self) -> bool {
         self.generation() != fork::generation()
     }

@@ -9,6 +9,7 @@ use super::atomic::{Ordering, StaticU64};
 static GENERATION: StaticU64 = StaticU64::new(0);
 
 /// The generation, in the 16 bits that a task's state word keeps of it.
+#[inline]
 pub(crate) fn generation() -> u16 {
     (GENERATION.load(Ordering::Relaxed) & 0xFFFF) as u16
 }

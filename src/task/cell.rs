@@ -241,11 +241,15 @@ unsafe fn free<F, T>(header: NonNull<Header>) {
     unsafe { ptr::drop_in_place(cell) };
     // SAFETY: `new_task` had the memory allocated for this type.
     unsafe { slab::free(header.cast(), place, Layout::new::<Cell<F, T>>()) };
-    if side.is_null() {
-        return;
+    if !side.is_null() {
+        // SAFETY: T3: installed from a `Box`, and nobody else can reach it any more.
+        free_side(unsafe { Box::from_raw(side) });
     }
-    // SAFETY: T3: installed from a `Box`, and nobody else can reach it any more.
-    let Side { payload, extras, .. } = *unsafe { Box::from_raw(side) };
+}
+
+#[cold]
+fn free_side(side: Box<Side>) {
+    let Side { payload, extras, .. } = *side;
     // A closure that was handed back has left its context behind.
     shield("the destructor of a context", || drop(extras));
     if let Some(payload) = payload.into_inner() {

@@ -97,6 +97,7 @@ pub(crate) fn as_nobody<R>(f: impl FnOnce() -> R) -> R {
     in_frame(ptr::null(), f)
 }
 
+#[inline]
 fn in_frame<R>(task: *const TaskRef, f: impl FnOnce() -> R) -> R {
     struct Reset(*const Frame);
     impl Drop for Reset {

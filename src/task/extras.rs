@@ -84,6 +84,7 @@ impl Extras {
 }
 
 /// Runs `closure` inside `context`, if there is one, and catches its panic.
+#[inline]
 pub(super) fn run_within<T>(context: Option<Context>, closure: impl FnOnce() -> T) -> thread::Result<T> {
     match context {
         None => catch_unwind(AssertUnwindSafe(closure)),

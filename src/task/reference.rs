@@ -54,6 +54,7 @@ impl TaskRef {
         unsafe { self.0.as_ref() }
     }
 
+    #[inline]
     pub(super) fn side(&self) -> Option<&Side> {
         if !self.header().word.has_side() {
             return None;
@@ -65,6 +66,7 @@ impl TaskRef {
     }
 
     /// What the spawner has given the task along, where that is anything.
+    #[inline]
     pub(crate) fn extras(&self) -> Option<&Extras> {
         self.side().map(|side| &side.extras)
     }
@@ -87,11 +89,13 @@ impl TaskRef {
         unsafe { &*self.header().side.load(Ordering::Acquire) }
     }
 
+    #[inline]
     pub(crate) fn id(&self) -> TaskId {
         self.header().id
     }
 
     /// Where it was spawned.
+    #[inline]
     pub(crate) fn site(&self) -> &'static Location<'static> {
         self.header().site
     }
@@ -256,6 +260,7 @@ impl Claimed {
     }
 
     /// Runs the closure on this thread and delivers its result.
+    #[inline]
     pub(crate) fn run(self, runner: &dyn Runner) {
         // SAFETY: T1: this is the claim. T5: the function is from the cell's own table.
         unsafe { (self.0.header().vtable.run)(&self.0, runner) };
@@ -288,6 +293,7 @@ impl Claimed {
         closure
     }
 
+    #[inline]
     fn end(self) {
         if let Some(witness) = self.0.extras().and_then(|extras| extras.witness.as_ref()) {
             witness.released(&self.0);

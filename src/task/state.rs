@@ -95,6 +95,7 @@ impl Word {
         Word(AtomicU64::new(QUEUED | side | place | generation | (u64::from(refs) << REF_SHIFT)))
     }
 
+    #[inline]
     fn load(&self) -> u64 {
         // ORDERING: Acquire pairs with the AcqRel changes below, so that what the word shows can be read.
         self.0.load(Ordering::Acquire)
@@ -186,6 +187,7 @@ impl Word {
         self.load() & CANCEL != 0
     }
 
+    #[inline]
     pub(crate) fn has_side(&self) -> bool {
         self.load() & SIDE != 0
     }

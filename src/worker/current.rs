@@ -49,7 +49,16 @@ impl Current {
         }
     }
 
-    /// Shows a task that begins. Only the thread itself may call this, as all but `read`.
+    /// Shows a task that begins and carries nothing. Only the thread itself may call this, as all but `read`.
+    #[inline]
+    pub(super) fn show_plain(&self, task: &TaskRef) {
+        self.place(task.id(), task.site());
+        if self.detailed.load(Ordering::Relaxed) {
+            self.add_detail(false, Detail::default());
+        }
+    }
+
+    /// The same for a task that may have a name or a start.
     pub(super) fn show(&self, task: &TaskRef, since: Option<Instant>) {
         self.place(task.id(), task.site());
         let name = task.extras().and_then(|extras| extras.name.clone());
@@ -59,12 +68,14 @@ impl Current {
         }
     }
 
+    #[inline]
     fn place(&self, id: TaskId, site: &'static Location<'static>) {
         self.id.store(id.as_u64(), Ordering::Relaxed);
         // ORDERING: Release pairs with the Acquire in `read`.
         self.site.store(ptr::from_ref(site).cast_mut(), Ordering::Release);
     }
 
+    #[cold]
     fn add_detail(&self, detailed: bool, detail: Detail) {
         self.detailed.store(detailed, Ordering::Relaxed);
         let old = std::mem::replace(&mut *self.detail.lock(), detail);

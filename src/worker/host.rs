@@ -87,13 +87,13 @@ impl<P: Workplace> Host for Worker<P> {
                 return InPlace::Waits;
             }
             let Some(claimed) = claim_in_place(target) else { return InPlace::Waits };
-            self.nest(|| self.run(claimed, None));
+            self.nest(|| self.run(claimed));
             return InPlace::Ran;
         }
         match self.lane_of(target) {
             Some(lane) if lane.is_deadlocked() => InPlace::Deadlock,
             Some(lane) if target.is_queued() && !self.place.may_grow() && lane.begin() => {
-                self.run_through(&lane, target);
+                self.run_through(lane, target);
                 InPlace::Ran
             }
             _ => InPlace::Waits,
@@ -128,7 +128,7 @@ impl<P: Workplace> Host for Worker<P> {
 
     fn run_now(&self, target: &TaskRef) -> bool {
         let claimed = if self.place.is_forked() { None } else { claim_in_place(target) };
-        claimed.map(|claimed| self.nest(|| self.run(claimed, None))).is_some()
+        claimed.map(|claimed| self.nest(|| self.run(claimed))).is_some()
     }
 
     fn forfeit_slots(&self) {

@@ -1,5 +1,6 @@
 //! One task: claim it, run it, report. And one turn of a lane, which is a number of them.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,8 @@ const TURN_TIME: Duration = Duration::from_millis(1);
 /// One task that is being run by a worker.
 struct Run<'a, P: Workplace> {
     worker: &'a Worker<P>,
-    lane: Option<&'a Arc<Core>>,
+    /// Its lane, of which the worker holds a slot, until the closure has ended.
+    lane: Cell<Option<Arc<Core>>>,
     /// When the closure began, if the task is timed.
     began: Option<Instant>,
 }
@@ -23,70 +25,75 @@ struct Run<'a, P: Workplace> {
 impl<P: Workplace> Runner for Run<'_, P> {
     fn ended(&self, task: &TaskRef, panicked: bool) {
         let worker = self.worker;
+        let lane = self.lane.take();
         if let Some(began) = self.began {
-            worker.place.observe_run(task, self.lane.map(|lane| &**lane), began.elapsed());
+            worker.place.observe_run(task, lane.as_deref(), began.elapsed());
         }
-        if let Some(lane) = self.lane {
+        let mut goes_on = false;
+        if let Some(lane) = lane {
             lane.count_ended(panicked);
             // N3. Where more waits, the slot is kept while the result is delivered. In a forked child the lock may be held
             // for ever.
             let held = !worker.place.is_forked() && !worker.has_forfeited(task);
-            let kept = held && !lane.release_if_idle();
-            *worker.lane.borrow_mut() = kept.then(|| Arc::clone(lane));
+            goes_on = held && !lane.release_if_idle();
+            *worker.lane.borrow_mut() = goes_on.then_some(lane);
         }
-        worker.count_ended(panicked);
+        worker.count_ended(panicked, goes_on);
+    }
+}
+
+impl<P: Workplace> Runner for Worker<P> {
+    fn ended(&self, _: &TaskRef, panicked: bool) {
+        self.count_ended(panicked, false);
     }
 }
 
 impl<P: Workplace> Worker<P> {
     /// Runs a queue entry, unless it is the husk of a task that somebody else has claimed.
+    #[inline(always)]
     pub(super) fn execute(&self, entry: Entry) {
         match entry.open() {
             Job::Task(task) => match task.claim() {
-                Some(claimed) => self.run(claimed, None),
+                Some(claimed) => self.run(claimed),
                 None => self.pass_baton(),
             },
-            Job::Lane(lane) => {
-                if !lane.begin() || !self.take_turn(&lane) {
-                    self.pass_baton();
-                }
-            }
+            Job::Lane(lane) => self.serve_lane(lane),
+        }
+    }
+
+    #[inline(never)]
+    fn serve_lane(&self, lane: Arc<Core>) {
+        if !lane.begin() || !self.take_turn(lane) {
+            self.pass_baton();
         }
     }
 
     /// Runs tasks of a lane, of which this thread has just taken a slot, until none waits or the turn is over. False if
     /// there was none to run.
-    fn take_turn(&self, lane: &Arc<Core>) -> bool {
+    fn take_turn(&self, mut lane: Arc<Core>) -> bool {
         let mut tasks = 0;
         let begun = Instant::now();
-        while self.run_next(lane) {
+        while let Some(claimed) = claim_next(&lane) {
             tasks += 1;
-            if self.lane.borrow_mut().take().is_none() {
+            let Some(kept) = self.run_in_lane(claimed, lane) else {
                 // Nothing waited, or the slot was given away while the result was delivered.
                 return true;
-            }
+            };
+            lane = kept;
             let alone = self.place.queues().looks_empty(self.station.local.get());
             let fair = alone || tasks < TURN_TASKS && begun.elapsed() < TURN_TIME;
             if !fair || self.retiring.get() || self.place.is_over_max() {
-                self.release_slot(lane);
+                self.release_slot(&lane);
                 return true;
             }
         }
         tasks > 0
     }
 
-    /// Runs the next task of a lane of which this thread holds a slot. False if there is none: then the slot is released.
-    fn run_next(&self, lane: &Arc<Core>) -> bool {
-        while let Some(task) = lane.next() {
-            match task.claim() {
-                Some(claimed) => {
-                    self.run(claimed, Some(lane));
-                    return true;
-                }
-                None => lane.count_husk(),
-            }
-        }
-        false
+    /// Runs a task of a lane of which this thread holds a slot. Gives the lane back if it still does.
+    fn run_in_lane(&self, claimed: Claimed, lane: Arc<Core>) -> Option<Arc<Core>> {
+        self.run_special(claimed, Some(lane));
+        self.lane.borrow_mut().take()
     }
 
     /// Releases a slot of `lane` to whoever comes next.
@@ -101,17 +108,15 @@ impl<P: Workplace> Worker<P> {
     }
 
     /// Runs what waits in `lane`, of which this thread has taken a slot over, in order through `target`, in place.
-    pub(super) fn run_through(&self, lane: &Arc<Core>, target: &TaskRef) {
+    pub(super) fn run_through(&self, mut lane: Arc<Core>, target: &TaskRef) {
         while target.is_queued() && !self.place.is_forked() {
-            let ran = self.nest(|| {
-                let ran = self.run_next(lane);
-                ran && self.lane.borrow_mut().take().is_some()
-            });
-            if !ran {
-                return;
+            let Some(claimed) = claim_next(&lane) else { return };
+            match self.nest(|| self.run_in_lane(claimed, lane)) {
+                Some(kept) => lane = kept,
+                None => return,
             }
         }
-        self.release_slot(lane);
+        self.release_slot(&lane);
     }
 
     /// Whether the slot of `task`, which has ended, has been given away.
@@ -139,9 +144,20 @@ impl<P: Workplace> Worker<P> {
         }
     }
 
-    /// Runs a claimed task of the pool's queues or of `lane`, of which this thread holds a slot. That is kept in
-    /// `self.lane` afterwards, unless it has been released.
-    pub(super) fn run(&self, claimed: Claimed, lane: Option<&Arc<Core>>) {
+    /// Runs a claimed task of the pool's own queues.
+    #[inline]
+    pub(super) fn run(&self, claimed: Claimed) {
+        if claimed.task().extras().is_none() {
+            self.run_plain(claimed);
+        } else {
+            self.run_special(claimed, None);
+        }
+    }
+
+    /// Runs a claimed task, perhaps of `lane`, of which this thread holds a slot. That is kept in `self.lane` afterwards, unless
+    /// it has been released.
+    #[inline(never)]
+    fn run_special(&self, claimed: Claimed, lane: Option<Arc<Core>>) {
         let mut began = None;
         if let Some(extras) = claimed.task().extras() {
             if extras.is_overdue() {
@@ -155,7 +171,7 @@ impl<P: Workplace> Worker<P> {
         // coming for it.
         self.station.slot.tallies.started.bump();
         self.pass_baton();
-        match lane {
+        match &lane {
             Some(lane) => {
                 lane.count_started();
                 lane.free_place();
@@ -163,13 +179,26 @@ impl<P: Workplace> Worker<P> {
             None => self.place.free_place(),
         }
         if let Some((now, spawned)) = began {
-            self.place.observe_wait(
-                claimed.task(),
-                lane.map(|lane| &**lane),
-                now.saturating_duration_since(spawned),
-            );
+            self.place.observe_wait(claimed.task(), lane.as_deref(), now.saturating_duration_since(spawned));
         }
-        claimed.run(&Run { worker: self, lane, began: began.map(|(now, _)| now) });
+        claimed.run(&Run { worker: self, lane: Cell::new(lane), began: began.map(|(now, _)| now) });
+        self.delivered();
+    }
+
+    /// The same for a task of no lane that carries nothing, as most do.
+    #[inline]
+    fn run_plain(&self, claimed: Claimed) {
+        self.station.slot.current.show_plain(claimed.task());
+        self.station.slot.tallies.started.bump();
+        self.pass_baton();
+        self.place.free_place();
+        claimed.run(self);
+        self.delivered();
+    }
+
+    /// The result of a task has been delivered.
+    #[inline]
+    fn delivered(&self) {
         // A task run inside a callback leaves the token of that delivery alone.
         if self.depth.get() == 0 {
             self.end_delivering();
@@ -178,25 +207,38 @@ impl<P: Workplace> Worker<P> {
     }
 
     /// Its time was up before a thread got to it, and the timer has not got to it either.
-    fn let_expire(&self, claimed: Claimed, lane: Option<&Arc<Core>>) {
+    fn let_expire(&self, claimed: Claimed, lane: Option<Arc<Core>>) {
         self.pass_baton();
         claimed.count_cancelled();
         claimed.discard(Outcome::Expired, None);
-        *self.lane.borrow_mut() = lane.map(Arc::clone);
+        *self.lane.borrow_mut() = lane;
     }
 
-    /// A closure has ended and its result is about to be delivered.
-    fn count_ended(&self, panicked: bool) {
+    /// A closure has ended and its result is about to be delivered. If the thread `goes_on` with its lane, nobody is to
+    /// count on it for what is queued meanwhile.
+    #[inline]
+    fn count_ended(&self, panicked: bool, goes_on: bool) {
         let tallies = &self.station.slot.tallies;
         if panicked {
             tallies.panicked.bump();
         } else {
             tallies.completed.bump();
         }
-        let will_search = self.depth.get() == 0 && !self.retiring.get();
+        let will_search = self.depth.get() == 0 && !self.retiring.get() && !goes_on;
         if will_search && self.place.queues().looks_empty(self.station.local.get()) {
             self.place.idle().begin_delivering();
             self.delivering.set(true);
         }
+    }
+}
+
+/// Claims the next task of a lane of which this thread holds a slot. If there is none, the slot is released.
+fn claim_next(lane: &Core) -> Option<Claimed> {
+    loop {
+        let claimed = lane.next()?.claim();
+        if claimed.is_some() {
+            return claimed;
+        }
+        lane.count_husk();
     }
 }
