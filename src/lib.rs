@@ -134,6 +134,8 @@ where
 mod pages {
     #[doc = include_str!("../README.md")]
     mod readme {}
+    #[doc = include_str!("../docs/GUIDE.md")]
+    mod guide {}
     #[doc = include_str!("../docs/ARCHITECTURE.md")]
     mod architecture {}
     #[doc = include_str!("../docs/PLATFORMS.md")]
