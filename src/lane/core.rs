@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::lanes::{Lanes, Tallies};
 use crate::error::TaskId;
-use crate::queue::Places;
+use crate::queue::{Places, wake};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, Parker, fork, thread};
-use crate::task::{Owner, TaskRef, tasks_of};
+use crate::task::{Owner, TaskRef, tasks, tasks_of};
 use crate::times::Meter;
 
 /// Fewer husks than this are left to lie.
@@ -43,8 +43,10 @@ struct Line {
 struct Watcher {
     target: TaskRef,
     parker: Arc<Parker>,
-    /// The tasks of the lane that it is inside: it holds a slot for each.
+    /// The tasks that it is inside.
     inside: Vec<TaskId>,
+    /// Those of the lane among them: it holds a slot for each.
+    held: Vec<TaskId>,
 }
 
 impl Line {
@@ -77,13 +79,14 @@ impl Line {
 }
 
 impl Core {
-    /// A lane of the pool whose lanes are `lanes`.
+    /// A lane of the pool whose lanes are `lanes`, and which was made in fork generation `generation`.
     pub(crate) fn new(
         name: String,
         limit: usize,
         queue_limit: Option<usize>,
         meter: Meter,
         lanes: &Arc<Lanes>,
+        generation: u16,
     ) -> Arc<Self> {
         let line = Line { waiting: VecDeque::new(), pending: 0, active: 0, cleared: 0, watchers: Vec::new() };
         let core = Arc::new(Core {
@@ -95,9 +98,12 @@ impl Core {
             tallies: Arc::default(),
             meter,
             lanes: Arc::clone(lanes),
-            generation: fork::generation(),
+            generation,
         });
-        lanes.enlist(&core, &core.name, &core.tallies);
+        // A lane of a forked child is never used.
+        if !core.is_forked() {
+            lanes.enlist(&core, &core.name, &core.tallies);
+        }
         core
     }
 
@@ -206,10 +212,11 @@ impl Core {
 
     /// Has `parker` woken when a slot that could be taken over for `target` becomes pending; until `unwatch`.
     pub(crate) fn watch(&self, target: &TaskRef, parker: &Arc<Parker>) {
-        let inside = tasks_of((&raw const *self).cast());
+        let inside = tasks().map(TaskRef::id).collect();
+        let held = tasks_of((&raw const *self).cast());
         let mut line = self.line.lock();
         if !line.watchers.iter().any(|other| other.is(target, parker)) {
-            line.watchers.push(Watcher { target: target.clone(), parker: Arc::clone(parker), inside });
+            line.watchers.push(Watcher { target: target.clone(), parker: Arc::clone(parker), inside, held });
         }
     }
 
@@ -221,19 +228,27 @@ impl Core {
         drop(watcher);
     }
 
-    /// Whether every slot is held by a thread that waits for a task of this lane, one that is still queued or one that
-    /// such a thread is inside; the calling thread is among them. Then none of them will ever be released.
-    pub(crate) fn is_deadlocked(&self) -> bool {
-        if tasks_of((&raw const *self).cast()).is_empty() {
+    /// Whether every slot is held by a thread that waits for a task of this lane which is still queued, or for one that such a
+    /// thread is inside: then none of them will ever be released. It is told once: the calling thread, which waits for
+    /// `target`, is not watched any more.
+    #[must_use]
+    pub(crate) fn tells_deadlock(&self, target: &TaskRef) -> bool {
+        let mut line = self.line.lock();
+        let queued_here = |task: &TaskRef| task.is_queued() && task.is_owned_by((&raw const *self).cast());
+        let waits = |task: &TaskRef| line.watchers.iter().any(|other| other.inside.contains(&task.id()));
+        // Any other target goes on: it runs, waits for a thread, or is being cancelled.
+        let stuck = |watcher: &&Watcher| queued_here(&watcher.target) || waits(&watcher.target);
+        let stuck = line.watchers.iter().filter(stuck);
+        let held: BTreeSet<TaskId> = stuck.flat_map(|watcher| &watcher.held).copied().collect();
+        if held.len() < self.limit {
             return false;
         }
-        let line = self.line.lock();
-        let watchers = || line.watchers.iter();
-        let waits = |task: &TaskRef| watchers().any(|other| other.inside.contains(&task.id()));
-        // Any other target is about to end: it is being cancelled, or has ended just now.
-        let stuck = watchers().filter(|watcher| watcher.target.is_queued() || waits(&watcher.target));
-        let held: BTreeSet<TaskId> = stuck.flat_map(|watcher| &watcher.inside).copied().collect();
-        held.len() == self.limit
+        let here: Vec<TaskId> = tasks().map(TaskRef::id).collect();
+        let own = |watcher: &Watcher| watcher.target.is_same(target) && watcher.inside == here;
+        let place = line.watchers.iter().position(own);
+        let watcher = place.map(|place| line.watchers.swap_remove(place));
+        drop(line);
+        watcher.is_some()
     }
 
     /// Whether the calling thread alone holds all slots.
@@ -295,11 +310,12 @@ impl Watcher {
 impl Owner for Core {
     fn cancelled(&self) {
         // In a forked child nobody waits for a place, and the lock may be held for ever.
-        if !self.is_forked() {
-            self.free_place();
-        }
+        let places = self.places.as_ref().filter(|_| !self.is_forked());
+        let waker = places.and_then(Places::free_quietly);
         // ORDERING: Release pairs with the Acquire in `Tallies::counts`: who sees the count may free the lane (T4).
         self.tallies.cancelled.fetch_add(1, Ordering::Release);
+        // It may let go of the last handle.
+        waker.into_iter().for_each(wake);
     }
 }
 

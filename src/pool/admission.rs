@@ -21,7 +21,7 @@ use crate::queue::Places;
 use crate::report::event;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::oneshot::Receiver;
-use crate::task::{Claimed, Extras, OnShutdown, Outcome, Owner, Side, Task, TaskRef, forked_child, new_task};
+use crate::task::{Claimed, OnShutdown, Outcome, Owner, Side, Task, TaskRef, forked_child, new_task};
 use crate::worker::{Workplace, submit, submit_to_lane};
 
 /// Where tasks can be queued: the pool itself, or a lane of it.
@@ -106,10 +106,11 @@ impl<Q: Queue> Gate<'_, Q> {
         let mut look = false;
         let mut tasks = Vec::with_capacity(made.len());
         let mut handles = Vec::with_capacity(made.len());
+        let mut unwanted = Vec::new();
         for Made { entry, handle, receiver } in made {
             match self.push(entry, &handle) {
                 Ok(more) => look |= more,
-                Err((claimed, refused)) => refused.discard(claimed),
+                Err(refusal) => unwanted.push(refusal),
             }
             handles.push(handle.clone());
             tasks.push(Task::new(handle, receiver));
@@ -119,10 +120,11 @@ impl<Q: Queue> Gate<'_, Q> {
         } else {
             fence(Ordering::SeqCst);
         }
-        for handle in &handles {
-            if let Some(claimed) = self.take_back(handle) {
-                Refused::Closed.discard(claimed);
-            }
+        let taken_back = handles.iter().filter_map(|handle| self.take_back(handle));
+        unwanted.extend(taken_back.map(|claimed| (claimed, Refused::Closed)));
+        // Foreign code, which may wait for the others: those are on their way by now.
+        for (claimed, refused) in unwanted {
+            refused.discard(claimed);
         }
         tasks
     }
@@ -172,7 +174,7 @@ impl<Q: Queue> Gate<'_, Q> {
     #[inline]
     pub(super) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Refused)> {
         let extras = handle.extras();
-        if let Err(refused) = self.check(handle, extras) {
+        if let Err(refused) = self.check() {
             refused.trace(handle);
             match entry.claim() {
                 Some(claimed) => return Err((claimed, refused)),
@@ -180,6 +182,14 @@ impl<Q: Queue> Gate<'_, Q> {
             }
         }
         let look = self.queue.push(self.shared, entry);
+        if extras.is_some_and(|extras| extras.on_shutdown == OnShutdown::Discard)
+            && !self.shared.discardable.add(handle.clone())
+            && let Some(claimed) = handle.clone().claim()
+        {
+            // The pool has been shut down since the check, and what any shutdown drops has been dropped.
+            claimed.count_cancelled();
+            return Err((claimed, Refused::Closed));
+        }
         if let Some(deadline) = extras.and_then(|extras| extras.deadline) {
             self.shared.timer.watch(&self.shared.config.name, deadline, handle.clone());
         }
@@ -188,7 +198,7 @@ impl<Q: Queue> Gate<'_, Q> {
 
     /// Takes what a task needs to be queued, or says what is missing.
     #[inline]
-    fn check(&self, handle: &TaskRef, extras: Option<&Extras>) -> Result<(), Refused> {
+    fn check(&self) -> Result<(), Refused> {
         let shared = &**self.shared;
         if shared.is_forked() {
             return Err(Refused::Forked);
@@ -198,15 +208,7 @@ impl<Q: Queue> Gate<'_, Q> {
             return Err(Refused::Closed);
         }
         let has_place = self.has_place || self.queue.places().is_none_or(Places::try_take);
-        if !has_place {
-            return Err(Refused::Full);
-        }
-        let discardable = extras.is_some_and(|extras| extras.on_shutdown == OnShutdown::Discard);
-        if discardable && !shared.discardable.add(handle.clone()) {
-            self.queue.places().into_iter().for_each(Places::free);
-            return Err(Refused::Closed);
-        }
-        Ok(())
+        if has_place { Ok(()) } else { Err(Refused::Full) }
     }
 
     fn give_place_back(&self) {

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_core::Stream;
 
 use crate::error::TaskError;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, fork};
 use crate::task::Task;
 
 /// Tasks that were spawned together: what [`Pool::spawn_batch`](crate::Pool::spawn_batch) returns.
@@ -40,6 +40,8 @@ pub struct Batch<T> {
     /// In the order of submission; `None` once its result has been given.
     tasks: Vec<Option<Task<T>>>,
     left: usize,
+    /// The fork generation it was made in.
+    generation: u16,
     /// `None` before the first poll.
     wakers: Option<Wakers>,
 }
@@ -96,7 +98,9 @@ impl Ready {
 
 impl<T> Batch<T> {
     pub(super) fn new(tasks: Vec<Task<T>>) -> Self {
-        Batch { left: tasks.len(), tasks: tasks.into_iter().map(Some).collect(), wakers: None }
+        let left = tasks.len();
+        let tasks = tasks.into_iter().map(Some).collect();
+        Batch { tasks, left, generation: fork::generation(), wakers: None }
     }
 
     /// How many results have not been given yet.
@@ -133,6 +137,18 @@ impl<T> Batch<T> {
         Some(result)
     }
 
+    /// In a forked child: the first task whose result has not been given. Nobody will wake us, and locks may be held for ever.
+    fn forked(&self) -> Option<usize> {
+        let forked = self.generation != fork::generation();
+        if forked { self.tasks.iter().position(Option::is_some) } else { None }
+    }
+
+    fn lose(&mut self, index: usize) -> Option<(usize, Result<T, TaskError>)> {
+        let task = self.tasks[index].take()?;
+        self.left -= 1;
+        Some((index, task.wait()))
+    }
+
     /// Makes the wakers; each task is to be polled once, in order.
     fn begin(&mut self) {
         let state = State { indices: (0..self.tasks.len()).collect(), waker: None };
@@ -146,6 +162,9 @@ impl<T> Stream for Batch<T> {
     type Item = (usize, Result<T, TaskError>);
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(index) = self.forked() {
+            return Poll::Ready(self.lose(index));
+        }
         if self.wakers.is_none() {
             self.begin();
         }

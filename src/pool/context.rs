@@ -1,9 +1,10 @@
 //! What a task takes along from its spawner: a context to run in, and the time where somebody asks for it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Instant;
 
 use super::shared::Shared;
-use crate::report::shield;
+use crate::report::{shield, swallow};
 use crate::sync::Mutex;
 use crate::task::{Context, Extras, Side};
 
@@ -75,15 +76,27 @@ fn capture_span() -> Context {
     Box::new(move |run| tracing::dispatcher::with_default(&dispatch, || span.in_scope(run)))
 }
 
-/// One context inside another.
+/// One context inside another. A panic of the inner one does not unwind the outer, which has something to take away again.
 fn nest(outer: Context, inner: Context) -> Context {
     Box::new(move |run| {
         let mut inner = Some(inner);
-        outer(&mut || {
+        let mut panicked = None;
+        let mut once = || {
             if let Some(inner) = inner.take() {
-                inner(run);
+                panicked = catch_unwind(AssertUnwindSafe(|| inner(run))).err();
             }
-        });
+        };
+        let outermost = catch_unwind(AssertUnwindSafe(|| outer(&mut once)));
+        let unused = inner.take();
+        shield("the destructor of a context", || drop(unused));
+        match (panicked, outermost.err()) {
+            (None, None) => {}
+            (Some(payload), None) | (None, Some(payload)) => resume_unwind(payload),
+            (Some(payload), Some(second)) => {
+                swallow("a context around one that has panicked", second);
+                resume_unwind(payload)
+            }
+        }
     })
 }
 

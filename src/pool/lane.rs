@@ -103,7 +103,7 @@ impl<'a> LaneBuilder<'a> {
         } else {
             observe::meter(&pool.shared.config, Some(&name), limit)
         };
-        let core = Core::new(name, limit, queue_limit, meter, &pool.shared.lanes);
+        let core = Core::new(name, limit, queue_limit, meter, &pool.shared.lanes, pool.shared.generation());
         Ok(Lane { core, pool: pool.clone() })
     }
 }

@@ -225,7 +225,8 @@ impl Pool {
         T: Send + 'static,
     {
         let site = Location::caller();
-        // The iterator is foreign code and may take its time: until it has ended nobody is woken.
+        // The iterator is foreign code, and may take its time or panic: until it has ended there are no tasks.
+        let closures: Vec<F> = closures.into_iter().collect();
         let tasks = closures.into_iter().map(|f| self.gate().make(f, site, self.shared.side())).collect();
         Batch::new(self.gate().submit_all(tasks))
     }
@@ -357,7 +358,7 @@ impl Pool {
     pub fn shutdown(&self) -> Shutdown {
         if !self.shared.is_forked() {
             self.shared.close();
-            self.shared.ending.count_discarded(self.shared.drop_discardable());
+            self.shared.drop_discardable();
         }
         Shutdown::new(Arc::clone(&self.shared))
     }
@@ -388,7 +389,7 @@ impl fmt::Debug for Pool {
         f.debug_struct("Pool")
             .field("name", &self.shared.config.name)
             .field("core_threads", &self.shared.config.core)
-            .field("max_threads", &self.shared.config.max)
+            .field("max_threads", &self.shared.max())
             .field("threads", &self.shared.headcount.present())
             .finish_non_exhaustive()
     }

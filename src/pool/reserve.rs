@@ -118,11 +118,22 @@ impl Reserve {
                 }
                 return result;
             }
-            let helped = host.is_some_and(|host| !host.may_grow() && host.run_any_in_place());
-            if !helped {
+            let helper = host.filter(|host| !host.may_grow());
+            if !helper.is_some_and(|host| self.help(host)) {
                 parker.park(None);
             }
         }
+    }
+
+    /// Runs something that is queued. Out of the line meanwhile: a place that came now would lie below what runs on this stack,
+    /// which may want one itself.
+    fn help(&mut self, host: &dyn Host) -> bool {
+        if !host.has_queued() {
+            return false;
+        }
+        self.give_up();
+        host.run_any_in_place();
+        true
     }
 
     /// For errors: the task that there was to be.

@@ -1,5 +1,8 @@
 //! A list of queued tasks that somebody may have to find, without those that were claimed long ago.
 
+use std::collections::VecDeque;
+use std::mem;
+
 use crate::sync::Mutex;
 use crate::task::TaskRef;
 
@@ -14,13 +17,13 @@ pub(super) struct Roll(Mutex<Listing>);
 #[derive(Debug)]
 struct Listing {
     /// `None` once the roll is closed.
-    tasks: Option<Vec<TaskRef>>,
+    tasks: Option<VecDeque<TaskRef>>,
     sweep_at: usize,
 }
 
 impl Roll {
     pub(super) fn new() -> Self {
-        Roll(Mutex::new(Listing { tasks: Some(Vec::new()), sweep_at: FEW }))
+        Roll(Mutex::new(Listing { tasks: Some(VecDeque::new()), sweep_at: FEW }))
     }
 
     /// Adds a task. False if the roll is closed.
@@ -29,10 +32,10 @@ impl Roll {
         let mut listing = self.0.lock();
         let sweep_at = listing.sweep_at;
         let Some(tasks) = &mut listing.tasks else { return false };
-        tasks.push(task);
-        let mut swept = Vec::new();
+        tasks.push_back(task);
+        let mut swept = VecDeque::new();
         if tasks.len() >= sweep_at {
-            swept = tasks.extract_if(.., |task| !task.is_queued()).collect();
+            (swept, *tasks) = mem::take(tasks).into_iter().partition(|task| !task.is_queued());
             listing.sweep_at = next_sweep(tasks.len());
         }
         drop(listing);
@@ -41,13 +44,13 @@ impl Roll {
         true
     }
 
-    /// The task that was added last.
+    /// The task that was added first.
     pub(super) fn pop(&self) -> Option<TaskRef> {
-        self.0.lock().tasks.as_mut()?.pop()
+        self.0.lock().tasks.as_mut()?.pop_front()
     }
 
     /// Takes all tasks out and lets no other in.
-    pub(super) fn close(&self) -> Vec<TaskRef> {
+    pub(super) fn close(&self) -> VecDeque<TaskRef> {
         self.0.lock().tasks.take().unwrap_or_default()
     }
 }

@@ -12,6 +12,7 @@
 //! The lifetimes are those of `std::thread::scope`: `'scope` cannot be named by the closures' surroundings, so nothing
 //! of a scope gets out of it.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
@@ -23,11 +24,11 @@ use super::admission::Gate;
 use super::roll::Roll;
 use super::shared::Shared;
 use crate::error::{TaskError, TaskId};
-use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Mutex, Parker};
+use crate::report::swallow;
+use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use crate::sync::{Mutex, Parker, fork};
 use crate::task::current::will_block;
-use crate::task::{Extras, Outcome, Task, TaskRef, Witness, host, new_scoped_task};
-use crate::worker::Workplace;
+use crate::task::{Extras, Outcome, Task, TaskRef, Witness, forked_child, host, new_scoped_task};
 
 /// A scope to spawn borrowing tasks in: what [`Pool::scope`] hands to its closure.
 pub struct Scope<'scope, 'env: 'scope> {
@@ -50,15 +51,17 @@ struct State {
     failed: Mutex<Vec<TaskRef>>,
     /// Those whose error somebody has taken.
     looked_at: Mutex<BTreeSet<TaskId>>,
+    /// The fork generation that the scope was opened in. In a child locks may be held for ever, and nobody waits.
+    generation: u16,
+    /// In a forked child: tasks that were refused there, less the errors that somebody has taken.
+    lost: AtomicIsize,
 }
 
 impl Witness for State {
     fn released(&self, task: &TaskRef) {
-        // In a forked child nobody waits, and locks may be held for ever.
-        if task.is_forked() {
-            return;
-        }
-        if task.outcome() != Outcome::Value {
+        if self.is_forked() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        } else if task.outcome() != Outcome::Value {
             self.failed.lock().push(task.clone());
         }
         // ORDERING: Release pairs with the Acquire in `join`: what the task did comes before the scope's end.
@@ -69,10 +72,23 @@ impl Witness for State {
 }
 
 impl State {
+    fn is_forked(&self) -> bool {
+        self.generation != fork::generation()
+    }
+
+    /// Somebody has taken the error of a task.
+    fn look_at(&self, id: TaskId) {
+        if self.is_forked() {
+            self.lost.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            self.looked_at.lock().insert(id);
+        }
+    }
+
     /// Waits until all tasks have been released.
     fn join(&self, shared: &Shared) {
         let host = host().filter(|host| host.owner() == shared.address());
-        while self.left.load(Ordering::Acquire) > 0 && !shared.is_forked() {
+        while self.left.load(Ordering::Acquire) > 0 && !self.is_forked() {
             let next = host.and_then(|host| Some((host, self.queued.as_ref()?.pop()?)));
             match next {
                 Some((host, task)) => {
@@ -85,15 +101,20 @@ impl State {
         }
     }
 
-    /// The error of the first task that failed without anybody looking, as a panic.
-    fn raise(&self) {
+    /// All tasks have been released, or this is a forked child: lets go of them, and gives the error of the first that has
+    /// failed without anybody looking.
+    fn close(&self) -> Option<Box<dyn Any + Send>> {
+        if self.is_forked() {
+            let missing = self.left.load(Ordering::Relaxed).cast_signed() + self.lost.load(Ordering::Relaxed);
+            return (missing > 0)
+                .then(|| Box::new(format!("tasks of a scope did not run: {}", forked_child())) as _);
+        }
+        let queued = self.queued.as_ref().map(Roll::close);
         let failed = std::mem::take(&mut *self.failed.lock());
         let looked_at = std::mem::take(&mut *self.looked_at.lock());
-        let Some(first) = failed.iter().find(|task| !looked_at.contains(&task.id())) else { return };
-        match first.error().into_panic() {
-            Ok(payload) => resume_unwind(payload),
-            Err(error) => panic!("{error}"),
-        }
+        drop(queued);
+        let first = failed.iter().find(|task| !looked_at.contains(&task.id()))?;
+        Some(first.error().into_panic().unwrap_or_else(|error| Box::new(error.to_string())))
     }
 }
 
@@ -121,6 +142,8 @@ where
             queued: helps.then(Roll::new),
             failed: Mutex::new(Vec::new()),
             looked_at: Mutex::new(BTreeSet::new()),
+            generation: fork::generation(),
+            lost: AtomicIsize::new(0),
         }),
         scope: PhantomData,
         env: PhantomData,
@@ -128,16 +151,17 @@ where
     let guard = AbortOnUnwind;
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     scope.state.join(shared);
+    let failure = scope.state.close();
     std::mem::forget(guard);
-    match result {
-        Ok(value) => {
-            // In a forked child locks may be held for ever.
-            if !shared.is_forked() {
-                scope.state.raise();
+    match (result, failure) {
+        (Ok(value), None) => value,
+        (Ok(_), Some(payload)) => resume_unwind(payload),
+        (Err(payload), failure) => {
+            if let Some(failure) = failure {
+                swallow("a task of a scope whose body has panicked", failure);
             }
-            value
+            resume_unwind(payload)
         }
-        Err(payload) => resume_unwind(payload),
     }
 }
 
@@ -164,11 +188,9 @@ impl<'scope> Scope<'scope, '_> {
         // the handle, which is bound to `'scope`.
         let (entry, handle, receiver) =
             unsafe { new_scoped_task(f, Arc::as_ptr(shared), Location::caller(), Some(side)) };
-        if let Some(queued) = &self.state.queued {
-            let _ = queued.add(handle.clone());
-        }
         gate.submit(entry, &handle);
-        if self.state.queued.is_some() {
+        if let Some(queued) = self.state.queued.as_ref().filter(|_| !self.state.is_forked()) {
+            let _ = queued.add(handle.clone());
             // It may have nothing else to run.
             self.state.joiner.unpark();
         }
@@ -203,8 +225,9 @@ impl<T> ScopedTask<'_, T> {
         let Some(task) = self.task.take() else { unreachable!("`wait` consumes the handle") };
         let id = task.id();
         let result = task.wait();
-        if result.is_err() {
-            self.state.looked_at.lock().insert(id);
+        // A task that waits for itself has an end yet to come.
+        if result.as_ref().is_err_and(|error| !error.is_deadlock()) {
+            self.state.look_at(id);
         }
         result
     }

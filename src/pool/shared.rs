@@ -28,7 +28,7 @@ use crate::queue::{Places, Queues};
 use crate::report::event;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sync::{fork, thread};
-use crate::task::{OnShutdown, Outcome, TaskRef};
+use crate::task::{Claimed, OnShutdown, Outcome, TaskRef};
 use crate::worker::{Roster, Totals, Workplace};
 
 /// Everything that all handles and threads of one pool share.
@@ -240,6 +240,7 @@ impl Shared {
     /// Wakes somebody although tokens are out: they have not moved.
     pub(super) fn wake_overriding(&self) {
         if self.idle.notify_overriding() != Notify::Covered {
+            self.helpers.wake();
             self.monitor.arm(self);
         }
     }
@@ -284,41 +285,44 @@ impl Shared {
         }
     }
 
-    /// Discards what is queued because of a shutdown, but for tasks that block it. Returns how many tasks that were.
-    pub(super) fn discard_queued(&self) -> u64 {
-        // Entries that stay are in no queue for a while: the pool must not look over.
-        self.sorting.fetch_add(1, Ordering::SeqCst);
+    /// Discards what is queued because of a shutdown, but for tasks that block it.
+    pub(super) fn discard_queued(&self) {
         let stays =
             |task: &TaskRef| task.extras().is_some_and(|extras| extras.on_shutdown == OnShutdown::Block);
-        let shut_down = |task| u64::from(discard(task, Outcome::Shutdown, None));
-        let mut staying = Vec::new();
-        let mut discarded = 0;
-        while let Some(entry) = self.queues.take_any() {
-            match entry.open() {
-                Job::Task(task) if stays(&task) => staying.push(Entry::task(task)),
-                Job::Task(task) => discarded += shut_down(task),
-                Job::Lane(lane) => staying.push(Entry::lane(lane)),
+        self.sort_out(|claimed| {
+            let mut staying = Vec::new();
+            while let Some(entry) = self.queues.take_any() {
+                match entry.open() {
+                    Job::Task(task) if stays(&task) => staying.push(Entry::task(task)),
+                    Job::Task(task) => claimed.extend(claim(task)),
+                    Job::Lane(lane) => staying.push(Entry::lane(lane)),
+                }
             }
-        }
-        for lane in self.lanes.all() {
-            discarded += lane.clear(|task| !stays(task)).into_iter().map(shut_down).sum::<u64>();
-        }
-        if !staying.is_empty() {
-            staying.into_iter().for_each(|entry| self.queues.push(None, entry));
-            self.notify();
-        }
-        self.sorting.fetch_sub(1, Ordering::SeqCst);
-        self.ending.announce();
-        discarded
+            for lane in self.lanes.all() {
+                claimed.extend(lane.clear(|task| !stays(task)).into_iter().filter_map(claim));
+            }
+            if !staying.is_empty() {
+                staying.into_iter().for_each(|entry| self.queues.push(None, entry));
+                self.notify();
+            }
+        });
     }
 
-    /// Drops the queued tasks that any shutdown drops. Returns how many there were.
-    pub(super) fn drop_discardable(&self) -> u64 {
-        self.discardable
-            .close()
-            .into_iter()
-            .map(|task| u64::from(discard(task, Outcome::Shutdown, None)))
-            .sum()
+    /// Drops the queued tasks that any shutdown drops.
+    pub(super) fn drop_discardable(&self) {
+        self.sort_out(|claimed| claimed.extend(self.discardable.close().into_iter().filter_map(claim)));
+    }
+
+    /// Discards what `sort` claims, once it has claimed everything: foreign code may take its time. Until then the pool does not
+    /// look over, though entries that stay are in no queue for a while.
+    fn sort_out(&self, sort: impl FnOnce(&mut Vec<Claimed>)) {
+        self.sorting.fetch_add(1, Ordering::SeqCst);
+        let mut claimed = Vec::new();
+        sort(&mut claimed);
+        self.ending.count_discarded(claimed.len() as u64);
+        claimed.into_iter().for_each(|claimed| claimed.discard(Outcome::Shutdown, None));
+        self.sorting.fetch_sub(1, Ordering::SeqCst);
+        self.ending.announce();
     }
 
     /// Closes admission. Threads leave when the queues are empty.
@@ -348,7 +352,12 @@ impl Shared {
 
 /// Ends what stands behind an entry unrun. Returns how many tasks that were.
 fn give_up(entry: Entry, outcome: Outcome, refusal: Option<&Arc<io::Error>>) -> u64 {
-    let end = |task| u64::from(discard(task, outcome, refusal.cloned()));
+    let end = |task| {
+        let claimed = claim(task);
+        let count = u64::from(claimed.is_some());
+        claimed.into_iter().for_each(|claimed| claimed.discard(outcome, refusal.cloned()));
+        count
+    };
     match entry.open() {
         Job::Task(task) => end(task),
         // As a thread would do it: the slot is released with the last task.
@@ -357,12 +366,9 @@ fn give_up(entry: Entry, outcome: Outcome, refusal: Option<&Arc<io::Error>>) -> 
     }
 }
 
-/// Ends a queued task unrun. False if it was the husk of one that somebody else had claimed.
-fn discard(task: TaskRef, outcome: Outcome, refusal: Option<Arc<io::Error>>) -> bool {
-    let Some(claimed) = task.claim() else { return false };
-    claimed.count_cancelled();
-    claimed.discard(outcome, refusal);
-    true
+/// Takes a queued task that is not to run, and counts it. `None` if it was the husk of one that somebody else had claimed.
+fn claim(task: TaskRef) -> Option<Claimed> {
+    task.claim().inspect(Claimed::count_cancelled)
 }
 
 impl Drop for Shared {

@@ -150,7 +150,7 @@ impl Shutdown {
     pub fn discard_queued(self) -> Self {
         let shared = &self.shared.0;
         if !shared.is_forked() {
-            shared.ending.count_discarded(shared.discard_queued());
+            shared.discard_queued();
         }
         self
     }
@@ -162,7 +162,8 @@ impl Shutdown {
     /// that one, the future resolves at once.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         // A system without threads need not have a clock either; but then the pool has ended.
-        let ended = self.shared.0.headcount.reserved() == 0;
+        let shared = &self.shared.0;
+        let ended = shared.headcount.reserved() == 0 && shared.sorting.load(Ordering::SeqCst) == 0;
         self.deadline = if ended { None } else { Instant::now().checked_add(timeout) };
         self.timer = None;
         self
@@ -226,7 +227,12 @@ impl Shutdown {
         let totals = shared.totals();
         let ended = totals.completed + totals.panicked;
         // With no other thread left nothing runs: a task that still shows is being taken back by its submitter.
-        let open = if over { 0 } else { totals.queued() + totals.running() };
+        // But what waits in a lane for a slot that such a task holds is run after it.
+        let open = if over {
+            shared.lanes.counts().queued() + waiting.tasks
+        } else {
+            totals.queued() + totals.running()
+        };
         ShutdownReport {
             completed: ended - shared.ending.baseline.get().copied().unwrap_or(0),
             discarded: shared.ending.discarded.load(Ordering::Acquire),

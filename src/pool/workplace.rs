@@ -7,7 +7,7 @@ use super::shared::Shared;
 use super::threads::start;
 use crate::idle::{Idle, Notify};
 use crate::lane::{Core, Entry};
-use crate::queue::{Places, Queues};
+use crate::queue::{Places, Queues, wake};
 use crate::report::{event, shield};
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{Parker, fork};
@@ -175,7 +175,9 @@ impl Workplace for Shared {
     }
 
     fn left(&self) {
-        let successor = self.owned().filter(|_| self.is_closed() && !self.queues.is_empty());
+        // Not where others do that already: above a lowered limit the successor would leave at once.
+        let due = self.is_closed() && self.headcount.staying() < self.max() && !self.queues.is_empty();
+        let successor = self.owned().filter(|_| due);
         if let Some(shared) = successor {
             // What waits for the end must not see a pool without threads that still has work.
             self.idle.add_starting(1);
@@ -202,9 +204,10 @@ impl Workplace for Shared {
 impl Owner for Shared {
     fn cancelled(&self) {
         // In a forked child nobody waits for a place, and the lock may be held for ever.
-        if !self.is_forked() {
-            self.free_place();
-        }
+        let places = self.places.as_ref().filter(|_| !self.is_forked());
+        let waker = places.and_then(Places::free_quietly);
         self.roster.count_cancelled();
+        // It may let go of the last handle.
+        waker.into_iter().for_each(wake);
     }
 }

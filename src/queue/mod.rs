@@ -17,7 +17,7 @@ mod places;
 
 use std::fmt;
 
-pub(crate) use self::places::{Places, Turn};
+pub(crate) use self::places::{Places, Turn, wake};
 
 #[cfg(sidestep_loom)]
 use crate::sync::stand_in::deque::{Injector, Steal, Stealer, Worker};

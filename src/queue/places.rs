@@ -142,30 +142,38 @@ impl Places {
     /// A place is free again: it goes to whoever has waited longest. That one's waker is called here, with no lock
     /// held.
     pub(crate) fn free(&self) {
+        if let Some(waker) = self.free_quietly() {
+            wake(waker);
+        }
+    }
+
+    /// As `free`, but leaves it to the caller to [`wake`] whoever has the place now.
+    #[must_use]
+    pub(crate) fn free_quietly(&self) -> Option<Waker> {
         let one_less = |seen: usize| {
             debug_assert!(seen & COUNT > 0, "nobody has a place");
             (seen & WAITERS == 0).then(|| seen - 1)
         };
         // ORDERING: Release pairs with the Acquire of whoever takes the place. The changes in between are
         // read-modify-writes, which do not break the chain.
-        if self.word.fetch_update(Ordering::Release, Ordering::Relaxed, one_less).is_err() {
-            self.hand_on();
+        match self.word.fetch_update(Ordering::Release, Ordering::Relaxed, one_less) {
+            Ok(_) => None,
+            Err(_) => self.hand_on(),
         }
     }
 
     /// The rest of `free`, where somebody waits or did a moment ago.
     #[cold]
-    fn hand_on(&self) {
+    fn hand_on(&self) -> Option<Waker> {
         let mut line = self.line.lock();
         let Some(waker) = line.grant() else {
             // Nobody can join the line now, so nobody is passed over.
             // ORDERING: as in `free`.
             self.word.fetch_sub(1, Ordering::Release);
-            return;
+            return None;
         };
         self.settle(&mut line);
-        drop(line);
-        shield("a waker", || as_nobody(|| waker.wake()));
+        Some(waker)
     }
 
     /// Takes a place for `turn`, or has `waker` called when there may be one. `Ok` means that the caller has a place.
@@ -249,9 +257,7 @@ impl Places {
         line.live = 0;
         self.settle(&mut line);
         drop(line);
-        for waker in wakers {
-            shield("a waker", || as_nobody(|| waker.wake()));
-        }
+        wakers.into_iter().for_each(wake);
     }
 
     /// To be called when a wait has ended, before the unlock: keeps W, and the line from consisting mostly of those
@@ -346,6 +352,11 @@ impl Wait {
             Wait::Over => Poll::Ready(Err(Closed)),
         }
     }
+}
+
+/// Calls a waker, which is foreign code and belongs to no task of this thread.
+pub(crate) fn wake(waker: Waker) {
+    shield("a waker", || as_nobody(|| waker.wake()));
 }
 
 /// Drops a waker that is not to be called. A panic in that must not cost the caller the place it has just got.

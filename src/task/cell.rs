@@ -250,8 +250,7 @@ unsafe fn free<F, T>(header: NonNull<Header>) {
 #[cold]
 fn free_side(side: Box<Side>) {
     let Side { payload, extras, .. } = *side;
-    // A closure that was handed back has left its context behind.
-    shield("the destructor of a context", || drop(extras));
+    drop(extras);
     if let Some(payload) = payload.into_inner() {
         swallow("a task whose result nobody took", payload);
     }

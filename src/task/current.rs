@@ -37,6 +37,8 @@ pub(crate) trait Host {
     fn watch(&self, target: &TaskRef, parker: &Arc<Parker>);
     /// Undoes `watch`.
     fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>);
+    /// Whether anything is in the queues of this thread's pool.
+    fn has_queued(&self) -> bool;
     /// Runs one queue entry of this thread's pool on this thread now. False if there was none.
     fn run_any_in_place(&self) -> bool;
     /// Runs `target`, a queued task of this thread's pool, on this thread now, whether or not the pool may grow. False if
@@ -88,7 +90,7 @@ pub(crate) fn host<'a>() -> Option<&'a dyn Host> {
 }
 
 /// Runs `f` as the closure of `task`.
-pub(super) fn as_current<R>(task: &TaskRef, f: impl FnOnce() -> R) -> R {
+pub(crate) fn as_current<R>(task: &TaskRef, f: impl FnOnce() -> R) -> R {
     in_frame(task, f)
 }
 

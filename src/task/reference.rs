@@ -287,6 +287,8 @@ impl Claimed {
     ///
     /// `F` and `T` are those the task was made with.
     pub(crate) unsafe fn into_closure<F, T>(self) -> F {
+        let context = self.0.extras().and_then(Extras::take_context);
+        shield("the destructor of a context", || drop(context));
         // SAFETY: T1: this is the claim. T5: by the caller's promise.
         let closure = unsafe { take_closure::<F, T>(self.0.0) };
         self.end();

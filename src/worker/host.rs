@@ -29,17 +29,37 @@ impl<P: Workplace> Worker<P> {
         if declared > 0 {
             self.stop_blocking();
         }
-        let lane = self.lane.take();
+        // A waker or callback that has others run has its lane's slot no longer.
+        self.give_slot_away();
         self.station.slot.current.interrupt(self.station.slot.running());
         self.depth.set(self.depth.get() + 1);
         let result = f();
         self.depth.set(self.depth.get() - 1);
         self.station.slot.current.resume();
-        self.lane.replace(lane);
         if self.blocking.replace(declared) == 0 && declared > 0 {
             self.start_blocking();
         }
         result
+    }
+
+    /// Releases the slot that is kept while a result is delivered.
+    fn give_slot_away(&self) {
+        if let Some(lane) = self.lane.take() {
+            self.release_slot(&lane);
+        }
+    }
+
+    /// The lanes that a wait for `target` may close a circle in: that of `target`, and those whose slots this thread holds.
+    fn lanes_concerned(&self, target: &TaskRef) -> Vec<Arc<Core>> {
+        let mut lanes: Vec<Arc<Core>> = Vec::new();
+        if self.place.is_forked() {
+            return lanes;
+        }
+        for task in tasks().chain([target]).filter(|task| !task.is_owned_by(self.owner())) {
+            let known = lanes.iter().any(|lane| task.is_owned_by(Arc::as_ptr(lane).cast()));
+            lanes.extend(if known { None } else { self.place.lane_of(task) });
+        }
+        lanes
     }
 
     /// The lane of this pool that `target`, which has not ended, belongs to.
@@ -67,9 +87,7 @@ impl<P: Workplace> Host for Worker<P> {
                 self.place.idle().release_delivering();
             }
             // A waker or callback blocks while its lane has more to do.
-            if let Some(lane) = self.lane.take() {
-                self.release_slot(&lane);
-            }
+            self.give_slot_away();
             self.start_blocking();
         }
     }
@@ -82,6 +100,9 @@ impl<P: Workplace> Host for Worker<P> {
     }
 
     fn run_in_place(&self, target: &TaskRef) -> InPlace {
+        if self.lanes_concerned(target).iter().any(|lane| lane.tells_deadlock(target)) {
+            return InPlace::Deadlock;
+        }
         if target.is_owned_by(self.owner()) {
             if self.place.may_grow() {
                 return InPlace::Waits;
@@ -91,7 +112,6 @@ impl<P: Workplace> Host for Worker<P> {
             return InPlace::Ran;
         }
         match self.lane_of(target) {
-            Some(lane) if lane.is_deadlocked() => InPlace::Deadlock,
             Some(lane) if target.is_queued() && !self.place.may_grow() && lane.begin() => {
                 self.run_through(lane, target);
                 InPlace::Ran
@@ -101,23 +121,22 @@ impl<P: Workplace> Host for Worker<P> {
     }
 
     fn watch(&self, target: &TaskRef, parker: &Arc<Parker>) {
-        if target.is_owned_by(self.owner()) {
-            if target.is_queued() {
-                self.place.watch_growth(parker);
-            }
-        } else if let Some(lane) = self.lane_of(target) {
+        let lanes = self.lanes_concerned(target);
+        if target.is_queued() && (target.is_owned_by(self.owner()) || !lanes.is_empty()) {
             self.place.watch_growth(parker);
-            lane.watch(target, parker);
+        }
+        if !target.is_ended() {
+            lanes.iter().for_each(|lane| lane.watch(target, parker));
         }
     }
 
     fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>) {
         self.place.unwatch_growth(parker);
-        if !self.place.is_forked()
-            && let Some(lane) = self.place.lane_of(target)
-        {
-            lane.unwatch(target, parker);
-        }
+        self.lanes_concerned(target).iter().for_each(|lane| lane.unwatch(target, parker));
+    }
+
+    fn has_queued(&self) -> bool {
+        !self.place.is_forked() && !self.place.queues().is_empty()
     }
 
     fn run_any_in_place(&self) -> bool {

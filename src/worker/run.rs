@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Worker, Workplace};
 use crate::lane::{Core, Entry, Job};
-use crate::task::{Claimed, Outcome, Runner, TaskRef};
+use crate::task::{Claimed, Outcome, Runner, TaskRef, as_current};
 
 /// So many tasks of a lane are run in one turn, if others want the thread.
 const TURN_TASKS: u32 = 32;
@@ -25,20 +25,23 @@ struct Run<'a, P: Workplace> {
 impl<P: Workplace> Runner for Run<'_, P> {
     fn ended(&self, task: &TaskRef, panicked: bool) {
         let worker = self.worker;
+        let ran = self.began.map(|began| began.elapsed());
         let lane = self.lane.take();
-        if let Some(began) = self.began {
-            worker.place.observe_run(task, lane.as_deref(), began.elapsed());
-        }
-        let mut goes_on = false;
-        if let Some(lane) = lane {
-            lane.count_ended(panicked);
+        if let Some(lane) = &lane {
             // N3. Where more waits, the slot is kept while the result is delivered. In a forked child the lock may be held
             // for ever.
             let held = !worker.place.is_forked() && !worker.has_forfeited(task);
-            goes_on = held && !lane.release_if_idle();
-            *worker.lane.borrow_mut() = goes_on.then_some(lane);
+            let goes_on = held && !lane.release_if_idle();
+            worker.lane.replace(goes_on.then(|| Arc::clone(lane)));
         }
-        worker.count_ended(panicked, goes_on);
+        if let Some(ran) = ran {
+            // A subscriber is foreign code: it may wait for the lane.
+            worker.place.observe_run(task, lane.as_deref(), ran);
+        }
+        if let Some(lane) = &lane {
+            lane.count_ended(panicked);
+        }
+        worker.count_ended(panicked, worker.lane.borrow().is_some());
     }
 }
 
@@ -167,20 +170,20 @@ impl<P: Workplace> Worker<P> {
         }
         // Shown before it is counted: whoever finds it counted and nothing counted since reads the right one.
         self.station.slot.current.show(claimed.task(), began.map(|(now, _)| now));
+        // Before the thread counts it: the monitor must not take it for a task of the pool's own queues.
+        lane.iter().for_each(|lane| lane.count_started());
         // Counted before the token is released: the monitor must not take the task for one that waits, with nobody
         // coming for it.
         self.station.slot.tallies.started.bump();
         self.pass_baton();
-        match &lane {
-            Some(lane) => {
-                lane.count_started();
-                lane.free_place();
+        // A waker and a subscriber are foreign code. They run as part of the task, so that one that waits for its lane is told.
+        as_current(claimed.task(), || {
+            lane.as_ref().map_or_else(|| self.place.free_place(), |lane| lane.free_place());
+            if let Some((now, spawned)) = began {
+                let waited = now.saturating_duration_since(spawned);
+                self.place.observe_wait(claimed.task(), lane.as_deref(), waited);
             }
-            None => self.place.free_place(),
-        }
-        if let Some((now, spawned)) = began {
-            self.place.observe_wait(claimed.task(), lane.as_deref(), now.saturating_duration_since(spawned));
-        }
+        });
         claimed.run(&Run { worker: self, lane: Cell::new(lane), began: began.map(|(now, _)| now) });
         self.delivered();
     }
@@ -209,9 +212,10 @@ impl<P: Workplace> Worker<P> {
     /// Its time was up before a thread got to it, and the timer has not got to it either.
     fn let_expire(&self, claimed: Claimed, lane: Option<Arc<Core>>) {
         self.pass_baton();
+        // Whatever blocks in the closure's destructor or in a waker gives the slot away.
+        self.lane.replace(lane);
         claimed.count_cancelled();
         claimed.discard(Outcome::Expired, None);
-        *self.lane.borrow_mut() = lane;
     }
 
     /// A closure has ended and its result is about to be delivered. If the thread `goes_on` with its lane, nobody is to

@@ -81,9 +81,14 @@ impl Slot {
         if self.running() == 0 {
             return Vec::new();
         }
-        let shown = self.current.read();
-        let settled = self.tallies.started.get() == started && self.running() as usize == shown.len();
-        if settled { shown } else { Vec::new() }
+        let mut shown = self.current.read();
+        let running = self.running() as usize;
+        if self.tallies.started.get() != started || shown.len() < running {
+            return Vec::new();
+        }
+        // The innermost one has ended, or has not begun.
+        shown.truncate(running);
+        shown
     }
 
     /// Tasks on the thread's stack.

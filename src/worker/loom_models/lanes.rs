@@ -9,6 +9,7 @@ use loom::thread;
 use super::Yard;
 use crate::lane::Core;
 use crate::sync::atomic::{Ordering, StaticU64};
+use crate::sync::fork;
 use crate::sync::stand_in::model::check;
 use crate::task::{Outcome, Task, new_task};
 use crate::times::Meter;
@@ -16,7 +17,7 @@ use crate::worker::{Workplace, submit_to_lane};
 
 impl Yard {
     fn lane(&self, limit: usize) -> Arc<Core> {
-        Core::new("lane".to_owned(), limit, None, Meter::default(), &self.lanes)
+        Core::new("lane".to_owned(), limit, None, Meter::default(), &self.lanes, fork::generation())
     }
 
     /// As `Lane::spawn`, taking back included.
