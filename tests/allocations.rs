@@ -198,3 +198,31 @@ fn nothing_is_left_of_a_pool_that_has_ended() {
     // The garbage of the lock-free queues is collected now and then; a pool has some thousand bytes.
     eventually("the bytes of all pools come back", || bytes() - before < POOLS as isize * 1024);
 }
+
+#[test]
+fn a_scope_inside_a_task_gives_everything_back() {
+    const MANY: usize = 2_000;
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let pool = Pool::builder().core_threads(2).max_threads(2).build().unwrap();
+    let scopes = |rounds: usize| {
+        let inner = pool.clone();
+        let task = pool.spawn(move || {
+            for _ in 0..rounds {
+                inner.scope(|scope| {
+                    let task = scope.spawn(|| ());
+                    // The other thread runs it, so that the join has nothing to do.
+                    while !task.is_finished() {
+                        std::thread::yield_now();
+                    }
+                });
+            }
+        });
+        task.wait().unwrap();
+    };
+    scopes(MANY);
+    let before = bytes();
+    scopes(MANY);
+    let each = (bytes() - before) as f64 / MANY as f64;
+    assert!(each < 20.0, "{each:.1} bytes left of each scope");
+    pool.shutdown().wait();
+}

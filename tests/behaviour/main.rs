@@ -24,9 +24,19 @@ mod shutdown;
 mod shutdown_inside;
 
 // Control.
+mod batch;
+mod context;
+mod interrupt;
 mod lanes;
+mod observe;
+mod policy;
+mod scope;
+mod scope_attacks;
+mod scope_refused;
+mod spans;
 #[cfg(feature = "histograms")]
 mod times;
+mod warnings;
 
 // Its threads.
 mod creation;
