@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::future::Future;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -224,5 +225,72 @@ fn a_scope_inside_a_task_gives_everything_back() {
     scopes(MANY);
     let each = (bytes() - before) as f64 / MANY as f64;
     assert!(each < 20.0, "{each:.1} bytes left of each scope");
+}
+
+/// Runs `during`, which lets go of some ten megabytes, while the only slot of a lane is held, and checks that they are gone
+/// while it still is, but for a hundred cells or so of tasks that have ended.
+fn stays_flat(during: impl Fn(&sidestep::Lane)) {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let pool = Pool::builder().core_threads(2).max_threads(2).build().unwrap();
+    let lane = pool.lane("stuck", 1);
+    let ((started, wait), (go, gate)) = (channel(), channel::<()>());
+    let running = lane.spawn(move || {
+        started.send(()).unwrap();
+        let _ = gate.recv();
+    });
+    wait.recv().unwrap();
+    during(&lane);
+    let before = bytes();
+    (0..10).for_each(|_| during(&lane));
+    eventually("the bytes come back while the lane is stuck", || bytes() - before < 512 * 1024);
+    drop(go);
+    running.wait().unwrap();
+    pool.shutdown().wait();
+}
+
+#[test]
+fn callers_that_give_up_do_not_pile_up_in_a_stuck_lane() {
+    stays_flat(|lane| {
+        for _ in 0..5000 {
+            let held = [0_u8; 2048];
+            drop(lane.spawn(move || held.len()));
+        }
+    });
+}
+
+#[test]
+fn neither_do_tasks_that_expire_there_nor_their_deadlines() {
+    stays_flat(|lane| {
+        for round in 0..2000_u64 {
+            let held = [0_u8; 2048];
+            let time = if round % 2 == 0 { Duration::ZERO } else { Duration::from_secs(3600) };
+            let task = lane.options().expire_after(time).spawn(move || held.len());
+            if round % 2 == 0 {
+                assert!(task.wait().unwrap_err().is_expired());
+            }
+        }
+    });
+}
+
+#[test]
+fn waits_for_a_place_that_are_given_up_leave_nothing() {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let pool = Pool::builder().core_threads(1).max_threads(1).queue_limit(1).build().unwrap();
+    while_busy(&pool, || {
+        let queued = pool.spawn(|| ());
+        let give_up = || {
+            for _ in 0..5000 {
+                let mut turn = pool.reserve();
+                let polled = std::pin::Pin::new(&mut turn)
+                    .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+                assert!(polled.is_pending());
+            }
+        };
+        give_up();
+        let before = bytes();
+        (0..10).for_each(|_| give_up());
+        assert!(bytes() - before < 32 * 1024, "{}", bytes() - before);
+        drop(queued);
+    });
     pool.shutdown().wait();
 }

@@ -160,27 +160,28 @@ impl Metrics {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneMetrics {
-    limit: u64,
     tasks: Counts,
     times: Reading,
 }
 
 impl LaneMetrics {
     pub(super) fn read(core: &Core) -> Self {
-        LaneMetrics { limit: core.limit() as u64, tasks: core.tallies().counts(), times: core.meter().read() }
+        let mut tasks = core.tallies().counts();
+        // The ends were counted before the starts: of what has begun since, some must have ended.
+        tasks.started = tasks.started.min(tasks.completed + tasks.panicked + core.limit() as u64);
+        LaneMetrics { tasks, times: core.meter().read() }
     }
 
     /// Tasks that wait in the lane.
     #[must_use]
     pub fn tasks_queued(&self) -> u64 {
-        self.tasks.queued() + self.tasks.running() - self.tasks_running()
+        self.tasks.queued()
     }
 
     /// Tasks whose closure has begun and not ended: never more than the lane's limit.
     #[must_use]
     pub fn tasks_running(&self) -> u64 {
-        // The ends were counted before the starts: of what has begun since, some must have ended.
-        self.tasks.running().min(self.limit)
+        self.tasks.running()
     }
 
     /// Tasks that the lane has accepted.

@@ -226,12 +226,12 @@ impl Shutdown {
         }
         let totals = shared.totals();
         let ended = totals.completed + totals.panicked;
-        // With no other thread left nothing runs: a task that still shows is being taken back by its submitter.
-        // But what waits in a lane for a slot that such a task holds is run after it.
-        let open = if over {
-            shared.lanes.counts().queued() + waiting.tasks
-        } else {
-            totals.queued() + totals.running()
+        // With no other thread left nothing runs: a task that still shows is being taken back by its submitter, or waits in a
+        // lane for a slot that a task holds which waits here.
+        let open = match over {
+            true if waiting.threads == 0 => 0,
+            true => shared.lanes.counts().queued() + waiting.tasks,
+            false => totals.queued() + totals.running(),
         };
         ShutdownReport {
             completed: ended - shared.ending.baseline.get().copied().unwrap_or(0),

@@ -31,7 +31,10 @@ impl Workplace for Shared {
         while !self.is_forked() {
             match self.idle.notify(|| self.queues.is_empty()) {
                 Notify::Covered => return,
-                Notify::Delivering => return self.monitor.arm(self),
+                Notify::Delivering => {
+                    self.helpers.wake();
+                    return self.monitor.arm(self);
+                }
                 Notify::Nobody if self.get_help() => return,
                 Notify::Nobody => {}
             }

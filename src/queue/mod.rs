@@ -14,10 +14,12 @@
 //! ([`Queues::evacuate`]).
 
 mod places;
+mod wake;
 
 use std::fmt;
 
-pub(crate) use self::places::{Places, Turn, wake};
+pub(crate) use self::places::{Places, Turn};
+pub(crate) use self::wake::wake;
 
 #[cfg(sidestep_loom)]
 use crate::sync::stand_in::deque::{Injector, Steal, Stealer, Worker};

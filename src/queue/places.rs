@@ -71,10 +71,10 @@ use std::task::{Poll, Waker};
 
 use crossbeam_utils::CachePadded;
 
+use super::wake::wake;
 use crate::report::shield;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::task::as_nobody;
 
 const WAITERS: usize = 1 << (usize::BITS - 1);
 const CLOSED: usize = WAITERS >> 1;
@@ -352,11 +352,6 @@ impl Wait {
             Wait::Over => Poll::Ready(Err(Closed)),
         }
     }
-}
-
-/// Calls a waker, which is foreign code and belongs to no task of this thread.
-pub(crate) fn wake(waker: Waker) {
-    shield("a waker", || as_nobody(|| waker.wake()));
 }
 
 /// Drops a waker that is not to be called. A panic in that must not cost the caller the place it has just got.

@@ -151,6 +151,7 @@ impl<P: Workplace> Host for Worker<P> {
     }
 
     fn forfeit_slots(&self) {
+        self.give_slot_away();
         for task in tasks() {
             if let Some(lane) = self.lane_of(task).filter(|_| !self.forfeited.borrow().contains(&task.id())) {
                 self.forfeited.borrow_mut().push(task.id());

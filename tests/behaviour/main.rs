@@ -24,14 +24,16 @@ mod shutdown;
 mod shutdown_inside;
 
 // Control.
+mod backpressure;
 mod batch;
 mod context;
+mod deadlines;
 mod interrupt;
 mod lanes;
+mod max_threads;
 mod observe;
 mod policy;
 mod scope;
-mod scope_attacks;
 mod scope_refused;
 mod spans;
 #[cfg(feature = "histograms")]
@@ -45,7 +47,10 @@ mod keep_alive;
 mod threads;
 
 // What a hostile reader tried.
+mod attacks_admission;
 mod attacks_cells;
+mod attacks_lanes;
+mod attacks_scope;
 mod attacks_tasks;
 mod attacks_threads;
 

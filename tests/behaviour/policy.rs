@@ -195,8 +195,9 @@ fn what_any_shutdown_drops_does_not_run_while_another_is_being_dropped() {
     dropping.pass();
     gate.open();
     soon(running).unwrap();
-    let second = soon(second);
+    eventually("the thread has found nothing and left", || pool.metrics().threads() == 0);
     go.open();
+    let second = soon(second);
     assert_eq!(closer.join().unwrap().discarded, 2, "both were queued when the shutdown began");
     assert!(second.unwrap_err().is_shutdown(), "it was queued when the shutdown began");
     assert!(soon(first).unwrap_err().is_shutdown());
@@ -214,8 +215,9 @@ fn what_is_to_be_discarded_does_not_run_while_another_is_being_dropped() {
     dropping.pass();
     gate.open();
     soon(running).unwrap();
-    let second = soon(second);
+    eventually("the thread has found nothing and left", || pool.metrics().threads() == 0);
     go.open();
+    let second = soon(second);
     assert_eq!(closer.join().unwrap().discarded, 2);
     assert!(second.unwrap_err().is_shutdown());
     assert!(soon(first).unwrap_err().is_shutdown());

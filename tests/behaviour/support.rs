@@ -9,10 +9,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use sidestep::{Metrics, Pool, Task, TaskError};
+use sidestep::{Lane, Metrics, Pool, Task, TaskError};
 
 /// Longer than anything here takes on the slowest machine: reaching it is a failure, never a measurement.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A door that is shut until somebody opens it, for ever.
 #[derive(Clone, Default)]
@@ -219,4 +219,67 @@ impl Crowd {
     pub(crate) fn most(&self) -> usize {
         self.most.load(Ordering::SeqCst)
     }
+}
+
+/// A task that has started in `lane` and holds its slot until `gate` opens.
+pub(crate) fn occupy_lane(lane: &Lane, gate: &Gate) -> Task<()> {
+    let started = Gate::new();
+    let (announce, gate) = (started.clone(), gate.clone());
+    let task = lane.spawn(move || {
+        announce.open();
+        gate.pass();
+    });
+    started.pass();
+    task
+}
+
+/// A waker that calls what it is told to, once.
+#[derive(Default)]
+pub(crate) struct Calls(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Calls {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn set(&self, call: impl FnOnce() + Send + 'static) {
+        *self.0.lock().unwrap() = Some(Box::new(call));
+    }
+}
+
+impl Wake for Calls {
+    fn wake(self: Arc<Self>) {
+        let call = self.0.lock().unwrap().take();
+        if let Some(call) = call {
+            call();
+        }
+    }
+}
+
+/// Says that its drop has begun, and returns from it when it is let go.
+pub(crate) struct HoldOnDrop {
+    begun: Gate,
+    leave: Gate,
+}
+
+impl HoldOnDrop {
+    pub(crate) fn new() -> (Self, Gate, Gate) {
+        let (begun, leave) = (Gate::new(), Gate::new());
+        (HoldOnDrop { begun: begun.clone(), leave: leave.clone() }, begun, leave)
+    }
+}
+
+impl Drop for HoldOnDrop {
+    fn drop(&mut self) {
+        self.begun.open();
+        self.leave.pass();
+    }
+}
+
+/// How many threads of this process have names that begin so.
+#[cfg(target_os = "linux")]
+pub(crate) fn threads_called(name: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|comm| comm.starts_with(name)).count()
 }
