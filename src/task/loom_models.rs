@@ -157,7 +157,7 @@ fn run_against_two_cancels_and_drop() {
 #[test]
 fn panic_against_wait_and_drop() {
     for waits in [true, false] {
-        check(None, move || {
+        check(Some(3), move || {
             let books = Books::new();
             let payload = Dropped(Arc::clone(&books), |books| &books.results_dropped);
             let guard = Dropped(Arc::clone(&books), |books| &books.closures_dropped);
@@ -193,7 +193,7 @@ fn panic_against_wait_and_drop() {
 /// that of the one who claimed.
 #[test]
 fn discard_against_cancel_against_wait() {
-    check(Some(3), || {
+    check(Some(2), || {
         let books = Books::new();
         let (entry, task) = books.task();
         let queue = Arc::clone(&books);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::cascade;
 use super::cell::{Header, Runner, Side, take_closure};
-use super::extras::Extras;
+use super::extras::{Context, Extras};
 use super::state::{CancelAction, Outcome, ReleaseAction};
 use crate::error::{Origin, Reason, TaskError, TaskId};
 use crate::report::shield;
@@ -140,7 +140,8 @@ impl TaskRef {
 
     /// Takes the right to run or discard the task, if it is still queued.
     pub(crate) fn claim(self) -> Option<Claimed> {
-        self.header().word.claim().then(|| Claimed(self))
+        let claim = self.header().word.claim()?;
+        Some(Claimed { task: self, laden: claim.laden })
     }
 
     /// Ends the task on this thread, unrun, if it is still queued. False if somebody else had claimed it.
@@ -154,8 +155,8 @@ impl TaskRef {
     /// Cancels: ends the task on this thread where it is queued, signals it where it runs.
     pub(crate) fn cancel(&self) {
         match self.header().word.request_cancel() {
-            CancelAction::End => {
-                let claimed = Claimed(self.clone());
+            CancelAction::End(claim) => {
+                let claimed = Claimed { task: self.clone(), laden: claim.laden };
                 claimed.count_cancelled();
                 cascade::discard_cancelled(claimed);
             }
@@ -245,16 +246,30 @@ impl std::fmt::Debug for TaskRef {
 /// A task whose closure and sender belong to the holder, who must run or discard it.
 #[must_use = "a claimed task must be run or discarded, or its handle waits for ever"]
 #[derive(Debug)]
-pub(crate) struct Claimed(TaskRef);
+pub(crate) struct Claimed {
+    task: TaskRef,
+    /// Whether the spawner has given it anything along.
+    laden: bool,
+}
 
 impl Claimed {
     pub(crate) fn task(&self) -> &TaskRef {
-        &self.0
+        &self.task
+    }
+
+    /// What the spawner has given it along.
+    #[inline]
+    pub(crate) fn extras(&self) -> Option<&Extras> {
+        if self.laden { self.task.extras() } else { None }
+    }
+
+    fn take_context(&self) -> Option<Context> {
+        self.extras().and_then(Extras::take_context)
     }
 
     /// Tells the task's owner that it will not run. The caller has not counted it in another way.
     pub(crate) fn count_cancelled(&self) {
-        let header = self.0.header();
+        let header = self.task.header();
         // SAFETY: T4: this thread has the claim and has not counted it yet.
         unsafe { (header.vtable.count_cancelled)(header.owner) };
     }
@@ -263,21 +278,21 @@ impl Claimed {
     #[inline]
     pub(crate) fn run(self, runner: &dyn Runner) {
         // SAFETY: T1: this is the claim. T5: the function is from the cell's own table.
-        unsafe { (self.0.header().vtable.run)(&self.0, runner) };
+        unsafe { (self.task.header().vtable.run)(&self.task, self.take_context(), runner) };
         self.end();
     }
 
     /// Drops the closure unrun and tells the handle why.
     pub(crate) fn discard(self, outcome: Outcome, refusal: Option<Arc<io::Error>>) {
-        let header = self.0.header();
+        let header = self.task.header();
         if refusal.is_some() {
-            *self.0.side_or_install().refusal.lock() = refusal;
+            *self.task.side_or_install().refusal.lock() = refusal;
         }
         header.word.set_outcome(outcome);
-        let context = self.0.extras().and_then(Extras::take_context);
+        let context = self.take_context();
         shield("the destructor of a context", || drop(context));
         // SAFETY: T1 and T5, as in `run`.
-        unsafe { (header.vtable.discard)(self.0.0) };
+        unsafe { (header.vtable.discard)(self.task.0) };
         self.end();
     }
 
@@ -287,20 +302,20 @@ impl Claimed {
     ///
     /// `F` and `T` are those the task was made with.
     pub(crate) unsafe fn into_closure<F, T>(self) -> F {
-        let context = self.0.extras().and_then(Extras::take_context);
+        let context = self.take_context();
         shield("the destructor of a context", || drop(context));
         // SAFETY: T1: this is the claim. T5: by the caller's promise.
-        let closure = unsafe { take_closure::<F, T>(self.0.0) };
+        let closure = unsafe { take_closure::<F, T>(self.task.0) };
         self.end();
         closure
     }
 
     #[inline]
     fn end(self) {
-        if let Some(witness) = self.0.extras().and_then(|extras| extras.witness.as_ref()) {
-            witness.released(&self.0);
+        if let Some(witness) = self.extras().and_then(|extras| extras.witness.as_ref()) {
+            witness.released(&self.task);
         }
-        let header = self.0.0;
+        let header = self.task.0;
         // The reference is let go of by `end_and_release`, not by its drop.
         std::mem::forget(self);
         // SAFETY: T2: the forgotten reference still counts.

@@ -60,12 +60,26 @@ impl Outcome {
     }
 }
 
+/// The right to run or discard a task.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// The side allocation was there already: the spawner has put something into it. So most tasks are never asked again.
+    pub(super) laden: bool,
+}
+
+impl Claim {
+    fn of(seen: u64) -> Self {
+        Claim { laden: seen & SIDE != 0 }
+    }
+}
+
 /// What the caller of [`Word::request_cancel`] has to do.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CancelAction {
     /// The task was queued and is the caller's now: drop the closure and end it.
-    End,
+    End(Claim),
     /// The task is running and the caller is the first to cancel it: run its hooks.
     RunHooks,
     /// The task is running without hooks, has ended, or was cancelled before.
@@ -101,19 +115,19 @@ impl Word {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Queued to claimed. True for the one caller who now owns closure and sender.
+    /// Queued to claimed, for the one caller who now owns closure and sender.
     #[must_use]
-    pub(crate) fn claim(&self) -> bool {
+    pub(crate) fn claim(&self) -> Option<Claim> {
         let mut seen = self.0.load(Ordering::Relaxed);
         while seen & STAGE == QUEUED {
             // ORDERING: Acquire, so that what the spawner wrote into the cell is visible even where the entry came
             // to this thread by another way than the queue; Release, so that later claims fail with this visible.
             match self.0.compare_exchange_weak(seen, seen | CLAIMED, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return true,
+                Ok(_) => return Some(Claim::of(seen)),
                 Err(now) => seen = now,
             }
         }
-        false
+        None
     }
 
     /// Asks the task to stop: claims it where it is queued, marks it where it runs.
@@ -121,7 +135,7 @@ impl Word {
         let mut seen = self.load();
         loop {
             let (next, action) = match seen & STAGE {
-                QUEUED => (seen | CLAIMED | CANCEL, CancelAction::End),
+                QUEUED => (seen | CLAIMED | CANCEL, CancelAction::End(Claim::of(seen))),
                 CLAIMED if seen & CANCEL == 0 => {
                     let action =
                         if seen & SIDE == 0 { CancelAction::Nothing } else { CancelAction::RunHooks };
@@ -239,8 +253,8 @@ mod tests {
     fn only_one_claim_succeeds() {
         let word = Word::new(2, 0, PLACE, false);
         assert!(word.is_queued());
-        assert!(word.claim());
-        assert!(!word.claim());
+        assert!(word.claim().is_some());
+        assert!(word.claim().is_none());
         assert_eq!(word.request_cancel(), CancelAction::Nothing, "no hooks to run");
         assert!(word.is_cancelled());
     }
@@ -248,15 +262,15 @@ mod tests {
     #[test]
     fn cancelling_a_queued_task_claims_it() {
         let word = Word::new(2, 0, PLACE, false);
-        assert_eq!(word.request_cancel(), CancelAction::End);
-        assert!(!word.claim());
+        assert_eq!(word.request_cancel(), CancelAction::End(Claim { laden: false }));
+        assert!(word.claim().is_none());
         assert_eq!(word.request_cancel(), CancelAction::Nothing);
     }
 
     #[test]
     fn only_the_first_canceller_runs_the_hooks() {
         let word = Word::new(2, 0, PLACE, false);
-        assert!(word.claim());
+        assert!(word.claim().is_some());
         assert!(!word.announce_side());
         assert_eq!(word.request_cancel(), CancelAction::RunHooks);
         assert_eq!(word.request_cancel(), CancelAction::Nothing);
@@ -266,7 +280,7 @@ mod tests {
     #[test]
     fn the_last_reference_frees() {
         let word = Word::new(2, 7, PLACE, false);
-        assert!(word.claim());
+        assert!(word.claim().is_some());
         word.set_outcome(Outcome::Panicked);
         assert_eq!(word.end_and_release(), ReleaseAction::Keep);
         assert!(word.is_ended());
@@ -280,7 +294,7 @@ mod tests {
     #[test]
     fn debug_decodes_the_bits() {
         let word = Word::new(3, 0, PLACE, false);
-        assert!(word.claim());
+        assert!(word.claim().is_some());
         let text = format!("{word:?}");
         assert!(text.contains("claimed") && text.contains("refs: 3"), "{text}");
     }

@@ -150,7 +150,7 @@ impl<P: Workplace> Worker<P> {
     /// Runs a claimed task of the pool's own queues.
     #[inline]
     pub(super) fn run(&self, claimed: Claimed) {
-        if claimed.task().extras().is_none() {
+        if claimed.extras().is_none() {
             self.run_plain(claimed);
         } else {
             self.run_special(claimed, None);
@@ -162,7 +162,7 @@ impl<P: Workplace> Worker<P> {
     #[inline(never)]
     fn run_special(&self, claimed: Claimed, lane: Option<Arc<Core>>) {
         let mut began = None;
-        if let Some(extras) = claimed.task().extras() {
+        if let Some(extras) = claimed.extras() {
             if extras.is_overdue() {
                 return self.let_expire(claimed, lane);
             }

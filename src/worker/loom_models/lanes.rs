@@ -68,7 +68,7 @@ impl Exclusive {
 /// Two submitters, one thread: nothing that is queued in the lane is left lying.
 #[test]
 fn lane_submit_against_release() {
-    check(Some(3), || {
+    check(Some(2), || {
         let (yard, threads) = Yard::new(1, 1, false);
         let lane = yard.lane(1);
         let submitter = {
@@ -103,7 +103,7 @@ fn lane_of_one_excludes() {
 /// The last handle goes at once: what is queued still runs.
 #[test]
 fn lane_without_handles_runs_its_queue() {
-    check(Some(3), || {
+    check(Some(2), || {
         let (yard, threads) = Yard::new(1, 1, false);
         let lane = yard.lane(1);
         let first = yard.spawn_in(&lane, || 1);
@@ -117,7 +117,7 @@ fn lane_without_handles_runs_its_queue() {
 /// A submission to a lane against closing: the task runs or is refused, and the threads leave.
 #[test]
 fn lane_submit_against_close() {
-    check(Some(3), || {
+    check(Some(2), || {
         let (yard, threads) = Yard::new(1, 1, false);
         let lane = yard.lane(1);
         let ran = Arc::new(StaticU64::new(0));
@@ -139,7 +139,7 @@ fn lane_submit_against_close() {
 /// A cancel against the thread that takes the task, and the lane goes with it: the canceller's count is its last use.
 #[test]
 fn lane_cancel_against_the_end_of_the_lane() {
-    check(Some(3), || {
+    check(Some(2), || {
         let (yard, threads) = Yard::new(1, 1, false);
         let lane = yard.lane(1);
         let task = yard.spawn_in(&lane, || ());
@@ -154,7 +154,7 @@ fn lane_cancel_against_the_end_of_the_lane() {
 /// before its target.
 #[test]
 fn lane_in_place() {
-    check(Some(3), || {
+    check(Some(2), || {
         let (yard, threads) = Yard::full(1, 1);
         let lane = yard.lane(1);
         let waiter = {
