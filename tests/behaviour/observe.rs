@@ -200,10 +200,10 @@ fn what_is_listed_has_its_own_name_and_time() {
     // It takes a while to copy.
     let long = "second ".repeat(100_000);
     for _ in 0..500_u32 {
+        // The last time at which the first is known not to have ended.
+        let mut before = Instant::now();
         let first = pool.options().name("first").spawn(|| spin(Duration::from_micros(200)));
         let second = pool.options().name(long.clone()).spawn(|| ());
-        // The last time at which the first was still running.
-        let mut before = Instant::now();
         loop {
             let now = Instant::now();
             if first.is_finished() {
