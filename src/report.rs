@@ -43,6 +43,7 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
 
 /// Runs user code that must not take the thread down. A panic is reported as one in `place` and its payload
 /// returned dropped, however its destructor behaves.
+#[inline]
 pub(crate) fn shield<R>(place: &'static str, f: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(value) => Some(value),

@@ -52,8 +52,9 @@
 //! whoever makes one pending by a release wakes those who are registered.
 //!
 //! If all slots are held by threads that wait for tasks of this very lane, none of them will ever be released: a target
-//! that is queued needs a slot, and one that has been taken is run by one of these threads. That comes about only by a wait,
-//! so the last one to register can tell ([`Core::is_deadlocked`]), and is given an error instead.
+//! that is queued needs a slot, and one that has been taken is run by one of these threads. (Or by another thread that waits
+//! for the lane: a wait for any task is registered with the lanes whose slots the thread holds.) That comes about only by a
+//! wait, so the last one to register can tell ([`Core::tells_deadlock`]), and is given an error instead.
 
 mod core;
 mod entry;

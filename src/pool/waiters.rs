@@ -30,10 +30,15 @@ impl Waiters {
     }
 
     /// The caller has fenced since what they are to see.
+    #[inline]
     pub(super) fn wake(&self) {
-        if self.count.load(Ordering::SeqCst) == 0 {
-            return;
+        if self.count.load(Ordering::SeqCst) > 0 {
+            self.wake_all();
         }
+    }
+
+    #[cold]
+    fn wake_all(&self) {
         let mut parkers = self.parkers.lock();
         let woken = std::mem::take(&mut *parkers);
         self.count.store(0, Ordering::SeqCst);

@@ -112,6 +112,7 @@ impl<T> Queues<T> {
     }
 
     /// The next item for a thread that owns `local`.
+    #[inline]
     pub(crate) fn take(&self, local: Option<&Local<T>>, walk: &mut Walk) -> Option<T> {
         walk.looks = walk.looks.wrapping_add(1);
         if walk.looks.is_multiple_of(FAIRNESS) {

@@ -22,7 +22,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use super::current;
-use super::extras::{Context, Extras, run_within};
+use super::extras::{Extras, run_within};
 use super::hooks::Hooks;
 use super::reference::TaskRef;
 use super::slab;
@@ -61,7 +61,7 @@ impl Side {
 
 /// What can be done only where the types of a cell are known.
 pub(super) struct Vtable {
-    pub(super) run: unsafe fn(&TaskRef, Option<Context>, &dyn Runner),
+    pub(super) run: unsafe fn(&TaskRef, bool, &dyn Runner),
     pub(super) discard: unsafe fn(NonNull<Header>),
     pub(super) count_cancelled: unsafe fn(*const ()),
     pub(super) free: unsafe fn(NonNull<Header>),
@@ -164,18 +164,19 @@ unsafe fn take<V>(slot: &UnsafeCell<MaybeUninit<V>>) -> V {
     })
 }
 
-/// Runs the closure in `context` and delivers what came of it.
+/// Runs the closure, in its context if it is `laden` with one, and delivers what came of it.
 ///
 /// # Safety
 ///
 /// The caller has the claim (T1) and the cell is a `Cell<F, T>` (T5).
-unsafe fn run<F: FnOnce() -> T, T>(task: &TaskRef, context: Option<Context>, runner: &dyn Runner) {
+unsafe fn run<F: FnOnce() -> T, T>(task: &TaskRef, laden: bool, runner: &dyn Runner) {
     // SAFETY: T5, and the reference keeps the cell alive (T2).
     let cell = unsafe { task.as_raw().cast::<Cell<F, T>>().as_ref() };
     // SAFETY: T1: initialised by `new_task`, taken only by the claimer.
     let closure = unsafe { take(&cell.closure) };
     // SAFETY: T1, as above.
     let sender = unsafe { take(&cell.sender) };
+    let context = if laden { task.extras().and_then(Extras::take_context) } else { None };
     let result = current::as_current(task, || run_within(context, closure));
     // In a forked child nobody may be left to finish a hook.
     if let Some(side) = task.side().filter(|_| !task.is_forked()) {

@@ -78,6 +78,7 @@ impl Extras {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
+    #[cold]
     pub(super) fn take_context(&self) -> Option<Context> {
         self.context.lock().take()
     }

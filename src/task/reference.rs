@@ -263,6 +263,7 @@ impl Claimed {
         if self.laden { self.task.extras() } else { None }
     }
 
+    #[inline]
     fn take_context(&self) -> Option<Context> {
         self.extras().and_then(Extras::take_context)
     }
@@ -278,7 +279,7 @@ impl Claimed {
     #[inline]
     pub(crate) fn run(self, runner: &dyn Runner) {
         // SAFETY: T1: this is the claim. T5: the function is from the cell's own table.
-        unsafe { (self.task.header().vtable.run)(&self.task, self.take_context(), runner) };
+        unsafe { (self.task.header().vtable.run)(&self.task, self.laden, runner) };
         self.end();
     }
 
@@ -310,10 +311,17 @@ impl Claimed {
         closure
     }
 
-    #[inline]
-    fn end(self) {
+    #[cold]
+    fn tell_witness(&self) {
         if let Some(witness) = self.extras().and_then(|extras| extras.witness.as_ref()) {
             witness.released(&self.task);
+        }
+    }
+
+    #[inline]
+    fn end(self) {
+        if self.laden {
+            self.tell_witness();
         }
         let header = self.task.0;
         // The reference is let go of by `end_and_release`, not by its drop.
