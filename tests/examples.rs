@@ -82,7 +82,7 @@ fn the_pool_can_be_observed() {
     let text = output("observe", &[]);
     assert!(text.lines().count() < 40, "{text}");
     assert!(text.contains("request{id=7}: observe: looking the user up"), "{text}");
-    let running = text.lines().find(|line| line.contains("has been running for")).expect(&text);
+    let running = text.lines().find(|line| line.starts_with("task 2 ")).expect(&text);
     assert!(running.contains("\"tape drive\" of ") && running.contains("observe.rs:"), "{text}");
     let warning = text.lines().find(|line| line.contains("a task ran long")).expect(&text);
     assert!(warning.contains("WARN sidestep: ") && warning.contains("\"tape drive\""), "{text}");
