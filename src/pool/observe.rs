@@ -118,6 +118,7 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
 
     /// A task that runs until the sender is gone, in a pool that warns after `limit`.
+    #[expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
     fn running(limit: Duration) -> (Pool, Task<()>, Sender<()>) {
         let pool = Pool::builder().max_threads(1).warn_after(limit).build().unwrap();
         let ((started, wait), (go, gate)) = (channel(), channel());
