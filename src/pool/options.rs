@@ -65,8 +65,8 @@ impl<'a> TaskOptions<'a> {
     /// timer, and it resolves with [`is_expired`](crate::TaskError::is_expired). Once it runs, it runs to its end; to
     /// give up waiting for that, use the timeout of your runtime or [`Task::wait_timeout`].
     ///
-    /// Any duration is legal: zero lets the task expire unrun, and [`Duration::MAX`] is no limit. The closures of expired tasks are dropped one after another by one thread per pool,
-    /// so a destructor that blocks delays the others.
+    /// Any duration is legal: zero lets the task expire unrun, and [`Duration::MAX`] is no limit. The closures of expired
+    /// tasks are dropped one after another by one thread per pool, so a destructor that blocks delays the others.
     ///
     /// ```
     /// use std::time::Duration;

@@ -226,8 +226,9 @@ fn tasks_that_a_worker_found_overdue_do_not_make_the_lane_slow_for_ever() {
     late.into_iter().for_each(|task| assert!(soon(task).unwrap_err().is_expired()));
     leave.open();
     assert!(soon(held).unwrap_err().is_expired());
-    let (plain, after) = (time_to_queue(&fresh), time_to_queue(&used));
-    assert!(after < 10 * plain, "{after:?} after so many tasks have expired, {plain:?} before");
+    // By a factor of hundreds, if it were so. A machine that holds this thread up does not do so each time.
+    let is_quick = |_| time_to_queue(&used) < 10 * time_to_queue(&fresh);
+    assert!((0..5).any(is_quick), "queueing is slow after so many tasks have expired");
 }
 
 #[test]
