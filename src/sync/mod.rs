@@ -54,6 +54,11 @@ pub(crate) mod thread {
     pub(crate) use std::thread::{ThreadId, current, yield_now};
 }
 
+#[cfg(sidestep_loom)]
+pub(crate) use loom::thread::LocalKey;
+#[cfg(not(sidestep_loom))]
+pub(crate) use std::thread::LocalKey;
+
 /// `std::thread_local!` with a constant first value, or loom's.
 #[cfg(not(sidestep_loom))]
 macro_rules! thread_local_const {
