@@ -20,7 +20,7 @@ use super::roll::Roll;
 use super::shutdown::Ending;
 use super::stuck::Sightings;
 use super::threads::start;
-use super::timer::{Rounds, Timer};
+use super::timer::Timer;
 use super::waiters::Waiters;
 use crate::idle::{Idle, Notify};
 use crate::lane::{Entry, Job, Lanes};
@@ -82,10 +82,7 @@ impl Shared {
             headcount: Headcount::new(),
             cool_down: CoolDown::new(),
             monitor: Monitor::new(),
-            timer: Timer::new(
-                config.export_every.map(|every| Rounds::new(every, Weak::clone(me))),
-                Weak::clone(me),
-            ),
+            timer: Timer::new(config.export_every, Weak::clone(me)),
             observer: Observer::new(&config),
             sightings: Sightings::default(),
             ending: Ending::new(),

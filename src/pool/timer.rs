@@ -39,20 +39,15 @@ pub(super) struct Timer {
     /// After the system has refused the thread.
     pause: CoolDown,
     parker: Parker,
-    rounds: Option<Rounds>,
-    /// Whose tasks may run for long.
+    /// How often the pool's numbers are published, if they are.
+    every: Option<Duration>,
+    /// The pool.
     shared: Weak<Shared>,
     /// Whether the threads will be looked at.
     patrolling: AtomicBool,
 }
 
-/// The publishing of a pool's numbers: at once, then again and again, and once more at the end.
-pub(super) struct Rounds {
-    every: Duration,
-    shared: Weak<Shared>,
-}
-
-/// [`Rounds`] under way.
+/// The publishing of a pool's numbers, under way: at once, then again and again, and once more at the end.
 struct Round {
     every: Duration,
     shared: Arc<Shared>,
@@ -70,24 +65,6 @@ struct Alarms {
 struct Alarm {
     at: Instant,
     task: TaskRef,
-}
-
-impl Rounds {
-    pub(super) fn new(every: Duration, shared: Weak<Shared>) -> Self {
-        Rounds { every, shared }
-    }
-
-    /// The first round, due now.
-    fn begin(&self) -> Option<Round> {
-        let shared = self.shared.upgrade()?;
-        Some(Round { every: self.every, shared, due: Some(Instant::now()) })
-    }
-}
-
-impl std::fmt::Debug for Rounds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Rounds").field(&self.every).finish()
-    }
 }
 
 impl Round {
@@ -130,14 +107,14 @@ impl PartialEq for Alarm {
 impl Eq for Alarm {}
 
 impl Timer {
-    pub(super) fn new(rounds: Option<Rounds>, shared: Weak<Shared>) -> Arc<Self> {
+    pub(super) fn new(every: Option<Duration>, shared: Weak<Shared>) -> Arc<Self> {
         Arc::new(Timer {
             alarms: Mutex::new(Alarms { heap: BinaryHeap::new(), sweep_at: next_sweep(0) }),
             manned: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             pause: CoolDown::new(),
             parker: Parker::new(),
-            rounds,
+            every,
             shared,
             patrolling: AtomicBool::new(false),
         })
@@ -166,7 +143,7 @@ impl Timer {
             return;
         }
         let timer = Arc::clone(self);
-        let round = self.rounds.as_ref().and_then(Rounds::begin);
+        let round = self.begin_round();
         let builder = std::thread::Builder::new().name(format!("{pool}-timer"));
         if let Err(error) = builder.spawn(move || timer.run(round)) {
             event!(WARN, %error, "could not start the timer: tasks expire, and numbers are published, late");
@@ -213,14 +190,20 @@ impl Timer {
     /// Sees to it that numbers are published if that is wanted.
     #[inline]
     pub(super) fn keep_rounds(self: &Arc<Self>, pool: &str) {
-        if self.rounds.is_some() && !self.manned.load(Ordering::Relaxed) {
+        if self.every.is_some() && !self.manned.load(Ordering::Relaxed) {
             self.man(pool);
         }
     }
 
+    /// The first round, due now.
+    fn begin_round(&self) -> Option<Round> {
+        let (every, shared) = (self.every?, self.shared.upgrade()?);
+        Some(Round { every, shared, due: Some(Instant::now()) })
+    }
+
     /// Publishes the numbers now, on this thread, if they are published at all.
     pub(super) fn publish(&self) {
-        let shared = self.rounds.as_ref().and_then(|rounds| rounds.shared.upgrade());
+        let shared = self.every.and_then(|_| self.shared.upgrade());
         shared.iter().for_each(|shared| publish(shared));
     }
 
