@@ -54,8 +54,11 @@
 //! - `metrics`: `Builder::export_metrics`, which publishes a pool's numbers through the facade crate `metrics`.
 
 mod error;
+pub mod fs;
 mod idle;
+pub mod io;
 mod lane;
+pub mod net;
 mod pool;
 mod queue;
 mod report;

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 /// The modules in their order: each uses only what stands before it. `current` is the public face of
 /// `task::current`.
-const ORDER: [&str; 10] =
-    ["sync", "report", "times", "error", "task", "queue", "lane", "idle", "worker", "pool"];
+const ORDER: [&str; 13] = [
+    "sync", "report", "times", "error", "task", "queue", "lane", "idle", "worker", "pool", "io", "fs", "net",
+];
 const MOST_LINES: usize = 400;
 
 struct Source {

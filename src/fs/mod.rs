@@ -1,0 +1,1 @@
+//! Files: `std::fs` name for name, with each call taken to the global pool.

@@ -1,0 +1,1 @@
+//! Calls of the network that block: name lookups.
