@@ -68,6 +68,7 @@ mod times;
 mod worker;
 
 pub use crate::error::{Rejected, TaskError, TaskId};
+pub use crate::io::Unblock;
 pub use crate::pool::{
     Batch, Builder, Lane, LaneBuilder, LaneMetrics, Metrics, NewThread, Permit, Pool, Reserve, Scope,
     ScopedTask, Shutdown, ShutdownReport, StuckTask, TaskOptions,

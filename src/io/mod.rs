@@ -1,1 +1,55 @@
 //! Blocking readers, writers and iterators as asynchronous ones, and the other way round.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `unblock`, `traits`, `tokio` | the handle, and the asynchronous traits for it |
+//! | `shared` | what it shares with its pump, and how that gets a thread |
+//! | `pump` | the task that works with the value |
+//! | `core` | the state machine: what was asked, what is next |
+//! | `inbound`, `outbound`, `items` | what is buffered |
+//! | `cached` | reads that need no pump |
+//! | `wakers` | who waits |
+//! | `known` | what is known of the types of `std` |
+
+pub(crate) mod cached;
+mod core;
+mod inbound;
+mod items;
+mod known;
+mod outbound;
+mod pump;
+mod shared;
+mod traits;
+mod unblock;
+mod wakers;
+
+pub use self::unblock::{IntoInnerError, Unblock};
+
+/// How many bytes are buffered by default, in each direction.
+const CAPACITY: usize = 64 << 10;
+
+/// Runs an iterator on the global pool; the stream gives its items.
+///
+/// It is [`Unblock::new`] for what can be turned into an iterator. Items are taken ahead of the stream's reader, up to the
+/// capacity, and each is given out as soon as it is there.
+///
+/// # Panics
+///
+/// Not here; the stream resumes a panic of the iterator.
+///
+/// ```
+/// use futures_util::StreamExt;
+///
+/// # sidestep::current::block_on(async {
+/// let squares = sidestep::io::iter((1..=3).map(|n| n * n));
+/// assert_eq!(squares.collect::<Vec<i32>>().await, [1, 4, 9]);
+/// # });
+/// ```
+pub fn iter<I>(items: I) -> Unblock<I::IntoIter>
+where
+    I: IntoIterator,
+    I::IntoIter: Send + 'static,
+    I::Item: Send + 'static,
+{
+    Unblock::new(items.into_iter())
+}

@@ -23,7 +23,7 @@ mod parker;
 pub(crate) mod stand_in;
 
 pub(crate) use self::cell::{Tracked, UnsafeCell};
-pub(crate) use self::lock::{Condvar, Mutex};
+pub(crate) use self::lock::{Condvar, Mutex, MutexGuard};
 pub(crate) use self::parker::Parker;
 
 #[cfg(not(sidestep_loom))]

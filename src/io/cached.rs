@@ -1,0 +1,82 @@
+//! Reads of what the system has in memory already: they need no thread of the pool, since they do not block.
+//!
+//! Linux has `preadv2` with `RWF_NOWAIT` for that (since 4.14, on most file systems that have a disk beneath them; see
+//! `readv(2)`): it copies what is in the page cache, or says that it would have to wait. Elsewhere nothing is ever read this
+//! way.
+
+use std::fs::File;
+
+/// The most that is read this way at once: copying it takes a few microseconds, as copying from a buffer would.
+pub(crate) const MOST: usize = 64 << 10;
+
+/// What came of the attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cached {
+    /// So many bytes have been read; none at the end of the file.
+    Read(usize),
+    /// It would have to wait, or there is an error to be met by an ordinary read.
+    NotNow,
+    /// This file cannot be read like this.
+    Never,
+}
+
+/// Reads at `offset`, or where the file stands, which moves on then.
+#[cfg(target_os = "linux")]
+pub(crate) fn read(file: &File, buffer: &mut [u8], offset: Option<u64>) -> Cached {
+    use std::os::fd::AsRawFd;
+
+    let offset = match offset.map(libc::off64_t::try_from) {
+        Some(Ok(offset)) => offset,
+        Some(Err(_)) => return Cached::Never,
+        None => -1,
+    };
+    let length = buffer.len().min(MOST);
+    let slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: length };
+    // SAFETY: the descriptor is open as long as `file` is borrowed, and `slice` describes memory of `buffer`, which is
+    // borrowed exclusively.
+    let count = unsafe { libc::preadv2(file.as_raw_fd(), &raw const slice, 1, offset, libc::RWF_NOWAIT) };
+    match usize::try_from(count) {
+        Ok(count) => Cached::Read(count),
+        Err(_) => match std::io::Error::last_os_error().raw_os_error() {
+            Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS | libc::ESPIPE | libc::EPERM) => Cached::Never,
+            _ => Cached::NotNow,
+        },
+    }
+}
+
+/// Nothing is known to be in memory on this system.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn read(_: &File, _: &mut [u8], _: Option<u64>) -> Cached {
+    Cached::Never
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Seek, Write};
+
+    #[test]
+    fn it_reads_what_an_ordinary_read_would_or_nothing() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        file.rewind().unwrap();
+        let mut buffer = [0; 4];
+        if read(&file, &mut buffer, Some(3)) == Cached::Read(4) {
+            assert_eq!(&buffer, b"3456");
+            assert_eq!(file.stream_position().unwrap(), 0, "a positioned read moves nothing");
+        }
+        if read(&file, &mut buffer, None) == Cached::Read(4) {
+            assert_eq!(&buffer, b"0123");
+            assert_eq!(file.stream_position().unwrap(), 4);
+        }
+        assert_ne!(read(&file, &mut buffer, Some(10)), Cached::Read(4), "there is nothing behind the end");
+    }
+
+    #[test]
+    fn what_it_cannot_do_changes_nothing() {
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(read(&file, &mut [0; 4], Some(u64::MAX)), Cached::Never);
+        let folder = File::open(".").unwrap();
+        assert!(!matches!(read(&folder, &mut [0; 4], None), Cached::Read(_)));
+    }
+}

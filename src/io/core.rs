@@ -1,0 +1,450 @@
+//! The state machine of an `Unblock`: what was asked of the value, what is buffered each way, and what to do next.
+//!
+//! The handle and the pump share one [`Core`] behind a lock. The handle asks; the pump has the value, and does one
+//! [`Step`] after another until nothing is left to do, when it leaves the value here and ends. At most one pump
+//! exists: it is made by whoever finds the value at home and something to do, under the lock.
+//!
+//! ```text
+//!            something to do              the pump starts
+//!   Home ------------------------> Queued ------------------> Out
+//!    | ^                             |                         |
+//!    | |        the pool refuses     |                         |
+//!    | +-----------------------------+                         |
+//!    | +-------------------------------------------------------+
+//!    |              nothing to do                              | the value panicked
+//!    v                                                         v
+//!  Lent  (get_mut, into_inner)                              Poisoned
+//! ```
+//!
+//! [`Core::plan`] is the order of steps. Writes go before everything, since the caller was told that they are as good as
+//! done; before them the value is moved back by what was read ahead. After an error of a write nothing goes on before
+//! the caller has been told.
+
+use std::any::Any;
+use std::io::{self, SeekFrom};
+
+use super::inbound::{Chunk, End, Inbound};
+use super::items::{Items, ItemsOf, Ready};
+use super::cached::Cached;
+use super::known::{ReadCached, SeekBy};
+use super::outbound::Outbound;
+use super::wakers::{Side, Wakers, Wakes};
+
+/// Where the value is.
+pub(super) enum Place<T> {
+    /// Here, and nobody works with it.
+    Home(T),
+    /// Here, and a pump has been asked for.
+    Queued(T),
+    /// With the pump.
+    Out,
+    /// With the handle, or gone.
+    Lent,
+    /// It has panicked.
+    Poisoned(Poison),
+}
+
+/// What a panic in the value has left.
+pub(super) struct Poison {
+    pub(super) message: String,
+    /// For a stream, which has no other way to tell.
+    pub(super) payload: Option<Box<dyn Any + Send>>,
+}
+
+/// What the value is able to do, as far as the calls of the handle have shown.
+pub(super) struct Able<T> {
+    pub(super) read: Option<fn(&mut T, &mut [u8]) -> io::Result<usize>>,
+    pub(super) write: Option<Writing<T>>,
+    pub(super) seek: Option<SeekBy<T>>,
+    pub(super) items: Option<ItemsOf<T>>,
+    pub(super) read_cached: Option<ReadCached<T>>,
+}
+
+/// `Write::write` and `Write::flush` of a value.
+pub(super) struct Writing<T> {
+    pub(super) write: fn(&mut T, &[u8]) -> io::Result<usize>,
+    pub(super) flush: fn(&mut T) -> io::Result<()>,
+}
+
+impl<T> Clone for Writing<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Writing<T> {}
+
+/// A seek that the caller asked for.
+pub(super) enum Seeking {
+    No,
+    Wanted(SeekFrom),
+    Running,
+    Done(SeekFrom, io::Result<u64>),
+}
+
+/// A closure of `with_mut`.
+pub(super) type Call<T> = Box<dyn FnOnce(&mut T) + Send>;
+
+/// What the pump should do with the value, as far as it can be said without changing anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    Rewind,
+    Write,
+    Flush,
+    Seek,
+    Call,
+    Probe,
+    Read,
+    Pull,
+    /// Nothing, until something is asked.
+    Rest,
+    /// Nothing ever again: the handle is gone.
+    End,
+}
+
+/// What the pump does with the value.
+pub(super) enum Step<T> {
+    /// Moves the value back by so many bytes, which were read ahead.
+    Rewind(SeekBy<T>, usize),
+    /// Writes the bytes from the given one on.
+    Write(Writing<T>, Vec<u8>, usize),
+    Flush(Writing<T>),
+    /// Seeks; the value is so many bytes ahead of the caller.
+    Seek(SeekBy<T>, SeekFrom, usize),
+    Call(Call<T>),
+    /// Asks where the value is, to know whether it can seek.
+    Probe(SeekBy<T>),
+    /// Reads into the buffer, or one of the given size.
+    Read(fn(&mut T, &mut [u8]) -> io::Result<usize>, Option<Vec<u8>>, usize),
+    /// Takes up to so many items.
+    Pull(ItemsOf<T>, Items, usize),
+    Rest,
+    End,
+}
+
+/// What came of it.
+pub(super) enum Outcome {
+    Rewound(io::Result<()>),
+    Wrote(Vec<u8>, usize, io::Result<()>),
+    Flushed(io::Result<()>),
+    /// The result, and whether the value has left the place up to which it was read.
+    Sought(SeekFrom, io::Result<u64>, bool),
+    Called,
+    Probed(io::Result<u64>),
+    Read(Vec<u8>, io::Result<usize>),
+    /// The items, how many, and whether there are no more.
+    Pulled(Items, usize, bool),
+}
+
+/// Everything that the handle and the pump share.
+pub(super) struct Core<T> {
+    pub(super) place: Place<T>,
+    pub(super) able: Able<T>,
+    /// It may be asked for more than the caller waits for.
+    pub(super) reads_ahead: bool,
+    /// Whether the value can seek has been tried.
+    pub(super) probed: bool,
+    pub(super) inbound: Inbound,
+    pub(super) outbound: Outbound,
+    pub(super) items: Option<Ready>,
+    pub(super) seeking: Seeking,
+    /// The caller has turned from reading to writing: what was read ahead is to be undone.
+    pub(super) rewind: bool,
+    pub(super) call: Option<Call<T>>,
+    /// The caller wants the value as if nothing were buffered.
+    pub(super) settle: bool,
+    /// An error that the next call reports: of a write, or of what had to come before it.
+    pub(super) held: Option<io::Error>,
+    /// The pool would not run the pump.
+    pub(super) refusal: Option<io::Error>,
+    /// The handle is gone.
+    pub(super) abandoned: bool,
+    pub(super) wakers: Wakers,
+}
+
+impl<T> Core<T> {
+    /// What should be done with the value now.
+    pub(super) fn plan(&self) -> Plan {
+        let writable = self.held.is_none();
+        if writable && self.outbound.waiting() > 0 {
+            return if self.must_rewind() { Plan::Rewind } else { Plan::Write };
+        }
+        let flush = self.outbound.flush || self.settle || self.abandoned;
+        if writable && flush && self.outbound.is_dirty() && self.able.write.is_some() {
+            return Plan::Flush;
+        }
+        if self.abandoned {
+            return Plan::End;
+        }
+        if writable && matches!(self.seeking, Seeking::Wanted(_)) {
+            return Plan::Seek;
+        }
+        if self.settle {
+            return self.plan_settling();
+        }
+        if self.is_read_wanted() {
+            return if self.probed || self.able.seek.is_none() { Plan::Read } else { Plan::Probe };
+        }
+        if self.items.as_ref().is_some_and(Ready::wants_more) { Plan::Pull } else { Plan::Rest }
+    }
+
+    fn plan_settling(&self) -> Plan {
+        if self.held.is_some() {
+            Plan::Rest
+        } else if self.inbound.unread() > 0 && self.able.seek.is_some() {
+            Plan::Rewind
+        } else if self.call.is_some() {
+            Plan::Call
+        } else {
+            Plan::Rest
+        }
+    }
+
+    fn must_rewind(&self) -> bool {
+        self.rewind && self.inbound.unread() > 0 && self.able.seek.is_some()
+    }
+
+    fn is_read_wanted(&self) -> bool {
+        self.able.read.is_some() && self.held.is_none() && !self.rewind && self.inbound.wants_read(self.reads_ahead)
+    }
+
+    /// Bytes that were accepted are to be written before anything is read; unless what is there already was read from
+    /// a value that cannot seek.
+    pub(super) fn is_writing(&self) -> bool {
+        let independent = self.able.seek.is_none() && self.inbound.has_answer();
+        self.rewind || (self.outbound.buffered() > 0 && !independent)
+    }
+
+    /// Something is to be done, and no pump is there to do it.
+    pub(super) fn wants_pump(&self) -> bool {
+        matches!(self.place, Place::Home(_)) && !matches!(self.plan(), Plan::Rest | Plan::End)
+    }
+
+    /// There is something to do that must not be lost, whatever becomes of the pool.
+    pub(super) fn is_laden(&self) -> bool {
+        matches!(self.plan(), Plan::Rewind | Plan::Write | Plan::Flush)
+    }
+
+    /// Begins the next step.
+    pub(super) fn begin(&mut self) -> Step<T> {
+        match (self.plan(), &self.able) {
+            (Plan::Rewind, Able { seek: Some(seek), .. }) => Step::Rewind(*seek, self.inbound.unread()),
+            (Plan::Write, Able { write: Some(write), .. }) => {
+                let write = *write;
+                // Whatever had to be undone has been.
+                self.rewind = false;
+                let (bytes, written) = self.outbound.begin_write();
+                Step::Write(write, bytes, written)
+            }
+            (Plan::Flush, Able { write: Some(write), .. }) => Step::Flush(*write),
+            (Plan::Seek, Able { seek: Some(seek), .. }) => self.begin_seek(*seek),
+            (Plan::Call, _) => self.call.take().map_or(Step::Rest, Step::Call),
+            (Plan::Probe, Able { seek: Some(seek), .. }) => Step::Probe(*seek),
+            (Plan::Read, Able { read: Some(read), .. }) => {
+                let read = *read;
+                let (buffer, size) = self.inbound.begin_read(self.reads_ahead);
+                Step::Read(read, buffer, size)
+            }
+            (Plan::Pull, Able { items: Some(items), .. }) => {
+                let (items, batch) = (*items, self.items.as_mut().and_then(Ready::begin));
+                batch.map_or(Step::Rest, |(scratch, most)| Step::Pull(items, scratch, most))
+            }
+            (Plan::End, _) => Step::End,
+            _ => Step::Rest,
+        }
+    }
+
+    fn begin_seek(&mut self, seek: SeekBy<T>) -> Step<T> {
+        match self.seeking {
+            Seeking::Wanted(to) => {
+                self.seeking = Seeking::Running;
+                Step::Seek(seek, to, self.inbound.unread())
+            }
+            Seeking::No | Seeking::Running | Seeking::Done(..) => Step::Rest,
+        }
+    }
+
+    /// Ends the step that was begun. Whoever can go on because of it is to be woken; an error that nobody can be told
+    /// is to be reported.
+    #[must_use]
+    pub(super) fn end(&mut self, outcome: Outcome) -> (Wakes, Option<io::Error>) {
+        let mut untold = None;
+        let sides = match outcome {
+            Outcome::Rewound(result) => {
+                untold = self.rewound(result);
+                Side::all()
+            }
+            Outcome::Wrote(bytes, written, result) => {
+                self.outbound.end_write(bytes, written);
+                self.hold(result);
+                if self.outbound.buffered() == 0 || self.held.is_some() { Side::all() } else { &[Side::Write] }
+            }
+            Outcome::Flushed(result) => {
+                self.outbound.flushed(result.is_ok());
+                self.hold(result);
+                Side::all()
+            }
+            Outcome::Sought(to, result, moved) => {
+                self.seeking = Seeking::Done(to, result);
+                if moved {
+                    untold = self.inbound.forget();
+                }
+                Side::all()
+            }
+            Outcome::Called => {
+                self.outbound.set_dirty();
+                Side::all()
+            }
+            Outcome::Probed(result) => {
+                self.probed = true;
+                match result {
+                    Ok(_) => self.inbound.patient = true,
+                    Err(_) => self.cannot_seek(),
+                }
+                Side::none()
+            }
+            Outcome::Read(bytes, result) => {
+                match result {
+                    Ok(count) => self.inbound.read(bytes, count),
+                    Err(error) => self.inbound.failed(error),
+                }
+                if self.inbound.is_demanded() { Side::none() } else { &[Side::Read] }
+            }
+            Outcome::Pulled(items, count, done) => {
+                if let (Some(ready), Some(items_of)) = (&mut self.items, self.able.items) {
+                    ready.add(items_of, items, count, done);
+                }
+                &[Side::Read]
+            }
+        };
+        (self.wakers.take(sides), untold)
+    }
+
+    fn rewound(&mut self, result: io::Result<()>) -> Option<io::Error> {
+        self.rewind = false;
+        match result {
+            Ok(()) => self.inbound.forget(),
+            Err(error) if error.kind() == io::ErrorKind::NotSeekable => {
+                self.cannot_seek();
+                None
+            }
+            Err(error) => {
+                self.rewind = !self.settle;
+                self.hold(Err(error));
+                None
+            }
+        }
+    }
+
+    /// A pipe or a terminal behind a `File`: what was read stays here, as with a socket.
+    fn cannot_seek(&mut self) {
+        self.able.seek = None;
+        self.reads_ahead = false;
+        self.inbound.patient = false;
+    }
+
+    fn hold(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            self.held = Some(error);
+        }
+    }
+
+    /// What a new call is told before anything else, if anything: an error of what went before.
+    pub(super) fn enter(&mut self) -> Option<io::Error> {
+        self.settle = false;
+        self.failure()
+    }
+
+    /// An error of what went before. Once told it is over, unless the value is.
+    pub(super) fn failure(&mut self) -> Option<io::Error> {
+        if let Place::Poisoned(poison) = &self.place {
+            return Some(io::Error::other(format!("the value has panicked: {}", poison.message)));
+        }
+        self.held.take().or_else(|| self.refusal.take())
+    }
+
+    /// The answer of a seek to `to`.
+    pub(super) fn take_sought(&mut self, to: SeekFrom) -> Option<io::Result<u64>> {
+        match std::mem::replace(&mut self.seeking, Seeking::No) {
+            Seeking::Done(done, result) if done == to => Some(result),
+            other => {
+                self.seeking = other;
+                None
+            }
+        }
+    }
+
+    /// Whether a seek is on its way, which a new call has to wait for. An answer that nobody has fetched goes to
+    /// `stale`.
+    pub(super) fn is_seeking(&mut self, stale: &mut Seeking) -> bool {
+        match self.seeking {
+            Seeking::No => false,
+            Seeking::Wanted(_) | Seeking::Running => true,
+            Seeking::Done(..) => {
+                *stale = std::mem::replace(&mut self.seeking, Seeking::No);
+                false
+            }
+        }
+    }
+
+    /// The caller turns from reading to other things: nobody waits for bytes, and what `chunk` still has is unread. Who
+    /// still waits for them, through another half of the handle, is to be woken to ask again.
+    pub(super) fn stop_reading(&mut self, chunk: &mut Chunk) -> Wakes {
+        self.inbound.put_back(chunk);
+        if self.inbound.is_demanded() {
+            self.inbound.forget_demand();
+            return self.wakers.take(&[Side::Read]);
+        }
+        Wakes::default()
+    }
+
+    /// Reads without the pump, if it is not needed: the value is at rest, nothing is buffered, and the system has the bytes in
+    /// memory.
+    pub(super) fn read_cached(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let (Some(read), Place::Home(value)) = (self.able.read_cached, &self.place) else { return None };
+        let is_next = matches!(self.seeking, Seeking::No) && !self.is_writing() && self.held.is_none();
+        if !is_next || self.inbound.has_answer() || self.inbound.is_demanded() {
+            return None;
+        }
+        match read(value, buffer) {
+            Cached::Read(count) => Some(count),
+            Cached::NotNow => None,
+            Cached::Never => {
+                self.able.read_cached = None;
+                None
+            }
+        }
+    }
+
+    /// The same into a chunk of its own, for a caller who asks for little.
+    pub(super) fn chunk_cached(&mut self, used: &mut Chunk) -> Option<Chunk> {
+        self.able.read_cached?;
+        let mut bytes = self.inbound.take_buffer(used);
+        let count = self.read_cached(&mut bytes).map(|count| (count, bytes));
+        count.map(|(count, bytes)| self.inbound.lend(bytes, count))
+    }
+
+    /// What reading gives at once.
+    pub(super) fn take_end(&mut self) -> Option<io::Result<()>> {
+        match self.inbound.take_end()? {
+            End::Eof => Some(Ok(())),
+            End::Error(error) => Some(Err(error)),
+        }
+    }
+
+    /// The value has panicked, and is gone.
+    #[must_use]
+    pub(super) fn poison(&mut self, message: String, payload: Box<dyn Any + Send>) -> Poisoned<T> {
+        let of_stream = self.able.items.is_some();
+        let (kept, swallowed) = if of_stream { (Some(payload), None) } else { (None, Some(payload)) };
+        self.place = Place::Poisoned(Poison { message, payload: kept });
+        Poisoned { call: self.call.take(), wakes: self.wakers.take(Side::all()), swallowed }
+    }
+}
+
+/// What is left to be dropped, and woken, outside of the lock after a panic.
+pub(super) struct Poisoned<T> {
+    pub(super) call: Option<Call<T>>,
+    pub(super) wakes: Wakes,
+    pub(super) swallowed: Option<Box<dyn Any + Send>>,
+}

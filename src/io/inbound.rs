@@ -1,0 +1,241 @@
+//! What has been read and not yet been asked for: chunks that grow with use.
+
+use std::collections::VecDeque;
+use std::io;
+
+/// The least that is read at once, where the capacity allows it.
+const SMALLEST: usize = 4 << 10;
+
+/// Bytes of a buffer that nobody has taken yet.
+#[derive(Default)]
+pub(super) struct Chunk {
+    /// Every byte of it is initialised.
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Chunk {
+    /// The first `end` of `bytes`.
+    pub(super) fn new(bytes: Vec<u8>, end: usize) -> Self {
+        assert!(end <= bytes.len(), "the reader claims {end} bytes of a buffer of {}", bytes.len());
+        Chunk { bytes, start: 0, end }
+    }
+
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    pub(super) fn consume(&mut self, count: usize) {
+        assert!(count <= self.end - self.start, "{count} bytes are consumed of {}", self.end - self.start);
+        self.start += count;
+    }
+
+    /// Moves as much as fits to the front of `to`, and says how much.
+    pub(super) fn move_into(&mut self, to: &mut [u8]) -> usize {
+        let count = self.unread().len().min(to.len());
+        to[..count].copy_from_slice(&self.unread()[..count]);
+        self.start += count;
+        count
+    }
+}
+
+/// What the reader said when there was nothing more.
+#[derive(Debug)]
+pub(super) enum End {
+    Eof,
+    Error(io::Error),
+}
+
+/// The bytes that were read and not yet taken, and how many more to read.
+pub(super) struct Inbound {
+    ready: VecDeque<Chunk>,
+    /// Bytes in `ready`.
+    unread: usize,
+    /// The size of the chunk that the handle is taking bytes from.
+    lent: usize,
+    /// Buffers for reads to come.
+    spare: Vec<Vec<u8>>,
+    capacity: usize,
+    /// How much may be buffered by now: nothing is read ahead before the second read in sequence.
+    window: usize,
+    /// The reader has been asked once since the start or the last seek.
+    begun: bool,
+    /// Reading ahead is no use until somebody asks again: the last read was short.
+    paused: bool,
+    /// What the caller waits for; nothing if it does not.
+    demand: usize,
+    /// The reader answers soon, whatever happens: so the caller can wait for more than the first bytes.
+    pub(super) patient: bool,
+    /// What comes after the bytes.
+    end: Option<End>,
+}
+
+impl Inbound {
+    pub(super) fn new(capacity: usize) -> Self {
+        Inbound {
+            ready: VecDeque::new(),
+            unread: 0,
+            lent: 0,
+            spare: Vec::new(),
+            capacity,
+            window: 0,
+            begun: false,
+            paused: false,
+            demand: 0,
+            patient: false,
+            end: None,
+        }
+    }
+
+    /// How many bytes the value is ahead of the caller.
+    pub(super) fn unread(&self) -> usize {
+        self.unread
+    }
+
+    pub(super) fn is_demanded(&self) -> bool {
+        self.demand > 0
+    }
+
+    /// Something the caller can have at once.
+    pub(super) fn has_answer(&self) -> bool {
+        self.unread > 0 || self.end.is_some()
+    }
+
+    /// Gives the next chunk, and takes back the buffer of the one before.
+    pub(super) fn take(&mut self, used: &mut Chunk) -> Option<Chunk> {
+        debug_assert!(used.is_empty(), "bytes would be lost");
+        self.recycle(std::mem::take(used).bytes);
+        self.lent = 0;
+        let chunk = self.ready.pop_front()?;
+        self.unread -= chunk.unread().len();
+        self.lent = chunk.unread().len();
+        self.widen();
+        Some(chunk)
+    }
+
+    /// Takes unread bytes back from the handle.
+    pub(super) fn put_back(&mut self, chunk: &mut Chunk) {
+        let chunk = std::mem::take(chunk);
+        self.lent = 0;
+        if chunk.is_empty() {
+            self.recycle(chunk.bytes);
+        } else {
+            self.unread += chunk.unread().len();
+            self.ready.push_front(chunk);
+        }
+    }
+
+    pub(super) fn take_end(&mut self) -> Option<End> {
+        let end = self.end.take()?;
+        self.spare = Vec::new();
+        Some(end)
+    }
+
+    /// The caller waits for bytes, and has room for `want` of them.
+    pub(super) fn demand(&mut self, want: usize) {
+        if self.demand == 0 {
+            if self.begun {
+                self.widen();
+            }
+            self.begun = true;
+            self.paused = false;
+        }
+        self.demand = want.max(1);
+    }
+
+    /// Nobody waits any more.
+    pub(super) fn forget_demand(&mut self) {
+        self.demand = 0;
+    }
+
+    /// The caller reads in sequence: more may be read ahead of it.
+    fn widen(&mut self) {
+        self.window = (self.window * 2).max(4 * SMALLEST).min(self.capacity);
+    }
+
+    /// Whether a read now would be of use; `ahead` says whether it may be one that nobody waits for.
+    pub(super) fn wants_read(&self, ahead: bool) -> bool {
+        if self.end.is_some() {
+            return false;
+        }
+        // A quarter of the window is free: so the reader is not started for a few bytes.
+        let room = self.unread + self.lent + self.chunk() <= self.window;
+        self.is_demanded() || (ahead && !self.paused && room)
+    }
+
+    /// The size of a read in a sequence: four fill the window.
+    fn chunk(&self) -> usize {
+        (self.window / 4).max(SMALLEST).min(self.capacity)
+    }
+
+    /// A buffer for the next read, if there is one to reuse, and its size.
+    pub(super) fn begin_read(&mut self, ahead: bool) -> (Option<Vec<u8>>, usize) {
+        // Where little is read ahead, one read should satisfy the caller.
+        let alone = !ahead || self.window < self.capacity;
+        let size = if alone { self.chunk().max(self.demand.min(self.capacity)) } else { self.chunk() };
+        let reusable = self.spare.iter().position(|spare| spare.len() == size);
+        (reusable.map(|index| self.spare.swap_remove(index)), size)
+    }
+
+    /// A read has brought the first `count` bytes of `bytes`.
+    pub(super) fn read(&mut self, bytes: Vec<u8>, count: usize) {
+        let demanded = self.demand > 0;
+        self.paused = count < bytes.len();
+        if count > 0 {
+            self.unread += count;
+            self.ready.push_back(Chunk::new(bytes, count));
+        } else if demanded && self.unread == 0 {
+            self.end = Some(End::Eof);
+        }
+        if !self.patient || self.paused || self.unread >= self.demand.min(self.capacity / 2) {
+            self.demand = 0;
+        }
+    }
+
+    /// A buffer for a read without the pump; that of `used` again, if it will do.
+    pub(super) fn take_buffer(&mut self, used: &mut Chunk) -> Vec<u8> {
+        self.begun = true;
+        self.lent = 0;
+        let old = std::mem::take(used).bytes;
+        if old.len() == self.chunk() { old } else { vec![0; self.chunk()] }
+    }
+
+    /// What such a read has brought, for the handle.
+    pub(super) fn lend(&mut self, bytes: Vec<u8>, count: usize) -> Chunk {
+        if count == bytes.len() {
+            self.widen();
+        }
+        self.lent = count;
+        Chunk::new(bytes, count)
+    }
+
+    /// A read has failed.
+    pub(super) fn failed(&mut self, error: io::Error) {
+        self.demand = 0;
+        self.paused = true;
+        self.end = Some(End::Error(error));
+    }
+
+    /// The value has been moved to another position: what was read from the old one is of no use. Gives the error
+    /// that a read ahead has met, if it has.
+    #[must_use]
+    pub(super) fn forget(&mut self) -> Option<io::Error> {
+        let end = self.end.take();
+        *self = Inbound { lent: self.lent, patient: self.patient, ..Inbound::new(self.capacity) };
+        match end {
+            Some(End::Error(error)) => Some(error),
+            Some(End::Eof) | None => None,
+        }
+    }
+
+    fn recycle(&mut self, buffer: Vec<u8>) {
+        if buffer.len() == self.chunk() && self.spare.len() < 4 {
+            self.spare.push(buffer);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What has been accepted from the caller and not yet been written: two buffers, one that is filled and one that is
+//! written.
+
+use std::io::IoSlice;
+
+/// The bytes that were accepted and not yet written.
+pub(super) struct Outbound {
+    /// Is written next, from `written` on; the pump has it while it writes.
+    front: Vec<u8>,
+    written: usize,
+    /// Bytes of `front` while the pump has it.
+    in_flight: usize,
+    /// Is filled.
+    back: Vec<u8>,
+    capacity: usize,
+    /// Something has been written since the last flush.
+    dirty: bool,
+    /// A flush has been asked for.
+    pub(super) flush: bool,
+}
+
+impl Outbound {
+    pub(super) fn new(capacity: usize) -> Self {
+        Outbound {
+            front: Vec::new(),
+            written: 0,
+            in_flight: 0,
+            back: Vec::new(),
+            capacity,
+            dirty: false,
+            flush: false,
+        }
+    }
+
+    /// Bytes that are not known to be written.
+    pub(super) fn buffered(&self) -> usize {
+        self.waiting() + self.in_flight
+    }
+
+    /// Bytes that nobody is writing.
+    pub(super) fn waiting(&self) -> usize {
+        self.front.len() - self.written + self.back.len()
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// The value may have been written to by other means.
+    pub(super) fn set_dirty(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Room for the caller's bytes. At most half of the capacity is filled while the other half is written, so that both
+    /// sides work at the same time.
+    pub(super) fn room(&self) -> usize {
+        let half = self.capacity.div_ceil(2);
+        half.saturating_sub(self.back.len()).min(self.capacity.saturating_sub(self.buffered()))
+    }
+
+    /// Takes up to `room` bytes, and says how many.
+    pub(super) fn accept(&mut self, slices: &[IoSlice<'_>], room: usize) -> usize {
+        let before = self.back.len();
+        let mut left = room;
+        for slice in slices {
+            let count = slice.len().min(left);
+            self.grow(count);
+            self.back.extend_from_slice(&slice[..count]);
+            left -= count;
+        }
+        self.back.len() - before
+    }
+
+    /// Makes room for `count` bytes, by doubling, but not beyond what may be buffered.
+    fn grow(&mut self, count: usize) {
+        let needed = self.back.len() + count;
+        if needed > self.back.capacity() {
+            let size = needed.max(self.back.capacity() * 2).min(needed.max(self.capacity.div_ceil(2)));
+            self.back.reserve_exact(size - self.back.len());
+        }
+    }
+
+    /// The bytes to write, and where in them to begin.
+    pub(super) fn begin_write(&mut self) -> (Vec<u8>, usize) {
+        if self.written == self.front.len() {
+            self.front.clear();
+            self.written = 0;
+            std::mem::swap(&mut self.front, &mut self.back);
+        }
+        self.in_flight = self.front.len() - self.written;
+        // What was written is the new buffer to fill, if there is none.
+        (std::mem::take(&mut self.front), std::mem::take(&mut self.written))
+    }
+
+    /// The bytes up to `written` have been written.
+    pub(super) fn end_write(&mut self, mut bytes: Vec<u8>, written: usize) {
+        self.dirty = true;
+        self.in_flight = 0;
+        if written < bytes.len() {
+            self.front = bytes;
+            self.written = written;
+        } else if self.back.capacity() == 0 {
+            bytes.clear();
+            self.back = bytes;
+        } else {
+            bytes.clear();
+            self.front = bytes;
+        }
+    }
+
+    /// A flush has ended.
+    pub(super) fn flushed(&mut self, success: bool) {
+        self.flush = false;
+        if success {
+            self.dirty = false;
+            if self.buffered() == 0 {
+                self.front = Vec::new();
+                self.back = Vec::new();
+            }
+        }
+    }
+
+    /// Everything that was not written.
+    pub(super) fn take_all(&mut self) -> Vec<u8> {
+        let mut rest = std::mem::take(&mut self.front);
+        rest.drain(..std::mem::take(&mut self.written));
+        rest.append(&mut self.back);
+        rest
+    }
+}

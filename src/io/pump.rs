@@ -1,0 +1,217 @@
+//! The pump: the task that works with the value of an `Unblock` as long as there is something to do.
+
+use std::any::Any;
+use std::io::{self, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::core::{Core, Outcome, Place, Plan, Step, Writing};
+use super::known::SeekBy;
+use super::shared::Shared;
+use super::wakers::Side;
+use crate::report::{event, panic_message, shield, swallow};
+use crate::sync::MutexGuard;
+
+/// How long one pump keeps its thread while others may wait for it.
+const TURN: Duration = Duration::from_millis(1);
+
+/// How often a pump in full flow looks whether it is asked for more before it ends: for about as long as the handle
+/// takes to use a chunk, so that a stream needs one task and not one for each chunk.
+const LOOKS: u32 = if cfg!(sidestep_loom) { 0 } else { 400 };
+
+/// As many steps without a pause are a flow.
+const FLOW: u32 = 2;
+
+/// Works with the value until nothing is left to do, or, on a thread of the pool, others should have that.
+pub(super) fn run<T: Send + 'static>(shared: &Arc<Shared<T>>, is_pooled: bool) {
+    let mut core = shared.lock();
+    let mut value = match std::mem::replace(&mut core.place, Place::Out) {
+        Place::Queued(value) => value,
+        other => {
+            core.place = other;
+            return;
+        }
+    };
+    let began = Instant::now();
+    let mut steps = 0;
+    loop {
+        match core.begin() {
+            Step::End => return end(core, value),
+            Step::Rest if steps >= FLOW && !core.settle => {
+                steps = 0;
+                core = linger(shared, core);
+            }
+            Step::Rest => {
+                core.place = Place::Home(value);
+                shared.announce();
+                let wakes = core.wakers.take(Side::all());
+                drop(core);
+                return wakes.wake();
+            }
+            step => {
+                drop(core);
+                steps += 1;
+                core = match catch_unwind(AssertUnwindSafe(|| take(step, &mut value))) {
+                    Ok(outcome) => conclude(shared, outcome),
+                    Err(payload) => return poison(shared, value, payload),
+                };
+                if is_pooled && began.elapsed() > TURN && !matches!(core.plan(), Plan::Rest | Plan::End) {
+                    core.place = Place::Queued(value);
+                    let laden = core.is_laden();
+                    drop(core);
+                    return shared.start(laden);
+                }
+            }
+        }
+    }
+}
+
+/// Takes the step.
+fn take<T>(step: Step<T>, value: &mut T) -> Outcome {
+    match step {
+        Step::Rewind(seek, unread) => Outcome::Rewound(rewind(value, seek, unread)),
+        Step::Write(writing, bytes, from) => {
+            let (written, result) = write(value, writing, &bytes, from);
+            Outcome::Wrote(bytes, written, result)
+        }
+        Step::Flush(writing) => Outcome::Flushed(retry(|| (writing.flush)(value))),
+        Step::Seek(seek, to, unread) => {
+            let (result, moved) = seek_from(value, seek, to, unread);
+            Outcome::Sought(to, result, moved)
+        }
+        Step::Call(call) => {
+            call(value);
+            Outcome::Called
+        }
+        Step::Probe(seek) => Outcome::Probed(seek(value, SeekFrom::Current(0))),
+        Step::Read(read, buffer, size) => {
+            let mut bytes = buffer.unwrap_or_else(|| vec![0; size]);
+            let result = retry(|| read(value, &mut bytes));
+            if let Ok(count) = result {
+                assert!(count <= size, "the reader claims to have read {count} bytes into {size}");
+            }
+            Outcome::Read(bytes, result)
+        }
+        Step::Pull(items_of, mut items, most) => {
+            let (count, done) = (items_of.pull)(value, &mut items, most);
+            Outcome::Pulled(items, count, done)
+        }
+        Step::Rest | Step::End => unreachable!("they are not taken"),
+    }
+}
+
+/// Repeats a call that was interrupted by a signal. One that would block is no way to fail for a blocking value, and
+/// the traits of an asynchronous one do not allow it.
+fn retry<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::Error::other(format!("the value is in non-blocking mode: {error}")));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Writes `bytes` from the given one on; says up to where it got.
+fn write<T>(value: &mut T, writing: Writing<T>, bytes: &[u8], from: usize) -> (usize, io::Result<()>) {
+    let mut written = from;
+    while written < bytes.len() {
+        let rest = &bytes[written..];
+        match retry(|| (writing.write)(value, rest)) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(count) => {
+                assert!(count <= rest.len(), "the writer claims to have written {count} of {} bytes", rest.len());
+                written += count;
+            }
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
+}
+
+/// Moves the value back by `unread` bytes.
+fn rewind<T>(value: &mut T, seek: SeekBy<T>, unread: usize) -> io::Result<()> {
+    let back = i64::try_from(unread).map_err(|_| io::ErrorKind::InvalidInput)?;
+    seek(value, SeekFrom::Current(-back)).map(|_| ())
+}
+
+/// Seeks as if the value stood `unread` bytes further back; says also whether it has moved at all.
+fn seek_from<T>(value: &mut T, seek: SeekBy<T>, to: SeekFrom, unread: usize) -> (io::Result<u64>, bool) {
+    let to = match to {
+        SeekFrom::Current(offset) => {
+            let unread = i64::try_from(unread).unwrap_or(i64::MAX);
+            match offset.checked_sub(unread) {
+                Some(offset) => SeekFrom::Current(offset),
+                None => match seek(value, SeekFrom::Current(-unread)) {
+                    Ok(_) => return (seek(value, to), true),
+                    Err(error) => return (Err(error), false),
+                },
+            }
+        }
+        SeekFrom::Start(_) | SeekFrom::End(_) => to,
+    };
+    let result = seek(value, to);
+    let moved = result.is_ok();
+    (result, moved)
+}
+
+/// Records the outcome, and wakes whom it helps.
+fn conclude<T: Send + 'static>(shared: &Shared<T>, outcome: Outcome) -> MutexGuard<'_, Core<T>> {
+    let mut core = shared.lock();
+    let (wakes, untold) = core.end(outcome);
+    shared.announce();
+    if wakes.is_empty() && untold.is_none() {
+        return core;
+    }
+    drop(core);
+    wakes.wake();
+    if let Some(error) = untold {
+        event!(DEBUG, %error, "a read ahead of the caller failed, and the caller has gone elsewhere");
+        let _ = error;
+    }
+    shared.lock()
+}
+
+/// Looks for a while whether the handle asks for more.
+fn linger<'a, T: Send + 'static>(
+    shared: &'a Shared<T>,
+    core: MutexGuard<'a, Core<T>>,
+) -> MutexGuard<'a, Core<T>> {
+    let bell = shared.bell();
+    drop(core);
+    for _ in 0..LOOKS {
+        if shared.bell() != bell {
+            break;
+        }
+        std::hint::spin_loop();
+    }
+    shared.lock()
+}
+
+/// The handle is gone and nothing is left to do, or can be done.
+fn end<T>(mut core: MutexGuard<'_, Core<T>>, value: T) {
+    core.place = Place::Lent;
+    let lost = core.outbound.take_all();
+    let held = core.held.take();
+    drop(core);
+    if let Some(error) = held {
+        event!(ERROR, bytes = lost.len(), %error, "what a dropped Unblock had accepted could not be written");
+        let _ = (error, lost);
+    }
+    shield("a destructor", || drop(value));
+}
+
+/// The value has panicked.
+fn poison<T: Send + 'static>(shared: &Shared<T>, value: T, payload: Box<dyn Any + Send>) {
+    let message = panic_message(&*payload).to_owned();
+    let left = shared.lock().poison(message, payload);
+    shield("a destructor", || drop(value));
+    shield("a destructor", || drop(left.call));
+    left.wakes.wake();
+    if let Some(payload) = left.swallowed {
+        swallow("a value in an Unblock", payload);
+    }
+}

@@ -1,0 +1,282 @@
+//! What the handle and the pump of an `Unblock` share, and how a pump gets a thread.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::core::{Able, Core, Place, Seeking};
+use super::inbound::Inbound;
+use super::outbound::Outbound;
+use super::pump;
+use super::wakers::{Side, Wakers};
+use crate::error::TaskError;
+use crate::pool::Pool;
+use crate::report::{event, shield};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard, fork};
+use crate::task::OnShutdown;
+
+/// How an `Unblock` was set up.
+pub(super) struct Setup {
+    /// The pool to use, if not the global one.
+    pub(super) pool: Option<Pool>,
+    /// Closing the value takes no time worth a trip to the pool.
+    pub(super) drops_in_place: bool,
+    /// How many items are taken from an iterator before the first of them is given out.
+    pub(super) batch: usize,
+}
+
+/// How often a caller that has to wait for a pump at work comes again at once, instead of waiting to be woken: in full
+/// flow the pump is done before the caller could fall asleep. It grows while that is so and shrinks when it is not.
+pub(super) struct Eagerness {
+    most: u8,
+    left: u8,
+    /// What the pump had told when the caller last looked.
+    news: usize,
+}
+
+impl Eagerness {
+    const LEAST: u8 = 2;
+    const MOST: u8 = 64;
+
+    pub(super) const fn new() -> Self {
+        Eagerness { most: Self::LEAST, left: Self::LEAST, news: 0 }
+    }
+
+    /// Whether the caller is coming again and again, and nothing has happened since.
+    fn is_waiting_for(&self, news: usize) -> bool {
+        self.left < self.most && self.news == news
+    }
+
+    fn spend(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
+        if self.left == 0 {
+            self.most = (self.most / 2).max(Self::LEAST);
+        }
+        self.left > 0
+    }
+
+    fn succeeded(&mut self) {
+        if (1..self.most).contains(&self.left) {
+            self.most = (self.most * 2).min(Self::MOST);
+        }
+        self.left = self.most;
+    }
+}
+
+/// The state behind its lock.
+pub(super) struct Shared<T> {
+    core: Mutex<Core<T>>,
+    /// Counts what the handle asks while the pump is out, so that a pump that lingers sees it.
+    bell: AtomicUsize,
+    /// Counts what the pump has done, so that a handle that is eager sees it.
+    news: AtomicUsize,
+    pub(super) setup: Setup,
+    generation: u16,
+}
+
+impl<T: Send + 'static> Shared<T> {
+    pub(super) fn new(value: T, able: Able<T>, reads_ahead: bool, capacity: usize, setup: Setup) -> Arc<Self> {
+        fork::watch();
+        Arc::new(Shared {
+            core: Mutex::new(Core {
+                place: Place::Home(value),
+                able,
+                reads_ahead,
+                probed: false,
+                inbound: Inbound::new(capacity),
+                outbound: Outbound::new(capacity),
+                items: None,
+                seeking: Seeking::No,
+                rewind: false,
+                call: None,
+                settle: false,
+                held: None,
+                refusal: None,
+                abandoned: false,
+                wakers: Wakers::default(),
+            }),
+            bell: AtomicUsize::new(0),
+            news: AtomicUsize::new(0),
+            setup,
+            generation: fork::generation(),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Core<T>> {
+        self.core.lock()
+    }
+
+    /// This is the child of a fork: the lock may be held for ever, and what was in progress stayed with the parent.
+    pub(super) fn is_forked(&self) -> bool {
+        self.generation != fork::generation()
+    }
+
+    /// The pump has done something.
+    pub(super) fn announce(&self) {
+        self.news.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn bell(&self) -> usize {
+        self.bell.load(Ordering::Relaxed)
+    }
+
+    /// Runs `attempt` under the lock until it gives an answer or the caller's waker waits; then a pump is on its way if
+    /// there is anything for it to do.
+    pub(super) fn poll<R>(
+        self: &Arc<Self>,
+        side: Side,
+        eagerness: &mut Eagerness,
+        context: &mut Context<'_>,
+        mut attempt: impl FnMut(&mut Core<T>) -> Option<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if self.is_forked() {
+            return Poll::Ready(Err(io::Error::other("this is the child of a fork: the value stayed with the parent")));
+        }
+        let news = self.news.load(Ordering::Relaxed);
+        if eagerness.is_waiting_for(news) && eagerness.spend() {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut core = self.lock();
+        let mut answer = attempt(&mut core);
+        if answer.is_some() {
+            eagerness.succeeded();
+            self.release(core);
+        } else if matches!(core.place, Place::Out) && eagerness.spend() {
+            eagerness.news = news;
+            self.release(core);
+            context.waker().wake_by_ref();
+        } else if !core.wakers.has(side, context.waker()) {
+            drop(core);
+            // A waker is foreign code.
+            let waker = context.waker().clone();
+            core = self.lock();
+            answer = attempt(&mut core);
+            let unused = if answer.is_none() { core.wakers.add(side, waker) } else { Some(waker) };
+            self.release(core);
+            drop(unused);
+        } else {
+            self.release(core);
+        }
+        answer.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Releases the lock, and sees to it that what is to be done will be.
+    pub(super) fn release(self: &Arc<Self>, mut core: MutexGuard<'_, Core<T>>) {
+        if core.wants_pump() {
+            core.place = match std::mem::replace(&mut core.place, Place::Out) {
+                Place::Home(value) => Place::Queued(value),
+                other => other,
+            };
+            let laden = core.is_laden();
+            drop(core);
+            self.start(laden);
+        } else if matches!(core.place, Place::Out) {
+            drop(core);
+            self.bell.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn pool(&self) -> &Pool {
+        self.setup.pool.as_ref().unwrap_or_else(|| Pool::global())
+    }
+
+    /// Asks the pool for a thread. A pump that writes is not dropped by a shutdown that discards what is queued.
+    pub(super) fn start(self: &Arc<Self>, laden: bool) {
+        let pumped = Arc::clone(self);
+        let pump = move || pump::run(&pumped, true);
+        let task = match laden {
+            true => self.pool().options().on_shutdown(OnShutdown::Block).spawn(pump),
+            false => self.pool().spawn(pump),
+        };
+        let refused = Arc::clone(self);
+        task.on_complete(move |end| {
+            if let Err(error) = end {
+                refused.refused(error);
+            }
+        });
+    }
+
+    /// The pool has not run the pump.
+    fn refused(self: &Arc<Self>, error: TaskError) {
+        if self.is_forked() {
+            return;
+        }
+        let mut core = self.lock();
+        if !matches!(core.place, Place::Queued(_)) {
+            return;
+        }
+        if core.is_laden() {
+            drop(core);
+            return self.start_apart();
+        }
+        let abandoned = core.abandoned;
+        let value = match std::mem::replace(&mut core.place, Place::Lent) {
+            Place::Queued(value) if abandoned => Some(value),
+            Place::Queued(value) => {
+                core.place = Place::Home(value);
+                None
+            }
+            other => {
+                core.place = other;
+                None
+            }
+        };
+        core.refusal = Some(error.into());
+        core.inbound.forget_demand();
+        let wakes = core.wakers.take(Side::all());
+        drop(core);
+        wakes.wake();
+        shield("a destructor", || drop(value));
+    }
+
+    /// The pool has ended, and there are bytes to write: on a thread of their own.
+    fn start_apart(self: &Arc<Self>) {
+        let pumped = Arc::clone(self);
+        let builder = std::thread::Builder::new().name("sidestep-flush".to_owned());
+        if let Err(error) = builder.spawn(move || pump::run(&pumped, false)) {
+            event!(WARN, %error, "there is no thread to write on: writes in place");
+            let _ = error;
+            pump::run(self, false);
+        }
+    }
+
+    /// The handle is gone: what was accepted is written, then the value is dropped, all on the pool.
+    pub(super) fn abandon(self: &Arc<Self>) {
+        let mut core = self.lock();
+        core.abandoned = true;
+        let call = core.call.take();
+        let items = core.items.take();
+        let read_error = core.inbound.forget();
+        // One more attempt, since nobody can make one any more.
+        let held = core.held.take();
+        let wakes = core.wakers.take(Side::all());
+        let at_home = matches!(core.place, Place::Home(_));
+        if at_home && !core.is_laden() {
+            let place = std::mem::replace(&mut core.place, Place::Lent);
+            drop(core);
+            self.drop_value(place);
+        } else {
+            self.release(core);
+        }
+        if let Some(error) = held.or(read_error) {
+            event!(WARN, %error, "an Unblock was dropped before its error was seen");
+            let _ = error;
+        }
+        drop((call, items, wakes));
+    }
+
+    /// Drops the value where that may take its time.
+    fn drop_value(&self, place: Place<T>) {
+        let Place::Home(value) = place else { return };
+        if self.setup.drops_in_place || !std::mem::needs_drop::<T>() {
+            shield("a destructor", || drop(value));
+        } else {
+            self.pool().spawn(move || drop(value)).detach();
+        }
+    }
+}
