@@ -1,1 +1,277 @@
 //! Calls of the network that block: name lookups.
+
+use std::future::Future;
+use std::io;
+use std::iter::FusedIterator;
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::vec;
+
+use crate::pool::Pool;
+use crate::task::Task;
+
+use sealed::{Host, Question};
+
+/// Looks up the addresses of a host: [`std::net::ToSocketAddrs`], on the global pool.
+///
+/// It takes what std takes, borrowed or owned, and keeps a copy: the future borrows nothing. It begins with the first poll.
+/// A host that is an address already, such as `"127.0.0.1:80"`, `("::1", 80)` or a [`SocketAddr`], is answered by that poll,
+/// without a trip to the pool. The addresses come in the order of the resolver, and may repeat.
+///
+/// A type with an implementation of std's trait of its own is not taken: write
+/// `sidestep::unblock(move || host.to_socket_addrs())`.
+///
+/// # Errors
+///
+/// As std: [`InvalidInput`](io::ErrorKind::InvalidInput) for text that is not a host and a port, and the resolver's error
+/// for a name it does not know or cannot ask for. If the pool could not run the lookup, the [`TaskError`](crate::TaskError)
+/// as an [`io::Error`].
+///
+/// # Cancellation
+///
+/// Dropping the future cancels: a lookup that is queued never runs. One that runs cannot be ended from outside.
+///
+/// # Panics
+///
+/// Polling panics once the result has been given.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// # sidestep::current::block_on(async {
+/// for address in sidestep::net::lookup_host("localhost:80").await? {
+///     assert!(address.ip().is_loopback() && address.port() == 80);
+/// }
+/// # Ok(()) })
+/// # }
+/// ```
+///
+/// # A resolver that hangs
+///
+/// Where no name server answers, the system's resolver gives up after some 30 seconds. A timeout of your runtime bounds
+/// how long you wait for it:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let lookup = sidestep::net::lookup_host(("localhost", 80));
+/// let addresses = tokio::time::timeout(Duration::from_secs(5), lookup).await??;
+/// # assert!(addresses.count() > 0);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It does not bound how many threads hang: each stays with its lookup until the resolver gives up. Where lookups may come
+/// faster than that, give them a [`Lane`](crate::Lane), whose limit holds though its callers give up, and the rest of the
+/// pool to everything else:
+///
+/// ```
+/// use std::io;
+/// use std::net::{SocketAddr, ToSocketAddrs};
+/// use std::time::Duration;
+///
+/// use sidestep::{Lane, Pool};
+/// use tokio::time::timeout;
+///
+/// /// At most `lane.limit()` threads ever hang in the resolver; the time bounds the wait for a slot as well.
+/// async fn lookup(lane: &Lane, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+///     let task = lane.spawn(move || (host, port).to_socket_addrs());
+///     Ok(timeout(Duration::from_secs(5), task).await???.collect())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> io::Result<()> {
+/// let dns = Pool::global().lane("dns", 4); // made once, and kept
+/// assert!(!lookup(&dns, "localhost".to_owned(), 80).await?.is_empty());
+/// # Ok(())
+/// # }
+/// ```
+pub fn lookup_host(host: impl ToSocketAddrs) -> LookupHost {
+    LookupHost { state: State::New(host.question()) }
+}
+
+/// What [`lookup_host`] takes: the types that std implements [`std::net::ToSocketAddrs`] for.
+///
+/// It cannot be implemented elsewhere.
+pub trait ToSocketAddrs: Host {}
+
+/// A lookup under way: what [`lookup_host`] returns.
+///
+/// # Cancellation
+///
+/// As for [`lookup_host`]: dropping it cancels.
+#[derive(Debug)]
+#[must_use = "a lookup begins only when it is awaited"]
+pub struct LookupHost {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    New(Question),
+    Running(Task<io::Result<Addresses>>),
+    Ended,
+}
+
+impl Future for LookupHost {
+    type Output = io::Result<Addresses>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut task = match mem::replace(&mut self.state, State::Ended) {
+            State::New(Question::Answered(addresses)) => return Poll::Ready(Ok(addresses)),
+            State::New(question) => Pool::global().spawn(move || question.answer()),
+            State::Running(task) => task,
+            State::Ended => panic!("a lookup was polled after it had ended"),
+        };
+        match Pin::new(&mut task).poll(context) {
+            Poll::Ready(result) => Poll::Ready(result?),
+            Poll::Pending => {
+                self.state = State::Running(task);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// The addresses of a host: what [`lookup_host`] finds.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    found: vec::IntoIter<SocketAddr>,
+}
+
+impl Addresses {
+    fn of(found: Vec<SocketAddr>) -> Self {
+        Addresses { found: found.into_iter() }
+    }
+}
+
+impl Iterator for Addresses {
+    type Item = SocketAddr;
+
+    fn next(&mut self) -> Option<SocketAddr> {
+        self.found.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.found.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for Addresses {
+    fn next_back(&mut self) -> Option<SocketAddr> {
+        self.found.next_back()
+    }
+}
+
+impl ExactSizeIterator for Addresses {}
+impl FusedIterator for Addresses {}
+
+mod sealed {
+    //! What keeps [`ToSocketAddrs`](super::ToSocketAddrs) from being implemented elsewhere.
+    #![expect(unnameable_types, reason = "a public trait needs them, and nobody else may")]
+
+    use std::io;
+    use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+
+    use super::Addresses;
+
+    pub trait Host {
+        fn question(&self) -> Question;
+    }
+
+    /// What to ask the resolver, if anything.
+    #[derive(Debug)]
+    pub enum Question {
+        Answered(Addresses),
+        Text(String),
+        Name(String, u16),
+    }
+
+    impl Question {
+        pub(super) fn of_text(text: &str) -> Self {
+            match text.parse() {
+                Ok(address) => Question::answered_by(address),
+                Err(_) => Question::Text(text.to_owned()),
+            }
+        }
+
+        pub(super) fn of_name(name: &str, port: u16) -> Self {
+            match name.parse::<IpAddr>() {
+                Ok(ip) => Question::answered_by(SocketAddr::new(ip, port)),
+                Err(_) => Question::Name(name.to_owned(), port),
+            }
+        }
+
+        pub(super) fn answered_by(address: SocketAddr) -> Self {
+            Question::Answered(Addresses::of(vec![address]))
+        }
+
+        /// Blocks until the resolver has answered.
+        pub(super) fn answer(self) -> io::Result<Addresses> {
+            let found = match self {
+                Question::Answered(addresses) => return Ok(addresses),
+                Question::Text(text) => text.to_socket_addrs()?,
+                Question::Name(name, port) => (name, port).to_socket_addrs()?,
+            };
+            Ok(Addresses { found })
+        }
+    }
+}
+
+impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {}
+impl<T: ToSocketAddrs + ?Sized> Host for &T {
+    fn question(&self) -> Question {
+        (**self).question()
+    }
+}
+
+impl ToSocketAddrs for str {}
+impl Host for str {
+    fn question(&self) -> Question {
+        Question::of_text(self)
+    }
+}
+
+impl ToSocketAddrs for String {}
+impl Host for String {
+    fn question(&self) -> Question {
+        Question::of_text(self)
+    }
+}
+
+impl ToSocketAddrs for (&str, u16) {}
+impl Host for (&str, u16) {
+    fn question(&self) -> Question {
+        Question::of_name(self.0, self.1)
+    }
+}
+
+impl ToSocketAddrs for (String, u16) {}
+impl Host for (String, u16) {
+    fn question(&self) -> Question {
+        Question::of_name(&self.0, self.1)
+    }
+}
+
+impl ToSocketAddrs for [SocketAddr] {}
+impl Host for [SocketAddr] {
+    fn question(&self) -> Question {
+        Question::Answered(Addresses::of(self.to_vec()))
+    }
+}
+
+macro_rules! addresses {
+    ($($host:ty),*) => {$(
+        impl ToSocketAddrs for $host {}
+        impl Host for $host {
+            fn question(&self) -> Question {
+                Question::answered_by((*self).into())
+            }
+        }
+    )*};
+}
+
+addresses!(SocketAddr, SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));

@@ -1,1 +1,119 @@
 //! Files: `std::fs` name for name, with each call taken to the global pool.
+//!
+//! ```
+//! use sidestep::fs;
+//!
+//! # sidestep::current::block_on(async {
+//! let dir = tempfile::tempdir()?;
+//! let path = dir.path().join("greeting");
+//! fs::write(&path, "good day").await?;
+//! assert_eq!(fs::read_to_string(&path).await?, "good day");
+//! assert_eq!(fs::metadata(&path).await?.len(), 8);
+//! # std::io::Result::Ok(()) })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # How it works
+//!
+//! A function here gives a future that does nothing until it is first polled. Then it makes one trip to
+//! [`Pool::global`], however large the file is and however deep the tree: a thread of the pool calls the function of
+//! `std::fs` that has the same name. The future has its own copy of the paths and is `Send` and `'static`, so it can
+//! go to any runtime or wait in a collection.
+//!
+//! Several calls in a row are cheaper in one trip of your own: `unblock(|| ..)` around the functions of `std::fs`.
+//!
+//! # Errors
+//!
+//! They are those of `std::fs`. Where the pool could not run the call (it is shut down, its queue is full, there is no
+//! thread) the [`io::Error`] has the pool's [`TaskError`](crate::TaskError) inside. So has one for a panic in code of
+//! yours that a call runs, such as the `AsRef` of the contents for [`write()`]: nothing here panics.
+//!
+//! # Cancellation
+//!
+//! Dropping the future takes the call back if it is still in the queue: nothing has been touched then. One that runs
+//! goes on to its end in the background, since no system can stop it halfway; only its result is thrown away.
+
+// | file | owns |
+// |---|---|
+// | `contents` | functions that read or write a whole file |
+// | `paths` | functions about what is at a path, and about names |
+// | `dirs`, `dir_builder` | making and removing directories |
+// | `unix`, `windows` | what only one family of systems has |
+// | `read_dir` | the entries of a directory |
+// | `open_options`, `file`, `positioned` | opening files, and open files |
+
+mod contents;
+mod dir_builder;
+mod dirs;
+mod file;
+mod open_options;
+mod paths;
+#[cfg(any(unix, windows))]
+mod positioned;
+mod read_dir;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+use std::future::Future;
+use std::io;
+use std::panic::Location;
+use std::path::{Path, PathBuf};
+
+pub use std::fs::{FileTimes, FileType, Metadata, Permissions, TryLockError};
+
+pub use self::contents::{copy, read, read_to_string, write};
+pub use self::dir_builder::DirBuilder;
+pub use self::dirs::{create_dir, create_dir_all, remove_dir, remove_dir_all};
+pub use self::file::File;
+pub use self::open_options::OpenOptions;
+pub use self::paths::{
+    canonicalize, exists, hard_link, metadata, read_link, remove_file, rename, set_permissions,
+    symlink_metadata,
+};
+pub use self::read_dir::{DirEntry, ReadDir, read_dir};
+#[cfg(unix)]
+pub use self::unix::{chown, chroot, fchown, lchown, symlink};
+#[cfg(windows)]
+pub use self::windows::{symlink_dir, symlink_file};
+
+use crate::pool::Pool;
+
+/// One trip to the global pool, which begins with the first poll. For the pool's reports it was spawned by the caller.
+#[track_caller]
+pub(crate) fn on_pool<T, F>(f: F) -> impl Future<Output = io::Result<T>> + Send + 'static
+where
+    F: FnOnce() -> io::Result<T> + Send + 'static,
+    T: Send + 'static,
+{
+    let site = Location::caller();
+    async move { Pool::global().spawn_at(f, site).await? }
+}
+
+/// [`on_pool`] for `f` of a path. The copy is made before the future, which would otherwise be bound to the caller's
+/// path: neither `'static` nor always `Send`.
+#[track_caller]
+fn with_path<T, F>(path: impl AsRef<Path>, f: F) -> impl Future<Output = io::Result<T>> + Send + 'static
+where
+    F: FnOnce(PathBuf) -> io::Result<T> + Send + 'static,
+    T: Send + 'static,
+{
+    let path = path.as_ref().to_owned();
+    on_pool(move || f(path))
+}
+
+/// [`with_path`] for `f` of two paths.
+#[track_caller]
+fn with_paths<T, F>(
+    first: impl AsRef<Path>,
+    second: impl AsRef<Path>,
+    f: F,
+) -> impl Future<Output = io::Result<T>> + Send + 'static
+where
+    F: FnOnce(PathBuf, PathBuf) -> io::Result<T> + Send + 'static,
+    T: Send + 'static,
+{
+    let second = second.as_ref().to_owned();
+    with_path(first, move |first| f(first, second))
+}

@@ -4,10 +4,27 @@
 //! `readv(2)`): it copies what is in the page cache, or says that it would have to wait. Elsewhere nothing is ever read this
 //! way.
 
+use std::cell::Cell;
 use std::fs::File;
+
+use crate::sync::thread_local_const;
 
 /// The most that is read this way at once: copying it takes a few microseconds, as copying from a buffer would.
 pub(crate) const MOST: usize = 64 << 10;
+
+/// As many reads in a row need not wait before others get a turn.
+const IN_A_ROW: u8 = 16;
+
+/// Whether a task on this thread may read without waiting: after some reads in a row it must not, once, since a loop of
+/// such reads would never let other tasks have the thread.
+pub(crate) fn is_my_turn() -> bool {
+    thread_local_const! { static READS: Cell<u8> = Cell::new(0) }
+    READS.with(|reads| {
+        let before = reads.get();
+        reads.set(if before < IN_A_ROW { before + 1 } else { 0 });
+        before < IN_A_ROW
+    })
+}
 
 /// What came of the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +55,9 @@ pub(crate) fn read(file: &File, buffer: &mut [u8], offset: Option<u64>) -> Cache
     match usize::try_from(count) {
         Ok(count) => Cached::Read(count),
         Err(_) => match std::io::Error::last_os_error().raw_os_error() {
-            Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS | libc::ESPIPE | libc::EPERM) => Cached::Never,
+            Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS | libc::ESPIPE | libc::EPERM) => {
+                Cached::Never
+            }
             _ => Cached::NotNow,
         },
     }

@@ -23,118 +23,14 @@
 use std::any::Any;
 use std::io::{self, SeekFrom};
 
-use super::inbound::{Chunk, End, Inbound};
-use super::items::{Items, ItemsOf, Ready};
 use super::cached::Cached;
-use super::known::{ReadCached, SeekBy};
+use super::inbound::{Chunk, End, Inbound};
+use super::items::Ready;
+
+use super::known::SeekBy;
 use super::outbound::Outbound;
+use super::step::{Able, Call, Outcome, Place, Plan, Poison, Seeking, Step};
 use super::wakers::{Side, Wakers, Wakes};
-
-/// Where the value is.
-pub(super) enum Place<T> {
-    /// Here, and nobody works with it.
-    Home(T),
-    /// Here, and a pump has been asked for.
-    Queued(T),
-    /// With the pump.
-    Out,
-    /// With the handle, or gone.
-    Lent,
-    /// It has panicked.
-    Poisoned(Poison),
-}
-
-/// What a panic in the value has left.
-pub(super) struct Poison {
-    pub(super) message: String,
-    /// For a stream, which has no other way to tell.
-    pub(super) payload: Option<Box<dyn Any + Send>>,
-}
-
-/// What the value is able to do, as far as the calls of the handle have shown.
-pub(super) struct Able<T> {
-    pub(super) read: Option<fn(&mut T, &mut [u8]) -> io::Result<usize>>,
-    pub(super) write: Option<Writing<T>>,
-    pub(super) seek: Option<SeekBy<T>>,
-    pub(super) items: Option<ItemsOf<T>>,
-    pub(super) read_cached: Option<ReadCached<T>>,
-}
-
-/// `Write::write` and `Write::flush` of a value.
-pub(super) struct Writing<T> {
-    pub(super) write: fn(&mut T, &[u8]) -> io::Result<usize>,
-    pub(super) flush: fn(&mut T) -> io::Result<()>,
-}
-
-impl<T> Clone for Writing<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Writing<T> {}
-
-/// A seek that the caller asked for.
-pub(super) enum Seeking {
-    No,
-    Wanted(SeekFrom),
-    Running,
-    Done(SeekFrom, io::Result<u64>),
-}
-
-/// A closure of `with_mut`.
-pub(super) type Call<T> = Box<dyn FnOnce(&mut T) + Send>;
-
-/// What the pump should do with the value, as far as it can be said without changing anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plan {
-    Rewind,
-    Write,
-    Flush,
-    Seek,
-    Call,
-    Probe,
-    Read,
-    Pull,
-    /// Nothing, until something is asked.
-    Rest,
-    /// Nothing ever again: the handle is gone.
-    End,
-}
-
-/// What the pump does with the value.
-pub(super) enum Step<T> {
-    /// Moves the value back by so many bytes, which were read ahead.
-    Rewind(SeekBy<T>, usize),
-    /// Writes the bytes from the given one on.
-    Write(Writing<T>, Vec<u8>, usize),
-    Flush(Writing<T>),
-    /// Seeks; the value is so many bytes ahead of the caller.
-    Seek(SeekBy<T>, SeekFrom, usize),
-    Call(Call<T>),
-    /// Asks where the value is, to know whether it can seek.
-    Probe(SeekBy<T>),
-    /// Reads into the buffer, or one of the given size.
-    Read(fn(&mut T, &mut [u8]) -> io::Result<usize>, Option<Vec<u8>>, usize),
-    /// Takes up to so many items.
-    Pull(ItemsOf<T>, Items, usize),
-    Rest,
-    End,
-}
-
-/// What came of it.
-pub(super) enum Outcome {
-    Rewound(io::Result<()>),
-    Wrote(Vec<u8>, usize, io::Result<()>),
-    Flushed(io::Result<()>),
-    /// The result, and whether the value has left the place up to which it was read.
-    Sought(SeekFrom, io::Result<u64>, bool),
-    Called,
-    Probed(io::Result<u64>),
-    Read(Vec<u8>, io::Result<usize>),
-    /// The items, how many, and whether there are no more.
-    Pulled(Items, usize, bool),
-}
 
 /// Everything that the handle and the pump share.
 pub(super) struct Core<T> {
@@ -166,8 +62,11 @@ impl<T> Core<T> {
     /// What should be done with the value now.
     pub(super) fn plan(&self) -> Plan {
         let writable = self.held.is_none();
+        if writable && self.must_rewind() {
+            return Plan::Rewind;
+        }
         if writable && self.outbound.waiting() > 0 {
-            return if self.must_rewind() { Plan::Rewind } else { Plan::Write };
+            return Plan::Write;
         }
         let flush = self.outbound.flush || self.settle || self.abandoned;
         if writable && flush && self.outbound.is_dirty() && self.able.write.is_some() {
@@ -205,14 +104,18 @@ impl<T> Core<T> {
     }
 
     fn is_read_wanted(&self) -> bool {
-        self.able.read.is_some() && self.held.is_none() && !self.rewind && self.inbound.wants_read(self.reads_ahead)
+        self.able.read.is_some()
+            && self.held.is_none()
+            && !self.rewind
+            && self.inbound.wants_read(self.reads_ahead)
     }
 
     /// Bytes that were accepted are to be written before anything is read; unless what is there already was read from
     /// a value that cannot seek.
     pub(super) fn is_writing(&self) -> bool {
         let independent = self.able.seek.is_none() && self.inbound.has_answer();
-        self.rewind || (self.outbound.buffered() > 0 && !independent)
+        let rewinds = self.rewind && (self.inbound.unread() > 0 || !matches!(self.place, Place::Home(_)));
+        rewinds || (self.outbound.buffered() > 0 && !independent)
     }
 
     /// Something is to be done, and no pump is there to do it.
@@ -227,12 +130,14 @@ impl<T> Core<T> {
 
     /// Begins the next step.
     pub(super) fn begin(&mut self) -> Step<T> {
+        if self.inbound.unread() == 0 {
+            // There is nothing to be undone, or it has been.
+            self.rewind = false;
+        }
         match (self.plan(), &self.able) {
             (Plan::Rewind, Able { seek: Some(seek), .. }) => Step::Rewind(*seek, self.inbound.unread()),
             (Plan::Write, Able { write: Some(write), .. }) => {
                 let write = *write;
-                // Whatever had to be undone has been.
-                self.rewind = false;
                 let (bytes, written) = self.outbound.begin_write();
                 Step::Write(write, bytes, written)
             }
@@ -266,7 +171,6 @@ impl<T> Core<T> {
 
     /// Ends the step that was begun. Whoever can go on because of it is to be woken; an error that nobody can be told
     /// is to be reported.
-    #[must_use]
     pub(super) fn end(&mut self, outcome: Outcome) -> (Wakes, Option<io::Error>) {
         let mut untold = None;
         let sides = match outcome {
@@ -277,7 +181,11 @@ impl<T> Core<T> {
             Outcome::Wrote(bytes, written, result) => {
                 self.outbound.end_write(bytes, written);
                 self.hold(result);
-                if self.outbound.buffered() == 0 || self.held.is_some() { Side::all() } else { &[Side::Write] }
+                if self.outbound.buffered() == 0 || self.held.is_some() {
+                    Side::all()
+                } else {
+                    &[Side::Write]
+                }
             }
             Outcome::Flushed(result) => {
                 self.outbound.flushed(result.is_ok());

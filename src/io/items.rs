@@ -90,7 +90,15 @@ impl Ready {
     /// At most `capacity` items, taken in batches of `batch`.
     pub(super) fn new<I: Send + 'static>(capacity: usize, batch: usize) -> Self {
         let batch = batch.min(capacity);
-        Ready { items: none::<I>(), count: 0, lent: 0, scratch: Some(none::<I>()), capacity, batch, done: false }
+        Ready {
+            items: none::<I>(),
+            count: 0,
+            lent: 0,
+            scratch: Some(none::<I>()),
+            capacity,
+            batch,
+            done: false,
+        }
     }
 
     /// Whether the iterator should be asked for more.

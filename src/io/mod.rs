@@ -2,10 +2,11 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `unblock`, `traits`, `tokio` | the handle, and the asynchronous traits for it |
+//! | `unblock`, `with_mut`, `into_inner`, `traits`, `tokio` | the handle, and the asynchronous traits for it |
 //! | `shared` | what it shares with its pump, and how that gets a thread |
 //! | `pump` | the task that works with the value |
-//! | `core` | the state machine: what was asked, what is next |
+//! | `core`, `step` | the state machine: what was asked, what is next |
+//! | `std_streams`, `delegate` | standard output and error; the traits of what is made of an `Unblock` |
 //! | `inbound`, `outbound`, `items` | what is buffered |
 //! | `cached` | reads that need no pump |
 //! | `wakers` | who waits |
@@ -13,17 +14,27 @@
 
 pub(crate) mod cached;
 mod core;
+pub(crate) mod delegate;
 mod inbound;
+mod into_inner;
 mod items;
 mod known;
 mod outbound;
 mod pump;
 mod shared;
+mod std_streams;
+mod step;
+#[cfg(feature = "tokio")]
+mod tokio;
 mod traits;
 mod unblock;
 mod wakers;
+mod with_mut;
 
-pub use self::unblock::{IntoInnerError, Unblock};
+pub use self::into_inner::IntoInnerError;
+pub(crate) use self::shared::Setup;
+pub use self::std_streams::{Stderr, Stdout, stderr, stdout};
+pub use self::unblock::Unblock;
 
 /// How many bytes are buffered by default, in each direction.
 const CAPACITY: usize = 64 << 10;

@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::core::{Core, Outcome, Place, Plan, Step, Writing};
+use super::core::Core;
 use super::known::SeekBy;
 use super::shared::Shared;
+use super::step::{Outcome, Place, Plan, Step, Writing};
 use super::wakers::Side;
 use crate::report::{event, panic_message, shield, swallow};
 use crate::sync::MutexGuard;
@@ -123,7 +124,11 @@ fn write<T>(value: &mut T, writing: Writing<T>, bytes: &[u8], from: usize) -> (u
         match retry(|| (writing.write)(value, rest)) {
             Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
             Ok(count) => {
-                assert!(count <= rest.len(), "the writer claims to have written {count} of {} bytes", rest.len());
+                assert!(
+                    count <= rest.len(),
+                    "the writer claims to have written {count} of {} bytes",
+                    rest.len()
+                );
                 written += count;
             }
             Err(error) => return (written, Err(error)),

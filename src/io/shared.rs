@@ -4,26 +4,35 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::core::{Able, Core, Place, Seeking};
+use super::core::Core;
 use super::inbound::Inbound;
 use super::outbound::Outbound;
 use super::pump;
+use super::step::{Able, Place, Seeking};
 use super::wakers::{Side, Wakers};
 use crate::error::TaskError;
 use crate::pool::Pool;
 use crate::report::{event, shield};
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, fork};
 use crate::task::OnShutdown;
 
 /// How an `Unblock` was set up.
-pub(super) struct Setup {
+pub(crate) struct Setup {
     /// The pool to use, if not the global one.
-    pub(super) pool: Option<Pool>,
+    pub(crate) pool: Option<Pool>,
     /// Closing the value takes no time worth a trip to the pool.
-    pub(super) drops_in_place: bool,
+    pub(crate) drops_in_place: bool,
+    /// Whatever is written is flushed, without being asked to.
+    pub(crate) flushes: bool,
     /// How many items are taken from an iterator before the first of them is given out.
-    pub(super) batch: usize,
+    pub(crate) batch: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup { pool: None, drops_in_place: false, flushes: false, batch: 1 }
+    }
 }
 
 /// How often a caller that has to wait for a pump at work comes again at once, instead of waiting to be woken: in full
@@ -74,12 +83,20 @@ pub(super) struct Shared<T> {
     bell: AtomicUsize,
     /// Counts what the pump has done, so that a handle that is eager sees it.
     news: AtomicUsize,
+    /// What was read ahead is not what the value has any more.
+    pub(super) stale: AtomicBool,
     pub(super) setup: Setup,
     generation: u16,
 }
 
 impl<T: Send + 'static> Shared<T> {
-    pub(super) fn new(value: T, able: Able<T>, reads_ahead: bool, capacity: usize, setup: Setup) -> Arc<Self> {
+    pub(super) fn new(
+        value: T,
+        able: Able<T>,
+        reads_ahead: bool,
+        capacity: usize,
+        setup: Setup,
+    ) -> Arc<Self> {
         fork::watch();
         Arc::new(Shared {
             core: Mutex::new(Core {
@@ -101,6 +118,7 @@ impl<T: Send + 'static> Shared<T> {
             }),
             bell: AtomicUsize::new(0),
             news: AtomicUsize::new(0),
+            stale: AtomicBool::new(false),
             setup,
             generation: fork::generation(),
         })
@@ -134,7 +152,9 @@ impl<T: Send + 'static> Shared<T> {
         mut attempt: impl FnMut(&mut Core<T>) -> Option<io::Result<R>>,
     ) -> Poll<io::Result<R>> {
         if self.is_forked() {
-            return Poll::Ready(Err(io::Error::other("this is the child of a fork: the value stayed with the parent")));
+            return Poll::Ready(Err(io::Error::other(
+                "this is the child of a fork: the value stayed with the parent",
+            )));
         }
         let news = self.news.load(Ordering::Relaxed);
         if eagerness.is_waiting_for(news) && eagerness.spend() {

@@ -8,20 +8,19 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
 
-use super::core::{Place, Seeking, Writing};
+use super::cached;
 use super::items::{self, ItemsOf, Ready};
+use super::step::{Place, Seeking, Writing};
 use super::unblock::Unblock;
 use super::wakers::Side;
 
 /// A caller who asks for less is served from a buffer.
 const SMALL: usize = 8 << 10;
 
-/// As many reads in a row need not wait before others get a turn.
-const IN_A_ROW: u8 = 16;
-
 impl<T: Read + Send + 'static> Unblock<T> {
     /// Has bytes to give out, unless the reader has none. The caller has room for `want`.
     pub(super) fn poll_chunk(&mut self, context: &mut Context<'_>, want: usize) -> Poll<io::Result<()>> {
+        self.give_back();
         if !self.chunk.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -47,7 +46,11 @@ impl<T: Read + Send + 'static> Unblock<T> {
     }
 
     /// Fills `buffer` with what is there, and waits only if there is nothing.
-    pub(super) fn poll_fill(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         if buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
@@ -66,17 +69,16 @@ impl<T: Read + Send + 'static> Unblock<T> {
     ///
     /// Now and then it lets others have the thread, since a loop of reads that need not wait would never do so.
     fn poll_cached(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Option<usize>> {
+        self.restore();
+        self.give_back();
         if !self.chunk.is_empty() || buffer.len() < SMALL || self.shared.is_forked() {
             return Poll::Ready(None);
         }
-        if self.at_once >= IN_A_ROW {
-            self.at_once = 0;
+        if !cached::is_my_turn() {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.restore();
         let read = self.shared.lock().read_cached(buffer);
-        self.at_once = if read.is_some() { self.at_once + 1 } else { 0 };
         Poll::Ready(read)
     }
 
@@ -138,8 +140,10 @@ impl<T: Write + Send + 'static> Unblock<T> {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Poll::Ready(Ok(0));
         }
+        let flushes = self.shared.setup.flushes;
         self.poll_core(Side::Write, context, |core, chunk, wakes| {
             core.able.write = Some(Self::WRITING);
+            core.outbound.flush |= flushes;
             let room = core.outbound.room();
             if room == 0 {
                 return None;
@@ -221,12 +225,14 @@ where
     /// Resumes a panic of the iterator, once; panics if the pool would not run it.
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T::Item>> {
         let this = self.get_mut();
-        let items = this.items.get_or_insert_with(items::none::<T::Item>);
+        let items = this.items.get_mut().get_or_insert_with(items::none::<T::Item>);
         if let Some(item) = items::typed::<T::Item>(items).pop_front() {
             return Poll::Ready(Some(item));
         }
         match ready!(this.poll_items(context)) {
-            Ok(true) => Poll::Ready(this.items.as_mut().and_then(|items| items::typed(items).pop_front())),
+            Ok(true) => {
+                Poll::Ready(this.items.get_mut().as_mut().and_then(|items| items::typed(items).pop_front()))
+            }
             Ok(false) => Poll::Ready(None),
             Err(error) => panic!("{error}"),
         }
@@ -238,6 +244,23 @@ where
     T: Iterator + Send + 'static,
     T::Item: Send + 'static,
 {
+    /// With the first batch of items, taken on this thread.
+    pub(crate) fn prefetched(self) -> Self {
+        let capacity = self.capacity.unwrap_or_else(items::default_capacity::<T::Item>);
+        let batch = self.shared.setup.batch;
+        let mut core = self.shared.lock();
+        let items_of = ItemsOf::new();
+        let mut ready = Ready::new::<T::Item>(capacity, batch);
+        if let (Place::Home(value), Some((mut items, most))) = (&mut core.place, ready.begin()) {
+            let (count, done) = (items_of.pull)(value, &mut items, most);
+            ready.add(items_of, items, count, done);
+        }
+        core.able.items = Some(items_of);
+        core.items = Some(ready);
+        drop(core);
+        self
+    }
+
     /// Has items to give out; false if there are no more.
     fn poll_items(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         self.restore();
@@ -256,7 +279,7 @@ where
             }
             core.able.items.get_or_insert_with(ItemsOf::new);
             let ready = core.items.get_or_insert_with(|| Ready::new::<T::Item>(capacity, batch));
-            let has_more = items.as_mut().is_some_and(|items| ready.exchange(items));
+            let has_more = items.get_mut().as_mut().is_some_and(|items| ready.exchange(items));
             (has_more || ready.is_done()).then_some(Ok(has_more))
         });
         if let Some(payload) = panic {

@@ -6,14 +6,17 @@ use std::io::{self, Seek};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::core::{Able, Call, Core, Place, Plan, Seeking};
+use super::core::Core;
 use super::inbound::Chunk;
+use super::into_inner::IntoInnerError;
 use super::items::Items;
 use super::known;
 use super::shared::{Eagerness, Setup, Shared};
+use super::step::{Able, Place, Plan, Seeking};
 use super::wakers::{Side, Wakes};
 use crate::pool::Pool;
-use crate::sync::oneshot;
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering;
 
 /// A blocking reader, writer or iterator as an asynchronous one.
 ///
@@ -90,15 +93,19 @@ pub struct Unblock<T: Send + 'static> {
     pub(super) shared: Arc<Shared<T>>,
     /// Bytes that are being given out.
     pub(super) chunk: Chunk,
-    /// Items that are being given out.
-    pub(super) items: Option<Items>,
+    /// Items that are being given out. The lock is never taken: it makes the handle one that threads can share, though
+    /// its items cannot be shared.
+    pub(super) items: Mutex<Option<Items>>,
     /// How many items may be buffered, if that was said.
     pub(super) capacity: Option<usize>,
     pub(super) eagerness: Eagerness,
-    /// How many reads in a row have not needed to wait.
-    pub(super) at_once: u8,
-    /// The value, after `get_mut`.
-    lent: Option<T>,
+    /// The seek that was started by tokio's trait, and where the last one got.
+    #[cfg(feature = "tokio")]
+    pub(super) sought: Option<io::SeekFrom>,
+    #[cfg(feature = "tokio")]
+    pub(super) position: u64,
+    /// The value, after `get_mut`; in a lock for the same reason.
+    lent: Mutex<Option<T>>,
 }
 
 impl<T: Send + 'static> Unblock<T> {
@@ -107,7 +114,7 @@ impl<T: Send + 'static> Unblock<T> {
     ///
     /// Nothing is allocated for buffers before they are used.
     pub fn new(value: T) -> Self {
-        Self::set_up(value, None, Setup { pool: None, drops_in_place: false, batch: 1 })
+        Self::set_up(value, None, Setup::default())
     }
 
     /// Wraps `value`, with at most `capacity` bytes buffered in each direction, or that many items of an iterator.
@@ -118,15 +125,31 @@ impl<T: Send + 'static> Unblock<T> {
     #[track_caller]
     pub fn with_capacity(capacity: usize, value: T) -> Self {
         assert!(capacity > 0, "capacity 0: an Unblock needs room for at least one byte or item");
-        Self::set_up(value, Some(capacity), Setup { pool: None, drops_in_place: false, batch: 1 })
+        Self::set_up(value, Some(capacity), Setup::default())
     }
 
-    pub(in crate::io) fn set_up(value: T, capacity: Option<usize>, setup: Setup) -> Self {
-        let able = Able { read: None, write: None, seek: known::seek(), items: None, read_cached: known::read_cached() };
+    pub(crate) fn set_up(value: T, capacity: Option<usize>, setup: Setup) -> Self {
+        let able = Able {
+            read: None,
+            write: None,
+            seek: known::seek(),
+            items: None,
+            read_cached: known::read_cached(),
+        };
         let bytes = capacity.unwrap_or(super::CAPACITY);
         let shared = Shared::new(value, able, known::may_read_ahead::<T>(), bytes, setup);
-        let eagerness = Eagerness::new();
-        Unblock { shared, chunk: Chunk::default(), items: None, capacity, eagerness, at_once: 0, lent: None }
+        Unblock {
+            shared,
+            chunk: Chunk::default(),
+            items: Mutex::new(None),
+            capacity,
+            eagerness: Eagerness::new(),
+            #[cfg(feature = "tokio")]
+            sought: None,
+            #[cfg(feature = "tokio")]
+            position: 0,
+            lent: Mutex::new(None),
+        }
     }
 
     /// Has `pool` do the work, not the global one.
@@ -176,52 +199,14 @@ impl<T: Send + 'static> Unblock<T> {
     ///
     /// That of a write or flush, or of moving the value back. The bytes are kept, as after any failed write.
     pub async fn get_mut(&mut self) -> io::Result<&mut T> {
-        if self.lent.is_none() {
+        if self.lent.get_mut().is_none() {
             poll_fn(|context| self.poll_settled(context)).await?;
-            self.lent = self.take_value();
+            *self.lent.get_mut() = self.take_value();
         }
-        match &mut self.lent {
+        match self.lent.get_mut() {
             Some(value) => Ok(value),
             None => Err(io::Error::other("the value is gone")),
         }
-    }
-
-    /// Runs `f` with the value on the pool, once it is at rest as for [`get_mut`](Unblock::get_mut).
-    ///
-    /// # Errors
-    ///
-    /// As there; then `f` has not run. A panic of `f` is one of the value.
-    ///
-    /// # Cancellation
-    ///
-    /// If `f` has not begun it never runs; if it has, its result is dropped.
-    ///
-    /// ```
-    /// # sidestep::current::block_on(async {
-    /// let mut file = sidestep::Unblock::new(std::fs::File::open("Cargo.toml")?);
-    /// let length = file.with_mut(|file| file.metadata()).await??.len();
-    /// assert!(length > 0);
-    /// # std::io::Result::Ok(()) }).unwrap();
-    /// ```
-    pub async fn with_mut<R, F>(&mut self, f: F) -> io::Result<R>
-    where
-        F: FnOnce(&mut T) -> R + Send + 'static,
-        R: Send + 'static,
-    {
-        let (sender, mut receiver) = oneshot::channel();
-        let calling = Calling { handle: self };
-        calling.handle.ask(Box::new(move |value| {
-            // Whoever asked has gone if it cannot be sent.
-            drop(sender.send(f(value)));
-        }));
-        poll_fn(|context| calling.handle.poll_settled(context)).await?;
-        receiver.try_recv().ok().flatten().ok_or_else(|| io::Error::other("the closure did not run"))
-    }
-
-    fn ask(&mut self, call: Call<T>) {
-        self.restore();
-        let stale = self.shared.lock().call.replace(call);
-        debug_assert!(stale.is_none(), "one call at a time");
     }
 
     /// The value, once it is at rest as for [`get_mut`](Unblock::get_mut).
@@ -231,8 +216,8 @@ impl<T: Send + 'static> Unblock<T> {
     /// As there; the error has the `Unblock` in it, with all that it buffers.
     pub async fn into_inner(mut self) -> Result<T, IntoInnerError<T>> {
         match self.get_mut().await {
-            Err(error) => Err(IntoInnerError { error, unblock: self }),
-            Ok(_) => match self.lent.take() {
+            Err(error) => Err(IntoInnerError::new(error, self)),
+            Ok(_) => match self.lent.get_mut().take() {
                 Some(value) => Ok(value),
                 None => unreachable!("it has just been lent"),
             },
@@ -263,7 +248,7 @@ impl<T: Send + 'static> Unblock<T> {
     }
 
     /// Waits until the value is at rest, and all is written.
-    fn poll_settled(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_settled(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_core(Side::Write, context, |core, chunk, wakes| {
             wakes.and(core.stop_reading(chunk));
             core.settle = true;
@@ -282,6 +267,24 @@ impl<T: Send + 'static> Unblock<T> {
         })
     }
 
+    /// What was read and not yet asked for is not what the value has any more.
+    pub(crate) fn invalidate(&self) {
+        self.shared.stale.store(true, Ordering::Release);
+    }
+
+    /// Gives bytes back that are not what the value has any more.
+    pub(super) fn give_back(&mut self) {
+        if self.shared.stale.load(Ordering::Acquire) && !self.shared.is_forked() {
+            self.shared.stale.store(false, Ordering::Relaxed);
+            let mut core = self.shared.lock();
+            if core.able.seek.is_some() {
+                core.rewind = true;
+                core.inbound.put_back(&mut self.chunk);
+            }
+            self.shared.release(core);
+        }
+    }
+
     /// The value, if it is at rest and nothing is buffered.
     fn take_value(&self) -> Option<T> {
         let mut core = self.shared.lock();
@@ -296,7 +299,7 @@ impl<T: Send + 'static> Unblock<T> {
 
     /// Puts a lent value back. It may have been written to.
     pub(super) fn restore(&mut self) {
-        if let Some(value) = self.lent.take() {
+        if let Some(value) = self.lent.get_mut().take() {
             let mut core = self.shared.lock();
             core.place = Place::Home(value);
             core.outbound.set_dirty();
@@ -353,64 +356,5 @@ impl<T: Send + 'static> Drop for Unblock<T> {
 impl<T: Send + 'static> fmt::Debug for Unblock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unblock").field("unread", &self.chunk.unread().len()).finish_non_exhaustive()
-    }
-}
-
-/// Takes a closure back that has not begun.
-struct Calling<'a, T: Send + 'static> {
-    handle: &'a mut Unblock<T>,
-}
-
-impl<T: Send + 'static> Drop for Calling<'_, T> {
-    fn drop(&mut self) {
-        if self.handle.shared.is_forked() {
-            return;
-        }
-        let call = self.handle.shared.lock().call.take();
-        drop(call);
-    }
-}
-
-/// Why [`Unblock::into_inner`] could not give the value, and the [`Unblock`], to try again.
-pub struct IntoInnerError<T: Send + 'static> {
-    error: io::Error,
-    unblock: Unblock<T>,
-}
-
-impl<T: Send + 'static> IntoInnerError<T> {
-    /// What went wrong.
-    #[must_use]
-    pub fn error(&self) -> &io::Error {
-        &self.error
-    }
-
-    /// The handle, with everything that it buffers.
-    #[must_use]
-    pub fn into_unblock(self) -> Unblock<T> {
-        self.unblock
-    }
-}
-
-impl<T: Send + 'static> fmt::Debug for IntoInnerError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IntoInnerError").field("error", &self.error).finish_non_exhaustive()
-    }
-}
-
-impl<T: Send + 'static> fmt::Display for IntoInnerError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl<T: Send + 'static> std::error::Error for IntoInnerError<T> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
-
-impl<T: Send + 'static> From<IntoInnerError<T>> for io::Error {
-    fn from(error: IntoInnerError<T>) -> Self {
-        error.error
     }
 }

@@ -14,6 +14,7 @@
 use std::panic::Location;
 use std::sync::Arc;
 
+use super::Pool;
 use super::shared::Shared;
 use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::Core;
@@ -60,6 +61,17 @@ pub(super) struct Gate<'a, Q> {
     pub(super) queue: &'a Arc<Q>,
     /// The task has a place already, which is given back if the task is refused.
     pub(super) has_place: bool,
+}
+
+impl Pool {
+    /// [`spawn`](Pool::spawn) for one who was called at `site` but spawns later, from a future.
+    pub(crate) fn spawn_at<F, T>(&self, f: F, site: &'static Location<'static>) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.gate().spawn(f, site, self.shared.side())
+    }
 }
 
 /// A task that is not queued yet.

@@ -9,22 +9,27 @@ const MARK: &str = "SIDESTEP_TEST_CHILD";
 const CORE: &str = "SIDESTEP_CORE_THREADS";
 const MAX: &str = "SIDESTEP_MAX_THREADS";
 
-/// Runs `body` as the test `name`, alone in a process that has the given environment.
+/// Runs `body` as the test `name` of this file, alone in a process that has the given environment.
 fn alone(name: &str, environment: &[(&str, &str)], body: impl FnOnce()) {
-    if std::env::var_os(MARK).is_some() { body() } else { start(name, environment) }
+    alone_as(&format!("global::{name}"), environment, body);
+}
+
+/// The same for a test of any file; `path` is its module and its name.
+pub(crate) fn alone_as(path: &str, environment: &[(&str, &str)], body: impl FnOnce()) {
+    if std::env::var_os(MARK).is_some() { body() } else { start(path, environment) }
 }
 
 /// The same with one value of a variable after the other, each in a process of its own.
 fn alone_for_each(name: &str, variable: &str, values: &[&str], body: impl FnOnce(&str)) {
     match std::env::var_os(MARK) {
         Some(_) => body(&std::env::var(variable).unwrap()),
-        None => values.iter().for_each(|value| start(name, &[(variable, value)])),
+        None => values.iter().for_each(|value| start(&format!("global::{name}"), &[(variable, value)])),
     }
 }
 
-fn start(name: &str, environment: &[(&str, &str)]) {
+fn start(path: &str, environment: &[(&str, &str)]) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([&format!("global::{name}"), "--exact", "--nocapture"]);
+    command.args([path, "--exact", "--nocapture"]);
     command.env_remove(CORE).env_remove(MAX).env(MARK, "1").envs(environment.iter().copied());
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

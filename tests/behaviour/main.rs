@@ -46,6 +46,14 @@ mod growth;
 mod keep_alive;
 mod threads;
 
+// Adapters.
+// Files.
+mod fs;
+mod fs_alone;
+mod fs_futures;
+mod fs_open;
+mod net;
+
 // What a hostile reader tried.
 mod attacks_admission;
 mod attacks_cells;

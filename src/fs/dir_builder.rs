@@ -1,0 +1,87 @@
+//! How a directory is to be made.
+
+use std::future::Future;
+use std::io;
+#[cfg(unix)]
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use super::with_path;
+
+/// How a directory is to be made: [`std::fs::DirBuilder`], with a [`create`](DirBuilder::create) that does not block.
+///
+/// ```
+/// use sidestep::fs::DirBuilder;
+///
+/// # sidestep::current::block_on(async {
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("var/spool");
+/// DirBuilder::new().recursive(true).create(&path).await?;
+/// assert!(path.is_dir());
+/// # std::io::Result::Ok(()) })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct DirBuilder {
+    recursive: bool,
+    /// `None` leaves it to `std`.
+    #[cfg(unix)]
+    mode: Option<u32>,
+}
+
+impl DirBuilder {
+    /// One that makes a single directory with the default permissions.
+    #[must_use]
+    pub fn new() -> Self {
+        DirBuilder::default()
+    }
+
+    /// Whether directories above it are made too where they are missing. Then it is no error if all are there.
+    pub fn recursive(&mut self, recursive: bool) -> &mut Self {
+        self.recursive = recursive;
+        self
+    }
+
+    /// The permission bits of the directories that are made, before the umask takes some away; 0o777 if this is not set.
+    /// Unix only.
+    ///
+    /// ```
+    /// use std::os::unix::fs::PermissionsExt;
+    ///
+    /// use sidestep::fs::DirBuilder;
+    ///
+    /// # sidestep::current::block_on(async {
+    /// let dir = tempfile::tempdir()?;
+    /// let path = dir.path().join("keys");
+    /// DirBuilder::new().mode(0o700).create(&path).await?;
+    /// assert_eq!(path.metadata()?.permissions().mode() & 0o777, 0o700);
+    /// # std::io::Result::Ok(()) })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn mode(&mut self, mode: u32) -> &mut Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// Makes the directory. The builder can be used again, also while this goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::DirBuilder::create`].
+    #[track_caller]
+    pub fn create(&self, path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        let builder = self.to_std();
+        with_path(path, move |path| builder.create(path))
+    }
+
+    fn to_std(&self) -> std::fs::DirBuilder {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(self.recursive);
+        #[cfg(unix)]
+        if let Some(mode) = self.mode {
+            builder.mode(mode);
+        }
+        builder
+    }
+}

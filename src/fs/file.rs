@@ -1,0 +1,389 @@
+//! Open files.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io::{self, SeekFrom};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use super::{FileTimes, Metadata, OpenOptions, Permissions, TryLockError, on_pool, with_path};
+use crate::io::delegate::{delegate_read, delegate_write};
+use crate::io::{Setup, Unblock};
+
+/// An open file: [`std::fs::File`], with calls that do not block.
+///
+/// It is read, written and moved about in by the traits of `futures-io` (and of tokio, with the feature `tokio`), with
+/// buffers as those of [`Unblock`], whose pages on reading, writing and cancellation hold here too. On Linux a read
+/// of what the system has in memory takes no trip to the pool: it is copied at once, as from a buffer.
+///
+/// The other methods take `&self` and may be called by many at a time, of a file in an [`Arc`], say. They see what
+/// was written before: they wait until what was accepted has been written, and report an error of that.
+///
+/// **Flush before you drop a file that was written to.** Dropping does not block: what was accepted is written in the
+/// background, and an error of that is only traced. A file that has nothing to write is closed at once.
+///
+/// ```
+/// use futures_util::{AsyncReadExt, AsyncWriteExt};
+/// use sidestep::fs::File;
+///
+/// # sidestep::current::block_on(async {
+/// let dir = tempfile::tempdir()?;
+/// let mut file = File::create(dir.path().join("log")).await?;
+/// file.write_all(b"one\ntwo\n").await?;
+/// file.flush().await?;
+///
+/// let mut file = File::open(dir.path().join("log")).await?;
+/// let mut text = String::new();
+/// file.read_to_string(&mut text).await?;
+/// assert_eq!(text.lines().count(), 2);
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+pub struct File {
+    pub(super) file: Arc<std::fs::File>,
+    pub(super) stream: Unblock<Arc<std::fs::File>>,
+}
+
+impl File {
+    /// Opens the file at `path` for reading.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::fs::File::open`].
+    #[track_caller]
+    pub fn open(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
+        with_path(path, |path| std::fs::File::open(path).map(File::from))
+    }
+
+    /// Opens the file at `path` for writing, makes it if there is none, and empties it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::fs::File::create`].
+    #[track_caller]
+    pub fn create(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
+        with_path(path, |path| std::fs::File::create(path).map(File::from))
+    }
+
+    /// Makes a file at `path`, where there must be none, and opens it for reading and writing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::fs::File::create_new`]: [`AlreadyExists`](io::ErrorKind::AlreadyExists) if there is one.
+    #[track_caller]
+    pub fn create_new(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
+        with_path(path, |path| std::fs::File::create_new(path).map(File::from))
+    }
+
+    /// Options for opening a file.
+    #[must_use]
+    pub fn options() -> OpenOptions {
+        OpenOptions::new()
+    }
+
+    /// The file as one of `std`, at the place where this one stands: what was written has been flushed, what was read ahead
+    /// is undone.
+    ///
+    /// A call that is still in progress though its future was dropped shares the file; then the result is a duplicate.
+    ///
+    /// # Errors
+    ///
+    /// That of a write, or of moving the file back. Then the file is gone, and what was not written is tried once more
+    /// in the background: use `flush` before if you want to try again yourself.
+    pub async fn into_std(self) -> io::Result<std::fs::File> {
+        let File { file, stream } = self;
+        drop(stream.into_inner().await?);
+        Arc::try_unwrap(file).or_else(|file| file.try_clone())
+    }
+
+    /// Another handle to the same open file, which shares its place. This one is settled first, as for
+    /// [`into_std`](File::into_std); afterwards each buffers for itself, so flush one before you use the other.
+    ///
+    /// # Errors
+    ///
+    /// Those of a write, and of [`std::fs::File::try_clone`].
+    pub async fn try_clone(&mut self) -> io::Result<File> {
+        self.stream.get_mut().await?;
+        self.file.try_clone().map(File::from)
+    }
+
+    /// Writes what is in the system's memory of the file to the disk, its metadata too.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`std::fs::File::sync_all`].
+    pub async fn sync_all(&self) -> io::Result<()> {
+        self.call(|file| file.sync_all()).await
+    }
+
+    /// As [`sync_all`](File::sync_all), but without metadata that is not needed to read the data.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn sync_data(&self) -> io::Result<()> {
+        self.call(|file| file.sync_data()).await
+    }
+
+    /// Cuts the file to `size` bytes, or adds zeros up to that.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`std::fs::File::set_len`].
+    pub async fn set_len(&self, size: u64) -> io::Result<()> {
+        let result = self.call(move |file| file.set_len(size)).await;
+        self.stream.invalidate();
+        result
+    }
+
+    /// What the system knows of the file.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`std::fs::File::metadata`].
+    pub async fn metadata(&self) -> io::Result<Metadata> {
+        self.call(|file| file.metadata()).await
+    }
+
+    /// Changes who may do what with the file.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`std::fs::File::set_permissions`].
+    pub async fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
+        self.call(move |file| file.set_permissions(permissions)).await
+    }
+
+    /// Changes the times of the file.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`std::fs::File::set_times`].
+    pub async fn set_times(&self, times: FileTimes) -> io::Result<()> {
+        self.call(move |file| file.set_times(times)).await
+    }
+
+    /// Changes the time of the last change.
+    ///
+    /// # Errors
+    ///
+    /// As for [`set_times`](File::set_times).
+    pub async fn set_modified(&self, time: SystemTime) -> io::Result<()> {
+        self.set_times(FileTimes::new().set_modified(time)).await
+    }
+
+    /// Locks the file for this process alone, and waits for others to let go of it. The lock ends with
+    /// [`unlock`](File::unlock) or when the file is closed.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`std::fs::File::lock`].
+    ///
+    /// # Cancellation
+    ///
+    /// The lock is let go of if it is got after the future was dropped. Until then a thread of the pool waits for it.
+    ///
+    /// ```
+    /// # sidestep::current::block_on(async {
+    /// use sidestep::fs::File;
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let (path, file) = (dir.path().join("lock"), File::create(dir.path().join("lock")).await?);
+    /// file.lock().await?;
+    /// assert!(File::open(&path).await?.try_lock().await.is_err());
+    /// file.unlock().await?;
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    pub async fn lock(&self) -> io::Result<()> {
+        self.call_locking(|file| file.lock()).await
+    }
+
+    /// As [`lock`](File::lock), for a lock that any number may have as long as nobody has the other.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn lock_shared(&self) -> io::Result<()> {
+        self.call_locking(|file| file.lock_shared()).await
+    }
+
+    /// As [`lock`](File::lock), but does not wait for others.
+    ///
+    /// # Errors
+    ///
+    /// [`TryLockError::WouldBlock`] if another has it; else as for [`lock`](File::lock).
+    pub async fn try_lock(&self) -> Result<(), TryLockError> {
+        self.call_try_locking(std::fs::File::try_lock).await
+    }
+
+    /// As [`lock_shared`](File::lock_shared), but does not wait for others.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_lock`](File::try_lock).
+    pub async fn try_lock_shared(&self) -> Result<(), TryLockError> {
+        self.call_try_locking(std::fs::File::try_lock_shared).await
+    }
+
+    /// Lets go of the lock, once what was accepted has been written.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`std::fs::File::unlock`].
+    pub async fn unlock(&self) -> io::Result<()> {
+        self.call(|file| file.unlock()).await
+    }
+
+    /// Calls `f` on the pool, after what was accepted has been written.
+    pub(super) async fn call<T, F>(&self, f: F) -> io::Result<T>
+    where
+        F: FnOnce(&std::fs::File) -> io::Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.written().await?;
+        let file = Arc::clone(&self.file);
+        on_pool(move || f(&file)).await
+    }
+
+    async fn call_locking<F>(&self, f: F) -> io::Result<()>
+    where
+        F: FnOnce(&std::fs::File) -> io::Result<()> + Send + 'static,
+    {
+        self.written().await?;
+        let file = Arc::clone(&self.file);
+        let locked = on_pool(move || f(&file).map(|()| Locked(Some(file)))).await?;
+        locked.keep();
+        Ok(())
+    }
+
+    async fn call_try_locking<F>(&self, f: F) -> Result<(), TryLockError>
+    where
+        F: FnOnce(&std::fs::File) -> Result<(), TryLockError> + Send + 'static,
+    {
+        let result = self.call_locking(move |file| {
+            f(file).map_err(|error| match error {
+                TryLockError::Error(error) => error,
+                TryLockError::WouldBlock => io::Error::other(Taken),
+            })
+        });
+        result.await.map_err(|error| match error.get_ref().is_some_and(|inner| inner.is::<Taken>()) {
+            true => TryLockError::WouldBlock,
+            false => TryLockError::Error(error),
+        })
+    }
+
+    /// Waits until what was accepted has been written.
+    pub(super) async fn written(&self) -> io::Result<()> {
+        poll_fn(|context| self.stream.poll_written(context)).await
+    }
+}
+
+/// Another has the lock.
+#[derive(Debug)]
+struct Taken;
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the lock is taken")
+    }
+}
+
+impl std::error::Error for Taken {}
+
+/// A lock that was got, until the caller knows of it.
+struct Locked(Option<Arc<std::fs::File>>);
+
+impl Locked {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        if let Some(file) = self.0.take() {
+            // Closing the file lets go of it in any case.
+            let _ = file.unlock();
+        }
+    }
+}
+
+delegate_read!(File, stream);
+delegate_write!(File, stream);
+
+impl futures_io::AsyncSeek for File {
+    fn poll_seek(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
+        futures_io::AsyncSeek::poll_seek(Pin::new(&mut self.stream), context, to)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl tokio::io::AsyncSeek for File {
+    fn start_seek(mut self: Pin<&mut Self>, to: SeekFrom) -> io::Result<()> {
+        tokio::io::AsyncSeek::start_seek(Pin::new(&mut self.stream), to)
+    }
+
+    fn poll_complete(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        tokio::io::AsyncSeek::poll_complete(Pin::new(&mut self.stream), context)
+    }
+}
+
+impl From<std::fs::File> for File {
+    fn from(file: std::fs::File) -> Self {
+        let file = Arc::new(file);
+        let set_up = Setup { drops_in_place: true, ..Setup::default() };
+        File { stream: Unblock::set_up(Arc::clone(&file), None, set_up), file }
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// The descriptor is not settled: its place may be ahead of this file's.
+#[cfg(unix)]
+impl std::os::fd::AsFd for File {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for File {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
+#[cfg(unix)]
+impl From<std::os::fd::OwnedFd> for File {
+    fn from(fd: std::os::fd::OwnedFd) -> Self {
+        std::fs::File::from(fd).into()
+    }
+}
+
+/// The handle is not settled: its place may be ahead of this file's.
+#[cfg(windows)]
+impl std::os::windows::io::AsHandle for File {
+    fn as_handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
+        self.file.as_handle()
+    }
+}
+
+#[cfg(windows)]
+impl std::os::windows::io::AsRawHandle for File {
+    fn as_raw_handle(&self) -> std::os::windows::io::RawHandle {
+        self.file.as_raw_handle()
+    }
+}
+
+#[cfg(windows)]
+impl From<std::os::windows::io::OwnedHandle> for File {
+    fn from(handle: std::os::windows::io::OwnedHandle) -> Self {
+        std::fs::File::from(handle).into()
+    }
+}

@@ -1,0 +1,185 @@
+//! Reads and writes at a given place, which do not move the file.
+
+use std::future::poll_fn;
+use std::io;
+#[cfg(unix)]
+use std::os::unix::fs::FileExt;
+#[cfg(windows)]
+use std::os::windows::fs::FileExt;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::{File, on_pool};
+use crate::io::cached::{self, Cached};
+
+/// The most that one trip to the pool moves: so much memory is needed besides the caller's.
+const MOST: usize = 2 << 20;
+
+/// These take `&self`: any number may be in progress at a time.
+impl File {
+    /// Reads up to `buffer.len()` bytes at `offset`, and says how many; none at the end of the file. At most 2 MiB
+    /// are read at a time. The place of the file stays where it is. Unix only.
+    ///
+    /// On Linux, what the system has in memory is copied at once, without a trip to the pool.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`FileExt::read_at`].
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: the file does not move.
+    ///
+    /// ```
+    /// # sidestep::current::block_on(async {
+    /// let file = sidestep::fs::File::open("Cargo.toml").await?;
+    /// let (mut first, mut second) = ([0; 9], [0; 4]);
+    /// let reads = futures_util::future::try_join(file.read_at(&mut first, 0), file.read_at(&mut second, 10));
+    /// assert_eq!(reads.await?, (9, 4));
+    /// assert_eq!(&first, b"[package]");
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    #[cfg(unix)]
+    pub async fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_from(buffer, offset).await
+    }
+
+    /// Fills `buffer` from `offset` on. Unix only.
+    ///
+    /// # Errors
+    ///
+    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the file ends before; what `buffer` then holds is unspecified.
+    /// Else those of [`read_at`](File::read_at).
+    #[cfg(unix)]
+    pub async fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.read_from(&mut buffer[filled..], offset.saturating_add(filled as u64)).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => filled += count,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes `bytes` at `offset`, and says how many: at most 2 MiB at a time. The place of the file stays where it is; a
+    /// file that was opened to append is written at its end on Linux, whatever the offset. Unix only.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`FileExt::write_at`].
+    ///
+    /// # Cancellation
+    ///
+    /// If it has begun the bytes are written all the same.
+    #[cfg(unix)]
+    pub async fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.write_to(bytes, offset).await
+    }
+
+    /// Writes all of `bytes` from `offset` on. Unix only.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteZero`](io::ErrorKind::WriteZero) if the file takes no more; else those of [`write_at`](File::write_at).
+    #[cfg(unix)]
+    pub async fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.write_to(&bytes[written..], offset.saturating_add(written as u64)).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => written += count,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads up to `buffer.len()` bytes at `offset`, and says how many; none at the end of the file. At most 2 MiB
+    /// are read at a time. It moves the place of the file, so do not use the reading traits at the same time. Windows only.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`FileExt::seek_read`].
+    #[cfg(windows)]
+    pub async fn seek_read(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_from(buffer, offset).await
+    }
+
+    /// Writes `bytes` at `offset`, and says how many: at most 2 MiB at a time. It moves the place of the file, so do not use
+    /// the writing traits at the same time. Windows only.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`FileExt::seek_write`].
+    #[cfg(windows)]
+    pub async fn seek_write(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.write_to(bytes, offset).await
+    }
+
+    async fn read_from(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.written().await?;
+        take_turn().await;
+        if let Cached::Read(count) = cached::read(&self.file, buffer, Some(offset)) {
+            return Ok(count);
+        }
+        let (file, most) = (Arc::clone(&self.file), buffer.len().min(MOST));
+        let (bytes, count) = on_pool(move || {
+            let mut bytes = vec![0; most];
+            let count = retry(|| read_once(&file, &mut bytes, offset))?;
+            Ok((bytes, count))
+        })
+        .await?;
+        buffer[..count].copy_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    async fn write_to(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.written().await?;
+        let (file, bytes) = (Arc::clone(&self.file), bytes[..bytes.len().min(MOST)].to_vec());
+        let result = on_pool(move || retry(|| write_once(&file, &bytes, offset))).await;
+        self.stream.invalidate();
+        result
+    }
+}
+
+/// Lets other tasks go first now and then, since a read of what is in memory does not wait.
+async fn take_turn() {
+    let mut waits = !cached::is_my_turn();
+    poll_fn(|context| {
+        if std::mem::take(&mut waits) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+fn retry<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+#[cfg(unix)]
+fn read_once(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    file.read_at(buffer, offset)
+}
+
+#[cfg(unix)]
+fn write_once(file: &std::fs::File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    file.write_at(bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_once(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    file.seek_read(buffer, offset)
+}
+
+#[cfg(windows)]
+fn write_once(file: &std::fs::File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    file.seek_write(bytes, offset)
+}

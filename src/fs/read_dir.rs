@@ -1,0 +1,154 @@
+//! The entries of a directory, as a stream.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use super::{FileType, Metadata, on_pool, with_path};
+use crate::io::{Setup, Unblock};
+
+/// How many entries are fetched at a time: looking at one does not block for long, so the first can wait for the last.
+const BATCH: usize = 64;
+
+/// How many entries are fetched ahead of the reader of the stream.
+const AHEAD: usize = 1024;
+
+/// The entries of the directory at `path`, as a [`Stream`].
+///
+/// The first are fetched in the same trip to the pool; further ones, while the caller works with those, in
+/// batches. Their order is up to the file system, and `.` and `..` are not among them.
+///
+/// # Errors
+///
+/// Those of [`std::fs::read_dir`]. The entries of the stream may be errors too.
+///
+/// ```
+/// use futures_util::TryStreamExt;
+///
+/// # sidestep::current::block_on(async {
+/// let entries = sidestep::fs::read_dir("src").await?;
+/// let names = entries.map_ok(|entry| entry.file_name()).try_collect::<Vec<_>>().await?;
+/// assert!(names.contains(&"lib.rs".into()));
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+#[track_caller]
+pub fn read_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<ReadDir>> + Send + 'static {
+    with_path(path, |path| {
+        let entries = Entries(std::fs::read_dir(path)?);
+        let set_up = Setup { drops_in_place: true, batch: BATCH, ..Setup::default() };
+        Ok(ReadDir(Unblock::set_up(entries, Some(AHEAD), set_up).prefetched()))
+    })
+}
+
+/// A stream of the entries of a directory. See [`read_dir`].
+///
+/// # Cancellation
+///
+/// No entry is lost with a `next` that is dropped.
+#[must_use = "streams do nothing unless polled"]
+pub struct ReadDir(Unblock<Entries>);
+
+impl ReadDir {
+    /// The next entry, for those who do not use `Stream`; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// That of reading the entry.
+    pub async fn next_entry(&mut self) -> io::Result<Option<DirEntry>> {
+        std::future::poll_fn(|context| Pin::new(&mut self.0).poll_next(context)).await.transpose()
+    }
+}
+
+impl Stream for ReadDir {
+    type Item = io::Result<DirEntry>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.0).poll_next(context)
+    }
+}
+
+impl fmt::Debug for ReadDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadDir").finish_non_exhaustive()
+    }
+}
+
+struct Entries(std::fs::ReadDir);
+
+impl Iterator for Entries {
+    type Item = io::Result<DirEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.0.next()?;
+        Some(entry.map(|entry| {
+            // Most systems tell it with the name.
+            let file_type = entry.file_type().ok();
+            DirEntry { entry: Arc::new(entry), file_type }
+        }))
+    }
+}
+
+/// An entry of a directory. Cheap to clone.
+#[derive(Clone)]
+pub struct DirEntry {
+    entry: Arc<std::fs::DirEntry>,
+    file_type: Option<FileType>,
+}
+
+impl DirEntry {
+    /// The path: that of the directory, as it was given, and the name.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.entry.path()
+    }
+
+    /// The name alone.
+    #[must_use]
+    pub fn file_name(&self) -> OsString {
+        self.entry.file_name()
+    }
+
+    /// What the system knows of the entry. A symbolic link is not followed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::fs::DirEntry::metadata`].
+    pub async fn metadata(&self) -> io::Result<Metadata> {
+        let entry = Arc::clone(&self.entry);
+        on_pool(move || entry.metadata()).await
+    }
+
+    /// Whether the entry is a file, a directory or something else. A symbolic link is not followed. Most systems tell it
+    /// together with the name, so that there is no trip to the pool.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::fs::DirEntry::file_type`].
+    pub async fn file_type(&self) -> io::Result<FileType> {
+        if let Some(file_type) = self.file_type {
+            return Ok(file_type);
+        }
+        let entry = Arc::clone(&self.entry);
+        on_pool(move || entry.file_type()).await
+    }
+
+    /// The number of the inode. Unix only.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn ino(&self) -> u64 {
+        std::os::unix::fs::DirEntryExt::ino(&*self.entry)
+    }
+}
+
+impl fmt::Debug for DirEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DirEntry").field(&self.path()).finish()
+    }
+}

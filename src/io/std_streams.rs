@@ -1,0 +1,52 @@
+//! The standard output and error of the process.
+
+use std::io;
+
+use super::delegate::delegate_write;
+use super::shared::Setup;
+use super::unblock::Unblock;
+
+/// The standard output of the process, asynchronous: see [`stdout`].
+#[derive(Debug)]
+pub struct Stdout(Unblock<io::Stdout>);
+
+/// The standard error of the process, asynchronous: see [`stderr`].
+#[derive(Debug)]
+pub struct Stderr(Unblock<io::Stderr>);
+
+/// The standard output of the process, on the global pool.
+///
+/// Each handle has a buffer of its own before that of `std`. What one handle is given comes out in order; between handles, and
+/// `println!`, there is an order only where the first is flushed before the second is used.
+///
+/// What was accepted is written and flushed at once, in the background, so a
+/// [`shutdown`](crate::Pool::shutdown) of the [global pool](crate::Pool::global) that is waited for flushes it too. Nothing
+/// else does at the end of the process: no hook runs at exit. So end `main` with one of
+/// these, or with a `flush` of the handle.
+///
+/// ```
+/// use futures_util::AsyncWriteExt;
+///
+/// # sidestep::current::block_on(async {
+/// let mut out = sidestep::io::stdout();
+/// out.write_all(b"done\n").await?;
+/// out.flush().await?;
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+#[must_use]
+pub fn stdout() -> Stdout {
+    Stdout(Unblock::set_up(io::stdout(), None, set_up()))
+}
+
+/// The standard error of the process, on the global pool. As [`stdout`] in everything else.
+#[must_use]
+pub fn stderr() -> Stderr {
+    Stderr(Unblock::set_up(io::stderr(), None, set_up()))
+}
+
+fn set_up() -> Setup {
+    Setup { drops_in_place: true, flushes: true, ..Setup::default() }
+}
+
+delegate_write!(Stdout, 0);
+delegate_write!(Stderr, 0);
