@@ -6,9 +6,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::cli::ChildArgs;
 use crate::driver::Flavor;
-use crate::peers::{MACHINE, Peer, Threads, Visit};
+use crate::entrants::{MACHINE, Part};
+use crate::peers::{Peer, Threads, Visit};
 use crate::sample::Sample;
 use crate::scenarios::{self, Load};
+use crate::site::Site;
 use crate::stage::Stage;
 use crate::system;
 
@@ -29,7 +31,13 @@ pub(crate) fn run(args: &ChildArgs) -> Result<()> {
         let entrant = entrants.iter().find(|entrant| entrant.name == args.peer);
         let entrant = entrant.with_context(|| format!("{:?} takes no part in {}", args.peer, case.name))?;
         let (load, flavor, threads) = (case.load, entrant.flavor, case.threads(entrant));
-        entrant.family.dispatch(Job { load, flavor, threads, tasks, warm_up })?
+        match (entrant.part, load) {
+            (Part::Peer(family), _) => family.dispatch(Job { load, flavor, threads, tasks, warm_up })?,
+            (Part::Disk(brand), Load::Disk(load)) => {
+                load.run(brand, &Site::new(flavor, args.files.as_deref(), tasks, warm_up)?)?
+            }
+            (Part::Disk(_), _) => bail!("a disk runs no closures"),
+        }
     };
     sample.peak_kib = system::peak_resident();
     writeln!(stdout(), "{}", serde_json::to_string(&sample)?)?;

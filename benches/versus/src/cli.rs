@@ -27,6 +27,9 @@ pub(crate) struct Cli {
     /// How long one run may take.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: u64,
+    /// Where the cases of files make their files, 2.3 GB at most [default: the folder for temporary files].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) files: Option<PathBuf>,
     /// Saves all that was measured.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -37,7 +40,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
     /// Shows what `--json` saved instead of measuring.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "case", "peer", "rounds", "json"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "case", "peer", "rounds", "files", "json"])]
     pub(crate) from: Option<PathBuf>,
     /// Lists the cases and the peers.
     #[arg(long)]
@@ -62,6 +65,9 @@ pub(crate) struct ChildArgs {
     /// How many tasks to measure.
     #[arg(long)]
     pub(crate) tasks: Option<usize>,
+    /// Where the files are that it shares with others [default: it makes its own, and removes them].
+    #[arg(long)]
+    pub(crate) files: Option<PathBuf>,
     /// How many to run before that.
     #[arg(long)]
     pub(crate) warm_up: Option<usize>,

@@ -1,5 +1,6 @@
 //! Has every peer do every case, round after round, each time in a process of its own.
 
+use std::env;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -8,10 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use tempfile::TempDir;
 
 use crate::cli::Cli;
+use crate::entrants::{self, ENTRANTS, Entrant, MACHINE};
 use crate::host::Host;
-use crate::peers::{ENTRANTS, Entrant, MACHINE, Peer, Threads, Visit};
 use crate::report::{CaseNote, Outcome, Record, Report};
 use crate::scenarios::{Case, cases};
 
@@ -22,6 +24,8 @@ struct Plan {
     limit: Duration,
     events: Vec<(Case, Vec<&'static Entrant>)>,
     remarks: Vec<String>,
+    /// For the files that all children use.
+    files: TempDir,
 }
 
 /// Measures what the command line asks for.
@@ -44,26 +48,27 @@ impl Plan {
         if let Some(stranger) = cli.case.iter().find(|name| !all.iter().any(|case| case.answers_to(name))) {
             bail!("there is no case {stranger:?}; --list shows them");
         }
-        if let Some(stranger) =
-            cli.peer.iter().find(|name| !ENTRANTS.iter().any(|entrant| entrant.name == **name))
-        {
+        if let Some(stranger) = cli.peer.iter().find(|name| !entrants::names().contains(&name.as_str())) {
             bail!("there is no peer {stranger:?}; --list shows them");
         }
         let wanted = |case: &Case| cli.case.is_empty() || cli.case.iter().any(|name| case.answers_to(name));
         let invited = |entrant: &&Entrant| {
-            entrant.family.absence().is_none()
+            entrant.absence().is_none()
                 && (cli.peer.is_empty() || cli.peer.iter().any(|name| name == entrant.name))
         };
         let events = all.into_iter().filter(wanted).map(|case| {
             let entrants = case.entrants().into_iter().filter(invited).collect();
             (case, entrants)
         });
+        let files = cli.files.clone().unwrap_or_else(env::temp_dir);
+        let files = tempfile::Builder::new().prefix("versus-").tempdir_in(files);
         Ok(Self {
             quick: cli.quick,
             rounds: cli.rounds.map_or(if cli.quick { 1 } else { 7 }, usize::from),
             limit: Duration::from_secs(cli.limit),
             events: events.collect(),
             remarks: remarks(cli),
+            files: files.context("cannot make a folder for files")?,
         })
     }
 
@@ -91,20 +96,27 @@ impl Plan {
         }
         bar.finish_and_clear();
         // As the tables show them: round 0 alone was in that order.
-        records.sort_by_key(|record| ENTRANTS.iter().position(|entrant| entrant.name == record.peer));
+        records.sort_by_key(|record| self.row(record));
         Ok(records)
     }
 
+    /// Where a record stands in the table of its case.
+    fn row(&self, record: &Record) -> Option<usize> {
+        let (_, entrants) = self.events.iter().find(|(case, _)| case.name == record.case)?;
+        entrants.iter().position(|entrant| entrant.name == record.peer)
+    }
+
     fn run_child(&self, case: &Case, entrant: Option<&Entrant>, peer: &str) -> Result<Outcome> {
-        let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
+        let mut command = Command::new(env::current_exe().context("cannot find this program")?);
         let tasks =
             entrant.map_or(case.tasks(self.quick), |entrant| case.tasks_for(entrant, self.quick)).to_string();
         command.args(["child", "--case", &case.name, "--peer", peer, "--tasks", &tasks]);
+        command.arg("--files").arg(self.files.path());
         // What it says before it fails is to fit into a line.
         command.env("RUST_BACKTRACE", "0");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(entrant) = entrant {
-            command.envs(entrant.family.dispatch(Environment(case.threads(entrant))));
+            command.envs(entrant.environment(case.threads(entrant)));
         }
         let child =
             command.spawn().with_context(|| format!("cannot start a child for {} {peer}", case.name))?;
@@ -132,24 +144,12 @@ fn order<T>(mut items: Vec<T>, round: usize) -> Vec<T> {
 
 /// What the tables do not show.
 fn remarks(cli: &Cli) -> Vec<String> {
-    let absent =
-        |entrant: &Entrant| Some(format!("{} is absent: {}", entrant.name, entrant.family.absence()?));
+    let absent = |entrant: &Entrant| Some(format!("{} is absent: {}", entrant.name, entrant.absence()?));
     let mut remarks: Vec<_> = ENTRANTS.iter().filter_map(absent).collect();
     if !cli.quick && (cli.peer.is_empty() || cli.peer.iter().any(|name| name == "thread")) {
         remarks.push("thread: where the figure is the time per task, it has a tenth of the tasks".to_owned());
     }
     remarks
-}
-
-/// What a peer wants in the environment.
-struct Environment(Threads);
-
-impl Visit for Environment {
-    type Output = Option<(&'static str, String)>;
-
-    fn visit<P: Peer>(self) -> Self::Output {
-        P::environment(self.0)
-    }
 }
 
 /// Waits for a child, without looking at it meanwhile, and ends it where it takes too long.

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use futures_executor::block_on;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::peers::{Peer, Threads};
@@ -11,29 +12,42 @@ use crate::peers::{Peer, Threads};
 pub(crate) enum Flavor {
     MultiThread,
     CurrentThread,
+    /// None: a plain thread, for what never waits.
+    NoRuntime,
 }
 
 /// A runtime at its default settings, but for what a peer sets that belongs to it.
-pub(crate) struct Driver(Runtime);
+pub(crate) struct Driver(Option<Runtime>);
 
 impl Driver {
     pub(crate) fn new<P: Peer>(flavor: Flavor, threads: Threads) -> io::Result<Self> {
+        Self::tuned(flavor, |builder| P::tune(builder, threads))
+    }
+
+    /// With nothing set.
+    pub(crate) fn untuned(flavor: Flavor) -> io::Result<Self> {
+        Self::tuned(flavor, |_| ())
+    }
+
+    fn tuned(flavor: Flavor, tune: impl FnOnce(&mut Builder)) -> io::Result<Self> {
         let mut builder = match flavor {
             Flavor::MultiThread => Builder::new_multi_thread(),
             Flavor::CurrentThread => Builder::new_current_thread(),
+            Flavor::NoRuntime => return Ok(Self(None)),
         };
         builder.enable_time();
-        P::tune(&mut builder, threads);
-        builder.build().map(Self)
+        tune(&mut builder);
+        builder.build().map(|runtime| Self(Some(runtime)))
     }
 
     pub(crate) fn handle(&self) -> &Handle {
-        self.0.handle()
+        self.0.as_ref().expect("peers are called from a runtime").handle()
     }
 
     /// Runs `program` as a task of the runtime, as an application would, and not beside its scheduler.
     pub(crate) fn run<T: Send + 'static>(&self, program: impl Future<Output = T> + Send + 'static) -> T {
-        let task = self.0.spawn(program);
-        self.0.block_on(task).expect("the program does not panic")
+        let Some(runtime) = &self.0 else { return block_on(program) };
+        let task = runtime.spawn(program);
+        runtime.block_on(task).expect("the program does not panic")
     }
 }

@@ -67,6 +67,17 @@ impl Goal {
         Self { case, text: format!("<= {limit} threads"), limit: limit as f64, figure }
     }
 
+    /// Ours over that of the standard library alone, which nobody can beat.
+    fn limit(case: &'static str, ours: &'static str, limit: f64, words: &str) -> Self {
+        let place = if ours == "sidestep@current" { "@current: " } else { "" };
+        Self::ratio(case, PER_TASK, [ours, "std"], limit, &format!("{place}{words}"))
+    }
+
+    fn bytes(case: &'static str, metric: &'static str, limit: usize, text: &str) -> Self {
+        let figure = Figure::Value(Key { case, metric, peer: "sidestep" });
+        Self { case, text: text.to_owned(), limit: limit as f64, figure }
+    }
+
     fn judge(self, report: &Report) -> Verdict {
         let flat = |figures: Vec<Option<f64>>| Spread::of(figures.into_iter().flatten());
         let figure = match self.figure {
@@ -84,6 +95,38 @@ const PER_TASK: &str = "time per task";
 
 /// All goals, for a machine of so many cores.
 fn goals(cores: usize) -> Vec<Goal> {
+    let mut goals = closure_goals(cores);
+    goals.extend(disk_goals());
+    goals
+}
+
+/// Those of the calls of files.
+fn disk_goals() -> Vec<Goal> {
+    let mut goals = Vec::new();
+    for case in ["read_file", "write_file"] {
+        for [ours, tokio, async_fs] in
+            [["sidestep", "tokio", "async-fs"], ["sidestep@current", "tokio@current", "async-fs@current"]]
+        {
+            goals.push(Goal::limit(case, ours, 1.0 / 0.85, "<= 1/0.85 x"));
+            goals.push(Goal::ratio(case, PER_TASK, [ours, tokio], 1.0, "<="));
+            goals.push(Goal::ratio(case, PER_TASK, [ours, async_fs], 1.0, "<="));
+        }
+    }
+    for tokio in [["sidestep", "tokio"], ["sidestep@current", "tokio@current"]] {
+        goals.push(Goal::ratio("small_files", PER_TASK, tokio, 0.5, "<= 0.5 x"));
+    }
+    goals.extend([
+        Goal::limit("directory", "sidestep", 1.3, "<= 1.3 x"),
+        Goal::limit("directory", "sidestep@current", 1.3, "<= 1.3 x"),
+        Goal::ratio("directory", PER_TASK, ["sidestep", "sidestep-each"], 0.2, "<= 1/5 of"),
+        Goal::bytes("handles", "Unblock, new", 1_024, "Unblock, new: <= 1 KiB"),
+        Goal::bytes("handles", "Unblock, one piece read", 65 << 10, "Unblock, one piece read: <= 65 KiB"),
+    ]);
+    goals
+}
+
+/// Those of closures.
+fn closure_goals(cores: usize) -> Vec<Goal> {
     let tokio = ["sidestep", "tokio"];
     let current = ["sidestep@current", "tokio@current"];
     let affinitypool = ["sidestep", "affinitypool"];
@@ -107,12 +150,7 @@ fn goals(cores: usize) -> Vec<Goal> {
         Goal::ratio("mixed", "p99", ["sidestep", "tokio-sharded"], 0.5, "p99: <= 0.5 x"),
         Goal::multiple("cpu20", "makespan", 1.08),
         Goal::ratio("files", PER_TASK, tokio, 0.45, "<= 0.45 x"),
-        Goal {
-            case: "bytes",
-            text: "<= 200 bytes".to_owned(),
-            limit: 200.0,
-            figure: Figure::Value(Key { case: "bytes", metric: "heap per task", peer: "sidestep" }),
-        },
+        Goal::bytes("bytes", "heap per task", 200, "<= 200 bytes"),
         // The watch itself uses most of what there is to see.
         Goal::ratio("idle", "CPU", tokio, 1.02, "<= 1.02 x"),
         Goal::ratio("submit", "submit", affinitypool, 0.6, "<= 0.6 x"),

@@ -8,8 +8,8 @@ use crate::system;
 
 /// The versions that were built in are those of the lock file.
 const LOCK_FILE: &str = include_str!("../Cargo.lock");
-const PACKAGES: [&str; 7] =
-    ["sidestep", "tokio", "blocking", "affinitypool", "rayon", "threadpool", "rusty_pool"];
+const PACKAGES: [&str; 8] =
+    ["sidestep", "tokio", "blocking", "async-fs", "affinitypool", "rayon", "threadpool", "rusty_pool"];
 
 /// The facts that stand above every report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,9 @@
 //! | `system`, `census`, `stats` | clocks and counters; which threads ran closures; medians |
 //! | `sample` | what one run gives |
 //! | `peers`, `driver` | who runs closures, and from which runtime |
-//! | `stage`, `scenarios` | what is run |
+//! | `disks` | who uses files |
+//! | `entrants` | who takes part, with which settings |
+//! | `stage`, `site`, `scenarios` | what is run: closures, and calls of files |
 //! | `child`, `contest` | one run in this process; all runs, each in a process of its own |
 //! | `host`, `report`, `goals` | where it was; what it gave; whether that is what was wanted |
 //! | `table`, `plot` | how it is shown |
@@ -17,7 +19,9 @@ mod census;
 mod child;
 mod cli;
 mod contest;
+mod disks;
 mod driver;
+mod entrants;
 mod goals;
 mod host;
 mod peers;
@@ -25,6 +29,7 @@ mod plot;
 mod report;
 mod sample;
 mod scenarios;
+mod site;
 mod stage;
 mod stats;
 mod system;
@@ -37,7 +42,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
 use crate::cli::{Cli, Hidden};
-use crate::peers::ENTRANTS;
+use crate::entrants::ENTRANTS;
 use crate::report::Report;
 use crate::scenarios::cases;
 use crate::table::Style;
@@ -84,12 +89,9 @@ fn list() -> String {
         text += &format!("  {:<19}{}; {}\n", case.name, case.about, case.amount(false));
     }
     text += "peers (-cores: at most as many threads as cores; @current: from a current_thread runtime):\n";
-    for entrant in ENTRANTS {
-        text += &format!(
-            "  {}{}\n",
-            entrant.name,
-            entrant.family.absence().map_or("", |_| ", absent from this build")
-        );
+    for name in entrants::names() {
+        let absent = ENTRANTS.iter().any(|entrant| entrant.name == name && entrant.absence().is_some());
+        text += &format!("  {name}{}\n", if absent { ", absent from this build" } else { "" });
     }
     text
 }

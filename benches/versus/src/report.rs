@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::entrants::{self, MACHINE};
 use crate::host::Host;
-use crate::peers::{self, MACHINE};
 use crate::sample::{Metric, Sample, Unit};
 use crate::stats::Spread;
 
@@ -125,7 +125,12 @@ impl Report {
             unit,
             about: case.about.clone(),
             amount: case.amount.clone(),
-            rows: peers.iter().map(|peer| self.row(Key { case: &case.name, metric, peer })).collect(),
+            rows: peers
+                .iter()
+                .map(|peer| self.row(Key { case: &case.name, metric, peer }))
+                // Not that of a peer which has nothing to be measured by this.
+                .filter(|row| row.value.is_some() || !row.failures.is_empty())
+                .collect(),
         };
         if peers == [MACHINE] && !metrics.is_empty() {
             // Its metrics are not those of rivals: they stand below one another.
@@ -153,7 +158,7 @@ impl Report {
     }
 
     fn row(&self, key: Key<'_>) -> Row {
-        let reference = Key { peer: peers::reference(key.peer), ..key };
+        let reference = Key { peer: entrants::reference(key.peer), ..key };
         let middle = |figures: Vec<Option<f64>>| Some(Spread::of(figures.into_iter().flatten())?.median);
         let of_sample = |pick: fn(&Sample) -> Option<f64>| middle(self.by_round(key, pick));
         Row {
@@ -302,6 +307,15 @@ mod tests {
         let rows: Vec<_> =
             sections[0].rows.iter().map(|row| (row.peer.as_str(), row.value.unwrap().median)).collect();
         assert_eq!((sections.len(), rows), (1, vec![("malloc", 20.0), ("steal", 30.0)]));
+    }
+
+    #[test]
+    fn a_peer_stands_only_where_it_has_a_figure() {
+        let mut report = example("handles", "File", &[("sidestep", &[100.0]), ("tokio", &[200.0])]);
+        let Outcome::Sample(sample) = &mut report.records[0].outcome else { panic!("{report:?}") };
+        sample.metrics.push(Metric::new("Unblock", Unit::Bytes, 300.0));
+        let rows: Vec<_> = report.sections().iter().map(|section| section.rows.len()).collect();
+        assert_eq!(rows, [2, 1]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What a peer is, and which peers there are.
 //!
 //! A peer is one way to run a blocking closure off an async program. To add one: write an adapter of [`Peer`] in a
-//! file of its own, give it a [`Family`], and add its rows to [`ENTRANTS`]. No scenario need know. Where only some calls
-//! may run at a time they go in through [`Limited`], for which every peer has a default.
+//! file of its own, give it a [`Family`], and add its rows to [`ENTRANTS`](crate::entrants::ENTRANTS). No scenario need
+//! know. Where only some calls may run at a time they go in through [`Limited`], for which every peer has a default.
 
 mod affinitypool;
 mod blocking;
@@ -21,7 +21,6 @@ use anyhow::Result;
 pub(crate) use self::call::Call;
 pub(crate) use self::limited::Limited;
 use self::limited::Semaphored;
-use crate::driver::Flavor;
 
 /// How many threads a peer may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,58 +121,4 @@ impl Family {
              (an environment variable RUSTFLAGS overrides the file)",
         )
     }
-}
-
-/// A peer with its settings: one row of a table.
-#[derive(Debug)]
-pub(crate) struct Entrant {
-    /// What the tables call it.
-    pub(crate) name: &'static str,
-    pub(crate) family: Family,
-    pub(crate) flavor: Flavor,
-    /// It may use no more threads than there are cores, whatever it would do by itself.
-    pub(crate) capped: bool,
-}
-
-impl Entrant {
-    const fn new(name: &'static str, family: Family) -> Self {
-        Self { name, family, flavor: Flavor::MultiThread, capped: false }
-    }
-
-    const fn capped(name: &'static str, family: Family) -> Self {
-        Self { capped: true, ..Self::new(name, family) }
-    }
-
-    const fn on_current_thread(name: &'static str, family: Family) -> Self {
-        Self { flavor: Flavor::CurrentThread, ..Self::new(name, family) }
-    }
-}
-
-/// All of them, in the order of the tables. Those of fixed size have as many threads as there are cores anyway.
-pub(crate) const ENTRANTS: &[Entrant] = &[
-    Entrant::new("sidestep", Family::Sidestep),
-    Entrant::capped("sidestep-cores", Family::Sidestep),
-    Entrant::new("tokio", Family::Tokio),
-    Entrant::capped("tokio-cores", Family::Tokio),
-    Entrant::new("tokio-sharded", Family::TokioSharded),
-    Entrant::capped("tokio-sharded-cores", Family::TokioSharded),
-    Entrant::new("blocking", Family::Blocking),
-    Entrant::capped("blocking-cores", Family::Blocking),
-    Entrant::new("affinitypool", Family::Affinitypool),
-    Entrant::new("affinitypool+oneshot", Family::AffinitypoolOneshot),
-    Entrant::new("rayon", Family::Rayon),
-    Entrant::new("threadpool", Family::Threadpool),
-    Entrant::new("rusty_pool", Family::RustyPool),
-    Entrant::capped("rusty_pool-cores", Family::RustyPool),
-    Entrant::new("thread", Family::Thread),
-    Entrant::on_current_thread("sidestep@current", Family::Sidestep),
-    Entrant::on_current_thread("tokio@current", Family::Tokio),
-];
-
-/// Who stands in a table where no peer takes part.
-pub(crate) const MACHINE: &str = "machine";
-
-/// The row that a row is compared with: ours, called from the same kind of runtime.
-pub(crate) fn reference(entrant: &str) -> &'static str {
-    if entrant.ends_with("@current") { "sidestep@current" } else { "sidestep" }
 }

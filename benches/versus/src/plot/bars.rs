@@ -52,7 +52,7 @@ fn draw_row(canvas: &mut Canvas<'_>, section: &Section, row: &Row, scale: Option
     let mut label = human(section.unit, value.median);
     if let Some(multiple) = row.multiple {
         label += &format!(" = {:.2} x ideal", multiple.median);
-    } else if let Some(ratio) = row.ratio.filter(|_| crate::peers::reference(&row.peer) != row.peer) {
+    } else if let Some(ratio) = row.ratio.filter(|_| crate::entrants::reference(&row.peer) != row.peer) {
         label += &format!(" = {} x", digits(ratio.median));
     }
     canvas.text((end.max(scale.at(value.most)) + 7, middle), &label, 12, INK, HPos::Left);

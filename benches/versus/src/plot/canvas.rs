@@ -32,6 +32,9 @@ pub(super) fn color(peer: &str) -> RGBColor {
         "rayon" => RGBColor(0x8a, 0x6d, 0x3b),
         "threadpool" => RGBColor(0x4d, 0x4d, 0x4d),
         "rusty_pool" => RGBColor(0xb8, 0x5c, 0x8a),
+        "std" => RGBColor(0x4d, 0x4d, 0x4d),
+        "async-fs" => RGBColor(0x3d, 0x8b, 0x57),
+        "sidestep-each" => RGBColor(0xe8, 0x9a, 0x6a),
         _ => RGBColor(0x9a, 0x9a, 0x9a),
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::Scenario;
 use super::flood::Window;
+use super::{Case, Load, Scenario, Sizing};
 use crate::driver::Driver;
 use crate::peers::{Call, Limited, Peer};
 use crate::sample::{Meter, Metric, Sample, Unit};
@@ -150,4 +150,37 @@ impl Scenario for Bytes {
         let metrics = [("heap per call", call), ("heap per client", client)];
         Ok(Sample::of(metrics.map(|(name, bytes)| Metric::new(name, Unit::Bytes, bytes)).into()))
     }
+}
+
+/// The cases of calls that only a few may run at a time, by whatever a peer has for that: sidestep a lane, a pool of fixed
+/// size another pool, the others a semaphore of tokio's.
+pub(super) fn cases() -> Vec<Case> {
+    let case =
+        |name, load, sizes, about| Case::new(name, load, sizes, about).sized(Sizing::Default).both_flavors();
+    vec![
+        case(
+            "limited",
+            Load::Limited { naps: false },
+            [10_000, 2_000],
+            "empty closures, 4 at a time; 1,000 calls outstanding",
+        ),
+        case(
+            "limited_naps",
+            Load::Limited { naps: true },
+            [10_000, 1_500],
+            "closures that sleep 100 us, 4 at a time; 1,000 calls outstanding",
+        ),
+        case(
+            "limited_clients",
+            Load::LimitedClients,
+            [10_000, 2_000],
+            "empty closures, 4 at a time, from 1,000 async tasks that call again and again",
+        ),
+        case(
+            "limited_bytes",
+            Load::LimitedBytes,
+            [1_000, 1_000],
+            "heap for a call that waits behind 4, of one async task (call) or with one of its own (client)",
+        ),
+    ]
 }

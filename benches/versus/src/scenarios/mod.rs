@@ -1,9 +1,10 @@
 //! What a scenario is, and which cases there are.
 //!
 //! A scenario is a load. To add one: implement [`Scenario`], give it a [`Load`], and add its case to [`cases`]. No peer
-//! need know.
+//! need know. Those whose load is not closures but calls of files are in [`disk`].
 
 mod cpu;
+mod disk;
 mod files;
 mod first;
 mod flood;
@@ -14,13 +15,15 @@ mod one_by_one;
 mod sleep;
 mod submit;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::driver::Flavor;
-use crate::peers::{ENTRANTS, Entrant, Family, Peer, Threads, Visit};
+use crate::entrants::{ENTRANTS, Entrant, Part};
+use crate::peers::{Family, Peer, Threads, Visit};
 use crate::sample::Sample;
 use crate::stage::Stage;
 
+pub(crate) use self::disk::DiskLoad;
 pub(crate) use self::floor::floor;
 
 /// A load, for any peer.
@@ -55,6 +58,8 @@ pub(crate) enum Load {
     /// The same from many async tasks.
     LimitedClients,
     LimitedBytes,
+    /// For disks.
+    Disk(DiskLoad),
     /// No peer takes part.
     Floor,
 }
@@ -92,6 +97,7 @@ impl Load {
             }
             Self::LimitedClients => limited::Clients.run(stage),
             Self::LimitedBytes => limited::Bytes.run(stage),
+            Self::Disk(_) => bail!("a peer uses no files"),
             Self::Floor => floor(stage.tasks),
         }
     }
@@ -161,7 +167,7 @@ impl Case {
 
     /// How many tasks a run of `entrant` measures: a tenth will do for one that takes long and has no queue that might fill.
     pub(crate) fn tasks_for(&self, entrant: &Entrant, quick: bool) -> usize {
-        let tenth = self.load.is_flood() && !quick && entrant.family == Family::Thread;
+        let tenth = self.load.is_flood() && !quick && entrant.is_family(Family::Thread);
         if tenth { self.full / 10 } else { self.tasks(quick) }
     }
 
@@ -174,13 +180,17 @@ impl Case {
     pub(crate) fn entrants(&self) -> Vec<&'static Entrant> {
         let once_each = self.sizing != Sizing::ByEntrant;
         let takes_part = |entrant: &&Entrant| {
-            (self.both_flavors || entrant.flavor == Flavor::MultiThread)
+            (self.both_flavors || entrant.flavor != Flavor::CurrentThread)
                 && !(once_each && entrant.capped)
-                // That one is to show what the oneshot costs, and only there it shows.
-                && (self.load.is_flood() || entrant.family != Family::AffinitypoolOneshot)
-                && entrant.family.dispatch(Qualifies(self))
+                && match (entrant.part, self.load) {
+                    (Part::Disk(brand), Load::Disk(load)) => load.suits(brand),
+                    (Part::Disk(_), _) | (_, Load::Disk(_) | Load::Floor) => false,
+                    // That one is to show what the oneshot costs, and only there it shows.
+                    (Part::Peer(Family::AffinitypoolOneshot), load) if !load.is_flood() => false,
+                    (Part::Peer(family), _) => family.dispatch(Qualifies(self)),
+                }
         };
-        if self.load == Load::Floor { Vec::new() } else { ENTRANTS.iter().filter(takes_part).collect() }
+        ENTRANTS.iter().filter(takes_part).collect()
     }
 
     /// How many threads `entrant` gets.
@@ -231,7 +241,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new(&format!("producers/{threads}"), Load::Producers(threads), [100_000, 2_000], about)
     }));
     cases.extend(single_cases());
-    cases.extend(limited_cases());
+    cases.extend(limited::cases());
+    cases.extend(disk::cases());
     for workers in [1, 2, 8, 64, 512] {
         let case = |group: &str, load, about| {
             Case::new(&format!("{group}/{workers}"), load, [100_000, 2_000], about)
@@ -318,39 +329,6 @@ fn single_cases() -> Vec<Case> {
     ]
 }
 
-/// Those of calls that only a few may run at a time, by whatever a peer has for that: sidestep a lane, a pool of fixed
-/// size another pool, the others a semaphore of tokio's.
-fn limited_cases() -> Vec<Case> {
-    let case =
-        |name, load, sizes, about| Case::new(name, load, sizes, about).sized(Sizing::Default).both_flavors();
-    vec![
-        case(
-            "limited",
-            Load::Limited { naps: false },
-            [10_000, 2_000],
-            "empty closures, 4 at a time; 1,000 calls outstanding",
-        ),
-        case(
-            "limited_naps",
-            Load::Limited { naps: true },
-            [10_000, 1_500],
-            "closures that sleep 100 us, 4 at a time; 1,000 calls outstanding",
-        ),
-        case(
-            "limited_clients",
-            Load::LimitedClients,
-            [10_000, 2_000],
-            "empty closures, 4 at a time, from 1,000 async tasks that call again and again",
-        ),
-        case(
-            "limited_bytes",
-            Load::LimitedBytes,
-            [1_000, 1_000],
-            "heap for a call that waits behind 4, of one async task (call) or with one of its own (client)",
-        ),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -381,12 +359,17 @@ mod tests {
     fn entrants_take_part_where_it_makes_sense() {
         assert!(entrants("floor").is_empty());
         assert!(entrants("burst").contains(&"affinitypool+oneshot"));
-        assert_eq!(entrants("serial").len(), ENTRANTS.len() - 1);
+        let peers = ENTRANTS.iter().filter(|entrant| matches!(entrant.part, Part::Peer(_)));
+        assert_eq!(entrants("serial").len(), peers.count() - 1);
         assert!(entrants("sleepers").contains(&"thread") && !entrants("sleepers").contains(&"tokio-cores"));
         assert_eq!(entrants("cancel"), ["sidestep", "tokio", "tokio-sharded", "blocking", "affinitypool"]);
         assert!(!entrants("idle").contains(&"thread"));
         let limited = entrants("limited");
         assert!(limited.contains(&"tokio@current") && limited.contains(&"affinitypool"));
         assert!(!limited.contains(&"thread") && !limited.contains(&"sidestep-cores"));
+        let disks =
+            ["std", "sidestep", "tokio", "async-fs", "sidestep@current", "tokio@current", "async-fs@current"];
+        assert_eq!(entrants("read_file"), disks);
+        assert!(entrants("directory").contains(&"sidestep-each"));
     }
 }
