@@ -13,10 +13,14 @@ use super::{FileTimes, Metadata, OpenOptions, Permissions, TryLockError, on_pool
 use crate::io::delegate::{delegate_read, delegate_write};
 use crate::io::{Setup, Unblock};
 
+/// How many bytes a file buffers at most in each direction, once it is read or written in a stream.
+const CAPACITY: usize = 256 << 10;
+
 /// An open file: [`std::fs::File`], with calls that do not block.
 ///
 /// It is read, written and moved about in by the traits of `futures-io` (and of tokio, with the feature `tokio`), with
-/// buffers as those of [`Unblock`], whose pages on reading, writing and cancellation hold here too. On Linux a read
+/// buffers as those of [`Unblock`] that grow to at most 256 KiB in each direction; what is said there on reading,
+/// writing and cancellation holds here too. On Linux a read
 /// of what the system has in memory takes no trip to the pool: it is copied at once, as from a buffer.
 ///
 /// The other methods take `&self` and may be called by many at a time, of a file in an [`Arc`], say. They see what
@@ -334,7 +338,7 @@ impl From<std::fs::File> for File {
     fn from(file: std::fs::File) -> Self {
         let file = Arc::new(file);
         let set_up = Setup { drops_in_place: true, ..Setup::default() };
-        File { stream: Unblock::set_up(Arc::clone(&file), None, set_up), file }
+        File { stream: Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up), file }
     }
 }
 

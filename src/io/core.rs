@@ -22,6 +22,7 @@
 
 use std::any::Any;
 use std::io::{self, SeekFrom};
+use std::time::Instant;
 
 use super::cached::Cached;
 use super::inbound::{Chunk, End, Inbound};
@@ -53,6 +54,8 @@ pub(super) struct Core<T> {
     pub(super) held: Option<io::Error>,
     /// The pool would not run the pump.
     pub(super) refusal: Option<io::Error>,
+    /// When the last pump ended.
+    pub(super) rested: Option<Instant>,
     /// The handle is gone.
     pub(super) abandoned: bool,
     pub(super) wakers: Wakers,

@@ -17,12 +17,13 @@ use crate::sync::MutexGuard;
 /// How long one pump keeps its thread while others may wait for it.
 const TURN: Duration = Duration::from_millis(1);
 
-/// How often a pump in full flow looks whether it is asked for more before it ends: for about as long as the handle
-/// takes to use a chunk, so that a stream needs one task and not one for each chunk.
-const LOOKS: u32 = if cfg!(sidestep_loom) { 0 } else { 400 };
+/// How often a pump in full flow, one that has taken several steps without a pause, looks whether it is asked for more
+/// before it ends: for about as long as the handle takes to use a chunk, so that a stream needs one task and not one for
+/// each chunk.
+const LOOKS: u32 = if cfg!(sidestep_loom) { 0 } else { 1000 };
 
-/// As many steps without a pause are a flow.
-const FLOW: u32 = 2;
+/// A pump that follows another so soon is part of the same flow.
+const PAUSE: Duration = Duration::from_micros(100);
 
 /// Works with the value until nothing is left to do, or, on a thread of the pool, others should have that.
 pub(super) fn run<T: Send + 'static>(shared: &Arc<Shared<T>>, is_pooled: bool) {
@@ -35,15 +36,17 @@ pub(super) fn run<T: Send + 'static>(shared: &Arc<Shared<T>>, is_pooled: bool) {
         }
     };
     let began = Instant::now();
+    let mut flows = core.rested.is_some_and(|rested| began.saturating_duration_since(rested) < PAUSE);
     let mut steps = 0;
     loop {
         match core.begin() {
             Step::End => return end(core, value),
-            Step::Rest if steps >= FLOW && !core.settle => {
+            Step::Rest if flows && steps > 0 && !core.settle => {
                 steps = 0;
                 core = linger(shared, core);
             }
             Step::Rest => {
+                core.rested = Some(Instant::now());
                 core.place = Place::Home(value);
                 shared.announce();
                 let wakes = core.wakers.take(Side::all());
@@ -53,6 +56,7 @@ pub(super) fn run<T: Send + 'static>(shared: &Arc<Shared<T>>, is_pooled: bool) {
             step => {
                 drop(core);
                 steps += 1;
+                flows |= steps > 1;
                 core = match catch_unwind(AssertUnwindSafe(|| take(step, &mut value))) {
                     Ok(outcome) => conclude(shared, outcome),
                     Err(payload) => return poison(shared, value, payload),

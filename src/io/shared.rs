@@ -36,20 +36,26 @@ impl Default for Setup {
 }
 
 /// How often a caller that has to wait for a pump at work comes again at once, instead of waiting to be woken: in full
-/// flow the pump is done before the caller could fall asleep. It grows while that is so and shrinks when it is not.
+/// flow the pump is done before the caller could fall asleep and be woken. Where that is not so it soon comes less
+/// often, and now and then tries again.
 pub(super) struct Eagerness {
     most: u8,
     left: u8,
+    /// How often it was in vain.
+    vain: u8,
     /// What the pump had told when the caller last looked.
     news: usize,
 }
 
 impl Eagerness {
     const LEAST: u8 = 2;
-    const MOST: u8 = 64;
+    /// Some ten or twenty microseconds, in an executor with nothing else to do.
+    const MOST: u8 = 250;
+    /// After so many times in vain it tries again.
+    const TRIES: u8 = 32;
 
     pub(super) const fn new() -> Self {
-        Eagerness { most: Self::LEAST, left: Self::LEAST, news: 0 }
+        Eagerness { most: Self::MOST, left: Self::MOST, vain: 0, news: 0 }
     }
 
     /// Whether the caller is coming again and again, and nothing has happened since.
@@ -63,14 +69,15 @@ impl Eagerness {
         }
         self.left -= 1;
         if self.left == 0 {
-            self.most = (self.most / 2).max(Self::LEAST);
+            self.vain = (self.vain + 1) % Self::TRIES;
+            self.most = if self.vain == 0 { Self::MOST } else { (self.most / 2).max(Self::LEAST) };
         }
         self.left > 0
     }
 
     fn succeeded(&mut self) {
         if (1..self.most).contains(&self.left) {
-            self.most = (self.most * 2).min(Self::MOST);
+            self.most = self.most.saturating_mul(2).min(Self::MOST);
         }
         self.left = self.most;
     }
@@ -113,6 +120,7 @@ impl<T: Send + 'static> Shared<T> {
                 settle: false,
                 held: None,
                 refusal: None,
+                rested: None,
                 abandoned: false,
                 wakers: Wakers::default(),
             }),
