@@ -375,7 +375,8 @@ impl<T> Future for Unblocked<T> {
     }
 }
 
-fn raise(error: TaskError) -> ! {
+/// Passes a panic of the closure on, or panics with the sentence of the error.
+pub(crate) fn raise(error: TaskError) -> ! {
     match error.into_panic() {
         Ok(payload) => resume_unwind(payload),
         Err(error) => panic!("{error}"),

@@ -49,5 +49,6 @@ pub(crate) use self::current::{
     Host, InPlace, as_current, as_nobody, claim_in_place, host, next_id, tasks, tasks_of, with_host,
 };
 pub(crate) use self::extras::{Context, Extras, Witness};
+pub(crate) use self::handle::raise;
 pub(crate) use self::reference::{Claimed, TaskRef, forked_child};
 pub(crate) use self::state::Outcome;

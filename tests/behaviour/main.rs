@@ -46,13 +46,15 @@ mod growth;
 mod keep_alive;
 mod threads;
 
-// Adapters.
-// Files.
+// Input and output, files, names of hosts.
+mod bridges;
 mod fs;
 mod fs_alone;
 mod fs_futures;
 mod fs_open;
 mod net;
+mod producer;
+mod stdin;
 
 // What a hostile reader tried.
 mod attacks_admission;

@@ -1,0 +1,260 @@
+//! One blocking reader, one thread that reads from it, and any number of handles: the machinery of
+//! [`stdin`](super::stdin()).
+//!
+//! # The protocol
+//!
+//! The buffer belongs to the feed, not to a handle: bytes stay in it until a handle takes them, whatever becomes of the handle
+//! that asked for them. A handle that finds it empty enlists its waker; that is the demand. The thread reads only while
+//! somebody is enlisted and the buffer is empty, once for each demand: a *round*. After a round it calls all wakers; who
+//! comes first takes what he has room for, and who finds nothing left enlists again.
+//!
+//! An end of the input, or an error, is no bytes and cannot be left in the buffer. It is told to every handle that asked before it
+//! came: the handle remembers the round it has asked in, and the feed which round was the last to end so. Each later read
+//! asks again, as with a terminal, where input may go on after an end.
+//!
+//! # Why no demand is lost
+//!
+//! A handle looks into the buffer and enlists under one lock, and the thread looks for demand and sleeps under the same. The
+//! handle rings after it has enlisted; so the thread either sees it or is woken. While the thread is in a round nobody can
+//! take from the buffer, which is with the thread, and everybody who enlists is woken at the end of the round.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crate::queue::wake;
+use crate::report::shield;
+use crate::sync::{Condvar, Mutex, fork};
+
+/// The size of the buffer at first, and the most it grows to while whole buffers come in.
+const FIRST_SIZE: usize = 8 * 1024;
+const MOST: usize = 64 * 1024;
+
+/// How a round ended that gave no bytes: a description, since an error itself can be told only once.
+enum End {
+    /// There is no more.
+    Eof,
+    System(i32),
+    Other(io::ErrorKind, Arc<str>),
+}
+
+impl End {
+    fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(code) => End::System(code),
+            None => End::Other(error.kind(), error.to_string().into()),
+        }
+    }
+
+    fn tell(&self) -> io::Result<usize> {
+        match self {
+            End::Eof => Ok(0),
+            End::System(code) => Err(io::Error::from_raw_os_error(*code)),
+            End::Other(kind, message) => Err(io::Error::new(*kind, message.to_string())),
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    /// With the thread while that reads.
+    buffer: Vec<u8>,
+    begin: usize,
+    end: usize,
+    /// How many rounds have been.
+    rounds: u64,
+    /// The last round without bytes.
+    ended: Option<(u64, End)>,
+    waiting: Vec<(u64, Waker)>,
+    has_thread: bool,
+    last_tap: u64,
+}
+
+impl State {
+    fn unread(&self) -> &[u8] {
+        &self.buffer[self.begin..self.end]
+    }
+
+    /// What a handle that asked in round `asked` has to be told.
+    fn end_since(&self, asked: Option<u64>) -> Option<io::Result<usize>> {
+        let (round, end) = self.ended.as_ref()?;
+        asked.filter(|asked| asked <= round).map(|_| end.tell())
+    }
+
+    /// Takes a handle's waker off the list.
+    fn strike(&mut self, tap: u64) -> Option<Waker> {
+        let place = self.waiting.iter().position(|(other, _)| *other == tap)?;
+        Some(self.waiting.swap_remove(place).1)
+    }
+}
+
+/// Starts the thread, which is to call [`Feed::serve`] or [`Feed::round`].
+type Start = Box<dyn Fn(&Arc<Feed>) -> io::Result<()> + Send + Sync>;
+
+/// The buffer, and who waits for what.
+pub(super) struct Feed {
+    state: Mutex<State>,
+    demand: Condvar,
+    start: Start,
+    /// The fork generation it was made in: in a forked child there is no thread, and the lock may be held for ever.
+    generation: u16,
+}
+
+impl Feed {
+    pub(super) fn new(start: impl Fn(&Arc<Feed>) -> io::Result<()> + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Feed {
+            state: Mutex::default(),
+            demand: Condvar::new(),
+            start: Box::new(start),
+            generation: fork::generation(),
+        })
+    }
+
+    fn is_forked(&self) -> bool {
+        self.generation != fork::generation()
+    }
+
+    /// A handle.
+    pub(super) fn tap(self: &Arc<Self>) -> Tap {
+        let mut number = 0;
+        if !self.is_forked() {
+            let mut state = self.state.lock();
+            state.last_tap += 1;
+            number = state.last_tap;
+        }
+        Tap { feed: Arc::clone(self), number, asked: None }
+    }
+
+    /// What the thread does, for ever.
+    pub(super) fn serve(&self, mut source: impl Read) -> ! {
+        loop {
+            self.round(&mut source);
+        }
+    }
+
+    /// Waits for demand and reads once.
+    pub(super) fn round(&self, source: &mut impl Read) {
+        let mut buffer = self.await_demand();
+        let read = shield("a reader", || read_some(source, &mut buffer));
+        let panicked = || Err(End::Other(io::ErrorKind::Other, "the reader panicked".into()));
+        self.publish(buffer, read.unwrap_or_else(panicked));
+    }
+
+    /// Takes the buffer out once it is empty and somebody waits. One that was filled to the brim is replaced by a larger one.
+    fn await_demand(&self) -> Vec<u8> {
+        let mut state = self.state.lock();
+        while state.waiting.is_empty() || !state.unread().is_empty() {
+            state = self.demand.wait(state);
+        }
+        let buffer = std::mem::take(&mut state.buffer);
+        let was_full = state.end == buffer.len();
+        (state.begin, state.end) = (0, 0);
+        drop(state);
+        match buffer.len() {
+            0 => vec![0; FIRST_SIZE],
+            size if was_full && size < MOST => vec![0; (2 * size).min(MOST)],
+            _ => buffer,
+        }
+    }
+
+    fn publish(&self, buffer: Vec<u8>, read: Result<usize, End>) {
+        let mut state = self.state.lock();
+        let round = state.rounds;
+        state.rounds += 1;
+        match read {
+            Ok(length) => state.end = length.min(buffer.len()),
+            Err(end) => state.ended = Some((round, end)),
+        }
+        state.buffer = buffer;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(|(_, waker)| wake(waker));
+    }
+}
+
+/// Reads something: at least one byte.
+fn read_some(source: &mut impl Read, buffer: &mut [u8]) -> Result<usize, End> {
+    loop {
+        match source.read(buffer) {
+            Ok(0) => return Err(End::Eof),
+            Ok(length) => return Ok(length),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(End::of(&error)),
+        }
+    }
+}
+
+/// A handle to a feed.
+pub(super) struct Tap {
+    feed: Arc<Feed>,
+    number: u64,
+    /// The round it waits for, or a later one.
+    asked: Option<u64>,
+}
+
+impl Tap {
+    /// Has `take` copy some of the bytes that are there, and say how many; it is plain copying, under the lock. 0 is the end.
+    pub(super) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        take: impl FnOnce(&[u8]) -> usize,
+    ) -> Poll<io::Result<usize>> {
+        if self.feed.is_forked() {
+            return Poll::Ready(Err(io::Error::other(
+                "the thread that reads for this process stayed in its parent: this is a forked child",
+            )));
+        }
+        // Wakers are foreign code: cloned before the lock is taken, dropped after it is released.
+        let waker = context.waker().clone();
+        let mut state = self.feed.state.lock();
+        let result = match state.end_since(self.asked) {
+            Some(end) => Some(end),
+            None if state.unread().is_empty() => None,
+            None => {
+                let taken = take(state.unread());
+                state.begin += taken;
+                Some(Ok(taken))
+            }
+        };
+        let old = state.strike(self.number);
+        let Some(result) = result else {
+            self.asked.get_or_insert(state.rounds);
+            state.waiting.push((self.number, waker));
+            let starts = !std::mem::replace(&mut state.has_thread, true);
+            drop(state);
+            drop(old);
+            self.feed.demand.notify_one();
+            return if starts { self.start() } else { Poll::Pending };
+        };
+        self.asked = None;
+        drop(state);
+        drop((old, waker));
+        Poll::Ready(result)
+    }
+
+    /// Starts the thread. If the system refuses it everybody who waits is woken, to try for himself.
+    fn start(&mut self) -> Poll<io::Result<usize>> {
+        let Err(error) = (self.feed.start)(&self.feed) else { return Poll::Pending };
+        let mut state = self.feed.state.lock();
+        state.has_thread = false;
+        let own = state.strike(self.number);
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        drop(own);
+        waiting.into_iter().for_each(|(_, waker)| wake(waker));
+        self.asked = None;
+        Poll::Ready(Err(error))
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        if !self.feed.is_forked() {
+            let waker = self.feed.state.lock().strike(self.number);
+            drop(waker);
+        }
+    }
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;

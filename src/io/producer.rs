@@ -1,0 +1,353 @@
+//! Blocking code that yields items, as a stream: [`producer`].
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::mem::take;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use futures_core::Stream;
+use futures_core::stream::FusedStream;
+
+use super::handover::{Handover, Refused};
+use crate::error::TaskError;
+use crate::pool::{Pool, TaskOptions};
+use crate::report::shield;
+use crate::task::current::{block_on, will_block};
+use crate::task::{Task, raise};
+
+/// How many items a [`producer`] may be ahead of its stream.
+pub const PRODUCER_CAPACITY: usize = 64;
+
+/// Runs `f` on the global pool, at once, and makes a stream of what it sends.
+///
+/// It is for blocking code that finds one thing after another: the rows of a query, the entries of a directory tree, the
+/// lines of a log. The stream holds up to [`PRODUCER_CAPACITY`] items that nobody has asked for yet; after that
+/// [`Sink::send`] blocks, so a slow consumer slows the producer down. [`producer_with`] takes another capacity, another pool
+/// or a lane.
+///
+/// The stream ends when `f` returns. Errors are items: send a `Result`.
+///
+/// # Panics
+///
+/// Not here, but polling the stream does: see [`Producer`].
+///
+/// ```
+/// use futures_util::StreamExt;
+///
+/// # sidestep::current::block_on(async {
+/// let mut names = sidestep::io::producer(|sink| {
+///     for entry in std::fs::read_dir("src").into_iter().flatten().flatten() {
+///         if sink.send(entry.file_name()).is_err() {
+///             return; // nobody listens any more
+///         }
+///     }
+/// });
+/// while let Some(name) = names.next().await {
+///     println!("{}", name.display());
+/// }
+/// # });
+/// ```
+#[track_caller]
+pub fn producer<F, T>(f: F) -> Producer<T>
+where
+    F: FnOnce(&Sink<T>) + Send + 'static,
+    T: Send + 'static,
+{
+    producer_with(Pool::global().options(), PRODUCER_CAPACITY, f)
+}
+
+/// [`producer`] with a capacity and options of its own. The options also say where it runs: on a pool, or in a lane, which
+/// then limits how many producers run at a time.
+///
+/// # Panics
+///
+/// If `capacity` is 0.
+///
+/// ```
+/// let pool = sidestep::Pool::new()?;
+/// let walks = pool.lane("walks", 4);
+/// let options = walks.options().name("count to ten");
+/// let mut numbers = sidestep::io::producer_with(options, 2, |sink| {
+///     let _ = (1..=10).try_for_each(|number| sink.send(number));
+/// });
+/// assert_eq!(numbers.wait_next(), Some(1));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[track_caller]
+pub fn producer_with<F, T>(options: TaskOptions<'_>, capacity: usize, f: F) -> Producer<T>
+where
+    F: FnOnce(&Sink<T>) + Send + 'static,
+    T: Send + 'static,
+{
+    assert!(capacity > 0, "capacity (0) is no buffer: room for at least one item is needed");
+    let handover = Arc::new(Handover::new(capacity));
+    let sink = Sink { handover: Arc::clone(&handover) };
+    let task = options.spawn(move || f(&sink));
+    Producer { task: Some(task), failure: None, over: false, handover, taken: VecDeque::new(), given: 0 }
+}
+
+/// The stream of what a closure sends: see [`producer`].
+///
+/// # Cancellation
+///
+/// **Dropping it cancels the producer**, as dropping a [`Task`] does: while that is queued its closure never runs; if it
+/// runs, [`current::is_cancelled`](crate::current::is_cancelled) turns true and hooks run, a [`Sink::send`] that waits
+/// returns at once, and items that nobody has taken are dropped. Dropping the future of a `next()` loses nothing.
+///
+/// # Panics
+///
+/// Polling it resumes a panic of the closure, after the items that were sent before. Where the pool has refused the closure or
+/// could not run it, polling panics with the sentence of the [`TaskError`]. Either happens once; after that the stream has ended.
+///
+/// # Threads
+///
+/// A producer that waits for room keeps its thread. On a pool all of whose threads are held by producers that wait, a
+/// consumer that waits for another producer of the same pool waits for ever: give such a pool enough
+/// [`max_threads`](crate::Builder::max_threads), or consume its producers independently of each other.
+#[must_use = "dropping a Producer cancels it"]
+pub struct Producer<T> {
+    /// `None` once it has ended.
+    task: Option<Task<()>>,
+    /// Why there was no good end, until that has been told.
+    failure: Option<TaskError>,
+    over: bool,
+    handover: Arc<Handover<T>>,
+    /// Items on this side.
+    taken: VecDeque<T>,
+    /// How many of them have been given out and not been told of.
+    given: usize,
+}
+
+impl<T> Producer<T> {
+    /// Blocks this thread until there is an item, and gives it; `None` at the end. For plain threads: in a future, poll the
+    /// stream.
+    ///
+    /// On a thread of the producer's own pool this counts as blocking, so the pool may grow; a pool that cannot (see *Threads*
+    /// above) may never come to run the producer.
+    ///
+    /// # Panics
+    ///
+    /// As for the stream.
+    ///
+    /// ```
+    /// let mut squares = sidestep::io::producer(|sink| {
+    ///     let _ = (1..=3).try_for_each(|n| sink.send(n * n));
+    /// });
+    /// let all: Vec<i32> = std::iter::from_fn(|| squares.wait_next()).collect();
+    /// assert_eq!(all, [1, 4, 9]);
+    /// ```
+    pub fn wait_next(&mut self) -> Option<T> {
+        match self.pop() {
+            Some(item) => Some(item),
+            None => block_on(poll_fn(|context| self.poll_more(context))),
+        }
+    }
+
+    /// An item from this side.
+    fn pop(&mut self) -> Option<T> {
+        let item = self.taken.pop_front()?;
+        self.given += 1;
+        if self.handover.is_worth_telling(self.given) && !self.handover.is_forked() {
+            self.handover.tell(take(&mut self.given));
+        }
+        Some(item)
+    }
+
+    /// An item from the other side, or the end.
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        // The end before the items: once it has come no more of those will.
+        self.poll_end(context);
+        let waker = self.task.is_some().then(|| context.waker());
+        match self.fetch(waker) {
+            Some(item) => Poll::Ready(Some(item)),
+            None if self.task.is_some() => Poll::Pending,
+            None => Poll::Ready(self.finish()),
+        }
+    }
+
+    fn poll_end(&mut self, context: &mut Context<'_>) {
+        let Some(task) = &mut self.task else { return };
+        if let Poll::Ready(end) = Pin::new(task).poll(context) {
+            self.task = None;
+            self.failure = end.err();
+        }
+    }
+
+    fn fetch(&mut self, waker: Option<&Waker>) -> Option<T> {
+        // In a forked child the closure that is lost may hold the lock.
+        let lost = self.failure.as_ref().is_some_and(TaskError::is_no_thread);
+        if lost && self.handover.is_forked() {
+            return None;
+        }
+        self.handover.take(&mut self.taken, take(&mut self.given), waker)
+    }
+
+    fn finish(&mut self) -> Option<T> {
+        self.over = true;
+        match self.failure.take() {
+            Some(failure) => raise(failure),
+            None => None,
+        }
+    }
+}
+
+impl<T> Stream for Producer<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        match self.pop() {
+            Some(item) => Poll::Ready(Some(item)),
+            None => self.poll_more(context),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.taken.len(), self.over.then_some(0))
+    }
+}
+
+impl<T> FusedStream for Producer<T> {
+    fn is_terminated(&self) -> bool {
+        self.over
+    }
+}
+
+impl<T> Drop for Producer<T> {
+    fn drop(&mut self) {
+        // The task first: a closure that finds its sink closed finds itself cancelled too.
+        drop(self.task.take());
+        let rest = if self.handover.is_forked() { VecDeque::new() } else { self.handover.close() };
+        for item in take(&mut self.taken).into_iter().chain(rest) {
+            shield("the destructor of an item nobody took", || drop(item));
+        }
+    }
+}
+
+// Items are never pinned, and are handed over whole: a panic leaves none half changed.
+impl<T> Unpin for Producer<T> {}
+impl<T> UnwindSafe for Producer<T> {}
+impl<T> RefUnwindSafe for Producer<T> {}
+
+impl<T> fmt::Debug for Producer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("task", &self.task)
+            .field("capacity", &self.handover.capacity())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a [`producer`] puts its items. It can be shared with the threads of a `std::thread::scope`, all of which may send.
+///
+/// ```
+/// use std::thread;
+///
+/// let mut both = sidestep::io::producer(|sink| {
+///     thread::scope(|scope| {
+///         scope.spawn(|| sink.send("left"));
+///         scope.spawn(|| sink.send("right"));
+///     });
+/// });
+/// let mut words: Vec<&str> = std::iter::from_fn(|| both.wait_next()).collect();
+/// words.sort();
+/// assert_eq!(words, ["left", "right"]);
+/// ```
+pub struct Sink<T> {
+    handover: Arc<Handover<T>>,
+}
+
+impl<T> Sink<T> {
+    /// Gives `item` to the stream. Blocks while [`capacity`](producer_with) items are there that nobody has taken; only then is
+    /// the pool told that the thread is blocked, so that it may have one thread more.
+    ///
+    /// Once it has waited it goes on when half of the capacity is free, so that it does not wait again for each item.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`], with the item, if the stream has been dropped.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the stream ends a wait at once.
+    pub fn send(&self, item: T) -> Result<(), Closed<T>> {
+        if self.handover.is_forked() {
+            return Err(Closed(item));
+        }
+        match self.handover.offer(item) {
+            Ok(()) => Ok(()),
+            Err(Refused::Closed(item)) => Err(Closed(item)),
+            Err(Refused::Full(item)) => will_block(|| self.handover.insist(item)).map_err(Closed),
+        }
+    }
+
+    /// True once the stream has been dropped: nobody will get what is sent.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.handover.is_forked() || self.handover.is_closed()
+    }
+}
+
+impl<T> UnwindSafe for Sink<T> {}
+impl<T> RefUnwindSafe for Sink<T> {}
+
+impl<T> fmt::Debug for Sink<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink").field("capacity", &self.handover.capacity()).finish_non_exhaustive()
+    }
+}
+
+/// The stream of a [`Sink`] has been dropped; here is the item that it did not take.
+///
+/// It converts into an [`io::Error`] of the kind [`BrokenPipe`](io::ErrorKind::BrokenPipe).
+///
+/// ```
+/// let (sender, receiver) = std::sync::mpsc::channel();
+/// let mut stream = sidestep::io::producer(move |sink| {
+///     let closed = (0_u64..).find_map(|number| sink.send(number).err());
+///     sender.send(closed).unwrap();
+/// });
+/// assert_eq!(stream.wait_next(), Some(0));
+/// drop(stream);
+/// let closed = receiver.recv()?.unwrap();
+/// assert!(closed.into_inner() > 0);
+/// # Ok::<(), std::sync::mpsc::RecvError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Closed<T>(T);
+
+impl<T> Closed<T> {
+    /// The item.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> fmt::Debug for Closed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closed").finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for Closed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the stream has been dropped")
+    }
+}
+
+impl<T> Error for Closed<T> {}
+
+impl<T> From<Closed<T>> for io::Error {
+    fn from(closed: Closed<T>) -> Self {
+        io::Error::new(io::ErrorKind::BrokenPipe, closed.to_string())
+    }
+}
