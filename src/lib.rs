@@ -28,6 +28,9 @@
 //! | a time limit in the queue, a name, a say in the shutdown | [`Pool::options`] |
 //! | many at once, as they finish | [`Pool::spawn_batch`] |
 //! | to borrow from the stack | [`Pool::scope`] |
+//! | files | [`fs`] |
+//! | a reader, a writer or an iterator as an asynchronous one, or the reverse | [`Unblock`], [`io`] |
+//! | the addresses of a name | [`net::lookup_host`] |
 //! | limits, names, an end | [`Pool::builder`], [`Pool::shutdown`] |
 //! | to see what is going on | [`Pool::metrics`], [`Pool::stuck`], [`Builder::warn_after`] |
 //!
@@ -49,7 +52,8 @@
 //!
 //! - `tracing` (default): what the pool swallows on purpose, such as a panic in a detached task, and what it decides,
 //!   such as growth, become `tracing` events under the target `sidestep`.
-//! - `tokio`: `Builder::runtime`, so that closures may use `tokio::runtime::Handle::current()`.
+//! - `tokio`: `Builder::runtime`, so that closures may use `tokio::runtime::Handle::current()`; and tokio's `AsyncRead`,
+//!   `AsyncWrite` and `AsyncSeek` for the types of [`io`] and [`fs`], beside those of `futures-io`.
 //! - `histograms`: `Builder::histograms`, which records how long tasks wait and run.
 //! - `metrics`: `Builder::export_metrics`, which publishes a pool's numbers through the facade crate `metrics`.
 

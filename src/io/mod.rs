@@ -11,14 +11,8 @@
 
 // | file | owns |
 // |---|---|
-// | `unblock`, `with_mut`, `into_inner`, `traits`, `tokio` | the handle, and the asynchronous traits for it |
-// | `shared` | what it shares with its pump, and how that gets a thread |
-// | `pump` | the task that works with the value |
-// | `core`, `step` | the state machine: what was asked, what is next |
-// | `inbound`, `outbound`, `items` | what is buffered |
-// | `cached` | reads that need no pump |
-// | `wakers` | who waits |
-// | `known` | what is known of the types of `std` |
+// | `unblock` | blocking values as asynchronous ones |
+// | `cached` | reads of what the system has in memory |
 // | `producer`, `handover` | closures that produce items, and how those are handed over |
 // | `bridge`, `compat` | asynchronous readers and writers as blocking ones |
 // | `stdin`, `feed` | standard input, and a buffer that many readers share |
@@ -28,39 +22,24 @@ mod bridge;
 pub(crate) mod cached;
 #[cfg(feature = "tokio")]
 mod compat;
-mod core;
 pub(crate) mod delegate;
 mod feed;
 mod handover;
-mod inbound;
-mod into_inner;
-mod items;
-mod known;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
-mod outbound;
 mod producer;
-mod pump;
-mod shared;
 mod std_streams;
 mod stdin;
-mod step;
-#[cfg(feature = "tokio")]
-mod tokio;
-mod traits;
 mod unblock;
-mod wakers;
-mod with_mut;
 
 pub use self::bridge::{SyncReader, SyncWriter};
 #[cfg(feature = "tokio")]
 pub use self::compat::Tokio;
-pub use self::into_inner::IntoInnerError;
 pub use self::producer::{Closed, PRODUCER_CAPACITY, Producer, Sink, producer, producer_with};
-pub(crate) use self::shared::Setup;
 pub use self::std_streams::{Stderr, Stdout, stderr, stdout};
 pub use self::stdin::{Stdin, stdin};
-pub use self::unblock::Unblock;
+pub(crate) use self::unblock::Setup;
+pub use self::unblock::{IntoInnerError, Unblock};
 
 /// How many bytes are buffered by default, in each direction.
 const CAPACITY: usize = 64 << 10;

@@ -3,8 +3,7 @@
 use std::io;
 
 use super::delegate::delegate_write;
-use super::shared::Setup;
-use super::unblock::Unblock;
+use super::unblock::{Setup, Unblock};
 
 /// The standard output of the process, asynchronous: see [`stdout`].
 #[derive(Debug)]

@@ -49,7 +49,7 @@ pub(crate) mod atomic {
 pub(crate) mod thread {
     //! Which thread this is, and letting others go first.
     #[cfg(sidestep_loom)]
-    pub(crate) use loom::thread::{ThreadId, current, yield_now};
+    pub(crate) use loom::thread::{ThreadId, current, spawn, yield_now};
     #[cfg(not(sidestep_loom))]
     pub(crate) use std::thread::{ThreadId, current, yield_now};
 }

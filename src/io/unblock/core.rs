@@ -24,9 +24,9 @@ use std::any::Any;
 use std::io::{self, SeekFrom};
 use std::time::Instant;
 
-use super::cached::Cached;
 use super::inbound::{Chunk, End, Inbound};
 use super::items::Ready;
+use crate::io::cached::Cached;
 
 use super::known::SeekBy;
 use super::outbound::Outbound;

@@ -14,7 +14,7 @@ use std::io::{self, BufReader, Cursor, Empty, PipeReader, Read, Repeat, Seek, Se
 use std::process::{ChildStderr, ChildStdout};
 use std::sync::Arc;
 
-use super::cached::{self, Cached};
+use crate::io::cached::{self, Cached};
 
 /// Calls `Seek::seek` of a value whose type is listed.
 pub(super) type SeekBy<T> = fn(&mut T, SeekFrom) -> io::Result<u64>;

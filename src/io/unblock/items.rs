@@ -12,7 +12,7 @@ const MOST: usize = 1024;
 
 /// How many items of type `I` are buffered by default: what fits into the bytes that a reader may buffer.
 pub(super) fn default_capacity<I>() -> usize {
-    (super::CAPACITY / size_of::<I>().max(1)).clamp(1, MOST)
+    (crate::io::CAPACITY / size_of::<I>().max(1)).clamp(1, MOST)
 }
 
 /// How to handle the items of the iterator `T`.

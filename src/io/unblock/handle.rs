@@ -136,7 +136,7 @@ impl<T: Send + 'static> Unblock<T> {
             items: None,
             read_cached: known::read_cached(),
         };
-        let bytes = capacity.unwrap_or(super::CAPACITY);
+        let bytes = capacity.unwrap_or(crate::io::CAPACITY);
         let shared = Shared::new(value, able, known::may_read_ahead::<T>(), bytes, setup);
         Unblock {
             shared,

@@ -8,11 +8,11 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
 
-use super::cached;
+use super::handle::Unblock;
 use super::items::{self, ItemsOf, Ready};
 use super::step::{Place, Seeking, Writing};
-use super::unblock::Unblock;
 use super::wakers::Side;
+use crate::io::cached;
 
 /// A caller who asks for less is served from a buffer.
 const SMALL: usize = 8 << 10;

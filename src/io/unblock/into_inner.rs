@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::unblock::Unblock;
+use super::handle::Unblock;
 
 /// Why [`Unblock::into_inner`] could not give the value, and the [`Unblock`], to try again.
 pub struct IntoInnerError<T: Send + 'static> {

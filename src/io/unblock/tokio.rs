@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
-use super::CAPACITY;
-use super::unblock::Unblock;
+use super::handle::Unblock;
+use crate::io::CAPACITY;
 
 impl<T: Read + Send + 'static> AsyncRead for Unblock<T> {
     fn poll_read(

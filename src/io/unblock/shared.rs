@@ -13,9 +13,8 @@ use super::wakers::{Side, Wakers};
 use crate::error::TaskError;
 use crate::pool::Pool;
 use crate::report::{event, shield};
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, Ordering, StaticU64};
 use crate::sync::{Mutex, MutexGuard, fork};
-use crate::task::OnShutdown;
 
 /// How an `Unblock` was set up.
 pub(crate) struct Setup {
@@ -44,13 +43,13 @@ pub(super) struct Eagerness {
     /// How often it was in vain.
     vain: u8,
     /// What the pump had told when the caller last looked.
-    news: usize,
+    news: u64,
 }
 
 impl Eagerness {
-    const LEAST: u8 = 2;
+    const LEAST: u8 = if cfg!(sidestep_loom) { 0 } else { 2 };
     /// Some ten or twenty microseconds, in an executor with nothing else to do.
-    const MOST: u8 = 250;
+    const MOST: u8 = if cfg!(sidestep_loom) { 0 } else { 250 };
     /// After so many times in vain it tries again.
     const TRIES: u8 = 32;
 
@@ -59,7 +58,7 @@ impl Eagerness {
     }
 
     /// Whether the caller is coming again and again, and nothing has happened since.
-    fn is_waiting_for(&self, news: usize) -> bool {
+    fn is_waiting_for(&self, news: u64) -> bool {
         self.left < self.most && self.news == news
     }
 
@@ -86,10 +85,10 @@ impl Eagerness {
 /// The state behind its lock.
 pub(super) struct Shared<T> {
     core: Mutex<Core<T>>,
-    /// Counts what the handle asks while the pump is out, so that a pump that lingers sees it.
-    bell: AtomicUsize,
-    /// Counts what the pump has done, so that a handle that is eager sees it.
-    news: AtomicUsize,
+    /// Counts what the handle asks while the pump is out, so that a pump that lingers sees it: a hint, on which nothing rests.
+    bell: StaticU64,
+    /// Counts what the pump has done, so that a handle that is eager sees it: a hint too.
+    news: StaticU64,
     /// What was read ahead is not what the value has any more.
     pub(super) stale: AtomicBool,
     pub(super) setup: Setup,
@@ -124,8 +123,8 @@ impl<T: Send + 'static> Shared<T> {
                 abandoned: false,
                 wakers: Wakers::default(),
             }),
-            bell: AtomicUsize::new(0),
-            news: AtomicUsize::new(0),
+            bell: StaticU64::new(0),
+            news: StaticU64::new(0),
             stale: AtomicBool::new(false),
             setup,
             generation: fork::generation(),
@@ -146,7 +145,7 @@ impl<T: Send + 'static> Shared<T> {
         self.news.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn bell(&self) -> usize {
+    pub(super) fn bell(&self) -> u64 {
         self.bell.load(Ordering::Relaxed)
     }
 
@@ -213,12 +212,20 @@ impl<T: Send + 'static> Shared<T> {
         self.setup.pool.as_ref().unwrap_or_else(|| Pool::global())
     }
 
+    /// The models of this module are about what goes on between handle and pump: any thread will do for the pump.
+    #[cfg(sidestep_loom)]
+    pub(super) fn start(self: &Arc<Self>, _: bool) {
+        let pumped = Arc::clone(self);
+        crate::sync::thread::spawn(move || pump::run(&pumped, true));
+    }
+
     /// Asks the pool for a thread. A pump that writes is not dropped by a shutdown that discards what is queued.
+    #[cfg(not(sidestep_loom))]
     pub(super) fn start(self: &Arc<Self>, laden: bool) {
         let pumped = Arc::clone(self);
         let pump = move || pump::run(&pumped, true);
         let task = match laden {
-            true => self.pool().options().on_shutdown(OnShutdown::Block).spawn(pump),
+            true => self.pool().options().on_shutdown(crate::task::OnShutdown::Block).spawn(pump),
             false => self.pool().spawn(pump),
         };
         let refused = Arc::clone(self);
@@ -230,6 +237,7 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     /// The pool has not run the pump.
+    #[cfg_attr(sidestep_loom, expect(dead_code, reason = "the models have no pool"))]
     fn refused(self: &Arc<Self>, error: TaskError) {
         if self.is_forked() {
             return;
@@ -263,6 +271,7 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     /// The pool has ended, and there are bytes to write: on a thread of their own.
+    #[cfg_attr(sidestep_loom, expect(dead_code, reason = "the models have no pool"))]
     fn start_apart(self: &Arc<Self>) {
         let pumped = Arc::clone(self);
         let builder = std::thread::Builder::new().name("sidestep-flush".to_owned());
@@ -301,7 +310,8 @@ impl<T: Send + 'static> Shared<T> {
     /// Drops the value where that may take its time.
     fn drop_value(&self, place: Place<T>) {
         let Place::Home(value) = place else { return };
-        if self.setup.drops_in_place || !std::mem::needs_drop::<T>() {
+        // The models have no pool.
+        if self.setup.drops_in_place || !std::mem::needs_drop::<T>() || cfg!(sidestep_loom) {
             shield("a destructor", || drop(value));
         } else {
             self.pool().spawn(move || drop(value)).detach();

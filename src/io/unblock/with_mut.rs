@@ -3,8 +3,8 @@
 use std::future::poll_fn;
 use std::io;
 
+use super::handle::Unblock;
 use super::step::Call;
-use super::unblock::Unblock;
 use crate::sync::oneshot;
 
 impl<T: Send + 'static> Unblock<T> {
@@ -30,14 +30,15 @@ impl<T: Send + 'static> Unblock<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        let (sender, mut receiver) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let calling = Calling { handle: self };
         calling.handle.ask(Box::new(move |value| {
             // Whoever asked has gone if it cannot be sent.
             drop(sender.send(f(value)));
         }));
         poll_fn(|context| calling.handle.poll_settled(context)).await?;
-        receiver.try_recv().ok().flatten().ok_or_else(|| io::Error::other("the closure did not run"))
+        // It has been sent, or never will be.
+        receiver.await.map_err(|_| io::Error::other("the closure did not run"))
     }
 
     fn ask(&mut self, call: Call<T>) {
