@@ -1,5 +1,6 @@
 //! The entries of a directory, as a stream.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
@@ -41,7 +42,7 @@ const AHEAD: usize = 1024;
 #[track_caller]
 pub fn read_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<ReadDir>> + Send + 'static {
     with_path(path, |path| {
-        let entries = Entries(std::fs::read_dir(path)?);
+        let entries = Entries::new(std::fs::read_dir(path)?);
         let set_up = Setup { drops_in_place: true, batch: BATCH, ..Setup::default() };
         Ok(ReadDir(Unblock::set_up(entries, Some(AHEAD), set_up).prefetched()))
     })
@@ -80,39 +81,91 @@ impl fmt::Debug for ReadDir {
     }
 }
 
-struct Entries(std::fs::ReadDir);
+/// An entry as `std` has it, and its type, which most systems tell with the name.
+type Found = (std::fs::DirEntry, Option<FileType>);
+
+/// The entries in batches. A batch that was given out is kept until its entries are likely to have been dropped, so that
+/// their memory is freed by the thread that allocated it; otherwise two threads get in each other's way in the allocator.
+struct Entries {
+    dir: std::fs::ReadDir,
+    batch: Arc<Vec<Found>>,
+    next: usize,
+    /// Comes after the batch.
+    error: Option<io::Error>,
+    done: bool,
+    given: VecDeque<Arc<Vec<Found>>>,
+}
+
+impl Entries {
+    fn new(dir: std::fs::ReadDir) -> Self {
+        Entries { dir, batch: Arc::default(), next: 0, error: None, done: false, given: VecDeque::new() }
+    }
+
+    fn fetch(&mut self) {
+        let mut batch = Vec::new();
+        while batch.len() < BATCH && self.error.is_none() && !self.done {
+            match self.dir.next() {
+                Some(Ok(entry)) => {
+                    let file_type = entry.file_type().ok();
+                    batch.push((entry, file_type));
+                }
+                Some(Err(error)) => self.error = Some(error),
+                None => self.done = true,
+            }
+        }
+        self.given.push_back(std::mem::replace(&mut self.batch, Arc::new(batch)));
+        if self.given.len() > 2 * AHEAD / BATCH {
+            self.given.pop_front();
+        }
+        self.next = 0;
+    }
+}
 
 impl Iterator for Entries {
     type Item = io::Result<DirEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let entry = self.0.next()?;
-        Some(entry.map(|entry| {
-            // Most systems tell it with the name.
-            let file_type = entry.file_type().ok();
-            DirEntry { entry: Arc::new(entry), file_type }
-        }))
+        loop {
+            if self.next < self.batch.len() {
+                self.next += 1;
+                return Some(Ok(DirEntry { batch: Arc::clone(&self.batch), index: self.next - 1 }));
+            }
+            if let Some(error) = self.error.take() {
+                return Some(Err(error));
+            }
+            if self.done {
+                self.given.clear();
+                return None;
+            }
+            self.fetch();
+        }
     }
 }
 
 /// An entry of a directory. Cheap to clone.
+///
+/// Entries are fetched in batches of 64, and one that is kept keeps its batch in memory.
 #[derive(Clone)]
 pub struct DirEntry {
-    entry: Arc<std::fs::DirEntry>,
-    file_type: Option<FileType>,
+    batch: Arc<Vec<Found>>,
+    index: usize,
 }
 
 impl DirEntry {
+    fn found(&self) -> &Found {
+        &self.batch[self.index]
+    }
+
     /// The path: that of the directory, as it was given, and the name.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.entry.path()
+        self.found().0.path()
     }
 
     /// The name alone.
     #[must_use]
     pub fn file_name(&self) -> OsString {
-        self.entry.file_name()
+        self.found().0.file_name()
     }
 
     /// What the system knows of the entry. A symbolic link is not followed.
@@ -121,8 +174,8 @@ impl DirEntry {
     ///
     /// Those of [`std::fs::DirEntry::metadata`].
     pub async fn metadata(&self) -> io::Result<Metadata> {
-        let entry = Arc::clone(&self.entry);
-        on_pool(move || entry.metadata()).await
+        let entry = self.clone();
+        on_pool(move || entry.found().0.metadata()).await
     }
 
     /// Whether the entry is a file, a directory or something else. A symbolic link is not followed. Most systems tell it
@@ -132,18 +185,18 @@ impl DirEntry {
     ///
     /// Those of [`std::fs::DirEntry::file_type`].
     pub async fn file_type(&self) -> io::Result<FileType> {
-        if let Some(file_type) = self.file_type {
+        if let Some(file_type) = self.found().1 {
             return Ok(file_type);
         }
-        let entry = Arc::clone(&self.entry);
-        on_pool(move || entry.file_type()).await
+        let entry = self.clone();
+        on_pool(move || entry.found().0.file_type()).await
     }
 
     /// The number of the inode. Unix only.
     #[cfg(unix)]
     #[must_use]
     pub fn ino(&self) -> u64 {
-        std::os::unix::fs::DirEntryExt::ino(&*self.entry)
+        std::os::unix::fs::DirEntryExt::ino(&self.found().0)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::inbound::Inbound;
@@ -34,12 +35,13 @@ impl Default for Setup {
     }
 }
 
-/// How often a caller that has to wait for a pump at work comes again at once, instead of waiting to be woken: in full
-/// flow the pump is done before the caller could fall asleep and be woken. Where that is not so it soon comes less
-/// often, and now and then tries again.
+/// For how long a caller that has to wait for a pump at work comes again at once, instead of waiting to be woken: in
+/// full flow the pump is done before the caller could fall asleep and be woken. Where that is not so it soon comes for
+/// less long, and now and then tries again.
 pub(super) struct Eagerness {
-    most: u8,
-    left: u8,
+    most: Duration,
+    /// When it began to come again and again.
+    since: Option<Instant>,
     /// How often it was in vain.
     vain: u8,
     /// What the pump had told when the caller last looked.
@@ -47,38 +49,43 @@ pub(super) struct Eagerness {
 }
 
 impl Eagerness {
-    const LEAST: u8 = if cfg!(sidestep_loom) { 0 } else { 2 };
-    /// Some ten or twenty microseconds, in an executor with nothing else to do.
-    const MOST: u8 = if cfg!(sidestep_loom) { 0 } else { 250 };
+    /// About as long as it takes to be woken on a machine that is slow in that.
+    const MOST: Duration = Duration::from_micros(if cfg!(sidestep_loom) { 0 } else { 50 });
+    const LEAST: Duration = Duration::from_micros(if cfg!(sidestep_loom) { 0 } else { 1 });
     /// After so many times in vain it tries again.
     const TRIES: u8 = 32;
 
     pub(super) const fn new() -> Self {
-        Eagerness { most: Self::MOST, left: Self::MOST, vain: 0, news: 0 }
+        Eagerness { most: Self::MOST, since: None, vain: 0, news: 0 }
     }
 
     /// Whether the caller is coming again and again, and nothing has happened since.
     fn is_waiting_for(&self, news: u64) -> bool {
-        self.left < self.most && self.news == news
+        self.since.is_some() && self.news == news
     }
 
+    /// Whether the caller may come again at once.
     fn spend(&mut self) -> bool {
-        if self.left == 0 {
+        if self.most.is_zero() {
             return false;
         }
-        self.left -= 1;
-        if self.left == 0 {
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        now.saturating_duration_since(since) < self.most
+    }
+
+    /// The caller waits to be woken.
+    fn give_up(&mut self) {
+        if self.since.take().is_some() {
             self.vain = (self.vain + 1) % Self::TRIES;
             self.most = if self.vain == 0 { Self::MOST } else { (self.most / 2).max(Self::LEAST) };
         }
-        self.left > 0
     }
 
     fn succeeded(&mut self) {
-        if (1..self.most).contains(&self.left) {
-            self.most = self.most.saturating_mul(2).min(Self::MOST);
+        if self.since.take().is_some() {
+            self.most = (self.most * 2).min(Self::MOST);
         }
-        self.left = self.most;
     }
 }
 
@@ -183,6 +190,7 @@ impl<T: Send + 'static> Shared<T> {
             let waker = context.waker().clone();
             core = self.lock();
             answer = attempt(&mut core);
+            eagerness.give_up();
             let unused = if answer.is_none() { core.wakers.add(side, waker) } else { Some(waker) };
             self.release(core);
             drop(unused);
