@@ -1,10 +1,13 @@
 //! Functions that read or write a whole file in one trip.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::{with_path, with_paths};
+
+/// What a file is tried to be read into before it is asked for its size.
+const SMALL: usize = 16 << 10;
 
 /// Reads a whole file.
 ///
@@ -23,7 +26,29 @@ use super::{with_path, with_paths};
 /// ```
 #[track_caller]
 pub fn read(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Vec<u8>>> + Send + 'static {
-    with_path(path, std::fs::read)
+    with_path(path, |path| read_whole(&path))
+}
+
+/// [`std::fs::read`] with a system call less for a small file: it is not asked for its size, but read into a buffer that it
+/// is likely to fit into.
+fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = std::fs::File::open(path)?;
+    let mut buffer = [0; SMALL];
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..]) {
+            Ok(0) => return Ok(buffer[..filled].to_vec()),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let size = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX).max(SMALL))?;
+    bytes.extend_from_slice(&buffer);
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Reads a whole file that must be UTF-8.
@@ -42,7 +67,10 @@ pub fn read(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Vec<u8>>>
 /// ```
 #[track_caller]
 pub fn read_to_string(path: impl AsRef<Path>) -> impl Future<Output = io::Result<String>> + Send + 'static {
-    with_path(path, std::fs::read_to_string)
+    with_path(path, |path| {
+        let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "the file is not valid UTF-8");
+        String::from_utf8(read_whole(&path)?).map_err(not_text)
+    })
 }
 
 /// Writes a whole file, which it makes, or empties first.
