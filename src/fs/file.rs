@@ -137,9 +137,15 @@ impl File {
     ///
     /// That of a write that was accepted before, and those of [`std::fs::File::set_len`].
     pub async fn set_len(&self, size: u64) -> io::Result<()> {
-        let result = self.call(move |file| file.set_len(size)).await;
-        self.stream.invalidate();
-        result
+        let invalidate = self.stream.invalidator();
+        self.call(move |file| {
+            // A read ahead from before is of no use, nor is one from while it runs.
+            invalidate();
+            let result = file.set_len(size);
+            invalidate();
+            result
+        })
+        .await
     }
 
     /// What the system knows of the file.

@@ -136,9 +136,15 @@ impl File {
     async fn write_to(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.written().await?;
         let (file, bytes) = (Arc::clone(&self.file), bytes[..bytes.len().min(MOST)].to_vec());
-        let result = on_pool(move || retry(|| write_once(&file, &bytes, offset))).await;
-        self.stream.invalidate();
-        result
+        let invalidate = self.stream.invalidator();
+        on_pool(move || {
+            // A read ahead from before is of no use, nor is one from while it runs.
+            invalidate();
+            let result = retry(|| write_once(&file, &bytes, offset));
+            invalidate();
+            result
+        })
+        .await
     }
 }
 

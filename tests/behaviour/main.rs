@@ -54,6 +54,8 @@ mod fs_futures;
 mod fs_open;
 mod net;
 mod producer;
+#[cfg(unix)]
+mod schedules;
 mod stdin;
 
 // What a hostile reader tried.

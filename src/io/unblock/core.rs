@@ -47,11 +47,15 @@ pub(super) struct Core<T> {
     pub(super) seeking: Seeking,
     /// The caller has turned from reading to writing: what was read ahead is to be undone.
     pub(super) rewind: bool,
+    /// That is being done: what was read ahead is not to be given out meanwhile.
+    pub(super) rewinding: bool,
     pub(super) call: Option<Call<T>>,
     /// The caller wants the value as if nothing were buffered.
     pub(super) settle: bool,
     /// An error that the next call reports: of a write, or of what had to come before it.
     pub(super) held: Option<io::Error>,
+    /// An error of a read ahead that nobody can be told any more, until it is reported.
+    pub(super) untold: Option<io::Error>,
     /// The pool would not run the pump.
     pub(super) refusal: Option<io::Error>,
     /// When the last pump ended.
@@ -102,10 +106,6 @@ impl<T> Core<T> {
         }
     }
 
-    fn must_rewind(&self) -> bool {
-        self.rewind && self.inbound.unread() > 0 && self.able.seek.is_some()
-    }
-
     fn is_read_wanted(&self) -> bool {
         self.able.read.is_some()
             && self.held.is_none()
@@ -118,7 +118,7 @@ impl<T> Core<T> {
     pub(super) fn is_writing(&self) -> bool {
         let independent = self.able.seek.is_none() && self.inbound.has_answer();
         let rewinds = self.rewind && (self.inbound.unread() > 0 || !matches!(self.place, Place::Home(_)));
-        rewinds || (self.outbound.buffered() > 0 && !independent)
+        rewinds || self.rewinding || (self.outbound.buffered() > 0 && !independent)
     }
 
     /// Something is to be done, and no pump is there to do it.
@@ -133,12 +133,16 @@ impl<T> Core<T> {
 
     /// Begins the next step.
     pub(super) fn begin(&mut self) -> Step<T> {
-        if self.inbound.unread() == 0 {
+        if self.rewind && self.inbound.unread() == 0 {
             // There is nothing to be undone, or it has been.
             self.rewind = false;
+            self.forget_end();
         }
         match (self.plan(), &self.able) {
-            (Plan::Rewind, Able { seek: Some(seek), .. }) => Step::Rewind(*seek, self.inbound.unread()),
+            (Plan::Rewind, Able { seek: Some(seek), .. }) => {
+                self.rewinding = true;
+                Step::Rewind(*seek, self.inbound.unread())
+            }
             (Plan::Write, Able { write: Some(write), .. }) => {
                 let write = *write;
                 let (bytes, written) = self.outbound.begin_write();
@@ -146,7 +150,11 @@ impl<T> Core<T> {
             }
             (Plan::Flush, Able { write: Some(write), .. }) => Step::Flush(*write),
             (Plan::Seek, Able { seek: Some(seek), .. }) => self.begin_seek(*seek),
-            (Plan::Call, _) => self.call.take().map_or(Step::Rest, Step::Call),
+            (Plan::Call, _) => {
+                // A flush that comes while it runs is for what it writes, too.
+                self.outbound.set_dirty();
+                self.call.take().map_or(Step::Rest, Step::Call)
+            }
             (Plan::Probe, Able { seek: Some(seek), .. }) => Step::Probe(*seek),
             (Plan::Read, Able { read: Some(read), .. }) => {
                 let read = *read;
@@ -175,10 +183,10 @@ impl<T> Core<T> {
     /// Ends the step that was begun. Whoever can go on because of it is to be woken; an error that nobody can be told
     /// is to be reported.
     pub(super) fn end(&mut self, outcome: Outcome) -> (Wakes, Option<io::Error>) {
-        let mut untold = None;
+        let mut untold = self.untold.take();
         let sides = match outcome {
             Outcome::Rewound(result) => {
-                untold = self.rewound(result);
+                untold = self.rewound(result).or(untold);
                 Side::all()
             }
             Outcome::Wrote(bytes, written, result) => {
@@ -198,22 +206,16 @@ impl<T> Core<T> {
             Outcome::Sought(to, result, moved) => {
                 self.seeking = Seeking::Done(to, result);
                 if moved {
-                    untold = self.inbound.forget();
+                    untold = self.inbound.forget().or(untold);
                 }
                 Side::all()
             }
             Outcome::Called => {
-                self.outbound.set_dirty();
+                self.settle = false;
+                self.forget_end();
                 Side::all()
             }
-            Outcome::Probed(result) => {
-                self.probed = true;
-                match result {
-                    Ok(_) => self.inbound.patient = true,
-                    Err(_) => self.cannot_seek(),
-                }
-                Side::none()
-            }
+            Outcome::Probed(result) => self.end_probe(result),
             Outcome::Read(bytes, result) => {
                 match result {
                     Ok(count) => self.inbound.read(bytes, count),
@@ -231,30 +233,7 @@ impl<T> Core<T> {
         (self.wakers.take(sides), untold)
     }
 
-    fn rewound(&mut self, result: io::Result<()>) -> Option<io::Error> {
-        self.rewind = false;
-        match result {
-            Ok(()) => self.inbound.forget(),
-            Err(error) if error.kind() == io::ErrorKind::NotSeekable => {
-                self.cannot_seek();
-                None
-            }
-            Err(error) => {
-                self.rewind = !self.settle;
-                self.hold(Err(error));
-                None
-            }
-        }
-    }
-
-    /// A pipe or a terminal behind a `File`: what was read stays here, as with a socket.
-    fn cannot_seek(&mut self) {
-        self.able.seek = None;
-        self.reads_ahead = false;
-        self.inbound.patient = false;
-    }
-
-    fn hold(&mut self, result: io::Result<()>) {
+    pub(super) fn hold(&mut self, result: io::Result<()>) {
         if let Err(error) = result {
             self.held = Some(error);
         }
@@ -266,12 +245,26 @@ impl<T> Core<T> {
         self.failure()
     }
 
+    /// The same for a seek to `to`, which fails then: it must not take place later.
+    pub(super) fn enter_to_seek(&mut self, to: SeekFrom) -> Option<io::Error> {
+        let error = self.enter()?;
+        if matches!(self.seeking, Seeking::Wanted(wanted) if wanted == to) {
+            self.seeking = Seeking::No;
+        }
+        Some(error)
+    }
+
     /// An error of what went before. Once told it is over, unless the value is.
     pub(super) fn failure(&mut self) -> Option<io::Error> {
         if let Place::Poisoned(poison) = &self.place {
             return Some(io::Error::other(format!("the value has panicked: {}", poison.message)));
         }
         self.held.take().or_else(|| self.refusal.take())
+    }
+
+    /// A seek is still to take effect.
+    pub(super) fn is_seek_due(&self) -> bool {
+        matches!(self.seeking, Seeking::Wanted(_) | Seeking::Running)
     }
 
     /// The answer of a seek to `to`.
@@ -296,17 +289,6 @@ impl<T> Core<T> {
                 false
             }
         }
-    }
-
-    /// The caller turns from reading to other things: nobody waits for bytes, and what `chunk` still has is unread. Who
-    /// still waits for them, through another half of the handle, is to be woken to ask again.
-    pub(super) fn stop_reading(&mut self, chunk: &mut Chunk) -> Wakes {
-        self.inbound.put_back(chunk);
-        if self.inbound.is_demanded() {
-            self.inbound.forget_demand();
-            return self.wakers.take(&[Side::Read]);
-        }
-        Wakes::default()
     }
 
     /// Reads without the pump, if it is not needed: the value is at rest, nothing is buffered, and the system has the bytes in

@@ -260,16 +260,31 @@ impl<T: Send + 'static> Unblock<T> {
     /// Waits until everything that was accepted has been written. It can be shared by many.
     pub(crate) fn poll_written(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.shared.poll(Side::Written, &mut Eagerness::new(), context, |core| {
-            if core.outbound.buffered() == 0 && core.held.is_none() {
+            if core.outbound.buffered() == 0 && core.held.is_none() && !core.is_seek_due() {
                 return Some(Ok(()));
             }
             core.failure().map(Err)
         })
     }
 
-    /// What was read and not yet asked for is not what the value has any more.
-    pub(crate) fn invalidate(&self) {
-        self.shared.stale.store(true, Ordering::Release);
+    /// Says, from anywhere, that what was read and not yet asked for is not what the value has any more.
+    pub(crate) fn invalidator(&self) -> impl Fn() + Send + use<T> {
+        let shared = Arc::clone(&self.shared);
+        move || shared.stale.store(true, Ordering::Release)
+    }
+
+    /// The caller reads: it does not care any more for a seek that it dropped.
+    pub(super) fn begin_reading(&mut self) {
+        self.leave_seek();
+        self.give_back();
+    }
+
+    /// Any other call than a seek.
+    pub(super) fn leave_seek(&mut self) {
+        #[cfg(feature = "tokio")]
+        {
+            self.sought = None;
+        }
     }
 
     /// Gives bytes back that are not what the value has any more.
@@ -278,8 +293,11 @@ impl<T: Send + 'static> Unblock<T> {
             self.shared.stale.store(false, Ordering::Relaxed);
             let mut core = self.shared.lock();
             if core.able.seek.is_some() {
-                core.rewind = true;
                 core.inbound.put_back(&mut self.chunk);
+                core.turn_back();
+            }
+            if matches!(core.seeking, Seeking::Done(io::SeekFrom::End(_), _)) {
+                core.seeking = Seeking::No;
             }
             self.shared.release(core);
         }
@@ -289,7 +307,10 @@ impl<T: Send + 'static> Unblock<T> {
     fn take_value(&self) -> Option<T> {
         let mut core = self.shared.lock();
         match std::mem::replace(&mut core.place, Place::Lent) {
-            Place::Home(value) => Some(value),
+            Place::Home(value) => {
+                core.forget_end();
+                Some(value)
+            }
             other => {
                 core.place = other;
                 None
@@ -313,25 +334,30 @@ impl<T: Send + 'static> Unblock<T> {
         context: &mut Context<'_>,
         mut attempt: impl FnMut(&mut Core<T>, &mut Chunk, &mut Wakes) -> Option<io::Result<R>>,
     ) -> Poll<io::Result<R>> {
+        self.leave_seek();
         let mut stale = Seeking::No;
-        self.poll_entered(side, context, |core, chunk, wakes| {
+        self.poll_entered(side, None, context, |core, chunk, wakes| {
             if core.is_seeking(&mut stale) { None } else { attempt(core, chunk, wakes) }
         })
     }
 
-    /// What a call gives under the lock, once what went before has been told.
+    /// What a call, perhaps a seek, gives under the lock, once what went before has been told.
     pub(super) fn poll_entered<R>(
         &mut self,
         side: Side,
+        seek: Option<io::SeekFrom>,
         context: &mut Context<'_>,
         mut attempt: impl FnMut(&mut Core<T>, &mut Chunk, &mut Wakes) -> Option<io::Result<R>>,
     ) -> Poll<io::Result<R>> {
         self.restore();
         let Unblock { shared, chunk, eagerness, .. } = self;
         let mut wakes = Wakes::default();
-        let poll = shared.poll(side, eagerness, context, |core| match core.enter() {
-            Some(error) => Some(Err(error)),
-            None => attempt(core, chunk, &mut wakes),
+        let poll = shared.poll(side, eagerness, context, |core| {
+            let error = match seek {
+                Some(to) => core.enter_to_seek(to),
+                None => core.enter(),
+            };
+            error.map(Err).or_else(|| attempt(core, chunk, &mut wakes))
         });
         wakes.wake();
         poll

@@ -7,6 +7,7 @@
 //! | `shared` | what the handle shares with its pump, and how that gets a thread |
 //! | `pump` | the task that works with the value |
 //! | `core`, `step` | the state machine: what was asked, what is next |
+//! | `undo` | what was read ahead of a caller who goes elsewhere |
 //! | `inbound`, `outbound`, `items` | what is buffered |
 //! | `wakers` | who waits |
 //! | `known` | what is known of the types of `std` |
@@ -26,6 +27,7 @@ mod step;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod traits;
+mod undo;
 mod wakers;
 mod with_mut;
 

@@ -65,7 +65,14 @@ pub(super) fn run<T: Send + 'static>(shared: &Arc<Shared<T>>, is_pooled: bool) {
                     core.place = Place::Queued(value);
                     let laden = core.is_laden();
                     drop(core);
-                    return shared.start(laden);
+                    if shared.start_again(laden) {
+                        return;
+                    }
+                    core = shared.lock();
+                    value = match std::mem::replace(&mut core.place, Place::Out) {
+                        Place::Queued(value) => value,
+                        _ => unreachable!("a value in the queue is for its pump"),
+                    };
                 }
             }
         }
@@ -89,7 +96,7 @@ fn take<T>(step: Step<T>, value: &mut T) -> Outcome {
             call(value);
             Outcome::Called
         }
-        Step::Probe(seek) => Outcome::Probed(seek(value, SeekFrom::Current(0))),
+        Step::Probe(seek) => Outcome::Probed(retry(|| seek(value, SeekFrom::Current(0)))),
         Step::Read(read, buffer, size) => {
             let mut bytes = buffer.unwrap_or_else(|| vec![0; size]);
             let result = retry(|| read(value, &mut bytes));
@@ -144,7 +151,7 @@ fn write<T>(value: &mut T, writing: Writing<T>, bytes: &[u8], from: usize) -> (u
 /// Moves the value back by `unread` bytes.
 fn rewind<T>(value: &mut T, seek: SeekBy<T>, unread: usize) -> io::Result<()> {
     let back = i64::try_from(unread).map_err(|_| io::ErrorKind::InvalidInput)?;
-    seek(value, SeekFrom::Current(-back)).map(|_| ())
+    retry(|| seek(value, SeekFrom::Current(-back))).map(|_| ())
 }
 
 /// Seeks as if the value stood `unread` bytes further back; says also whether it has moved at all.
@@ -154,15 +161,15 @@ fn seek_from<T>(value: &mut T, seek: SeekBy<T>, to: SeekFrom, unread: usize) -> 
             let unread = i64::try_from(unread).unwrap_or(i64::MAX);
             match offset.checked_sub(unread) {
                 Some(offset) => SeekFrom::Current(offset),
-                None => match seek(value, SeekFrom::Current(-unread)) {
-                    Ok(_) => return (seek(value, to), true),
+                None => match retry(|| seek(value, SeekFrom::Current(-unread))) {
+                    Ok(_) => return (retry(|| seek(value, to)), true),
                     Err(error) => return (Err(error), false),
                 },
             }
         }
         SeekFrom::Start(_) | SeekFrom::End(_) => to,
     };
-    let result = seek(value, to);
+    let result = retry(|| seek(value, to));
     let moved = result.is_ok();
     (result, moved)
 }

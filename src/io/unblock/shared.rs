@@ -16,6 +16,7 @@ use crate::pool::Pool;
 use crate::report::{event, shield};
 use crate::sync::atomic::{AtomicBool, Ordering, StaticU64};
 use crate::sync::{Mutex, MutexGuard, fork};
+use crate::task::{OnShutdown, Task};
 
 /// How an `Unblock` was set up.
 pub(crate) struct Setup {
@@ -122,9 +123,11 @@ impl<T: Send + 'static> Shared<T> {
                 items: None,
                 seeking: Seeking::No,
                 rewind: false,
+                rewinding: false,
                 call: None,
                 settle: false,
                 held: None,
+                untold: None,
                 refusal: None,
                 rested: None,
                 abandoned: false,
@@ -224,7 +227,7 @@ impl<T: Send + 'static> Shared<T> {
     #[cfg(sidestep_loom)]
     pub(super) fn start(self: &Arc<Self>, _: bool) {
         let pumped = Arc::clone(self);
-        crate::sync::thread::spawn(move || pump::run(&pumped, true));
+        crate::sync::thread::spawn(move || pump::run(&pumped, false));
     }
 
     /// Asks the pool for a thread. A pump that writes is not dropped by a shutdown that discards what is queued.
@@ -232,10 +235,25 @@ impl<T: Send + 'static> Shared<T> {
     pub(super) fn start(self: &Arc<Self>, laden: bool) {
         let pumped = Arc::clone(self);
         let pump = move || pump::run(&pumped, true);
-        let task = match laden {
-            true => self.pool().options().on_shutdown(crate::task::OnShutdown::Block).spawn(pump),
+        self.watch(match laden {
+            true => self.pool().options().on_shutdown(OnShutdown::Block).spawn(pump),
             false => self.pool().spawn(pump),
+        });
+    }
+
+    /// Lets what is queued on the pool go first. False if the pool takes nothing: then the pump goes on, so that a shutdown
+    /// waits for its writes.
+    pub(super) fn start_again(self: &Arc<Self>, laden: bool) -> bool {
+        let pumped = Arc::clone(self);
+        let pump = move || pump::run(&pumped, true);
+        let task = match laden {
+            true => self.pool().options().on_shutdown(OnShutdown::Block).try_spawn(pump),
+            false => self.pool().try_spawn(pump),
         };
+        task.map(|task| self.watch(task)).is_ok()
+    }
+
+    fn watch(self: &Arc<Self>, task: Task<()>) {
         let refused = Arc::clone(self);
         task.on_complete(move |end| {
             if let Err(error) = end {
@@ -245,7 +263,6 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     /// The pool has not run the pump.
-    #[cfg_attr(sidestep_loom, expect(dead_code, reason = "the models have no pool"))]
     fn refused(self: &Arc<Self>, error: TaskError) {
         if self.is_forked() {
             return;
@@ -279,7 +296,6 @@ impl<T: Send + 'static> Shared<T> {
     }
 
     /// The pool has ended, and there are bytes to write: on a thread of their own.
-    #[cfg_attr(sidestep_loom, expect(dead_code, reason = "the models have no pool"))]
     fn start_apart(self: &Arc<Self>) {
         let pumped = Arc::clone(self);
         let builder = std::thread::Builder::new().name("sidestep-flush".to_owned());
@@ -296,7 +312,7 @@ impl<T: Send + 'static> Shared<T> {
         core.abandoned = true;
         let call = core.call.take();
         let items = core.items.take();
-        let read_error = core.inbound.forget();
+        let read_error = core.inbound.forget().or(core.untold.take());
         // One more attempt, since nobody can make one any more.
         let held = core.held.take();
         let wakes = core.wakers.take(Side::all());

@@ -20,7 +20,7 @@ const SMALL: usize = 8 << 10;
 impl<T: Read + Send + 'static> Unblock<T> {
     /// Has bytes to give out, unless the reader has none. The caller has room for `want`.
     pub(super) fn poll_chunk(&mut self, context: &mut Context<'_>, want: usize) -> Poll<io::Result<()>> {
-        self.give_back();
+        self.begin_reading();
         if !self.chunk.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -70,7 +70,7 @@ impl<T: Read + Send + 'static> Unblock<T> {
     /// Now and then it lets others have the thread, since a loop of reads that need not wait would never do so.
     fn poll_cached(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Option<usize>> {
         self.restore();
-        self.give_back();
+        self.begin_reading();
         if !self.chunk.is_empty() || buffer.len() < SMALL || self.shared.is_forked() {
             return Poll::Ready(None);
         }
@@ -148,10 +148,8 @@ impl<T: Write + Send + 'static> Unblock<T> {
             if room == 0 {
                 return None;
             }
-            if core.able.seek.is_some() {
-                core.rewind = true;
-            }
             wakes.and(core.stop_reading(chunk));
+            core.turn_back();
             Some(Ok(core.outbound.accept(slices, room)))
         })
     }
@@ -193,7 +191,7 @@ impl<T: Write + Send + 'static> AsyncWrite for Unblock<T> {
 impl<T: Seek + Send + 'static> Unblock<T> {
     pub(super) fn poll_sought(&mut self, context: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
         let mut stale = Seeking::No;
-        self.poll_entered(Side::Write, context, |core, chunk, wakes| {
+        self.poll_entered(Side::Write, Some(to), context, |core, chunk, wakes| {
             if let Some(result) = core.take_sought(to) {
                 return Some(result);
             }
@@ -209,7 +207,9 @@ impl<T: Seek + Send + 'static> Unblock<T> {
 
 impl<T: Seek + Send + 'static> AsyncSeek for Unblock<T> {
     fn poll_seek(self: Pin<&mut Self>, context: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
-        self.get_mut().poll_sought(context, to)
+        let this = self.get_mut();
+        this.give_back();
+        this.poll_sought(context, to)
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::task::{Context, Poll};
 
 use super::handle::Unblock;
-use super::step::Call;
+use super::step::{Call, Seeking};
+use super::wakers::{Side, Wakes};
 use crate::sync::oneshot;
 
 impl<T: Send + 'static> Unblock<T> {
@@ -30,15 +32,39 @@ impl<T: Send + 'static> Unblock<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        let (sender, receiver) = oneshot::channel();
+        let (sender, mut receiver) = oneshot::channel();
         let calling = Calling { handle: self };
         calling.handle.ask(Box::new(move |value| {
             // Whoever asked has gone if it cannot be sent.
             drop(sender.send(f(value)));
         }));
-        poll_fn(|context| calling.handle.poll_settled(context)).await?;
-        // It has been sent, or never will be.
-        receiver.await.map_err(|_| io::Error::other("the closure did not run"))
+        poll_fn(|context| calling.handle.poll_called(context, &mut receiver)).await
+    }
+
+    /// Waits for the closure's result. Once it has run, an error is for the next call.
+    fn poll_called<R>(
+        &mut self,
+        context: &mut Context<'_>,
+        receiver: &mut oneshot::Receiver<R>,
+    ) -> Poll<io::Result<R>> {
+        self.leave_seek();
+        let Unblock { shared, chunk, eagerness, .. } = self;
+        let (mut wakes, mut stale) = (Wakes::default(), Seeking::No);
+        let poll = shared.poll(Side::Write, eagerness, context, |core| {
+            if let Ok(Some(result)) = receiver.try_recv() {
+                return Some(Ok(result));
+            }
+            if let Some(error) = core.enter() {
+                return Some(Err(error));
+            }
+            if !core.is_seeking(&mut stale) {
+                wakes.and(core.stop_reading(chunk));
+                core.settle = true;
+            }
+            None
+        });
+        wakes.wake();
+        poll
     }
 
     fn ask(&mut self, call: Call<T>) {

@@ -61,7 +61,6 @@ impl<T> Drop for Sender<T> {
 
 impl<T> Receiver<T> {
     /// The value if it is there, `None` if it may still come.
-    #[cfg(not(sidestep_loom))]
     pub(crate) fn try_recv(&mut self) -> Result<Option<T>, Canceled> {
         let mut inner = self.0.lock();
         match inner.value.take() {
