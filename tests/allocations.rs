@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use sidestep::{Pool, Task};
+use sidestep::{Pool, Task, Unblock};
 
 /// The system's allocator, with an account.
 struct Counting;
@@ -292,5 +292,40 @@ fn waits_for_a_place_that_are_given_up_leave_nothing() {
         assert!(bytes() - before < 32 * 1024, "{}", bytes() - before);
         drop(queued);
     });
+    pool.shutdown().wait();
+}
+
+#[test]
+fn a_fresh_unblock_costs_less_than_a_kibibyte_in_all() {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let make = || Unblock::new(std::io::Cursor::new(Vec::<u8>::new()));
+    drop(make());
+    let before = bytes();
+    let fresh = make();
+    let cost = (bytes() - before).unsigned_abs() + size_of_val(&fresh);
+    println!("{cost} bytes for a fresh Unblock");
+    assert!((100..1024).contains(&cost), "{cost} bytes for a fresh Unblock");
+}
+
+#[test]
+fn an_unblock_at_rest_keeps_no_buffers() {
+    use futures_util::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let pool = one_thread();
+    let text = vec![7; 1 << 20];
+    let mut file = Unblock::new(tempfile::tempfile().unwrap()).on(&pool);
+    let mut whole = Vec::with_capacity(2 << 20);
+    let before = bytes();
+    sidestep::current::block_on(async {
+        file.write_all(&text).await.unwrap();
+        file.flush().await.unwrap();
+        file.seek(std::io::SeekFrom::Start(0)).await.unwrap();
+        file.read_to_end(&mut whole).await.unwrap();
+    });
+    assert!(whole == text);
+    // A chunk that has just been read is with the handle, and the pool has a cell or two.
+    eventually("the buffers are given back", || bytes() - before < 24 * 1024);
+    drop(file);
     pool.shutdown().wait();
 }

@@ -2,6 +2,7 @@
 //! happens.
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
+mod fake;
 mod support;
 
 // Tasks and handles.
@@ -57,10 +58,13 @@ mod producer;
 #[cfg(unix)]
 mod schedules;
 mod stdin;
+mod unblock;
 
 // What a hostile reader tried.
 mod attacks_admission;
 mod attacks_cells;
+mod attacks_io;
+mod attacks_io_wakes;
 mod attacks_lanes;
 mod attacks_scope;
 mod attacks_tasks;

@@ -26,12 +26,11 @@ use std::time::Instant;
 
 use super::inbound::{Chunk, End, Inbound};
 use super::items::Ready;
-use crate::io::cached::Cached;
-
 use super::known::SeekBy;
 use super::outbound::Outbound;
-use super::step::{Able, Call, Outcome, Place, Plan, Poison, Seeking, Step};
+use super::step::{Able, Call, Left, Outcome, Place, Plan, Poison, Seeking, Step};
 use super::wakers::{Side, Wakers, Wakes};
+use crate::io::cached::Cached;
 
 /// Everything that the handle and the pump share.
 pub(super) struct Core<T> {
@@ -180,13 +179,12 @@ impl<T> Core<T> {
         }
     }
 
-    /// Ends the step that was begun. Whoever can go on because of it is to be woken; an error that nobody can be told
-    /// is to be reported.
-    pub(super) fn end(&mut self, outcome: Outcome) -> (Wakes, Option<io::Error>) {
-        let mut untold = self.untold.take();
+    /// Ends the step that was begun. Whoever can go on because of it is to be woken.
+    pub(super) fn end(&mut self, outcome: Outcome) -> (Wakes, Left) {
+        let mut left = Left { untold: self.untold.take(), ..Left::default() };
         let sides = match outcome {
             Outcome::Rewound(result) => {
-                untold = self.rewound(result).or(untold);
+                self.rewound(result, &mut left);
                 Side::all()
             }
             Outcome::Wrote(bytes, written, result) => {
@@ -206,16 +204,16 @@ impl<T> Core<T> {
             Outcome::Sought(to, result, moved) => {
                 self.seeking = Seeking::Done(to, result);
                 if moved {
-                    untold = self.inbound.forget().or(untold);
+                    left.tell(self.inbound.forget());
                 }
                 Side::all()
             }
             Outcome::Called => {
                 self.settle = false;
-                self.forget_end();
+                self.used_otherwise();
                 Side::all()
             }
-            Outcome::Probed(result) => self.end_probe(result),
+            Outcome::Probed(result) => self.end_probe(result, &mut left),
             Outcome::Read(bytes, result) => {
                 match result {
                     Ok(count) => self.inbound.read(bytes, count),
@@ -224,13 +222,14 @@ impl<T> Core<T> {
                 if self.inbound.is_demanded() { Side::none() } else { &[Side::Read] }
             }
             Outcome::Pulled(items, count, done) => {
-                if let (Some(ready), Some(items_of)) = (&mut self.items, self.able.items) {
-                    ready.add(items_of, items, count, done);
+                match (&mut self.items, self.able.items) {
+                    (Some(ready), Some(items_of)) => ready.add(items_of, items, count, done),
+                    _ => left.items = Some(items),
                 }
                 &[Side::Read]
             }
         };
-        (self.wakers.take(sides), untold)
+        (self.wakers.take(sides), left)
     }
 
     pub(super) fn hold(&mut self, result: io::Result<()>) {

@@ -79,6 +79,9 @@ use crate::sync::atomic::Ordering;
 /// A value does one thing at a time. A write waits for a read that is in progress, even one whose caller has given up: to use a
 /// socket both ways at once wrap two clones of it (`try_clone`), one for each direction.
 ///
+/// It takes a thread of the pool. So a closure on the only thread of a pool must not wait for an `Unblock` on the same pool with
+/// [`current::block_on`](crate::current::block_on).
+///
 /// # Panics of the value
 ///
 /// If the value panics it is dropped, and this and all later calls report an error that says so; a stream resumes the panic
@@ -226,7 +229,8 @@ impl<T: Send + 'static> Unblock<T> {
 
     /// Takes the bytes that were accepted and could not be written, so that the value can be used for something else.
     ///
-    /// It waits for a write that is in progress. Without a write that failed there are none.
+    /// It waits for a write that is in progress. Without a write that failed there are none; if there are some, their error
+    /// is over with them.
     ///
     /// # Errors
     ///
@@ -235,11 +239,16 @@ impl<T: Send + 'static> Unblock<T> {
         poll_fn(|context| {
             self.restore();
             let Unblock { shared, eagerness, .. } = self;
+            let mut given_up = None;
             shared.poll(Side::Write, eagerness, context, |core| match &core.place {
                 Place::Poisoned(_) => core.enter().map(Err),
                 Place::Home(_) if core.held.is_some() || core.outbound.buffered() == 0 => {
                     core.rewind = false;
-                    Some(Ok(core.outbound.take_all()))
+                    let bytes = core.outbound.take_all();
+                    if !bytes.is_empty() {
+                        given_up = core.held.take();
+                    }
+                    Some(Ok(bytes))
                 }
                 _ => None,
             })
@@ -259,7 +268,7 @@ impl<T: Send + 'static> Unblock<T> {
 
     /// Waits until everything that was accepted has been written. It can be shared by many.
     pub(crate) fn poll_written(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.shared.poll(Side::Written, &mut Eagerness::new(), context, |core| {
+        self.shared.poll(Side::Written, &mut Eagerness::none(), context, |core| {
             if core.outbound.buffered() == 0 && core.held.is_none() && !core.is_seek_due() {
                 return Some(Ok(()));
             }
@@ -323,7 +332,7 @@ impl<T: Send + 'static> Unblock<T> {
         if let Some(value) = self.lent.get_mut().take() {
             let mut core = self.shared.lock();
             core.place = Place::Home(value);
-            core.outbound.set_dirty();
+            core.used_otherwise();
         }
     }
 

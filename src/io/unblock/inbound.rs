@@ -69,6 +69,8 @@ pub(super) struct Inbound {
     paused: bool,
     /// What the caller waits for; nothing if it does not.
     demand: usize,
+    /// The read in progress was begun for a caller who waited.
+    asked: bool,
     /// The reader answers soon, whatever happens: so the caller can wait for more than the first bytes.
     pub(super) patient: bool,
     /// What comes after the bytes.
@@ -87,6 +89,7 @@ impl Inbound {
             begun: false,
             paused: false,
             demand: 0,
+            asked: false,
             patient: false,
             end: None,
         }
@@ -175,6 +178,7 @@ impl Inbound {
 
     /// A buffer for the next read, if there is one to reuse, and its size.
     pub(super) fn begin_read(&mut self, ahead: bool) -> (Option<Vec<u8>>, usize) {
+        self.asked = self.is_demanded();
         // Where little is read ahead, one read should satisfy the caller.
         let alone = !ahead || self.window < self.capacity;
         let size = if alone { self.chunk().max(self.demand.min(self.capacity)) } else { self.chunk() };
@@ -189,7 +193,8 @@ impl Inbound {
         if count > 0 {
             self.unread += count;
             self.ready.push_back(Chunk::new(bytes, count));
-        } else if demanded && self.unread == 0 {
+        } else if (demanded || (self.asked && !self.patient)) && self.unread == 0 {
+            // A terminal tells its end once, and the caller who asked may have gone elsewhere; a file tells it again.
             self.end = Some(End::Eof);
         }
         if !self.patient || self.paused || self.unread >= self.demand.min(self.capacity / 2) {
@@ -219,6 +224,13 @@ impl Inbound {
         self.demand = 0;
         self.paused = true;
         self.end = Some(End::Error(error));
+    }
+
+    /// There may be more after the end by now.
+    pub(super) fn forget_eof(&mut self) {
+        if matches!(self.end, Some(End::Eof)) {
+            self.end = None;
+        }
     }
 
     /// The value has been moved to another position: what was read from the old one is of no use. Gives the error

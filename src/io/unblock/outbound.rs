@@ -108,9 +108,9 @@ impl Outbound {
         }
     }
 
-    /// A flush has ended.
+    /// A flush has ended. What was accepted meanwhile needs another, if one was asked for.
     pub(super) fn flushed(&mut self, success: bool) {
-        self.flush = false;
+        self.flush &= self.waiting() > 0;
         if success {
             self.dirty = false;
             if self.buffered() == 0 {

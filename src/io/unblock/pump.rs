@@ -65,14 +65,10 @@ pub(super) fn run<T: Send + 'static>(shared: &Arc<Shared<T>>, is_pooled: bool) {
                     core.place = Place::Queued(value);
                     let laden = core.is_laden();
                     drop(core);
-                    if shared.start_again(laden) {
-                        return;
+                    if !shared.start_again(laden) {
+                        run(shared, false);
                     }
-                    core = shared.lock();
-                    value = match std::mem::replace(&mut core.place, Place::Out) {
-                        Place::Queued(value) => value,
-                        _ => unreachable!("a value in the queue is for its pump"),
-                    };
+                    return;
                 }
             }
         }
@@ -177,17 +173,18 @@ fn seek_from<T>(value: &mut T, seek: SeekBy<T>, to: SeekFrom, unread: usize) -> 
 /// Records the outcome, and wakes whom it helps.
 fn conclude<T: Send + 'static>(shared: &Shared<T>, outcome: Outcome) -> MutexGuard<'_, Core<T>> {
     let mut core = shared.lock();
-    let (wakes, untold) = core.end(outcome);
+    let (wakes, left) = core.end(outcome);
     shared.announce();
-    if wakes.is_empty() && untold.is_none() {
+    if wakes.is_empty() && left.is_empty() {
         return core;
     }
     drop(core);
     wakes.wake();
-    if let Some(error) = untold {
+    if let Some(error) = &left.untold {
         event!(DEBUG, %error, "a read ahead of the caller failed, and the caller has gone elsewhere");
         let _ = error;
     }
+    shield("a destructor", || drop(left));
     shared.lock()
 }
 
@@ -215,7 +212,7 @@ fn end<T>(mut core: MutexGuard<'_, Core<T>>, value: T) {
     drop(core);
     if let Some(error) = held {
         event!(ERROR, bytes = lost.len(), %error, "what a dropped Unblock had accepted could not be written");
-        let _ = (error, lost);
+        shield("a destructor", || drop((error, lost)));
     }
     shield("a destructor", || drop(value));
 }

@@ -13,7 +13,7 @@ use super::step::{Able, Place, Seeking};
 use super::wakers::{Side, Wakers};
 use crate::error::TaskError;
 use crate::pool::Pool;
-use crate::report::{event, shield};
+use crate::report::{event, shield, swallow};
 use crate::sync::atomic::{AtomicBool, Ordering, StaticU64};
 use crate::sync::{Mutex, MutexGuard, fork};
 use crate::task::{OnShutdown, Task};
@@ -58,6 +58,11 @@ impl Eagerness {
 
     pub(super) const fn new() -> Self {
         Eagerness { most: Self::MOST, since: None, vain: 0, news: 0 }
+    }
+
+    /// Of a caller who waits to be woken.
+    pub(super) const fn none() -> Self {
+        Eagerness { most: Duration::ZERO, since: None, vain: 0, news: 0 }
     }
 
     /// Whether the caller is coming again and again, and nothing has happened since.
@@ -230,6 +235,13 @@ impl<T: Send + 'static> Shared<T> {
         crate::sync::thread::spawn(move || pump::run(&pumped, false));
     }
 
+    /// Another turn.
+    #[cfg(sidestep_loom)]
+    pub(super) fn start_again(self: &Arc<Self>, laden: bool) -> bool {
+        self.start(laden);
+        true
+    }
+
     /// Asks the pool for a thread. A pump that writes is not dropped by a shutdown that discards what is queued.
     #[cfg(not(sidestep_loom))]
     pub(super) fn start(self: &Arc<Self>, laden: bool) {
@@ -253,6 +265,7 @@ impl<T: Send + 'static> Shared<T> {
         task.map(|task| self.watch(task)).is_ok()
     }
 
+    /// Learns of it if the pool never runs the pump.
     fn watch(self: &Arc<Self>, task: Task<()>) {
         let refused = Arc::clone(self);
         task.on_complete(move |end| {
@@ -312,9 +325,15 @@ impl<T: Send + 'static> Shared<T> {
         core.abandoned = true;
         let call = core.call.take();
         let items = core.items.take();
-        let read_error = core.inbound.forget().or(core.untold.take());
+        // By what was read ahead the value is moved back before it is written to.
+        let read_error = if core.rewind { None } else { core.inbound.forget() };
+        let read_error = read_error.or(core.untold.take());
         // One more attempt, since nobody can make one any more.
         let held = core.held.take();
+        let payload = match &mut core.place {
+            Place::Poisoned(poison) => poison.payload.take(),
+            _ => None,
+        };
         let wakes = core.wakers.take(Side::all());
         let at_home = matches!(core.place, Place::Home(_));
         if at_home && !core.is_laden() {
@@ -324,10 +343,14 @@ impl<T: Send + 'static> Shared<T> {
         } else {
             self.release(core);
         }
-        if let Some(error) = held.or(read_error) {
+        if let Some(error) = held.as_ref().or(read_error.as_ref()) {
             event!(WARN, %error, "an Unblock was dropped before its error was seen");
             let _ = error;
         }
+        if let Some(payload) = payload {
+            swallow("a value in an Unblock", payload);
+        }
+        shield("a destructor", || drop((held, read_error)));
         drop((call, items, wakes));
     }
 

@@ -114,3 +114,29 @@ pub(super) enum Outcome {
     /// The items, how many, and whether there are no more.
     Pulled(Items, usize, bool),
 }
+
+/// What a step has left, to be dropped outside of the lock.
+#[derive(Default)]
+pub(super) struct Left {
+    /// An error that nobody can be told.
+    pub(super) untold: Option<io::Error>,
+    /// One that nobody needs to be told.
+    pub(super) useless: Option<io::Error>,
+    /// What nobody can be given.
+    pub(super) items: Option<Items>,
+}
+
+impl Left {
+    /// Adds an error that nobody can be told. Of two the first is kept, since it came first.
+    pub(super) fn tell(&mut self, error: Option<io::Error>) {
+        if self.untold.is_none() {
+            self.untold = error;
+        } else {
+            self.useless = error;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.untold.is_none() && self.useless.is_none() && self.items.is_none()
+    }
+}

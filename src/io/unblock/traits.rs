@@ -270,17 +270,18 @@ where
         let Unblock { shared, items, eagerness, .. } = self;
         let poll = shared.poll(Side::Read, eagerness, context, |core| {
             core.settle = false;
+            core.able.items.get_or_insert_with(ItemsOf::new);
+            let ready = core.items.get_or_insert_with(|| Ready::new::<T::Item>(capacity, batch));
+            if items.get_mut().as_mut().is_some_and(|items| ready.exchange(items)) {
+                return Some(Ok(true));
+            }
+            let is_done = ready.is_done();
             if let Place::Poisoned(poison) = &mut core.place {
                 panic = poison.payload.take();
                 return Some(Ok(false));
             }
-            if let Some(error) = core.held.take().or_else(|| core.refusal.take()) {
-                return Some(Err(error));
-            }
-            core.able.items.get_or_insert_with(ItemsOf::new);
-            let ready = core.items.get_or_insert_with(|| Ready::new::<T::Item>(capacity, batch));
-            let has_more = items.get_mut().as_mut().is_some_and(|items| ready.exchange(items));
-            (has_more || ready.is_done()).then_some(Ok(has_more))
+            let failure = core.held.take().or_else(|| core.refusal.take());
+            failure.map(Err).or_else(|| is_done.then_some(Ok(false)))
         });
         if let Some(payload) = panic {
             resume_unwind(payload);

@@ -4,7 +4,7 @@ use std::io;
 
 use super::core::Core;
 use super::inbound::{Chunk, End};
-use super::step::Place;
+use super::step::{Left, Place};
 use super::wakers::{Side, Wakes};
 
 impl<T> Core<T> {
@@ -33,30 +33,37 @@ impl<T> Core<T> {
         }
     }
 
-    pub(super) fn rewound(&mut self, result: io::Result<()>) -> Option<io::Error> {
+    /// The value has been in other hands: it may have been written to, and have more to read.
+    pub(super) fn used_otherwise(&mut self) {
+        self.outbound.set_dirty();
+        self.forget_end();
+        self.inbound.forget_eof();
+    }
+
+    pub(super) fn rewound(&mut self, result: io::Result<()>, left: &mut Left) {
         self.rewinding = false;
         match result {
             Ok(()) => {
                 self.rewind = false;
-                self.inbound.forget()
+                left.tell(self.inbound.forget());
             }
             Err(error) if error.kind() == io::ErrorKind::NotSeekable => {
                 self.rewind = false;
+                left.useless = Some(error);
                 self.cannot_seek();
-                None
             }
-            Err(error) => {
-                // If writes wait for it, they still do.
-                self.hold(Err(error));
-                None
-            }
+            // If writes wait for it, they still do.
+            Err(error) => self.hold(Err(error)),
         }
     }
 
-    pub(super) fn end_probe(&mut self, result: io::Result<u64>) -> &'static [Side] {
+    pub(super) fn end_probe(&mut self, result: io::Result<u64>, left: &mut Left) -> &'static [Side] {
         match result {
             Ok(_) => self.inbound.patient = true,
-            Err(error) if says_cannot_seek(&error) => self.cannot_seek(),
+            Err(error) if says_cannot_seek(&error) => {
+                left.useless = Some(error);
+                self.cannot_seek();
+            }
             Err(error) => {
                 self.inbound.failed(error);
                 return &[Side::Read];
@@ -73,10 +80,13 @@ impl<T> Core<T> {
         self.inbound.patient = false;
     }
 
-    /// The caller turns from reading to other things: nobody waits for bytes, and what `chunk` still has is unread. Who
-    /// still waits for them, through another half of the handle, is to be woken to ask again.
+    /// The caller turns from reading to other things: nobody waits for bytes, and what `chunk` still has is unread, if the
+    /// value can be moved back by that. Who still waits for them, through another half of the handle, is to be woken to ask
+    /// again.
     pub(super) fn stop_reading(&mut self, chunk: &mut Chunk) -> Wakes {
-        self.inbound.put_back(chunk);
+        if self.able.seek.is_some() {
+            self.inbound.put_back(chunk);
+        }
         if self.inbound.is_demanded() {
             self.inbound.forget_demand();
             return self.wakers.take(&[Side::Read]);

@@ -86,8 +86,8 @@ impl Wakes {
     /// Those of `more` too, where there are any.
     pub(super) fn and(&mut self, more: Wakes) {
         if !more.is_empty() {
-            let two = std::mem::replace(self, more).two;
-            self.more.extend(two.into_iter().flatten());
+            let before = std::mem::replace(self, more);
+            self.more.extend(before.two.into_iter().flatten().chain(before.more));
         }
     }
 

@@ -68,6 +68,9 @@ impl<T: Send + 'static> Unblock<T> {
     }
 
     fn ask(&mut self, call: Call<T>) {
+        if self.shared.is_forked() {
+            return;
+        }
         self.restore();
         let stale = self.shared.lock().call.replace(call);
         debug_assert!(stale.is_none(), "one call at a time");
