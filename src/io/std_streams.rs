@@ -50,7 +50,7 @@ fn set_up() -> Setup {
 delegate_write!(Stdout, 0);
 delegate_write!(Stderr, 0);
 
-#[cfg(test)]
+#[cfg(all(test, not(sidestep_loom)))]
 mod tests {
     use super::*;
     use crate::current::block_on;

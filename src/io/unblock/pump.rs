@@ -41,7 +41,7 @@ pub(super) fn run<T: Send + 'static>(shared: &Arc<Shared<T>>, is_pooled: bool) {
     loop {
         match core.begin() {
             Step::End => return end(core, value),
-            Step::Rest if flows && steps > 0 && !core.settle => {
+            Step::Rest if flows && steps > 0 && !core.settle && LOOKS > 0 => {
                 steps = 0;
                 core = linger(shared, core);
             }

@@ -235,13 +235,6 @@ impl<T: Send + 'static> Shared<T> {
         crate::sync::thread::spawn(move || pump::run(&pumped, false));
     }
 
-    /// Another turn.
-    #[cfg(sidestep_loom)]
-    pub(super) fn start_again(self: &Arc<Self>, laden: bool) -> bool {
-        self.start(laden);
-        true
-    }
-
     /// Asks the pool for a thread. A pump that writes is not dropped by a shutdown that discards what is queued.
     #[cfg(not(sidestep_loom))]
     pub(super) fn start(self: &Arc<Self>, laden: bool) {
