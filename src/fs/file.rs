@@ -5,11 +5,12 @@ use std::future::{Future, poll_fn};
 use std::io::{self, SeekFrom};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use super::{FileTimes, Metadata, OpenOptions, Permissions, TryLockError, on_pool, with_path};
+use super::locks::Claims;
+use super::{FileTimes, Metadata, OpenOptions, Permissions, on_pool, with_path};
 use crate::io::delegate::{delegate_read, delegate_write};
 use crate::io::{Setup, Unblock};
 
@@ -27,7 +28,10 @@ const CAPACITY: usize = 256 << 10;
 /// was written before: they wait until what was accepted has been written, and report an error of that.
 ///
 /// **Flush before you drop a file that was written to.** Dropping does not block: what was accepted is written in the
-/// background, and an error of that is only traced. A file that has nothing to write is closed at once.
+/// background, and an error of that is only traced. A file that has nothing to write, and no call in progress, is closed at
+/// once.
+///
+/// After an error of a write the bytes stay here, and every call tries them again; [`unwritten`](File::unwritten) gives them up.
 ///
 /// ```
 /// use futures_util::{AsyncReadExt, AsyncWriteExt};
@@ -48,6 +52,8 @@ const CAPACITY: usize = 256 << 10;
 pub struct File {
     pub(super) file: Arc<std::fs::File>,
     pub(super) stream: Unblock<Arc<std::fs::File>>,
+    /// Who wants its lock, once somebody does.
+    pub(super) claims: OnceLock<Arc<Claims>>,
 }
 
 impl File {
@@ -88,7 +94,7 @@ impl File {
     }
 
     /// The file as one of `std`, at the place where this one stands: what was written has been flushed, what was read ahead
-    /// is undone.
+    /// is undone. Of a pipe or a terminal, which cannot be moved back, what was read and not taken is lost.
     ///
     /// A call that is still in progress though its future was dropped shares the file; then the result is a duplicate.
     ///
@@ -97,7 +103,7 @@ impl File {
     /// That of a write, or of moving the file back. Then the file is gone, and what was not written is tried once more
     /// in the background: use `flush` before if you want to try again yourself.
     pub async fn into_std(self) -> io::Result<std::fs::File> {
-        let File { file, stream } = self;
+        let File { file, stream, .. } = self;
         drop(stream.into_inner().await?);
         Arc::try_unwrap(file).or_else(|file| file.try_clone())
     }
@@ -110,7 +116,18 @@ impl File {
     /// Those of a write, and of [`std::fs::File::try_clone`].
     pub async fn try_clone(&mut self) -> io::Result<File> {
         self.stream.get_mut().await?;
-        self.file.try_clone().map(File::from)
+        let clone = File::from(self.file.try_clone()?);
+        Ok(File { claims: Arc::clone(self.claims()).into(), ..clone })
+    }
+
+    /// Takes the bytes that were accepted and could not be written, so that the file can be used for something else: until then
+    /// every call tries them again, and reports it if that fails.
+    ///
+    /// # Errors
+    ///
+    /// None is expected.
+    pub async fn unwritten(&mut self) -> io::Result<Vec<u8>> {
+        self.stream.unwritten().await
     }
 
     /// Writes what is in the system's memory of the file to the disk, its metadata too.
@@ -184,68 +201,6 @@ impl File {
         self.set_times(FileTimes::new().set_modified(time)).await
     }
 
-    /// Locks the file for this process alone, and waits for others to let go of it. The lock ends with
-    /// [`unlock`](File::unlock) or when the file is closed.
-    ///
-    /// # Errors
-    ///
-    /// That of a write that was accepted before, and those of [`std::fs::File::lock`].
-    ///
-    /// # Cancellation
-    ///
-    /// The lock is let go of if it is got after the future was dropped. Until then a thread of the pool waits for it.
-    ///
-    /// ```
-    /// # sidestep::current::block_on(async {
-    /// use sidestep::fs::File;
-    ///
-    /// let dir = tempfile::tempdir()?;
-    /// let (path, file) = (dir.path().join("lock"), File::create(dir.path().join("lock")).await?);
-    /// file.lock().await?;
-    /// assert!(File::open(&path).await?.try_lock().await.is_err());
-    /// file.unlock().await?;
-    /// # std::io::Result::Ok(()) }).unwrap();
-    /// ```
-    pub async fn lock(&self) -> io::Result<()> {
-        self.call_locking(|file| file.lock()).await
-    }
-
-    /// As [`lock`](File::lock), for a lock that any number may have as long as nobody has the other.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn lock_shared(&self) -> io::Result<()> {
-        self.call_locking(|file| file.lock_shared()).await
-    }
-
-    /// As [`lock`](File::lock), but does not wait for others.
-    ///
-    /// # Errors
-    ///
-    /// [`TryLockError::WouldBlock`] if another has it; else as for [`lock`](File::lock).
-    pub async fn try_lock(&self) -> Result<(), TryLockError> {
-        self.call_try_locking(std::fs::File::try_lock).await
-    }
-
-    /// As [`lock_shared`](File::lock_shared), but does not wait for others.
-    ///
-    /// # Errors
-    ///
-    /// As for [`try_lock`](File::try_lock).
-    pub async fn try_lock_shared(&self) -> Result<(), TryLockError> {
-        self.call_try_locking(std::fs::File::try_lock_shared).await
-    }
-
-    /// Lets go of the lock, once what was accepted has been written.
-    ///
-    /// # Errors
-    ///
-    /// That of a write that was accepted before, and those of [`std::fs::File::unlock`].
-    pub async fn unlock(&self) -> io::Result<()> {
-        self.call(|file| file.unlock()).await
-    }
-
     /// Calls `f` on the pool, after what was accepted has been written.
     pub(super) async fn call<T, F>(&self, f: F) -> io::Result<T>
     where
@@ -257,66 +212,9 @@ impl File {
         on_pool(move || f(&file)).await
     }
 
-    async fn call_locking<F>(&self, f: F) -> io::Result<()>
-    where
-        F: FnOnce(&std::fs::File) -> io::Result<()> + Send + 'static,
-    {
-        self.written().await?;
-        let file = Arc::clone(&self.file);
-        let locked = on_pool(move || f(&file).map(|()| Locked(Some(file)))).await?;
-        locked.keep();
-        Ok(())
-    }
-
-    async fn call_try_locking<F>(&self, f: F) -> Result<(), TryLockError>
-    where
-        F: FnOnce(&std::fs::File) -> Result<(), TryLockError> + Send + 'static,
-    {
-        let result = self.call_locking(move |file| {
-            f(file).map_err(|error| match error {
-                TryLockError::Error(error) => error,
-                TryLockError::WouldBlock => io::Error::other(Taken),
-            })
-        });
-        result.await.map_err(|error| match error.get_ref().is_some_and(|inner| inner.is::<Taken>()) {
-            true => TryLockError::WouldBlock,
-            false => TryLockError::Error(error),
-        })
-    }
-
     /// Waits until what was accepted has been written.
     pub(super) async fn written(&self) -> io::Result<()> {
         poll_fn(|context| self.stream.poll_written(context)).await
-    }
-}
-
-/// Another has the lock.
-#[derive(Debug)]
-struct Taken;
-
-impl fmt::Display for Taken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the lock is taken")
-    }
-}
-
-impl std::error::Error for Taken {}
-
-/// A lock that was got, until the caller knows of it.
-struct Locked(Option<Arc<std::fs::File>>);
-
-impl Locked {
-    fn keep(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Locked {
-    fn drop(&mut self) {
-        if let Some(file) = self.0.take() {
-            // Closing the file lets go of it in any case.
-            let _ = file.unlock();
-        }
     }
 }
 
@@ -344,7 +242,11 @@ impl From<std::fs::File> for File {
     fn from(file: std::fs::File) -> Self {
         let file = Arc::new(file);
         let set_up = Setup { drops_in_place: true, ..Setup::default() };
-        File { stream: Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up), file }
+        File {
+            stream: Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up),
+            file,
+            claims: OnceLock::new(),
+        }
     }
 }
 

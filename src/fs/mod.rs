@@ -40,12 +40,13 @@
 // | `dirs`, `dir_builder` | making and removing directories |
 // | `unix`, `windows` | what only one family of systems has |
 // | `read_dir` | the entries of a directory |
-// | `open_options`, `file`, `positioned` | opening files, and open files |
+// | `open_options`, `file`, `locks`, `positioned` | opening files, and open files |
 
 mod contents;
 mod dir_builder;
 mod dirs;
 mod file;
+mod locks;
 mod open_options;
 mod paths;
 #[cfg(any(unix, windows))]

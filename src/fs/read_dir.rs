@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
@@ -28,7 +28,8 @@ const AHEAD: usize = 1024;
 ///
 /// # Errors
 ///
-/// Those of [`std::fs::read_dir`]. The entries of the stream may be errors too.
+/// Those of [`std::fs::read_dir`]. The entries of the stream may be errors too; one that says that the pool would not fetch
+/// more is the last.
 ///
 /// ```
 /// use futures_util::TryStreamExt;
@@ -44,7 +45,7 @@ pub fn read_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<ReadD
     with_path(path, |path| {
         let entries = Entries::new(std::fs::read_dir(path)?);
         let set_up = Setup { drops_in_place: true, batch: BATCH, ..Setup::default() };
-        Ok(ReadDir(Unblock::set_up(entries, Some(AHEAD), set_up).prefetched()))
+        Ok(ReadDir { entries: Unblock::set_up(entries, Some(AHEAD), set_up).prefetched(), ended: false })
     })
 }
 
@@ -54,7 +55,11 @@ pub fn read_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<ReadD
 ///
 /// No entry is lost with a `next` that is dropped.
 #[must_use = "streams do nothing unless polled"]
-pub struct ReadDir(Unblock<Entries>);
+pub struct ReadDir {
+    entries: Unblock<Entries>,
+    /// The pool would not go on.
+    ended: bool,
+}
 
 impl ReadDir {
     /// The next entry, for those who do not use `Stream`; `None` at the end.
@@ -63,7 +68,16 @@ impl ReadDir {
     ///
     /// That of reading the entry.
     pub async fn next_entry(&mut self) -> io::Result<Option<DirEntry>> {
-        std::future::poll_fn(|context| Pin::new(&mut self.0).poll_next(context)).await.transpose()
+        std::future::poll_fn(|context| self.poll_entry(context)).await.transpose()
+    }
+
+    fn poll_entry(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<DirEntry>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let entry = ready!(self.entries.poll_item(context));
+        self.ended = matches!(entry, Some(Err(_)));
+        Poll::Ready(entry.map(Result::flatten))
     }
 }
 
@@ -71,7 +85,7 @@ impl Stream for ReadDir {
     type Item = io::Result<DirEntry>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.0).poll_next(context)
+        self.poll_entry(context)
     }
 }
 

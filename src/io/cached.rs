@@ -13,7 +13,7 @@ use crate::sync::thread_local_const;
 pub(crate) const MOST: usize = 64 << 10;
 
 /// As many reads in a row need not wait before others get a turn.
-const IN_A_ROW: u8 = 16;
+const IN_A_ROW: u8 = 8;
 
 /// Whether a task on this thread may read without waiting: after some reads in a row it must not, once, since a loop of
 /// such reads would never let other tasks have the thread.
@@ -49,10 +49,17 @@ pub(crate) fn read(file: &File, buffer: &mut [u8], offset: Option<u64>) -> Cache
     };
     let length = buffer.len().min(MOST);
     let slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: length };
+    let fd = libc::c_long::from(file.as_raw_fd());
+    // The kernel puts the offset together from two halves, and where a `long` holds it all ignores the second.
+    let (low, high) = (offset as libc::c_long, (offset >> 32) as libc::c_long);
+    let (slices, flags) = (1 as libc::c_long, libc::c_long::from(libc::RWF_NOWAIT));
+    // The call and not the function of that name, which older C libraries lack.
     // SAFETY: the descriptor is open as long as `file` is borrowed, and `slice` describes memory of `buffer`, which is
     // borrowed exclusively.
-    let count = unsafe { libc::preadv2(file.as_raw_fd(), &raw const slice, 1, offset, libc::RWF_NOWAIT) };
+    let count = unsafe { libc::syscall(libc::SYS_preadv2, fd, &raw const slice, slices, low, high, flags) };
     match usize::try_from(count) {
+        // Linux 5.9 and 5.10 may say so anywhere.
+        Ok(0) if length > 0 && !is_at_end(file, offset) => Cached::NotNow,
         Ok(count) => Cached::Read(count),
         Err(_) => match std::io::Error::last_os_error().raw_os_error() {
             Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS | libc::ESPIPE | libc::EPERM) => {
@@ -61,6 +68,15 @@ pub(crate) fn read(file: &File, buffer: &mut [u8], offset: Option<u64>) -> Cache
             _ => Cached::NotNow,
         },
     }
+}
+
+/// Whether there is nothing to be read at `offset`, or where the file stands if that is negative.
+#[cfg(target_os = "linux")]
+fn is_at_end(mut file: &File, offset: libc::off64_t) -> bool {
+    use std::io::Seek;
+
+    let place = u64::try_from(offset).or_else(|_| file.stream_position());
+    place.is_ok_and(|place| file.metadata().is_ok_and(|metadata| metadata.len() <= place))
 }
 
 /// Nothing is known to be in memory on this system.

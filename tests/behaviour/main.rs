@@ -49,12 +49,17 @@ mod threads;
 
 // Input and output, files, names of hosts.
 mod bridges;
+mod file;
+mod file_attacks;
+mod file_executors;
+mod file_locks;
 mod fs;
 mod fs_alone;
 mod fs_futures;
 mod fs_open;
 mod net;
 mod producer;
+mod read_dir;
 #[cfg(unix)]
 mod schedules;
 mod stdin;

@@ -11,7 +11,7 @@
 //!    | |        the pool refuses     |                         |
 //!    | +-----------------------------+                         |
 //!    | +-------------------------------------------------------+
-//!    |              nothing to do                              | the value panicked
+//!    |   nothing to do (between steps it may be Watched)        | the value panicked
 //!    v                                                         v
 //!  Lent  (get_mut, into_inner)                              Poisoned
 //! ```
@@ -75,7 +75,7 @@ impl<T> Core<T> {
             return Plan::Write;
         }
         let flush = self.outbound.flush || self.settle || self.abandoned;
-        if writable && flush && self.outbound.is_dirty() && self.able.write.is_some() {
+        if writable && flush && self.needs_flush() && self.able.write.is_some() {
             return Plan::Flush;
         }
         if self.abandoned {
@@ -103,6 +103,11 @@ impl<T> Core<T> {
         } else {
             Plan::Rest
         }
+    }
+
+    /// A flush would change something.
+    pub(super) fn needs_flush(&self) -> bool {
+        self.outbound.is_dirty() && !self.able.writes_through
     }
 
     fn is_read_wanted(&self) -> bool {

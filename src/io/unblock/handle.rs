@@ -138,6 +138,7 @@ impl<T: Send + 'static> Unblock<T> {
             seek: known::seek(),
             items: None,
             read_cached: known::read_cached(),
+            writes_through: known::writes_through::<T>(),
         };
         let bytes = capacity.unwrap_or(crate::io::CAPACITY);
         let shared = Shared::new(value, able, known::may_read_ahead::<T>(), bytes, setup);
@@ -298,8 +299,8 @@ impl<T: Send + 'static> Unblock<T> {
 
     /// Gives bytes back that are not what the value has any more.
     pub(super) fn give_back(&mut self) {
-        if self.shared.stale.load(Ordering::Acquire) && !self.shared.is_forked() {
-            self.shared.stale.store(false, Ordering::Relaxed);
+        let stale = &self.shared.stale;
+        if stale.load(Ordering::Relaxed) && !self.shared.is_forked() && stale.swap(false, Ordering::Acquire) {
             let mut core = self.shared.lock();
             if core.able.seek.is_some() {
                 core.inbound.put_back(&mut self.chunk);

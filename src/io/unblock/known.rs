@@ -55,6 +55,11 @@ pub(super) fn seek<T: 'static>() -> Option<SeekBy<T>> {
 /// Reads from a value without blocking, as [`cached::read`] does.
 pub(super) type ReadCached<T> = fn(&T, &mut [u8]) -> Cached;
 
+/// Whether a `T` is a file, the flush of which does nothing.
+pub(super) fn writes_through<T: 'static>() -> bool {
+    [TypeId::of::<File>(), TypeId::of::<Arc<File>>()].contains(&TypeId::of::<T>())
+}
+
 /// How to read from a `T` without blocking, if it is a file.
 pub(super) fn read_cached<T: 'static>() -> Option<ReadCached<T>> {
     fn read<T: 'static>(value: &T, buffer: &mut [u8]) -> Cached {
@@ -63,8 +68,7 @@ pub(super) fn read_cached<T: 'static>() -> Option<ReadCached<T>> {
         let file = file.or_else(|| value.downcast_ref::<Arc<File>>().map(|file| &**file));
         file.map_or(Cached::Never, |file| cached::read(file, buffer, None))
     }
-    let is_file = [TypeId::of::<File>(), TypeId::of::<Arc<File>>()].contains(&TypeId::of::<T>());
-    (is_file && cfg!(target_os = "linux")).then_some(read::<T>)
+    (writes_through::<T>() && cfg!(target_os = "linux")).then_some(read::<T>)
 }
 
 /// Whether a `T` is known not to be one that can be written to but not seek.

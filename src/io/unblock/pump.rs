@@ -43,7 +43,8 @@ pub(super) fn run<T: Send + 'static>(shared: &Arc<Shared<T>>, is_pooled: bool) {
             Step::End => return end(core, value),
             Step::Rest if flows && steps > 0 && !core.settle && LOOKS > 0 => {
                 steps = 0;
-                core = linger(shared, core);
+                let Some(back) = linger(shared, core, value) else { return };
+                (core, value) = back;
             }
             Step::Rest => {
                 core.rested = Some(Instant::now());
@@ -57,10 +58,12 @@ pub(super) fn run<T: Send + 'static>(shared: &Arc<Shared<T>>, is_pooled: bool) {
                 drop(core);
                 steps += 1;
                 flows |= steps > 1;
-                core = match catch_unwind(AssertUnwindSafe(|| take(step, &mut value))) {
-                    Ok(outcome) => conclude(shared, outcome),
+                let outcome = match catch_unwind(AssertUnwindSafe(|| take(step, &mut value))) {
+                    Ok(outcome) => outcome,
                     Err(payload) => return poison(shared, value, payload),
                 };
+                let Some(back) = conclude(shared, outcome, value) else { return };
+                (core, value) = back;
                 if is_pooled && began.elapsed() > TURN && !matches!(core.plan(), Plan::Rest | Plan::End) {
                     core.place = Place::Queued(value);
                     let laden = core.is_laden();
@@ -170,38 +173,63 @@ fn seek_from<T>(value: &mut T, seek: SeekBy<T>, to: SeekFrom, unread: usize) -> 
     (result, moved)
 }
 
+/// The right to go on, and the value; nothing if the handle has dropped the value.
+type GoOn<'a, T> = Option<(MutexGuard<'a, Core<T>>, T)>;
+
 /// Records the outcome, and wakes whom it helps.
-fn conclude<T: Send + 'static>(shared: &Shared<T>, outcome: Outcome) -> MutexGuard<'_, Core<T>> {
+fn conclude<T: Send + 'static>(shared: &Shared<T>, outcome: Outcome, value: T) -> GoOn<'_, T> {
     let mut core = shared.lock();
     let (wakes, left) = core.end(outcome);
     shared.announce();
     if wakes.is_empty() && left.is_empty() {
-        return core;
+        return Some((core, value));
     }
-    drop(core);
-    wakes.wake();
-    if let Some(error) = &left.untold {
-        event!(DEBUG, %error, "a read ahead of the caller failed, and the caller has gone elsewhere");
-        let _ = error;
-    }
-    shield("a destructor", || drop(left));
-    shared.lock()
+    aside(shared, core, value, || {
+        wakes.wake();
+        if let Some(error) = &left.untold {
+            event!(DEBUG, %error, "a read ahead of the caller failed, and the caller has gone elsewhere");
+            let _ = error;
+        }
+        shield("a destructor", || drop(left));
+    })
 }
 
 /// Looks for a while whether the handle asks for more.
 fn linger<'a, T: Send + 'static>(
     shared: &'a Shared<T>,
     core: MutexGuard<'a, Core<T>>,
-) -> MutexGuard<'a, Core<T>> {
+    value: T,
+) -> GoOn<'a, T> {
     let bell = shared.bell();
-    drop(core);
-    for _ in 0..LOOKS {
-        if shared.bell() != bell {
-            break;
+    aside(shared, core, value, || {
+        for _ in 0..LOOKS {
+            if shared.bell() != bell {
+                break;
+            }
+            std::hint::spin_loop();
         }
-        std::hint::spin_loop();
+    })
+}
+
+/// Does something without the lock. Meanwhile the value is where a handle that is dropped can drop it too: a file that has
+/// nothing to write is closed, and lets go of its lock, at once.
+fn aside<'a, T: Send + 'static>(
+    shared: &'a Shared<T>,
+    mut core: MutexGuard<'a, Core<T>>,
+    value: T,
+    f: impl FnOnce(),
+) -> GoOn<'a, T> {
+    core.place = Place::Watched(value);
+    drop(core);
+    f();
+    let mut core = shared.lock();
+    match std::mem::replace(&mut core.place, Place::Out) {
+        Place::Watched(value) => Some((core, value)),
+        other => {
+            core.place = other;
+            None
+        }
     }
-    shared.lock()
 }
 
 /// The handle is gone and nothing is left to do, or can be done.

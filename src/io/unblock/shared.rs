@@ -188,7 +188,7 @@ impl<T: Send + 'static> Shared<T> {
         if answer.is_some() {
             eagerness.succeeded();
             self.release(core);
-        } else if matches!(core.place, Place::Out) && eagerness.spend() {
+        } else if matches!(core.place, Place::Out | Place::Watched(_)) && eagerness.spend() {
             eagerness.news = news;
             self.release(core);
             context.waker().wake_by_ref();
@@ -218,7 +218,7 @@ impl<T: Send + 'static> Shared<T> {
             let laden = core.is_laden();
             drop(core);
             self.start(laden);
-        } else if matches!(core.place, Place::Out) {
+        } else if matches!(core.place, Place::Out | Place::Watched(_)) {
             drop(core);
             self.bell.fetch_add(1, Ordering::Relaxed);
         }
@@ -328,8 +328,9 @@ impl<T: Send + 'static> Shared<T> {
             _ => None,
         };
         let wakes = core.wakers.take(Side::all());
-        let at_home = matches!(core.place, Place::Home(_));
-        if at_home && !core.is_laden() {
+        // A pump that was asked for and has not begun will find nothing to do.
+        let at_rest = matches!(core.place, Place::Home(_) | Place::Queued(_) | Place::Watched(_));
+        if at_rest && !core.is_laden() {
             let place = std::mem::replace(&mut core.place, Place::Lent);
             drop(core);
             self.drop_value(place);
@@ -349,7 +350,7 @@ impl<T: Send + 'static> Shared<T> {
 
     /// Drops the value where that may take its time.
     fn drop_value(&self, place: Place<T>) {
-        let Place::Home(value) = place else { return };
+        let (Place::Home(value) | Place::Queued(value) | Place::Watched(value)) = place else { return };
         // The models have no pool.
         if self.setup.drops_in_place || !std::mem::needs_drop::<T>() || cfg!(sidestep_loom) {
             shield("a destructor", || drop(value));

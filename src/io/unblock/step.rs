@@ -12,6 +12,8 @@ pub(super) enum Place<T> {
     Home(T),
     /// Here, and a pump has been asked for.
     Queued(T),
+    /// Here, and the pump comes back for it: it wakes others, or looks for a while whether it is asked for more.
+    Watched(T),
     /// With the pump.
     Out,
     /// With the handle, or gone.
@@ -34,6 +36,8 @@ pub(super) struct Able<T> {
     pub(super) seek: Option<SeekBy<T>>,
     pub(super) items: Option<ItemsOf<T>>,
     pub(super) read_cached: Option<ReadCached<T>>,
+    /// It keeps nothing that a flush would have to write.
+    pub(super) writes_through: bool,
 }
 
 /// `Read::read` of a value.

@@ -10,6 +10,7 @@ use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
 
 use super::handle::Unblock;
 use super::items::{self, ItemsOf, Ready};
+use super::known;
 use super::step::{Place, Seeking, Writing};
 use super::wakers::Side;
 use crate::io::cached;
@@ -20,7 +21,12 @@ const SMALL: usize = 8 << 10;
 impl<T: Read + Send + 'static> Unblock<T> {
     /// Has bytes to give out, unless the reader has none. The caller has room for `want`.
     pub(super) fn poll_chunk(&mut self, context: &mut Context<'_>, want: usize) -> Poll<io::Result<()>> {
-        self.begin_reading();
+        ready!(self.poll_turn(context));
+        self.poll_chunk_now(context, want)
+    }
+
+    /// The same for a caller who has had its turn.
+    fn poll_chunk_now(&mut self, context: &mut Context<'_>, want: usize) -> Poll<io::Result<()>> {
         if !self.chunk.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -54,10 +60,11 @@ impl<T: Read + Send + 'static> Unblock<T> {
         if buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        if let Some(count) = ready!(self.poll_cached(context, buffer)) {
+        ready!(self.poll_turn(context));
+        if let Some(count) = self.read_cached(buffer) {
             return Poll::Ready(Ok(count));
         }
-        ready!(self.poll_chunk(context, buffer.len()))?;
+        ready!(self.poll_chunk_now(context, buffer.len()))?;
         let mut filled = self.chunk.move_into(buffer);
         while filled > 0 && filled < buffer.len() && self.next_chunk() {
             filled += self.chunk.move_into(&mut buffer[filled..]);
@@ -65,21 +72,24 @@ impl<T: Read + Send + 'static> Unblock<T> {
         Poll::Ready(Ok(filled))
     }
 
-    /// Reads what the system has in memory, straight into the caller's buffer, if that is not too small to be worth it.
-    ///
-    /// Now and then it lets others have the thread, since a loop of reads that need not wait would never do so.
-    fn poll_cached(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Option<usize>> {
-        self.restore();
+    /// Now and then lets others have the thread before more is fetched, since a loop of reads of what the system has in memory
+    /// need not wait, and would never do so.
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.begin_reading();
-        if !self.chunk.is_empty() || buffer.len() < SMALL || self.shared.is_forked() {
-            return Poll::Ready(None);
-        }
-        if !cached::is_my_turn() {
+        if self.chunk.is_empty() && known::read_cached::<T>().is_some() && !cached::is_my_turn() {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let read = self.shared.lock().read_cached(buffer);
-        Poll::Ready(read)
+        Poll::Ready(())
+    }
+
+    /// Reads what the system has in memory, straight into the caller's buffer, if that is not too small to be worth it.
+    fn read_cached(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        self.restore();
+        if !self.chunk.is_empty() || buffer.len() < SMALL || self.shared.is_forked() {
+            return None;
+        }
+        self.shared.lock().read_cached(buffer)
     }
 
     /// Has more bytes to give out, if they are there.
@@ -157,7 +167,8 @@ impl<T: Write + Send + 'static> Unblock<T> {
     pub(super) fn poll_flushed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_core(Side::Write, context, |core, _, _| {
             core.able.write = Some(Self::WRITING);
-            if core.outbound.buffered() == 0 && !core.outbound.is_dirty() {
+            if core.outbound.buffered() == 0 && !core.needs_flush() {
+                core.outbound.flushed(true);
                 return Some(Ok(()));
             }
             core.outbound.flush = true;
@@ -224,18 +235,8 @@ where
     ///
     /// Resumes a panic of the iterator, once; panics if the pool would not run it.
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T::Item>> {
-        let this = self.get_mut();
-        let items = this.items.get_mut().get_or_insert_with(items::none::<T::Item>);
-        if let Some(item) = items::typed::<T::Item>(items).pop_front() {
-            return Poll::Ready(Some(item));
-        }
-        match ready!(this.poll_items(context)) {
-            Ok(true) => {
-                Poll::Ready(this.items.get_mut().as_mut().and_then(|items| items::typed(items).pop_front()))
-            }
-            Ok(false) => Poll::Ready(None),
-            Err(error) => panic!("{error}"),
-        }
+        let item = ready!(self.get_mut().poll_item(context));
+        Poll::Ready(item.map(|item| item.unwrap_or_else(|error| panic!("{error}"))))
     }
 }
 
@@ -244,6 +245,22 @@ where
     T: Iterator + Send + 'static,
     T::Item: Send + 'static,
 {
+    /// The next item, or why the pool would not fetch it.
+    pub(crate) fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<T::Item>>> {
+        let items = self.items.get_mut().get_or_insert_with(items::none::<T::Item>);
+        if let Some(item) = items::typed::<T::Item>(items).pop_front() {
+            return Poll::Ready(Some(Ok(item)));
+        }
+        Poll::Ready(match ready!(self.poll_items(context)) {
+            Ok(true) => {
+                let items = self.items.get_mut().as_mut();
+                items.and_then(|items| items::typed(items).pop_front()).map(Ok)
+            }
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        })
+    }
+
     /// With the first batch of items, taken on this thread.
     pub(crate) fn prefetched(self) -> Self {
         let capacity = self.capacity.unwrap_or_else(items::default_capacity::<T::Item>);
