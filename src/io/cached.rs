@@ -15,13 +15,23 @@ pub(crate) const MOST: usize = 64 << 10;
 /// As many reads in a row need not wait before others get a turn.
 const IN_A_ROW: u8 = 8;
 
-/// Whether a task on this thread may read without waiting: after some reads in a row it must not, once, since a loop of
-/// such reads would never let other tasks have the thread.
+thread_local_const! { static READS: Cell<u8> = Cell::new(0) }
+
+/// Whether a task on this thread may go on to read: after some reads in a row it must not, once, since a loop of reads that
+/// need not wait would never let other tasks have the thread.
 pub(crate) fn is_my_turn() -> bool {
-    thread_local_const! { static READS: Cell<u8> = Cell::new(0) }
+    let goes_on = may_go_on();
+    if !goes_on {
+        READS.with(|reads| reads.set(0));
+    }
+    goes_on
+}
+
+/// The same for more of a read that has brought something already: where it may not go on, the next one waits.
+pub(crate) fn may_go_on() -> bool {
     READS.with(|reads| {
         let before = reads.get();
-        reads.set(if before < IN_A_ROW { before + 1 } else { 0 });
+        reads.set((before + 1).min(IN_A_ROW));
         before < IN_A_ROW
     })
 }

@@ -10,7 +10,6 @@ use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
 
 use super::handle::Unblock;
 use super::items::{self, ItemsOf, Ready};
-use super::known;
 use super::step::{Place, Seeking, Writing};
 use super::wakers::Side;
 use crate::io::cached;
@@ -66,17 +65,17 @@ impl<T: Read + Send + 'static> Unblock<T> {
         }
         ready!(self.poll_chunk_now(context, buffer.len()))?;
         let mut filled = self.chunk.move_into(buffer);
-        while filled > 0 && filled < buffer.len() && self.next_chunk() {
+        while filled > 0 && filled < buffer.len() && cached::may_go_on() && self.next_chunk() {
             filled += self.chunk.move_into(&mut buffer[filled..]);
         }
         Poll::Ready(Ok(filled))
     }
 
-    /// Now and then lets others have the thread before more is fetched, since a loop of reads of what the system has in memory
-    /// need not wait, and would never do so.
+    /// Now and then lets others have the thread before more is fetched, since a loop of reads of what is in memory, or ahead of
+    /// the caller, need not wait, and would never do so.
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.begin_reading();
-        if self.chunk.is_empty() && known::read_cached::<T>().is_some() && !cached::is_my_turn() {
+        if self.chunk.is_empty() && !cached::is_my_turn() {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
