@@ -19,6 +19,26 @@
 //! [`Core::plan`] is the order of steps. Writes go before everything, since the caller was told that they are as good as
 //! done; before them the value is moved back by what was read ahead. After an error of a write nothing goes on before
 //! the caller has been told.
+//!
+//! # Why nobody waits for ever
+//!
+//! A handle waits only after it has, under one lock, found no answer, said what it wants and left its waker there. Whether that
+//! gives something to do is a question to [`Core::plan`] alone, which handle and pump ask alike. If it does, and the value is
+//! at home, the handle starts a pump when it releases the lock; if the value is out, the pump asks `plan` under the lock
+//! before it puts the value back, so it sees what was wanted. A pump that the pool refuses leaves the reason and wakes all
+//! who wait. If `plan` gives nothing to do, the answer is there or the value is at rest: each step ends by waking whom
+//! it may have helped, and a pump that ends wakes everybody, who then look again. `Unblock::poll` looks once more after the
+//! waker has been cloned, which is foreign code and done without the lock. Self-waking and lingering (`shared`, `pump`) are
+//! hints beside this: whoever gives them up does what is said here.
+//!
+//! # Why no byte is lost, or written twice
+//!
+//! Bytes that were accepted are in `outbound`, or with the pump in the one step that writes them, and that gives back what it
+//! has not written, together with the error. Bytes that were read are in `inbound`, in the handle's chunk, or in the one step
+//! that reads; a dropped call owns none of them. They are given up only when the value has been moved back by as many, and
+//! while that is being done none are given out. The last step of a pump whose handle is gone has no plan but `End`, which
+//! `plan` gives only when nothing is left to write or the writing has failed, and then the failure is reported with the number
+//! of bytes.
 
 use std::any::Any;
 use std::io::{self, SeekFrom};
