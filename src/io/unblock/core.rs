@@ -11,7 +11,7 @@
 //!    | |        the pool refuses     |                         |
 //!    | +-----------------------------+                         |
 //!    | +-------------------------------------------------------+
-//!    |   nothing to do (between steps it may be Watched)        | the value panicked
+//!    |   nothing to do (between steps it may be Watched)       | the value panicked
 //!    v                                                         v
 //!  Lent  (get_mut, into_inner)                              Poisoned
 //! ```
@@ -27,7 +27,7 @@
 //! at home, the handle starts a pump when it releases the lock; if the value is out, the pump asks `plan` under the lock
 //! before it puts the value back, so it sees what was wanted. A pump that the pool refuses leaves the reason and wakes all
 //! who wait. If `plan` gives nothing to do, the answer is there or the value is at rest: each step ends by waking whom
-//! it may have helped, and a pump that ends wakes everybody, who then look again. `Unblock::poll` looks once more after the
+//! it may have helped, and a pump that ends wakes everybody, who then look again. `Shared::poll` looks once more after the
 //! waker has been cloned, which is foreign code and done without the lock. Self-waking and lingering (`shared`, `pump`) are
 //! hints beside this: whoever gives them up does what is said here.
 //!
