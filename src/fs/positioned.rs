@@ -11,6 +11,7 @@ use std::task::Poll;
 
 use super::{File, on_pool};
 use crate::io::cached::{self, Cached};
+use crate::io::retry;
 
 /// The most that one trip to the pool moves: so much memory is needed besides the caller's.
 const MOST: usize = 2 << 20;
@@ -159,15 +160,6 @@ async fn take_turn() {
         Poll::Ready(())
     })
     .await;
-}
-
-fn retry<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
 }
 
 #[cfg(unix)]

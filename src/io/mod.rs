@@ -38,8 +38,8 @@ pub use self::compat::Tokio;
 pub use self::producer::{Closed, PRODUCER_CAPACITY, Producer, Sink, producer, producer_with};
 pub use self::std_streams::{Stderr, Stdout, stderr, stdout};
 pub use self::stdin::{Stdin, stdin};
-pub(crate) use self::unblock::Setup;
 pub use self::unblock::{IntoInnerError, Unblock};
+pub(crate) use self::unblock::{Setup, retry};
 
 /// How many bytes are buffered by default, in each direction.
 const CAPACITY: usize = 64 << 10;

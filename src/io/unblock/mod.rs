@@ -33,4 +33,5 @@ mod with_mut;
 
 pub use self::handle::Unblock;
 pub use self::into_inner::IntoInnerError;
+pub(crate) use self::pump::retry;
 pub(crate) use self::shared::Setup;

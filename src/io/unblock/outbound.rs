@@ -88,7 +88,6 @@ impl Outbound {
             std::mem::swap(&mut self.front, &mut self.back);
         }
         self.in_flight = self.front.len() - self.written;
-        // What was written is the new buffer to fill, if there is none.
         (std::mem::take(&mut self.front), std::mem::take(&mut self.written))
     }
 
@@ -97,15 +96,13 @@ impl Outbound {
         self.dirty = true;
         self.in_flight = 0;
         if written < bytes.len() {
-            self.front = bytes;
-            self.written = written;
-        } else if self.back.capacity() == 0 {
-            bytes.clear();
-            self.back = bytes;
-        } else {
-            bytes.clear();
-            self.front = bytes;
+            (self.front, self.written) = (bytes, written);
+            return;
         }
+        bytes.clear();
+        // The buffer is used again: it is the next to be filled, if there is none.
+        let next = if self.back.capacity() == 0 { &mut self.back } else { &mut self.front };
+        *next = bytes;
     }
 
     /// A flush has ended. What was accepted meanwhile needs another, if one was asked for.

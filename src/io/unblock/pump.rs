@@ -114,7 +114,7 @@ fn take<T>(step: Step<T>, value: &mut T) -> Outcome {
 
 /// Repeats a call that was interrupted by a signal. One that would block is no way to fail for a blocking value, and
 /// the traits of an asynchronous one do not allow it.
-fn retry<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+pub(crate) fn retry<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -274,6 +274,13 @@ impl<T: Send + 'static> Shared<T> {
             return;
         }
         let mut core = self.lock();
+        if matches!(core.place, Place::Out) && error.is_panic() {
+            // The pump itself has panicked, and the value went with it.
+            let left = core.poison(error.to_string(), Box::new(()));
+            drop(core);
+            left.wakes.wake();
+            return shield("a destructor", || drop(left.call)).unwrap_or_default();
+        }
         if !matches!(core.place, Place::Queued(_)) {
             return;
         }
