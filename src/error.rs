@@ -79,7 +79,14 @@ pub(crate) enum Reason {
     Deadlock,
     /// Every slot of the task's lane waits for the lane.
     LaneDeadlock,
+    /// A call before this one has panicked with the strand's value in its hands.
+    Poisoned,
+    /// The strand's value is no longer there.
+    Taken,
 }
+
+/// The payload by which a closure of this crate ends its task with a reason of its own.
+pub(crate) struct Raised(pub(crate) Reason);
 
 /// Why a task gave no value.
 ///
@@ -121,10 +128,18 @@ impl TaskError {
         matches!(self.0.reason, Reason::Panicked(_))
     }
 
-    /// True if the pool had been shut down, or discarded the task while it did.
+    /// True if the pool had been shut down, or discarded the task while it did; or if the value of the
+    /// [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) had been taken out.
     #[must_use]
     pub fn is_shutdown(&self) -> bool {
-        matches!(self.0.reason, Reason::Shutdown)
+        matches!(self.0.reason, Reason::Shutdown | Reason::Taken)
+    }
+
+    /// True if an earlier call on the same [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) panicked, so that this
+    /// one did not run.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        matches!(self.0.reason, Reason::Poisoned)
     }
 
     /// True if the task was still queued when its time was up (see
@@ -184,6 +199,10 @@ impl fmt::Display for TaskError {
             Reason::LaneDeadlock => f.write_str(
                 "would wait for ever: every slot of its lane is held by a task that waits for that lane",
             ),
+            Reason::Poisoned => {
+                f.write_str("did not run: an earlier call panicked and left the value poisoned")
+            }
+            Reason::Taken => f.write_str("did not run: the value has been taken away"),
         }
     }
 }
@@ -211,7 +230,12 @@ impl From<TaskError> for io::Error {
             Reason::NoThread(source) => source.kind(),
             Reason::Deadlock | Reason::LaneDeadlock => io::ErrorKind::Deadlock,
             Reason::Expired => io::ErrorKind::TimedOut,
-            Reason::Cancelled | Reason::Panicked(_) | Reason::Shutdown | Reason::Full => io::ErrorKind::Other,
+            Reason::Cancelled
+            | Reason::Panicked(_)
+            | Reason::Shutdown
+            | Reason::Full
+            | Reason::Poisoned
+            | Reason::Taken => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
     }

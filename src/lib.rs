@@ -24,6 +24,8 @@
 //! | a callback | [`Task::on_complete`] |
 //! | nothing back | [`Task::detach`] |
 //! | no more than so many at a time | [`Pool::lane`] |
+//! | a value that blocks, such as a connection, shared by many | [`Strand`] |
+//! | the same for a value that must stay on one thread | [`Dedicated`] |
 //! | to be slowed down to the pool's speed | [`Builder::queue_limit`], [`Pool::reserve`] |
 //! | a time limit in the queue, a name, a say in the shutdown | [`Pool::options`] |
 //! | many at once, as they finish | [`Pool::spawn_batch`] |
@@ -57,6 +59,7 @@
 //! - `histograms`: `Builder::histograms`, which records how long tasks wait and run.
 //! - `metrics`: `Builder::export_metrics`, which publishes a pool's numbers through the facade crate `metrics`.
 
+mod dedicated;
 mod error;
 pub mod fs;
 mod idle;
@@ -66,17 +69,20 @@ pub mod net;
 mod pool;
 mod queue;
 mod report;
+mod strand;
 mod sync;
 mod task;
 mod times;
 mod worker;
 
+pub use crate::dedicated::Dedicated;
 pub use crate::error::{Rejected, TaskError, TaskId};
 pub use crate::io::Unblock;
 pub use crate::pool::{
     Batch, Builder, Lane, LaneBuilder, LaneMetrics, Metrics, NewThread, Permit, Pool, Reserve, Scope,
     ScopedTask, Shutdown, ShutdownReport, StuckTask, TaskOptions,
 };
+pub use crate::strand::Strand;
 pub use crate::task::{CancelHandle, Cancelling, OnShutdown, Task, Unblocked};
 #[cfg(feature = "histograms")]
 pub use crate::times::Times;

@@ -8,8 +8,22 @@ use std::path::{Path, PathBuf};
 
 /// The modules in their order: each uses only what stands before it. `current` is the public face of
 /// `task::current`.
-const ORDER: [&str; 13] = [
-    "sync", "report", "times", "error", "task", "queue", "lane", "idle", "worker", "pool", "io", "fs", "net",
+const ORDER: [&str; 15] = [
+    "sync",
+    "report",
+    "times",
+    "error",
+    "task",
+    "queue",
+    "lane",
+    "idle",
+    "worker",
+    "pool",
+    "io",
+    "fs",
+    "net",
+    "strand",
+    "dedicated",
 ];
 const MOST_LINES: usize = 400;
 
@@ -161,5 +175,5 @@ fn rules_that_are_cited_exist_and_rules_that_exist_are_cited() {
 fn is_rule(word: &str) -> bool {
     let mut chars = word.chars();
     let (Some(letter), Some(digit), None) = (chars.next(), chars.next(), chars.next()) else { return false };
-    "TQPELSN".contains(letter) && digit.is_ascii_digit()
+    "TQPELSNV".contains(letter) && digit.is_ascii_digit()
 }

@@ -27,7 +27,7 @@ use super::hooks::Hooks;
 use super::reference::TaskRef;
 use super::slab;
 use super::state::{Outcome, Word};
-use crate::error::TaskId;
+use crate::error::{Raised, TaskId};
 use crate::report::{shield, swallow};
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::oneshot::{Receiver, Sender, channel};
@@ -251,7 +251,8 @@ unsafe fn free<F, T>(header: NonNull<Header>) {
 fn free_side(side: Box<Side>) {
     let Side { payload, extras, .. } = *side;
     drop(extras);
-    if let Some(payload) = payload.into_inner() {
+    // What the crate raises itself is no panic of the closure's.
+    if let Some(payload) = payload.into_inner().filter(|payload| !payload.is::<Raised>()) {
         swallow("a task whose result nobody took", payload);
     }
 }

@@ -11,7 +11,7 @@ use super::cascade;
 use super::cell::{Header, Runner, Side, take_closure};
 use super::extras::{Context, Extras};
 use super::state::{CancelAction, Outcome, ReleaseAction};
-use crate::error::{Origin, Reason, TaskError, TaskId};
+use crate::error::{Origin, Raised, Reason, TaskError, TaskId};
 use crate::report::shield;
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, fork};
@@ -187,10 +187,11 @@ impl TaskRef {
     /// Why the sender was dropped without a value.
     pub(crate) fn error(&self) -> TaskError {
         let reason = match self.header().word.outcome() {
-            Outcome::Panicked => {
-                let payload = self.take_payload();
-                Reason::Panicked(Mutex::new(payload.unwrap_or_else(|| Box::new("the payload was taken"))))
-            }
+            Outcome::Panicked => match self.take_payload().map(|payload| payload.downcast::<Raised>()) {
+                Some(Ok(raised)) => raised.0,
+                Some(Err(payload)) => Reason::Panicked(Mutex::new(payload)),
+                None => Reason::Panicked(Mutex::new(Box::new("the payload was taken"))),
+            },
             Outcome::NoThread => {
                 let error = self.side().and_then(|side| side.refusal.lock().clone());
                 Reason::NoThread(error.unwrap_or_else(forked_child))

@@ -47,6 +47,11 @@ mod growth;
 mod keep_alive;
 mod threads;
 
+// Values that need a home.
+mod dedicated;
+mod strand;
+mod strand_value;
+
 // Input and output, files, names of hosts.
 mod bridges;
 mod file;
