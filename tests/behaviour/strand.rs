@@ -90,6 +90,27 @@ fn a_strand_holds_no_thread_while_nothing_is_queued_and_one_however_much_is() {
 }
 
 #[test]
+fn a_call_cancelled_in_the_queue_never_runs_and_is_dropped_at_once() {
+    let pool = pool(2, 2);
+    let strand = Strand::on(&pool, 0_u64);
+    let gate = Gate::new();
+    let held = hold(&strand, &gate);
+    let drops = Drops::new();
+    let token = drops.token();
+    let unwanted = strand.call(move |value| {
+        *value = 7;
+        drop(token);
+    });
+    let next = strand.call(|value| *value);
+    drop(unwanted);
+    assert_eq!(drops.count(), 1, "dropped by the one who gave up");
+    gate.open();
+    soon(held).unwrap();
+    assert_eq!(soon(next).unwrap(), 0);
+    check_sound(&pool);
+}
+
+#[test]
 fn a_running_call_is_told_and_the_next_waits_for_its_end() {
     let pool = pool(2, 2);
     let strand = Strand::on(&pool, Vec::new());

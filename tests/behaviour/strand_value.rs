@@ -21,27 +21,6 @@ fn poison(strand: &Strand<u64>) {
 }
 
 #[test]
-fn a_call_cancelled_in_the_queue_never_runs_and_is_dropped_at_once() {
-    let pool = pool(2, 2);
-    let strand = Strand::on(&pool, 0_u64);
-    let gate = Gate::new();
-    let held = hold(&strand, &gate);
-    let drops = Drops::new();
-    let token = drops.token();
-    let unwanted = strand.call(move |value| {
-        *value = 7;
-        drop(token);
-    });
-    let next = strand.call(|value| *value);
-    drop(unwanted);
-    assert_eq!(drops.count(), 1, "dropped by the one who gave up");
-    gate.open();
-    soon(held).unwrap();
-    assert_eq!(soon(next).unwrap(), 0);
-    check_sound(&pool);
-}
-
-#[test]
 fn a_panic_poisons_later_calls_until_somebody_clears_it() {
     let pool = pool(2, 2);
     let strand = Strand::on(&pool, 0_u64);
