@@ -76,6 +76,27 @@ fn the_unbounded_queue_loses_nothing_either() {
     assert!(text.contains("20000 requests done"), "{text}");
 }
 
+#[test]
+fn a_compressor_on_the_pool_leaves_the_loop_free() {
+    let text = output("gzip", &[]);
+    assert!(text.contains("decompressed, equal to the file"), "{text}");
+    let [aside, inline] = ["on the pool", "on the loop"].map(|way| {
+        let row = text.lines().find_map(|line| line.strip_prefix(way)).expect(way);
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        let [_, "ms", held_up, "ms", ticks] = cells[..] else { panic!("{text}") };
+        (held_up.parse::<f64>().unwrap(), ticks.parse::<u32>().unwrap())
+    });
+    assert!(aside.0 < inline.0, "{text}");
+    assert!(aside.1 > 0, "{text}");
+    assert_eq!(inline.1, 0, "{text}");
+}
+
+#[test]
+fn a_file_of_ones_own_is_compressed() {
+    let text = output("gzip", &["Cargo.toml"]);
+    assert!(text.starts_with(&format!("{} bytes", include_bytes!("../Cargo.toml").len())), "{text}");
+}
+
 #[cfg(feature = "tracing")]
 #[test]
 fn the_pool_can_be_observed() {

@@ -9,6 +9,7 @@
 
 mod client;
 mod server;
+#[path = "../../common/ticker.rs"]
 mod ticker;
 
 use std::{
