@@ -71,6 +71,8 @@ impl fmt::Display for Origin {
 #[derive(Debug)]
 pub(crate) enum Reason {
     Cancelled,
+    /// It had begun when it was cancelled, and nobody wanted to know any more how it ended.
+    Abandoned,
     Panicked(Mutex<Box<dyn Any + Send>>),
     Shutdown,
     Full,
@@ -116,10 +118,11 @@ impl TaskError {
         self.0.origin.id
     }
 
-    /// True if the task was cancelled before its closure began.
+    /// True if the task was cancelled before its closure began; or if an [`EventLoop`](crate::EventLoop) was told to give
+    /// it up ([`Offload::cancel`](crate::event_loop::Offload::cancel)), whatever it did then.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.0.reason, Reason::Cancelled)
+        matches!(self.0.reason, Reason::Cancelled | Reason::Abandoned)
     }
 
     /// True if the closure panicked. [`into_panic`](TaskError::into_panic) gives the payload.
@@ -190,6 +193,7 @@ impl fmt::Display for TaskError {
         write!(f, "{} ", self.0.origin)?;
         match &self.0.reason {
             Reason::Cancelled => f.write_str("was cancelled before it ran"),
+            Reason::Abandoned => f.write_str("was cancelled while it ran, and its result given up"),
             Reason::Panicked(payload) => write!(f, "panicked: {}", panic_message(&**payload.lock())),
             Reason::Shutdown => f.write_str("did not run: the pool is shut down"),
             Reason::Full => f.write_str("was refused: the queue is full"),
@@ -231,6 +235,7 @@ impl From<TaskError> for io::Error {
             Reason::Deadlock | Reason::LaneDeadlock => io::ErrorKind::Deadlock,
             Reason::Expired => io::ErrorKind::TimedOut,
             Reason::Cancelled
+            | Reason::Abandoned
             | Reason::Panicked(_)
             | Reason::Shutdown
             | Reason::Full

@@ -22,6 +22,7 @@
 //! | the closure back if the pool will not take it | [`Pool::try_spawn`] |
 //! | to block this thread for the result | [`Task::wait`] |
 //! | a callback | [`Task::on_complete`] |
+//! | callbacks on one thread, without a runtime | [`EventLoop`] |
 //! | nothing back | [`Task::detach`] |
 //! | no more than so many at a time | [`Pool::lane`] |
 //! | a value that blocks, such as a connection, shared by many | [`Strand`] |
@@ -61,6 +62,7 @@
 
 mod dedicated;
 mod error;
+pub mod event_loop;
 pub mod fs;
 mod idle;
 pub mod io;
@@ -77,6 +79,7 @@ mod worker;
 
 pub use crate::dedicated::Dedicated;
 pub use crate::error::{Rejected, TaskError, TaskId};
+pub use crate::event_loop::EventLoop;
 pub use crate::io::Unblock;
 pub use crate::pool::{
     Batch, Builder, Lane, LaneBuilder, LaneMetrics, Metrics, NewThread, Permit, Pool, Reserve, Scope,

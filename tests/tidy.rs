@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules in their order: each uses only what stands before it. `current` is the public face of
 /// `task::current`.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 16] = [
     "sync",
     "report",
     "times",
@@ -24,6 +24,7 @@ const ORDER: [&str; 15] = [
     "net",
     "strand",
     "dedicated",
+    "event_loop",
 ];
 const MOST_LINES: usize = 400;
 

@@ -62,12 +62,15 @@ impl<T> Task<T> {
         Task { joint: Some(Joint::new(task, receiver)) }
     }
 
-    /// A reference to the task, for tests.
-    #[cfg(all(test, not(sidestep_loom)))]
+    /// A reference to the task.
+    ///
+    /// # Panics
+    ///
+    /// If the future has given its result already.
     pub(crate) fn task_ref(&self) -> TaskRef {
         match self.joint().task() {
             Some(task) => task.clone(),
-            None => unreachable!("the result has not been taken"),
+            None => panic!("the task has given its result"),
         }
     }
 
@@ -181,10 +184,7 @@ impl<T> Task<T> {
     ///
     /// If the future has given its result already.
     pub fn cancel_handle(&self) -> CancelHandle {
-        match self.joint().task() {
-            Some(task) => CancelHandle { task: task.clone() },
-            None => panic!("the task has given its result"),
-        }
+        CancelHandle { task: self.task_ref() }
     }
 
     /// True once the task has ended: awaiting it or waiting for it then gives the result at once.

@@ -206,6 +206,15 @@ impl TaskRef {
         TaskError::new(self.origin(), reason)
     }
 
+    /// The error of a cancelled task whose result, if there is or will be one, nobody takes.
+    pub(crate) fn given_up(&self) -> TaskError {
+        let reason = match self.header().word.outcome() {
+            Outcome::Value | Outcome::Panicked => Reason::Abandoned,
+            _ => Reason::Cancelled,
+        };
+        TaskError::new(self.origin(), reason)
+    }
+
     /// The payload of the closure's panic, for the first who asks.
     pub(crate) fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
         self.side().and_then(|side| side.payload.lock().take())

@@ -70,6 +70,9 @@ mod schedules;
 mod stdin;
 mod unblock;
 
+// Programs with one thread.
+mod event_loop;
+
 // What a hostile reader tried.
 mod attacks_admission;
 mod attacks_cells;
