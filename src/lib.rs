@@ -23,6 +23,7 @@
 //! | to block this thread for the result | [`Task::wait`] |
 //! | a callback | [`Task::on_complete`] |
 //! | callbacks on one thread, without a runtime | [`EventLoop`] |
+//! | steps that follow from each other, in a chain | [`Pool::promise`], [`Promise`] |
 //! | nothing back | [`Task::detach`] |
 //! | no more than so many at a time | [`Pool::lane`] |
 //! | a value that blocks, such as a connection, shared by many | [`Strand`] |
@@ -69,6 +70,7 @@ pub mod io;
 mod lane;
 pub mod net;
 mod pool;
+pub mod promise;
 mod queue;
 mod report;
 mod strand;
@@ -85,6 +87,7 @@ pub use crate::pool::{
     Batch, Builder, Lane, LaneBuilder, LaneMetrics, Metrics, NewThread, Permit, Pool, Reserve, Scope,
     ScopedTask, Shutdown, ShutdownReport, StuckTask, TaskOptions,
 };
+pub use crate::promise::Promise;
 pub use crate::strand::Strand;
 pub use crate::task::{CancelHandle, Cancelling, OnShutdown, Task, Unblocked};
 #[cfg(feature = "histograms")]
@@ -157,4 +160,6 @@ mod pages {
     mod architecture {}
     #[doc = include_str!("../docs/PLATFORMS.md")]
     mod platforms {}
+    #[doc = include_str!("../docs/PROMISES.md")]
+    mod promises {}
 }

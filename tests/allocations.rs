@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use sidestep::{Pool, Task, Unblock};
+use sidestep::{Pool, Promise, Task, TaskError, Unblock};
 
 /// The system's allocator, with an account.
 struct Counting;
@@ -328,4 +328,18 @@ fn an_unblock_at_rest_keeps_no_buffers() {
     eventually("the buffers are given back", || bytes() - before < 24 * 1024);
     drop(file);
     pool.shutdown().wait();
+}
+
+#[test]
+fn recursion_by_promises_takes_no_more_memory_the_longer_it_goes_on() {
+    const DEEP: u32 = 1_000_000;
+    fn count(left: u32, before: isize) -> Promise<u32, TaskError> {
+        Promise::resolve(left).then(move |left| {
+            let held = bytes() - before;
+            assert!(held < 4096, "{held} bytes, {left} to go");
+            if left == 0 { Promise::resolve(DEEP) } else { count(left - 1, before) }
+        })
+    }
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    assert_eq!(count(DEEP, bytes()).wait().unwrap(), DEEP);
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules in their order: each uses only what stands before it. `current` is the public face of
 /// `task::current`.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 17] = [
     "sync",
     "report",
     "times",
@@ -25,6 +25,7 @@ const ORDER: [&str; 16] = [
     "strand",
     "dedicated",
     "event_loop",
+    "promise",
 ];
 const MOST_LINES: usize = 400;
 

@@ -43,7 +43,10 @@ impl<T, F> Call<T, F> {
     ///
     /// If the task has given its result already.
     pub(super) fn new(task: Task<T>, callback: F) -> Self {
-        Call { task: task.task_ref(), stage: Stage::Waiting(task), callback }
+        match task.task_ref().cloned() {
+            Some(origin) => Call { task: origin, stage: Stage::Waiting(task), callback },
+            None => panic!("the task has given its result"),
+        }
     }
 }
 

@@ -71,13 +71,13 @@ mod tests {
         let roll = Roll::new();
         for _ in 0..10_000 {
             let task = pool.spawn(|| ());
-            assert!(roll.add(task.task_ref()));
+            assert!(roll.add(task.task_ref().unwrap().clone()));
             task.wait().unwrap();
         }
         assert!(roll.0.lock().tasks.as_ref().unwrap().len() <= FEW);
         assert!(!roll.close().is_empty());
         let task = pool.spawn(|| ());
-        assert!(!roll.add(task.task_ref()), "closed");
+        assert!(!roll.add(task.task_ref().unwrap().clone()), "closed");
         task.detach();
     }
 }

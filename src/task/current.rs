@@ -132,7 +132,7 @@ fn current<'a>() -> Option<&'a TaskRef> {
 }
 
 /// Whether this thread is inside `task`.
-pub(super) fn is_inside(task: &TaskRef) -> bool {
+pub(crate) fn is_inside(task: &TaskRef) -> bool {
     tasks().any(|other| other.is_same(task))
 }
 
@@ -292,10 +292,10 @@ impl Drop for HookGuard {
 }
 
 /// Declares the thread blocked from `enter` to the drop, so that its pool may have one thread more.
-pub(super) struct Blocking<'a>(Option<&'a dyn Host>);
+pub(crate) struct Blocking<'a>(Option<&'a dyn Host>);
 
 impl Blocking<'_> {
-    pub(super) fn enter() -> Self {
+    pub(crate) fn enter() -> Self {
         let host = host();
         if let Some(host) = host {
             host.begin_blocking();
@@ -304,7 +304,7 @@ impl Blocking<'_> {
     }
 
     /// The host that was told, if this is a pool's thread.
-    pub(super) fn host(&self) -> Option<&dyn Host> {
+    pub(crate) fn host(&self) -> Option<&dyn Host> {
         self.0
     }
 }

@@ -62,16 +62,9 @@ impl<T> Task<T> {
         Task { joint: Some(Joint::new(task, receiver)) }
     }
 
-    /// A reference to the task.
-    ///
-    /// # Panics
-    ///
-    /// If the future has given its result already.
-    pub(crate) fn task_ref(&self) -> TaskRef {
-        match self.joint().task() {
-            Some(task) => task.clone(),
-            None => panic!("the task has given its result"),
-        }
+    /// A reference to the task, while its result has not been taken.
+    pub(crate) fn task_ref(&self) -> Option<&TaskRef> {
+        self.joint().task()
     }
 
     fn joint(&self) -> &Joint<T> {
@@ -184,7 +177,10 @@ impl<T> Task<T> {
     ///
     /// If the future has given its result already.
     pub fn cancel_handle(&self) -> CancelHandle {
-        CancelHandle { task: self.task_ref() }
+        match self.task_ref() {
+            Some(task) => CancelHandle { task: task.clone() },
+            None => panic!("the task has given its result"),
+        }
     }
 
     /// True once the task has ended: awaiting it or waiting for it then gives the result at once.

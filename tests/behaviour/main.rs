@@ -72,6 +72,13 @@ mod unblock;
 
 // Programs with one thread.
 mod event_loop;
+mod promise;
+mod promise_aplus;
+mod promise_combinators;
+mod promise_detached;
+mod promise_drops;
+#[cfg(feature = "tracing")]
+mod promise_traces;
 
 // What a hostile reader tried.
 mod attacks_admission;

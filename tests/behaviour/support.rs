@@ -37,6 +37,10 @@ impl Gate {
         *open.lock().unwrap() = true;
         bell.notify_all();
     }
+
+    pub(crate) fn is_open(&self) -> bool {
+        *self.0.0.lock().unwrap()
+    }
 }
 
 /// Counts how many of its kind have been dropped.

@@ -1,0 +1,302 @@
+//! A source and the steps that follow it.
+//!
+//! # No deep stack, no growing memory
+//!
+//! The steps lie in a queue, not in each other: adding one pushes it, polling pops them one by one in a loop, dropping drops
+//! them one by one. A step makes another chain, whose source becomes ours and whose steps go in front of ours; so a function
+//! that ends in `resolve(n).then(|n| itself(n + 1))` leaves one source and no steps behind each time, and may go on for
+//! ever. The shorter queue is moved into the longer one, so that joining costs no more than the steps that are joined.
+//!
+//! A chain may also be captured by a step of another, and that by a third. Running them is as flat as above. Their drops
+//! nest, and are put off by `task::cascade` when they are deep.
+//!
+//! # Panics
+//!
+//! The closures of the user are guarded by `steps` and `source`, which turn a panic into an error of the promise. What a
+//! chain drops unused is foreign too: a panic of its destructor is reported, and the rest is dropped all the same.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem::{replace, swap, take};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use super::kind::{Carries, Kind};
+use crate::error::{Reason, TaskError};
+use crate::report::shield;
+use crate::sync::thread_local_const;
+use crate::task::{TaskRef, cascade};
+
+thread_local_const! { static DEPTH: Cell<u32> = Cell::new(0) }
+thread_local_const! { static PUT_OFF: RefCell<Vec<Box<dyn Any>>> = RefCell::new(Vec::new()) }
+
+/// Where the next value comes from.
+enum Head<K: Kind> {
+    Value(K::Value),
+    /// And the task that is behind the source, where that is known.
+    Source(K::Source, Option<Target<K>>),
+    /// The value has been taken, by a step or by whoever polls.
+    Taken,
+}
+
+/// A task that a chain waits for: a thread that waits for the chain may have to run it.
+pub(super) struct Target<K: Kind> {
+    task: TaskRef,
+    fail: fn(TaskError) -> K::Value,
+}
+
+impl<K: Kind> Target<K> {
+    /// The task gives a `Result<T, E>`.
+    pub(super) fn new<T, E>(task: TaskRef) -> Self
+    where
+        K: Carries<Result<T, E>>,
+        E: From<TaskError>,
+    {
+        Target { task, fail: |error| K::seal(Err(E::from(error))) }
+    }
+}
+
+/// A source and the steps that follow it.
+pub(super) struct Chain<K: Kind> {
+    head: Head<K>,
+    steps: VecDeque<K::Step>,
+}
+
+impl<K: Kind> Chain<K> {
+    fn new(head: Head<K>) -> Self {
+        Chain { head, steps: VecDeque::new() }
+    }
+
+    /// A chain whose value is there.
+    pub(super) fn settled<V>(value: V) -> Self
+    where
+        K: Carries<V>,
+    {
+        Chain::new(Head::Value(K::seal(value)))
+    }
+
+    /// A chain whose value is that of `source`.
+    pub(super) fn pending(source: K::Source) -> Self {
+        Chain::new(Head::Source(source, None))
+    }
+
+    /// A chain whose value is that of `source`, which waits for `target`.
+    pub(super) fn waiting_for(target: Option<Target<K>>, source: K::Source) -> Self {
+        Chain::new(Head::Source(source, target))
+    }
+
+    /// The task that it waits for now, where that is known.
+    pub(super) fn target(&self) -> Option<&TaskRef> {
+        match &self.head {
+            Head::Source(_, Some(target)) => Some(&target.task),
+            _ => None,
+        }
+    }
+
+    /// Goes on as if the target had ended with `reason`, and cancels it.
+    pub(super) fn give_up(&mut self, reason: Reason) {
+        let Head::Source(_, Some(Target { task, fail })) = &self.head else { return };
+        let value = fail(TaskError::new(task.origin(), reason));
+        let spent = replace(&mut self.head, Head::Value(value));
+        drop_head(spent);
+    }
+
+    /// Adds a step at the end.
+    pub(super) fn push(&mut self, step: K::Step) {
+        self.steps.push_back(step);
+    }
+
+    /// Runs steps until one has to wait or none is left.
+    ///
+    /// # Panics
+    ///
+    /// If the value has been given, or an earlier poll has panicked.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<K::Value> {
+        loop {
+            let value = ready!(self.poll_head(context));
+            let Some(step) = self.steps.pop_front() else { return Poll::Ready(value) };
+            self.join(step(value));
+        }
+    }
+
+    fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<K::Value> {
+        let polled = match &mut self.head {
+            Head::Source(source, _) => Some(ready!(Pin::new(source).poll(context))),
+            Head::Value(_) | Head::Taken => None,
+        };
+        match (polled, replace(&mut self.head, Head::Taken)) {
+            (Some(value), spent) => {
+                drop_head(spent);
+                Poll::Ready(value)
+            }
+            (None, Head::Value(value)) => Poll::Ready(value),
+            (None, _) => panic!("a sidestep promise was polled after it had given its result"),
+        }
+    }
+
+    /// Goes on with `next`, and then with our own steps.
+    fn join(&mut self, mut next: Chain<K>) {
+        self.head = replace(&mut next.head, Head::Taken);
+        if next.steps.len() > self.steps.len() {
+            next.steps.append(&mut self.steps);
+            swap(&mut self.steps, &mut next.steps);
+        } else {
+            while let Some(step) = next.steps.pop_back() {
+                self.steps.push_front(step);
+            }
+        }
+    }
+}
+
+fn drop_head<K: Kind>(head: Head<K>) {
+    shield("the destructor of what a promise was made of", || drop(head));
+}
+
+impl<K: Kind> Drop for Chain<K> {
+    fn drop(&mut self) {
+        if matches!(self.head, Head::Taken) && self.steps.is_empty() {
+            return;
+        }
+        let rest = Rest { head: replace(&mut self.head, Head::Taken), steps: take(&mut self.steps) };
+        cascade::step(&DEPTH, &PUT_OFF, Box::new(rest), drop);
+    }
+}
+
+/// What a chain leaves when it is dropped before its end.
+struct Rest<K: Kind> {
+    head: Head<K>,
+    steps: VecDeque<K::Step>,
+}
+
+impl<K: Kind> Drop for Rest<K> {
+    fn drop(&mut self) {
+        // The source goes first: nobody waits for it any more, so it is called off.
+        let head = replace(&mut self.head, Head::Taken);
+        drop_head(head);
+        while let Some(step) = self.steps.pop_front() {
+            shield("the destructor of a continuation that was not called", || drop(step));
+        }
+    }
+}
+
+impl<K: Kind> fmt::Debug for Chain<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = match &self.head {
+            Head::Value(_) => "settled",
+            Head::Source(..) => "pending",
+            Head::Taken => "given",
+        };
+        f.debug_struct("Chain").field("head", &head).field("steps", &self.steps.len()).finish()
+    }
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+    use crate::promise::kind::Local;
+    use crate::promise::steps;
+    use std::panic::Location;
+    use std::rc::Rc;
+    use std::task::Waker;
+
+    /// Neither of them can be sent.
+    type Text = Rc<RefCell<String>>;
+    type Ended = Result<Text, TaskError>;
+
+    fn text(letter: &str) -> Text {
+        Rc::new(RefCell::new(letter.to_owned()))
+    }
+
+    fn settled(end: Ended) -> Chain<Local> {
+        Chain::settled(end)
+    }
+
+    /// Adds a step as a method of a local promise does.
+    fn push(chain: &mut Chain<Local>, step: impl FnOnce(Ended) -> Chain<Local> + 'static) {
+        chain.push(Box::new(move |value| step(Local::open(value))));
+    }
+
+    fn append(chain: &mut Chain<Local>, letter: &'static str) {
+        let append = move |text: Text| {
+            text.borrow_mut().push_str(letter);
+            text
+        };
+        push(chain, steps::map(append, Location::caller()));
+    }
+
+    fn end(mut chain: Chain<Local>) -> String {
+        let Poll::Ready(value) = chain.poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("it has nothing to wait for")
+        };
+        let ended: Ended = Local::open(value);
+        ended.expect("nothing has failed").take()
+    }
+
+    #[test]
+    fn steps_that_cannot_be_sent_run_in_order() {
+        let log = text("");
+        let (seen, finished) = (Rc::clone(&log), Rc::clone(&log));
+        let mut chain = settled(Ok(text("a")));
+        let fail = |_| -> Chain<Local> { std::panic::resume_unwind(Box::new("lost")) };
+        push(&mut chain, steps::then::<_, _, Text, _>(fail, Location::caller()));
+        append(&mut chain, "x");
+        let rescue = move |error: TaskError| {
+            *seen.borrow_mut() = error.to_string();
+            settled(Ok(text("b")))
+        };
+        push(&mut chain, steps::catch::<_, Text, _, TaskError>(rescue, Location::caller()));
+        append(&mut chain, "c");
+        let finish = move || finished.borrow_mut().push_str(", finished");
+        push(&mut chain, steps::finally(finish, Location::caller()));
+        push(&mut chain, steps::map_err(|error: TaskError| error, Location::caller()));
+        assert_eq!(end(chain), "bc");
+        assert!(log.borrow().ends_with("panicked: lost, finished"), "{log:?}");
+    }
+
+    #[test]
+    fn the_steps_of_a_chain_that_is_joined_come_first_whichever_has_more() {
+        for (inner, outer) in [(0, 0), (0, 3), (1, 3), (3, 1), (3, 0)] {
+            let mut chain = settled(Ok(text("")));
+            let join = move |text| {
+                let mut chain = settled(Ok(text));
+                (0..inner).for_each(|_| append(&mut chain, "i"));
+                chain
+            };
+            push(&mut chain, steps::then::<_, _, Text, _>(join, Location::caller()));
+            (0..outer).for_each(|_| append(&mut chain, "o"));
+            assert_eq!(end(chain), "i".repeat(inner) + &"o".repeat(outer));
+        }
+    }
+
+    /// Calls when it is dropped.
+    struct Bell(Box<dyn Fn()>);
+
+    impl Drop for Bell {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_sent_is_waited_for_and_dropped_before_the_steps() {
+        let order = text("");
+        let bell = |letter: &'static str| {
+            let order = Rc::clone(&order);
+            Bell(Box::new(move || order.borrow_mut().push_str(letter)))
+        };
+        let (source, step) = (bell("source "), bell("step"));
+        let mut chain = Chain::<Local>::pending(Box::pin(async move {
+            let _source = source;
+            std::future::pending().await
+        }));
+        push(&mut chain, move |ended| {
+            let _step = step;
+            settled(ended)
+        });
+        assert!(chain.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(chain);
+        assert_eq!(*order.borrow(), "source step");
+    }
+}
