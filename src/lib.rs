@@ -87,7 +87,7 @@ pub use crate::pool::{
     Batch, Builder, Lane, LaneBuilder, LaneMetrics, Metrics, NewThread, Permit, Pool, Reserve, Scope,
     ScopedTask, Shutdown, ShutdownReport, StuckTask, TaskOptions,
 };
-pub use crate::promise::Promise;
+pub use crate::promise::{LocalPromise, Promise};
 pub use crate::strand::Strand;
 pub use crate::task::{CancelHandle, Cancelling, OnShutdown, Task, Unblocked};
 #[cfg(feature = "histograms")]

@@ -77,6 +77,11 @@ impl<K: Kind> Chain<K> {
         Chain::new(Head::Value(K::seal(value)))
     }
 
+    /// A chain whose value has come out of another.
+    pub(super) fn given(value: K::Value) -> Self {
+        Chain::new(Head::Value(value))
+    }
+
     /// A chain whose value is that of `source`.
     pub(super) fn pending(source: K::Source) -> Self {
         Chain::new(Head::Source(source, None))

@@ -1,8 +1,10 @@
 //! What a continuation of a promise may give.
 
 use super::chain::Chain;
+use super::local::LocalPromise;
 use super::sendable::Promise;
 use crate::error::TaskError;
+use crate::event_loop::Handle;
 use crate::task::Task;
 
 /// What a continuation of a [`Promise`] may give: a `Result`, which settles the promise at once, or something that settles
@@ -63,5 +65,77 @@ impl<T: Send + 'static, E: From<TaskError> + Send + 'static> IntoPromise for Tas
 
     fn into_promise(self) -> Promise<T, E> {
         self.promise()
+    }
+}
+
+/// What a continuation of a [`LocalPromise`] may give: as [`IntoPromise`], besides a `LocalPromise`, and nothing needs to be
+/// `Send`.
+///
+/// ```
+/// use sidestep::event_loop::Handle;
+/// use sidestep::promise::IntoLocalPromise;
+/// use sidestep::{EventLoop, LocalPromise, TaskError};
+///
+/// struct Query(&'static str);
+///
+/// impl IntoLocalPromise for Query {
+///     type Value = usize;
+///     type Error = TaskError;
+///
+///     fn into_local_promise(self, ev: &Handle) -> LocalPromise<usize, TaskError> {
+///         ev.promise(move || Ok(self.0.len()))
+///     }
+/// }
+///
+/// let mut ev = EventLoop::new();
+/// let rows = LocalPromise::resolve(&ev, "select").then(Query);
+/// assert_eq!(ev.run_until(rows)?, 6);
+/// # Ok::<(), TaskError>(())
+/// ```
+pub trait IntoLocalPromise {
+    /// What the promise gives if all goes well.
+    type Value: 'static;
+    /// What it gives if not.
+    type Error: 'static;
+
+    /// Makes the promise, for the loop of `ev` to drive.
+    fn into_local_promise(self, ev: &Handle) -> LocalPromise<Self::Value, Self::Error>;
+}
+
+/// It stays with the loop that it is of.
+impl<T: 'static, E: 'static> IntoLocalPromise for LocalPromise<T, E> {
+    type Value = T;
+    type Error = E;
+
+    fn into_local_promise(self, _: &Handle) -> LocalPromise<T, E> {
+        self
+    }
+}
+
+impl<T: 'static, E: 'static> IntoLocalPromise for Result<T, E> {
+    type Value = T;
+    type Error = E;
+
+    fn into_local_promise(self, ev: &Handle) -> LocalPromise<T, E> {
+        LocalPromise::settled(ev, self)
+    }
+}
+
+impl<T: Send + 'static, E: From<TaskError> + Send + 'static> IntoLocalPromise for Promise<T, E> {
+    type Value = T;
+    type Error = E;
+
+    #[track_caller]
+    fn into_local_promise(self, ev: &Handle) -> LocalPromise<T, E> {
+        LocalPromise::from_future(ev, self)
+    }
+}
+
+impl<T: Send + 'static, E: From<TaskError> + Send + 'static> IntoLocalPromise for Task<Result<T, E>> {
+    type Value = T;
+    type Error = E;
+
+    fn into_local_promise(self, ev: &Handle) -> LocalPromise<T, E> {
+        LocalPromise::of_task(ev, self)
     }
 }

@@ -47,10 +47,6 @@ impl<V: Send + 'static> Carries<V> for Sendable {
 }
 
 /// Nothing in the chain needs to be `Send`.
-#[cfg_attr(
-    any(not(test), sidestep_loom),
-    expect(dead_code, reason = "promises of an event loop are built on it")
-)]
 #[derive(Debug)]
 pub(super) enum Local {}
 

@@ -28,6 +28,7 @@
 //! | `wait` | blocking a thread for the end |
 //! | `driver` | the end without anybody who awaits it |
 //! | `sendable`, `many` | [`Promise`]; many as one |
+//! | `local`, `local_many`, `link` | [`LocalPromise`], of an event loop; many as one; how the loop drives it |
 //! | `begin`, `into` | how pools, lanes and tasks make one; what a continuation may give |
 
 mod begin;
@@ -36,6 +37,9 @@ mod combine;
 mod driver;
 mod into;
 mod kind;
+mod link;
+mod local;
+mod local_many;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod many;
@@ -44,5 +48,6 @@ mod source;
 mod steps;
 mod wait;
 
-pub use self::into::IntoPromise;
+pub use self::into::{IntoLocalPromise, IntoPromise};
+pub use self::local::LocalPromise;
 pub use self::sendable::Promise;

@@ -16,13 +16,13 @@ use super::steps;
 use super::wait::wait;
 use crate::error::TaskError;
 use crate::pool::Pool;
-use crate::report::event;
 
 /// A value of type `T` to come, or an error of type `E`; and what is to be done with either.
 ///
-/// [`Pool::promise`], [`Lane::promise`](crate::Lane::promise) and [`Task::promise`] make one of an action, which starts at
-/// once. Each method takes the promise and gives the one that follows from it, so the steps of a program stand one below the
-/// other. A promise is a future of `Result<T, E>`; a thread without one calls [`wait`](Promise::wait).
+/// [`Pool::promise`], [`Lane::promise`](crate::Lane::promise) and [`Task::promise`](crate::Task::promise) make one of an
+/// action, which starts at once. Each method takes the promise and gives the one that follows from it, so the steps of a
+/// program stand one below the other. A promise is a future of `Result<T, E>`; a thread without one calls
+/// [`wait`](Promise::wait).
 ///
 /// - **The steps run in the task that awaits the chain**, while it polls, in order: never inside the call that adds them, and
 ///   never on the thread that happened to complete the action. Steps that block belong into a promise of their own.
@@ -301,9 +301,7 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
         let site = Location::caller();
         let pool = self.home.clone().unwrap_or_else(|| Pool::global().clone());
         let promise: Promise<(), E> = self.and(move |result| {
-            if result.is_err() {
-                event!(WARN, detached_at = %site, "a detached promise ended with an error that nobody sees");
-            }
+            steps::report_unseen(&result, site);
             steps::discard(result);
             Chain::settled(())
         });

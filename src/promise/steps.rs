@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use super::chain::Chain;
 use super::kind::Carries;
 use crate::error::{Origin, Reason, TaskError};
-use crate::report::shield;
+use crate::report::{event, shield};
 use crate::sync::Mutex;
 use crate::task::next_id;
 
@@ -28,6 +28,14 @@ pub(super) fn guarded<R>(site: Site, f: impl FnOnce() -> R) -> Result<R, TaskErr
 /// Drops a result that nobody sees.
 pub(super) fn discard<R>(result: R) {
     shield("the destructor of a result that nobody sees", || drop(result));
+}
+
+/// Traces an error at the end of a promise that was detached at `site`.
+pub(super) fn report_unseen<T, E>(result: &Result<T, E>, site: Site) {
+    if result.is_err() {
+        event!(WARN, detached_at = %site, "a detached promise ended with an error that nobody sees");
+    }
+    let _ = site;
 }
 
 /// Drops a closure that has nothing to do.

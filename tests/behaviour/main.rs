@@ -77,6 +77,7 @@ mod promise_aplus;
 mod promise_combinators;
 mod promise_detached;
 mod promise_drops;
+mod promise_local;
 #[cfg(feature = "tracing")]
 mod promise_traces;
 
