@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::{Builder, NewThread, Pool};
 use crate::lane::{Entry, Job};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
-use crate::sync::stand_in::model::check;
+use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Parker, Tracked};
 use crate::task::current::will_block;
 use crate::task::{Outcome, Task, new_task};
@@ -142,6 +142,7 @@ fn wait_in_place_against_the_last_thread() {
     check(Some(2), || {
         let pool = pool(1, 2);
         assert_eq!(wait_for_each_other(&pool).wait().unwrap(), 7);
+        in_one_order();
     });
 }
 
@@ -199,6 +200,7 @@ fn a_start_whose_reason_has_gone() {
         first.wait().unwrap();
         let inner = pool.clone();
         assert_eq!(pool.spawn(move || inner.spawn(|| 7).wait().unwrap()).wait().unwrap(), 7);
+        in_one_order();
     });
 }
 

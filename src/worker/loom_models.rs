@@ -18,7 +18,7 @@ use crate::idle::{Idle, Notify};
 use crate::lane::{Core, Entry, Lanes};
 use crate::queue::Queues;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, StaticU64, fence};
-use crate::sync::stand_in::model::check;
+use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Mutex, Parker};
 use crate::task::current::retire_thread;
 use crate::task::{Outcome, Owner, Task, TaskRef, new_task};
@@ -137,6 +137,12 @@ impl Yard {
         totals.cancelled += lanes.cancelled;
         assert!(totals.balanced(), "{totals:?}");
         assert_eq!((totals.queued(), totals.running(), totals.panicked), (0, 0, 0), "{totals:?}");
+    }
+
+    /// As `end`, for models that are not about how threads leave: `close_against_park` and others are.
+    fn end_in_one_order(&self, threads: Vec<thread::JoinHandle<()>>) {
+        in_one_order();
+        self.end(threads);
     }
 }
 
@@ -281,7 +287,7 @@ fn baton_of_a_lingering_worker() {
     check(Some(2), || {
         let (yard, threads) = Yard::lingering(0, 2);
         run_two_that_wait_for_each_other(&yard);
-        yard.end(threads);
+        yard.end_in_one_order(threads);
     });
 }
 
@@ -301,7 +307,7 @@ fn baton() {
     check(Some(2), || {
         let (yard, threads) = Yard::new(0, 2, false);
         run_two_that_wait_for_each_other(&yard);
-        yard.end(threads);
+        yard.end_in_one_order(threads);
     });
 }
 
@@ -317,7 +323,7 @@ fn a_child_is_found_although_its_worker_blocks() {
             opened.park(None);
         });
         parent.wait().unwrap();
-        yard.end(threads);
+        yard.end_in_one_order(threads);
     });
 }
 
@@ -331,7 +337,7 @@ fn keep_alive_exit_against_submit() {
         let clock = thread::spawn(move || place.idle.refresh_deadlines());
         yard.spawn(|| ()).wait().unwrap();
         clock.join().unwrap();
-        yard.end(threads);
+        yard.end_in_one_order(threads);
     });
 }
 

@@ -35,3 +35,8 @@ pub(crate) fn check(interruptions: Option<usize>, model: impl Fn() + Sync + Send
     assert_eq!(PANICS.get(), 0, "an interleaving has panicked");
     println!("{} interleavings", explored.load(Ordering::Relaxed));
 }
+
+/// From here on one order of events will do: what a model is about has been shown, and the rest is what others show.
+pub(crate) fn in_one_order() {
+    loom::skip_branch();
+}

@@ -96,7 +96,7 @@ fn lane_of_one_excludes() {
         let (first, second) = (touch(), touch());
         assert_eq!(first.wait().unwrap() + second.wait().unwrap(), 3);
         drop(lane);
-        yard.end(threads);
+        yard.end_in_one_order(threads);
     });
 }
 
