@@ -52,7 +52,10 @@ use crate::task::Task;
 /// ev.promise(|| std::fs::read_to_string("Cargo.toml"))
 ///     .map(|text| text.lines().count())
 ///     .map(move |count| seen.borrow_mut().push(count))
-///     .catch(|error: io::Error| panic!("{error}"))
+///     .catch(|error| {
+///         eprintln!("{error}");
+///         Ok::<_, io::Error>(())
+///     })
 ///     .detach();
 /// ev.run();
 /// assert_eq!(lines.borrow().len(), 1);
@@ -73,7 +76,7 @@ impl Handle {
     ///
     /// # Cancellation
     ///
-    /// Dropping the promise cancels `op`: see [`Task`](crate::Task).
+    /// Dropping the promise cancels `op`: see [`Task`].
     ///
     /// ```
     /// let mut ev = sidestep::EventLoop::new();
