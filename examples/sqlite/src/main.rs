@@ -1,95 +1,89 @@
-//! How is an SQLite query interrupted when its caller gives up?
+//! How do a hundred async tasks share one blocking value? And what ends a call that its caller has given up?
 //!
-//! A timeout drops the handle of the task; a hook calls [`InterruptHandle::interrupt`]; the query ends with
-//! `SQLITE_INTERRUPT`, and the connection is as good as before.
+//! The value is an SQLite connection behind a [`Strand`]. A hundred tasks of a runtime with one thread make 10,000 inserts
+//! and 10,000 queries through it; then they make the same calls in place, to show what that does to everything else on the
+//! thread. A query without end is interrupted by a timeout, the connection is as good as before, and is taken back and
+//! closed.
 //!
 //! ```text
-//! cd examples/sqlite && cargo run
+//! cd examples/sqlite && cargo run --release
 //! ```
-//!
-//! [`InterruptHandle::interrupt`]: rusqlite::InterruptHandle::interrupt
+
+mod customers;
+mod endless;
+mod ledger;
+mod ticker;
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context as _;
-use rusqlite::{Connection, ErrorCode};
-use sidestep::{Lane, Pool, current};
-use tokio::{sync::oneshot, time::timeout};
+use rusqlite::Connection;
+use sidestep::{Pool, Strand};
 
-const PATIENCE: Duration = Duration::from_millis(200);
-
-const ENDLESS: &str = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers)
-                       SELECT count(*) FROM numbers";
-
-/// A connection, and a lane of 1 that keeps calls in order: nobody ever waits for the lock.
-struct Database {
-    connection: Arc<Mutex<Connection>>,
-    lane: Lane,
-}
+use crate::customers::{CUSTOMERS, INSERTS, ROUNDS, Service};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir().context("there is no place for a database")?;
     let pool = Pool::new().context("cannot start a pool")?;
-    let database = Database::open(&pool).context("cannot open a database")?;
+    let ledger = Strand::on(&pool, open(&pool, &folder.path().join("strand.db")).await?);
 
-    give_up_on_endless_query(&database).await?;
-    // The lane runs this once the query above has truly ended.
-    let sum = database.call(|connection| query(connection, "SELECT 40 + 2")).await?;
-    println!("the connection is usable: 40 + 2 = {}", sum?);
+    println!("{INSERTS} inserts and {INSERTS} queries by {CUSTOMERS} tasks of one event loop");
+    println!("{:<30}{:>9}{:>10}{:>15}", "", "wall time", "per call", "loop held up");
+    print("through a strand", customers::through_strand(&ledger).await?);
+    ledger.call(|connection| check_totals(connection)).await??;
+    for (name, yields) in [("in place, yielding each time", true), ("in place", false)] {
+        let file = folder.path().join(if yields { "yielding.db" } else { "in_place.db" });
+        let ledger = Arc::new(Mutex::new(open(&pool, &file).await?));
+        print(name, customers::in_place(&ledger, yields).await?);
+        check_totals(&ledger.lock().unwrap_or_else(PoisonError::into_inner))?;
+    }
 
-    let report = pool.shutdown().timeout(Duration::from_secs(10)).await;
-    println!("{} tasks still running", report.still_running);
+    println!("\nan endless query through the same strand");
+    interrupt(&ledger).await?;
+
+    let connection = ledger.into_inner().await?;
+    // To close it writes to the file: that blocks too.
+    pool.spawn(|| connection.close().map_err(|(_, error)| error)).await??;
+    println!("\nthe connection has been taken back and closed");
+    println!("{:<30}{:>6}", "threads of the pool, at most", pool.metrics().threads_peak());
+    pool.shutdown().await;
     Ok(())
 }
 
-async fn give_up_on_endless_query(database: &Database) -> anyhow::Result<()> {
-    let (start, started) = oneshot::channel();
-    let (tell, told) = oneshot::channel();
-    let endless = database.call(move |connection| {
-        let _ = start.send(());
-        let result = query(connection, ENDLESS);
-        let _ = tell.send((result, Instant::now()));
-    });
-    // One that is still queued when its caller gives up is just dropped.
-    started.await.context("the query did not start")?;
-    let began = Instant::now();
-    let outcome = timeout(PATIENCE, endless).await;
-    let gave_up = Instant::now();
-    anyhow::ensure!(outcome.is_err(), "an endless query has ended");
-    println!("the caller gave up after {:.0?}", gave_up - began);
-
-    let (result, ended) = told.await.context("the query did not end")?;
-    let error = result.err().context("an endless query has a result")?;
-    let code = error.sqlite_error_code();
-    anyhow::ensure!(code == Some(ErrorCode::OperationInterrupted), "the query failed: {error}");
-    println!("the query had ended after {:.0?}: {error}", ended - began);
+/// Gives an endless query up, and shows that the strand is none the worse for it.
+async fn interrupt(ledger: &Strand<Connection>) -> anyhow::Result<()> {
+    let given_up = endless::give_up(ledger).await?;
+    println!("{:<30}{:>6} ms", "its caller gave up after", given_up.caller_left.as_millis());
+    println!("{:<30}{:>6} ms ({})", "it ended after", given_up.query_ended.as_millis(), given_up.error);
+    let (rows, _) = ledger.call(|connection| check_totals(connection)).await??;
+    println!("{:<30}{rows:>6}", "rows found afterwards");
     Ok(())
 }
 
-impl Database {
-    fn open(pool: &Pool) -> rusqlite::Result<Database> {
-        let mut connection = Connection::open_in_memory()?;
-        // SQLite forgets an interrupt that comes before a statement has begun. So each statement also asks for itself,
-        // about every 10 ms; without this, a cancel at the wrong moment would be lost.
-        connection.progress_handler(1_000_000, Some(current::is_cancelled))?;
-        Ok(Database { connection: Arc::new(Mutex::new(connection)), lane: pool.lane("sqlite", 1) })
-    }
-
-    fn call<T: Send + 'static>(
-        &self,
-        f: impl FnOnce(&Connection) -> T + Send + 'static,
-    ) -> sidestep::Task<T> {
-        let connection = Arc::clone(&self.connection);
-        self.lane.spawn(move || f(&connection.lock().unwrap_or_else(PoisonError::into_inner)))
-    }
+async fn open(pool: &Pool, path: &Path) -> anyhow::Result<Connection> {
+    let file = path.to_owned();
+    let opened = pool.spawn(move || ledger::open(&file)).await?;
+    opened.with_context(|| format!("cannot open {}", path.display()))
 }
 
-/// Runs a query that ends early when the task is cancelled.
-fn query(connection: &Connection, sql: &str) -> rusqlite::Result<i64> {
-    let handle = connection.get_interrupt_handle();
-    let _guard = current::on_cancel(move || handle.interrupt());
-    connection.query_row(sql, [], |row| row.get(0))
+fn print(name: &str, service: Service) {
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    let wall = millis(service.wall);
+    let per_call = service.per_call().as_secs_f64() * 1e6;
+    let held_up = millis(service.held_up);
+    println!("{name:<30}{wall:>6.0} ms{per_call:>7.1} us{held_up:>12.1} ms");
+}
+
+/// Every insert is there, once.
+fn check_totals(connection: &Connection) -> anyhow::Result<(i64, i64)> {
+    let (rows, sum) = ledger::totals(connection)?;
+    let right = CUSTOMERS * ROUNDS * (ROUNDS + 1) / 2;
+    anyhow::ensure!(rows == INSERTS, "{rows} rows instead of {INSERTS}");
+    anyhow::ensure!(sum == right, "the sum is {sum} instead of {right}");
+    Ok((rows, sum))
 }
