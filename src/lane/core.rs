@@ -150,6 +150,23 @@ impl Core {
         pending
     }
 
+    /// [`begin`](Core::begin) and [`next`](Core::next) in one. If there is a slot and nothing waits, the slot is free.
+    #[must_use]
+    pub(crate) fn begin_with_next(&self) -> Option<TaskRef> {
+        let mut line = self.line.lock();
+        if line.pending == 0 {
+            return None;
+        }
+        line.pending -= 1;
+        self.tallies.show_pending(line.pending);
+        let next = line.waiting.pop_front();
+        if next.is_some() {
+            line.active += 1;
+            self.show_waiting(&line);
+        }
+        next
+    }
+
     /// The next entry of the lane for the holder of a slot; or `None`, and the slot has been released.
     #[must_use]
     pub(crate) fn next(&self) -> Option<TaskRef> {
@@ -271,12 +288,12 @@ impl Core {
 
     /// A task taken from the queue has begun.
     pub(crate) fn count_started(&self) {
-        self.tallies.started.fetch_add(1, Ordering::Release);
+        self.tallies.runs.started.fetch_add(1, Ordering::Release);
     }
 
     /// Its closure has ended.
     pub(crate) fn count_ended(&self, panicked: bool) {
-        let count = if panicked { &self.tallies.panicked } else { &self.tallies.completed };
+        let count = if panicked { &self.tallies.runs.panicked } else { &self.tallies.runs.completed };
         count.fetch_add(1, Ordering::Release);
     }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
+use crossbeam_utils::CachePadded;
+
 use super::Core;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -47,11 +49,18 @@ impl Counts {
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
     submitted: AtomicU64,
+    pub(super) cancelled: AtomicU64,
+    pending: AtomicUsize,
+    /// Apart, since submitters and threads that run are on different CPUs.
+    pub(super) runs: CachePadded<Runs>,
+}
+
+/// What is counted by the threads that run a lane.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
     pub(super) started: AtomicU64,
     pub(super) completed: AtomicU64,
     pub(super) panicked: AtomicU64,
-    pub(super) cancelled: AtomicU64,
-    pending: AtomicUsize,
 }
 
 impl Tallies {
@@ -70,9 +79,9 @@ impl Tallies {
     pub(crate) fn counts(&self) -> Counts {
         // ORDERING: Acquire pairs with the Release of each count: who sees an end sees the start.
         let cancelled = self.cancelled.load(Ordering::Acquire);
-        let panicked = self.panicked.load(Ordering::Acquire);
-        let completed = self.completed.load(Ordering::Acquire);
-        let started = self.started.load(Ordering::Acquire);
+        let panicked = self.runs.panicked.load(Ordering::Acquire);
+        let completed = self.runs.completed.load(Ordering::Acquire);
+        let started = self.runs.started.load(Ordering::Acquire);
         let submitted = self.submitted.load(Ordering::Acquire);
         let pending = self.pending.load(Ordering::Acquire) as u64;
         Counts { submitted, started, completed, panicked, cancelled, pending }

@@ -199,7 +199,7 @@ pub(crate) struct Worker<P: Workplace> {
     /// Whether this thread holds a delivering token.
     delivering: Cell<bool>,
     /// The lane of the task whose result is being delivered, while this thread holds a slot of it.
-    lane: RefCell<Option<Arc<Core>>>,
+    lane: Cell<Option<Arc<Core>>>,
     /// Tasks of lanes that this thread is inside although their slots have been given away: they wait for the shutdown.
     forfeited: RefCell<Vec<TaskId>>,
     /// How many tasks below the innermost wait for it in place.
@@ -229,7 +229,7 @@ impl<P: Workplace> Worker<P> {
             patience: Patience::new(),
             searching: Cell::new(false),
             delivering: Cell::new(false),
-            lane: RefCell::new(None),
+            lane: Cell::new(None),
             forfeited: RefCell::new(Vec::new()),
             depth: Cell::new(0),
             blocking: Cell::new(0),

@@ -16,7 +16,8 @@ const TURN_TIME: Duration = Duration::from_millis(1);
 /// One task that is being run by a worker.
 struct Run<'a, P: Workplace> {
     worker: &'a Worker<P>,
-    /// Its lane, of which the worker holds a slot, until the closure has ended.
+    /// Its lane, of which the worker holds a slot until the closure has ended. It is let go of after the delivery: that takes
+    /// time where another CPU has just referred to it.
     lane: Cell<Option<Arc<Core>>>,
     /// When the closure began, if the task is timed.
     began: Option<Instant>,
@@ -26,22 +27,26 @@ impl<P: Workplace> Runner for Run<'_, P> {
     fn ended(&self, task: &TaskRef, panicked: bool) {
         let worker = self.worker;
         let ran = self.began.map(|began| began.elapsed());
-        let lane = self.lane.take();
-        if let Some(lane) = &lane {
-            // N3. Where more waits, the slot is kept while the result is delivered. In a forked child the lock may be held
-            // for ever.
-            let held = !worker.place.is_forked() && !worker.has_forfeited(task);
-            let goes_on = held && !lane.release_if_idle();
-            worker.lane.replace(goes_on.then(|| Arc::clone(lane)));
-        }
+        let Some(lane) = self.lane.take() else {
+            ran.into_iter().for_each(|ran| worker.place.observe_run(task, None, ran));
+            return worker.count_ended(panicked, false);
+        };
+        // N3. Where more waits, the slot is kept while the result is delivered. In a forked child the lock may be held for
+        // ever.
+        let held = !worker.place.is_forked() && !worker.has_forfeited(task);
+        let goes_on = held && !lane.release_if_idle();
         if let Some(ran) = ran {
             // A subscriber is foreign code: it may wait for the lane.
-            worker.place.observe_run(task, lane.as_deref(), ran);
-        }
-        if let Some(lane) = &lane {
+            worker.lane.replace(goes_on.then(|| Arc::clone(&lane)));
+            worker.place.observe_run(task, Some(&lane), ran);
             lane.count_ended(panicked);
+            self.lane.set(Some(lane));
+        } else {
+            lane.count_ended(panicked);
+            let place = if goes_on { &worker.lane } else { &self.lane };
+            place.set(Some(lane));
         }
-        worker.count_ended(panicked, worker.lane.borrow().is_some());
+        worker.count_ended(panicked, goes_on && worker.serves());
     }
 }
 
@@ -66,17 +71,20 @@ impl<P: Workplace> Worker<P> {
 
     #[inline(never)]
     fn serve_lane(&self, lane: Arc<Core>) {
-        if !lane.begin() || !self.take_turn(lane) {
+        let ran = lane.begin_with_next().is_some_and(|first| self.take_turn(lane, first));
+        if !ran {
             self.pass_baton();
         }
     }
 
-    /// Runs tasks of a lane, of which this thread has just taken a slot, until none waits or the turn is over. False if
-    /// there was none to run.
-    fn take_turn(&self, mut lane: Arc<Core>) -> bool {
+    /// Runs tasks of a lane, of which this thread has just taken a slot and the `first` entry, until none waits or the turn is
+    /// over. False if there was none to run.
+    fn take_turn(&self, mut lane: Arc<Core>, first: TaskRef) -> bool {
         let mut tasks = 0;
-        let begun = Instant::now();
-        while let Some(claimed) = claim_next(&lane) {
+        // A turn is timed from when others are first seen to wait: one that nobody waits for needs no clock.
+        let mut begun = None;
+        let mut next = claim_or_next(&lane, first);
+        while let Some(claimed) = next {
             tasks += 1;
             let Some(kept) = self.run_in_lane(claimed, lane) else {
                 // Nothing waited, or the slot was given away while the result was delivered.
@@ -84,11 +92,13 @@ impl<P: Workplace> Worker<P> {
             };
             lane = kept;
             let alone = self.place.queues().looks_empty(self.station.local.get());
-            let fair = alone || tasks < TURN_TASKS && begun.elapsed() < TURN_TIME;
+            let fair =
+                alone || tasks < TURN_TASKS && begun.get_or_insert_with(Instant::now).elapsed() < TURN_TIME;
             if !fair || self.retiring.get() || self.place.is_over_max() {
                 self.release_slot(&lane);
                 return true;
             }
+            next = claim_next(&lane);
         }
         tasks > 0
     }
@@ -96,7 +106,15 @@ impl<P: Workplace> Worker<P> {
     /// Runs a task of a lane of which this thread holds a slot. Gives the lane back if it still does.
     fn run_in_lane(&self, claimed: Claimed, lane: Arc<Core>) -> Option<Arc<Core>> {
         self.run_special(claimed, Some(lane));
-        self.lane.borrow_mut().take()
+        self.lane.take()
+    }
+
+    /// Whether it keeps the slot of a lane while it delivers.
+    fn serves(&self) -> bool {
+        let lane = self.lane.take();
+        let serves = lane.is_some();
+        self.lane.set(lane);
+        serves
     }
 
     /// Releases a slot of `lane` to whoever comes next.
@@ -177,15 +195,21 @@ impl<P: Workplace> Worker<P> {
         self.station.slot.tallies.started.bump();
         self.pass_baton();
         // A waker and a subscriber are foreign code. They run as part of the task, so that one that waits for its lane is told.
-        as_current(claimed.task(), || {
-            lane.as_ref().map_or_else(|| self.place.free_place(), |lane| lane.free_place());
-            if let Some((now, spawned)) = began {
-                let waited = now.saturating_duration_since(spawned);
-                self.place.observe_wait(claimed.task(), lane.as_deref(), waited);
-            }
-        });
+        let is_limited = lane.as_ref().is_none_or(|lane| lane.places().is_some());
+        if is_limited || began.is_some() {
+            as_current(claimed.task(), || self.free_and_observe(&claimed, lane.as_deref(), began));
+        }
         claimed.run(&Run { worker: self, lane: Cell::new(lane), began: began.map(|(now, _)| now) });
         self.delivered();
+    }
+
+    /// Gives the place of a task in its queue to another, and tells how long the task has waited.
+    fn free_and_observe(&self, claimed: &Claimed, lane: Option<&Core>, began: Option<(Instant, Instant)>) {
+        lane.map_or_else(|| self.place.free_place(), Core::free_place);
+        if let Some((now, spawned)) = began {
+            let waited = now.saturating_duration_since(spawned);
+            self.place.observe_wait(claimed.task(), lane, waited);
+        }
     }
 
     /// The same for a task of no lane that carries nothing, as most do.
@@ -238,11 +262,18 @@ impl<P: Workplace> Worker<P> {
 
 /// Claims the next task of a lane of which this thread holds a slot. If there is none, the slot is released.
 fn claim_next(lane: &Core) -> Option<Claimed> {
+    let first = lane.next()?;
+    claim_or_next(lane, first)
+}
+
+/// The same with an entry that has been taken already.
+fn claim_or_next(lane: &Core, mut entry: TaskRef) -> Option<Claimed> {
     loop {
-        let claimed = lane.next()?.claim();
+        let claimed = entry.claim();
         if claimed.is_some() {
             return claimed;
         }
         lane.count_husk();
+        entry = lane.next()?;
     }
 }
