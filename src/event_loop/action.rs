@@ -1,5 +1,6 @@
 //! A task whose result goes to a callback on the loop's thread, and the token that cancels it.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::mem::replace;
@@ -16,8 +17,9 @@ use crate::task::{Task, TaskRef};
 pub(super) trait Action {
     /// Whether the result is there. If so, `finish` can be called, and else the waker of `context` will tell.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
-    /// Cancels the task and gives its result up.
-    fn cancel(&mut self);
+    /// Gives the result up. What is returned is the task, or what came of it: its drop cancels, and is foreign code.
+    #[must_use]
+    fn cancel(&mut self) -> Box<dyn Any>;
     /// Calls back.
     fn finish(self: Box<Self>, handle: &Handle);
     /// Cancels the task and drops the callback, whatever the destructors do.
@@ -52,6 +54,7 @@ impl<T, F> Call<T, F> {
 
 impl<T, F> Action for Call<T, F>
 where
+    T: 'static,
     F: FnOnce(&Handle, Result<T, TaskError>),
 {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -64,8 +67,8 @@ where
         Poll::Ready(())
     }
 
-    fn cancel(&mut self) {
-        give_up(replace(&mut self.stage, Stage::Cancelled));
+    fn cancel(&mut self) -> Box<dyn Any> {
+        Box::new(replace(&mut self.stage, Stage::Cancelled))
     }
 
     fn finish(self: Box<Self>, handle: &Handle) {
@@ -87,8 +90,9 @@ where
     }
 }
 
-fn give_up<T>(stage: Stage<T>) {
-    shield("the destructor of a result nobody took", || drop(stage));
+/// Drops what [`Action::cancel`] returns, or the like.
+pub(super) fn give_up<T>(remains: T) {
+    shield("the destructor of a result nobody took", || drop(remains));
 }
 
 /// Stands for an action whose callback is outstanding: what [`Handle::offload`] returns. Only its [`cancel`](Offload::cancel)

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-use super::action::{Action, Call, Offload};
+use super::action::{Action, Call, Offload, give_up};
 use super::mailbox::{Baggage, Event, Mailbox, Notify};
 use super::remote::Remote;
 use super::signal::Signal;
@@ -234,12 +234,16 @@ impl Handle {
     }
 
     pub(super) fn cancel_action(&self, key: Key) {
-        let entry = self.inner.slots.borrow_mut().take(key);
-        let Some(Entry::Action(mut action, signal)) = entry else { return };
-        // The destructor of a result, and the hooks of a task, are foreign code.
-        action.cancel();
-        self.put(key, Entry::Action(action, Arc::clone(&signal)));
+        // In a forked child this renews the signals.
+        drop(self.mailbox());
+        let mut slots = self.inner.slots.borrow_mut();
+        let Some(Entry::Action(action, signal)) = slots.get(key) else { return };
+        let (remains, signal) = (action.cancel(), Arc::clone(signal));
+        drop(slots);
         signal.schedule();
+        // The destructor of a result, and the hooks of a task, may do anything here, such as drive the loop: by now the
+        // callback is in the line.
+        give_up(remains);
     }
 
     pub(super) fn cancel_timer(&self, key: Key) {

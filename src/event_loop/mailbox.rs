@@ -118,9 +118,16 @@ impl State {
 
     fn set_notify(&mut self, notify: Notify) -> (Option<Notify>, Wake) {
         let before = self.notify.replace(notify);
-        let told_nobody = self.posture == Posture::Told && before.is_none();
-        let wake = if told_nobody { self.depart(true) } else { Wake::Nobody };
+        // Whoever was told is not the one who drives the loop from here on.
+        let wake = if self.posture == Posture::Told { self.depart(true) } else { Wake::Nobody };
         (before, wake)
+    }
+
+    fn withdraw(&mut self, key: Key) {
+        let is_its = |event: &Event| matches!(event, Event::Ready(pushed) if *pushed == key);
+        if let Some(place) = self.queue.iter().rposition(is_its) {
+            self.queue.remove(place);
+        }
     }
 
     fn depart(&mut self, has_reason: bool) -> Wake {
@@ -182,6 +189,13 @@ impl Mailbox {
     pub(super) fn push(&self, key: Key) {
         let wake = self.open().map_or(Wake::Nobody, |mut state| state.push(Event::Ready(key)));
         self.act(wake);
+    }
+
+    /// Takes the last thing out of the line again that was put there for this slot.
+    pub(super) fn withdraw(&self, key: Key) {
+        if let Some(mut state) = self.open() {
+            state.withdraw(key);
+        }
     }
 
     /// Puts a closure into the line, or hands it back where nobody would run it.

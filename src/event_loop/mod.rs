@@ -139,7 +139,7 @@ impl EventLoop {
         EventLoop::on(Pool::global())
     }
 
-    /// A loop whose actions run on `pool`. It keeps the pool alive, and so does each of its [`Handle`]s.
+    /// A loop whose actions run on `pool`. It keeps the pool alive, and so does each of its [`Handle`]s and tokens.
     #[must_use]
     pub fn on(pool: &Pool) -> Self {
         EventLoop { handle: Handle::new(pool.clone()) }
@@ -155,7 +155,9 @@ impl EventLoop {
     /// [`Turn::next_timer`] is due, misses nothing. After a turn that ended in a panic, and after
     /// [`run_until`](EventLoop::run_until), it is also called if there are timers, since those have not been reported.
     ///
-    /// It should do no more than leave a message. A panic in it is caught and traced.
+    /// It should do no more than leave a message. A panic in it is caught and traced. A second function takes the place of the
+    /// first; either is called at once if there is a reason already. In the child of a `fork` nothing can call it until the
+    /// loop is used there: begin with a turn.
     ///
     /// ```
     /// use std::{sync::mpsc, time::Duration};

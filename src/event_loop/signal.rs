@@ -43,10 +43,10 @@ impl Signal {
         self.scheduled.swap(false, Ordering::AcqRel);
     }
 
-    /// The entry is gone: no wake does anything any more.
-    pub(super) fn retire(&self) {
+    /// The entry is gone: no wake does anything any more. Says whether it has been in the line.
+    pub(super) fn retire(&self) -> bool {
         // ORDERING: Relaxed: a wake that comes in between pushes a key that means nothing.
-        self.scheduled.store(true, Ordering::Relaxed);
+        self.scheduled.swap(true, Ordering::Relaxed)
     }
 }
 

@@ -61,7 +61,9 @@ impl Entry {
                 signal.retire();
                 shield("the destructor of a local future", || drop(future));
             }
-            Entry::Root(signal) => signal.retire(),
+            Entry::Root(signal) => {
+                signal.retire();
+            }
         }
     }
 }

@@ -234,8 +234,10 @@ impl<'a> Root<'a> {
 impl Drop for Root<'_> {
     fn drop(&mut self) {
         let entry = self.handle.inner.slots.borrow_mut().remove(self.key);
-        if let Some(entry) = entry {
-            entry.discard();
+        let Some(Entry::Root(signal)) = entry else { return };
+        if signal.retire() {
+            // It has woken itself and ended: no reason for a turn, and nothing to pile up where no turn comes.
+            self.handle.mailbox().withdraw(self.key);
         }
     }
 }

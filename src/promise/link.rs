@@ -83,6 +83,11 @@ impl Link {
         Link::with(ev, Stage::Settled(value))
     }
 
+    /// Nothing: the loop has been dropped.
+    pub(super) fn lost(ev: &Handle) -> Self {
+        Link::with(ev, Stage::Lost)
+    }
+
     fn with(ev: &Handle, stage: Stage) -> Self {
         let shared = Shared { stage, reader: None, driver: None };
         Link { ev: ev.clone(), shared: Some(Rc::new(RefCell::new(shared))) }

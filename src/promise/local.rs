@@ -91,6 +91,9 @@ impl Handle {
         T: Send + 'static,
         E: From<TaskError> + Send + 'static,
     {
+        if self.is_closed() {
+            return LocalPromise::of(Link::lost(self));
+        }
         LocalPromise::of_task(self, self.pool().spawn(op))
     }
 }

@@ -84,6 +84,7 @@ mod promise_traces;
 // What a hostile reader tried.
 mod attacks_admission;
 mod attacks_cells;
+mod attacks_event_loop;
 mod attacks_io;
 mod attacks_io_wakes;
 mod attacks_lanes;

@@ -49,7 +49,7 @@ fn a_step_never_runs_inside_the_call_that_adds_it() {
     assert!(seen.borrow().is_empty(), "though the value is there");
     ev.run();
     assert_eq!(*seen.borrow(), [1]);
-    let promise = promise.map(move |n| late(n));
+    let promise = promise.map(late);
     assert_eq!(*seen.borrow(), [1], "though the promise is settled");
     ev.run();
     assert_eq!(*seen.borrow(), [1, 2]);
