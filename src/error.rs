@@ -168,7 +168,7 @@ impl TaskError {
     }
 
     /// True if the wait could never have ended: a task waited for itself, directly or through tasks that it ran in
-    /// place; or every slot of a [`Lane`](crate::Lane) was held by a task that waited for the lane's own queue, this
+    /// place; a step of a [`LocalPromise`](crate::LocalPromise) gave that very promise; or every slot of a [`Lane`](crate::Lane) was held by a task that waited for the lane's own queue, this
     /// one among them. The task that was waited for has been cancelled then.
     #[must_use]
     pub fn is_deadlock(&self) -> bool {

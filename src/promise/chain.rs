@@ -6,6 +6,7 @@
 //! them one by one. A step makes another chain, whose source becomes ours and whose steps go in front of ours; so a function
 //! that ends in `resolve(n).then(|n| itself(n + 1))` leaves one source and no steps behind each time, and may go on for
 //! ever. The shorter queue is moved into the longer one, so that joining costs no more than the steps that are joined.
+//! Where that must not hold up others, a poll stops after so many steps.
 //!
 //! A chain may also be captured by a step of another, and that by a third. Running them is as flat as above. Their drops
 //! nest, and are put off by `task::cascade` when they are deep.
@@ -24,6 +25,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::kind::{Carries, Kind};
+use super::seen;
 use crate::error::{Reason, TaskError};
 use crate::report::shield;
 use crate::sync::thread_local_const;
@@ -82,6 +84,11 @@ impl<K: Kind> Chain<K> {
         Chain::new(Head::Value(value))
     }
 
+    /// Steps that will not be called: to be dropped.
+    pub(super) fn uncalled(steps: VecDeque<K::Step>) -> Self {
+        Chain { head: Head::Taken, steps }
+    }
+
     /// A chain whose value is that of `source`.
     pub(super) fn pending(source: K::Source) -> Self {
         Chain::new(Head::Source(source, None))
@@ -119,16 +126,29 @@ impl<K: Kind> Chain<K> {
     ///
     /// If the value has been given, or an earlier poll has panicked.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<K::Value> {
-        loop {
+        self.poll_some(usize::MAX, context)
+    }
+
+    /// As `poll`, but after `limit` steps it has itself polled again.
+    pub(super) fn poll_some(&mut self, limit: usize, context: &mut Context<'_>) -> Poll<K::Value> {
+        for _ in 0..limit {
             let value = ready!(self.poll_head(context));
             let Some(step) = self.steps.pop_front() else { return Poll::Ready(value) };
             self.join(step(value));
         }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<K::Value> {
         let polled = match &mut self.head {
-            Head::Source(source, _) => Some(ready!(Pin::new(source).poll(context))),
+            Head::Source(source, target) => {
+                let polled = Pin::new(source).poll(context);
+                if let (Poll::Pending, Some(target)) = (&polled, target) {
+                    seen::note(&target.task);
+                }
+                Some(ready!(polled))
+            }
             Head::Value(_) | Head::Taken => None,
         };
         match (polled, replace(&mut self.head, Head::Taken)) {

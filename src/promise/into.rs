@@ -102,7 +102,8 @@ pub trait IntoLocalPromise {
     fn into_local_promise(self, ev: &Handle) -> LocalPromise<Self::Value, Self::Error>;
 }
 
-/// It stays with the loop that it is of.
+/// The promise itself, also where it is of another loop of this thread. A step that gives it makes what is left of it a part of
+/// its own promise.
 impl<T: 'static, E: 'static> IntoLocalPromise for LocalPromise<T, E> {
     type Value = T;
     type Error = E;

@@ -13,22 +13,38 @@
 //! The loop has the link as a local future, the [`Driver`], while there is something to drive; so a promise is outstanding
 //! until it is settled, whether or not anybody awaits it. All of it is on one thread. No borrow lasts while foreign code runs,
 //! since that may come back here: a continuation may add a step to its own promise, or drop it.
+//!
+//! A poll by the loop ends after so many steps, and the next comes in another turn. So a recursion that never has to wait does
+//! not hold up the callbacks, and the drivers of the promises that it makes and joins, which find nothing left to do, go as they
+//! come.
+//!
+//! A continuation may also give its own promise, which would wait for itself. That is told by `POLLED`: who owns the chain whose
+//! step is running is the innermost driver, since only drivers poll these chains.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::mem::replace;
 use std::pin::Pin;
+use std::ptr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::chain::Chain;
 use super::kind::{Kind, Local};
 use crate::event_loop::Handle;
+use crate::report::shield;
+use crate::sync::thread_local_const;
 
 type Value = <Local as Kind>::Value;
 type Step = <Local as Kind>::Step;
+
+/// So many steps of one promise may run before the loop turns to something else.
+const MOST_STEPS: usize = 128;
+
+// The link whose chain is being polled by the innermost driver on this thread.
+thread_local_const! { static POLLED: Cell<*const ()> = Cell::new(ptr::null()) }
 
 enum Stage {
     Waiting(Chain<Local>),
@@ -39,6 +55,18 @@ enum Stage {
     Left,
     /// The loop has been dropped with the chain in it.
     Lost,
+}
+
+impl Stage {
+    /// Drops what nobody will see, whatever its destructors do.
+    fn discard(self) {
+        match self {
+            Stage::Waiting(chain) => drop(chain),
+            Stage::Polled(steps) => drop(Chain::<Local>::uncalled(steps)),
+            Stage::Settled(value) => drop(Chain::<Local>::given(value)),
+            Stage::Left | Stage::Lost => {}
+        }
+    }
 }
 
 struct Shared {
@@ -60,6 +88,14 @@ impl Shared {
         let driver = this.borrow_mut().driver.take();
         driver.into_iter().for_each(Waker::wake);
         left
+    }
+
+    /// Tells whoever awaits the promise that the driver has ended.
+    fn wake_reader(this: &RefCell<Self>) {
+        let reader = this.borrow_mut().reader.take();
+        if let Some(reader) = reader {
+            shield("a waker", || reader.wake());
+        }
     }
 }
 
@@ -112,6 +148,7 @@ impl Link {
     /// Adds a step.
     pub(super) fn push(&self, step: Step) {
         let mut idle = false;
+        let mut uncalled = VecDeque::new();
         let next = match Shared::replace(self.shared(), Stage::Left) {
             Stage::Waiting(mut chain) => {
                 chain.push(step);
@@ -127,9 +164,13 @@ impl Link {
                 idle = true;
                 Stage::Waiting(chain)
             }
-            gone @ (Stage::Left | Stage::Lost) => gone,
+            gone @ (Stage::Left | Stage::Lost) => {
+                uncalled.push_back(step);
+                gone
+            }
         };
         Shared::replace(self.shared(), next);
+        drop(Chain::<Local>::uncalled(uncalled));
         if idle {
             self.drive();
         }
@@ -139,18 +180,23 @@ impl Link {
     ///
     /// # Panics
     ///
-    /// If it has been given, or the loop has been dropped.
+    /// If it has been given, the loop has been dropped, or a panic has ended the chain.
     pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<Value> {
         match Shared::replace(self.shared(), Stage::Left) {
             Stage::Settled(value) => return Poll::Ready(value),
             Stage::Left => panic!("a sidestep promise was polled after it had given its result"),
-            Stage::Lost => panic!("the event loop of a sidestep promise was dropped before it was settled"),
+            Stage::Lost => panic!("a sidestep promise was lost, to a panic or to the drop of its event loop"),
             stage @ (Stage::Waiting(_) | Stage::Polled(_)) => Shared::replace(self.shared(), stage),
         };
         let waker = context.waker().clone();
         let before = self.shared().borrow_mut().reader.replace(waker);
         drop(before);
         Poll::Pending
+    }
+
+    /// Whether it is a step of its own chain that asks.
+    pub(super) fn is_polled_here(&self) -> bool {
+        POLLED.with(Cell::get) == identity(self.shared())
     }
 
     /// The chain, for another one to go on with. If it is being polled just now, a chain that waits for it.
@@ -177,8 +223,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            let left = Shared::leave(&shared);
-            drop(left);
+            Shared::leave(&shared).discard();
         }
     }
 }
@@ -223,10 +268,9 @@ impl Future for Driver {
         let polled = self.run(context);
         self.done = polled.is_ready();
         if self.done {
-            let mut shared = self.shared.borrow_mut();
-            let wakers = (shared.reader.take(), shared.driver.take());
-            drop(shared);
-            wakers.0.into_iter().for_each(Waker::wake);
+            let spent = self.shared.borrow_mut().driver.take();
+            drop(spent);
+            Shared::wake_reader(&self.shared);
         }
         polled
     }
@@ -241,36 +285,35 @@ impl Driver {
                 return Poll::Ready(());
             }
         };
-        loop {
-            let polled = chain.poll(context);
-            let waker = context.waker().clone();
-            let mut shared = self.shared.borrow_mut();
-            let Stage::Polled(added) = replace(&mut shared.stage, Stage::Left) else {
-                // The owner has let go.
-                drop(shared);
+        let polled = as_polled(&self.shared, || chain.poll_some(MOST_STEPS, context));
+        let waker = context.waker().clone();
+        let mut shared = self.shared.borrow_mut();
+        let Stage::Polled(added) = replace(&mut shared.stage, Stage::Left) else {
+            // The owner has let go.
+            drop(shared);
+            drop(polled.map(Chain::<Local>::given));
+            return Poll::Ready(());
+        };
+        let again = match polled {
+            Poll::Ready(value) if added.is_empty() => {
+                shared.stage = Stage::Settled(value);
                 return Poll::Ready(());
-            };
-            match polled {
-                Poll::Ready(value) if added.is_empty() => {
-                    shared.stage = Stage::Settled(value);
-                    return Poll::Ready(());
-                }
-                Poll::Ready(value) => {
-                    shared.stage = Stage::Polled(VecDeque::new());
-                    drop(shared);
-                    chain = Chain::given(value);
-                    added.into_iter().for_each(|step| chain.push(step));
-                }
-                Poll::Pending => {
-                    added.into_iter().for_each(|step| chain.push(step));
-                    shared.stage = Stage::Waiting(chain);
-                    let before = shared.driver.replace(waker);
-                    drop(shared);
-                    drop(before);
-                    return Poll::Pending;
-                }
             }
+            Poll::Ready(value) => {
+                chain = Chain::given(value);
+                true
+            }
+            Poll::Pending => false,
+        };
+        added.into_iter().for_each(|step| chain.push(step));
+        shared.stage = Stage::Waiting(chain);
+        let before = shared.driver.replace(waker);
+        drop(shared);
+        drop(before);
+        if again {
+            context.waker().wake_by_ref();
         }
+        Poll::Pending
     }
 }
 
@@ -280,9 +323,23 @@ impl Drop for Driver {
             return;
         }
         // The loop is gone, or a panic has come through.
-        let lost = Shared::replace(&self.shared, Stage::Lost);
-        let reader = self.shared.borrow_mut().reader.take();
-        drop(lost);
-        reader.into_iter().for_each(Waker::wake);
+        Shared::replace(&self.shared, Stage::Lost).discard();
+        Shared::wake_reader(&self.shared);
     }
+}
+
+fn identity(shared: &Rc<RefCell<Shared>>) -> *const () {
+    Rc::as_ptr(shared).cast()
+}
+
+/// Runs `poll`, which polls the chain of `shared`.
+fn as_polled<R>(shared: &Rc<RefCell<Shared>>, poll: impl FnOnce() -> R) -> R {
+    struct Before(*const ());
+    impl Drop for Before {
+        fn drop(&mut self) {
+            POLLED.with(|polled| polled.set(self.0));
+        }
+    }
+    let _before = Before(POLLED.with(|polled| polled.replace(identity(shared))));
+    poll()
 }

@@ -12,7 +12,7 @@ use super::into::IntoLocalPromise;
 use super::kind::{Carries, Kind, Local};
 use super::link::Link;
 use super::source::{Awaited, shielded};
-use super::steps;
+use super::steps::{self, Site};
 use crate::error::TaskError;
 use crate::event_loop::Handle;
 use crate::task::Task;
@@ -25,7 +25,7 @@ use crate::task::Task;
 /// [`run`](crate::EventLoop::run) waits for it.
 ///
 /// It is a future too, for the loop's [local futures](Handle::spawn_local) and [`run_until`](crate::EventLoop::run_until). Chains
-/// are flat, and each promise has one owner, as there.
+/// are flat, and each promise has one owner, as there. Steps that never have to wait let other callbacks run in between.
 ///
 /// # Cancellation
 ///
@@ -34,12 +34,13 @@ use crate::task::Task;
 ///
 /// # Errors
 ///
-/// As for [`Promise`](crate::Promise).
+/// As for [`Promise`](crate::Promise). Besides, a step may give the very promise that waits for it, out of a cell: that is an
+/// error made of one that [`is_deadlock`](TaskError::is_deadlock).
 ///
 /// # Panics
 ///
 /// Polling panics once the result has been given, and if the loop was dropped before the promise was settled. A panic of the
-/// conversion from [`TaskError`] comes out of the loop.
+/// conversion from [`TaskError`] comes out of the loop; then, too, polling panics.
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -104,7 +105,16 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         LocalPromise { link, types: PhantomData }
     }
 
-    pub(super) fn into_chain(self) -> Chain<Local> {
+    /// The chain, for a step that was added at `site` to go on with. Its own promise, which waits for that step, is left to
+    /// the loop instead.
+    fn into_chain(self, site: Site) -> Chain<Local>
+    where
+        E: From<TaskError>,
+    {
+        if self.link.is_polled_here() {
+            self.detach_at(site);
+            return Chain::settled(Err::<T, E>(E::from(steps::waits_for_itself(site))));
+        }
         self.link.into_chain()
     }
 
@@ -213,9 +223,9 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         R: IntoLocalPromise<Error = E>,
         E: From<TaskError>,
     {
-        let ev = self.link.ev().clone();
-        let f = move |value| f(value).into_local_promise(&ev).into_chain();
-        self.and(steps::then::<Local, T, R::Value, E>(f, Location::caller()))
+        let (ev, site) = (self.link.ev().clone(), Location::caller());
+        let f = move |value| f(value).into_local_promise(&ev).into_chain(site);
+        self.and(steps::then::<Local, T, R::Value, E>(f, site))
     }
 
     /// Goes on with the error: `f` gives a `Result`, or another promise, in place of this one. A value passes by. The type of
@@ -238,9 +248,9 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         R: IntoLocalPromise<Value = T>,
         R::Error: From<TaskError>,
     {
-        let ev = self.link.ev().clone();
-        let f = move |error| f(error).into_local_promise(&ev).into_chain();
-        self.and(steps::catch::<Local, T, E, R::Error>(f, Location::caller()))
+        let (ev, site) = (self.link.ev().clone(), Location::caller());
+        let f = move |error| f(error).into_local_promise(&ev).into_chain(site);
+        self.and(steps::catch::<Local, T, E, R::Error>(f, site))
     }
 
     /// Turns the error into another. A value passes by.
@@ -285,7 +295,10 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
     /// Leaves the promise to the loop. An error at the end is traced, since nobody else sees it.
     #[track_caller]
     pub fn detach(self) {
-        let site = Location::caller();
+        self.detach_at(Location::caller());
+    }
+
+    fn detach_at(self, site: Site) {
         let promise: LocalPromise<(), E> = self.and(move |result| {
             steps::report_unseen(&result, site);
             steps::discard(result);

@@ -25,7 +25,7 @@
 //! | `kind` | what is erased to what: with `Send`, and without |
 //! | `steps`, `combine` | what the methods do, for both kinds: one after the other, and many at once |
 //! | `source` | the beginnings: a task, a future |
-//! | `wait` | blocking a thread for the end |
+//! | `wait`, `seen` | blocking a thread for the end; the tasks that are behind it |
 //! | `driver` | the end without anybody who awaits it |
 //! | `sendable`, `many` | [`Promise`]; many as one |
 //! | `local`, `local_many`, `link` | [`LocalPromise`], of an event loop; many as one; how the loop drives it |
@@ -43,6 +43,7 @@ mod local_many;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod many;
+mod seen;
 mod sendable;
 mod source;
 mod steps;

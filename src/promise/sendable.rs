@@ -257,9 +257,10 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
     /// Blocks this thread until the promise is settled. The steps run on it.
     ///
     /// On a thread of the pool that the promise waits for, an action that is still queued is run in place where the pool
-    /// cannot have another thread, as by [`Task::wait`](crate::Task::wait). That goes for actions in a chain, not for those
-    /// behind [`all`](Promise::all) and its like or behind a future, which cannot be seen: a pool whose every thread waits
-    /// for such a one stands still.
+    /// cannot have another thread, as by [`Task::wait`](crate::Task::wait). That goes for actions in a chain, and for those
+    /// in the promises of [`all`](Promise::all) and its like or that a future awaits. Behind those, what a
+    /// [`Lane`](crate::Lane) has queued cannot be seen, nor can a [`Task`](crate::Task) that a future awaits: a pool whose every
+    /// thread waits for such a one stands still.
     ///
     /// # Errors
     ///
@@ -280,7 +281,7 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
     }
 
     /// Lets the promise run to its end with nobody awaiting it. Its steps run on the pool that it is from, or else on the
-    /// [global](Pool::global) one; while it waits it holds no thread.
+    /// [global](Pool::global) one, as do those of [`Task::promise`](crate::Task::promise); while it waits it holds no thread.
     ///
     /// An error at the end is traced, since nobody else sees it. The promise is dropped, which cancels, if that pool is shut
     /// down or refuses to go on with it ([`Builder::queue_limit`](crate::Builder::queue_limit)); that is traced too.

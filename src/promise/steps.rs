@@ -25,6 +25,11 @@ pub(super) fn guarded<R>(site: Site, f: impl FnOnce() -> R) -> Result<R, TaskErr
     })
 }
 
+/// What becomes of a step, added at `site`, that gives the promise which waits for it.
+pub(super) fn waits_for_itself(site: Site) -> TaskError {
+    TaskError::new(Origin { id: next_id(), site, name: None }, Reason::Deadlock)
+}
+
 /// Drops a result that nobody sees.
 pub(super) fn discard<R>(result: R) {
     shield("the destructor of a result that nobody sees", || drop(result));

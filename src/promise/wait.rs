@@ -3,15 +3,20 @@
 //! The chain is polled on this thread. Where it waits for a task, waiting for the chain is waiting for that task: on a
 //! thread of the task's own pool it may be run in place, as [`Task::wait`](crate::Task::wait) does, or a pool without
 //! another thread would never come to it.
+//!
+//! What it waits for may also be behind a future, such as that of `all`. Then any of the queued tasks that its polls have shown
+//! is run in place, one after another. Only tasks of the thread's pool itself are: one that waits for several things does not
+//! close a circle by one of them, so the lanes must not hear of it.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::chain::Chain;
 use super::kind::Kind;
+use super::seen::Seen;
 use crate::error::Reason;
 use crate::sync::Parker;
-use crate::task::current::{Blocking, is_inside};
+use crate::task::current::{Blocking, host, is_inside};
 use crate::task::{Host, InPlace};
 
 pub(super) fn wait<K: Kind>(mut chain: Chain<K>) -> K::Value {
@@ -20,15 +25,35 @@ pub(super) fn wait<K: Kind>(mut chain: Chain<K>) -> K::Value {
     let waker = parker.waker();
     let mut context = Context::from_waker(&waker);
     let mut blocking = None;
+    let mut seen = host().map(|_| Seen::default());
     loop {
-        if let Poll::Ready(value) = chain.poll(&mut context) {
+        let polled = match &mut seen {
+            Some(seen) => seen.during(|| chain.poll(&mut context)),
+            None => chain.poll(&mut context),
+        };
+        if let Poll::Ready(value) = polled {
             return value;
         }
         let host = blocking.get_or_insert_with(Blocking::enter).host();
-        if let Some(reason) = await_wake(&chain, host, &parker) {
-            chain.give_up(reason);
+        match (host, &mut seen) {
+            (Some(host), Some(seen)) if chain.target().is_none() => await_any(seen, host, &parker),
+            _ => {
+                if let Some(reason) = await_wake(&chain, host, &parker) {
+                    chain.give_up(reason);
+                }
+            }
         }
     }
+}
+
+/// Returns when the chain is worth another poll; one of the tasks that it waits for may have been run meanwhile.
+fn await_any(seen: &mut Seen, host: &dyn Host, parker: &Arc<Parker>) {
+    // First, so that no change of `may_grow` is missed.
+    host.offer_help(parker);
+    let next = if host.may_grow() { None } else { seen.first_queued(host.owner()) };
+    // Should somebody else have claimed it meanwhile, there may be another.
+    let _ = next.map_or_else(|| parker.park(None), |task| host.run_now(task));
+    host.withdraw_help(parker);
 }
 
 /// Returns when the chain is worth another poll, or says why it never will be.
