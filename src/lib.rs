@@ -164,6 +164,4 @@ mod pages {
     mod platforms {}
     #[doc = include_str!("../docs/PROMISES.md")]
     mod promises {}
-    #[doc = include_str!("../docs/MODELS.md")]
-    mod models {}
 }
