@@ -5,13 +5,13 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::panic::{Location, RefUnwindSafe, UnwindSafe, resume_unwind};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::thread;
 
-use crate::error::{Raised, Reason};
+use crate::error::Reason;
 use crate::pool::{Builder, Pool};
 use crate::report::shield;
-use crate::strand::Strand;
+use crate::strand::{Strand, refuse};
 use crate::task::Task;
 
 /// A value with a thread of its own, on which it is made, used and dropped: so it need not be `Send`.
@@ -70,7 +70,7 @@ impl<T: 'static> Dedicated<T> {
     }
 
     /// As [`new`](Dedicated::new), with settings for the thread: its name, its stack, its hooks. The numbers of threads in
-    /// `builder` are overruled.
+    /// `builder` are overruled, and its queue limit does not count calls.
     ///
     /// # Errors
     ///
@@ -134,7 +134,7 @@ impl<T: 'static> Dedicated<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.strand.call_at(move |seat| seat.with(f), Location::caller())
+        self.strand.attempt(move |seat| seat.with(f), Location::caller())
     }
 
     /// Takes the value off its thread, once the calls queued so far have ended; the thread ends with the last handle. See
@@ -152,7 +152,7 @@ impl<T: 'static> Dedicated<T> {
     where
         T: Send,
     {
-        self.strand.take_with(|mut seat| *seat.vacate(), Location::caller())
+        self.strand.take_with(|mut seat| seat.vacate().map(|value| *value), Location::caller())
     }
 
     /// Drops the value on its thread, once the calls queued so far have ended, and tells when that is done. Later calls, from
@@ -167,7 +167,7 @@ impl<T: 'static> Dedicated<T> {
     /// Dropping the task before its turn has come leaves the value to the other handles, or drops it if there are none.
     #[track_caller]
     pub fn close(self) -> Task<()> {
-        self.strand.take_with(|mut seat| drop(seat.vacate()), Location::caller())
+        self.strand.take_with(|mut seat| seat.vacate().map(drop), Location::caller())
     }
 
     /// As [`Strand::is_poisoned`].
@@ -190,41 +190,39 @@ fn thread_of_one(builder: Builder) -> io::Result<Pool> {
 impl<T: 'static> Seat<T> {
     /// Makes `value` the value of this thread.
     fn take(value: T) -> Self {
-        VALUE.set(Resident(Some(Box::new(value))));
+        settle(Box::new(value));
         Seat { make: None, thread: Some(thread::current().id()) }
     }
 
-    /// Calls `f` with the value, which is made first if it is not there yet. Ends the call with an error if it is gone.
-    fn with<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> R {
+    /// Calls `f` with the value, which is made first if it is not there yet. An error if it is gone.
+    fn with<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> Result<R, Reason> {
         /// Puts the value back, also in a panic.
         struct Borrowed<T: 'static>(Option<Box<T>>);
         impl<T: 'static> Drop for Borrowed<T> {
             fn drop(&mut self) {
-                let value = self.0.take().map(|value| value as Box<dyn Any>);
-                VALUE.set(Resident(value));
+                self.0.take().into_iter().for_each(|value| settle(value));
             }
         }
         if let Some(make) = self.make.take() {
             *self = Seat::take(make());
         }
-        let mut borrowed = Borrowed(Some(self.borrow()));
+        let mut borrowed = Borrowed(self.borrow());
         match &mut borrowed.0 {
-            Some(value) => f(value),
-            None => unreachable!("only the drop takes it"),
+            Some(value) => Ok(f(value)),
+            None => refuse(f, Reason::Taken),
         }
     }
 
     /// Takes the value for good.
-    fn vacate(&mut self) -> Box<T> {
-        let value = self.borrow();
+    fn vacate(&mut self) -> Result<Box<T>, Reason> {
+        let value = self.borrow().ok_or(Reason::Taken);
         self.thread = None;
         value
     }
 
-    /// Takes the value out of its place. Ends the call with an error if it is gone.
-    fn borrow(&self) -> Box<T> {
-        let value = self.resident().and_then(|value| value.downcast().ok());
-        value.unwrap_or_else(|| resume_unwind(Box::new(Raised(Reason::Taken))))
+    /// Takes the value out of its place, if it is there.
+    fn borrow(&self) -> Option<Box<T>> {
+        self.resident().and_then(|value| value.downcast().ok())
     }
 
     /// The value, if it is on this thread.
@@ -234,6 +232,13 @@ impl<T: 'static> Seat<T> {
         }
         VALUE.try_with(|value| value.borrow_mut().0.take()).ok().flatten()
     }
+}
+
+/// Makes `value` the value of this thread.
+fn settle(value: Box<dyn Any>) {
+    let old = VALUE.replace(Resident(Some(value)));
+    // It may be there still if the thread had another pool before: its destructor is foreign code, so not in `replace`.
+    drop(old);
 }
 
 impl<T: 'static> Drop for Seat<T> {

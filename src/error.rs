@@ -168,8 +168,9 @@ impl TaskError {
     }
 
     /// True if the wait could never have ended: a task waited for itself, directly or through tasks that it ran in
-    /// place; a step of a [`LocalPromise`](crate::LocalPromise) gave that very promise; or every slot of a [`Lane`](crate::Lane) was held by a task that waited for the lane's own queue, this
-    /// one among them. The task that was waited for has been cancelled then.
+    /// place; a step of a [`LocalPromise`](crate::LocalPromise) gave that very promise; or every slot of a
+    /// [`Lane`](crate::Lane) was held by a task that waited, itself or through others, for the lane's own queue, this one among
+    /// them. The task that was waited for has been cancelled then.
     #[must_use]
     pub fn is_deadlock(&self) -> bool {
         matches!(self.0.reason, Reason::Deadlock | Reason::LaneDeadlock)
@@ -201,7 +202,7 @@ impl fmt::Display for TaskError {
             Reason::NoThread(error) => write!(f, "did not run: the pool has no thread ({error})"),
             Reason::Deadlock => f.write_str("waits for itself and would do so for ever"),
             Reason::LaneDeadlock => f.write_str(
-                "would wait for ever: every slot of its lane is held by a task that waits for that lane",
+                "would wait for ever: every slot of a lane is held by a task that waits, in the end, for that lane",
             ),
             Reason::Poisoned => {
                 f.write_str("did not run: an earlier call panicked and left the value poisoned")

@@ -1,15 +1,14 @@
 //! One lane: its queue, its slots, its counts. The rules are those of the module.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
 use super::lanes::{Lanes, Tallies};
-use crate::error::TaskId;
 use crate::queue::{Places, wake};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, Parker, fork, thread};
-use crate::task::{Owner, TaskRef, tasks, tasks_of};
+use crate::task::{Owner, TaskRef, tasks_of};
 use crate::times::Meter;
 
 /// Fewer husks than this are left to lie.
@@ -43,10 +42,6 @@ struct Line {
 struct Watcher {
     target: TaskRef,
     parker: Arc<Parker>,
-    /// The tasks that it is inside.
-    inside: Vec<TaskId>,
-    /// Those of the lane among them: it holds a slot for each.
-    held: Vec<TaskId>,
 }
 
 impl Line {
@@ -229,11 +224,9 @@ impl Core {
 
     /// Has `parker` woken when a slot that could be taken over for `target` becomes pending; until `unwatch`.
     pub(crate) fn watch(&self, target: &TaskRef, parker: &Arc<Parker>) {
-        let inside = tasks().map(TaskRef::id).collect();
-        let held = tasks_of((&raw const *self).cast());
         let mut line = self.line.lock();
         if !line.watchers.iter().any(|other| other.is(target, parker)) {
-            line.watchers.push(Watcher { target: target.clone(), parker: Arc::clone(parker), inside, held });
+            line.watchers.push(Watcher { target: target.clone(), parker: Arc::clone(parker) });
         }
     }
 
@@ -243,29 +236,6 @@ impl Core {
         let watcher = place.map(|place| line.watchers.swap_remove(place));
         drop(line);
         drop(watcher);
-    }
-
-    /// Whether every slot is held by a thread that waits for a task of this lane which is still queued, or for one that such a
-    /// thread is inside: then none of them will ever be released. It is told once: the calling thread, which waits for
-    /// `target`, is not watched any more.
-    #[must_use]
-    pub(crate) fn tells_deadlock(&self, target: &TaskRef) -> bool {
-        let mut line = self.line.lock();
-        let queued_here = |task: &TaskRef| task.is_queued() && task.is_owned_by((&raw const *self).cast());
-        let waits = |task: &TaskRef| line.watchers.iter().any(|other| other.inside.contains(&task.id()));
-        // Any other target goes on: it runs, waits for a thread, or is being cancelled.
-        let stuck = |watcher: &&Watcher| queued_here(&watcher.target) || waits(&watcher.target);
-        let stuck = line.watchers.iter().filter(stuck);
-        let held: BTreeSet<TaskId> = stuck.flat_map(|watcher| &watcher.held).copied().collect();
-        if held.len() < self.limit {
-            return false;
-        }
-        let here: Vec<TaskId> = tasks().map(TaskRef::id).collect();
-        let own = |watcher: &Watcher| watcher.target.is_same(target) && watcher.inside == here;
-        let place = line.watchers.iter().position(own);
-        let watcher = place.map(|place| line.watchers.swap_remove(place));
-        drop(line);
-        watcher.is_some()
     }
 
     /// Whether the calling thread alone holds all slots.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use crossbeam_utils::CachePadded;
 
 use super::Core;
+use super::waits::Waits;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -94,6 +95,7 @@ pub(crate) struct Lanes {
     /// How many there have ever been, to be asked without the lock.
     made: AtomicUsize,
     listed: Mutex<Listed>,
+    waits: Arc<Waits>,
     /// Whether what the lanes have counted is kept by name.
     by_name: bool,
 }
@@ -115,7 +117,12 @@ struct Listed {
 
 impl Lanes {
     pub(crate) fn new(by_name: bool) -> Arc<Self> {
-        Arc::new(Lanes { made: AtomicUsize::new(0), listed: Mutex::new(Listed::default()), by_name })
+        Arc::new(Lanes {
+            made: AtomicUsize::new(0),
+            listed: Mutex::new(Listed::default()),
+            waits: Waits::of_this_process(),
+            by_name,
+        })
     }
 
     pub(super) fn enlist(&self, core: &Arc<Core>, name: &Arc<str>, tallies: &Arc<Tallies>) {
@@ -123,6 +130,7 @@ impl Lanes {
             Listing { core: Arc::downgrade(core), name: Arc::clone(name), tallies: Arc::clone(tallies) };
         self.listed.lock().lanes.insert(Arc::as_ptr(core).addr(), listing);
         self.made.fetch_add(1, Ordering::Release);
+        self.waits.begin_to_matter();
     }
 
     /// Takes a lane off the list that is being freed, and keeps what it has counted.
@@ -136,6 +144,11 @@ impl Lanes {
                 listed.gone_by_name.entry(name).or_default().add(counts);
             }
         }
+    }
+
+    /// Who waits for what inside tasks.
+    pub(crate) fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     /// Whether there has never been a lane.

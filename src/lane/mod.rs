@@ -5,6 +5,7 @@
 //! | `core` | one lane: its queue, its slots, its counts |
 //! | `entry` | what waits in the pool's queues: a task, or the right to run a lane |
 //! | `lanes` | all lanes of a pool |
+//! | `waits` | who waits for what inside tasks |
 //!
 //! # Slots
 //!
@@ -51,15 +52,15 @@
 //! lane in order, through the task it waits for. It registers ([`Core::watch`]) before it looks for a pending slot, and
 //! whoever makes one pending by a release wakes those who are registered.
 //!
-//! If all slots are held by threads that wait for tasks of this very lane, none of them will ever be released: a target
-//! that is queued needs a slot, and one that has been taken is run by one of these threads. (Or by another thread that waits
-//! for the lane: a wait for any task is registered with the lanes whose slots the thread holds.) That comes about only by a
-//! wait, so the last one to register can tell ([`Core::tells_deadlock`]), and is given an error instead.
+//! If all slots are held by threads that wait, in whatever way, for tasks of this very lane, none of them will ever be
+//! released. `waits` finds that out, and gives an error to the thread whose wait closes such a circle.
 
 mod core;
 mod entry;
 mod lanes;
+mod waits;
 
 pub(crate) use self::core::Core;
 pub(crate) use self::entry::{Entry, Job};
 pub(crate) use self::lanes::{Counts, Lanes};
+pub(crate) use self::waits::{Wait, Waits, inside};

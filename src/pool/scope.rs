@@ -28,7 +28,9 @@ use crate::report::swallow;
 use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Parker, fork};
 use crate::task::current::will_block;
-use crate::task::{Extras, Outcome, Task, TaskRef, Witness, forked_child, host, new_scoped_task};
+use crate::task::{
+    Extras, Host, Inside, Outcome, Task, TaskRef, Witness, forked_child, host, new_scoped_task,
+};
 
 /// A scope to spawn borrowing tasks in: what [`Pool::scope`] hands to its closure.
 pub struct Scope<'scope, 'env: 'scope> {
@@ -51,6 +53,8 @@ struct State {
     failed: Mutex<Vec<TaskRef>>,
     /// Those whose error somebody has taken.
     looked_at: Mutex<BTreeSet<TaskId>>,
+    /// What the thread that waits for them is inside.
+    inside: Vec<Inside>,
     /// The fork generation that the scope was opened in. In a child locks may be held for ever, and nobody waits.
     generation: u16,
     /// In a forked child: tasks that were refused there, less the errors that somebody has taken.
@@ -68,6 +72,10 @@ impl Witness for State {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.joiner.unpark();
         }
+    }
+
+    fn holds_up(&self) -> &[Inside] {
+        &self.inside
     }
 }
 
@@ -140,6 +148,7 @@ where
             left: AtomicUsize::new(0),
             joiner: Arc::new(Parker::new()),
             queued: helps.then(Roll::new),
+            inside: host().map(Host::inside).unwrap_or_default(),
             failed: Mutex::new(Vec::new()),
             looked_at: Mutex::new(BTreeSet::new()),
             generation: fork::generation(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::shared::Shared;
 use super::threads::start;
 use crate::idle::{Idle, Notify};
-use crate::lane::{Core, Entry};
+use crate::lane::{Core, Entry, Waits};
 use crate::queue::{Places, Queues, wake};
 use crate::report::{event, shield};
 use crate::sync::atomic::{Ordering, fence};
@@ -48,6 +48,10 @@ impl Workplace for Shared {
 
     fn lane_of(&self, task: &TaskRef) -> Option<Arc<Core>> {
         self.lanes.find(task.owner())
+    }
+
+    fn waits(&self) -> &Waits {
+        self.lanes.waits()
     }
 
     #[inline]

@@ -75,8 +75,9 @@ impl<T> Home<T> {
 
     /// The value, if it is still there, whatever has become of it.
     pub(super) fn take(&mut self) -> Option<T> {
-        // There is no visit, since that would borrow the home. ORDERING: the exclusive reference came by synchronisation.
-        if self.stage.swap(GONE, Ordering::Relaxed) == GONE {
+        // There is no visit, since that would borrow the home. ORDERING: the exclusive reference came by synchronisation, but
+        // perhaps by one that the model checker does not see. Acquire as in `enter`.
+        if self.stage.swap(GONE, Ordering::Acquire) == GONE {
             return None;
         }
         // SAFETY: V1: the stage was `IDLE`, and from now on is `GONE`.

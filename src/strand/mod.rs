@@ -1,6 +1,8 @@
 //! A value behind the pool: [`Strand`]. Its turns are a lane of one; `home` has the value.
 
 mod home;
+#[cfg(all(test, sidestep_loom))]
+mod loom_models;
 
 use std::fmt;
 use std::io;
@@ -12,7 +14,7 @@ use self::home::{Absence, Home, Visit};
 use crate::error::{Raised, Reason};
 use crate::pool::{Lane, Pool};
 use crate::report::shield;
-use crate::task::Task;
+use crate::task::{OnShutdown, Task};
 
 /// A value that lives behind a pool: calls on it run on the pool's threads, one at a time, in the order in which they were
 /// made.
@@ -22,13 +24,14 @@ use crate::task::Task;
 /// holds a thread only while a call runs, and none while nothing is queued.
 ///
 /// Clones are handles to the same value. When the last handle is dropped, the calls that are queued still run; then the
-/// value is dropped on the pool, or in place where the pool has ended. A strand keeps its pool alive as a [`Pool`] does.
+/// value is dropped on the pool, or in place where that has been shut down. A strand keeps its pool alive as a [`Pool`] does.
 ///
 /// # Waiting inside a call
 ///
 /// A call that [`wait`](Task::wait)s for another call of its own strand is told so by
-/// [`is_deadlock`](crate::TaskError::is_deadlock), directly or through tasks that it waits for. A wait through a channel or
-/// [`block_on`](crate::current::block_on) cannot be seen, and hangs.
+/// [`is_deadlock`](crate::TaskError::is_deadlock): directly, or through tasks, scopes and calls of other strands, of whatever
+/// pools, that wait for each other in a circle. Then the one whose wait closes the circle is told. A wait through a channel
+/// or [`block_on`](crate::current::block_on) cannot be seen, and hangs.
 ///
 /// # Poisoning
 ///
@@ -124,17 +127,25 @@ impl<T: Send + 'static> Strand<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.call_at(f, Location::caller())
+        self.attempt(|value| Ok(f(value)), Location::caller())
     }
 
-    /// [`call`](Strand::call) for one who was called at `site`.
-    pub(crate) fn call_at<F, R>(&self, f: F, site: &'static Location<'static>) -> Task<R>
+    /// [`call`](Strand::call) for one who was called at `site`, and who may end the call with a reason of the crate's own.
+    pub(crate) fn attempt<F, R>(&self, f: F, site: &'static Location<'static>) -> Task<R>
     where
-        F: FnOnce(&mut T) -> R + Send + 'static,
+        F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
     {
         let inner = Arc::clone(&self.inner);
-        self.inner.lane.spawn_at(move || inner.enter().with(f), site)
+        let call = move || {
+            let end = match inner.enter() {
+                Ok(visit) => visit.with(f),
+                Err(reason) => refuse(f, reason),
+            };
+            drop(inner);
+            end.unwrap_or_else(|reason| raise(reason))
+        };
+        self.inner.lane.spawn_at(call, site)
     }
 
     /// Takes the value out, once the calls queued so far have ended. Later calls, from whatever handle, resolve with
@@ -144,24 +155,31 @@ impl<T: Send + 'static> Strand<T> {
     ///
     /// [`is_poisoned`](crate::TaskError::is_poisoned), and the value stays for the other handles; see
     /// [`clear_poison`](Strand::clear_poison). [`is_shutdown`](crate::TaskError::is_shutdown) if another `into_inner` was faster.
+    /// [`is_full`](crate::TaskError::is_full) if the queue of the strand's lane is: who wants to try again keeps a clone.
     ///
     /// # Cancellation
     ///
     /// Dropping the task before the value has been taken leaves it to the other handles, or drops it if there are none.
     #[track_caller]
     pub fn into_inner(self) -> Task<T> {
-        self.take_with(|value| value, Location::caller())
+        self.take_with(Ok, Location::caller())
     }
 
     /// Takes the value for good, as [`into_inner`](Strand::into_inner), and gives what `f` makes of it on the pool's thread.
+    /// `f` holds nothing.
     pub(crate) fn take_with<F, R>(self, f: F, site: &'static Location<'static>) -> Task<R>
     where
-        F: FnOnce(T) -> R + Send + 'static,
+        F: FnOnce(T) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
     {
         let Strand { inner } = self;
         let lane = inner.lane.clone();
-        lane.spawn_at(move || f(inner.enter().take()), site)
+        let take = move || {
+            let value = inner.enter().map(Visit::take);
+            drop(inner);
+            value.and_then(f).unwrap_or_else(|reason| raise(reason))
+        };
+        lane.spawn_at(take, site)
     }
 
     /// True if a call has panicked and nobody has [said](Strand::clear_poison) that the value is sound. Calls that are queued or
@@ -194,16 +212,26 @@ impl<T: Send + 'static> Strand<T> {
 }
 
 impl<T: Send + 'static> Inner<T> {
-    /// The value, in a call whose turn it is. Ends the call with an error where there is none.
-    fn enter(&self) -> Visit<'_, T> {
-        let reason = match self.home.enter() {
-            Ok(visit) => return visit,
-            Err(Absence::Poisoned) => Reason::Poisoned,
-            Err(Absence::Gone) => Reason::Taken,
-            Err(Absence::Busy) => Reason::LaneDeadlock,
-        };
-        resume_unwind(Box::new(Raised(reason)))
+    /// The value, in a call whose turn it is; or why there is none.
+    fn enter(&self) -> Result<Visit<'_, T>, Reason> {
+        self.home.enter().map_err(|absence| match absence {
+            Absence::Poisoned => Reason::Poisoned,
+            Absence::Gone => Reason::Taken,
+            Absence::Busy => Reason::LaneDeadlock,
+        })
     }
+}
+
+/// Drops the closure of a call that will not run: before the call unwinds, since a destructor that panics during that would
+/// end the process, and since what it has locked would be poisoned.
+pub(crate) fn refuse<F, R>(f: F, reason: Reason) -> Result<R, Reason> {
+    shield("the destructor of a call that was refused", || drop(f));
+    Err(reason)
+}
+
+/// Ends the task that this is called in.
+fn raise(reason: Reason) -> ! {
+    resume_unwind(Box::new(Raised(reason)))
 }
 
 impl<T: Send + 'static> Drop for Inner<T> {
@@ -212,10 +240,11 @@ impl<T: Send + 'static> Drop for Inner<T> {
             return;
         }
         let Some(value) = self.home.take() else { return };
-        // A lane of its own: the queue of the other may be full.
-        match self.lane.pool().lane("strand", 1).try_spawn(move || drop(value)) {
+        // A lane of its own: the queue of the other may be full. And a shutdown that discards does not do it for the pool.
+        let lane = self.lane.pool().lane("strand", 1);
+        match lane.options().on_shutdown(OnShutdown::Block).try_spawn(move || drop(value)) {
             Ok(task) => task.detach(),
-            // The pool has ended.
+            // The pool has been shut down.
             Err(refused) => drop(shield("the destructor of a strand's value", || drop(refused))),
         }
     }

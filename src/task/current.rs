@@ -10,7 +10,8 @@ use std::ptr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::reference::{Claimed, TaskRef};
+use super::extras::Inside;
+use super::reference::TaskRef;
 use crate::error::TaskId;
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::{Parker, thread_local_const};
@@ -35,6 +36,8 @@ pub(crate) trait Host {
     fn run_in_place(&self, target: &TaskRef) -> InPlace;
     /// Has `parker` woken when the answer of `run_in_place` for `target` may have changed.
     fn watch(&self, target: &TaskRef, parker: &Arc<Parker>);
+    /// What cannot end before this thread goes on.
+    fn inside(&self) -> Vec<Inside>;
     /// Undoes `watch`.
     fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>);
     /// Whether anything is in the queues of this thread's pool.
@@ -389,12 +392,4 @@ pub fn retire_thread() {
     if let Some(host) = host() {
         host.retire();
     }
-}
-
-/// A claimed task that a host runs in place, without the frame of the task that waits being lost.
-pub(crate) fn claim_in_place(target: &TaskRef) -> Option<Claimed> {
-    if !target.is_queued() {
-        return None;
-    }
-    target.clone().claim()
 }

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::reference::TaskRef;
+use crate::error::TaskId;
 use crate::report::{shield, swallow};
 use crate::sync::Mutex;
 
@@ -57,6 +58,16 @@ pub(crate) type Context = Box<dyn FnOnce(&mut dyn FnMut()) + Send>;
 /// Who is told when nothing of a task is left: neither closure, nor sender, nor a result on its way.
 pub(crate) trait Witness: Send + Sync {
     fn released(&self, task: &TaskRef);
+    /// Tasks that cannot end before all of them are released: what the thread was inside that waits.
+    fn holds_up(&self) -> &[Inside];
+}
+
+/// A task that a thread is inside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inside {
+    pub(crate) task: TaskId,
+    /// Where it holds a slot of a lane: the address of that, and how many slots it has.
+    pub(crate) slot: Option<(usize, usize)>,
 }
 
 /// What a task carries. Everything is optional.

@@ -46,9 +46,9 @@ pub use self::handle::{CancelHandle, Cancelling, Task, Unblocked};
 
 pub(crate) use self::cell::{Owner, Runner, Side, new_scoped_task, new_task};
 pub(crate) use self::current::{
-    Host, InPlace, as_current, as_nobody, claim_in_place, host, next_id, tasks, tasks_of, with_host,
+    Host, InPlace, as_current, as_nobody, host, next_id, tasks, tasks_of, with_host,
 };
-pub(crate) use self::extras::{Context, Extras, Witness};
+pub(crate) use self::extras::{Context, Extras, Inside, Witness};
 pub(crate) use self::handle::raise;
-pub(crate) use self::reference::{Claimed, TaskRef, forked_child};
+pub(crate) use self::reference::{Claimed, TaskRef, claim_in_place, forked_child};
 pub(crate) use self::state::Outcome;

@@ -253,6 +253,14 @@ impl std::fmt::Debug for TaskRef {
     }
 }
 
+/// A claimed task that a host runs in place, without the frame of the task that waits being lost.
+pub(crate) fn claim_in_place(target: &TaskRef) -> Option<Claimed> {
+    if !target.is_queued() {
+        return None;
+    }
+    target.clone().claim()
+}
+
 /// A task whose closure and sender belong to the holder, who must run or discard it.
 #[must_use = "a claimed task must be run or discarded, or its handle waits for ever"]
 #[derive(Debug)]

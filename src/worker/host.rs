@@ -17,10 +17,10 @@
 use std::sync::Arc;
 
 use super::{Worker, Workplace};
-use crate::lane::Core;
+use crate::lane::{Core, Wait, inside};
 use crate::sync::Parker;
 use crate::sync::atomic::Ordering;
-use crate::task::{Host, InPlace, TaskRef, claim_in_place, tasks};
+use crate::task::{Host, InPlace, Inside, TaskRef, claim_in_place, tasks};
 
 impl<P: Workplace> Worker<P> {
     /// Runs other tasks in the middle of one, by `f`. This thread is not blocked meanwhile, whatever it has declared.
@@ -49,17 +49,18 @@ impl<P: Workplace> Worker<P> {
         }
     }
 
-    /// The lanes that a wait for `target` may close a circle in: that of `target`, and those whose slots this thread holds.
-    fn lanes_concerned(&self, target: &TaskRef) -> Vec<Arc<Core>> {
-        let mut lanes: Vec<Arc<Core>> = Vec::new();
-        if self.place.is_forked() {
-            return lanes;
+    /// This thread is about to park until `target` has ended: unless that would be for ever.
+    fn wait_for(&self, target: &TaskRef) -> InPlace {
+        if self.place.is_forked() || !self.place.waits().matters() {
+            return InPlace::Waits;
         }
-        for task in tasks().chain([target]).filter(|task| !task.is_owned_by(self.owner())) {
-            let known = lanes.iter().any(|lane| task.is_owned_by(Arc::as_ptr(lane).cast()));
-            lanes.extend(if known { None } else { self.place.lane_of(task) });
-        }
-        lanes
+        let wait = Wait { thread: self.number(), target: target.clone(), inside: self.inside() };
+        if self.place.waits().add(wait) { InPlace::Waits } else { InPlace::Deadlock }
+    }
+
+    /// Tells this thread from others.
+    fn number(&self) -> usize {
+        Arc::as_ptr(&self.station.slot).addr()
     }
 
     /// The lane of this pool that `target`, which has not ended, belongs to.
@@ -100,39 +101,50 @@ impl<P: Workplace> Host for Worker<P> {
     }
 
     fn run_in_place(&self, target: &TaskRef) -> InPlace {
-        if self.lanes_concerned(target).iter().any(|lane| lane.tells_deadlock(target)) {
-            return InPlace::Deadlock;
+        if self.place.may_grow() {
+            return self.wait_for(target);
         }
         if target.is_owned_by(self.owner()) {
-            if self.place.may_grow() {
-                return InPlace::Waits;
-            }
-            let Some(claimed) = claim_in_place(target) else { return InPlace::Waits };
+            let Some(claimed) = claim_in_place(target) else { return self.wait_for(target) };
             self.nest(|| self.run(claimed));
             return InPlace::Ran;
         }
         match self.lane_of(target) {
-            Some(lane) if target.is_queued() && !self.place.may_grow() && lane.begin() => {
+            Some(lane) if target.is_queued() && lane.begin() => {
                 self.run_through(lane, target);
                 InPlace::Ran
             }
-            _ => InPlace::Waits,
+            _ => self.wait_for(target),
         }
     }
 
     fn watch(&self, target: &TaskRef, parker: &Arc<Parker>) {
-        let lanes = self.lanes_concerned(target);
-        if target.is_queued() && (target.is_owned_by(self.owner()) || !lanes.is_empty()) {
+        let lane = self.lane_of(target);
+        if target.is_queued() && (target.is_owned_by(self.owner()) || lane.is_some()) {
             self.place.watch_growth(parker);
         }
-        if !target.is_ended() {
-            lanes.iter().for_each(|lane| lane.watch(target, parker));
+        lane.iter().for_each(|lane| lane.watch(target, parker));
+    }
+
+    fn inside(&self) -> Vec<Inside> {
+        if self.place.is_forked() || !self.place.waits().matters() {
+            return Vec::new();
         }
+        let holds_slot =
+            |task: &TaskRef| !task.is_owned_by(self.owner()) && !self.forfeited.borrow().contains(&task.id());
+        let slot_of = |task: &TaskRef| holds_slot(task).then(|| self.place.lane_of(task)).flatten();
+        inside(slot_of)
     }
 
     fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>) {
         self.place.unwatch_growth(parker);
-        self.lanes_concerned(target).iter().for_each(|lane| lane.unwatch(target, parker));
+        if self.place.is_forked() {
+            return;
+        }
+        self.place.lane_of(target).iter().for_each(|lane| lane.unwatch(target, parker));
+        if self.place.waits().matters() {
+            self.place.waits().remove(self.number(), target);
+        }
     }
 
     fn has_queued(&self) -> bool {

@@ -15,7 +15,7 @@ use loom::thread;
 use super::{Roster, Workplace, submit, work};
 use crate::error::TaskError;
 use crate::idle::{Idle, Notify};
-use crate::lane::{Core, Entry, Lanes};
+use crate::lane::{Core, Entry, Lanes, Waits};
 use crate::queue::Queues;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, StaticU64, fence};
 use crate::sync::stand_in::model::{check, in_one_order};
@@ -164,6 +164,9 @@ impl Workplace for Yard {
     fn free_place(&self) {}
     fn lane_of(&self, task: &TaskRef) -> Option<Arc<Core>> {
         self.lanes.find(task.owner())
+    }
+    fn waits(&self) -> &Waits {
+        self.lanes.waits()
     }
     fn is_over_max(&self) -> bool {
         false

@@ -53,7 +53,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::TaskId;
 use crate::idle::{Idle, Sleeper};
-use crate::lane::{Core, Entry};
+use crate::lane::{Core, Entry, Waits};
 use crate::queue::{Local, Queues, Walk};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Parker, thread_local_const};
@@ -77,6 +77,8 @@ pub(crate) trait Workplace: Send + Sync + 'static {
     fn free_place(&self);
     /// The lane that `task`, which is queued, belongs to.
     fn lane_of(&self, task: &TaskRef) -> Option<Arc<Core>>;
+    /// Who waits for what inside tasks.
+    fn waits(&self) -> &Waits;
     /// Whether there are more threads than the pool may have by now: those between two tasks leave.
     fn is_over_max(&self) -> bool;
     /// Takes this thread out of the number of those that stay, if there are more than the pool may have.

@@ -91,6 +91,7 @@ mod attacks_io_wakes;
 mod attacks_lanes;
 mod attacks_promises;
 mod attacks_scope;
+mod attacks_strands;
 mod attacks_tasks;
 mod attacks_threads;
 

@@ -264,6 +264,7 @@ fn a_callback_that_says_that_it_blocks_holds_no_slot() {
     called.pass();
     assert_eq!(soon(next).unwrap(), 1);
     hold.open();
+    eventually("the callback has ended", || pool.metrics().threads_blocked() == 0);
     check_sound(&pool);
 }
 

@@ -1,0 +1,186 @@
+//! Who waits for what inside tasks, in the whole process, so that a circle of waits through lanes can be told.
+//!
+//! A wait ends when its target has ended. A target that runs is *held up* if a thread that is inside it waits, or one that is
+//! inside a task of a scope that it has opened. A target that is queued in a lane is held up if every slot of the lane is held by
+//! a task that a thread which waits is inside. Any other target goes on, as far as can be seen: it runs, waits for a thread, or is being cancelled. A set of waits is
+//! *stuck* if the target of each is held up by waits of the set alone: none of them will ever end.
+//!
+//! - **W1** No set of the waits that are listed is stuck.
+//!
+//! A set can become stuck only by a new wait: all else that happens to a target (a thread takes it, it ends, a slot is
+//! released or taken) makes it go on, since a thread that does something does not wait. A wait is listed under the lock
+//! only after it has been tried, and whoever would break the rule is given an error instead. By the rule before, the new wait is
+//! part of every stuck set that there is with it: so one of the circle is told, and nobody who only waits for the circle.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Core;
+use crate::error::TaskId;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::task::{Inside, TaskRef, tasks};
+
+/// A thread of a pool that waits for a task.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    /// Tells threads apart.
+    pub(crate) thread: usize,
+    pub(crate) target: TaskRef,
+    pub(crate) inside: Vec<Inside>,
+}
+
+/// What the target of a wait needs.
+enum Need {
+    /// The end of what runs.
+    End(TaskId),
+    /// A slot of this lane.
+    Slot(usize),
+}
+
+/// The waits inside tasks.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    list: Mutex<Vec<Wait>>,
+    /// Whether there has ever been a lane. Before that there are no circles of this kind.
+    matter: AtomicBool,
+}
+
+impl Waits {
+    /// Those of this process.
+    #[cfg(not(sidestep_loom))]
+    pub(super) fn of_this_process() -> Arc<Self> {
+        use crate::sync::atomic::AtomicPtr;
+        use crate::sync::fork;
+        use std::ptr::null_mut;
+
+        /// In a forked child the lock of the parent's may be held for ever. They are leaked: a child has its own.
+        static NEWEST: AtomicPtr<(u16, Arc<Waits>)> = AtomicPtr::new(null_mut());
+
+        loop {
+            // ORDERING: Acquire pairs with the Release of the exchange below.
+            let newest = NEWEST.load(Ordering::Acquire);
+            // SAFETY: null, or leaked by this function.
+            let known = unsafe { newest.as_ref() };
+            if let Some((_, waits)) = known.filter(|(generation, _)| *generation == fork::generation()) {
+                return Arc::clone(waits);
+            }
+            let next = Box::into_raw(Box::new((fork::generation(), Arc::default())));
+            if NEWEST.compare_exchange(newest, next, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                // SAFETY: from `into_raw` above, and nobody else has seen it.
+                drop(unsafe { Box::from_raw(next) });
+            }
+        }
+    }
+
+    /// The model checker follows no statics: those of one pool.
+    #[cfg(sidestep_loom)]
+    pub(super) fn of_this_process() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// There is a lane.
+    pub(super) fn begin_to_matter(&self) {
+        if !self.matters() {
+            self.matter.store(true, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn matters(&self) -> bool {
+        self.matter.load(Ordering::Acquire)
+    }
+
+    /// Lists `wait`, until `remove`. False if it would never end; then it is not listed.
+    #[must_use]
+    pub(crate) fn add(&self, wait: Wait) -> bool {
+        let mut list = self.list.lock();
+        let old = take(&mut list, wait.thread, &wait.target);
+        list.push(wait);
+        let refused = if is_last_stuck(&list) { list.pop() } else { None };
+        drop(list);
+        drop(old);
+        refused.is_none()
+    }
+
+    /// The wait has ended.
+    pub(crate) fn remove(&self, thread: usize, target: &TaskRef) {
+        let mut list = self.list.lock();
+        let wait = take(&mut list, thread, target);
+        drop(list);
+        // The last reference to a task may run foreign code.
+        drop(wait);
+    }
+}
+
+/// The tasks that cannot end before this thread goes on: those that it is inside, and where one of them is part of a scope, also
+/// those that the scope is inside. `core` finds the lane in which a task holds a slot.
+pub(crate) fn inside(core: impl Fn(&TaskRef) -> Option<Arc<Core>>) -> Vec<Inside> {
+    let mut all = Vec::new();
+    for task in tasks() {
+        let slot = core(task).map(|core| (Arc::as_ptr(&core).addr(), core.limit()));
+        all.push(Inside { task: task.id(), slot });
+        if let Some(witness) = task.extras().and_then(|extras| extras.witness.as_ref()) {
+            all.extend(witness.holds_up());
+        }
+    }
+    all
+}
+
+fn take(list: &mut Vec<Wait>, thread: usize, target: &TaskRef) -> Option<Wait> {
+    let place = list.iter().position(|wait| wait.thread == thread && wait.target.is_same(target));
+    place.map(|place| list.swap_remove(place))
+}
+
+/// Whether the last wait of `list` is one of a stuck set.
+fn is_last_stuck(list: &[Wait]) -> bool {
+    let Some(last) = list.last() else { return false };
+    // All that it may depend on, itself the first.
+    let mut stuck = vec![(last, Need::of(&last.target))];
+    let mut next = 0;
+    while let Some((_, need)) = stuck.get(next) {
+        let more: Vec<_> = list.iter().filter(|wait| need.concerns(wait)).collect();
+        for wait in more {
+            if !stuck.iter().any(|(known, _)| std::ptr::eq(*known, wait)) {
+                stuck.push((wait, Need::of(&wait.target)));
+            }
+        }
+        next += 1;
+    }
+    // What is left when all that goes on has been taken away.
+    loop {
+        let held_up: Vec<_> = stuck.iter().map(|(_, need)| need.is_unmet(&stuck)).collect();
+        if !held_up[0] {
+            return false;
+        }
+        if held_up.iter().all(|held_up| *held_up) {
+            return true;
+        }
+        let mut held_up = held_up.into_iter();
+        stuck.retain(|_| held_up.next().unwrap_or_default());
+    }
+}
+
+impl Need {
+    fn of(target: &TaskRef) -> Self {
+        if target.is_queued() { Need::Slot(target.owner().addr()) } else { Need::End(target.id()) }
+    }
+
+    /// Whether `wait` may be what it has to wait for.
+    fn concerns(&self, wait: &Wait) -> bool {
+        wait.inside.iter().any(|inside| match self {
+            Need::End(task) => inside.task == *task,
+            Need::Slot(lane) => inside.slot.is_some_and(|(held, _)| held == *lane),
+        })
+    }
+
+    /// Whether it is not to be had while none of `stuck` ends.
+    fn is_unmet(&self, stuck: &[(&Wait, Need)]) -> bool {
+        let Need::Slot(lane) = self else { return stuck.iter().any(|(wait, _)| self.concerns(wait)) };
+        let inside = stuck.iter().flat_map(|(wait, _)| &wait.inside);
+        let held = inside.filter_map(|inside| {
+            inside.slot.filter(|(held, _)| held == lane).map(|(_, limit)| (inside.task, limit))
+        });
+        let held: BTreeSet<(TaskId, usize)> = held.collect();
+        held.first().is_some_and(|(_, limit)| held.len() >= *limit)
+    }
+}

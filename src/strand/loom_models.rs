@@ -1,0 +1,93 @@
+//! Models of a strand on a real pool, of which the checker's threads are the threads.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use loom::thread;
+
+use super::Strand;
+use crate::pool::{NewThread, Pool};
+use crate::sync::atomic::{Ordering, StaticU64};
+use crate::sync::stand_in::model::{check, in_one_order};
+
+fn pool(threads: usize) -> Pool {
+    let start = |new: NewThread| -> io::Result<()> {
+        thread::spawn(move || new.run());
+        Ok(())
+    };
+    let builder = Pool::builder().core_threads(threads).max_threads(threads);
+    builder.keep_alive(Duration::ZERO).spawn_handler(start).build().expect("the first thread starts")
+}
+
+/// A value that counts its drops.
+struct Counted(Arc<StaticU64>, u64);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn counted() -> (Counted, Arc<StaticU64>) {
+    let drops = Arc::new(StaticU64::new(0));
+    (Counted(Arc::clone(&drops), 0), drops)
+}
+
+/// A call is cancelled while it may begin, and the last handle is dropped: the value is dropped once, by the pool, which ends.
+#[test]
+fn loom_a_call_is_cancelled_and_the_last_handle_dropped() {
+    check(Some(1), || {
+        let (value, drops) = counted();
+        let strand = Strand::on(&pool(1), value);
+        let shutdown = {
+            let call = strand.call(|value| value.1 += 1);
+            let pool = strand.lane().pool().clone();
+            let canceller = thread::spawn(move || drop(call));
+            drop(strand);
+            canceller.join().unwrap();
+            pool.shutdown()
+        };
+        assert_eq!(shutdown.wait().still_running, 0);
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+        in_one_order();
+    });
+}
+
+/// The value is taken out while another thread calls: that call comes before or is told.
+#[test]
+fn loom_the_value_is_taken_while_another_calls() {
+    check(Some(1), || {
+        let (value, drops) = counted();
+        let strand = Strand::on(&pool(1), value);
+        let other = strand.clone();
+        let caller = thread::spawn(move || match other.call(|value| value.1 += 1).wait() {
+            Ok(()) => 1,
+            Err(error) => {
+                assert!(error.is_shutdown(), "{error}");
+                0
+            }
+        });
+        let value = strand.into_inner().wait().expect("nobody else takes it");
+        assert_eq!(value.1, caller.join().unwrap());
+        assert_eq!(drops.load(Ordering::Relaxed), 0);
+        in_one_order();
+    });
+}
+
+/// Two calls wait, each for a call of the other's strand: one of them is told.
+#[test]
+fn loom_a_circle_of_two_strands() {
+    check(Some(1), || {
+        let pool = pool(2);
+        let (here, there) = (Strand::on(&pool, ()), Strand::on(&pool, ()));
+        let next = there.clone();
+        let one = here.call(move |()| next.call(|()| ()).wait().is_ok());
+        let next = here.clone();
+        let two = there.call(move |()| next.call(|()| ()).wait().is_ok());
+        drop((here, there, pool));
+        let ends = [one.wait().unwrap(), two.wait().unwrap()];
+        assert!(ends.contains(&true), "the other goes on");
+        in_one_order();
+    });
+}
