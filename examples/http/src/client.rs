@@ -40,6 +40,12 @@ impl Client {
         let url = format!("http://{}{path}", self.server);
         self.lane.spawn(move || get(&agent, &url, &path))
     }
+
+    /// The same call on this thread, which it blocks.
+    pub(crate) fn call_in_place(&self, number: u32) -> Result<Answer, ureq::Error> {
+        let path = format!("/{number}");
+        get(&self.agent, &format!("http://{}{path}", self.server), &path)
+    }
 }
 
 /// What the server said.

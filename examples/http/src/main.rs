@@ -27,7 +27,7 @@ use crate::{
     ticker::{Ticker, Ticks},
 };
 
-/// For comparison, this many calls are made one at a time.
+/// For comparison, this many calls are made one at a time, and on the runtime's own thread.
 const SINGLE_CALLS: u32 = 20;
 
 /// Calls a slow HTTP server, which it starts itself, through a blocking client.
@@ -49,16 +49,19 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let delay = Duration::from_millis(args.delay_ms);
     let many = measure(args.calls, args.in_flight, delay).await?;
-    let single = measure(args.calls.min(SINGLE_CALLS), 1, delay).await?;
-    for run in [&many, &single] {
+    let few = args.calls.min(SINGLE_CALLS);
+    let single = measure(few, 1, delay).await?;
+    let in_place = measure_in_place(few, delay).await?;
+    for run in [&many, &single, &in_place] {
         run.print(delay);
+        run.check()?;
     }
-    many.check()?;
-    single.check()
+    Ok(())
 }
 
 /// What was seen of a number of calls.
 struct Run {
+    how: &'static str,
     calls: u32,
     limit: u16,
     outcomes: BTreeMap<Outcome, u32>,
@@ -89,13 +92,34 @@ async fn measure(calls: u32, limit: u16, delay: Duration) -> anyhow::Result<Run>
     drop(client);
     pool.shutdown().await;
     let most_in_flight = server.stop()?;
-    Ok(Run { calls, limit, outcomes, most_in_flight, threads, wall, ticks })
+    Ok(Run { how: "through a lane", calls, limit, outcomes, most_in_flight, threads, wall, ticks })
+}
+
+/// Makes `calls` calls on the runtime's own thread, which does nothing else during each of them.
+async fn measure_in_place(calls: u32, delay: Duration) -> anyhow::Result<Run> {
+    let server = Server::start(delay).context("cannot start the server")?;
+    let pool = Pool::new().context("cannot start a pool")?;
+    let client = Client::new(&pool, server.address(), 1);
+
+    let ticker = Ticker::start();
+    let began = Instant::now();
+    let mut outcomes = BTreeMap::new();
+    for number in 0..calls {
+        *outcomes.entry(Outcome::of(Ok(client.call_in_place(number)))).or_default() += 1;
+        tokio::task::yield_now().await;
+    }
+    let wall = began.elapsed();
+    let ticks = ticker.stop().await.context("the ticker is gone")?;
+
+    drop(client);
+    let most_in_flight = server.stop()?;
+    Ok(Run { how: "in place", calls, limit: 1, outcomes, most_in_flight, threads: 0, wall, ticks })
 }
 
 impl Run {
     fn print(&self, delay: Duration) {
         let ideal = delay * self.calls.div_ceil(self.limit.into());
-        println!("{} calls, a limit of {}:", self.calls, self.limit);
+        println!("{} calls {}, {} at a time:", self.calls, self.how, self.limit);
         for (outcome, count) in &self.outcomes {
             println!("  {outcome:<22}{count}");
         }

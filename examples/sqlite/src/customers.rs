@@ -55,7 +55,7 @@ where
         outcome.context("a customer has panicked")??;
     }
     let wall = began.elapsed();
-    let held_up = ticker.stop().await.context("the ticker is gone")?;
+    let held_up = ticker.stop().await.context("the ticker is gone")?.longest_gap;
     Ok(Service { wall, held_up })
 }
 

@@ -12,6 +12,7 @@
 mod customers;
 mod endless;
 mod ledger;
+#[path = "../../common/ticker.rs"]
 mod ticker;
 
 use std::{
