@@ -88,7 +88,7 @@ pub use crate::pool::{
     ScopedTask, Shutdown, ShutdownReport, StuckTask, TaskOptions,
 };
 pub use crate::promise::{LocalPromise, Promise};
-pub use crate::strand::Strand;
+pub use crate::strand::{CallOptions, Strand};
 pub use crate::task::{CancelHandle, Cancelling, OnShutdown, Task, Unblocked};
 #[cfg(feature = "histograms")]
 pub use crate::times::Times;

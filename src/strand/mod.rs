@@ -1,14 +1,18 @@
-//! A value behind the pool: [`Strand`]. Its turns are a lane of one; `home` has the value.
+//! A value behind the pool: [`Strand`]. Its turns are a lane of one; `home` has the value, `options` what a call may be given
+//! along.
 
 mod home;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
+mod options;
 
 use std::fmt;
 use std::io;
 use std::mem::needs_drop;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe, resume_unwind};
 use std::sync::Arc;
+
+pub use self::options::CallOptions;
 
 use self::home::{Absence, Home, Visit};
 use crate::error::{Raised, Reason};
@@ -136,16 +140,28 @@ impl<T: Send + 'static> Strand<T> {
         F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
     {
+        self.inner.lane.spawn_at(self.turn(f), site)
+    }
+
+    /// What a call does when its turn has come.
+    fn turn<F, R>(&self, f: F) -> impl FnOnce() -> R + Send + use<T, F, R>
+    where
+        F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
+    {
         let inner = Arc::clone(&self.inner);
-        let call = move || {
+        move || {
             let end = match inner.enter() {
                 Ok(visit) => visit.with(f),
                 Err(reason) => refuse(f, reason),
             };
             drop(inner);
             end.unwrap_or_else(|reason| raise(reason))
-        };
-        self.inner.lane.spawn_at(call, site)
+        }
+    }
+
+    /// Options for calls: a name, a time limit in the queue, what a shutdown does to them.
+    pub fn options(&self) -> CallOptions<'_, T> {
+        CallOptions::new(self)
     }
 
     /// Takes the value out, once the calls queued so far have ended. Later calls, from whatever handle, resolve with

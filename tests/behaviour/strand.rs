@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
-use sidestep::{Pool, Strand, Task, current};
+use sidestep::{OnShutdown, Pool, Strand, Task, current};
 
 use crate::support::{
     Crowd, Drops, Gate, all_well, check_sound, eventually, nothing_happens, occupy, pool, soon,
@@ -265,4 +266,35 @@ fn a_strand_of_the_global_pool_works_beside_a_busy_one() {
     gate.open();
     soon(busy).unwrap();
     assert!(Pool::global().metrics().tasks_completed() >= 2);
+}
+
+#[test]
+fn a_call_may_expire_in_the_queue_and_has_a_name_in_errors() {
+    let pool = pool(2, 2);
+    let strand = Strand::on(&pool, 0_u64);
+    let gate = Gate::new();
+    let held = hold(&strand, &gate);
+    let hurried = strand.options().name("hurried").expire_after(Duration::ZERO).call(|value| *value += 1);
+    let patient = strand.options().name("patient").expire_after(Duration::MAX).call(|value| *value);
+    let error = soon(hurried).unwrap_err();
+    assert!(error.is_expired() && error.to_string().contains("\"hurried\""), "{error}");
+    assert!(error.to_string().contains(file!()), "{error}");
+    gate.open();
+    soon(held).unwrap();
+    assert_eq!(soon(patient).unwrap(), 0);
+}
+
+#[test]
+fn a_call_may_have_a_say_in_the_shutdown() {
+    let pool = pool(1, 1);
+    let strand = Strand::on(&pool, 0_u64);
+    let gate = Gate::new();
+    let held = hold(&strand, &gate);
+    let needed = strand.options().on_shutdown(OnShutdown::Block).call(|value| *value += 1);
+    let idle = strand.options().on_shutdown(OnShutdown::Discard).call(|value| *value += 1);
+    let shutdown = pool.shutdown().discard_queued();
+    assert!(soon(idle).unwrap_err().is_shutdown());
+    gate.open();
+    all_well([held, needed]);
+    shutdown.wait();
 }
