@@ -9,7 +9,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::thread;
 
 use crate::error::Reason;
-use crate::pool::{Builder, Pool};
+use crate::pool::{Builder, LaneMetrics, Pool};
 use crate::report::shield;
 use crate::strand::{Strand, refuse};
 use crate::task::Task;
@@ -69,8 +69,8 @@ impl<T: 'static> Dedicated<T> {
         Dedicated::with(Pool::builder().name("dedicated"), make)
     }
 
-    /// As [`new`](Dedicated::new), with settings for the thread: its name, its stack, its hooks. The numbers of threads in
-    /// `builder` are overruled, and its queue limit does not count calls.
+    /// As [`new`](Dedicated::new), with settings for the thread: its name, its stack, its hooks; and a
+    /// [limit](Builder::queue_limit) for the calls that wait. The numbers of threads in `builder` are overruled.
     ///
     /// # Errors
     ///
@@ -85,11 +85,17 @@ impl<T: 'static> Dedicated<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn with(builder: Builder, make: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
+        let limit = builder.tasks_limit();
         let pool = thread_of_one(builder)?;
-        let dedicated =
-            Dedicated { strand: Strand::on(&pool, Seat { make: Some(Box::new(make)), thread: None }) };
-        dedicated.call(|_| ()).detach();
-        Ok(dedicated)
+        let mut lane = pool.lane_builder("dedicated", 1);
+        if let Some(limit) = limit {
+            lane = lane.queue_limit(limit);
+        }
+        let lane = lane.build()?;
+        let strand = Strand::in_lane(&lane, Seat { make: Some(Box::new(make)), thread: None })?;
+        // It takes no place among the calls. A call that should come first makes the value itself.
+        pool.spawn(strand.turn(|seat| seat.with(|_| ()))).detach();
+        Ok(Dedicated { strand })
     }
 
     /// As [`new`](Dedicated::new) for a value that may not come about, such as a connection. The task gives the handle once the
@@ -168,6 +174,12 @@ impl<T: 'static> Dedicated<T> {
     #[track_caller]
     pub fn close(self) -> Task<()> {
         self.strand.take_with(|mut seat| seat.vacate().map(drop), Location::caller())
+    }
+
+    /// The numbers of its calls.
+    #[must_use]
+    pub fn metrics(&self) -> LaneMetrics {
+        self.strand.lane().metrics()
     }
 
     /// As [`Strand::is_poisoned`].

@@ -121,6 +121,11 @@ impl Builder {
         self
     }
 
+    /// The `queue_limit` that has been set.
+    pub(crate) fn tasks_limit(&self) -> Option<usize> {
+        self.queue_limit
+    }
+
     /// Called on each thread of the pool when it starts. A panic in it is caught and traced.
     pub fn on_thread_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_thread_start = Some(Arc::new(hook));

@@ -144,7 +144,7 @@ impl<T: Send + 'static> Strand<T> {
     }
 
     /// What a call does when its turn has come.
-    fn turn<F, R>(&self, f: F) -> impl FnOnce() -> R + Send + use<T, F, R>
+    pub(crate) fn turn<F, R>(&self, f: F) -> impl FnOnce() -> R + Send + use<T, F, R>
     where
         F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
     {

@@ -257,3 +257,24 @@ fn the_handle_is_send_and_sync_though_the_value_is_not() {
     check(&dedicated);
     assert!(format!("{dedicated:?}").starts_with("Dedicated"));
 }
+
+#[test]
+fn calls_beyond_the_limit_are_refused_and_the_making_is_none_of_them() {
+    let (started, gate) = (Gate::new(), Gate::new());
+    let (announce, pass) = (started.clone(), gate.clone());
+    let making = move || {
+        announce.open();
+        pass.pass();
+        Rc::new(7)
+    };
+    let dedicated = Dedicated::with(Pool::builder().queue_limit(1), making).unwrap();
+    started.pass();
+    let queued = dedicated.call(|value| **value);
+    assert!(soon(dedicated.call(|_| ())).unwrap_err().is_full());
+    assert_eq!(dedicated.metrics().tasks_queued(), 1);
+    gate.open();
+    assert_eq!(soon(queued).unwrap(), 7);
+    assert_eq!(dedicated.metrics().tasks_completed(), 1);
+    let none = Dedicated::with(Pool::builder().queue_limit(0), || ());
+    assert!(none.unwrap_err().to_string().contains("queue_limit (0)"));
+}
