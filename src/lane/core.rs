@@ -135,7 +135,24 @@ impl Core {
     /// Takes a pending slot. False if there is none: the entry came too late.
     #[must_use]
     pub(crate) fn begin(&self) -> bool {
+        self.activate(&mut self.line.lock())
+    }
+
+    /// [`begin`](Core::begin) and [`next`](Core::next) in one. If there is a slot and nothing waits, the slot is free.
+    #[must_use]
+    pub(crate) fn begin_with_next(&self) -> Option<TaskRef> {
         let mut line = self.line.lock();
+        if self.activate(&mut line) { self.take_next(&mut line) } else { None }
+    }
+
+    /// The next entry of the lane for the holder of a slot; or `None`, and the slot has been released.
+    #[must_use]
+    pub(crate) fn next(&self) -> Option<TaskRef> {
+        self.take_next(&mut self.line.lock())
+    }
+
+    /// Makes a pending slot active, if there is one.
+    fn activate(&self, line: &mut Line) -> bool {
         let pending = line.pending > 0;
         if pending {
             line.pending -= 1;
@@ -145,32 +162,13 @@ impl Core {
         pending
     }
 
-    /// [`begin`](Core::begin) and [`next`](Core::next) in one. If there is a slot and nothing waits, the slot is free.
-    #[must_use]
-    pub(crate) fn begin_with_next(&self) -> Option<TaskRef> {
-        let mut line = self.line.lock();
-        if line.pending == 0 {
-            return None;
-        }
-        line.pending -= 1;
-        self.tallies.show_pending(line.pending);
-        let next = line.waiting.pop_front();
-        if next.is_some() {
-            line.active += 1;
-            self.show_waiting(&line);
-        }
-        next
-    }
-
-    /// The next entry of the lane for the holder of a slot; or `None`, and the slot has been released.
-    #[must_use]
-    pub(crate) fn next(&self) -> Option<TaskRef> {
-        let mut line = self.line.lock();
+    /// Takes the next entry; or releases the slot.
+    fn take_next(&self, line: &mut Line) -> Option<TaskRef> {
         let next = line.waiting.pop_front();
         if next.is_none() {
             line.active -= 1;
         } else {
-            self.show_waiting(&line);
+            self.show_waiting(line);
         }
         next
     }

@@ -39,10 +39,7 @@ impl<V: Send + 'static> Carries<V> for Sendable {
     }
 
     fn open(value: Self::Value) -> V {
-        match value.downcast() {
-            Ok(value) => *value,
-            Err(_) => unreachable!("the methods of a promise add each step for the result of the one before"),
-        }
+        unseal(value)
     }
 }
 
@@ -62,9 +59,13 @@ impl<V: 'static> Carries<V> for Local {
     }
 
     fn open(value: Self::Value) -> V {
-        match value.downcast() {
-            Ok(value) => *value,
-            Err(_) => unreachable!("the methods of a promise add each step for the result of the one before"),
-        }
+        unseal(value)
+    }
+}
+
+fn unseal<V: 'static>(value: Box<dyn Any>) -> V {
+    match value.downcast() {
+        Ok(value) => *value,
+        Err(_) => unreachable!("the methods of a promise add each step for the result of the one before"),
     }
 }

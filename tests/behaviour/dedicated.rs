@@ -9,7 +9,7 @@ use std::thread::{self, ThreadId};
 use sidestep::{Dedicated, Pool, Task, current};
 
 use crate::support::{
-    Drops, Gate, PanicOnDrop, all_well, eventually, nothing_happens, pool, quiet_panic, soon,
+    Drops, Gate, PanicOnDrop, all_well, eventually, nothing_happens, occupy, pool, quiet_panic, soon,
 };
 
 /// Not `Send`; says where it was made and dropped.
@@ -83,24 +83,17 @@ fn calls_of_many_threads_take_turns_in_order() {
 
 #[test]
 fn it_counts_in_no_other_pool() {
-    let global = Pool::global().metrics().threads();
-    let dedicated = Dedicated::new(|| thread::current().id()).unwrap();
-    let home = soon(dedicated.call(|home| *home)).unwrap();
     let pool = pool(1, 1);
     let gate = Gate::new();
-    let (announce, pass) = (Gate::new(), gate.clone());
-    let started = announce.clone();
-    let held = dedicated.call(move |_| {
-        announce.open();
-        pass.pass();
-    });
-    started.pass();
-    let elsewhere = soon(pool.spawn(|| thread::current().id())).unwrap();
-    assert_ne!(elsewhere, home);
-    assert_eq!(pool.metrics().threads(), 1);
-    assert!(global == 0 || Pool::global().metrics().threads() > 0);
+    let busy = occupy(&pool, &gate);
+    let (threads, tasks) = (pool.metrics().threads(), pool.metrics().tasks_submitted());
+    let dedicated = Dedicated::new(|| thread::current().id()).unwrap();
+    let home = soon(dedicated.call(|home| *home)).unwrap();
+    assert_eq!((pool.metrics().threads(), pool.metrics().tasks_submitted()), (threads, tasks));
     gate.open();
-    soon(held).unwrap();
+    soon(busy).unwrap();
+    assert_ne!(soon(pool.spawn(|| thread::current().id())).unwrap(), home);
+    assert_eq!(dedicated.metrics().tasks_completed(), 1);
 }
 
 #[test]
