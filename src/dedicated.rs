@@ -5,7 +5,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::thread;
 
 use crate::error::Reason;
@@ -140,7 +140,7 @@ impl<T: 'static> Dedicated<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.strand.attempt(move |seat| seat.with(f), Location::caller())
+        self.strand.attempt(move |seat| seat.with(f))
     }
 
     /// Takes the value off its thread, once the calls queued so far have ended; the thread ends with the last handle. See
@@ -158,7 +158,7 @@ impl<T: 'static> Dedicated<T> {
     where
         T: Send,
     {
-        self.strand.take_with(|mut seat| seat.vacate().map(|value| *value), Location::caller())
+        self.strand.take_with(|mut seat| seat.vacate().map(|value| *value))
     }
 
     /// Drops the value on its thread, once the calls queued so far have ended, and tells when that is done. Later calls, from
@@ -173,7 +173,7 @@ impl<T: 'static> Dedicated<T> {
     /// Dropping the task before its turn has come leaves the value to the other handles, or drops it if there are none.
     #[track_caller]
     pub fn close(self) -> Task<()> {
-        self.strand.take_with(|mut seat| seat.vacate().map(drop), Location::caller())
+        self.strand.take_with(|mut seat| seat.vacate().map(drop))
     }
 
     /// The numbers of its calls.

@@ -14,8 +14,8 @@
 use std::panic::Location;
 use std::sync::Arc;
 
+use super::Pool;
 use super::shared::Shared;
-use super::{Lane, Pool};
 use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::Core;
 use crate::queue::Places;
@@ -71,17 +71,6 @@ impl Pool {
         T: Send + 'static,
     {
         self.gate().spawn(f, site, self.shared.side())
-    }
-}
-
-impl Lane {
-    /// [`spawn`](Lane::spawn) for one who was called at `site`.
-    pub(crate) fn spawn_at<F, T>(&self, f: F, site: &'static Location<'static>) -> Task<T>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        self.gate().spawn(f, site, self.pool().shared.side())
     }
 }
 

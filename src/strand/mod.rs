@@ -9,7 +9,7 @@ mod options;
 use std::fmt;
 use std::io;
 use std::mem::needs_drop;
-use std::panic::{Location, RefUnwindSafe, UnwindSafe, resume_unwind};
+use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 use std::sync::Arc;
 
 pub use self::options::CallOptions;
@@ -131,16 +131,17 @@ impl<T: Send + 'static> Strand<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.attempt(|value| Ok(f(value)), Location::caller())
+        self.attempt(|value| Ok(f(value)))
     }
 
-    /// [`call`](Strand::call) for one who was called at `site`, and who may end the call with a reason of the crate's own.
-    pub(crate) fn attempt<F, R>(&self, f: F, site: &'static Location<'static>) -> Task<R>
+    /// [`call`](Strand::call) for one who may end the call with a reason of the crate's own.
+    #[track_caller]
+    pub(crate) fn attempt<F, R>(&self, f: F) -> Task<R>
     where
         F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
     {
-        self.inner.lane.spawn_at(self.turn(f), site)
+        self.inner.lane.spawn(self.turn(f))
     }
 
     /// What a call does when its turn has come.
@@ -178,12 +179,13 @@ impl<T: Send + 'static> Strand<T> {
     /// Dropping the task before the value has been taken leaves it to the other handles, or drops it if there are none.
     #[track_caller]
     pub fn into_inner(self) -> Task<T> {
-        self.take_with(Ok, Location::caller())
+        self.take_with(Ok)
     }
 
     /// Takes the value for good, as [`into_inner`](Strand::into_inner), and gives what `f` makes of it on the pool's thread.
     /// `f` holds nothing.
-    pub(crate) fn take_with<F, R>(self, f: F, site: &'static Location<'static>) -> Task<R>
+    #[track_caller]
+    pub(crate) fn take_with<F, R>(self, f: F) -> Task<R>
     where
         F: FnOnce(T) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
@@ -195,7 +197,7 @@ impl<T: Send + 'static> Strand<T> {
             drop(inner);
             value.and_then(f).unwrap_or_else(|reason| raise(reason))
         };
-        lane.spawn_at(take, site)
+        lane.spawn(take)
     }
 
     /// True if a call has panicked and nobody has [said](Strand::clear_poison) that the value is sound. Calls that are queued or

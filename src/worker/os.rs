@@ -230,8 +230,8 @@ mod tests {
         }
         drop(end);
         thread.join().unwrap();
-        assert!(key.cpu_time().is_none());
-        while key.state().is_some() {
+        // Its joiner is woken before the system has taken it off its books.
+        while key.cpu_time().is_some() || key.state().is_some() {
             std::thread::yield_now();
         }
     }

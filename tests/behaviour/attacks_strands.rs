@@ -4,10 +4,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::thread::{self, ThreadId};
+use std::thread;
 
 use sidestep::{Dedicated, Pool, Strand, Task, TaskError, current};
 
+use crate::strand_value::Witness;
 use crate::support::{Drops, Gate, PanicOnDrop, check_sound, occupy, pool, quiet_panic, soon};
 
 #[test]
@@ -61,15 +62,6 @@ fn every_call_after_the_thread_was_retired_is_told_the_same() {
     assert!(!dedicated.is_poisoned());
     assert!(soon(dedicated.clone().close()).unwrap_err().is_shutdown());
     assert!(soon(dedicated.close()).unwrap_err().is_shutdown());
-}
-
-/// Where it was dropped.
-struct Witness(Arc<Mutex<Vec<ThreadId>>>);
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        self.0.lock().unwrap().push(thread::current().id());
-    }
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn a_value_taken_for_nobody_is_dropped_once() {
 
 /// Where it was dropped.
 #[derive(Debug)]
-struct Witness(Arc<Mutex<Vec<ThreadId>>>);
+pub(crate) struct Witness(pub(crate) Arc<Mutex<Vec<ThreadId>>>);
 
 impl Drop for Witness {
     fn drop(&mut self) {
