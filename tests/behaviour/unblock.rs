@@ -192,6 +192,39 @@ fn pitfall_21_after_an_error_the_bytes_are_still_there_and_can_be_given_up() {
 }
 
 #[test]
+fn a_flush_that_fails_can_be_given_up_so_that_the_value_comes_back() {
+    let value = Fake::new().flushes(|| Err(ErrorKind::BrokenPipe.into()));
+    let mut pipe = Unblock::new(value);
+    in_time(pipe.write_all(b"abc")).unwrap();
+    for _ in 0..3 {
+        assert_eq!(in_time(pipe.flush()).unwrap_err().kind(), ErrorKind::BrokenPipe);
+    }
+    assert!(in_time(pipe.get_mut()).is_err());
+    assert_eq!(in_time(pipe.unwritten()).unwrap(), b"");
+    in_time(pipe.flush()).unwrap();
+
+    in_time(pipe.write_all(b"def")).unwrap();
+    assert!(in_time(pipe.flush()).is_err(), "it is tried again once there is more");
+    assert_eq!(in_time(pipe.unwritten()).unwrap(), b"");
+    drop(in_time(pipe.into_inner()).unwrap());
+}
+
+#[test]
+fn giving_up_nothing_gives_up_no_flush() {
+    let flushes = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&flushes);
+    let value = Fake::new().flushes(move || {
+        counting.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    });
+    let mut pipe = Unblock::new(value);
+    in_time(pipe.write_all(b"abc")).unwrap();
+    assert_eq!(in_time(pipe.unwritten()).unwrap(), b"");
+    in_time(pipe.flush()).unwrap();
+    assert_eq!(flushes.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn a_writer_that_takes_nothing_and_one_that_is_interrupted() {
     let mut calls = 0;
     let bytes = Bytes::default();

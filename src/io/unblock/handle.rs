@@ -231,7 +231,7 @@ impl<T: Send + 'static> Unblock<T> {
     /// Takes the bytes that were accepted and could not be written, so that the value can be used for something else.
     ///
     /// It waits for a write that is in progress. Without a write that failed there are none; if there are some, their error
-    /// is over with them.
+    /// is over with them. A flush that failed is given up too, and not tried again before something else has been written.
     ///
     /// # Errors
     ///
@@ -245,7 +245,7 @@ impl<T: Send + 'static> Unblock<T> {
                 Place::Poisoned(_) => core.enter().map(Err),
                 Place::Home(_) if core.held.is_some() || core.outbound.buffered() == 0 => {
                     core.rewind = false;
-                    let bytes = core.outbound.take_all();
+                    let bytes = core.outbound.give_up();
                     if !bytes.is_empty() {
                         given_up = core.held.take();
                     }

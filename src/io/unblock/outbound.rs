@@ -15,6 +15,8 @@ pub(super) struct Outbound {
     capacity: usize,
     /// Something has been written since the last flush.
     dirty: bool,
+    /// The last flush has failed, and nothing has been written since.
+    flush_failed: bool,
     /// A flush has been asked for.
     pub(super) flush: bool,
 }
@@ -28,6 +30,7 @@ impl Outbound {
             back: Vec::new(),
             capacity,
             dirty: false,
+            flush_failed: false,
             flush: false,
         }
     }
@@ -49,6 +52,7 @@ impl Outbound {
     /// The value may have been written to by other means.
     pub(super) fn set_dirty(&mut self) {
         self.dirty = true;
+        self.flush_failed = false;
     }
 
     /// Room for the caller's bytes. At most half of the capacity is filled while the other half is written, so that both
@@ -93,7 +97,7 @@ impl Outbound {
 
     /// The bytes up to `written` have been written.
     pub(super) fn end_write(&mut self, mut bytes: Vec<u8>, written: usize) {
-        self.dirty = true;
+        self.set_dirty();
         self.in_flight = 0;
         if written < bytes.len() {
             (self.front, self.written) = (bytes, written);
@@ -108,6 +112,7 @@ impl Outbound {
     /// A flush has ended. What was accepted meanwhile needs another, if one was asked for.
     pub(super) fn flushed(&mut self, success: bool) {
         self.flush &= self.waiting() > 0;
+        self.flush_failed = !success;
         if success {
             self.dirty = false;
             if self.buffered() == 0 {
@@ -117,8 +122,9 @@ impl Outbound {
         }
     }
 
-    /// Everything that was not written.
-    pub(super) fn take_all(&mut self) -> Vec<u8> {
+    /// Everything that was not written. A flush that failed is not tried again: else nothing could ever follow it.
+    pub(super) fn give_up(&mut self) -> Vec<u8> {
+        self.dirty &= !std::mem::take(&mut self.flush_failed);
         let mut rest = std::mem::take(&mut self.front);
         rest.drain(..std::mem::take(&mut self.written));
         rest.append(&mut self.back);

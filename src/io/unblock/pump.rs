@@ -235,7 +235,7 @@ fn aside<'a, T: Send + 'static>(
 /// The handle is gone and nothing is left to do, or can be done.
 fn end<T>(mut core: MutexGuard<'_, Core<T>>, value: T) {
     core.place = Place::Lent;
-    let lost = core.outbound.take_all();
+    let lost = core.outbound.give_up();
     let held = core.held.take();
     drop(core);
     if let Some(error) = held {
