@@ -158,6 +158,8 @@ mod pages {
     mod guide {}
     #[doc = include_str!("../docs/ARCHITECTURE.md")]
     mod architecture {}
+    #[doc = include_str!("../docs/MIGRATING.md")]
+    mod migrating {}
     #[doc = include_str!("../docs/MODELS.md")]
     mod models {}
     #[doc = include_str!("../docs/PLATFORMS.md")]
