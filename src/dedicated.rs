@@ -6,12 +6,12 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::thread;
 
 use crate::error::Reason;
 use crate::pool::{Builder, LaneMetrics, Pool};
 use crate::report::shield;
 use crate::strand::{Strand, refuse};
+use crate::sync::{thread, thread_local_const};
 use crate::task::Task;
 
 /// A value with a thread of its own, on which it is made, used and dropped: so it need not be `Send`.
@@ -51,7 +51,7 @@ struct Seat<T: 'static> {
     thread: Option<thread::ThreadId>,
 }
 
-thread_local! { static VALUE: RefCell<Resident> = const { RefCell::new(Resident(None)) } }
+thread_local_const! { static VALUE: RefCell<Resident> = RefCell::new(Resident(None)) }
 
 /// The value of this thread.
 struct Resident(Option<Box<dyn Any>>);
@@ -248,7 +248,7 @@ impl<T: 'static> Seat<T> {
 
 /// Makes `value` the value of this thread.
 fn settle(value: Box<dyn Any>) {
-    let old = VALUE.replace(Resident(Some(value)));
+    let old = VALUE.with(|resident| resident.replace(Resident(Some(value))));
     // It may be there still if the thread had another pool before: its destructor is foreign code, so not in `replace`.
     drop(old);
 }

@@ -20,6 +20,7 @@ use super::timers::{Timer, Timers};
 use crate::error::TaskError;
 use crate::pool::Pool;
 use crate::report::shield;
+use crate::sync::now;
 use crate::task::Task;
 
 /// What callbacks get, and what an [`EventLoop`](crate::EventLoop) derefs to: a handle through which the program gives work to
@@ -153,7 +154,7 @@ impl Handle {
         if self.is_closed() {
             return Timer::new(self.clone(), Key::NONE);
         }
-        let deadline = Instant::now().checked_add(delay);
+        let deadline = now().checked_add(delay);
         let key = self.inner.slots.borrow_mut().insert(Entry::Timer(Box::new(callback)));
         if let Some(deadline) = deadline {
             self.inner.timers.borrow_mut().add(deadline, key);

@@ -9,6 +9,8 @@ use super::handle::Handle;
 use super::mailbox::Event;
 use super::slots::{Key, Slots};
 
+use crate::sync::now;
+
 /// Deadlines, the earliest first, and of the same the one that was registered first. A timer that has been cancelled stays
 /// until its turn comes, or until such timers are most of the heap.
 #[derive(Default)]
@@ -35,7 +37,7 @@ impl Timers {
         if self.0.is_empty() {
             return;
         }
-        let now = Instant::now();
+        let now = now();
         while self.next(slots).is_some_and(|deadline| deadline <= now) {
             round.extend(self.0.pop().map(|Reverse((_, key))| Event::Ready(key)));
         }

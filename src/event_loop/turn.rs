@@ -13,6 +13,7 @@ use super::mailbox::{Event, Standing};
 use super::signal::Signal;
 use super::slots::{Entry, Key, LocalFuture};
 use crate::report::shield;
+use crate::sync::now;
 
 /// What a [`turn`](crate::EventLoop::turn) did, and when the next is due.
 ///
@@ -113,7 +114,7 @@ impl Handle {
         if timeout.is_zero() || !self.inner.round.borrow().is_empty() {
             return;
         }
-        let limit = Instant::now().checked_add(timeout);
+        let limit = now().checked_add(timeout);
         let deadline = [limit, self.next_timer()].into_iter().flatten().min();
         mailbox.sleep(deadline);
         self.collect(&mailbox);

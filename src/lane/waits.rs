@@ -48,7 +48,7 @@ pub(crate) struct Waits {
 
 impl Waits {
     /// Those of this process.
-    #[cfg(not(sidestep_loom))]
+    #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
     pub(super) fn of_this_process() -> Arc<Self> {
         use crate::sync::atomic::AtomicPtr;
         use crate::sync::fork;
@@ -73,10 +73,17 @@ impl Waits {
         }
     }
 
-    /// The model checker follows no statics: those of one pool.
+    /// Loom follows no statics: those of one pool.
     #[cfg(sidestep_loom)]
     pub(super) fn of_this_process() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// Those of one run.
+    #[cfg(sidestep_shuttle)]
+    pub(super) fn of_this_process() -> Arc<Self> {
+        shuttle::lazy_static! { static ref WAITS: Arc<Waits> = Arc::default(); }
+        Arc::clone(&WAITS)
     }
 
     /// There is a lane.

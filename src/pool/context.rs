@@ -1,11 +1,10 @@
 //! What a task takes along from its spawner: a context to run in, and the time where somebody asks for it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::time::Instant;
 
 use super::shared::Shared;
 use crate::report::{shield, swallow};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, now};
 use crate::task::{Context, Extras, Side};
 
 /// Captures a context on the spawner's thread.
@@ -111,7 +110,7 @@ impl Shared {
     /// What a task takes along that is spawned now.
     #[cold]
     pub(super) fn side_with(&self, extras: Extras) -> Box<Side> {
-        let spawned = self.observer.is_on().then(Instant::now);
+        let spawned = self.observer.is_on().then(now);
         Side::new(Extras { spawned, context: Mutex::new(self.config.captures.capture()), ..extras })
     }
 }

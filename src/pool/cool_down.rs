@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::report::event;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, now};
 
 const FIRST: Duration = Duration::from_millis(100);
 const LAST: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ impl CoolDown {
             return false;
         }
         match self.inner.lock().until {
-            Some(Until::Instant(instant)) => Instant::now() < instant,
+            Some(Until::Instant(instant)) => now() < instant,
             Some(Until::Told | Until::Ever) => true,
             None => false,
         }
@@ -78,13 +78,13 @@ impl CoolDown {
         let mut inner = self.inner.lock();
         let again = match inner.until {
             None | Some(Until::Told) => true,
-            Some(Until::Instant(instant)) => Instant::now() >= instant,
+            Some(Until::Instant(instant)) => now() >= instant,
             Some(Until::Ever) => false,
         };
         if again {
             // A system without threads need not have a clock either: it is not asked.
             let permanent = error.kind() == io::ErrorKind::Unsupported;
-            let until = || Until::Instant(Instant::now() + inner.length);
+            let until = || Until::Instant(now() + inner.length);
             inner.until = Some(if permanent { Until::Ever } else { until() });
             inner.length = (inner.length * 2).min(LAST);
             inner.error = Some(Arc::clone(error));

@@ -10,7 +10,6 @@
 //! first: either the monitor sees the task and arms itself again, or the submitter sees it disarmed and arms it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::cool_down::CoolDown;
 use super::growth::{Cause, Limits, State, Verdict, decide};
@@ -19,8 +18,8 @@ use super::shared::Shared;
 use super::stall::{Stall, report};
 use super::threads::start_tree;
 use crate::report::event;
-use crate::sync::Parker;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sync::{Parker, now, thread};
 
 /// The switch of a pool's monitor.
 #[derive(Debug)]
@@ -114,7 +113,7 @@ fn man(shared: &Shared) -> std::io::Result<()> {
     }
     let Some(shared) = shared.owned() else { return Ok(()) };
     let name = format!("{}-monitor", shared.config.name);
-    std::thread::Builder::new().name(name).spawn(move || watch(&shared)).map(drop)
+    thread::Builder::new().name(name).spawn(move || watch(&shared)).map(drop)
 }
 
 fn watch(shared: &Arc<Shared>) {
@@ -123,14 +122,14 @@ fn watch(shared: &Arc<Shared>) {
     while monitor.await_arming() {
         let mut state = State::new();
         let mut stall = Stall::default();
-        let mut last = Instant::now();
+        let mut last = now();
         lookout.look(shared, state.tick);
         loop {
-            monitor.parker.park(Some(Instant::now() + state.tick));
+            monitor.parker.park(Some(now() + state.tick));
             if monitor.is_stopped() {
                 return;
             }
-            let now = Instant::now();
+            let now = now();
             let sample = lookout.look(shared, now - last);
             last = now;
             let limits = Limits { core: shared.core(), max: shared.max() };

@@ -7,7 +7,7 @@ use super::config::Config;
 use crate::error::TaskId;
 use crate::lane::Core;
 use crate::report::event;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, now};
 use crate::task::TaskRef;
 use crate::times::{Meter, Reading};
 use crate::worker::{Roster, Shown, thread_number};
@@ -61,7 +61,7 @@ impl Observer {
     pub(super) fn patrol(&self, roster: &Roster) -> Option<Instant> {
         let limit = self.warn_after?;
         let shown: Vec<Shown> = roster.slots().iter().flat_map(|slot| slot.shown()).collect();
-        let now = Instant::now();
+        let now = now();
         let mut told = self.told.lock();
         told.retain(|id| shown.iter().any(|task| task.origin.id == *id));
         let mut long = Vec::new();

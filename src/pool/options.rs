@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Lane, Pool};
 use crate::error::Rejected;
+use crate::sync::now;
 use crate::task::{Extras, OnShutdown, Side, Task, Unblocked};
 
 /// Where the tasks go.
@@ -140,7 +141,7 @@ impl<'a> TaskOptions<'a> {
     fn side(&self, pool: &Pool) -> Box<Side> {
         pool.shared.side_with(Extras {
             name: self.name.clone(),
-            deadline: self.expire_after.and_then(|time| Instant::now().checked_add(time)),
+            deadline: self.expire_after.and_then(|time| now().checked_add(time)),
             on_shutdown: self.on_shutdown,
             ..Extras::default()
         })

@@ -324,7 +324,7 @@ impl Shared {
 
     /// Closes admission. Threads leave when the queues are empty.
     pub(super) fn close(&self) {
-        self.ending.begin(|| self.roster.totals());
+        self.ending.begin(&self.roster.totals());
         if self.closed.swap(true, Ordering::SeqCst) {
             return;
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::shared::Shared;
 use crate::report::shield;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Mutex, Parker};
+use crate::sync::{Mutex, Parker, now, thread};
 use crate::task::host;
 use crate::worker::{ShutdownMark, Totals, Workplace};
 
@@ -38,12 +38,9 @@ impl Ending {
         }
     }
 
-    /// Admission is about to close.
-    pub(super) fn begin(&self, totals: impl FnOnce() -> Totals) {
-        self.baseline.get_or_init(|| {
-            let totals = totals();
-            totals.completed + totals.panicked
-        });
+    /// Admission is about to close. Who closes it again changes nothing.
+    pub(super) fn begin(&self, totals: &Totals) {
+        let _ = self.baseline.set(totals.completed + totals.panicked);
     }
 
     pub(super) fn count_discarded(&self, discarded: u64) {
@@ -164,7 +161,7 @@ impl Shutdown {
         // A system without threads need not have a clock either; but then the pool has ended.
         let shared = &self.shared.0;
         let ended = shared.headcount.reserved() == 0 && shared.sorting.load(Ordering::SeqCst) == 0;
-        self.deadline = if ended { None } else { Instant::now().checked_add(timeout) };
+        self.deadline = if ended { None } else { now().checked_add(timeout) };
         self.timer = None;
         self
     }
@@ -185,7 +182,7 @@ impl Shutdown {
     }
 
     fn is_due(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        self.deadline.is_some_and(|deadline| now() >= deadline)
     }
 
     /// Registers `waker`, then looks whether all threads have left but those that wait for this.
@@ -286,7 +283,7 @@ impl Timer {
     fn start(deadline: Instant, pool: &str) -> Option<Self> {
         let alarm = Arc::new(Alarm { parker: Parker::new(), waker: Mutex::new(None) });
         let rings = Arc::clone(&alarm);
-        let builder = std::thread::Builder::new().name(format!("{pool}-shutdown"));
+        let builder = thread::Builder::new().name(format!("{pool}-shutdown"));
         let thread = builder.spawn(move || {
             rings.parker.park(Some(deadline));
             let waker = rings.waker.lock().take();

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use crate::error::TaskId;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, now};
 use crate::worker::{Roster, Shown};
 
 /// A task that has been running for long: what [`Pool::stuck`](crate::Pool::stuck) lists.
@@ -30,7 +30,7 @@ pub(super) struct Sightings(Mutex<BTreeMap<TaskId, Instant>>);
 impl Sightings {
     /// The tasks on the threads of `roster` that have been running for longer than `limit`, the longest first.
     pub(super) fn longer_than(&self, limit: Duration, roster: &Roster) -> Vec<StuckTask> {
-        let now = Instant::now();
+        let now = now();
         let shown: Vec<Shown> = roster.slots().iter().flat_map(|slot| slot.shown()).collect();
         let mut seen = self.0.lock();
         let mut still = BTreeMap::new();

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::shared::Shared;
 use crate::report::{panic_message, shield};
 use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::thread;
 use crate::worker::work;
 
 /// A thread that the pool wants: what [`Builder::spawn_handler`](crate::Builder::spawn_handler) gets.
@@ -185,7 +186,7 @@ fn call_handler(shared: &Shared, new: NewThread) -> io::Result<()> {
 
 /// Makes a thread with `std::thread::Builder`.
 pub(super) fn default_handler(new: NewThread) -> io::Result<()> {
-    let mut builder = std::thread::Builder::new().name(new.name.clone());
+    let mut builder = thread::Builder::new().name(new.name.clone());
     if let Some(bytes) = new.stack_size {
         builder = builder.stack_size(bytes);
     }

@@ -27,7 +27,7 @@ use super::roll::next_sweep;
 use super::shared::Shared;
 use crate::report::event;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
-use crate::sync::{Mutex, Parker};
+use crate::sync::{Mutex, Parker, now, thread};
 use crate::task::{Outcome, TaskRef};
 
 /// A pool's deadlines.
@@ -70,9 +70,9 @@ struct Alarm {
 impl Round {
     /// Publishes if it is time, and says when it is next.
     fn turn(&mut self) -> Option<Instant> {
-        if self.due.is_some_and(|due| due <= Instant::now()) {
+        if self.due.is_some_and(|due| due <= now()) {
             publish(&self.shared);
-            self.due = Instant::now().checked_add(self.every);
+            self.due = now().checked_add(self.every);
         }
         self.due
     }
@@ -144,7 +144,7 @@ impl Timer {
         }
         let timer = Arc::clone(self);
         let round = self.begin_round();
-        let builder = std::thread::Builder::new().name(format!("{pool}-timer"));
+        let builder = thread::Builder::new().name(format!("{pool}-timer"));
         if let Err(error) = builder.spawn(move || timer.run(round)) {
             event!(WARN, %error, "could not start the timer: tasks expire, and numbers are published, late");
             self.pause.begin(error);
@@ -198,7 +198,7 @@ impl Timer {
     /// The first round, due now.
     fn begin_round(&self) -> Option<Round> {
         let (every, shared) = (self.every?, self.shared.upgrade()?);
-        Some(Round { every, shared, due: Some(Instant::now()) })
+        Some(Round { every, shared, due: Some(now()) })
     }
 
     /// Publishes the numbers now, on this thread, if they are published at all.
@@ -219,7 +219,7 @@ impl Timer {
 
     fn run(&self, mut round: Option<Round>) {
         while !self.stopped.load(Ordering::SeqCst) {
-            let (due, next) = self.alarms.lock().due(Instant::now());
+            let (due, next) = self.alarms.lock().due(now());
             for task in due {
                 task.revoke(Outcome::Expired);
             }

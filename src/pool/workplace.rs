@@ -10,7 +10,7 @@ use crate::lane::{Core, Entry, Waits};
 use crate::queue::{Places, Queues, wake};
 use crate::report::{event, shield};
 use crate::sync::atomic::{Ordering, fence};
-use crate::sync::{Parker, fork};
+use crate::sync::{Parker, fork, now};
 use crate::task::{Owner, TaskRef};
 use crate::worker::{Roster, Workplace};
 
@@ -154,7 +154,7 @@ impl Workplace for Shared {
         if self.headcount.staying() <= self.core() {
             return None;
         }
-        Instant::now().checked_add(self.config.keep_alive)
+        now().checked_add(self.config.keep_alive)
     }
 
     fn resign_if_surplus(&self) -> bool {

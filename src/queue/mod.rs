@@ -21,9 +21,9 @@ use std::fmt;
 pub(crate) use self::places::{Places, Turn};
 pub(crate) use self::wake::wake;
 
-#[cfg(sidestep_loom)]
+#[cfg(any(sidestep_loom, sidestep_shuttle))]
 use crate::sync::stand_in::deque::{Injector, Steal, Stealer, Worker};
-#[cfg(not(sidestep_loom))]
+#[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
 use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 
 use crate::sync::Mutex;

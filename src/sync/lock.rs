@@ -5,9 +5,14 @@ use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
 use std::time::Instant;
 
+#[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
+use super::now;
+
 #[cfg(sidestep_loom)]
 use loom::sync as imp;
-#[cfg(not(sidestep_loom))]
+#[cfg(sidestep_shuttle)]
+use shuttle::sync as imp;
+#[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
 use std::sync as imp;
 
 /// A mutual exclusion lock without poisoning.
@@ -73,17 +78,42 @@ impl Condvar {
         MutexGuard(self.0.wait(guard.0).unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits no longer than to `deadline`; `None` waits without limit. Under loom time does not pass.
+    /// Waits no longer than to `deadline`; `None` waits without limit. It may return earlier.
+    #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
     pub(crate) fn wait_until<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
         deadline: Option<Instant>,
     ) -> MutexGuard<'a, T> {
-        let Some(deadline) = deadline.filter(|_| cfg!(not(sidestep_loom))) else {
+        let Some(deadline) = deadline else {
             return self.wait(guard);
         };
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(now());
         MutexGuard(self.0.wait_timeout(guard.0, left).unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    /// The time stands still.
+    #[cfg(sidestep_loom)]
+    pub(crate) fn wait_until<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        _: Option<Instant>,
+    ) -> MutexGuard<'a, T> {
+        self.wait(guard)
+    }
+
+    /// Returns early, and with the lock held throughout: what ends the wait is left without it.
+    #[cfg(sidestep_shuttle)]
+    pub(crate) fn wait_until<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        deadline: Option<Instant>,
+    ) -> MutexGuard<'a, T> {
+        let Some(deadline) = deadline else {
+            return self.wait(guard);
+        };
+        super::clock::wait_for(deadline);
+        guard
     }
 
     pub(crate) fn notify_one(&self) {

@@ -1,34 +1,40 @@
 //! The one door to the primitives of `std`, of the oneshot and of the deque: every other module takes its atomics,
-//! locks, cells and channels from here, so that a build with `--cfg sidestep_loom` runs the same protocols on the
-//! model checker's primitives.
+//! locks, cells, channels, threads and the time from here, so that a build with `--cfg sidestep_loom` or
+//! `--cfg sidestep_shuttle` runs the same protocols on a model checker's primitives. Loom explores every interleaving of
+//! a small model, and every value that C11 lets a load return; shuttle plays random ones of whole programs, in which
+//! an atomic has one value at a time.
 //!
-//! | name | ordinary build | under loom |
-//! |---|---|---|
-//! | [`atomic`], [`UnsafeCell`] | `std` | `loom` |
-//! | [`Mutex`], [`Condvar`] | `std`, poisoning ignored | `loom` |
-//! | [`thread`] | `std` | `loom` |
-//! | [`oneshot`] | `futures_channel::oneshot` | `stand_in::oneshot` |
-//! | deque (see `queue`) | `crossbeam_deque` | `stand_in::deque` |
+//! | name | ordinary build | under loom | under shuttle |
+//! |---|---|---|---|
+//! | [`atomic`] | `std` | `loom` | `shuttle` |
+//! | [`UnsafeCell`] | `std` | `loom` | `std` |
+//! | [`Mutex`], [`Condvar`] | `std`, poisoning ignored | `loom` | `shuttle` |
+//! | [`thread`] | `std` | `loom` | `shuttle` |
+//! | [`now`] | the clock | stands still | passes when somebody waits for it, by chance |
+//! | [`oneshot`] | `futures_channel::oneshot` | `stand_in::oneshot` | `stand_in::oneshot` |
+//! | deque (see `queue`) | `crossbeam_deque` | `stand_in::deque` | `stand_in::deque` |
 //!
 //! Poisoning is ignored because no user code ever runs under one of these locks: a panic cannot leave what they
 //! protect half changed.
 
 mod cell;
+mod clock;
 pub(crate) mod fork;
 mod lock;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod parker;
-#[cfg(any(test, sidestep_loom))]
+#[cfg(any(test, sidestep_loom, sidestep_shuttle))]
 pub(crate) mod stand_in;
 
 pub(crate) use self::cell::{Tracked, UnsafeCell};
+pub(crate) use self::clock::now;
 pub(crate) use self::lock::{Condvar, Mutex, MutexGuard};
 pub(crate) use self::parker::Parker;
 
-#[cfg(not(sidestep_loom))]
+#[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
 pub(crate) use futures_channel::oneshot;
-#[cfg(sidestep_loom)]
+#[cfg(any(sidestep_loom, sidestep_shuttle))]
 pub(crate) use stand_in::oneshot;
 
 pub(crate) mod atomic {
@@ -37,40 +43,55 @@ pub(crate) mod atomic {
     pub(crate) use loom::sync::atomic::{
         AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
     };
-    #[cfg(not(sidestep_loom))]
+    #[cfg(sidestep_shuttle)]
+    pub(crate) use shuttle::sync::atomic::{
+        AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
+    };
+    #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
     pub(crate) use std::sync::atomic::{
         AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
     };
 
-    /// An atomic that can be a `static`: the model checker does not follow it, so no protocol may rest on it.
+    /// An atomic that can be a `static`: no model checker follows it, so no protocol may rest on it.
     pub(crate) type StaticU64 = std::sync::atomic::AtomicU64;
 }
 
 pub(crate) mod thread {
-    //! Which thread this is, and letting others go first.
+    //! Making threads, which thread this is, and letting others go first.
     #[cfg(sidestep_loom)]
-    pub(crate) use loom::thread::{ThreadId, current, spawn, yield_now};
-    #[cfg(not(sidestep_loom))]
-    pub(crate) use std::thread::{ThreadId, current, yield_now};
+    pub(crate) use loom::thread::{Builder, ThreadId, current, spawn, yield_now};
+    #[cfg(sidestep_shuttle)]
+    pub(crate) use shuttle::thread::{Builder, ThreadId, current, yield_now};
+    #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
+    pub(crate) use std::thread::{Builder, ThreadId, current, yield_now};
 }
 
 #[cfg(sidestep_loom)]
 pub(crate) use loom::thread::LocalKey;
-#[cfg(not(sidestep_loom))]
+#[cfg(sidestep_shuttle)]
+pub(crate) use shuttle::thread::LocalKey;
+#[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
 pub(crate) use std::thread::LocalKey;
 
-/// `std::thread_local!` with a constant first value, or loom's.
-#[cfg(not(sidestep_loom))]
+/// `std::thread_local!` with a constant first value, or a model checker's.
+#[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
 macro_rules! thread_local_const {
     ($(#[$meta:meta])* $vis:vis static $name:ident: $ty:ty = $init:expr) => {
         std::thread_local! { $(#[$meta])* $vis static $name: $ty = const { $init } }
     };
 }
-/// `std::thread_local!` with a constant first value, or loom's.
+/// `std::thread_local!` with a constant first value, or a model checker's.
 #[cfg(sidestep_loom)]
 macro_rules! thread_local_const {
     ($(#[$meta:meta])* $vis:vis static $name:ident: $ty:ty = $init:expr) => {
         loom::thread_local! { $(#[$meta])* $vis static $name: $ty = $init }
+    };
+}
+/// `std::thread_local!` with a constant first value, or a model checker's.
+#[cfg(sidestep_shuttle)]
+macro_rules! thread_local_const {
+    ($(#[$meta:meta])* $vis:vis static $name:ident: $ty:ty = $init:expr) => {
+        shuttle::thread_local! { $(#[$meta])* $vis static $name: $ty = $init }
     };
 }
 pub(crate) use thread_local_const;

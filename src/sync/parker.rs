@@ -8,7 +8,7 @@ use std::task::{Wake, Waker};
 use std::time::Instant;
 
 use super::atomic::{AtomicU8, Ordering};
-use super::{Condvar, Mutex};
+use super::{Condvar, Mutex, now};
 
 const EMPTY: u8 = 0;
 const PARKED: u8 = 1;
@@ -46,7 +46,7 @@ impl Parker {
             if self.take() {
                 return true;
             }
-            if deadline.is_some_and(|at| Instant::now() >= at) {
+            if deadline.is_some_and(|at| now() >= at) {
                 // ORDERING: Acquire pairs with the Release swap in `unpark`, which may have come just now.
                 return self.state.swap(EMPTY, Ordering::Acquire) == NOTIFIED;
             }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::reference::TaskRef;
 use crate::error::TaskId;
 use crate::report::{shield, swallow};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, now};
 
 /// What a shutdown of the pool does to a task that is still queued. See
 /// [`TaskOptions::on_shutdown`](crate::TaskOptions::on_shutdown).
@@ -86,7 +86,7 @@ pub(crate) struct Extras {
 
 impl Extras {
     pub(crate) fn is_overdue(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        self.deadline.is_some_and(|deadline| now() >= deadline)
     }
 
     #[cold]

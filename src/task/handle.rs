@@ -5,11 +5,12 @@ use std::future::Future;
 use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::join::Joint;
 use super::reference::TaskRef;
 use crate::error::{TaskError, TaskId};
+use crate::sync::now;
 use crate::sync::oneshot::Receiver;
 
 /// A handle to a closure on its way: a future of its result, and for threads without one, [`wait`](Task::wait).
@@ -130,7 +131,7 @@ impl<T> Task<T> {
     /// ```
     pub fn wait_timeout(self, timeout: Duration) -> Result<Result<T, TaskError>, Task<T>> {
         // Where no thread can be had there is no clock either, but then the task has ended.
-        let deadline = if self.is_finished() { None } else { Instant::now().checked_add(timeout) };
+        let deadline = if self.is_finished() { None } else { now().checked_add(timeout) };
         self.into_joint().wait_until(deadline).map_err(|joint| Task { joint: Some(joint) })
     }
 

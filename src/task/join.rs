@@ -146,14 +146,14 @@ impl<T> Drop for Joint<T> {
 }
 
 /// A parker for one wait. Waits on one thread may share it: each polls before it parks.
-#[cfg(not(sidestep_loom))]
+#[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
 fn parker() -> Arc<Parker> {
     std::thread_local! { static PARKER: Arc<Parker> = Arc::new(Parker::new()) }
     PARKER.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(Parker::new()))
 }
 
 /// A parker for one wait.
-#[cfg(sidestep_loom)]
+#[cfg(any(sidestep_loom, sidestep_shuttle))]
 fn parker() -> Arc<Parker> {
     Arc::new(Parker::new())
 }

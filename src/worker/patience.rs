@@ -15,7 +15,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-const VIGIL: Duration = Duration::from_micros(if cfg!(sidestep_loom) { 0 } else { 50 });
+const VIGIL: Duration =
+    Duration::from_micros(if cfg!(any(sidestep_loom, sidestep_shuttle)) { 0 } else { 50 });
 const CREDIT: u32 = 8;
 const PROBE: u32 = 32;
 /// Longer than an interrupt takes, or a thread that runs for a moment between two waits; shorter than a scheduler's slice.
@@ -128,19 +129,6 @@ impl Vigil<'_> {
             self.patience.until_probe.set(PROBE);
         }
     }
-}
-
-/// The time of a vigil. It stands still under the model checker, whose models must not depend on it.
-#[cfg(not(sidestep_loom))]
-pub(super) fn now() -> Instant {
-    Instant::now()
-}
-
-/// The time of a vigil. It stands still under the model checker, whose models must not depend on it.
-#[cfg(sidestep_loom)]
-pub(super) fn now() -> Instant {
-    static NOW: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    *NOW.get_or_init(Instant::now)
 }
 
 #[cfg(all(test, not(sidestep_loom)))]

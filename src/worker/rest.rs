@@ -11,14 +11,12 @@
 //! For invariant S lingering is nothing new: the token is released with the find, before the baton is passed, or by going
 //! on the stack, before the last look.
 
-use std::time::Instant;
-
-use super::patience::{Next, now};
+use super::patience::Next;
 use super::{Worker, Workplace};
-use crate::sync::thread;
+use crate::sync::{now, thread};
 
 /// How many looks there are at most between two looks at the clock.
-const LOOKS: usize = if cfg!(sidestep_loom) { 1 } else { 8 };
+const LOOKS: usize = if cfg!(any(sidestep_loom, sidestep_shuttle)) { 1 } else { 8 };
 /// And at how many deques. With more of them there are fewer looks: a thread with much to look at is not held up.
 const DEQUES: usize = 512;
 
@@ -48,7 +46,7 @@ impl<P: Workplace> Worker<P> {
                 self.equip();
                 return true;
             }
-            let due = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let due = deadline.is_some_and(|deadline| now() >= deadline);
             if due && !self.depart(|| self.place.resign_if_surplus()) {
                 return false;
             } else if self.searching.get() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Worker, Workplace};
 use crate::lane::{Core, Entry, Job};
+use crate::sync::now;
 use crate::task::{Claimed, Outcome, Runner, TaskRef, as_current};
 
 /// So many tasks of a lane are run in one turn, if others want the thread.
@@ -26,7 +27,7 @@ struct Run<'a, P: Workplace> {
 impl<P: Workplace> Runner for Run<'_, P> {
     fn ended(&self, task: &TaskRef, panicked: bool) {
         let worker = self.worker;
-        let ran = self.began.map(|began| began.elapsed());
+        let ran = self.began.map(|began| now() - began);
         let Some(lane) = self.lane.take() else {
             ran.into_iter().for_each(|ran| worker.place.observe_run(task, None, ran));
             return worker.count_ended(panicked, false);
@@ -92,8 +93,7 @@ impl<P: Workplace> Worker<P> {
             };
             lane = kept;
             let alone = self.place.queues().looks_empty(self.station.local.get());
-            let fair =
-                alone || tasks < TURN_TASKS && begun.get_or_insert_with(Instant::now).elapsed() < TURN_TIME;
+            let fair = alone || tasks < TURN_TASKS && now() - *begun.get_or_insert_with(now) < TURN_TIME;
             if !fair || self.retiring.get() || self.place.is_over_max() {
                 self.release_slot(&lane);
                 return true;
@@ -184,7 +184,7 @@ impl<P: Workplace> Worker<P> {
             if extras.is_overdue() {
                 return self.let_expire(claimed, lane);
             }
-            began = extras.spawned.map(|spawned| (Instant::now(), spawned));
+            began = extras.spawned.map(|spawned| (now(), spawned));
         }
         // Shown before it is counted: whoever finds it counted and nothing counted since reads the right one.
         self.station.slot.current.show(claimed.task(), began.map(|(now, _)| now));

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::io::{self, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::core::Core;
 use super::known::SeekBy;
@@ -12,7 +12,7 @@ use super::shared::Shared;
 use super::step::{Outcome, Place, Plan, Step, Writing};
 use super::wakers::Side;
 use crate::report::{event, panic_message, shield, swallow};
-use crate::sync::MutexGuard;
+use crate::sync::{MutexGuard, now};
 
 /// How long one pump keeps its thread while others may wait for it.
 const TURN: Duration = Duration::from_millis(1);
@@ -35,7 +35,7 @@ pub(super) fn run<T: Send + 'static>(shared: &Arc<Shared<T>>, is_pooled: bool) {
             return;
         }
     };
-    let began = Instant::now();
+    let began = now();
     let mut flows = core.rested.is_some_and(|rested| began.saturating_duration_since(rested) < PAUSE);
     let mut steps = 0;
     loop {
@@ -47,7 +47,7 @@ pub(super) fn run<T: Send + 'static>(shared: &Arc<Shared<T>>, is_pooled: bool) {
                 (core, value) = back;
             }
             Step::Rest => {
-                core.rested = Some(Instant::now());
+                core.rested = Some(now());
                 core.place = Place::Home(value);
                 shared.announce();
                 let wakes = core.wakers.take(Side::all());
@@ -64,7 +64,7 @@ pub(super) fn run<T: Send + 'static>(shared: &Arc<Shared<T>>, is_pooled: bool) {
                 };
                 let Some(back) = conclude(shared, outcome, value) else { return };
                 (core, value) = back;
-                if is_pooled && began.elapsed() > TURN && !matches!(core.plan(), Plan::Rest | Plan::End) {
+                if is_pooled && now() - began > TURN && !matches!(core.plan(), Plan::Rest | Plan::End) {
                     core.place = Place::Queued(value);
                     let laden = core.is_laden();
                     drop(core);

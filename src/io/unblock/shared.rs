@@ -15,7 +15,7 @@ use crate::error::TaskError;
 use crate::pool::Pool;
 use crate::report::{event, shield, swallow};
 use crate::sync::atomic::{AtomicBool, Ordering, StaticU64};
-use crate::sync::{Mutex, MutexGuard, fork};
+use crate::sync::{Mutex, MutexGuard, fork, now};
 use crate::task::{OnShutdown, Task};
 
 /// How an `Unblock` was set up.
@@ -75,7 +75,7 @@ impl Eagerness {
         if self.most.is_zero() {
             return false;
         }
-        let now = Instant::now();
+        let now = now();
         let since = *self.since.get_or_insert(now);
         now.saturating_duration_since(since) < self.most
     }

@@ -14,8 +14,14 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) enum Steal<T> {
     Empty,
     Success(T),
-    #[cfg_attr(sidestep_loom, expect(dead_code, reason = "a mutex never has to try again"))]
-    #[cfg_attr(not(sidestep_loom), allow(dead_code, clippy::allow_attributes, reason = "as above"))]
+    #[cfg_attr(
+        any(sidestep_loom, sidestep_shuttle),
+        expect(dead_code, reason = "a mutex never has to try again")
+    )]
+    #[cfg_attr(
+        not(any(sidestep_loom, sidestep_shuttle)),
+        allow(dead_code, clippy::allow_attributes, reason = "as above")
+    )]
     Retry,
 }
 

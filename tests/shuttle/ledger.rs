@@ -1,0 +1,194 @@
+//! The oracle: what became of each task, its closure and its result, and how many threads there are. Its own counts are
+//! plain atomics, at which no other thread is let in.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use shuttle::thread;
+use sidestep::TaskError;
+
+use crate::program::Plan;
+
+/// What somebody was told of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Done,
+    Panicked,
+    Cancelled,
+    Expired,
+    Shutdown,
+    NoThread,
+    Full,
+    Poisoned,
+    Deadlock,
+}
+
+impl From<&TaskError> for Told {
+    fn from(error: &TaskError) -> Self {
+        let tests = [
+            (error.is_panic(), Told::Panicked),
+            (error.is_cancelled(), Told::Cancelled),
+            (error.is_expired(), Told::Expired),
+            (error.is_shutdown(), Told::Shutdown),
+            (error.is_no_thread(), Told::NoThread),
+            (error.is_full(), Told::Full),
+            (error.is_poisoned(), Told::Poisoned),
+            (error.is_deadlock(), Told::Deadlock),
+        ];
+        let mut true_ones = tests.iter().filter(|(is, _)| *is);
+        let (_, told) = true_ones.next().expect("an error has a reason");
+        assert!(true_ones.next().is_none(), "an error has one reason: {error:?}");
+        *told
+    }
+}
+
+/// One task's account.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    #[expect(dead_code, reason = "a failure shows it")]
+    what: String,
+    runs: AtomicUsize,
+    closures_dropped: AtomicUsize,
+    results_made: AtomicUsize,
+    results_dropped: AtomicUsize,
+    told: Mutex<Vec<Told>>,
+}
+
+/// What the closure owns.
+#[derive(Debug)]
+pub(crate) struct Closure(Arc<Entry>);
+
+/// What it returns.
+#[derive(Debug)]
+pub(crate) struct Product(Arc<Entry>);
+
+impl Closure {
+    pub(crate) fn run(&self) {
+        self.0.runs.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn product(self) -> Product {
+        self.0.results_made.fetch_add(1, Relaxed);
+        Product(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Closure {
+    fn drop(&mut self) {
+        self.0.closures_dropped.fetch_add(1, Relaxed);
+    }
+}
+
+impl Drop for Product {
+    fn drop(&mut self) {
+        self.0.results_dropped.fetch_add(1, Relaxed);
+    }
+}
+
+impl Entry {
+    /// Somebody was told the end.
+    pub(crate) fn tell(&self, end: &Result<Product, TaskError>) {
+        let told = end.as_ref().map_or_else(Told::from, |_| Told::Done);
+        self.told.lock().unwrap().push(told);
+    }
+
+    fn check(&self) {
+        let told = self.told.lock().unwrap();
+        let count = |number: &AtomicUsize| number.load(Relaxed);
+        let (runs, made) = (count(&self.runs), count(&self.results_made));
+        assert_eq!(count(&self.closures_dropped), 1, "drops of the closure: {self:?}");
+        assert!(runs <= 1, "runs: {self:?}");
+        assert!(made <= runs, "results: {self:?}");
+        assert_eq!(count(&self.results_dropped), made, "drops of the result: {self:?}");
+        assert!(told.len() <= 1, "ends: {self:?}");
+        let Some(told) = told.first() else { return };
+        match told {
+            Told::Done => assert_eq!((runs, made), (1, 1), "{self:?}"),
+            Told::Panicked => assert_eq!((runs, made), (1, 0), "{self:?}"),
+            // The handle is dropped, which may come too late to keep it from running.
+            Told::Deadlock => {}
+            _ => assert_eq!((runs, made), (0, 0), "{self:?}"),
+        }
+    }
+}
+
+/// All accounts of one program.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    entries: Mutex<Vec<Arc<Entry>>>,
+    refused: AtomicUsize,
+    threads: AtomicUsize,
+    /// Those that the pool has asked for, until they have ended.
+    made: AtomicUsize,
+    /// Threads to which something was handed over, until they have ended.
+    helpers: AtomicUsize,
+}
+
+impl Ledger {
+    /// Opens an account.
+    pub(crate) fn open(&self, plan: &Plan) -> (Arc<Entry>, Closure) {
+        let entry = Arc::new(Entry { what: format!("{plan:?}"), ..Entry::default() });
+        self.entries.lock().unwrap().push(Arc::clone(&entry));
+        (Arc::clone(&entry), Closure(entry))
+    }
+
+    /// A closure came back from the pool.
+    pub(crate) fn refuse(&self, closure: impl FnOnce()) {
+        self.refused.fetch_add(1, Relaxed);
+        drop(closure);
+    }
+
+    /// A thread of the pool begins; there may be `most`.
+    pub(crate) fn begin_thread(&self, most: usize) {
+        let threads = self.threads.fetch_add(1, Relaxed) + 1;
+        assert!(threads <= most, "{threads} threads of at most {most}");
+    }
+
+    pub(crate) fn end_thread(&self) {
+        self.threads.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.load(Relaxed)
+    }
+
+    /// Starts a thread for the pool.
+    pub(crate) fn make(self: &Arc<Self>, run: impl FnOnce() + Send + 'static) {
+        self.start(|ledger| &ledger.made, run);
+    }
+
+    /// Hands something over to another thread.
+    pub(crate) fn help(self: &Arc<Self>, run: impl FnOnce() + Send + 'static) {
+        self.start(|ledger| &ledger.helpers, run);
+    }
+
+    fn start(self: &Arc<Self>, count: fn(&Self) -> &AtomicUsize, run: impl FnOnce() + Send + 'static) {
+        count(self).fetch_add(1, Relaxed);
+        let ledger = Arc::clone(self);
+        thread::spawn(move || {
+            run();
+            count(&ledger).fetch_sub(1, Relaxed);
+        });
+    }
+
+    /// Whether another thread still does what it was given to do: it may be about to count a task as cancelled.
+    pub(crate) fn is_helped(&self) -> bool {
+        self.helpers.load(Relaxed) > 0
+    }
+
+    /// Nothing goes on any more: the threads have ended, and every closure has been dropped.
+    pub(crate) fn is_settled(&self) -> bool {
+        let is_dropped = |entry: &Arc<Entry>| entry.closures_dropped.load(Relaxed) > 0;
+        !self.is_helped()
+            && self.made.load(Relaxed) == 0
+            && self.entries.lock().unwrap().iter().all(is_dropped)
+    }
+
+    /// After the last thread has gone: every account is closed.
+    pub(crate) fn check(&self) {
+        for entry in self.entries.lock().unwrap().iter() {
+            entry.check();
+        }
+        assert_eq!(self.threads(), 0);
+    }
+}
