@@ -33,6 +33,24 @@ use crate::task::{
 };
 
 /// A scope to spawn borrowing tasks in: what [`Pool::scope`] hands to its closure.
+///
+/// Nothing of it gets out. A handle does not:
+///
+/// ```compile_fail,E0521
+/// # let pool = sidestep::Pool::new().unwrap();
+/// let mut kept = None;
+/// pool.scope(|scope| kept = Some(scope.spawn(|| 1)));
+/// ```
+///
+/// And what a task borrows lives longer than the scope:
+///
+/// ```compile_fail,E0373
+/// # let pool = sidestep::Pool::new().unwrap();
+/// pool.scope(|scope| {
+///     let inside = String::new();
+///     scope.spawn(|| inside.len()).wait().unwrap()
+/// });
+/// ```
 pub struct Scope<'scope, 'env: 'scope> {
     pool: &'env Pool,
     state: Arc<State>,

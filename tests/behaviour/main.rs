@@ -97,4 +97,9 @@ mod attacks_threads;
 
 // Bugs that other pools had here.
 mod pitfalls;
+mod pitfalls_resources;
 mod pitfalls_threads;
+
+// What the suites of other systems check.
+mod cases_resources;
+mod cases_threads;

@@ -133,6 +133,16 @@ fn one_guess_among_facts_makes_the_answer_a_guess() {
 }
 
 #[test]
+fn only_who_has_been_in_one_task_since_the_last_look_is_blocked() {
+    let full = Full::new(3);
+    // The monitor may have looked before it was stopped.
+    full.pool.shared.roster.slots().iter().for_each(|slot| *slot.note.lock() = Note::default());
+    let mut lookout = Lookout::new(vec![Oracle::new(true, |_| Some(true))]);
+    assert_eq!(full.look(&mut lookout).blocked, 0, "asleep, but perhaps only just");
+    assert_eq!(full.look(&mut lookout).blocked, 3);
+}
+
+#[test]
 fn eight_are_asked_and_stand_for_the_others() {
     let full = Full::new(12);
     let oracle = Oracle::new(true, |count| Some(count % 2 == 0));
