@@ -188,16 +188,17 @@ impl Shutdown {
     /// Registers `waker`, then looks whether all threads have left but those that wait for this.
     fn is_done(&mut self, waker: &Waker) -> bool {
         let shared = &self.shared.0;
-        if shared.is_forked() {
-            return true;
-        }
         // A thread that has given this away does not wait for it any more.
         self.mark.take_if(|mark| !mark.is_of_this_thread(shared.address()));
         let host = host().filter(|host| host.owner() == shared.address());
-        while let Some(host) = host.filter(|_| !shared.queues.is_empty()) {
+        while let Some(host) = host.filter(|host| host.has_queued()) {
             // A task that is run in place does not wait either.
             self.mark = None;
             host.run_any_in_place();
+        }
+        // From the start, or by one of these tasks.
+        if shared.is_forked() {
+            return true;
         }
         if self.mark.is_none() {
             self.mark = ShutdownMark::of_this_thread(shared.address());

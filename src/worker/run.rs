@@ -94,7 +94,8 @@ impl<P: Workplace> Worker<P> {
             lane = kept;
             let alone = self.place.queues().looks_empty(self.station.local.get());
             let fair = alone || tasks < TURN_TASKS && now() - *begun.get_or_insert_with(now) < TURN_TIME;
-            if !fair || self.retiring.get() || self.place.is_over_max() {
+            // A waker or callback may have forked: what waits is the parent's.
+            if !fair || self.retiring.get() || self.place.is_over_max() || self.place.is_forked() {
                 self.release_slot(&lane);
                 return true;
             }
