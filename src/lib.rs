@@ -61,21 +61,30 @@
 //! - `histograms`: `Builder::histograms`, which records how long tasks wait and run.
 //! - `metrics`: `Builder::export_metrics`, which publishes a pool's numbers through the facade crate `metrics`.
 
+#[forbid(unsafe_code)]
 mod dedicated;
+#[forbid(unsafe_code)]
 mod error;
+#[forbid(unsafe_code)]
 pub mod event_loop;
+#[forbid(unsafe_code)]
 pub mod fs;
+#[forbid(unsafe_code)]
 mod idle;
 pub mod io;
 mod lane;
+#[forbid(unsafe_code)]
 pub mod net;
 mod pool;
+#[forbid(unsafe_code)]
 pub mod promise;
 mod queue;
+#[forbid(unsafe_code)]
 mod report;
 mod strand;
 mod sync;
 mod task;
+#[forbid(unsafe_code)]
 mod times;
 mod worker;
 

@@ -2,7 +2,7 @@
 //! to the primitives, and the numbers of the rules.
 #![expect(clippy::unwrap_used, reason = "a tree that cannot be read fails the test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -184,5 +184,86 @@ fn rules_that_are_cited_exist_and_rules_that_exist_are_cited() {
 fn is_rule(word: &str) -> bool {
     let mut chars = word.chars();
     let (Some(letter), Some(digit), None) = (chars.next(), chars.next(), chars.next()) else { return false };
-    "TQPELSNV".contains(letter) && digit.is_ascii_digit()
+    "TQPELSNVW".contains(letter) && digit.is_ascii_digit()
+}
+
+/// The files whose unsafe code keeps a contract of the operating system or of the model checker, and no rule of the crate.
+const CONTRACTS: [&str; 4] = ["src/io/cached.rs", "src/sync/cell.rs", "src/sync/fork.rs", "src/worker/os.rs"];
+
+#[test]
+fn unsafe_code_cites_its_rule() {
+    let mut faults = Vec::new();
+    for Source { path, text } in sources("src").into_iter().filter(|source| !source.is_test()) {
+        let keeps_a_contract = CONTRACTS.iter().any(|file| path == Path::new(file));
+        let mut reason = String::new();
+        for line in text.lines().take_while(|line| !is_start_of_tests(line)).map(str::trim) {
+            if let Some(comment) = line.strip_prefix("// ") {
+                reason = if comment.starts_with("SAFETY:") {
+                    comment.into()
+                } else {
+                    format!("{reason} {comment}")
+                };
+            } else if line.contains("unsafe {") || line.starts_with("unsafe impl") {
+                let mut words = reason.split(|char: char| !char.is_alphanumeric());
+                if !reason.starts_with("SAFETY:") || !keeps_a_contract && !words.any(is_rule) {
+                    faults.push(format!("{}: {line}", path.display()));
+                }
+                reason.clear();
+            } else if line.ends_with([';', '{', '}']) {
+                reason.clear();
+            }
+        }
+    }
+    assert!(faults.is_empty(), "no comment before this cites a rule: {faults:#?}");
+}
+
+/// The functions that the page of the memory model names for a side of an edge, each with its file.
+fn sides() -> BTreeSet<(String, String)> {
+    let page = fs::read_to_string("docs/MEMORY_MODEL.md").unwrap();
+    let mut named = BTreeSet::new();
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let mut file = "";
+        for word in row.split('|').skip(2).take(2).flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+            if word.ends_with(".rs") {
+                file = word;
+            } else {
+                named.insert((file.to_owned(), word.to_owned()));
+            }
+        }
+    }
+    named
+}
+
+#[test]
+fn the_page_of_the_memory_model_and_the_code_name_the_same_edges() {
+    let strong = ["Ordering::Acquire", "Ordering::Release", "Ordering::AcqRel", "Ordering::SeqCst"];
+    let (named, mut functions, mut faults) = (sides(), BTreeSet::new(), Vec::new());
+    for Source { path, text } in sources("src").into_iter().filter(|source| !source.is_test()) {
+        let file = path.strip_prefix("src").unwrap().display().to_string();
+        let everywhere = text.lines().any(|line| line.starts_with("//! ORDERING:"));
+        let (mut side, mut explained) = ((file.clone(), String::new()), false);
+        for line in text.lines().take_while(|line| !is_start_of_tests(line)) {
+            let (code, comment) = line.split_once("//").unwrap_or((line, ""));
+            if let Some((_, rest)) = code.split_once("fn ") {
+                side.1 = rest.chars().take_while(|char| char.is_alphanumeric() || *char == '_').collect();
+                functions.insert(side.clone());
+                explained = false;
+            }
+            explained |= comment.contains("ORDERING:");
+            if strong.iter().any(|strong| code.contains(strong)) {
+                if !everywhere && !explained {
+                    faults.push(format!("{side:?} does not say what this pairs with: {code}"));
+                }
+                if !named.contains(&side) {
+                    faults.push(format!("{side:?} is no side of an edge in docs/MEMORY_MODEL.md"));
+                }
+            }
+        }
+    }
+    faults.extend(named.difference(&functions).map(|side| format!("there is no {side:?}")));
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+fn is_start_of_tests(line: &str) -> bool {
+    line.starts_with("mod tests {") || line.starts_with("mod loom_models {")
 }

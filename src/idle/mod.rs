@@ -46,6 +46,7 @@
 //! releases it and then notifies (see `pool`). `delivering` is counted apart because a waker is foreign code and may
 //! block: the submitter that relies on it also arms the monitor, which overrides tokens that do not move.
 //!
+//! ORDERING: F1 and F2 are each other's partners, wherever a fence is marked as one of them.
 
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
@@ -156,7 +157,7 @@ impl Idle {
 
     /// As `notify`, but trusts no token: for the monitor, when they do not move.
     pub(crate) fn notify_overriding(&self) -> Notify {
-        fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst); // F1
         self.wake_youngest(true)
     }
 

@@ -1,4 +1,8 @@
 //! The four counts in one atomic word.
+//!
+//! ORDERING: every change is AcqRel and pairs with the next one, and with the load: so who is given a token, or sees
+//! that one has been released, sees what its holder did before. What the counts say of the queues rests on the fences
+//! of the protocol.
 
 use std::fmt;
 
@@ -39,7 +43,6 @@ impl Word {
     }
 
     pub(super) fn load(&self) -> Counts {
-        // ORDERING: the protocol's fences order this against the queues.
         self.0.load(Ordering::Acquire).into()
     }
 

@@ -256,12 +256,14 @@ impl Core {
 
     /// A task taken from the queue has begun.
     pub(crate) fn count_started(&self) {
+        // ORDERING: Release pairs with the Acquire in `Tallies::counts`: who sees the start sees the submission.
         self.tallies.runs.started.fetch_add(1, Ordering::Release);
     }
 
     /// Its closure has ended.
     pub(crate) fn count_ended(&self, panicked: bool) {
         let count = if panicked { &self.tallies.runs.panicked } else { &self.tallies.runs.completed };
+        // ORDERING: Release pairs with the Acquire in `Tallies::counts`: who sees the end sees the start.
         count.fetch_add(1, Ordering::Release);
     }
 

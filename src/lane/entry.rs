@@ -1,4 +1,7 @@
 //! What waits in the pool's queues: a task, or the right to run a lane. One pointer either way.
+//!
+//! - **N4** An entry is the address of a cell, or, with the lowest bit set, of a lane, and stands for one reference to
+//!   it; whoever opens the entry, or drops it, takes that reference back.
 
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -25,10 +28,16 @@ pub(crate) enum Job {
     Lane(Arc<Core>),
 }
 
-// SAFETY: it is a `TaskRef` or an `Arc<Core>`, which both are.
+// SAFETY: N4: it is a `TaskRef` or an `Arc<Core>`, which both are (see `Job`).
 unsafe impl Send for Entry {}
-// SAFETY: as above.
+// SAFETY: N4, as above.
 unsafe impl Sync for Entry {}
+
+/// What is said of an entry holds while it holds of what it may be.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Job>();
+};
 
 impl Entry {
     pub(crate) fn task(task: TaskRef) -> Self {
@@ -47,11 +56,11 @@ impl Entry {
         let this = ManuallyDrop::new(self);
         let address = this.0.as_ptr();
         if address.addr() & LANE == 0 {
-            // SAFETY: without the mark it came from `TaskRef::into_raw`, and this is the one time it is taken back.
+            // SAFETY: N4: without the mark it came from `TaskRef::into_raw`, and this is the one time it is taken back.
             Job::Task(unsafe { TaskRef::from_erased(this.0) })
         } else {
             let lane = address.map_addr(|address| address & !LANE).cast::<Core>();
-            // SAFETY: with the mark it came from `Arc::into_raw`, likewise.
+            // SAFETY: N4: with the mark it came from `Arc::into_raw`, likewise.
             Job::Lane(unsafe { Arc::from_raw(lane) })
         }
     }

@@ -73,6 +73,7 @@ impl Tallies {
 
     /// How many slots are pending now; told under the lane's lock.
     pub(super) fn show_pending(&self, pending: usize) {
+        // ORDERING: Release pairs with the Acquire in `counts`; one thread writes at a time, as above.
         self.pending.store(pending, Ordering::Release);
     }
 
@@ -129,6 +130,8 @@ impl Lanes {
         let listing =
             Listing { core: Arc::downgrade(core), name: Arc::clone(name), tallies: Arc::clone(tallies) };
         self.listed.lock().lanes.insert(Arc::as_ptr(core).addr(), listing);
+        // ORDERING: Release pairs with the Acquire in `none`. Whoever sees an effect of a lane's task, which came
+        // later, sees the lane.
         self.made.fetch_add(1, Ordering::Release);
         self.waits.begin_to_matter();
     }
@@ -153,6 +156,7 @@ impl Lanes {
 
     /// Whether there has never been a lane.
     pub(crate) fn none(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `enlist`.
         self.made.load(Ordering::Acquire) == 0
     }
 

@@ -6,6 +6,8 @@
 //! *stuck* if the target of each is held up by waits of the set alone: none of them will ever end.
 //!
 //! - **W1** No set of the waits that are listed is stuck.
+//! - **W2** The lists of this process and of those it was forked from are leaked: what `NEWEST` has pointed to is
+//!   neither changed nor freed.
 //!
 //! A set can become stuck only by a new wait: all else that happens to a target (a thread takes it, it ends, a slot is
 //! released or taken) makes it go on, since a thread that does something does not wait. A wait is listed under the lock
@@ -60,14 +62,15 @@ impl Waits {
         loop {
             // ORDERING: Acquire pairs with the Release of the exchange below.
             let newest = NEWEST.load(Ordering::Acquire);
-            // SAFETY: null, or leaked by this function.
+            // SAFETY: W2: null, or leaked by this function.
             let known = unsafe { newest.as_ref() };
             if let Some((_, waits)) = known.filter(|(generation, _)| *generation == fork::generation()) {
                 return Arc::clone(waits);
             }
             let next = Box::into_raw(Box::new((fork::generation(), Arc::default())));
-            if NEWEST.compare_exchange(newest, next, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                // SAFETY: from `into_raw` above, and nobody else has seen it.
+            // ORDERING: Release pairs with the Acquire of the load above.
+            if NEWEST.compare_exchange(newest, next, Ordering::Release, Ordering::Relaxed).is_err() {
+                // SAFETY: W2: from `into_raw` above, but `NEWEST` has not pointed to it: nobody else has seen it.
                 drop(unsafe { Box::from_raw(next) });
             }
         }
@@ -89,11 +92,14 @@ impl Waits {
     /// There is a lane.
     pub(super) fn begin_to_matter(&self) {
         if !self.matters() {
+            // ORDERING: Release pairs with the Acquire in `matters`.
             self.matter.store(true, Ordering::Release);
         }
     }
 
     pub(crate) fn matters(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `begin_to_matter`. Whoever waits for a task of a lane has been
+        // given it by a way that orders as well: it sees that there is one.
         self.matter.load(Ordering::Acquire)
     }
 
@@ -138,7 +144,7 @@ fn take(list: &mut Vec<Wait>, thread: usize, target: &TaskRef) -> Option<Wait> {
     place.map(|place| list.swap_remove(place))
 }
 
-/// Whether the last wait of `list` is one of a stuck set.
+/// Whether the last wait of `list` is one of a stuck set (W1).
 fn is_last_stuck(list: &[Wait]) -> bool {
     let Some(last) = list.last() else { return false };
     // All that it may depend on, itself the first.

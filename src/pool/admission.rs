@@ -10,6 +10,8 @@
 //! A task that waits in a lane has an entry in the queues, or every slot of the lane is taken: then the entries of the
 //! pending ones were pushed before this submitter had the lane's lock, so before its fence, and threads with active
 //! ones do not leave.
+//!
+//! ORDERING: the fences here, and the one in `Idle::notify`, pair with the one in `Idle::enter_stack`.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -157,7 +159,7 @@ impl<Q: Queue> Gate<'_, Q> {
         match self.try_submit(entry, &handle) {
             Ok(()) => Ok(Task::new(handle, receiver)),
             Err((claimed, refused)) => {
-                // SAFETY: the task was made of `f` just now, with the types `F` and `T`.
+                // SAFETY: T5: the task was made of `f` just now, with the types `F` and `T`.
                 let closure = unsafe { claimed.into_closure::<F, T>() };
                 Err(Rejected::new(closure, TaskError::new(origin, refused.reason())))
             }

@@ -1,4 +1,8 @@
 //! The pause after the system has refused a thread.
+//!
+//! ORDERING: the lock orders what is behind it. `cooling` is `SeqCst`, and whoever begins a pause calls
+//! `Shared::growth_ended` next, whose fence pairs with the one in `watch_growth`: a waiter that still hopes to see the
+//! pool grow is woken to look again.
 
 use std::io;
 use std::sync::Arc;

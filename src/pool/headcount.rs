@@ -1,4 +1,8 @@
 //! How many threads a pool has: reserved, staying, present.
+//!
+//! ORDERING: `word` is `SeqCst` throughout. Its changes pair with its loads (who sees that a thread has left sees what
+//! it counted); against the queues, the limit and the waiters they are ordered by the fences of whoever changes it:
+//! `set_max`, `growth_ended`, `left`. `present` and `peak` are for the metrics.
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 

@@ -370,6 +370,7 @@ impl RefUnwindSafe for Pool {}
 
 impl Clone for Pool {
     fn clone(&self) -> Self {
+        // ORDERING: Relaxed: this handle counts, so the count is not zero meanwhile.
         self.shared.handles.fetch_add(1, Ordering::Relaxed);
         Pool { shared: Arc::clone(&self.shared) }
     }
@@ -377,6 +378,8 @@ impl Clone for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        // ORDERING: Release pairs with the Acquire of the last one: what was submitted through any handle comes before
+        // the end.
         let last = self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1;
         if last && !self.shared.is_forked() {
             self.shared.close();

@@ -8,6 +8,10 @@
 //! A submitter that finds nobody to wake has pushed, fenced, and then looks whether the monitor is armed. The monitor
 //! disarms, fences, and then looks at the counts, in which a task is before it is pushed. One of the two fences comes
 //! first: either the monitor sees the task and arms itself again, or the submitter sees it disarmed and arms it.
+//!
+//! ORDERING: the fence in `disarm` pairs with the one in `Idle::notify`. `armed`, `manned` and `stopped` are `SeqCst`
+//! and pair with themselves: what is swapped to true is found true by the thread, which looks before each sleep and is
+//! unparked after each change.
 
 use std::sync::Arc;
 

@@ -158,6 +158,7 @@ impl Reserve {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             Poll::Ready(Err(_)) => Poll::Ready(Err(Refused::Closed)),
             Poll::Pending => {
+                // ORDERING: pairs with the fence in `Shared::close`, which comes before its look for lanes.
                 // A lane that was made while the pool was closed has not been told.
                 fence(Ordering::SeqCst);
                 if shared.is_closed() { Poll::Ready(Err(Refused::Closed)) } else { Poll::Pending }

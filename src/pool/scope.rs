@@ -9,6 +9,9 @@
 //! its [`ScopedTask`], which cannot leave the scope, or is leaked with it and never touched again. A panic's payload
 //! borrows nothing, since it is `'static`. In a forked child the threads are gone, and nobody will touch anything.
 //!
+//! - **T8** What a task's closure and result borrow outlives the task's release and its receiver: it is `'static`, or
+//!   `Pool::scope` neither returns nor unwinds before, and the receiver is in a handle that is bound to `'scope`.
+//!
 //! The lifetimes are those of `std::thread::scope`: `'scope` cannot be named by the closures' surroundings, so nothing
 //! of a scope gets out of it.
 
@@ -114,6 +117,7 @@ impl State {
     /// Waits until all tasks have been released.
     fn join(&self, shared: &Shared) {
         let host = host().filter(|host| host.owner() == shared.address());
+        // ORDERING: Acquire pairs with the Release in `released`; the additions in between do not break its chain.
         while self.left.load(Ordering::Acquire) > 0 && !self.is_forked() {
             let next = host.and_then(|host| Some((host, self.queued.as_ref()?.pop()?)));
             match next {
@@ -210,9 +214,9 @@ impl<'scope> Scope<'scope, '_> {
         let gate = Gate { shared, queue: shared, has_place: false };
         let witness: Arc<State> = Arc::clone(&self.state);
         let side = shared.side_with(Extras { witness: Some(witness), ..Extras::default() });
+        // ORDERING: Relaxed: the thread that waits, or a task that it waits for, does this.
         self.state.left.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: `scope` does not let go of what `F` and `T` borrow before the task is released, and the receiver is in
-        // the handle, which is bound to `'scope`.
+        // SAFETY: T8.
         let (entry, handle, receiver) =
             unsafe { new_scoped_task(f, Arc::as_ptr(shared), Location::caller(), Some(side)) };
         gate.submit(entry, &handle);

@@ -7,6 +7,11 @@
 //! is not freed before every accepted task is counted as ended: its drop waits for the sums to agree. A canceller is
 //! between its claim and its count for a few instructions only, so that wait is next to none. A lane is treated by its tasks
 //! as the pool is by its own.
+//!
+//! ORDERING: `max` and the headcount are `SeqCst`: `set_max` writes the one and reads the other, `reserved_more` comes
+//! the other way. The fence in `growth_ended` pairs with the one in `watch_growth`, that in `set_max` with
+//! `resign_if_over_max`, that in `close` with those of `admission`. `blocking` pairs with itself, `sorting` with the
+//! look in `Shutdown`, between which is the lock of `Ending`.
 
 use std::io;
 use std::sync::{Arc, Weak};

@@ -44,7 +44,8 @@ impl Ending {
     }
 
     pub(super) fn count_discarded(&self, discarded: u64) {
-        self.discarded.fetch_add(discarded, Ordering::AcqRel);
+        // ORDERING: Release pairs with the Acquire in `report`.
+        self.discarded.fetch_add(discarded, Ordering::Release);
     }
 
     /// Wakes whoever waits: a thread has left, or waits for the end itself.
@@ -159,6 +160,7 @@ impl Shutdown {
     /// that one, the future resolves at once.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         // A system without threads need not have a clock either; but then the pool has ended.
+        // ORDERING: as in `is_done`, though here a moment ago will do.
         let shared = &self.shared.0;
         let ended = shared.headcount.reserved() == 0 && shared.sorting.load(Ordering::SeqCst) == 0;
         self.deadline = if ended { None } else { now().checked_add(timeout) };
@@ -207,6 +209,8 @@ impl Shutdown {
             }
         }
         shared.ending.register(self.id, waker.clone());
+        // ORDERING: whoever lowers these takes the lock of `Ending` next, which this has just held: one of the two
+        // sees the other.
         shared.sorting.load(Ordering::SeqCst) == 0
             && shared.headcount.reserved() <= shared.roster.waiting_for_shutdown().threads
     }
@@ -222,6 +226,7 @@ impl Shutdown {
         if over {
             shared.timer.publish();
         }
+        // ORDERING: Acquire below pairs with the Release in `count_discarded`.
         let totals = shared.totals();
         let ended = totals.completed + totals.panicked;
         // With no other thread left nothing runs: a task that still shows is being taken back by its submitter, or waits in a

@@ -106,6 +106,7 @@ impl Seat {
         shared.cool_down.count_failure();
         // A handler that has not returned yet has more to say about why; until then no other attempt is made (P3).
         shared.cool_down.hold();
+        // ORDERING: AcqRel pairs with the one in `start`: the second of the two sees the first, and what came before it.
         let returned = fate.fetch_or(LOST, Ordering::AcqRel) & RETURNED != 0;
         if returned {
             shared.cool_down.begin(dropped_unrun());
@@ -148,6 +149,7 @@ pub(super) fn start(shared: &Arc<Shared>, credit: usize) -> io::Result<()> {
         return Err(copy(&shared.cool_down.error()));
     }
     let result = call_handler(shared, new);
+    // ORDERING: AcqRel pairs with the one in `Seat::give_up`.
     let lost = fate.fetch_or(RETURNED, Ordering::AcqRel) & LOST != 0;
     if !lost {
         // The handler has the thread, whatever it says: it runs, or will, or is given up later.

@@ -16,6 +16,9 @@
 //!
 //! The numbers are the pool's, so a thread that publishes them holds the shared state, as the monitor does. That keeps no
 //! pool open: its handles do, and the threads that have work, and the last of these to go stops this one.
+//!
+//! ORDERING: the fence in `patrol` pairs with the one in `expect`. Of `stopped` and `manned` each side writes the one
+//! and then reads the other, `stop` against `man`, which needs `SeqCst` on all four.
 
 use std::cmp::Ordering as Order;
 use std::collections::BinaryHeap;

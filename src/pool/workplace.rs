@@ -1,4 +1,9 @@
 //! What a pool does for its workers and its tasks.
+//!
+//! ORDERING: the fences of `begin_blocking` and `left` are F2 of `idle`: a change of the counts, a fence, a look into
+//! the queues. That of `watch_growth` pairs with `Shared::growth_ended` for `hopeful`, and with `Idle::notify` for
+//! `helpers`; that of `resign_if_over_max` with the one in `Shared::set_max`. `closed` pairs as in `admission`;
+//! `over_max` is a mark whose setter wakes all afterwards, under a lock that each sleeper takes before it looks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

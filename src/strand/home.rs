@@ -91,9 +91,9 @@ impl<T> Home<T> {
     /// It is there (V1), nobody else uses it, and the stage is `GONE` before anybody looks again.
     unsafe fn read(&self) -> T {
         self.value.with_mut(|slot| {
-            // SAFETY: the pointer is valid, and nobody else uses the slot.
+            // SAFETY: V2: the pointer is valid, and nobody else uses the slot.
             let slot = unsafe { &*slot };
-            // SAFETY: by the caller's promise.
+            // SAFETY: V1, by the caller's promise.
             unsafe { slot.assume_init_read() }
         })
     }

@@ -11,6 +11,7 @@ static GENERATION: StaticU64 = StaticU64::new(0);
 /// The generation, in the 16 bits that a task's state word keeps of it.
 #[inline]
 pub(crate) fn generation() -> u16 {
+    // ORDERING: Relaxed, here and in `watch`: it changes only where there is one thread, before that runs anything else.
     (GENERATION.load(Ordering::Relaxed) & 0xFFFF) as u16
 }
 

@@ -55,7 +55,7 @@ impl Parker {
 
     /// Leaves the token. The sleeper, if there is one, wakes.
     pub(crate) fn unpark(&self) {
-        // ORDERING: Release pairs with the Acquire in `take`.
+        // ORDERING: Release pairs with the Acquire in `take` and in `park`.
         if self.state.swap(NOTIFIED, Ordering::Release) == PARKED {
             // The sleeper holds the lock from its change to PARKED until it waits: passing through the lock makes
             // sure that the bell does not ring in between.

@@ -12,6 +12,8 @@
 //! - **T4** `owner` points to what spawned the task and is followed only by a canceller, between its claim and its
 //!   count of it ([`Owner::cancelled`]). The owner is not freed before every task it accepted has been counted.
 //! - **T5** The `F` and `T` of a cell are fixed by its vtable; only functions from that table touch their slots.
+//! - **T7** A pointer to a cell is the one that its memory was made with, never one made from a reference to a part of
+//!   it: so the whole cell can be reached through it, and the chunk that it is cut from.
 
 use std::alloc::Layout;
 use std::any::Any;
@@ -39,8 +41,8 @@ pub(crate) trait Runner {
     fn ended(&self, task: &TaskRef, panicked: bool);
 }
 
-/// What a cell tells the pool it was spawned on.
-pub(crate) trait Owner {
+/// What a cell tells the pool it was spawned on, from whatever thread.
+pub(crate) trait Owner: Sync {
     /// A queued task has been claimed and will not run: count it. This is the caller's last use of the owner (T4).
     fn cancelled(&self);
 }
@@ -97,7 +99,7 @@ where
     T: Send + 'static,
     O: Owner,
 {
-    // SAFETY: nothing is borrowed.
+    // SAFETY: T8: `'static`, so nothing is borrowed.
     unsafe { new_scoped_task(closure, owner, site, side) }
 }
 
@@ -140,7 +142,7 @@ where
         sender: UnsafeCell::new(MaybeUninit::new(sender)),
         closure: UnsafeCell::new(MaybeUninit::new(closure)),
     };
-    // SAFETY: the memory is new, and as large and aligned as the cell wants it.
+    // SAFETY: T7: the memory is new, and as large and aligned as the cell wants it.
     unsafe { memory.cast::<Cell<F, T>>().write(cell) };
     let header = memory.cast();
     // SAFETY: T2: the word counts two references, and this is the first.
@@ -157,9 +159,9 @@ where
 /// The slot holds a value, the caller alone may use the slot, and takes the value only once (T1).
 unsafe fn take<V>(slot: &UnsafeCell<MaybeUninit<V>>) -> V {
     slot.with_mut(|slot| {
-        // SAFETY: the slot is valid and nobody else uses it.
+        // SAFETY: T1: the slot is valid and nobody else uses it.
         let slot = unsafe { &*slot };
-        // SAFETY: it holds a value, which is not used again.
+        // SAFETY: T1: it holds a value, which is not used again.
         unsafe { slot.assume_init_read() }
     })
 }
@@ -235,11 +237,12 @@ unsafe fn free<F, T>(header: NonNull<Header>) {
     debug_assert!(cell.header.word.is_ended(), "T2: only ended tasks are freed");
     // For the model checker: freeing is a write that must come after every use.
     cell.sender.with_mut(|_| ());
+    // ORDERING: Relaxed, here and for the place: the release of the last reference has acquired all there is.
     let side = cell.header.side.load(Ordering::Relaxed);
     let place = cell.header.word.place();
-    // SAFETY: it is not used again.
+    // SAFETY: T2: it is not used again.
     unsafe { ptr::drop_in_place(cell) };
-    // SAFETY: `new_task` had the memory allocated for this type.
+    // SAFETY: T2 and T7: `new_task` had the memory allocated for this type.
     unsafe { slab::free(header.cast(), place, Layout::new::<Cell<F, T>>()) };
     if !side.is_null() {
         // SAFETY: T3: installed from a `Box`, and nobody else can reach it any more.

@@ -1,4 +1,8 @@
 //! What a running closure may ask: whether it is cancelled, to be told when it is, and that its thread may block.
+//!
+//! - **T6** What a slot of the thread (`FRAME`, `HOST`, a worker's `STATION`) points to is borrowed by whoever set the
+//!   slot, who sets it back on every way out, a panic too; and what is read from a slot stays inside what that one
+//!   runs.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -87,8 +91,7 @@ pub(crate) fn with_host<R>(host: &(dyn Host + 'static), f: impl FnOnce() -> R) -
 
 /// This thread's host, where it is a pool's thread.
 pub(crate) fn host<'a>() -> Option<&'a dyn Host> {
-    // SAFETY: `with_host` borrows the host for longer than the slot holds it, and every use is on this thread,
-    // inside what `with_host` runs.
+    // SAFETY: T6: `with_host` borrows the host for longer than the slot holds it.
     HOST.with(Cell::get).map(|host| unsafe { &*host })
 }
 
@@ -121,10 +124,10 @@ fn in_frame<R>(task: *const TaskRef, f: impl FnOnce() -> R) -> R {
 fn frames<'a>() -> impl Iterator<Item = Option<&'a TaskRef>> {
     let mut next = FRAME.with(Cell::get);
     std::iter::from_fn(move || {
-        // SAFETY: a frame is on the stack of this thread, above us, until `in_frame` takes it off the list.
+        // SAFETY: T6: null, or a frame on the stack of this thread, above us, until `in_frame` takes it off the list.
         let frame = unsafe { next.as_ref() }?;
         next = frame.below;
-        // SAFETY: null, or a reference that the frame borrows for as long.
+        // SAFETY: T6: null, or a reference that the frame borrows for as long.
         Some(unsafe { frame.task.as_ref() })
     })
 }

@@ -1,7 +1,7 @@
 //! Receiving a task's result: by polling, by blocking the thread, by a callback. The public handles are thin
 //! wrappers of [`Joint`].
 
-use std::mem::{ManuallyDrop, replace};
+use std::mem::replace;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -18,12 +18,13 @@ use crate::sync::{Mutex, Parker};
 pub(super) struct Joint<T> {
     /// `None` once the result has been taken.
     task: Option<TaskRef>,
-    receiver: ManuallyDrop<Receiver<T>>,
+    /// `None` only inside the drop.
+    receiver: Option<Receiver<T>>,
 }
 
 impl<T> Joint<T> {
     pub(super) fn new(task: TaskRef, receiver: Receiver<T>) -> Self {
-        Joint { task: Some(task), receiver: ManuallyDrop::new(receiver) }
+        Joint { task: Some(task), receiver: Some(receiver) }
     }
 
     /// The task, while its result has not been taken.
@@ -43,7 +44,8 @@ impl<T> Joint<T> {
     /// If the result has been taken.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
         assert!(self.task.is_some(), "a sidestep task was polled after it had given its result");
-        match Pin::new(&mut *self.receiver).poll(context) {
+        let Some(receiver) = &mut self.receiver else { unreachable!("only the drop takes it") };
+        match Pin::new(receiver).poll(context) {
             Poll::Ready(received) => Poll::Ready(self.finish(received.ok())),
             Poll::Pending => match self.task.take_if(|task| task.is_forked()) {
                 Some(task) => Poll::Ready(Err(task.forked_error())),
@@ -138,8 +140,7 @@ impl<T> Joint<T> {
 
 impl<T> Drop for Joint<T> {
     fn drop(&mut self) {
-        // SAFETY: the receiver is not used again: this is the drop.
-        let receiver = unsafe { ManuallyDrop::take(&mut self.receiver) };
+        let receiver = self.receiver.take();
         // The value may have arrived and be the receiver's to drop.
         shield("the destructor of a result nobody took", || drop(receiver));
     }

@@ -19,10 +19,11 @@ use crate::sync::{Mutex, fork};
 /// A counted reference to a task.
 pub(crate) struct TaskRef(NonNull<Header>);
 
-// SAFETY: the closure is `Send` and only the claimer touches it (T1); everything else in the cell is atomic,
-// locked or immutable, and the owner is only told things through `&O`, which is shared between threads anyway.
+// SAFETY: T1: the closure is `Send`, and so is what it gives, and only the claimer touches them. T4: of the owner
+// there is no use but through `&O`, and an `Owner` is `Sync`. Everything else in the cell is atomic, locked or
+// immutable.
 unsafe impl Send for TaskRef {}
-// SAFETY: as above.
+// SAFETY: T1 and T4, as above.
 unsafe impl Sync for TaskRef {}
 
 impl TaskRef {
@@ -40,7 +41,7 @@ impl TaskRef {
 
     /// # Safety
     ///
-    /// `address` is from `into_raw`, and is used once.
+    /// `address` is from `into_raw`, and is used once (T2).
     pub(crate) unsafe fn from_erased(address: NonNull<()>) -> Self {
         TaskRef(address.cast())
     }
@@ -85,6 +86,7 @@ impl TaskRef {
     }
 
     fn side_installed(&self) -> &Side {
+        // ORDERING: Acquire pairs with the Release in `side_or_install`.
         // SAFETY: T3: the callers have seen to it that it is installed; it stays as long as the cell.
         unsafe { &*self.header().side.load(Ordering::Acquire) }
     }

@@ -8,6 +8,8 @@
 //!   what stands for no cell off the count: at least one, for the head, so the count does not reach zero before that.
 //! - **S3** A chunk whose count shows that each of its cells has been freed is its thread's alone, which may begin anew
 //!   in it. So where one call follows another, the allocator is not asked at all.
+//! - **S4** What has the place 0 is an allocation of its own and of the layout asked for; everything else lies in a
+//!   chunk, and the pointer to it may be used for all of that (T7).
 //!
 //! The price: a chunk stays as long as any cell in it, so a task that is kept for long keeps a thousand bytes.
 
@@ -69,7 +71,7 @@ pub(super) fn allocate(layout: Layout) -> (NonNull<u8>, Place) {
     // Without a bench, that is while the thread ends, and without memory for a chunk the cell is on its own.
     let cut = if small { BENCH.try_with(|bench| bench.cut(units)).ok().flatten() } else { None };
     cut.unwrap_or_else(|| {
-        // SAFETY: a cell has a header, so its size is not zero.
+        // SAFETY: S4: a cell has a header, so its size is not zero.
         let memory = unsafe { alloc(layout) };
         match NonNull::new(memory) {
             Some(memory) => (memory, Place(0)),
@@ -85,10 +87,10 @@ pub(super) fn allocate(layout: Layout) -> (NonNull<u8>, Place) {
 /// It came from [`allocate`] with this place and layout, and nobody uses it any more.
 pub(super) unsafe fn free(memory: NonNull<u8>, place: Place, layout: Layout) {
     if place == Place(0) {
-        // SAFETY: it has an allocation of its own, with this layout.
+        // SAFETY: S4: it has an allocation of its own, with this layout.
         return unsafe { dealloc(memory.as_ptr(), layout) };
     }
-    // SAFETY: S1: the cell lies so many units behind its chunk's head, which is there as long as the cell.
+    // SAFETY: S1 and S4: the cell lies so many units behind its chunk's head, which is there as long as the cell.
     let chunk = unsafe { memory.as_ptr().sub(usize::from(place.0) * UNIT) };
     let chunk = chunk.cast::<Chunk>();
     // SAFETY: S1: as above. For the model checker: this comes after every use of the cell.
@@ -112,7 +114,7 @@ unsafe fn discount(chunk: *mut Chunk, count: usize) {
         unsafe { &(*chunk).tracked }.own();
         // SAFETY: S1: nobody else stands for any of it.
         unsafe { ptr::drop_in_place(chunk) };
-        // SAFETY: it came from `alloc` with this layout, in `Bench::renew`.
+        // SAFETY: S4: it came from `alloc` with this layout, in `Bench::renew`.
         unsafe { dealloc(chunk.cast(), CHUNK) };
     }
 }
@@ -142,7 +144,7 @@ impl Bench {
         let first = self.next.get();
         self.next.set(first + units);
         self.cells.set(self.cells.get() + 1);
-        // SAFETY: unit `first` is inside the chunk.
+        // SAFETY: S2: unit `first` is inside the chunk.
         let memory = unsafe { self.chunk.get().cast::<u8>().add(first * UNIT) };
         Some((NonNull::new(memory)?, Place(first as u8)))
     }
@@ -152,10 +154,10 @@ impl Bench {
     fn renew(&self) -> Option<()> {
         if !self.is_empty() {
             self.let_go();
-            // SAFETY: the layout's size is not zero.
+            // SAFETY: S4: the layout's size is not zero.
             let chunk = unsafe { alloc(CHUNK) }.cast::<Chunk>();
             NonNull::new(chunk)?;
-            // SAFETY: it is valid for a chunk's head, and aligned.
+            // SAFETY: S2: it is new, valid for a chunk's head, and aligned.
             unsafe { chunk.write(Chunk { live: AtomicUsize::new(UNITS), tracked: Tracked::new() }) };
             self.chunk.set(chunk);
         }
@@ -172,6 +174,8 @@ impl Bench {
         let empty = chunk.live.load(Ordering::Acquire) == self.unused();
         if empty {
             chunk.tracked.own();
+            // ORDERING: Relaxed, though it ends the chain of releases: those have been acquired, and this thread's own
+            // release, in `let_go`, hands them on to whoever frees the chunk.
             chunk.live.store(UNITS, Ordering::Relaxed);
         }
         empty

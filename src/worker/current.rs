@@ -1,6 +1,8 @@
 //! Which task a thread runs, for others to read: by id and site, and where the task has more, by name and start.
 //!
 //! An ordinary task costs its thread two stores. The site is `'static` and may be followed whenever it is read.
+//!
+//! - **T9** The site shown is null or was made from a `&'static Location`: whoever reads it may follow it, however late.
 
 use std::borrow::Cow;
 use std::panic::Location;
@@ -70,8 +72,10 @@ impl Current {
 
     #[inline]
     fn place(&self, id: TaskId, site: &'static Location<'static>) {
-        self.id.store(id.as_u64(), Ordering::Relaxed);
-        // ORDERING: Release pairs with the Acquire in `read`.
+        // ORDERING: Release, here and for the site, pairs with the Acquire in `read_top`. The task before has been
+        // counted as ended by then: so whoever reads anything of a task that is not counted as begun finds that
+        // nothing runs (`Slot::shown`).
+        self.id.store(id.as_u64(), Ordering::Release);
         self.site.store(ptr::from_ref(site).cast_mut(), Ordering::Release);
     }
 
@@ -101,8 +105,9 @@ impl Current {
     fn read_top(&self) -> Option<Shown> {
         // ORDERING: Acquire pairs with the Release in `place`.
         let site = self.site.load(Ordering::Acquire);
-        let id = self.id.load(Ordering::Relaxed);
-        // SAFETY: null, or from a `&'static Location`.
+        // ORDERING: as above. Relaxed would let it be read after the counts that are to vouch for it.
+        let id = self.id.load(Ordering::Acquire);
+        // SAFETY: T9.
         let site = unsafe { site.as_ref() }?;
         let Detail { name, since } = self.detail.lock().clone();
         Some(Shown { origin: Origin { id: TaskId::new(id), site, name }, since })

@@ -130,10 +130,26 @@ pub(crate) struct Station {
 
 thread_local_const! { static STATION: Cell<*const Station> = Cell::new(ptr::null()) }
 
+/// Has the thread's slot point to a station, until it is dropped (T6).
+struct Manned {
+    outer: *const Station,
+}
+
+impl Manned {
+    fn at(station: &Station) -> Self {
+        Manned { outer: STATION.with(|slot| slot.replace(station)) }
+    }
+}
+
+impl Drop for Manned {
+    fn drop(&mut self) {
+        STATION.with(|slot| slot.set(self.outer));
+    }
+}
+
 /// This thread's station, if it is one of `owner`'s threads.
 fn this_station<'a>(owner: *const ()) -> Option<&'a Station> {
-    // SAFETY: `Worker::main` keeps the station alive while it is in the slot, and resets the slot; the reference is
-    // used by code that `main` runs.
+    // SAFETY: T6: `Worker::main` borrows the station for longer than the slot holds it, and runs the code that uses this.
     let station = unsafe { STATION.with(Cell::get).as_ref() };
     station.filter(|station| ptr::eq(station.owner, owner))
 }
@@ -173,6 +189,7 @@ impl ShutdownMark {
     /// Marks this thread, if it is one of `owner`'s.
     pub(crate) fn of_this_thread(owner: *const ()) -> Option<Self> {
         let station = this_station(owner)?;
+        // ORDERING: what follows is `Ending::announce`, whose lock pairs this with the look of another who waits.
         station.slot.awaits_shutdown.fetch_add(1, Ordering::SeqCst);
         Some(ShutdownMark(Arc::clone(&station.slot)))
     }
@@ -185,6 +202,7 @@ impl ShutdownMark {
 
 impl Drop for ShutdownMark {
     fn drop(&mut self) {
+        // ORDERING: pairs with the load in `Roster::waiting_for_shutdown`; nobody need be told of one less.
         self.0.awaits_shutdown.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -241,7 +259,7 @@ impl<P: Workplace> Worker<P> {
 
     /// The thread's life between its first and its last hook.
     fn main(&self) {
-        let outer = STATION.with(|slot| slot.replace(&raw const self.station));
+        let _manned = Manned::at(&self.station);
         self.equip();
         // The hook is foreign code and may block, as a waker may.
         self.place.idle().started_delivering();
@@ -252,7 +270,6 @@ impl<P: Workplace> Worker<P> {
         if !self.place.is_forked() {
             self.place.on_stop();
         }
-        STATION.with(|slot| slot.set(outer));
     }
 
     /// Takes a deque, if this thread has none and one is free: at first, and whenever it wakes, since the threads that

@@ -102,6 +102,7 @@ impl Roster {
     /// The threads that wait for the pool's shutdown, and the tasks on their stacks.
     pub(crate) fn waiting_for_shutdown(&self) -> Waiting {
         let listed = self.listed.lock();
+        // ORDERING: pairs with the changes in `ShutdownMark`; see there.
         let waits = |slot: &&Arc<Slot>| slot.awaits_shutdown.load(Ordering::SeqCst) > 0;
         let waiting = listed.slots.iter().filter(waits);
         waiting.fold(Waiting::default(), |sum, slot| Waiting {
@@ -116,6 +117,8 @@ impl Roster {
 
     /// A task is about to be queued by a thread that is not the pool's.
     pub(crate) fn count_submitted(&self) {
+        // ORDERING: Release pairs with the Acquire in `totals`. For the monitor the fence in `Idle::notify`, which
+        // comes after, does.
         self.shard().submitted.fetch_add(1, Ordering::Release);
     }
 
@@ -130,6 +133,7 @@ impl Roster {
         let listed = self.listed.lock();
         let sum =
             |count: fn(&Tallies) -> u64| listed.slots.iter().map(|slot| count(&slot.tallies)).sum::<u64>();
+        // ORDERING: Acquire, here and in `Tally::get`, pairs with the Release of each count: who sees an end sees the start.
         let shards = |count: fn(&Shard) -> &AtomicU64| {
             self.shards.iter().map(|shard| count(shard).load(Ordering::Acquire)).sum::<u64>()
         };

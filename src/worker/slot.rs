@@ -28,6 +28,7 @@ impl Tally {
     }
 
     pub(crate) fn get(&self) -> u64 {
+        // ORDERING: Acquire pairs with the Release in `bump`.
         self.0.load(Ordering::Acquire)
     }
 }

@@ -280,6 +280,7 @@ impl<T: Send + 'static> Unblock<T> {
     /// Says, from anywhere, that what was read and not yet asked for is not what the value has any more.
     pub(crate) fn invalidator(&self) -> impl Fn() + Send + use<T> {
         let shared = Arc::clone(&self.shared);
+        // ORDERING: Release pairs with the Acquire in `give_back`: what made the bytes stale comes before they are read anew.
         move || shared.stale.store(true, Ordering::Release)
     }
 
@@ -300,6 +301,8 @@ impl<T: Send + 'static> Unblock<T> {
     /// Gives bytes back that are not what the value has any more.
     pub(super) fn give_back(&mut self) {
         let stale = &self.shared.stale;
+        // ORDERING: Acquire pairs with the Release in `invalidator`. Relaxed is enough to find nothing: a read that
+        // must know has come after the change by a way that orders as well.
         if stale.load(Ordering::Relaxed) && !self.shared.is_forked() && stale.swap(false, Ordering::Acquire) {
             let mut core = self.shared.lock();
             if core.able.seek.is_some() {
