@@ -13,8 +13,9 @@
 //! - **E5** *Liveness*: nothing has completed for 100 ms: one thread more, per 100 ms up to twice what the pool is
 //!   entitled to, then per 500 ms. This is for waits that burn CPU.
 //! - **E6** A tick that took far longer than asked says that the machine is short of CPU, not that threads block; no
-//!   more of it counts than a good tick takes. The same says a thread that is ready to run and gets no CPU: then only E5
-//!   adds threads, and four times as slowly.
+//!   more of it counts than a good tick takes. Where 16 in a row did, the clock is coarse, or nothing better is to be had:
+//!   then the shortest of them is what a good tick takes. Short of CPU is also a machine where a thread is ready to run and
+//!   gets none: then only E5 adds threads, and four times as slowly.
 //! - **E7** Steps of E2 to E4 must pay: at least half of what they would bring if all threads waited for something else than
 //!   each other, over twice the time that a task stays with a thread (twice the threads: half again as many completions
 //!   per second). While tasks complete there is one such step at a time, which doubles the threads at most; if it does not
@@ -38,6 +39,8 @@ const SHORT_TICK: Duration = Duration::from_micros(250);
 const LONG_TICK: Duration = Duration::from_millis(4);
 /// A tick may take this much longer than twice the time asked for (E6).
 const OVERSLEPT: Duration = Duration::from_millis(1);
+/// After so many in a row that took longer, that is what ticks take here.
+const LATE_LOOKS: u32 = 16;
 /// This many looks at an empty queue disarm the monitor.
 const QUIET_LOOKS: u32 = 8;
 /// The looks in a row that E4 and E7 want to see.
@@ -128,6 +131,8 @@ pub(super) enum Verdict {
 pub(super) struct State {
     /// How long to sleep before the next look.
     pub(super) tick: Duration,
+    /// Ticks in a row that took too long, and the shortest of them (E6).
+    late: (u32, Duration),
     quiet: u32,
     /// Since the last completion or step of E5.
     barren: Duration,
@@ -183,6 +188,7 @@ impl State {
     pub(super) fn new() -> Self {
         State {
             tick: SHORT_TICK,
+            late: (0, Duration::MAX),
             quiet: 0,
             barren: Duration::ZERO,
             flow: Flow::default(),
@@ -198,7 +204,8 @@ impl State {
     /// Takes in what happened since the last look, whatever is decided about it.
     fn observe(&mut self, limits: Limits, sample: &Sample) {
         self.frozen = self.frozen.saturating_sub(sample.elapsed);
-        let counted = sample.elapsed.min(2 * self.tick + OVERSLEPT); // E6
+        self.count_late(sample.elapsed);
+        let counted = sample.elapsed.min(self.longest_good_tick()); // E6
         let counted = if sample.starved { counted / 4 } else { counted };
         self.flow.add(sample);
         self.barren = if sample.completed > 0 { Duration::ZERO } else { self.barren + counted };
@@ -211,6 +218,19 @@ impl State {
             trial.after.add(sample);
             self.judge();
         }
+    }
+
+    fn count_late(&mut self, elapsed: Duration) {
+        let good = elapsed <= 2 * self.tick + OVERSLEPT;
+        let (late, shortest) = self.late;
+        self.late = if good { (0, Duration::MAX) } else { (late.saturating_add(1), shortest.min(elapsed)) };
+    }
+
+    /// How long a tick may take (E6).
+    fn longest_good_tick(&self) -> Duration {
+        let (late, shortest) = self.late;
+        let usual = if late >= LATE_LOOKS { shortest } else { self.tick };
+        usual.saturating_mul(2).saturating_add(OVERSLEPT)
     }
 
     /// Whether tasks have been completing until now.
@@ -297,7 +317,7 @@ pub(super) fn decide(limits: Limits, mut state: State, sample: &Sample) -> (Stat
         return quiet(state);
     }
     state.quiet = 0;
-    if sample.elapsed > 2 * state.tick + OVERSLEPT && !sample.outside {
+    if sample.elapsed > state.longest_good_tick() && !sample.outside {
         return state.wait(TICK); // E6
     }
     if sample.idle > 0 {

@@ -1,6 +1,7 @@
 //! The policy, rule by rule, and against simulated pools.
 #![expect(clippy::unwrap_used, reason = "in a test, helpers included, an unwrap is an assertion")]
 
+mod late;
 mod outside;
 mod simulation;
 
