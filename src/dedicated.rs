@@ -94,7 +94,7 @@ impl<T: 'static> Dedicated<T> {
         let lane = lane.build()?;
         let strand = Strand::in_lane(&lane, Seat { make: Some(Box::new(make)), thread: None })?;
         // It takes no place among the calls. A call that should come first makes the value itself.
-        pool.spawn(strand.turn(|seat| seat.with(|_| ()))).detach();
+        pool.options().attempt(strand.turn(|seat| seat.with(|_| ()))).detach();
         Ok(Dedicated { strand })
     }
 

@@ -87,7 +87,7 @@ pub(crate) enum Reason {
     Taken,
 }
 
-/// The payload by which a closure of this crate ends its task with a reason of its own.
+/// In the place of a panic's payload: the reason with which a closure of this crate has ended its task.
 pub(crate) struct Raised(pub(crate) Reason);
 
 /// Why a task gave no value.

@@ -24,7 +24,7 @@ use crate::queue::Places;
 use crate::report::event;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::oneshot::Receiver;
-use crate::task::{Claimed, OnShutdown, Outcome, Owner, Side, Task, TaskRef, forked_child, new_task};
+use crate::task::{Claimed, OnShutdown, Outcome, Owner, Side, Task, TaskRef, Work, forked_child, new_task};
 use crate::worker::{Workplace, submit, submit_to_lane};
 
 /// Where tasks can be queued: the pool itself, or a lane of it.
@@ -92,7 +92,7 @@ impl<Q: Queue> Gate<'_, Q> {
         side: Option<Box<Side>>,
     ) -> Task<T>
     where
-        F: FnOnce() -> T + Send + 'static,
+        F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
         let Made { entry, handle, receiver } = self.make(f, site, side);
@@ -108,7 +108,7 @@ impl<Q: Queue> Gate<'_, Q> {
         side: Option<Box<Side>>,
     ) -> Made<T>
     where
-        F: FnOnce() -> T + Send + 'static,
+        F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
         let (entry, handle, receiver) = new_task(f, Arc::as_ptr(self.queue), site, side);

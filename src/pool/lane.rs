@@ -12,9 +12,9 @@ use super::metrics::LaneMetrics;
 use super::observe;
 use super::options::TaskOptions;
 use super::reserve::Reserve;
-use crate::error::Rejected;
+use crate::error::{Reason, Rejected};
 use crate::lane::Core;
-use crate::task::{Task, Unblocked};
+use crate::task::{Attempt, Task, Unblocked};
 use crate::times::Meter;
 use crate::worker::Workplace;
 
@@ -147,6 +147,16 @@ impl Lane {
         T: Send + 'static,
     {
         self.gate().spawn(f, Location::caller(), self.pool.shared.side())
+    }
+
+    /// [`spawn`](Lane::spawn) for a closure that may end its task with a reason of the crate's own.
+    #[track_caller]
+    pub(crate) fn attempt<F, T>(&self, f: F) -> Task<T>
+    where
+        F: FnOnce() -> Result<T, Reason> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.gate().spawn(Attempt(f), Location::caller(), self.pool.shared.side())
     }
 
     /// [`spawn`](Lane::spawn) for when no error is expected, as [`Pool::unblock`].

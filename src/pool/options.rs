@@ -6,9 +6,9 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::{Lane, Pool};
-use crate::error::Rejected;
+use crate::error::{Reason, Rejected};
 use crate::sync::now;
-use crate::task::{Extras, OnShutdown, Side, Task, Unblocked};
+use crate::task::{Attempt, Extras, OnShutdown, Side, Task, Unblocked, Work};
 
 /// Where the tasks go.
 #[derive(Clone, Copy)]
@@ -99,7 +99,24 @@ impl<'a> TaskOptions<'a> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let site = Location::caller();
+        self.submit(f, Location::caller())
+    }
+
+    /// [`spawn`](TaskOptions::spawn) for a closure that may end its task with a reason of the crate's own.
+    #[track_caller]
+    pub(crate) fn attempt<F, T>(&self, f: F) -> Task<T>
+    where
+        F: FnOnce() -> Result<T, Reason> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.submit(Attempt(f), Location::caller())
+    }
+
+    fn submit<F, T>(&self, f: F, site: &'static Location<'static>) -> Task<T>
+    where
+        F: Work<T> + Send + 'static,
+        T: Send + 'static,
+    {
         match self.target {
             Target::Pool(pool) => pool.gate().spawn(f, site, Some(self.side(pool))),
             Target::Lane(lane) => lane.gate().spawn(f, site, Some(self.side(lane.pool()))),

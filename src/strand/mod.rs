@@ -9,13 +9,13 @@ mod options;
 use std::fmt;
 use std::io;
 use std::mem::needs_drop;
-use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 pub use self::options::CallOptions;
 
 use self::home::{Absence, Home, Visit};
-use crate::error::{Raised, Reason};
+use crate::error::Reason;
 use crate::pool::{Lane, Pool};
 use crate::report::shield;
 use crate::task::{OnShutdown, Task};
@@ -141,22 +141,18 @@ impl<T: Send + 'static> Strand<T> {
         F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
     {
-        self.inner.lane.spawn(self.turn(f))
+        self.inner.lane.attempt(self.turn(f))
     }
 
     /// What a call does when its turn has come.
-    pub(crate) fn turn<F, R>(&self, f: F) -> impl FnOnce() -> R + Send + use<T, F, R>
+    pub(crate) fn turn<F, R>(&self, f: F) -> impl FnOnce() -> Result<R, Reason> + Send + use<T, F, R>
     where
         F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
     {
         let inner = Arc::clone(&self.inner);
-        move || {
-            let end = match inner.enter() {
-                Ok(visit) => visit.with(f),
-                Err(reason) => refuse(f, reason),
-            };
-            drop(inner);
-            end.unwrap_or_else(|reason| raise(reason))
+        move || match inner.enter() {
+            Ok(visit) => visit.with(f),
+            Err(reason) => refuse(f, reason),
         }
     }
 
@@ -195,9 +191,9 @@ impl<T: Send + 'static> Strand<T> {
         let take = move || {
             let value = inner.enter().map(Visit::take);
             drop(inner);
-            value.and_then(f).unwrap_or_else(|reason| raise(reason))
+            value.and_then(f)
         };
-        lane.spawn(take)
+        lane.attempt(take)
     }
 
     /// True if a call has panicked and nobody has [said](Strand::clear_poison) that the value is sound. Calls that are queued or
@@ -240,16 +236,10 @@ impl<T: Send + 'static> Inner<T> {
     }
 }
 
-/// Drops the closure of a call that will not run: before the call unwinds, since a destructor that panics during that would
-/// end the process, and since what it has locked would be poisoned.
+/// Drops the closure of a call that will not run. A panic of its destructor is none of the call's.
 pub(crate) fn refuse<F, R>(f: F, reason: Reason) -> Result<R, Reason> {
     shield("the destructor of a call that was refused", || drop(f));
     Err(reason)
-}
-
-/// Ends the task that this is called in.
-fn raise(reason: Reason) -> ! {
-    resume_unwind(Box::new(Raised(reason)))
 }
 
 impl<T: Send + 'static> Drop for Inner<T> {

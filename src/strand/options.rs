@@ -64,7 +64,7 @@ impl<'a, T: Send + 'static> CallOptions<'a, T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.options.spawn(self.strand.turn(|value| Ok(f(value))))
+        self.options.attempt(self.strand.turn(|value| Ok(f(value))))
     }
 }
 

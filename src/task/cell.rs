@@ -29,7 +29,7 @@ use super::hooks::Hooks;
 use super::reference::TaskRef;
 use super::slab;
 use super::state::{Outcome, Word};
-use crate::error::{Raised, TaskId};
+use crate::error::{Raised, Reason, TaskId};
 use crate::report::{shield, swallow};
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::oneshot::{Receiver, Sender, channel};
@@ -45,6 +45,28 @@ pub(crate) trait Runner {
 pub(crate) trait Owner: Sync {
     /// A queued task has been claimed and will not run: count it. This is the caller's last use of the owner (T4).
     fn cancelled(&self);
+}
+
+/// What a task does: every closure does its work, and one of this crate may [`Attempt`] it.
+pub(crate) trait Work<T> {
+    fn work(self) -> Result<T, Reason>;
+}
+
+impl<T, F: FnOnce() -> T> Work<T> for F {
+    #[inline]
+    fn work(self) -> Result<T, Reason> {
+        Ok(self())
+    }
+}
+
+/// A closure that may end its task with a reason of the crate's own. (It could unwind with the reason; but where panics abort,
+/// that would end the process.)
+pub(crate) struct Attempt<F>(pub(crate) F);
+
+impl<T, F: FnOnce() -> Result<T, Reason>> Work<T> for Attempt<F> {
+    fn work(self) -> Result<T, Reason> {
+        (self.0)()
+    }
 }
 
 /// What only few tasks need.
@@ -95,7 +117,7 @@ pub(crate) fn new_task<F, T, O>(
     side: Option<Box<Side>>,
 ) -> (TaskRef, TaskRef, Receiver<T>)
 where
-    F: FnOnce() -> T + Send + 'static,
+    F: Work<T> + Send + 'static,
     T: Send + 'static,
     O: Owner,
 {
@@ -116,7 +138,7 @@ pub(crate) unsafe fn new_scoped_task<F, T, O>(
     side: Option<Box<Side>>,
 ) -> (TaskRef, TaskRef, Receiver<T>)
 where
-    F: FnOnce() -> T + Send,
+    F: Work<T> + Send,
     T: Send,
     O: Owner,
 {
@@ -171,7 +193,7 @@ unsafe fn take<V>(slot: &UnsafeCell<MaybeUninit<V>>) -> V {
 /// # Safety
 ///
 /// The caller has the claim (T1) and the cell is a `Cell<F, T>` (T5).
-unsafe fn run<F: FnOnce() -> T, T>(task: &TaskRef, laden: bool, runner: &dyn Runner) {
+unsafe fn run<F: Work<T>, T>(task: &TaskRef, laden: bool, runner: &dyn Runner) {
     // SAFETY: T5, and the reference keeps the cell alive (T2).
     let cell = unsafe { task.as_raw().cast::<Cell<F, T>>().as_ref() };
     // SAFETY: T1: initialised by `new_task`, taken only by the claimer.
@@ -179,7 +201,9 @@ unsafe fn run<F: FnOnce() -> T, T>(task: &TaskRef, laden: bool, runner: &dyn Run
     // SAFETY: T1, as above.
     let sender = unsafe { take(&cell.sender) };
     let context = if laden { task.extras().and_then(Extras::take_context) } else { None };
-    let result = current::as_current(task, || run_within(context, closure));
+    let result = current::as_current(task, || run_within(context, || closure.work()));
+    let raised = |reason| -> Box<dyn Any + Send> { Box::new(Raised(reason)) };
+    let result = result.and_then(|worked| worked.map_err(raised));
     // In a forked child nobody may be left to finish a hook.
     if let Some(side) = task.side().filter(|_| !task.is_forked()) {
         side.hooks.close();

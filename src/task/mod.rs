@@ -44,7 +44,7 @@ mod state;
 pub use self::extras::OnShutdown;
 pub use self::handle::{CancelHandle, Cancelling, Task, Unblocked};
 
-pub(crate) use self::cell::{Owner, Runner, Side, new_scoped_task, new_task};
+pub(crate) use self::cell::{Attempt, Owner, Runner, Side, Work, new_scoped_task, new_task};
 pub(crate) use self::current::{
     Host, InPlace, as_current, as_nobody, host, next_id, tasks, tasks_of, with_host,
 };
