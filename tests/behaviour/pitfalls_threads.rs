@@ -11,8 +11,7 @@ use std::time::Duration;
 use sidestep::{Builder, NewThread, Pool, current};
 
 use crate::support::{
-    Crowd, Gate, PATIENCE, all_well, check_accounts, check_sound, counter, eventually, nothing_happens,
-    occupy, soon,
+    Crowd, Gate, PATIENCE, all_well, check_accounts, check_sound, counter, eventually, nothing_happens, soon,
 };
 
 fn small(core: usize, max: usize) -> Builder {
@@ -21,8 +20,18 @@ fn small(core: usize, max: usize) -> Builder {
 
 /// Grows a pool to `count` threads and lets them idle.
 fn grow_to(pool: &Pool, count: usize) {
-    let gate = Gate::new();
-    let tasks: Vec<_> = (0..count).map(|_| occupy(pool, &gate)).collect();
+    let (gate, running) = (Gate::new(), Arc::new(Crowd::default()));
+    // All at once: one after the other they would take as many turns of a busy CPU.
+    let tasks: Vec<_> = (0..count)
+        .map(|_| {
+            let (pass, running) = (gate.clone(), Arc::clone(&running));
+            pool.spawn(move || {
+                running.enter();
+                pass.pass();
+            })
+        })
+        .collect();
+    eventually("all run", || running.now() == count);
     gate.open();
     all_well(tasks);
 }
