@@ -26,7 +26,7 @@ use std::sync::Arc;
 use super::current;
 use super::extras::{Extras, run_within};
 use super::hooks::Hooks;
-use super::reference::TaskRef;
+use super::reference::{TaskRef, swallow_unread};
 use super::slab;
 use super::state::{Outcome, Word};
 use crate::error::{Raised, Reason, TaskId};
@@ -218,7 +218,11 @@ unsafe fn run<F: Work<T>, T>(task: &TaskRef, laden: bool, runner: &dyn Runner) {
             *task.side_or_install().payload.lock() = Some(payload);
             task.header().word.set_outcome(Outcome::Panicked);
             runner.ended(task, true);
+            let is_unwanted = sender.is_canceled();
             shield("a waker", || current::as_nobody(|| drop(sender)));
+            if is_unwanted {
+                current::as_nobody(|| task.swallow_unwanted());
+            }
         }
     }
 }
@@ -278,10 +282,7 @@ unsafe fn free<F, T>(header: NonNull<Header>) {
 fn free_side(side: Box<Side>) {
     let Side { payload, extras, .. } = *side;
     drop(extras);
-    // What the crate raises itself is no panic of the closure's.
-    if let Some(payload) = payload.into_inner().filter(|payload| !payload.is::<Raised>()) {
-        swallow("a task whose result nobody took", payload);
-    }
+    payload.into_inner().into_iter().for_each(swallow_unread);
 }
 
 /// Takes the closure back, unrun, and drops the sender.

@@ -247,6 +247,7 @@ impl<T> Drop for Task<T> {
         drop(joint);
         if let Some(task) = task {
             task.cancel();
+            task.swallow_unwanted();
         }
     }
 }

@@ -143,6 +143,7 @@ impl<T> Drop for Joint<T> {
         let receiver = self.receiver.take();
         // The value may have arrived and be the receiver's to drop.
         shield("the destructor of a result nobody took", || drop(receiver));
+        self.task.iter().for_each(TaskRef::swallow_unwanted);
     }
 }
 

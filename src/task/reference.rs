@@ -12,7 +12,7 @@ use super::cell::{Header, Runner, Side, take_closure};
 use super::extras::{Context, Extras};
 use super::state::{CancelAction, Outcome, ReleaseAction};
 use crate::error::{Origin, Raised, Reason, TaskError, TaskId};
-use crate::report::shield;
+use crate::report::{shield, swallow};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, fork};
 
@@ -222,9 +222,28 @@ impl TaskRef {
         self.side().and_then(|side| side.payload.lock().take())
     }
 
+    /// The handle has been let go: reports the closure's panic, if there is one that nobody can ask for any more.
+    ///
+    /// Whoever is second, of the runner with the panic and the handle that is dropped, calls this last. Should each miss the
+    /// other, the last reference reports; but that may lie for long in a list of the pool's, or be a `CancelHandle`.
+    pub(super) fn swallow_unwanted(&self) {
+        // A scope asks later; in a forked child another thread may hold the lock for ever.
+        let is_watched = || self.extras().is_some_and(|extras| extras.witness.is_some());
+        if self.outcome() == Outcome::Panicked && !is_watched() && !self.is_forked() {
+            self.take_payload().into_iter().for_each(swallow_unread);
+        }
+    }
+
     /// The error of a handle in a forked child.
     pub(super) fn forked_error(&self) -> TaskError {
         TaskError::new(self.origin(), Reason::NoThread(forked_child()))
+    }
+}
+
+/// Reports a panic that nobody has asked for. What the crate raises itself is no panic of the closure's.
+pub(super) fn swallow_unread(payload: Box<dyn Any + Send>) {
+    if !payload.is::<Raised>() {
+        swallow("a task whose result nobody took", payload);
     }
 }
 

@@ -8,9 +8,9 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidestep::{NewThread, Pool, current};
+use sidestep::{NewThread, OnShutdown, Pool, TaskOptions, current};
 
-use crate::support::{Gate, PATIENCE, check_sound, occupy, pool, soon};
+use crate::support::{Drops, Gate, PATIENCE, check_sound, eventually, occupy, pool, quiet_panic, soon};
 
 fn os_thread(new: NewThread) -> io::Result<()> {
     thread::Builder::new().spawn(move || new.run()).map(drop)
@@ -240,4 +240,46 @@ mod subscriber {
         assert_eq!(soon(pool.spawn(|| 42)).unwrap(), 42, "the only thread is still there");
         check_sound(&pool);
     }
+}
+
+/// The pool keeps references of its own to tasks with a deadline, and to those that a shutdown is to discard.
+fn remembered(pool: &Pool) -> [TaskOptions<'_>; 2] {
+    let late = pool.options().expire_after(Duration::from_secs(1000));
+    [late, pool.options().on_shutdown(OnShutdown::Discard)]
+}
+
+#[test]
+fn what_a_detached_task_panicked_with_does_not_outlive_it_in_the_lists_of_the_pool() {
+    let (pool, gate, drops) = (pool(1, 1), Gate::new(), Drops::new());
+    let busy = occupy(&pool, &gate);
+    for options in remembered(&pool) {
+        let payload = drops.token();
+        options.spawn(move || quiet_panic(payload)).detach();
+    }
+    let payload = drops.token();
+    let task = pool.spawn(move || quiet_panic(payload));
+    let _kept = task.cancel_handle();
+    task.detach();
+    gate.open();
+    soon(busy).unwrap();
+    eventually("the payloads are dropped", || drops.count() == 3);
+    check_sound(&pool);
+}
+
+#[test]
+fn what_a_task_panicked_with_goes_with_its_handle() {
+    let (pool, drops) = (pool(1, 1), Drops::new());
+    for (dropped, options) in remembered(&pool).into_iter().enumerate() {
+        let payload = drops.token();
+        let task = options.spawn(move || quiet_panic(payload));
+        eventually("it has ended", || task.is_finished());
+        assert_eq!(drops.count(), dropped, "its handle may still ask");
+        if dropped == 0 {
+            drop(task)
+        } else {
+            task.detach()
+        }
+        assert_eq!(drops.count(), dropped + 1);
+    }
+    check_sound(&pool);
 }
