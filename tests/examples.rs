@@ -103,6 +103,16 @@ fn the_loop_does_the_same_in_every_other_loop() {
     assert_eq!(sums.count(), 3, "{text}");
 }
 
+/// It judges itself: lost closures, leaks and standstills end it with another status.
+#[test]
+fn a_random_load_leaves_nothing_behind() {
+    let text = output("soak", &["--seconds", "3", "--seed", "7"]);
+    assert!(text.ends_with("all balanced\n"), "{text}");
+    let pools = text.lines().find_map(|line| line.strip_prefix("│ pools made")).expect(&text);
+    let pools: String = pools.chars().filter(char::is_ascii_digit).collect();
+    assert!(pools.parse::<u32>().unwrap() > 0, "{text}");
+}
+
 #[cfg(feature = "tracing")]
 #[test]
 fn the_pool_can_be_observed() {
