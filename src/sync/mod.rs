@@ -14,6 +14,9 @@
 //! | [`oneshot`] | `futures_channel::oneshot` | `stand_in::oneshot` | `stand_in::oneshot` |
 //! | deque (see `queue`) | `crossbeam_deque` | `stand_in::deque` | `stand_in::deque` |
 //!
+//! `--cfg sidestep_tsan` is for ThreadSanitizer, which knows of no fences: the ordinary build with the stand-in deque, and with
+//! fences that it can see.
+//!
 //! Poisoning is ignored because no user code ever runs under one of these locks: a panic cannot leave what they
 //! protect half changed.
 
@@ -24,7 +27,7 @@ mod lock;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod parker;
-#[cfg(any(test, sidestep_loom, sidestep_shuttle))]
+#[cfg(any(test, sidestep_loom, sidestep_shuttle, sidestep_tsan))]
 pub(crate) mod stand_in;
 
 pub(crate) use self::cell::{Tracked, UnsafeCell};
@@ -47,10 +50,20 @@ pub(crate) mod atomic {
     pub(crate) use shuttle::sync::atomic::{
         AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
     };
+    #[cfg(not(any(sidestep_loom, sidestep_shuttle, sidestep_tsan)))]
+    pub(crate) use std::sync::atomic::fence;
     #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
     pub(crate) use std::sync::atomic::{
-        AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
+        AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering,
     };
+
+    /// A fence as ThreadSanitizer, which knows of none, can see it: all of them are changes of one atomic, so each is
+    /// after those before it in one order of all.
+    #[cfg(sidestep_tsan)]
+    pub(crate) fn fence(order: Ordering) {
+        static FENCES: StaticU64 = StaticU64::new(0);
+        FENCES.fetch_add(0, order);
+    }
 
     /// An atomic that can be a `static`: no model checker follows it, so no protocol may rest on it.
     pub(crate) type StaticU64 = std::sync::atomic::AtomicU64;
