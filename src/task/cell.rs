@@ -30,7 +30,7 @@ use super::reference::{TaskRef, swallow_unread};
 use super::slab;
 use super::state::{Outcome, Word};
 use crate::error::{Raised, Reason, TaskId};
-use crate::report::{shield, swallow};
+use crate::report::shield;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::oneshot::{Receiver, Sender, channel};
 use crate::sync::{Mutex, Tracked, UnsafeCell, fork};

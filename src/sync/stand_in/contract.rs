@@ -216,7 +216,9 @@ macro_rules! oneshot_contract {
             #[test]
             fn a_dropped_receiver_gives_the_value_back() {
                 let (sender, receiver) = channel();
+                assert!(!sender.is_canceled());
                 drop(receiver);
+                assert!(sender.is_canceled());
                 assert_eq!(sender.send(7), Err(7));
             }
 
