@@ -184,7 +184,7 @@ fn rules_that_are_cited_exist_and_rules_that_exist_are_cited() {
 fn is_rule(word: &str) -> bool {
     let mut chars = word.chars();
     let (Some(letter), Some(digit), None) = (chars.next(), chars.next(), chars.next()) else { return false };
-    "TQPELSNVW".contains(letter) && digit.is_ascii_digit()
+    "TQPELSNVWJ".contains(letter) && digit.is_ascii_digit()
 }
 
 /// The files whose unsafe code keeps a contract of the operating system or of the model checker, and no rule of the crate.

@@ -5,12 +5,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::thread;
 
 use futures_io::AsyncRead;
 
 use super::feed::{Feed, Tap};
 use crate::sync::fork;
+use crate::sync::thread;
 
 /// A handle to the standard input of this process, as an asynchronous reader.
 ///

@@ -1,7 +1,9 @@
 //! Receiving a task's result: by polling, by blocking the thread, by a callback. The public handles are thin
 //! wrappers of [`Joint`].
+//!
+//! - **J1** A joint lets go of its receiver in its own drop, and nowhere else. (An `Option` would cost each handle a word.)
 
-use std::mem::replace;
+use std::mem::{ManuallyDrop, replace};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -18,13 +20,12 @@ use crate::sync::{Mutex, Parker};
 pub(super) struct Joint<T> {
     /// `None` once the result has been taken.
     task: Option<TaskRef>,
-    /// `None` only inside the drop.
-    receiver: Option<Receiver<T>>,
+    receiver: ManuallyDrop<Receiver<T>>,
 }
 
 impl<T> Joint<T> {
     pub(super) fn new(task: TaskRef, receiver: Receiver<T>) -> Self {
-        Joint { task: Some(task), receiver: Some(receiver) }
+        Joint { task: Some(task), receiver: ManuallyDrop::new(receiver) }
     }
 
     /// The task, while its result has not been taken.
@@ -44,8 +45,7 @@ impl<T> Joint<T> {
     /// If the result has been taken.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
         assert!(self.task.is_some(), "a sidestep task was polled after it had given its result");
-        let Some(receiver) = &mut self.receiver else { unreachable!("only the drop takes it") };
-        match Pin::new(receiver).poll(context) {
+        match Pin::new(&mut *self.receiver).poll(context) {
             Poll::Ready(received) => Poll::Ready(self.finish(received.ok())),
             Poll::Pending => match self.task.take_if(|task| task.is_forked()) {
                 Some(task) => Poll::Ready(Err(task.forked_error())),
@@ -140,7 +140,8 @@ impl<T> Joint<T> {
 
 impl<T> Drop for Joint<T> {
     fn drop(&mut self) {
-        let receiver = self.receiver.take();
+        // SAFETY: it is not used again: this is the drop (J1).
+        let receiver = unsafe { ManuallyDrop::take(&mut self.receiver) };
         // The value may have arrived and be the receiver's to drop.
         shield("the destructor of a result nobody took", || drop(receiver));
         self.task.iter().for_each(TaskRef::swallow_unwanted);

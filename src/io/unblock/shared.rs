@@ -15,7 +15,7 @@ use crate::error::TaskError;
 use crate::pool::Pool;
 use crate::report::{event, shield, swallow};
 use crate::sync::atomic::{AtomicBool, Ordering, StaticU64};
-use crate::sync::{Mutex, MutexGuard, fork, now};
+use crate::sync::{Mutex, MutexGuard, fork, now, thread};
 use crate::task::{OnShutdown, Task};
 
 /// How an `Unblock` was set up.
@@ -232,7 +232,7 @@ impl<T: Send + 'static> Shared<T> {
     #[cfg(sidestep_loom)]
     pub(super) fn start(self: &Arc<Self>, _: bool) {
         let pumped = Arc::clone(self);
-        crate::sync::thread::spawn(move || pump::run(&pumped, false));
+        thread::spawn(move || pump::run(&pumped, false));
     }
 
     /// Asks the pool for a thread. A pump that writes is not dropped by a shutdown that discards what is queued.
@@ -311,7 +311,7 @@ impl<T: Send + 'static> Shared<T> {
     /// The pool has ended, and there are bytes to write: on a thread of their own.
     fn start_apart(self: &Arc<Self>) {
         let pumped = Arc::clone(self);
-        let builder = std::thread::Builder::new().name("sidestep-flush".to_owned());
+        let builder = thread::Builder::new().name("sidestep-flush".to_owned());
         if let Err(error) = builder.spawn(move || pump::run(&pumped, false)) {
             event!(WARN, %error, "there is no thread to write on: writes in place");
             let _ = error;

@@ -6,5 +6,5 @@ mod contract;
 pub(crate) mod deque;
 #[cfg(all(test, sidestep_loom))]
 pub(crate) mod model;
-#[cfg(any(test, sidestep_loom))]
+#[cfg(any(test, sidestep_loom, sidestep_shuttle))]
 pub(crate) mod oneshot;
