@@ -9,8 +9,7 @@ use std::task::{Context, Poll};
 use futures_io::AsyncRead;
 
 use super::feed::{Feed, Tap};
-use crate::sync::fork;
-use crate::sync::thread;
+use crate::sync::{fork, thread};
 
 /// A handle to the standard input of this process, as an asynchronous reader.
 ///
