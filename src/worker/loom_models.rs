@@ -19,7 +19,7 @@ use crate::lane::{Core, Entry, Lanes, Waits};
 use crate::queue::Queues;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, StaticU64, fence};
 use crate::sync::stand_in::model::{check, in_one_order};
-use crate::sync::{Mutex, Parker};
+use crate::sync::{Mutex, Parker, now};
 use crate::task::current::retire_thread;
 use crate::task::{Outcome, Owner, Task, TaskRef, new_task};
 
@@ -200,7 +200,7 @@ impl Workplace for Yard {
         self.lingers
     }
     fn sleep_deadline(&self) -> Option<Instant> {
-        (self.short_lived && self.staying.load(Ordering::SeqCst) > 1).then(Instant::now)
+        (self.short_lived && self.staying.load(Ordering::SeqCst) > 1).then(now)
     }
     fn resign_if_surplus(&self) -> bool {
         let one_less = |staying| (staying > 1).then(|| staying - 1);
