@@ -9,9 +9,10 @@
 //!   that came before a `SeqCst` fence which came before that one; the protocol of `idle` rests on it.
 //!
 //! A thread looks into its own deque first, then the injector, then the deques of others from a random one on. So
-//! that nothing starves in a queue that others outrank, every 61st look goes the other way round (the prime is that
-//! of Go's scheduler), and the monitor moves the deque of a stalled worker to the injector
-//! ([`Queues::evacuate`]).
+//! that nothing starves in a queue that others outrank, every 61st look goes another way round (the prime is that
+//! of Go's scheduler): the deques of others first, and every second time, for a thread with a deque, the injector first,
+//! which would otherwise starve where all deques are busy. And the monitor moves the deque of a stalled worker to the
+//! injector ([`Queues::evacuate`]).
 
 mod places;
 mod wake;
@@ -29,7 +30,7 @@ use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// Every how many looks the order is turned round.
+/// Every how many looks the order is another.
 const FAIRNESS: u32 = 61;
 
 /// All queues of one pool.
@@ -116,7 +117,7 @@ impl<T> Queues<T> {
     pub(crate) fn take(&self, local: Option<&Local<T>>, walk: &mut Walk) -> Option<T> {
         walk.looks = walk.looks.wrapping_add(1);
         if walk.looks.is_multiple_of(FAIRNESS) {
-            let turned = self.take_stolen(local, walk).or_else(|| self.take_injected());
+            let turned = self.take_turned(local, walk);
             if turned.is_some() {
                 return turned;
             }
@@ -125,6 +126,14 @@ impl<T> Queues<T> {
             .and_then(|local| local.deque.pop())
             .or_else(|| self.take_injected())
             .or_else(|| self.take_stolen(local, walk))
+    }
+
+    /// What comes last otherwise. A thread without a deque looks into the injector first at all other times.
+    fn take_turned(&self, local: Option<&Local<T>>, walk: &mut Walk) -> Option<T> {
+        if local.is_some() && walk.looks.is_multiple_of(2 * FAIRNESS) {
+            return self.take_injected().or_else(|| self.take_stolen(local, walk));
+        }
+        self.take_stolen(local, walk).or_else(|| self.take_injected())
     }
 
     /// The oldest item that was enqueued for everybody, and no more (Q3).
@@ -252,6 +261,40 @@ mod tests {
             queues.take(Some(&local), &mut walk) == Some(usize::MAX)
         });
         assert!(looks.unwrap() < FAIRNESS as usize);
+    }
+
+    /// How many looks a thread with a deque takes to find what `hide` has enqueued, where `refill` keeps queues busy.
+    fn looks_until_found(
+        queues: &Queues<usize>,
+        local: &Local<usize>,
+        hide: impl Fn(usize),
+        refill: impl Fn(usize),
+    ) -> usize {
+        hide(usize::MAX);
+        let mut walk = Walk::new(0);
+        let found = (0..10_000).find(|&look| {
+            refill(look);
+            queues.take(Some(local), &mut walk) == Some(usize::MAX)
+        });
+        found.expect("it starves")
+    }
+
+    #[test]
+    fn busy_deques_do_not_starve_the_injector() {
+        let queues = Queues::new(2);
+        let (mine, other) = (queues.lend().unwrap(), queues.lend().unwrap());
+        let refill = |look| [&mine, &other].into_iter().for_each(|local| queues.push(Some(local), look));
+        let looks = looks_until_found(&queues, &mine, |item| queues.push(None, item), refill);
+        assert!(looks < 2 * FAIRNESS as usize);
+    }
+
+    #[test]
+    fn a_busy_deque_and_injector_do_not_starve_the_other_deque() {
+        let queues = Queues::new(2);
+        let (mine, other) = (queues.lend().unwrap(), queues.lend().unwrap());
+        let refill = |look| [Some(&mine), None].into_iter().for_each(|local| queues.push(local, look));
+        let looks = looks_until_found(&queues, &mine, |item| queues.push(Some(&other), item), refill);
+        assert!(looks < 2 * FAIRNESS as usize);
     }
 
     #[test]
