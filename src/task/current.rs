@@ -349,6 +349,8 @@ pub fn will_block<R>(f: impl FnOnce() -> R) -> R {
 /// The future is polled here and nowhere else, so it may borrow and need not be `Send`. A future that needs a
 /// runtime (tokio's timers and sockets) must be polled inside of it: use that runtime's own handle then. For the
 /// pool's own tasks [`Task::wait`](crate::Task::wait) is the better call, since it can run a queued task in place.
+/// This call cannot: where a pool has all the threads it may have and each is in here, waiting for something that needs
+/// one of them (a task, a file, an `Unblock` of the same pool), they wait for ever.
 ///
 /// ```
 /// let sum = sidestep::spawn(|| {

@@ -11,7 +11,7 @@ use sidestep::{Pool, TaskError, fs};
 
 use crate::fs::folder;
 use crate::global::alone_as;
-use crate::support::{Gate, check_accounts, eventually, nothing_happens, occupy, poll};
+use crate::support::{Gate, check_accounts, check_sound, eventually, nothing_happens, occupy, poll};
 
 type Call = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
@@ -96,6 +96,28 @@ fn a_queued_call_is_taken_back() {
         assert!(!path.exists());
         assert_eq!(Pool::global().metrics().tasks_cancelled(), 1);
         check_accounts(&Pool::global().metrics());
+    });
+}
+
+#[test]
+fn every_kind_of_queued_call_is_taken_back() {
+    alone_as("fs_alone::every_kind_of_queued_call_is_taken_back", &[], || {
+        let (dir, gate) = (folder(), Gate::new());
+        let busy = one_busy_thread(&gate);
+        let lookup = call(sidestep::net::lookup_host("localhost:80"));
+        let mut calls: Vec<_> = calls(dir.path()).into_iter().chain([("lookup_host", lookup)]).collect();
+        let many = u64::try_from(calls.len()).unwrap();
+        for (name, call) in &mut calls {
+            assert!(poll(call, Waker::noop()).is_pending(), "{name}");
+        }
+        assert_eq!(Pool::global().metrics().tasks_queued(), many);
+        drop(calls);
+        let metrics = Pool::global().metrics();
+        assert_eq!((metrics.tasks_queued(), metrics.tasks_cancelled()), (0, many));
+        gate.open();
+        busy.wait().unwrap();
+        check_sound(Pool::global());
+        assert!(!dir.path().join("large").exists() && !dir.path().join("one").exists());
     });
 }
 

@@ -42,17 +42,17 @@ fn wait_all<T>(tasks: Vec<Task<T>>) -> Vec<T> {
 }
 
 /// Holds everybody until the last of `parties` has come.
-struct Rendezvous {
+pub(crate) struct Rendezvous {
     missing: AtomicUsize,
     all_here: Gate,
 }
 
 impl Rendezvous {
-    fn new(parties: usize) -> Arc<Self> {
+    pub(crate) fn new(parties: usize) -> Arc<Self> {
         Arc::new(Rendezvous { missing: AtomicUsize::new(parties), all_here: Gate::new() })
     }
 
-    fn meet(&self) {
+    pub(crate) fn meet(&self) {
         if self.missing.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.all_here.open();
         }
@@ -62,7 +62,7 @@ impl Rendezvous {
 
 /// Checks that a pool keeps to `bound` threads, given how many it had at most in one attempt. Where the machine holds a
 /// pool up for so long that one rule or another adds a thread, that does not happen three times in a row.
-fn keeps_to(bound: usize, attempt: impl Fn() -> usize) {
+pub(crate) fn keeps_to(bound: usize, attempt: impl Fn() -> usize) {
     let mut peaks = Vec::new();
     while peaks.len() < 3 {
         peaks.push(attempt());

@@ -95,6 +95,11 @@ mod attacks_strands;
 mod attacks_tasks;
 mod attacks_threads;
 
+// What other systems check of theirs.
+mod cases_ends;
+mod cases_growth;
+mod cases_views;
+
 // Bugs that other pools had here.
 mod pitfalls;
 mod pitfalls_resources;

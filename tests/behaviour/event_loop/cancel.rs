@@ -1,11 +1,14 @@
 //! `Offload::cancel`: the callback comes later, with an error, whatever becomes of the action.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sidestep::{EventLoop, TaskError, current};
 
 use super::{Log, conclude, gated, run};
-use crate::support::{Drops, Gate, PanicOnDrop, check_sound, eventually, occupy, pool, quiet_panic, soon};
+use crate::support::{
+    Drops, Gate, PanicOnDrop, all_well, check_sound, counter, eventually, occupy, pool, quiet_panic, soon,
+};
 
 type End<T> = Result<T, TaskError>;
 
@@ -34,6 +37,30 @@ fn a_queued_action_is_dropped_at_once() {
     soon(running).unwrap();
     assert_eq!(pool.metrics().tasks_cancelled(), 1);
     check_sound(&pool);
+}
+
+#[test]
+fn all_that_is_queued_behind_a_saturated_pool_is_cancelled_and_called_back_once() {
+    const ACTIONS: usize = 16;
+    let (pool, gate) = (pool(2, 2), Gate::new());
+    let running = [occupy(&pool, &gate), occupy(&pool, &gate)];
+    let (mut ev, log, (ran, count)) = (EventLoop::on(&pool), Log::new(), counter());
+    let actions: Vec<_> = (0..ACTIONS).map(|_| ev.offload(count.clone(), note_error(&log))).collect();
+    for action in &actions {
+        action.cancel();
+        action.cancel();
+    }
+    assert_eq!(log.take(), [""; 0], "no callback runs inside of the call");
+    run(&mut ev);
+    let texts = log.take();
+    assert_eq!(texts.len(), ACTIONS);
+    assert!(texts.iter().all(|text| text.starts_with("true ")), "{texts:?}");
+    gate.open();
+    all_well(running);
+    check_sound(&pool);
+    run(&mut ev);
+    assert_eq!((log.take().len(), ran.load(Ordering::SeqCst)), (0, 0));
+    assert_eq!(pool.metrics().tasks_cancelled(), ACTIONS as u64);
 }
 
 #[test]
