@@ -50,6 +50,8 @@
 
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;
 mod word;
 
 use std::sync::Arc;

@@ -312,4 +312,66 @@ mod tests {
         queues.give_back(stalled);
         assert_eq!(queues.take_any(), Some(7), "a thread that ends leaves nothing behind");
     }
+
+    #[test]
+    fn every_deque_but_ones_own_is_stolen_from_wherever_the_walk_begins() {
+        let queues = Queues::new(5);
+        let locals: Vec<_> = (0..5).map(|_| queues.lend().unwrap()).collect();
+        let mut walk = Walk::new(1);
+        for round in 0..100 {
+            let thief = &locals[round % 5];
+            let others = || (0..5).filter(|&index| index != thief.index());
+            others().for_each(|index| queues.push(Some(&locals[index]), index));
+            queues.push(Some(thief), 5);
+            let mut stolen: Vec<_> =
+                (0..4).filter_map(|_| queues.take_stolen(Some(thief), &mut walk)).collect();
+            stolen.sort_unstable();
+            assert!(stolen.iter().copied().eq(others()), "{stolen:?} by {}", thief.index());
+            assert_eq!(queues.take_stolen(Some(thief), &mut walk), None, "its own is not a victim");
+            assert_eq!(thief.deque.pop(), Some(5));
+        }
+        assert_eq!(queues.deques(), 5);
+    }
+
+    #[test]
+    fn empty_means_that_no_queue_holds_anything() {
+        let queues = Queues::new(2);
+        let (mine, other) = (queues.lend().unwrap(), queues.lend().unwrap());
+        // Where the item is; whether any queue holds it; whether the owner of `mine`, or who has none, looks there first.
+        let table = [(Some(&mine), false, true), (Some(&other), true, true), (None, false, false)];
+        for (place, mine_empty, injector_empty) in table {
+            assert!(queues.is_empty() && queues.looks_empty(Some(&mine)) && queues.looks_empty(None));
+            queues.push(place, ());
+            assert!(!queues.is_empty());
+            assert_eq!(
+                (queues.looks_empty(Some(&mine)), queues.looks_empty(None)),
+                (mine_empty, injector_empty)
+            );
+            assert!(queues.take_any().is_some());
+        }
+    }
+
+    #[test]
+    fn a_deque_given_back_is_lent_again() {
+        let queues = Queues::<()>::new(2);
+        let (first, second) = (queues.lend().unwrap(), queues.lend().unwrap());
+        assert_eq!((first.index(), second.index()), (0, 1));
+        assert_eq!(format!("{queues:?}"), "Queues { deques: 2, .. }");
+        assert_eq!(format!("{second:?}"), "Local { index: 1, .. }");
+        queues.give_back(second);
+        assert_eq!(queues.lend().map(|local| local.index()), Some(1));
+        assert!(queues.lend().is_none());
+    }
+
+    /// The first numbers that the author of the generator gives for this start.
+    #[test]
+    fn the_walk_is_that_of_its_source() {
+        let mut walk = Walk { looks: 0, random: 2_463_534_242 };
+        let numbers: Vec<_> = (0..4).map(|_| walk.start(usize::MAX)).collect();
+        assert_eq!(numbers, [723_471_715, 2_497_366_906, 2_064_144_800, 2_008_045_182]);
+        let mut firsts = [0; 8];
+        (0..1000).for_each(|_| firsts[walk.start(firsts.len())] += 1);
+        assert!(firsts.iter().all(|&count| count > 50), "scans begin everywhere: {firsts:?}");
+        assert_eq!(walk.start(0), 0);
+    }
 }

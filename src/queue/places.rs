@@ -196,8 +196,7 @@ impl Places {
         loop {
             let next = match seen {
                 _ if seen & CLOSED != 0 => return Some(Err(Closed)),
-                _ if seen & WAITERS != 0 => return None,
-                // Neither bit is set, so this is the count.
+                // With `WAITERS` it is above any limit, and without it is the count.
                 _ if seen < self.limit => seen + 1,
                 _ if waits => seen | WAITERS,
                 _ => return None,

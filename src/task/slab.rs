@@ -272,6 +272,46 @@ mod tests {
         });
     }
 
+    /// What is left of the count of the chunk that a cell was cut from.
+    fn live_beside(cell: (NonNull<u8>, Place)) -> usize {
+        let chunk = ptr::with_exposed_provenance::<Chunk>(chunk_of(cell));
+        // SAFETY: S1: the cell has not been freed, so its chunk is there.
+        unsafe { &(*chunk).live }.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_chunk_that_is_let_go_of_counts_its_cells() {
+        on_a_fresh_bench(|| {
+            let cells: Vec<_> = (0..16).map(|_| allocate(SMALL)).collect();
+            assert_eq!(live_beside(cells[0]), 15, "S2: it is full, and another one is on the bench");
+            assert_eq!(live_beside(cells[15]), UNITS);
+            cells.into_iter().for_each(give);
+            assert!(BENCH.with(Bench::is_empty));
+        });
+        let cell = thread::spawn(|| {
+            let (memory, place) = allocate(SMALL);
+            (memory.as_ptr().expose_provenance(), place)
+        });
+        let (address, place) = cell.join().unwrap();
+        let cell = (NonNull::new(ptr::with_exposed_provenance_mut(address)).unwrap(), place);
+        assert_eq!(live_beside(cell), 1, "the bench went with its thread");
+        give(cell);
+    }
+
+    #[test]
+    fn a_chunk_is_cut_up_to_its_last_unit() {
+        on_a_fresh_bench(|| {
+            let of = |units: usize| Layout::from_size_align(units * UNIT, UNIT).unwrap();
+            let layouts = [of(LARGEST), of(LARGEST), of(LARGEST), of(UNITS - HEAD - 3 * LARGEST)];
+            let cells = layouts.map(allocate);
+            assert!(cells.iter().all(|&cell| chunk_of(cell) == chunk_of(cells[0])));
+            for ((memory, place), layout) in cells.into_iter().zip(layouts) {
+                // SAFETY: it came from `allocate`, with this layout.
+                unsafe { free(memory, place, layout) };
+            }
+        });
+    }
+
     #[test]
     fn cells_outlive_the_thread_that_cut_them() {
         let cells: Vec<_> = thread::spawn(|| {

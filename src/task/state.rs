@@ -292,10 +292,41 @@ mod tests {
     }
 
     #[test]
+    fn every_outcome_and_every_stage_is_told_apart() {
+        use Outcome::{Cancelled, Expired, Full, NoThread, Panicked, Shutdown, Value};
+        for outcome in [Value, Panicked, Cancelled, Shutdown, Full, NoThread, Expired] {
+            let word = Word::new(2, 0, PLACE, false);
+            let stage = || (word.is_queued(), word.is_ended(), word.is_cancelled(), word.has_side());
+            assert_eq!(stage(), (true, false, false, false));
+            assert!(word.claim().is_some());
+            assert_eq!(stage(), (false, false, false, false));
+            word.set_outcome(outcome);
+            assert_eq!(word.outcome(), outcome);
+            assert_eq!(word.end_and_release(), ReleaseAction::Keep);
+            assert_eq!(stage(), (false, true, false, false));
+        }
+        let word = Word::new(2, 0, PLACE, true);
+        assert!(word.has_side());
+        assert_eq!(word.request_cancel(), CancelAction::End(Claim { laden: true }));
+        assert!(word.is_cancelled());
+        assert_eq!(Word::new(2, 0, PLACE, true).claim(), Some(Claim { laden: true }));
+    }
+
+    #[test]
     fn debug_decodes_the_bits() {
         let word = Word::new(3, 0, PLACE, false);
+        let text = |stage, cancel, side, refs| {
+            format!(
+                "Word {{ stage: \"{stage}\", cancel: {cancel}, side: {side}, outcome: Value, refs: {refs} }}"
+            )
+        };
+        assert_eq!(format!("{word:?}"), text("queued", false, false, 3));
         assert!(word.claim().is_some());
-        let text = format!("{word:?}");
-        assert!(text.contains("claimed") && text.contains("refs: 3"), "{text}");
+        assert_eq!(format!("{word:?}"), text("claimed", false, false, 3));
+        assert_eq!(word.request_cancel(), CancelAction::Nothing);
+        assert!(word.announce_side());
+        assert_eq!(format!("{word:?}"), text("claimed", true, true, 3));
+        assert_eq!(word.end_and_release(), ReleaseAction::Keep);
+        assert_eq!(format!("{word:?}"), text("ended", true, true, 2));
     }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, helpers included, an unwrap is an assertion")]
 
 mod late;
+mod memory;
 mod outside;
 mod simulation;
 
@@ -85,6 +86,7 @@ fn each_rule_decides_its_own_case() {
         ("more declared than threads", Sample { declared: 9, ..blocked(8, 1) }, Grow(8, Replace)),
         ("somebody comes with a token", Sample { coming: 1, ..blocked(8, 7) }, Wait),
         ("slowly, but not asleep", Sample { coming: 1, stuck: true, ..blocked(8, 0) }, Wait),
+        ("slowly, and too few", Sample { coming: 1, stuck: true, ..blocked(3, 0) }, Wait),
         ("asleep in a waker", Sample { coming: 1, stuck: true, ..blocked(8, 8) }, Grow(24, Hard)),
         ("cooling", Sample { cooling: true, ..blocked(8, 8) }, Wait),
         ("at max", blocked(512, 512), Wait),

@@ -1,5 +1,7 @@
 //! The places one call after the other, against a model, and under load.
 
+mod room;
+
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::task::Wake;
