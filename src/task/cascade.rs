@@ -10,7 +10,7 @@ use super::reference::Claimed;
 use super::state::Outcome;
 use crate::sync::{LocalKey, thread_local_const};
 
-/// So many steps may be inside each other; the next are put off until the outermost has ended.
+/// So many steps may be inside each other; the next are put off until one of these has ended.
 const DEEPEST: u32 = 32;
 
 thread_local_const! { static DEPTH: Cell<u32> = Cell::new(0) }
@@ -40,8 +40,7 @@ pub(crate) fn step<T: 'static>(
     depths.with(|slot| slot.set(depth + 1));
     loop {
         act(next);
-        let more = put_off.try_with(|list| if depth == 0 { list.borrow_mut().pop() } else { None });
-        match more {
+        match put_off.try_with(|list| list.borrow_mut().pop()) {
             Ok(Some(more)) => next = more,
             _ => break,
         }

@@ -398,3 +398,6 @@ pub fn retire_thread() {
         host.retire();
     }
 }
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;

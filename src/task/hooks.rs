@@ -95,3 +95,28 @@ impl Hooks {
         }
     }
 }
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn each_hook_is_removed_by_its_own_id_and_the_others_run_in_order() {
+        let hooks = Hooks::new();
+        let (ran, order) = channel();
+        let ids: Vec<_> = (0..4)
+            .map(|number| {
+                let ran = ran.clone();
+                hooks.add(Box::new(move || ran.send(number).unwrap())).unwrap()
+            })
+            .collect();
+        hooks.remove(ids[1]);
+        hooks.remove(ids[1]);
+        hooks.fire();
+        assert_eq!(order.try_iter().collect::<Vec<_>>(), [0, 2, 3]);
+        hooks.remove(ids[0]);
+        assert_eq!(hooks.add(Box::new(move || ran.send(4).unwrap())), None);
+        assert_eq!(order.try_recv(), Ok(4), "the cancellation has come");
+    }
+}

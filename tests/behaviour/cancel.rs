@@ -171,9 +171,12 @@ fn a_cancel_handle_is_harmless_after_the_end() {
     let pool = pool(1, 1);
     let task = pool.spawn(|| 42);
     let handle = task.cancel_handle();
+    let id = task.id();
     crate::support::eventually("the task ends", || task.is_finished());
     handle.cancel();
-    assert_eq!(soon(task).unwrap(), 42, "it takes no result away");
+    let cancelling = task.cancel();
+    assert!(format!("{cancelling:?}").contains(&format!("{id:?}")), "{cancelling:?}");
+    assert_eq!(cancelling.wait().unwrap(), 42, "it takes no result away");
     pool.shutdown().wait();
     drop(pool);
     handle.cancel();

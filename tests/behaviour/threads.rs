@@ -1,8 +1,9 @@
 //! The pool's threads: how they are called, what they run first and last, when they are started and replaced.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -178,6 +179,32 @@ fn a_retired_thread_takes_its_state_along() {
         }
         assert!(pool.metrics().threads_peak() <= max);
     }
+}
+
+/// Asks what a closure may ask, at the end of its thread.
+struct AtExit(Pool, Sender<(bool, usize)>);
+
+impl Drop for AtExit {
+    fn drop(&mut self) {
+        current::retire_thread();
+        let blocked = current::will_block(|| self.0.metrics().threads_blocked());
+        self.1.send((current::is_cancelled(), blocked)).unwrap();
+    }
+}
+
+thread_local! { static AT_EXIT: RefCell<Option<AtExit>> = const { RefCell::new(None) } }
+
+#[test]
+fn what_a_thread_drops_last_runs_on_a_thread_of_no_pool() {
+    let pool = Pool::builder().max_threads(1).build().unwrap();
+    let (tell, told) = channel();
+    let at_exit = AtExit(pool.clone(), tell);
+    let task = pool.spawn(move || {
+        AT_EXIT.set(Some(at_exit));
+        current::retire_thread();
+    });
+    task.wait().unwrap();
+    assert_eq!(told.recv_timeout(PATIENCE), Ok((false, 0)), "nothing is declared blocked");
 }
 
 #[test]

@@ -177,19 +177,22 @@ fn wait_timeout_never_runs_its_target() {
 
 #[test]
 fn a_task_that_waits_for_itself_is_told() {
-    let pool = pool(1, 1);
-    let (send, receive) = channel::<Task<Result<(), TaskError>>>();
-    let (tell, told) = channel();
-    let task = pool.spawn(move || {
-        let end = receive.recv().unwrap().wait();
-        tell.send(end.err().map(|error| error.is_deadlock())).unwrap();
-        Ok(())
-    });
-    let id = task.id();
-    send.send(task).unwrap();
-    assert_eq!(told.recv_timeout(crate::support::PATIENCE), Ok(Some(true)), "{id}");
-    check_sound(&pool);
-    assert_eq!(pool.metrics().tasks_completed(), 101, "the closure went on and ended");
+    // Whether or not there could be another thread.
+    for max in [1, 4] {
+        let pool = pool(1, max);
+        let (send, receive) = channel::<Task<Result<(), TaskError>>>();
+        let (tell, told) = channel();
+        let task = pool.spawn(move || {
+            let end = receive.recv().unwrap().wait();
+            tell.send(end.err().map(|error| error.is_deadlock())).unwrap();
+            Ok(())
+        });
+        let id = task.id();
+        send.send(task).unwrap();
+        assert_eq!(told.recv_timeout(crate::support::PATIENCE), Ok(Some(true)), "{id}");
+        check_sound(&pool);
+        assert_eq!(pool.metrics().tasks_completed(), 101, "the closure went on and ended");
+    }
 }
 
 #[test]
