@@ -265,6 +265,29 @@ fn a_task_may_fork_and_ask_what_a_closure_may_ask_in_the_child() {
     });
 }
 
+#[test]
+fn a_hook_from_before_the_fork_runs_in_the_parent_alone() {
+    let pool = pool(1, 1);
+    let (gate, ran) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
+    let (pass, counts, (ready, begun)) = (gate.clone(), Arc::clone(&ran), channel());
+    let task = pool.spawn(move || {
+        let _guard = current::on_cancel(move || drop(counts.fetch_add(1, Ordering::SeqCst)));
+        ready.send(()).unwrap();
+        pass.pass();
+    });
+    begun.recv_timeout(PATIENCE).unwrap();
+    let (handle, seen) = (task.cancel_handle(), Arc::clone(&ran));
+    let status = in_child(|list| {
+        handle.cancel();
+        list.check(seen.load(Ordering::SeqCst) == 0);
+    });
+    assert_eq!(status, 0, "the lock of the hooks may be held for ever there");
+    handle.cancel();
+    assert_eq!(ran.load(Ordering::SeqCst), 1);
+    gate.open();
+    soon(task).unwrap();
+}
+
 /// How many threads this process has.
 #[cfg(target_os = "linux")]
 fn threads() -> usize {

@@ -12,6 +12,7 @@ mod handle;
 mod hooks;
 mod memory;
 mod panics;
+mod shown;
 mod wait;
 mod waker;
 

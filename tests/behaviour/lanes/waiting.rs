@@ -26,6 +26,23 @@ fn a_task_that_waits_for_its_own_lane_of_one_is_told() {
 }
 
 #[test]
+fn whoever_holds_every_slot_and_waits_for_a_place_is_told() {
+    let pool = pool(2, 4);
+    let lane = pool.lane_builder("serial", 1).queue_limit(1).build().unwrap();
+    let inner = lane.clone();
+    let outer = lane.spawn(move || {
+        let queued = inner.spawn(|| ());
+        let told = inner.reserve().wait().map(drop);
+        drop(queued);
+        (told, inner.reserve().wait().is_ok())
+    });
+    let (told, free) = soon(outer).unwrap();
+    assert!(told.is_err_and(|error| error.is_deadlock()), "the place is behind this very task");
+    assert!(free, "it had been given back");
+    check_sound(&pool);
+}
+
+#[test]
 fn where_all_holders_wait_for_the_queue_the_last_one_is_told() {
     for (limit, max) in [(2, 2), (3, 3), (3, 8), (4, 16)] {
         let pool = pool(1, max.max(limit));
