@@ -108,7 +108,8 @@ impl Builder {
         self
     }
 
-    /// The stack size of each thread in bytes.
+    /// The stack size of each thread in bytes. Less than 128 KiB is raised to that: the pool itself needs some, and so does
+    /// the report of a panic.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self

@@ -13,6 +13,8 @@ pub(super) const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// The counts of `idle` have 16 bits each.
 const MOST_THREADS: usize = 32_767;
 const MOST_STACK: usize = isize::MAX as usize / 2;
+/// What the pool's own calls need in a build without optimisation, the report of a panic included, and as much again.
+const LEAST_STACK: usize = 128 * 1024;
 
 pub(super) type Hook = Arc<dyn Fn() + Send + Sync>;
 pub(super) type SpawnHandler = Box<dyn Fn(NewThread) -> io::Result<()> + Send + Sync>;
@@ -62,7 +64,7 @@ impl Builder {
             max,
             lingers: cfg!(not(sidestep_loom)) && num_cpus::get() > 1,
             keep_alive: self.keep_alive,
-            stack_size: self.stack_size,
+            stack_size: self.stack_size.map(|bytes| bytes.max(LEAST_STACK)),
             queue_limit: self.queue_limit,
             on_thread_start: self.on_thread_start,
             on_thread_stop: self.on_thread_stop,

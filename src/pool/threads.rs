@@ -47,7 +47,7 @@ impl NewThread {
         &self.name
     }
 
-    /// The stack size in bytes that the pool was built with; `None` for the platform's default.
+    /// The stack size in bytes that the thread should have; `None` for the platform's default.
     #[must_use]
     pub fn stack_size(&self) -> Option<usize> {
         self.stack_size

@@ -55,7 +55,7 @@ fn the_stack_has_the_size_that_was_asked_for() {
 #[test]
 fn the_handler_is_told_name_and_stack_size() {
     let told = Arc::new(Mutex::new(Vec::new()));
-    for size in [None, Some(1 << 20)] {
+    for size in [None, Some(1 << 20), Some(1)] {
         let notes = Arc::clone(&told);
         let builder = Pool::builder().name("told").max_threads(1).spawn_handler(move |new| {
             notes.lock().unwrap().push((new.name().to_owned(), new.stack_size()));
@@ -65,7 +65,12 @@ fn the_handler_is_told_name_and_stack_size() {
         builder.build().unwrap().spawn(|| ()).wait().unwrap();
     }
     let told = told.lock().unwrap().clone();
-    assert_eq!(told, [("told-0".to_owned(), None), ("told-0".to_owned(), Some(1 << 20))]);
+    let sizes = [None, Some(1 << 20), Some(128 << 10)];
+    assert_eq!(
+        told,
+        sizes.map(|size| ("told-0".to_owned(), size)),
+        "no thread is made with less than the pool needs"
+    );
 }
 
 #[test]

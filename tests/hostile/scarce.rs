@@ -172,7 +172,7 @@ fn works_on_stacks_of(bytes: usize) {
 
 #[test]
 fn on_small_stacks() {
-    alone(|| works_on_stacks_of(128 << 10));
+    alone(|| [1, 4096, 64 << 10, 128 << 10].into_iter().for_each(works_on_stacks_of));
 }
 
 #[test]
