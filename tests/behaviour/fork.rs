@@ -271,7 +271,9 @@ fn a_hook_from_before_the_fork_runs_in_the_parent_alone() {
     let (gate, ran) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let (pass, counts, (ready, begun)) = (gate.clone(), Arc::clone(&ran), channel());
     let task = pool.spawn(move || {
-        let _guard = current::on_cancel(move || drop(counts.fetch_add(1, Ordering::SeqCst)));
+        let _guard = current::on_cancel(move || {
+            counts.fetch_add(1, Ordering::SeqCst);
+        });
         ready.send(()).unwrap();
         pass.pass();
     });
