@@ -10,7 +10,8 @@ use crate::worker::Totals;
 /// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the tasks.
 ///
 /// The task counts obey `submitted = completed + panicked + cancelled + queued + running` at every moment, and every
-/// end is counted before its result can be seen. Refused tasks were not submitted.
+/// end is counted before its result can be seen. Refused tasks were not submitted; but one that meets a shutdown on its way
+/// into the queue may have been, and then counts as cancelled too, even where `try_spawn` hands its closure back.
 ///
 /// ```
 /// let pool = sidestep::Pool::new()?;
@@ -92,7 +93,7 @@ impl Metrics {
         self.tasks.running()
     }
 
-    /// Tasks that the pool has accepted.
+    /// Tasks that the pool has accepted, or taken back because of a shutdown before `spawn` had returned.
     #[must_use]
     pub fn tasks_submitted(&self) -> u64 {
         self.tasks.submitted
@@ -104,13 +105,15 @@ impl Metrics {
         self.tasks.completed
     }
 
-    /// Accepted tasks that did not run: cancelled while queued, expired, discarded by a shutdown, or without a thread.
+    /// Submitted tasks that did not run: cancelled while queued, expired, discarded or taken back because of a shutdown, or
+    /// without a thread.
     #[must_use]
     pub fn tasks_cancelled(&self) -> u64 {
         self.tasks.cancelled
     }
 
-    /// Tasks whose closure has panicked.
+    /// Tasks whose closure has panicked, and calls of a [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) that did not
+    /// run because the value is poisoned or gone.
     #[must_use]
     pub fn tasks_panicked(&self) -> u64 {
         self.tasks.panicked
@@ -184,7 +187,7 @@ impl LaneMetrics {
         self.tasks.running()
     }
 
-    /// Tasks that the lane has accepted.
+    /// Tasks that the lane has accepted, or taken back as in [`Metrics::tasks_submitted`].
     #[must_use]
     pub fn tasks_submitted(&self) -> u64 {
         self.tasks.submitted
@@ -196,13 +199,14 @@ impl LaneMetrics {
         self.tasks.completed
     }
 
-    /// Accepted tasks that did not run: cancelled while queued, expired, or discarded.
+    /// Submitted tasks that did not run: cancelled while queued, expired, discarded, or taken back.
     #[must_use]
     pub fn tasks_cancelled(&self) -> u64 {
         self.tasks.cancelled
     }
 
-    /// Tasks whose closure has panicked.
+    /// Tasks whose closure has panicked, and calls of a [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) that did not
+    /// run because the value is poisoned or gone.
     #[must_use]
     pub fn tasks_panicked(&self) -> u64 {
         self.tasks.panicked

@@ -347,10 +347,10 @@ pub fn will_block<R>(f: impl FnOnce() -> R) -> R {
 /// [`will_block`].
 ///
 /// The future is polled here and nowhere else, so it may borrow and need not be `Send`. A future that needs a
-/// runtime (tokio's timers and sockets) must be polled inside of it: use that runtime's own handle then. For the
-/// pool's own tasks [`Task::wait`](crate::Task::wait) is the better call, since it can run a queued task in place.
-/// This call cannot: where a pool has all the threads it may have and each is in here, waiting for something that needs
-/// one of them (a task, a file, an `Unblock` of the same pool), they wait for ever.
+/// runtime (tokio's timers and sockets) must be polled inside of it: use that runtime's own handle then.
+///
+/// Inside a task, wait for another of the same pool by [`Task::wait`](crate::Task::wait), which can run it in place. This
+/// function cannot: once the pool has `max_threads`, and all of them wait so for what needs one, **it never returns**.
 ///
 /// ```
 /// let sum = sidestep::spawn(|| {
