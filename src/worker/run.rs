@@ -93,7 +93,7 @@ impl<P: Workplace> Worker<P> {
             };
             lane = kept;
             let alone = self.place.queues().looks_empty(self.station.local.get());
-            let fair = alone || tasks < TURN_TASKS && now() - *begun.get_or_insert_with(now) < TURN_TIME;
+            let fair = alone || tasks < TURN_TASKS && is_within_turn(&mut begun);
             // A waker or callback may have forked: what waits is the parent's.
             if !fair || self.retiring.get() || self.place.is_over_max() || self.place.is_forked() {
                 self.release_slot(&lane);
@@ -259,6 +259,12 @@ impl<P: Workplace> Worker<P> {
             self.delivering.set(true);
         }
     }
+}
+
+/// Whether a turn that was begun then, or begins now, may go on.
+fn is_within_turn(begun: &mut Option<Instant>) -> bool {
+    let now = now();
+    now.saturating_duration_since(*begun.get_or_insert(now)) < TURN_TIME
 }
 
 /// Claims the next task of a lane of which this thread holds a slot. If there is none, the slot is released.
