@@ -198,15 +198,15 @@ impl Shutdown {
             self.mark = None;
             host.run_any_in_place();
         }
-        // From the start, or by one of these tasks.
-        if shared.is_forked() {
-            return true;
-        }
-        if self.mark.is_none() {
+        if self.mark.is_none() && !shared.is_forked() {
             self.mark = ShutdownMark::of_this_thread(shared.address());
             if self.mark.is_some() {
                 shared.ending.announce();
             }
+        }
+        // From the start, by one of these tasks, or by a waker.
+        if shared.is_forked() {
+            return true;
         }
         shared.ending.register(self.id, waker.clone());
         // ORDERING: whoever lowers these takes the lock of `Ending` next, which this has just held: one of the two

@@ -343,7 +343,7 @@ fn the_child_hangs_on_no_lock_that_another_thread_held() {
 
 /// Forks, and in the child goes back to where the caller was called from: into the pool's own code. What runs there later
 /// can tell, and ends the child. The parent gets the number it ends with.
-fn fork_and_return(in_child: &AtomicBool) -> Option<i32> {
+pub(crate) fn fork_and_return(in_child: &AtomicBool) -> Option<i32> {
     // SAFETY: the child runs this crate's code, which is meant to stand that, and leaves by `_exit`.
     match unsafe { libc::fork() } {
         -1 => panic!("fork: {}", std::io::Error::last_os_error()),
@@ -356,7 +356,7 @@ fn fork_and_return(in_child: &AtomicBool) -> Option<i32> {
 }
 
 /// Ends the child, if this is it.
-fn end_child(in_child: &AtomicBool, status: i32) {
+pub(crate) fn end_child(in_child: &AtomicBool, status: i32) {
     if in_child.load(Ordering::Relaxed) {
         // SAFETY: it ends the child at once.
         unsafe { libc::_exit(status) }

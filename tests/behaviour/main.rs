@@ -19,6 +19,7 @@ mod waker;
 // The pool.
 mod accounts;
 mod fork;
+mod fork_wakers;
 mod global;
 mod limits;
 mod nested;
