@@ -22,6 +22,7 @@ use std::mem::MaybeUninit;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::thread;
 
 use super::current;
 use super::extras::{Extras, run_within};
@@ -49,12 +50,13 @@ pub(crate) trait Owner: Sync {
 
 /// What a task does: every closure does its work, and one of this crate may [`Attempt`] it.
 pub(crate) trait Work<T> {
-    fn work(self) -> Result<T, Reason>;
+    /// Gives a value, or what takes the place of a panic's payload.
+    fn work(self) -> thread::Result<T>;
 }
 
 impl<T, F: FnOnce() -> T> Work<T> for F {
     #[inline]
-    fn work(self) -> Result<T, Reason> {
+    fn work(self) -> thread::Result<T> {
         Ok(self())
     }
 }
@@ -64,8 +66,8 @@ impl<T, F: FnOnce() -> T> Work<T> for F {
 pub(crate) struct Attempt<F>(pub(crate) F);
 
 impl<T, F: FnOnce() -> Result<T, Reason>> Work<T> for Attempt<F> {
-    fn work(self) -> Result<T, Reason> {
-        (self.0)()
+    fn work(self) -> thread::Result<T> {
+        (self.0)().map_err(|reason| -> Box<dyn Any + Send> { Box::new(Raised(reason)) })
     }
 }
 
@@ -202,28 +204,31 @@ unsafe fn run<F: Work<T>, T>(task: &TaskRef, laden: bool, runner: &dyn Runner) {
     let sender = unsafe { take(&cell.sender) };
     let context = if laden { task.extras().and_then(Extras::take_context) } else { None };
     let result = current::as_current(task, || run_within(context, || closure.work()));
-    let raised = |reason| -> Box<dyn Any + Send> { Box::new(Raised(reason)) };
-    let result = result.and_then(|worked| worked.map_err(raised));
     // In a forked child nobody may be left to finish a hook.
     if let Some(side) = task.side().filter(|_| !task.is_forked()) {
         side.hooks.close();
     }
     match result {
-        Ok(value) => {
+        Ok(Ok(value)) => {
             runner.ended(task, false);
             let deliver = || current::as_nobody(|| drop(sender.send(value)));
             shield("a waker, or the destructor of a result nobody took", deliver);
         }
-        Err(payload) => {
-            *task.side_or_install().payload.lock() = Some(payload);
-            task.header().word.set_outcome(Outcome::Panicked);
-            runner.ended(task, true);
-            let is_unwanted = sender.is_canceled();
-            shield("a waker", || current::as_nobody(|| drop(sender)));
-            if is_unwanted {
-                current::as_nobody(|| task.swallow_unwanted());
-            }
-        }
+        Ok(Err(payload)) | Err(payload) => fail(task, sender, payload, runner),
+    }
+}
+
+/// Leaves `payload` for whoever asks why there is no value, and lets go of the sender. By the claimer.
+#[cold]
+fn fail<T>(task: &TaskRef, sender: Sender<T>, payload: Box<dyn Any + Send>, runner: &dyn Runner) {
+    *task.side_or_install().payload.lock() = Some(payload);
+    runner.ended(task, true);
+    // Only now: a handle that is dropped and sees this drops the payload, whose destructor may look at the counts.
+    task.header().word.set_outcome(Outcome::Panicked);
+    let is_unwanted = sender.is_canceled();
+    shield("a waker", || current::as_nobody(|| drop(sender)));
+    if is_unwanted {
+        current::as_nobody(|| task.swallow_unwanted());
     }
 }
 
