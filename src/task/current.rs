@@ -1,8 +1,10 @@
 //! What a running closure may ask: whether it is cancelled, to be told when it is, and that its thread may block.
 //!
-//! - **T6** What a slot of the thread (`FRAME`, `HOST`, a worker's `STATION`) points to is borrowed by whoever set the
-//!   slot, who sets it back on every way out, a panic too; and what is read from a slot stays inside what that one
-//!   runs.
+//! - **T6** What a slot of the thread (`FRAME`, `HOST`, a worker's `STATION`) points to is borrowed by whoever set it, who sets
+//!   it back on every way out, a panic too; and what is read from a slot stays inside what that one runs.
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;
 
 use std::cell::Cell;
 use std::error::Error;
@@ -48,8 +50,7 @@ pub(crate) trait Host {
     fn has_queued(&self) -> bool;
     /// Runs one queue entry of this thread's pool on this thread now. False if there was none.
     fn run_any_in_place(&self) -> bool;
-    /// Runs `target`, a queued task of this thread's pool, on this thread now, whether or not the pool may grow. False if
-    /// somebody else has claimed it.
+    /// As `run_any_in_place` for `target`, whether or not the pool may grow. False if somebody else has claimed it.
     fn run_now(&self, target: &TaskRef) -> bool;
     /// The tasks that this thread is inside wait for the shutdown of its pool, and count as ended: gives their slots away.
     fn forfeit_slots(&self);
@@ -343,8 +344,7 @@ pub fn will_block<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Runs a future to its end on this thread: the bridge in the other direction. Declared as blocking, as by
-/// [`will_block`].
+/// Runs a future to its end on this thread: the bridge in the other direction. Declared as blocking, as by [`will_block`].
 ///
 /// The future is polled here and nowhere else, so it may borrow and need not be `Send`. A future that needs a
 /// runtime (tokio's timers and sockets) must be polled inside of it: use that runtime's own handle then.
@@ -398,6 +398,3 @@ pub fn retire_thread() {
         host.retire();
     }
 }
-
-#[cfg(all(test, not(sidestep_loom)))]
-mod tests;
