@@ -19,7 +19,7 @@ mod waker;
 // The pool.
 mod accounts;
 mod fork;
-mod fork_wakers;
+mod fork_returns;
 mod global;
 mod limits;
 mod nested;
