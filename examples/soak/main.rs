@@ -13,7 +13,7 @@
 //! The same seed makes the same choices, though threads meet differently in each run.
 //!
 //! Exit status: 0 if all is balanced, 1 if something is wrong, which is then named with both values, 2 if nothing happened for
-//! 20 seconds.
+//! a minute.
 
 mod case;
 mod dice;
@@ -72,7 +72,7 @@ struct Args {
     threads: u64,
 
     /// Seconds in which nothing may happen before the program gives up. The longest closure takes 50 ms.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     patience: u64,
 }
 
@@ -81,12 +81,15 @@ const ROUNDS: u32 = 10;
 /// The first rounds fill caches: queues, tables and threads have then been as large as they get.
 const WARM_UP: usize = 3;
 /// So much more may be in use at the end than after the warm-up. Queues and tables keep the room of their worst moment, which
-/// comes when it comes; a leak of 10 bytes for each task would be ten times as much within a minute.
-const HEAP_SLACK: isize = 512 << 10;
+/// comes when it comes; a leak of 10 bytes for each task would be ten times as much within a minute. The shorter the run, the less
+/// of that has come during the warm-up, so that it has more slack.
+const HEAP_SLACK: u64 = 512 << 10;
 /// The same for the resident memory, of which the allocator keeps a part that depends on where the pieces lie.
 const RSS_SLACK: u64 = 8 << 20;
+/// The seconds from which on there is no more slack than that.
+const LONG_RUN: u64 = 60;
 /// So long may it take until all is quiet, with nothing happening meanwhile.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let before = Holdings::now();
@@ -119,7 +122,7 @@ fn soak(args: &Args, before: &Holdings) -> anyhow::Result<()> {
         let end = start + Duration::from_secs(args.seconds) * round / ROUNDS;
         peak = peak.max(load_until(end, &scene, args.threads as usize, &mut dice, &bar));
         settle(&scene);
-        let now = eventually(|now| now.files == before.files, Duration::from_secs(5));
+        let now = eventually(|now| now.files == before.files, PATIENCE);
         equal("open files", now.files, before.files);
         bar.suspend(|| say(&report::line(&format!("{} %", round * 10), start.elapsed(), &now)));
         readings.push(now);
@@ -128,7 +131,7 @@ fn soak(args: &Args, before: &Holdings) -> anyhow::Result<()> {
         }
     }
     bar.finish_and_clear();
-    watch_memory(&readings);
+    watch_memory(&readings, LONG_RUN.div_ceil(args.seconds));
     let standstill = leave(scene, watchdog, before, start);
     report::print(peak, standstill).context("cannot write to standard output")
 }
@@ -228,19 +231,19 @@ fn eventually(is_right: impl Fn(&Holdings) -> bool, patience: Duration) -> Holdi
     }
 }
 
-/// Compares the least of the last two readings with the most of those that end the warm-up.
-fn watch_memory(readings: &[Holdings]) {
+/// Compares the least of the last two readings with the most of those that end the warm-up, with so many times the slack.
+fn watch_memory(readings: &[Holdings], times: u64) {
     let [first @ .., one, two] = readings else { return };
     let Some(warm) = first.get(..WARM_UP) else { return };
     let (Some(most), least) = (warm.iter().map(|reading| reading.heap).max(), one.heap.min(two.heap)) else {
         return;
     };
-    if least > most + HEAP_SLACK {
+    if least > most + (times * HEAP_SLACK).cast_signed() as isize {
         fault(format_args!("bytes in use: {least} at the end, and {most} after the warm-up"));
     }
     let (most, least) = (warm.iter().filter_map(|reading| reading.rss).max(), one.rss.min(two.rss));
     if let (Some(most), Some(least)) = (most, least)
-        && least > most + RSS_SLACK
+        && least > most + times * RSS_SLACK
     {
         fault(format_args!("resident memory: {least} at the end, and {most} after the warm-up"));
     }

@@ -82,7 +82,7 @@ mod tests {
         let ((flushing, flushes), (go, gate)) = (channel(), channel());
         let value = Out { given: 0, flushing, go: gate };
         let mut out = Unblock::set_up(value, None, set_up());
-        let patience = Duration::from_secs(10);
+        let patience = Duration::from_secs(60);
         block_on(out.write_all(b"one")).unwrap();
         assert_eq!(flushes.recv_timeout(patience), Ok(3));
         block_on(out.write_all(b"two")).unwrap();

@@ -188,8 +188,8 @@ mod tests {
         let read = move || assert_eq!(reader.read(&mut [0]).unwrap(), 0);
         assert_ne!(told_of(read, || drop(writer)), Some(true));
 
-        let path = std::env::temp_dir().join(format!("sidestep-lock-{}", std::process::id()));
-        let open = || std::fs::File::create(&path).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let open = || std::fs::File::create(folder.path().join("lock")).unwrap();
         let (holder, other) = (open(), open());
         let lock = |file: &std::fs::File| {
             // SAFETY: the descriptor is open.
@@ -198,7 +198,6 @@ mod tests {
         };
         lock(&holder);
         assert_ne!(told_of(move || lock(&other), || drop(holder)), Some(true));
-        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

@@ -187,7 +187,7 @@ fn a_later_task_may_wait_for_what_an_earlier_one_sends_on_the_only_thread() {
         inner.scope(|scope| {
             let (send, receive) = channel();
             scope.spawn(move || send.send(7));
-            scope.spawn(move || assert_eq!(receive.recv_timeout(PATIENCE / 12), Ok(7)));
+            scope.spawn(move || assert_eq!(receive.recv_timeout(PATIENCE / 2), Ok(7)));
         });
     });
     soon(task).unwrap();

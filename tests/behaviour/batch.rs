@@ -245,7 +245,7 @@ struct WaitsInDrop(Receiver<()>, Arc<AtomicUsize>);
 
 impl Drop for WaitsInDrop {
     fn drop(&mut self) {
-        let in_time = self.0.recv_timeout(PATIENCE / 6).is_ok();
+        let in_time = self.0.recv_timeout(PATIENCE / 2).is_ok();
         self.1.fetch_add(usize::from(in_time), Ordering::SeqCst);
     }
 }

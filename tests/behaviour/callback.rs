@@ -181,7 +181,7 @@ fn a_callback_that_waits_and_then_blocks_keeps_no_other_task_from_running() {
     eventually("the second thread is idle", || pool.metrics().threads_idle() == 1);
     // Nobody watches the pool any more after this.
     nothing_happens();
-    let end = pool.spawn(|| 42).wait_timeout(std::time::Duration::from_secs(20));
+    let end = pool.spawn(|| 42).wait_timeout(crate::support::PATIENCE / 2);
     leave.open();
     assert_eq!(end.ok().and_then(Result::ok), Some(42), "the idle thread was not woken");
     check_sound(&pool);

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use sidestep::{EventLoop, NewThread, Pool, Task, current};
 
+#[cfg(target_os = "linux")]
+use crate::support::sleeps;
 use crate::support::{
     Calls, Crowd, DropToken, Drops, Gate, PATIENCE, all_well, check_sound, counter, eventually, occupy, poll,
     pool, quiet_panic, soon,
@@ -85,15 +87,15 @@ fn relay(pool: &Pool, left: usize, done: Sender<()>) {
 /// trio's thread that delivers is idle already: what is submitted there starts no other.
 #[test]
 fn what_a_callback_submits_needs_no_other_thread() {
-    // A thread that the system puts to sleep in the middle of a callback may be replaced: that is seldom.
-    let peaks = [(); 4].map(|()| {
+    // A thread that gets no CPU in the middle of a callback may be replaced: not in each of so many attempts.
+    let one_is_enough = || {
         let pool = pool(2, 8);
         let (done, end) = channel();
-        relay(&pool, 500, done);
+        relay(&pool, 100, done);
         end.recv_timeout(PATIENCE).unwrap();
-        pool.metrics().threads_peak()
-    });
-    assert!(peaks.iter().filter(|&&peak| peak == 1).count() >= 2, "{peaks:?}");
+        pool.metrics().threads_peak() == 1
+    };
+    assert!((0..50).any(|_| one_is_enough()), "each callback had another thread started");
 }
 
 /// Polls a task once inside of a runtime, so that it has a waker of that runtime.
@@ -334,15 +336,7 @@ fn requests_that_wait_for_their_clean_up_get_it() {
 #[test]
 fn one_job_at_a_time_wakes_one_thread_at_a_time() {
     const JOBS: u64 = 300;
-    let naps = || {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
-        let statuses = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
-        let count = |status: String| {
-            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            line.unwrap().trim().parse::<u64>().unwrap()
-        };
-        statuses.filter(|status| status.contains("Name:\tlone-")).map(count).sum::<u64>()
-    };
+    let naps = || sleeps("lone-").into_iter().map(|(_, count)| count).sum::<u64>();
     let pool = Pool::builder().name("lone").core_threads(16).max_threads(16).build().unwrap();
     let gate = Gate::new();
     let all: Vec<_> = (0..16).map(|_| occupy(&pool, &gate)).collect();
@@ -355,7 +349,7 @@ fn one_job_at_a_time_wakes_one_thread_at_a_time() {
         eventually("all sleep again", || pool.metrics().threads_idle() == 16);
     }
     let naps = naps() - before;
-    // One for each job, and one now and then for a lock.
-    assert!(naps < 2 * JOBS, "{naps} sleeps of 16 threads for {JOBS} jobs");
+    // One for each job, and others for locks: more of them where other tests want the memory map or the CPUs.
+    assert!(naps < 8 * JOBS, "{naps} sleeps of 16 threads for {JOBS} jobs");
     check_sound(&pool);
 }

@@ -61,16 +61,16 @@ impl Rendezvous {
 }
 
 /// Checks that a pool keeps to `bound` threads, given how many it had at most in one attempt. Where the machine holds a
-/// pool up for so long that one rule or another adds a thread, that does not happen three times in a row.
+/// pool up for so long that one rule or another adds a thread, that does not happen so many times in a row.
 pub(crate) fn keeps_to(bound: usize, attempt: impl Fn() -> usize) {
     let mut peaks = Vec::new();
-    while peaks.len() < 3 {
+    while peaks.len() < 8 {
         peaks.push(attempt());
         if peaks.iter().any(|&peak| peak <= bound) {
             return;
         }
     }
-    panic!("{peaks:?} threads in three attempts, at most {bound} expected");
+    panic!("{peaks:?} threads, at most {bound} expected");
 }
 
 /// 100,000 tiny tasks from `submitters` threads.
@@ -195,8 +195,11 @@ fn case_4_short_blocking_calls_get_more_threads() {
         metrics.threads_peak()
     };
     // Where other work takes the CPUs away a step may seem not to pay, and the next ones are small.
-    let peaks: Vec<usize> = std::iter::repeat_with(peak).take(3).collect();
-    assert!(peaks.iter().any(|&peak| peak >= 4 * core), "{peaks:?} threads");
+    let mut peaks = Vec::new();
+    while !peaks.iter().any(|&peak| peak >= 4 * core) {
+        assert!(peaks.len() < 8, "{peaks:?} threads");
+        peaks.push(peak());
+    }
 }
 
 #[test]

@@ -253,7 +253,7 @@ fn a_timeout_bounds_the_wait_while_another_shutdown_discards() {
     let (send, receive) = channel();
     let waiter = pool.clone();
     thread::spawn(move || send.send(waiter.shutdown().timeout(Duration::from_millis(20)).wait()));
-    let in_time = receive.recv_timeout(PATIENCE / 20);
+    let in_time = receive.recv_timeout(PATIENCE / 2);
     go.open();
     closer.join().unwrap();
     assert!(in_time.is_ok(), "it has waited for somebody's destructor");

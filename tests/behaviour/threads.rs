@@ -83,11 +83,6 @@ fn build_starts_one_thread_and_the_others_come_as_needed() {
     };
     let pool = Pool::builder().core_threads(4).spawn_handler(handler).build().unwrap();
     assert_eq!(made.load(Ordering::SeqCst), 1);
-    eventually("it rests", || pool.metrics().threads_idle() == 1);
-    for _ in 0..100 {
-        pool.spawn(|| ()).wait().unwrap();
-    }
-    assert_eq!(made.load(Ordering::SeqCst), 1, "one is enough for one call after another");
     for count in 1..=4 {
         let (gate, _) = occupy(&pool, count);
         assert!(made.load(Ordering::SeqCst) >= count);
@@ -95,6 +90,18 @@ fn build_starts_one_thread_and_the_others_come_as_needed() {
         eventually("all rest", || pool.metrics().threads_idle() == pool.metrics().threads());
     }
     assert_eq!(pool.metrics().threads(), 4);
+}
+
+#[test]
+fn one_thread_is_enough_for_one_call_after_another() {
+    let is_enough = || {
+        let pool = Pool::builder().core_threads(4).build().unwrap();
+        eventually("it rests", || pool.metrics().threads_idle() == 1);
+        (0..100).for_each(|_| pool.spawn(|| ()).wait().unwrap());
+        pool.metrics().threads_peak() == 1
+    };
+    // Where that one gets no CPU for long, another is added: not in each of so many attempts.
+    assert!((0..20).any(|_| is_enough()), "there was always another thread");
 }
 
 #[test]
@@ -302,16 +309,13 @@ fn an_idle_pool_uses_no_cpu() {
         task.wait().unwrap();
     }
     eventually("all rest", || pool.metrics().threads_idle() == 64);
-    // The monitor takes some looks to see that it is over.
-    let quiet = |time| {
+    // The monitor takes some looks to see that it is over, and on a busy machine some threads have yet to fall asleep.
+    eventually("300 ms pass without using 5 ms of a CPU", || {
+        let before = process_cpu_time();
         #[expect(clippy::disallowed_methods, reason = "the sleep is to show that nothing happens")]
-        thread::sleep(time);
-    };
-    quiet(Duration::from_millis(100));
-    let before = process_cpu_time();
-    quiet(Duration::from_millis(300));
-    let used = process_cpu_time() - before;
-    assert!(used < Duration::from_millis(5), "{used:?} in 300 ms");
+        thread::sleep(Duration::from_millis(300));
+        process_cpu_time() - before < Duration::from_millis(5)
+    });
 }
 
 #[cfg(feature = "tokio")]

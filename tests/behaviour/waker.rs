@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
-use std::time::Duration;
 
 use sidestep::{Pool, Task};
 
@@ -168,7 +167,7 @@ fn a_waker_that_blocks_keeps_no_other_task_from_running() {
         let task = pending(&pool, &gate, &Waker::from(Arc::new(nasty)));
         gate.open();
         woken.pass();
-        let end = pool.spawn(|| 42).wait_timeout(Duration::from_secs(20));
+        let end = pool.spawn(|| 42).wait_timeout(crate::support::PATIENCE / 2);
         leave.open();
         assert_eq!(end.ok().and_then(Result::ok), Some(42), "max_threads = {max}");
         soon(task).unwrap();

@@ -11,7 +11,9 @@ use tracing::field::{Field, Visit};
 use tracing::{Dispatch, Event, Subscriber, dispatcher};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use crate::support::{Gate, check_sound, eventually, nothing_happens, occupy, pool, quiet_panic, soon};
+use crate::support::{
+    Gate, PATIENCE, check_sound, eventually, nothing_happens, occupy, pool, quiet_panic, soon,
+};
 
 /// Calls this with the fields of each of the pool's warnings.
 struct Warns<F>(F);
@@ -188,7 +190,7 @@ fn who_hears_of_a_long_run_may_wait_for_the_lane() {
     let (pool, hearing) = reentrant(4, move |_, text| {
         let lane = slot.lock().unwrap().clone();
         if let Some(lane) = lane.filter(|_| text.contains("ran long") && text.contains("narrow")) {
-            let waited = lane.spawn(|| ()).wait_timeout(Duration::from_secs(2));
+            let waited = lane.spawn(|| ()).wait_timeout(PATIENCE / 2);
             *counted.lock().unwrap() += usize::from(waited.is_err());
         }
     });

@@ -138,8 +138,10 @@ impl Drop for Quota {
 fn with_a_fifth_of_a_cpu() {
     if is_child() {
         let group = std::env::var("HOSTILE_GROUP").unwrap();
-        fs::write(Path::new(&group).join("cgroup.procs"), "0").unwrap();
-        return everything();
+        return match fs::write(Path::new(&group).join("cgroup.procs"), "0") {
+            Ok(()) => everything(),
+            Err(_) => cannot("entering a control group"),
+        };
     }
     match Quota::new() {
         Some(quota) => start_with("", |command| command.env("HOSTILE_GROUP", &quota.0)).unwrap().passes(),

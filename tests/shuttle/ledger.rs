@@ -1,13 +1,13 @@
 //! The oracle: what became of each task, its closure and its result, and how many threads there are. Its own counts are
 //! plain atomics, at which no other thread is let in.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use shuttle::thread;
 use sidestep::TaskError;
 
-use crate::program::Plan;
+use crate::program::{Fate, Plan, Road};
 
 /// What somebody was told of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +43,13 @@ impl From<&TaskError> for Told {
 }
 
 /// One task's account.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Entry {
-    #[expect(dead_code, reason = "a failure shows it")]
-    what: String,
+    plan: Plan,
+    /// Inside of so many other tasks it was submitted.
+    depth: usize,
+    /// The pool has accepted it, or has refused it by way of its handle.
+    has_handle: AtomicBool,
     runs: AtomicUsize,
     closures_dropped: AtomicUsize,
     results_made: AtomicUsize,
@@ -86,13 +89,51 @@ impl Drop for Product {
 }
 
 impl Entry {
+    fn new(plan: Plan, depth: usize) -> Self {
+        Entry {
+            plan,
+            depth,
+            has_handle: AtomicBool::new(false),
+            runs: AtomicUsize::new(0),
+            closures_dropped: AtomicUsize::new(0),
+            results_made: AtomicUsize::new(0),
+            results_dropped: AtomicUsize::new(0),
+            told: Mutex::default(),
+        }
+    }
+
+    /// There is a handle, whose fate is that of the plan.
+    pub(crate) fn accept(&self) {
+        self.has_handle.store(true, Relaxed);
+    }
+
+    /// Whether whoever has the handle waits for the end, however long it takes.
+    fn must_be_told(&self) -> bool {
+        use Fate as F;
+        let waits = [F::Wait, F::Await, F::Cancel, F::CancelFromElsewhere, F::OnComplete, F::HandOver];
+        self.has_handle.load(Relaxed) && waits.contains(&self.plan.fate)
+    }
+
+    fn is_settled(&self) -> bool {
+        let is_told = || !self.told.lock().unwrap().is_empty();
+        self.closures_dropped.load(Relaxed) > 0 && (!self.must_be_told() || is_told())
+    }
+
+    /// Whether it runs where the pool refuses nothing before it ends. Strands are poisoned by a panic, and what a task
+    /// submits may come after the end.
+    fn must_run(&self) -> bool {
+        let may_not =
+            matches!(self.plan.road, Road::Expires | Road::Skips | Road::Strand(_)) || self.depth > 0;
+        self.has_handle.load(Relaxed) && self.plan.fate == Fate::Detach && !may_not
+    }
+
     /// Somebody was told the end.
     pub(crate) fn tell(&self, end: &Result<Product, TaskError>) {
         let told = end.as_ref().map_or_else(Told::from, |_| Told::Done);
         self.told.lock().unwrap().push(told);
     }
 
-    fn check(&self) {
+    fn check(&self, all_run: bool) {
         let told = self.told.lock().unwrap();
         let count = |number: &AtomicUsize| number.load(Relaxed);
         let (runs, made) = (count(&self.runs), count(&self.results_made));
@@ -101,6 +142,8 @@ impl Entry {
         assert!(made <= runs, "results: {self:?}");
         assert_eq!(count(&self.results_dropped), made, "drops of the result: {self:?}");
         assert!(told.len() <= 1, "ends: {self:?}");
+        assert!(!told.is_empty() || !self.must_be_told(), "nobody was told: {self:?}");
+        assert!(runs == 1 || !all_run || !self.must_run(), "nobody ran it: {self:?}");
         let Some(told) = told.first() else { return };
         match told {
             Told::Done => assert_eq!((runs, made), (1, 1), "{self:?}"),
@@ -126,8 +169,8 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// Opens an account.
-    pub(crate) fn open(&self, plan: &Plan) -> (Arc<Entry>, Closure) {
-        let entry = Arc::new(Entry { what: format!("{plan:?}"), ..Entry::default() });
+    pub(crate) fn open(&self, plan: &Plan, depth: usize) -> (Arc<Entry>, Closure) {
+        let entry = Arc::new(Entry::new(plan.clone(), depth));
         self.entries.lock().unwrap().push(Arc::clone(&entry));
         (Arc::clone(&entry), Closure(entry))
     }
@@ -171,23 +214,22 @@ impl Ledger {
         });
     }
 
-    /// Whether another thread still does what it was given to do: it may be about to count a task as cancelled.
-    pub(crate) fn is_helped(&self) -> bool {
-        self.helpers.load(Relaxed) > 0
+    /// Whether no other thread does anything any more. One that was given something to do may be about to count a task as
+    /// cancelled, and so may the last thread of a pool that gets no other.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.helpers.load(Relaxed) == 0 && self.made.load(Relaxed) == 0
     }
 
-    /// Nothing goes on any more: the threads have ended, and every closure has been dropped.
+    /// Nothing goes on any more: the threads have ended, every closure has been dropped, and all who wait have been told.
+    /// The monitor may be the one to tell.
     pub(crate) fn is_settled(&self) -> bool {
-        let is_dropped = |entry: &Arc<Entry>| entry.closures_dropped.load(Relaxed) > 0;
-        !self.is_helped()
-            && self.made.load(Relaxed) == 0
-            && self.entries.lock().unwrap().iter().all(is_dropped)
+        self.is_alone() && self.entries.lock().unwrap().iter().all(|entry| entry.is_settled())
     }
 
-    /// After the last thread has gone: every account is closed.
-    pub(crate) fn check(&self) {
+    /// After the last thread has gone: every account is closed. Where nothing was refused or discarded, `all_run`.
+    pub(crate) fn check(&self, all_run: bool) {
         for entry in self.entries.lock().unwrap().iter() {
-            entry.check();
+            entry.check(all_run);
         }
         assert_eq!(self.threads(), 0);
     }

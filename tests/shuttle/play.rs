@@ -29,6 +29,7 @@ pub(crate) fn program() {
     let program = Program::draw(&mut thread_rng());
     let ledger = Arc::new(Ledger::default());
     let world = Arc::new(World::new(&program, Arc::clone(&ledger)));
+    let all_run = program.runs_everything();
     let actors: Vec<_> = program
         .threads
         .into_iter()
@@ -45,7 +46,7 @@ pub(crate) fn program() {
     }
     drop(world);
     wait_until(&ledger, Ledger::is_settled);
-    ledger.check();
+    ledger.check(all_run);
 }
 
 fn wait_until(ledger: &Ledger, is_so: impl Fn(&Ledger) -> bool) {
@@ -112,7 +113,7 @@ impl World {
 
     /// Submits a task and does with its handle what the plan says.
     fn task(self: &Arc<Self>, plan: Plan, depth: usize) {
-        let (entry, closure) = self.ledger.open(&plan);
+        let (entry, closure) = self.ledger.open(&plan, depth);
         let Plan { road, body, fate } = plan;
         let world = Arc::clone(self);
         let run = move || perform(world, road, body, closure, depth);
@@ -146,21 +147,24 @@ impl World {
         let (entries, closures): (Vec<_>, Vec<_>) = bodies
             .into_iter()
             .map(|body| {
-                let (entry, closure) = self.ledger.open(&plan(body.clone()));
+                let (entry, closure) = self.ledger.open(&plan(body.clone()), 0);
                 let world = Arc::clone(self);
                 (entry, move || perform(world, Road::Spawn, body, closure, 0))
             })
             .unzip();
-        for (entry, end) in entries.iter().zip(self.pool.spawn_batch(closures).wait()) {
+        let ends = self.pool.spawn_batch(closures).wait();
+        assert_eq!(ends.len(), entries.len());
+        for (entry, end) in entries.iter().zip(ends) {
+            entry.accept();
             entry.tell(&end);
         }
     }
 
     fn scope(&self, tasks: usize) {
-        let plan = Plan { road: Road::Spawn, body: Body::Return, fate: Fate::Drop };
+        let plan = Plan { road: Road::Spawn, body: Body::Return, fate: Fate::Wait };
         self.pool.scope(|scope| {
             let spawn = |_| {
-                let (entry, closure) = self.ledger.open(&plan);
+                let (entry, closure) = self.ledger.open(&plan, 0);
                 let borrowed = &self.ledger;
                 let task = scope.spawn(move || {
                     closure.run();
@@ -171,6 +175,7 @@ impl World {
             };
             let spawned: Vec<_> = (0..tasks).map(spawn).collect();
             for (entry, task) in spawned {
+                entry.accept();
                 entry.tell(&task.wait());
             }
         });
@@ -200,10 +205,14 @@ impl World {
     /// Shuts the pool down, and looks at what it says of itself.
     fn end(&self) {
         let report = self.pool.shutdown().wait();
-        wait_until(&self.ledger, |ledger| !ledger.is_helped());
+        // The timer may be about to end a task that has expired, and the monitor one for which there is no thread.
+        let is_balanced = || {
+            let metrics = self.pool.metrics();
+            (metrics.tasks_queued(), metrics.tasks_running()) == (0, 0)
+        };
+        wait_until(&self.ledger, |ledger| ledger.is_alone() && is_balanced());
         assert_eq!(report.still_running, 0, "{report:?}");
         let metrics = self.pool.metrics();
-        assert_eq!((metrics.tasks_queued(), metrics.tasks_running()), (0, 0), "{metrics:?}");
         let ended = metrics.tasks_completed() + metrics.tasks_panicked() + metrics.tasks_cancelled();
         assert_eq!(metrics.tasks_submitted(), ended, "{metrics:?}");
         assert_eq!(metrics.threads(), 0, "{metrics:?}");
@@ -258,6 +267,7 @@ fn perform(world: Arc<World>, road: Road, body: Body, closure: Closure, depth: u
 
 /// Does with the handle what the plan says.
 fn settle(ledger: &Arc<Ledger>, task: Task<Product>, fate: Fate, entry: &Arc<Entry>, depth: usize) {
+    entry.accept();
     let teller = Arc::clone(entry);
     let wait = move |task: Task<Product>| teller.tell(&task.wait());
     match fate {

