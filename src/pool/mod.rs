@@ -354,10 +354,7 @@ impl Pool {
     ///
     /// What is queued is still run ([`Shutdown::discard_queued`] prevents that), then the threads leave. Calling it
     /// again gives another future of the same end. Neither dropping the future nor waiting for it on the pool's own
-    /// threads does any harm.
-    ///
-    /// The end is that of the threads. A task whose handle another thread is dropping just then, or whose time is up, may be
-    /// counted as cancelled a moment later.
+    /// threads does any harm. A task that is cancelled or expires just then may be counted a moment later.
     pub fn shutdown(&self) -> Shutdown {
         if !self.shared.is_forked() {
             self.shared.close();
