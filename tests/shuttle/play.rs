@@ -115,7 +115,7 @@ impl World {
     fn task(self: &Arc<Self>, plan: Plan, depth: usize) {
         let (entry, closure) = self.ledger.open(&plan, depth);
         let Plan { road, body, fate } = plan;
-        let world = Arc::clone(self);
+        let (world, ledger) = (Arc::clone(self), Arc::clone(&self.ledger));
         let run = move || perform(world, road, body, closure, depth);
         let options = self.pool.options();
         let task = match road {
@@ -133,7 +133,9 @@ impl World {
             Road::Blocks => options.on_shutdown(OnShutdown::Block).spawn(run),
             Road::Lane(index) => self.lanes[index].0.spawn(run),
             Road::Strand(index) => self.strands[index].call(move |alone| {
-                assert_eq!(alone.fetch_add(1, Relaxed), 0, "two calls of a strand at a time");
+                let others = alone.fetch_add(1, Relaxed);
+                ledger.hold(others == 0, || "two calls of a strand at a time".to_owned());
+                thread::yield_now();
                 // A panic may come out of it.
                 let _leaves = Leaves(alone);
                 run()
@@ -168,7 +170,8 @@ impl World {
                 let borrowed = &self.ledger;
                 let task = scope.spawn(move || {
                     closure.run();
-                    assert!(borrowed.threads() <= self.most_threads);
+                    borrowed
+                        .hold(borrowed.threads() > 0, || "a scope runs on no thread of the pool".to_owned());
                     closure.product()
                 });
                 (entry, task)
@@ -239,7 +242,9 @@ fn perform(world: Arc<World>, road: Road, body: Body, closure: Closure, depth: u
     };
     let slot = within.map(|(lane, running)| {
         let running_now = running.fetch_add(1, Relaxed) + 1;
-        assert!(running_now <= lane.limit(), "{running_now} in a lane of {}", lane.limit());
+        let fault = || format!("{running_now} in a lane of {}", lane.limit());
+        world.ledger.hold(running_now <= lane.limit(), fault);
+        thread::yield_now();
         Leaves(running)
     });
     match body {
