@@ -381,9 +381,9 @@ fn under_load_no_place_is_lost_and_no_limit_passed() {
                         places.give_up(&mut turn);
                         continue;
                     }
-                    while (round % 2 == 0 || !places.try_take())
-                        && places.poll_take(&mut turn, &waker).is_pending()
-                    {
+                    // Only before it stands in line: who is in line may have been given a place already.
+                    let taken = round % 2 == 1 && places.try_take();
+                    while !taken && places.poll_take(&mut turn, &waker).is_pending() {
                         assert!(parker.park(None));
                     }
                     assert!(inside.fetch_add(1, Ordering::Relaxed) < LIMIT);
