@@ -8,27 +8,33 @@ use std::time::Duration;
 use sidestep::{Dedicated, EventLoop, OnShutdown, Pool, Promise, Strand, TaskError, Unblock, current};
 
 const MESSAGE: &str = "the disk is on fire";
-/// The process has ended by then, or never will by itself.
-const LONG: Duration = Duration::from_secs(60);
+/// A name, and what ends the process.
+type Case = (&'static str, fn(&Pool));
 
-/// Each ends the process: a panic, wherever the pool would catch it.
-const PANICS: [(&str, fn(&Pool)); 6] = [
+/// A panic, wherever the pool would catch it.
+const PANICS: [Case; 6] = [
     ("task", |pool| drop(pool.spawn(|| panic!("{MESSAGE}")).wait())),
     ("detached", |pool| {
         pool.spawn(|| panic!("{MESSAGE}")).detach();
-        std::thread::sleep(LONG);
+        linger();
     }),
     ("lane", |pool| drop(pool.lane("narrow", 1).spawn(|| panic!("{MESSAGE}")).wait())),
     ("strand", |pool| drop(Strand::on(pool, 0).call(|_| panic!("{MESSAGE}")).wait())),
     ("callback", |pool| {
         pool.spawn(|| ()).on_complete(|_| panic!("{MESSAGE}"));
-        std::thread::sleep(LONG);
+        linger();
     }),
     ("destructor", |pool| {
         pool.spawn(|| Bomb).detach();
-        std::thread::sleep(LONG);
+        linger();
     }),
 ];
+
+/// The process has ended before this returns, or never will by itself.
+#[expect(clippy::disallowed_methods, reason = "another thread is to end the process")]
+fn linger() {
+    std::thread::sleep(Duration::from_secs(60));
+}
 
 /// Panics when it is dropped.
 struct Bomb;
@@ -40,7 +46,7 @@ impl Drop for Bomb {
 }
 
 fn main() -> ExitCode {
-    assert!(cfg!(panic = "abort"), "built otherwise");
+    const { assert!(cfg!(panic = "abort"), "built otherwise") };
     match std::env::args().nth(1) {
         Some(name) => {
             let case = PANICS.iter().find(|(case, _)| *case == name).unwrap();
@@ -118,7 +124,7 @@ fn everything_works() {
     let failed = pool.promise(|| Err::<(), _>(TaskOrText::Text)).catch(|_| Ok::<_, TaskOrText>(()));
     assert!(failed.wait().is_ok());
     let mut ev = EventLoop::on(&pool);
-    let token = ev.offload(|| std::thread::sleep(Duration::from_millis(1)), |_, _| ());
+    let token = ev.offload(|| (), |_, _| ());
     token.cancel();
     ev.run();
     let inner = pool.clone();
