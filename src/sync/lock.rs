@@ -5,9 +5,6 @@ use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
 use std::time::Instant;
 
-#[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
-use super::now;
-
 #[cfg(sidestep_loom)]
 use loom::sync as imp;
 #[cfg(sidestep_shuttle)]
@@ -78,40 +75,27 @@ impl Condvar {
         MutexGuard(self.0.wait(guard.0).unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits no longer than to `deadline`; `None` waits without limit. It may return earlier.
-    #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
+    /// Waits no longer than to `deadline`; `None` waits without limit. It may return earlier. Under loom time does not pass.
     pub(crate) fn wait_until<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
         deadline: Option<Instant>,
     ) -> MutexGuard<'a, T> {
-        let Some(deadline) = deadline else {
-            return self.wait(guard);
-        };
-        let left = deadline.saturating_duration_since(now());
-        MutexGuard(self.0.wait_timeout(guard.0, left).unwrap_or_else(PoisonError::into_inner).0)
+        match deadline.filter(|_| cfg!(not(sidestep_loom))) {
+            Some(deadline) => self.wait_for(guard, deadline),
+            None => self.wait(guard),
+        }
     }
 
-    /// The time stands still.
-    #[cfg(sidestep_loom)]
-    pub(crate) fn wait_until<'a, T>(
-        &self,
-        guard: MutexGuard<'a, T>,
-        _: Option<Instant>,
-    ) -> MutexGuard<'a, T> {
-        self.wait(guard)
+    #[cfg(not(sidestep_shuttle))]
+    fn wait_for<'a, T>(&self, guard: MutexGuard<'a, T>, deadline: Instant) -> MutexGuard<'a, T> {
+        let left = deadline.saturating_duration_since(super::now());
+        MutexGuard(self.0.wait_timeout(guard.0, left).unwrap_or_else(PoisonError::into_inner).0)
     }
 
     /// Returns early, and with the lock held throughout: what ends the wait is left without it.
     #[cfg(sidestep_shuttle)]
-    pub(crate) fn wait_until<'a, T>(
-        &self,
-        guard: MutexGuard<'a, T>,
-        deadline: Option<Instant>,
-    ) -> MutexGuard<'a, T> {
-        let Some(deadline) = deadline else {
-            return self.wait(guard);
-        };
+    fn wait_for<'a, T>(&self, guard: MutexGuard<'a, T>, deadline: Instant) -> MutexGuard<'a, T> {
         super::clock::wait_for(deadline);
         guard
     }
