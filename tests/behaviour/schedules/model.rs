@@ -217,8 +217,14 @@ impl Plains {
         self.change_file("write_at", |plain| plain.write_at(bytes, at))
     }
 
-    /// What the bytes may be after `set_len` or `write_at`, if that changes them for certain.
-    pub(crate) fn after(&self, size: Option<usize>, write: Option<(&[u8], u64)>) -> Option<Vec<Rc<Vec<u8>>>> {
+    /// What the bytes may be after `set_len` or `write_at`, if that changes them for certain, and if they are as they should be
+    /// `now`: what was accepted and is still to be written may pass through the same state.
+    pub(crate) fn after(
+        &self,
+        now: &[u8],
+        size: Option<usize>,
+        write: Option<(&[u8], u64)>,
+    ) -> Option<Vec<Rc<Vec<u8>>>> {
         let mut after = Vec::new();
         for plain in self.all.iter().flat_map(|plain| self.over(plain)) {
             let mut changed = plain.clone();
@@ -226,8 +232,8 @@ impl Plains {
             write.into_iter().for_each(|(bytes, at)| changed.write_at(bytes, at));
             after.push(changed.bytes);
         }
-        let changes = self.all.iter().all(|plain| !after.contains(&plain.bytes));
-        changes.then_some(after)
+        let changes = |plain: &Plain| **plain.bytes == *now && !after.contains(&plain.bytes);
+        self.all.iter().all(changes).then_some(after)
     }
 
     pub(crate) fn read_at(&mut self, most: usize, got: &[u8], at: u64) -> Result<(), String> {

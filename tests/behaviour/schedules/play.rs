@@ -267,7 +267,7 @@ impl<H: Handle> Player<H> {
 
     fn set_len(&mut self, size: usize, polls: Option<u8>) -> Verdict {
         let file = self.handle.file().unwrap();
-        let after = self.plains.after(Some(size), None);
+        let after = self.plains.after(&contents(file), Some(size), None);
         if let Some(ended) = until_seen(file, file.set_len(size as u64), polls, after) {
             ended.map_err(|error| error.to_string())?;
             self.plains.resized(size)?;
@@ -277,7 +277,7 @@ impl<H: Handle> Player<H> {
 
     fn write_at(&mut self, bytes: &[u8], at: u64, polls: Option<u8>) -> Verdict {
         let file = self.handle.file().unwrap();
-        let after = self.plains.after(None, Some((bytes, at)));
+        let after = self.plains.after(&contents(file), None, Some((bytes, at)));
         match until_seen(file, file.write_at(bytes, at), polls, after) {
             Some(Ok(Some(count))) if count != bytes.len() => Err(format!("only {count} bytes were written")),
             Some(Ok(_)) => self.plains.wrote_at(bytes, at),
