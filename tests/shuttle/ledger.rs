@@ -163,7 +163,6 @@ pub(crate) struct Ledger {
     entries: Mutex<Vec<Arc<Entry>>>,
     /// What was seen where a panic would be caught.
     faults: Mutex<Vec<String>>,
-    refused: AtomicUsize,
     threads: AtomicUsize,
     /// Those that the pool has asked for, until they have ended.
     made: AtomicUsize,
@@ -177,12 +176,6 @@ impl Ledger {
         let entry = Arc::new(Entry::new(plan.clone(), depth));
         self.entries.lock().unwrap().push(Arc::clone(&entry));
         (Arc::clone(&entry), Closure(entry))
-    }
-
-    /// A closure came back from the pool.
-    pub(crate) fn refuse(&self, closure: impl FnOnce()) {
-        self.refused.fetch_add(1, Relaxed);
-        drop(closure);
     }
 
     /// A thread of the pool begins; there may be `most`.

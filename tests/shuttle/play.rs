@@ -122,11 +122,11 @@ impl World {
             Road::Spawn => self.pool.spawn(run),
             Road::TrySpawn => match self.pool.try_spawn(run) {
                 Ok(task) => task,
-                Err(rejected) => return self.ledger.refuse(move || drop(rejected.into_inner())),
+                Err(rejected) => return drop(rejected.into_inner()),
             },
             Road::Reserve => match self.pool.reserve().wait() {
                 Ok(permit) => permit.spawn(run),
-                Err(_) => return self.ledger.refuse(move || drop(run)),
+                Err(_) => return drop(run),
             },
             Road::Expires => options.expire_after(Duration::from_millis(1)).spawn(run),
             Road::Skips => options.on_shutdown(OnShutdown::Discard).spawn(run),
