@@ -1,14 +1,15 @@
-//! One lane: its queue, its slots, its counts. The rules are those of the module.
+//! One lane: its queue and its slots. The rules are those of the module.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use super::lanes::{Lanes, Tallies};
-use crate::queue::{Places, wake};
+use super::account::LaneAccount;
+use super::lanes::Lanes;
+use crate::queue::Places;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Mutex, Parker, fork, thread};
-use crate::task::{Owner, TaskRef, tasks_of};
+use crate::sync::{Mutex, Parker, thread};
+use crate::task::{TaskRef, tasks_of};
 use crate::times::Meter;
 
 /// Fewer husks than this are left to lie.
@@ -18,14 +19,12 @@ const FEW_HUSKS: u64 = 32;
 pub(crate) struct Core {
     name: Arc<str>,
     limit: usize,
-    places: Option<Places>,
     line: Mutex<Line>,
     /// How many entries wait, to be asked without the lock. A hint.
     waiting: AtomicUsize,
-    tallies: Arc<Tallies>,
+    account: Arc<LaneAccount>,
     meter: Meter,
     lanes: Arc<Lanes>,
-    generation: u16,
 }
 
 /// What changes under the lock.
@@ -87,17 +86,15 @@ impl Core {
         let core = Arc::new(Core {
             name: name.into(),
             limit,
-            places: queue_limit.map(Places::new),
             line: Mutex::new(line),
             waiting: AtomicUsize::new(0),
-            tallies: Arc::default(),
+            account: LaneAccount::new(queue_limit.map(Places::new), generation),
             meter,
             lanes: Arc::clone(lanes),
-            generation,
         });
         // A lane of a forked child is never used.
-        if !core.is_forked() {
-            lanes.enlist(&core, &core.name, &core.tallies);
+        if !core.account.is_forked() {
+            lanes.enlist(&core, &core.name, &core.account);
         }
         core
     }
@@ -112,16 +109,16 @@ impl Core {
 
     /// The places of its queue, if that is limited.
     pub(crate) fn places(&self) -> Option<&Places> {
-        self.places.as_ref()
+        self.account.places()
     }
 
     /// Enqueues a task that has its place. If that makes a slot pending, `push` is to push an entry, and the result is true:
     /// somebody must look into the pool's queues.
     #[must_use]
     pub(crate) fn enqueue(&self, task: TaskRef, push: impl FnOnce()) -> bool {
-        let cancelled = self.tallies.cancelled.load(Ordering::Relaxed);
+        let cancelled = self.account.cancelled_so_far();
         let mut line = self.line.lock();
-        self.tallies.count_submitted();
+        self.account.count_submitted();
         let husks = line.sweep(cancelled);
         line.waiting.push_back(task);
         self.show_waiting(&line);
@@ -157,7 +154,7 @@ impl Core {
         if pending {
             line.pending -= 1;
             line.active += 1;
-            self.tallies.show_pending(line.pending);
+            self.account.show_pending(line.pending);
         }
         pending
     }
@@ -214,7 +211,7 @@ impl Core {
     fn schedule(&self, line: &mut Line, push: impl FnOnce()) -> bool {
         let scheduled = line.schedule(self.limit);
         if scheduled {
-            self.tallies.show_pending(line.pending);
+            self.account.show_pending(line.pending);
             push();
         }
         scheduled
@@ -238,7 +235,7 @@ impl Core {
 
     /// Whether the calling thread alone holds all slots.
     pub(crate) fn is_held_here(&self) -> bool {
-        tasks_of((&raw const *self).cast()).len() == self.limit
+        tasks_of(self.owner()).len() == self.limit
     }
 
     /// Takes out of the queue what `goes` says.
@@ -256,30 +253,29 @@ impl Core {
 
     /// A task taken from the queue has begun.
     pub(crate) fn count_started(&self) {
-        // ORDERING: Release pairs with the Acquire in `Tallies::counts`: who sees the start sees the submission.
-        self.tallies.runs.started.fetch_add(1, Ordering::Release);
+        self.account.count_started();
     }
 
     /// Its closure has ended.
     pub(crate) fn count_ended(&self, panicked: bool) {
-        let count = if panicked { &self.tallies.runs.panicked } else { &self.tallies.runs.completed };
-        // ORDERING: Release pairs with the Acquire in `Tallies::counts`: who sees the end sees the start.
-        count.fetch_add(1, Ordering::Release);
+        self.account.count_ended(panicked);
     }
 
     /// A place in the queue is free.
     pub(crate) fn free_place(&self) {
-        if let Some(places) = &self.places {
+        if let Some(places) = self.account.places() {
             places.free();
         }
     }
 
-    fn is_forked(&self) -> bool {
-        self.generation != fork::generation()
+    /// What it has counted, and what its tasks refer to.
+    pub(crate) fn account(&self) -> &Arc<LaneAccount> {
+        &self.account
     }
 
-    pub(crate) fn tallies(&self) -> &Tallies {
-        &self.tallies
+    /// What its tasks know it by.
+    pub(crate) fn owner(&self) -> *const () {
+        Arc::as_ptr(&self.account).cast()
     }
 
     /// What records how long its tasks wait and run.
@@ -294,28 +290,16 @@ impl Watcher {
     }
 }
 
-impl Owner for Core {
-    fn cancelled(&self) {
-        // In a forked child nobody waits for a place, and the lock may be held for ever.
-        let places = self.places.as_ref().filter(|_| !self.is_forked());
-        let waker = places.and_then(Places::free_quietly);
-        // ORDERING: Release pairs with the Acquire in `Tallies::counts`: who sees the count may free the lane (T4).
-        self.tallies.cancelled.fetch_add(1, Ordering::Release);
-        // It may let go of the last handle.
-        waker.into_iter().for_each(wake);
-    }
-}
-
 impl Drop for Core {
     fn drop(&mut self) {
-        if self.is_forked() {
+        if self.account.is_forked() {
             return;
         }
         // No handle, no entry, no slot: only husks wait, and a canceller may be about to count (T4).
-        while !self.tallies.counts().balanced() {
+        while !self.account.counts().balanced() {
             thread::yield_now();
         }
-        self.lanes.dismiss((&raw const *self).cast());
+        self.lanes.dismiss(&self.account);
     }
 }
 

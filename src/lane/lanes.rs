@@ -3,92 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use crossbeam_utils::CachePadded;
-
 use super::Core;
+use super::account::{Counts, LaneAccount};
 use super::waits::Waits;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
-/// What one lane or all of them have counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) submitted: u64,
-    pub(crate) started: u64,
-    pub(crate) completed: u64,
-    pub(crate) panicked: u64,
-    pub(crate) cancelled: u64,
-    /// Slots for which an entry waits in the pool's queues.
-    pub(crate) pending: u64,
-}
-
-impl Counts {
-    pub(crate) fn queued(&self) -> u64 {
-        self.submitted - self.started - self.cancelled
-    }
-
-    pub(crate) fn running(&self) -> u64 {
-        self.started - self.completed - self.panicked
-    }
-
-    /// Whether every task has ended.
-    pub(crate) fn balanced(&self) -> bool {
-        self.submitted == self.completed + self.panicked + self.cancelled
-    }
-
-    fn add(&mut self, other: Counts) {
-        self.submitted += other.submitted;
-        self.started += other.started;
-        self.completed += other.completed;
-        self.panicked += other.panicked;
-        self.cancelled += other.cancelled;
-        self.pending += other.pending;
-    }
-}
-
-/// What is counted about one lane. Each step is counted before the next can happen.
-#[derive(Debug, Default)]
-pub(crate) struct Tallies {
-    submitted: AtomicU64,
-    pub(super) cancelled: AtomicU64,
-    pending: AtomicUsize,
-    /// Apart, since submitters and threads that run are on different CPUs.
-    pub(super) runs: CachePadded<Runs>,
-}
-
-/// What is counted by the threads that run a lane.
-#[derive(Debug, Default)]
-pub(super) struct Runs {
-    pub(super) started: AtomicU64,
-    pub(super) completed: AtomicU64,
-    pub(super) panicked: AtomicU64,
-}
-
-impl Tallies {
-    /// Counts a submission; under the lane's lock.
-    pub(super) fn count_submitted(&self) {
-        // ORDERING: Release pairs with the Acquire in `counts`. One thread writes at a time, so a store will do.
-        self.submitted.store(self.submitted.load(Ordering::Relaxed) + 1, Ordering::Release);
-    }
-
-    /// How many slots are pending now; told under the lane's lock.
-    pub(super) fn show_pending(&self, pending: usize) {
-        // ORDERING: Release pairs with the Acquire in `counts`; one thread writes at a time, as above.
-        self.pending.store(pending, Ordering::Release);
-    }
-
-    /// What has been counted: ends first, then starts, then submissions, so that the differences are never negative.
-    pub(crate) fn counts(&self) -> Counts {
-        // ORDERING: Acquire pairs with the Release of each count: who sees an end sees the start.
-        let cancelled = self.cancelled.load(Ordering::Acquire);
-        let panicked = self.runs.panicked.load(Ordering::Acquire);
-        let completed = self.runs.completed.load(Ordering::Acquire);
-        let started = self.runs.started.load(Ordering::Acquire);
-        let submitted = self.submitted.load(Ordering::Acquire);
-        let pending = self.pending.load(Ordering::Acquire) as u64;
-        Counts { submitted, started, completed, panicked, cancelled, pending }
-    }
-}
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// The lanes of a pool.
 #[derive(Debug)]
@@ -105,12 +24,12 @@ pub(crate) struct Lanes {
 struct Listing {
     core: Weak<Core>,
     name: Arc<str>,
-    tallies: Arc<Tallies>,
+    account: Arc<LaneAccount>,
 }
 
 #[derive(Debug, Default)]
 struct Listed {
-    /// By address, which is what a task knows its owner by.
+    /// By the address of the account, which is what a task knows its owner by.
     lanes: BTreeMap<usize, Listing>,
     gone: Counts,
     gone_by_name: BTreeMap<Arc<str>, Counts>,
@@ -126,10 +45,10 @@ impl Lanes {
         })
     }
 
-    pub(super) fn enlist(&self, core: &Arc<Core>, name: &Arc<str>, tallies: &Arc<Tallies>) {
+    pub(super) fn enlist(&self, core: &Arc<Core>, name: &Arc<str>, account: &Arc<LaneAccount>) {
         let listing =
-            Listing { core: Arc::downgrade(core), name: Arc::clone(name), tallies: Arc::clone(tallies) };
-        self.listed.lock().lanes.insert(Arc::as_ptr(core).addr(), listing);
+            Listing { core: Arc::downgrade(core), name: Arc::clone(name), account: Arc::clone(account) };
+        self.listed.lock().lanes.insert(Arc::as_ptr(account).addr(), listing);
         // ORDERING: Release pairs with the Acquire in `none`. Whoever sees an effect of a lane's task, which came
         // later, sees the lane.
         self.made.fetch_add(1, Ordering::Release);
@@ -137,11 +56,11 @@ impl Lanes {
     }
 
     /// Takes a lane off the list that is being freed, and keeps what it has counted.
-    pub(super) fn dismiss(&self, core: *const ()) {
+    pub(super) fn dismiss(&self, account: &Arc<LaneAccount>) {
         let mut listed = self.listed.lock();
-        let listing = listed.lanes.remove(&core.addr());
-        if let Some(Listing { name, tallies, .. }) = listing {
-            let counts = tallies.counts();
+        let listing = listed.lanes.remove(&Arc::as_ptr(account).addr());
+        if let Some(Listing { name, account, .. }) = listing {
+            let counts = account.counts();
             listed.gone.add(counts);
             if self.by_name {
                 listed.gone_by_name.entry(name).or_default().add(counts);
@@ -160,7 +79,7 @@ impl Lanes {
         self.made.load(Ordering::Acquire) == 0
     }
 
-    /// The lane at this address. For the owner of a task that is queued: of one that has ended, the lane may be gone and
+    /// The lane whose account is at this address. For the owner of a task that is queued: of one that has ended, the lane may be gone and
     /// another in its place.
     pub(crate) fn find(&self, owner: *const ()) -> Option<Arc<Core>> {
         if self.none() {
@@ -185,7 +104,7 @@ impl Lanes {
         let listed = self.listed.lock();
         let mut sum = listed.gone;
         for listing in listed.lanes.values() {
-            sum.add(listing.tallies.counts());
+            sum.add(listing.account.counts());
         }
         sum
     }
@@ -195,8 +114,8 @@ impl Lanes {
     pub(crate) fn counts_by_name(&self) -> BTreeMap<Arc<str>, Counts> {
         let listed = self.listed.lock();
         let mut sums = listed.gone_by_name.clone();
-        for Listing { name, tallies, .. } in listed.lanes.values() {
-            sums.entry(Arc::clone(name)).or_default().add(tallies.counts());
+        for Listing { name, account, .. } in listed.lanes.values() {
+            sums.entry(Arc::clone(name)).or_default().add(account.counts());
         }
         sums
     }

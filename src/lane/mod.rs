@@ -2,7 +2,8 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `core` | one lane: its queue, its slots, its counts |
+//! | `core` | one lane: its queue and its slots |
+//! | `account` | what a lane counts, and what its tasks refer to |
 //! | `entry` | what waits in the pool's queues: a task, or the right to run a lane |
 //! | `lanes` | all lanes of a pool |
 //! | `waits` | who waits for what inside tasks |
@@ -55,12 +56,14 @@
 //! If all slots are held by threads that wait, in whatever way, for tasks of this very lane, none of them will ever be
 //! released. `waits` finds that out, and gives an error to the thread whose wait closes such a circle.
 
+mod account;
 mod core;
 mod entry;
 mod lanes;
 mod waits;
 
+pub(crate) use self::account::{Counts, LaneAccount};
 pub(crate) use self::core::Core;
 pub(crate) use self::entry::{Entry, Job};
-pub(crate) use self::lanes::{Counts, Lanes};
+pub(crate) use self::lanes::Lanes;
 pub(crate) use self::waits::{Wait, Waits, inside};

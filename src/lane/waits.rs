@@ -130,7 +130,7 @@ impl Waits {
 pub(crate) fn inside(core: impl Fn(&TaskRef) -> Option<Arc<Core>>) -> Vec<Inside> {
     let mut all = Vec::new();
     for task in tasks() {
-        let slot = core(task).map(|core| (Arc::as_ptr(&core).addr(), core.limit()));
+        let slot = core(task).map(|core| (core.owner().addr(), core.limit()));
         all.push(Inside { task: task.id(), slot });
         if let Some(witness) = task.extras().and_then(|extras| extras.witness.as_ref()) {
             all.extend(witness.holds_up());

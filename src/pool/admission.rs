@@ -19,16 +19,19 @@ use std::sync::Arc;
 use super::Pool;
 use super::shared::Shared;
 use crate::error::{Reason, Rejected, TaskError};
-use crate::lane::Core;
+use crate::lane::{Core, LaneAccount};
 use crate::queue::Places;
 use crate::report::event;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::oneshot::Receiver;
 use crate::task::{Claimed, OnShutdown, Outcome, Owner, Side, Task, TaskRef, Work, forked_child, new_task};
-use crate::worker::{Workplace, submit, submit_to_lane};
+use crate::worker::{PoolAccount, Workplace, submit, submit_to_lane};
 
 /// Where tasks can be queued: the pool itself, or a lane of it.
-pub(super) trait Queue: Owner + Sized {
+pub(super) trait Queue {
+    /// What its tasks refer to.
+    type Account: Owner;
+    fn account(&self) -> &Arc<Self::Account>;
     /// Its places, if it is limited.
     fn places(&self) -> Option<&Places>;
     /// Counts the task and enqueues it. True if somebody must look into the pool's queues.
@@ -36,24 +39,38 @@ pub(super) trait Queue: Owner + Sized {
 }
 
 impl Queue for Shared {
+    type Account = PoolAccount;
+
+    #[inline]
+    fn account(&self) -> &Arc<PoolAccount> {
+        self.roster.account()
+    }
+
+    #[inline]
     fn places(&self) -> Option<&Places> {
-        self.places.as_ref()
+        self.places()
     }
 
     #[inline]
     fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool {
-        submit(shared.address(), &shared.queues, &shared.roster, task);
+        submit(&shared.queues, &shared.roster, task);
         true
     }
 }
 
 impl Queue for Core {
+    type Account = LaneAccount;
+
+    fn account(&self) -> &Arc<LaneAccount> {
+        self.account()
+    }
+
     fn places(&self) -> Option<&Places> {
         self.places()
     }
 
     fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool {
-        submit_to_lane(shared.address(), &shared.queues, self, task)
+        submit_to_lane(shared.owner(), &shared.queues, self, task)
     }
 }
 
@@ -111,7 +128,7 @@ impl<Q: Queue> Gate<'_, Q> {
         F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
-        let (entry, handle, receiver) = new_task(f, Arc::as_ptr(self.queue), site, side);
+        let (entry, handle, receiver) = new_task(f, Arc::as_ptr(self.queue.account()), site, side);
         Made { entry, handle, receiver }
     }
 

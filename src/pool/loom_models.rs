@@ -4,18 +4,21 @@
 //! A thread that parks for ever is a deadlock, which the checker reports: so every wait that returns, and every thread
 //! that leaves at the end of a model, has been shown to.
 
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use loom::thread;
 
 use super::shared::Shared;
-use super::{Builder, NewThread, Pool};
+use super::{Builder, NewThread, Pool, Reserve};
 use crate::lane::{Entry, Job};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::stand_in::model::{check, in_one_order};
-use crate::sync::{Parker, Tracked};
+use crate::sync::{Mutex, Parker, Tracked};
 use crate::task::current::will_block;
 use crate::task::{Outcome, Task, new_task};
 use crate::worker::submit;
@@ -65,6 +68,35 @@ fn the_last_handle_against_cancel() {
         drop(pool);
         let completed = canceller.join().unwrap();
         assert_eq!(ran.load(Ordering::Relaxed), u64::from(completed));
+    });
+}
+
+/// Lets go of a wait for a place, and with it of the pool's last handle, when it is woken.
+struct LetGo(Mutex<Option<Reserve>>);
+
+impl Wake for LetGo {
+    fn wake(self: Arc<Self>) {
+        let reserve = self.0.lock().take();
+        drop(reserve);
+    }
+}
+
+/// The place of a task that is cancelled goes to one whose waker lets go of the last handle: inside of the cancellation,
+/// or of the run where that was faster. The pool is freed when the cancellation has been counted, and not before.
+#[test]
+fn cancel_whose_waker_lets_go_of_the_pool() {
+    check(Some(2), || {
+        let pool = builder(1, 1).queue_limit(1).build().expect("the first thread starts");
+        let task = pool.spawn(|| ());
+        let mut reserve = pool.reserve();
+        drop(pool);
+        let last = Arc::new(LetGo(Mutex::new(None)));
+        let waker = Waker::from(Arc::clone(&last));
+        if Pin::new(&mut reserve).poll(&mut Context::from_waker(&waker)).is_pending() {
+            *last.0.lock() = Some(reserve);
+        }
+        drop((last, waker));
+        drop(task);
     });
 }
 
@@ -209,8 +241,8 @@ fn submit_to_monitor(shared: &Arc<Shared>, ended: &Arc<StaticU64>) {
     let ended = Arc::clone(ended);
     let closure = move || _ = ended.fetch_add(1, Ordering::Relaxed);
     let (entry, handle, receiver) =
-        new_task(closure, Arc::as_ptr(shared), std::panic::Location::caller(), None);
-    submit(shared.address(), &shared.queues, &shared.roster, entry);
+        new_task(closure, Arc::as_ptr(shared.roster.account()), std::panic::Location::caller(), None);
+    submit(&shared.queues, &shared.roster, entry);
     // It fences.
     let _ = shared.idle.notify(|| false);
     shared.monitor.arm(shared);

@@ -169,7 +169,7 @@ pub struct LaneMetrics {
 
 impl LaneMetrics {
     pub(super) fn read(core: &Core) -> Self {
-        let mut tasks = core.tallies().counts();
+        let mut tasks = core.account().counts();
         // The ends were counted before the starts: of what has begun since, some must have ended.
         tasks.started = tasks.started.min(tasks.completed + tasks.panicked + core.limit() as u64);
         LaneMetrics { tasks, times: core.meter().read() }

@@ -32,7 +32,7 @@ impl Target {
 
     fn places(&self) -> Option<&Places> {
         match self {
-            Target::Pool(pool) => pool.shared.places.as_ref(),
+            Target::Pool(pool) => pool.shared.places(),
             Target::Lane(lane) => lane.core().places(),
         }
     }
@@ -96,7 +96,7 @@ impl Reserve {
             Some(Target::Lane(lane)) if lane.core().is_held_here() => {
                 return Err(TaskError::new(self.origin(), Reason::LaneDeadlock));
             }
-            Some(target) => host().filter(|host| host.owner() == target.pool().shared.address()),
+            Some(target) => host().filter(|host| host.owner() == target.pool().shared.owner()),
             None => None,
         };
         crate::task::current::will_block(|| self.poll_and_park(&mut context, &parker, host))
@@ -238,7 +238,7 @@ impl Permit {
         let site = Location::caller();
         match self.target.take() {
             Some(Target::Pool(pool)) => {
-                let has_place = pool.shared.places.is_some();
+                let has_place = pool.shared.places().is_some();
                 Gate { has_place, ..pool.gate() }.spawn(f, site, pool.shared.side())
             }
             Some(Target::Lane(lane)) => {

@@ -116,7 +116,7 @@ impl State {
 
     /// Waits until all tasks have been released.
     fn join(&self, shared: &Shared) {
-        let host = host().filter(|host| host.owner() == shared.address());
+        let host = host().filter(|host| host.owner() == shared.owner());
         // ORDERING: Acquire pairs with the Release in `released`; the additions in between do not break its chain.
         while self.left.load(Ordering::Acquire) > 0 && !self.is_forked() {
             let next = host.and_then(|host| Some((host, self.queued.as_ref()?.pop()?)));
@@ -163,7 +163,7 @@ where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
     let shared = &*pool.shared;
-    let helps = host().is_some_and(|host| host.owner() == shared.address());
+    let helps = host().is_some_and(|host| host.owner() == shared.owner());
     let scope = Scope {
         pool,
         state: Arc::new(State {
@@ -217,8 +217,9 @@ impl<'scope> Scope<'scope, '_> {
         // ORDERING: Relaxed: the thread that waits, or a task that it waits for, does this.
         self.state.left.fetch_add(1, Ordering::Relaxed);
         // SAFETY: T8.
-        let (entry, handle, receiver) =
-            unsafe { new_scoped_task(f, Arc::as_ptr(shared), Location::caller(), Some(side)) };
+        let (entry, handle, receiver) = unsafe {
+            new_scoped_task(f, Arc::as_ptr(shared.roster.account()), Location::caller(), Some(side))
+        };
         gate.submit(entry, &handle);
         if let Some(queued) = self.state.queued.as_ref().filter(|_| !self.state.is_forked()) {
             let _ = queued.add(handle.clone());

@@ -2,11 +2,11 @@
 //!
 //! # Who keeps it alive
 //!
-//! Every thread of the pool and every `Pool` handle holds an `Arc` of it; a task only has its address. That is
-//! enough, because a task follows the address only to count its own cancellation (rule T4 of `task`), and [`Shared`]
-//! is not freed before every accepted task is counted as ended: its drop waits for the sums to agree. A canceller is
-//! between its claim and its count for a few instructions only, so that wait is next to none. A lane is treated by its tasks
-//! as the pool is by its own.
+//! Every thread of the pool and every `Pool` handle holds an `Arc` of it; a task only has the address of its account. That
+//! is enough, because a task follows the address only to count its own cancellation (rule T4 of `task`), and the account
+//! is not freed before every accepted task is counted as ended: the drop of [`Shared`] waits for the sums to agree. A
+//! canceller is between its claim and its count for a few instructions only, so that wait is next to none. A lane is
+//! treated by its tasks as the pool is by its own.
 //!
 //! ORDERING: `max` and the headcount are `SeqCst`: `set_max` writes the one and reads the other, `reserved_more` comes
 //! the other way. The fence in `growth_ended` pairs with the one in `watch_growth`, that in `set_max` with
@@ -54,8 +54,6 @@ pub(super) struct Shared {
     pub(super) closed: AtomicBool,
     /// `Pool` handles.
     pub(super) handles: AtomicUsize,
-    /// The places of the queue, if it is limited.
-    pub(super) places: Option<Places>,
     /// Queued tasks that any shutdown drops.
     pub(super) discardable: Roll,
     /// `max_threads` as of now.
@@ -83,7 +81,7 @@ impl Shared {
             queues: Queues::new(config.core),
             lanes: Lanes::new(config.export_every.is_some()),
             idle: Idle::new(),
-            roster: Roster::new(),
+            roster: Roster::new(config.queue_limit.map(Places::new)),
             headcount: Headcount::new(),
             cool_down: CoolDown::new(),
             monitor: Monitor::new(),
@@ -93,7 +91,6 @@ impl Shared {
             ending: Ending::new(),
             closed: AtomicBool::new(false),
             handles: AtomicUsize::new(1),
-            places: config.queue_limit.map(Places::new),
             discardable: Roll::new(),
             max: AtomicUsize::new(config.max),
             over_max: AtomicBool::new(false),
@@ -109,8 +106,15 @@ impl Shared {
         })
     }
 
-    pub(super) fn address(&self) -> *const () {
-        (&raw const *self).cast()
+    /// What its tasks and threads know it by.
+    pub(super) fn owner(&self) -> *const () {
+        self.roster.owner()
+    }
+
+    /// The places of the queue, if it is limited.
+    #[inline]
+    pub(super) fn places(&self) -> Option<&Places> {
+        self.roster.account().places()
     }
 
     /// An owned reference, unless this is the drop.
@@ -335,7 +339,7 @@ impl Shared {
         }
         fence(Ordering::SeqCst);
         self.growth_ended();
-        self.places.iter().for_each(Places::close);
+        self.places().into_iter().for_each(Places::close);
         for lane in self.lanes.all() {
             lane.places().into_iter().for_each(Places::close);
         }

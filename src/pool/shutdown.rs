@@ -170,7 +170,7 @@ impl Shutdown {
 
     /// Blocks this thread until the pool has ended.
     pub fn wait(mut self) -> ShutdownReport {
-        let address = self.shared.0.address();
+        let address = self.shared.0.owner();
         // Without a deadline the closure goes on only when nothing else does: so no lane exceeds its limit by this.
         if let Some(host) = host().filter(|host| host.owner() == address && self.deadline.is_none()) {
             host.forfeit_slots();
@@ -191,15 +191,15 @@ impl Shutdown {
     fn is_done(&mut self, waker: &Waker) -> bool {
         let shared = &self.shared.0;
         // A thread that has given this away does not wait for it any more.
-        self.mark.take_if(|mark| !mark.is_of_this_thread(shared.address()));
-        let host = host().filter(|host| host.owner() == shared.address());
+        self.mark.take_if(|mark| !mark.is_of_this_thread(shared.owner()));
+        let host = host().filter(|host| host.owner() == shared.owner());
         while let Some(host) = host.filter(|host| host.has_queued()) {
             // A task that is run in place does not wait either.
             self.mark = None;
             host.run_any_in_place();
         }
         if self.mark.is_none() && !shared.is_forked() {
-            self.mark = ShutdownMark::of_this_thread(shared.address());
+            self.mark = ShutdownMark::of_this_thread(shared.owner());
             if self.mark.is_some() {
                 shared.ending.announce();
             }

@@ -12,11 +12,11 @@ use super::shared::Shared;
 use super::threads::start;
 use crate::idle::{Idle, Notify};
 use crate::lane::{Core, Entry, Waits};
-use crate::queue::{Places, Queues, wake};
+use crate::queue::{Places, Queues};
 use crate::report::{event, shield};
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{Parker, fork, now};
-use crate::task::{Owner, TaskRef};
+use crate::task::TaskRef;
 use crate::worker::{Roster, Workplace};
 
 impl Workplace for Shared {
@@ -48,7 +48,7 @@ impl Workplace for Shared {
 
     #[inline]
     fn free_place(&self) {
-        self.places.iter().for_each(Places::free);
+        self.places().into_iter().for_each(Places::free);
     }
 
     fn lane_of(&self, task: &TaskRef) -> Option<Arc<Core>> {
@@ -210,16 +210,5 @@ impl Workplace for Shared {
         if !self.is_forked() {
             self.hopeful.remove(parker);
         }
-    }
-}
-
-impl Owner for Shared {
-    fn cancelled(&self) {
-        // In a forked child nobody waits for a place, and the lock may be held for ever.
-        let places = self.places.as_ref().filter(|_| !self.is_forked());
-        let waker = places.and_then(Places::free_quietly);
-        self.roster.count_cancelled();
-        // It may let go of the last handle.
-        waker.into_iter().for_each(wake);
     }
 }

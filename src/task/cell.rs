@@ -9,8 +9,11 @@
 //!   sender have been taken and only the side allocation is left to free.
 //! - **T3** The side allocation is installed once, by the spawner before anybody else knows the task or later by the
 //!   claimer alone, and stays until the cell is freed.
-//! - **T4** `owner` points to what spawned the task and is followed only by a canceller, between its claim and its
-//!   count of it ([`Owner::cancelled`]). The owner is not freed before every task it accepted has been counted.
+//! - **T4** `owner` points to the account of what spawned the task, an allocation of its own, and is followed only by a
+//!   canceller, between its claim and its count of it ([`Owner::count_cancelled`]). The account is not freed before every
+//!   task that was accepted has been counted. The count may be the last thing before that, so no reference to the account
+//!   that a function was given is alive then: the compiler may take what such a reference covers to stay until the
+//!   function returns.
 //! - **T5** The `F` and `T` of a cell are fixed by its vtable; only functions from that table touch their slots.
 //! - **T7** A pointer to a cell is the one that its memory was made with, never one made from a reference to a part of
 //!   it: so the whole cell can be reached through it, and the chunk that it is cut from.
@@ -42,10 +45,15 @@ pub(crate) trait Runner {
     fn ended(&self, task: &TaskRef, panicked: bool);
 }
 
-/// What a cell tells the pool it was spawned on, from whatever thread.
+/// What a cell tells the pool or lane it was spawned on, from whatever thread.
 pub(crate) trait Owner: Sync {
-    /// A queued task has been claimed and will not run: count it. This is the caller's last use of the owner (T4).
-    fn cancelled(&self);
+    /// Counts a queued task that has been claimed and will not run.
+    ///
+    /// # Safety
+    ///
+    /// `this` is the owner of a task that the caller has claimed and that has not been counted yet (T4). Afterwards the
+    /// owner may be gone.
+    unsafe fn count_cancelled(this: *const Self);
 }
 
 /// What a task does: every closure does its work, and one of this crate may [`Attempt`] it.
@@ -252,11 +260,10 @@ unsafe fn discard<F, T>(header: NonNull<Header>) {
 ///
 /// # Safety
 ///
-/// `owner` points to a live `O` (T4).
+/// `owner` points to a live `O`, and the caller has claimed the task and has not counted it yet (T4).
 unsafe fn count_cancelled<O: Owner>(owner: *const ()) {
     // SAFETY: T4.
-    let owner = unsafe { &*owner.cast::<O>() };
-    owner.cancelled();
+    unsafe { O::count_cancelled(owner.cast()) };
 }
 
 /// Frees the cell.

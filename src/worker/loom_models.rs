@@ -21,7 +21,7 @@ use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, StaticU64, fence};
 use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Mutex, Parker, now};
 use crate::task::current::retire_thread;
-use crate::task::{Outcome, Owner, Task, TaskRef, new_task};
+use crate::task::{Outcome, Task, TaskRef, new_task};
 
 /// A pool with a fixed number of threads, of which those above one may leave.
 struct Yard {
@@ -79,7 +79,7 @@ impl Yard {
             queues: Queues::new(deques),
             lanes: Lanes::new(false),
             idle: Idle::new(),
-            roster: Roster::new(),
+            roster: Roster::new(None),
             closed: AtomicBool::new(false),
             staying: AtomicUsize::new(threads),
             short_lived: false,
@@ -100,19 +100,16 @@ impl Yard {
         (0..threads).map(start).collect()
     }
 
-    fn address(self: &Arc<Self>) -> *const () {
-        Arc::as_ptr(self).cast()
-    }
-
     /// As `Pool::spawn`, taking back included.
     fn spawn<T: Send + 'static>(self: &Arc<Self>, closure: impl FnOnce() -> T + Send + 'static) -> Task<T> {
-        let (entry, handle, receiver) = new_task(closure, Arc::as_ptr(self), Location::caller(), None);
-        submit(self.address(), &self.queues, &self.roster, entry);
+        let (entry, handle, receiver) =
+            new_task(closure, Arc::as_ptr(self.roster.account()), Location::caller(), None);
+        submit(&self.queues, &self.roster, entry);
         self.notify();
         if self.is_closed()
             && let Some(claimed) = handle.clone().claim()
         {
-            self.cancelled();
+            claimed.count_cancelled();
             claimed.discard(Outcome::Shutdown, None);
         }
         Task::new(handle, receiver)
@@ -222,12 +219,6 @@ impl Workplace for Yard {
         if !self.queues.is_empty() {
             self.notify();
         }
-    }
-}
-
-impl Owner for Yard {
-    fn cancelled(&self) {
-        self.roster.count_cancelled();
     }
 }
 

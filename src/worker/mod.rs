@@ -6,6 +6,7 @@
 //! | `slot` | what a thread shows to others |
 //! | `current` | which task a thread runs, for others to read |
 //! | `roster` | the threads of a pool, and all that is counted about tasks |
+//! | `account` | what whoever cancels a queued task touches of the pool |
 //! | `os` | what the operating system knows of a thread |
 //! | `host` | blocking and waiting on a pool's thread |
 //! | `rest` | what a thread does that finds nothing: looking on, sleeping, leaving |
@@ -35,6 +36,7 @@
 //! out and wakes nobody, and the thread that has just finished takes the call. So one awaited call after another
 //! stays on one thread.
 
+mod account;
 mod current;
 mod host;
 #[cfg(all(test, sidestep_loom))]
@@ -61,6 +63,7 @@ use crate::task::{TaskRef, with_host};
 
 use self::patience::Patience;
 
+pub(crate) use self::account::PoolAccount;
 pub(crate) use self::current::Shown;
 pub(crate) use self::os::ThreadKey;
 pub(crate) use self::roster::{Roster, Totals, thread_number};
@@ -154,15 +157,15 @@ fn this_station<'a>(owner: *const ()) -> Option<&'a Station> {
     station.filter(|station| ptr::eq(station.owner, owner))
 }
 
-/// Counts a submission and enqueues it: in the deque of this thread, if it is one of `owner`'s.
-pub(crate) fn submit(owner: *const (), queues: &Queues<Entry>, roster: &Roster, task: TaskRef) {
-    match this_station(owner) {
+/// Counts a submission and enqueues it: in the deque of this thread, if that is on the roster.
+pub(crate) fn submit(queues: &Queues<Entry>, roster: &Roster, task: TaskRef) {
+    match this_station(roster.owner()) {
         Some(station) => {
             station.slot.tallies.submitted.bump();
             queues.push(station.local.get(), Entry::task(task));
         }
         None => {
-            roster.count_submitted();
+            roster.account().count_submitted();
             queues.push(None, Entry::task(task));
         }
     }
@@ -242,7 +245,7 @@ impl<P: Workplace> Worker<P> {
         let slot = Arc::new(Slot::for_this_thread());
         place.roster().enlist(Arc::clone(&slot));
         Worker {
-            station: Station { owner: Arc::as_ptr(&place).cast(), local: OnceCell::new(), slot },
+            station: Station { owner: place.roster().owner(), local: OnceCell::new(), slot },
             place,
             sleeper: Sleeper::new(),
             walk: RefCell::new(Walk::new(thread_number() as u32)),

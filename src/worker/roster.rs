@@ -12,25 +12,17 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use crossbeam_utils::CachePadded;
-
+use super::account::PoolAccount;
 use super::slot::{Slot, Tallies};
-use crate::sync::atomic::{AtomicU64, Ordering, StaticU64};
+use crate::queue::Places;
+use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::{Mutex, thread_local_const};
-
-const SHARDS: usize = if cfg!(sidestep_loom) { 1 } else { 16 };
-
-#[derive(Debug)]
-struct Shard {
-    submitted: AtomicU64,
-    cancelled: AtomicU64,
-}
 
 /// The threads of a pool and the counts of its tasks.
 #[derive(Debug)]
 pub(crate) struct Roster {
     listed: Mutex<Listed>,
-    shards: Box<[CachePadded<Shard>]>,
+    account: Arc<PoolAccount>,
 }
 
 #[derive(Debug, Default)]
@@ -73,9 +65,19 @@ impl Totals {
 }
 
 impl Roster {
-    pub(crate) fn new() -> Self {
-        let shard = || CachePadded::new(Shard { submitted: AtomicU64::new(0), cancelled: AtomicU64::new(0) });
-        Roster { listed: Mutex::new(Listed::default()), shards: (0..SHARDS).map(|_| shard()).collect() }
+    /// The roster of a pool whose queue has these places, if it is limited.
+    pub(crate) fn new(places: Option<Places>) -> Self {
+        Roster { listed: Mutex::new(Listed::default()), account: PoolAccount::new(places) }
+    }
+
+    /// What the pool's tasks refer to.
+    pub(crate) fn account(&self) -> &Arc<PoolAccount> {
+        &self.account
+    }
+
+    /// What the pool's tasks and threads know it by.
+    pub(crate) fn owner(&self) -> *const () {
+        Arc::as_ptr(&self.account).cast()
     }
 
     /// Lists a thread that has started.
@@ -111,38 +113,17 @@ impl Roster {
         })
     }
 
-    fn shard(&self) -> &Shard {
-        &self.shards[thread_number() % SHARDS]
-    }
-
-    /// A task is about to be queued by a thread that is not the pool's.
-    pub(crate) fn count_submitted(&self) {
-        // ORDERING: Release pairs with the Acquire in `totals`. For the monitor the fence in `Idle::notify`, which
-        // comes after, does.
-        self.shard().submitted.fetch_add(1, Ordering::Release);
-    }
-
-    /// A queued task has been claimed and will not run. The counting is the caller's last use of the roster, where
-    /// it has no other hold on it.
-    pub(crate) fn count_cancelled(&self) {
-        // ORDERING: Release pairs with the Acquire in `totals`: who sees the count may free the roster.
-        self.shard().cancelled.fetch_add(1, Ordering::Release);
-    }
-
     pub(crate) fn totals(&self) -> Totals {
         let listed = self.listed.lock();
         let sum =
             |count: fn(&Tallies) -> u64| listed.slots.iter().map(|slot| count(&slot.tallies)).sum::<u64>();
-        // ORDERING: Acquire, here and in `Tally::get`, pairs with the Release of each count: who sees an end sees the start.
-        let shards = |count: fn(&Shard) -> &AtomicU64| {
-            self.shards.iter().map(|shard| count(shard).load(Ordering::Acquire)).sum::<u64>()
-        };
-        let cancelled = shards(|shard| &shard.cancelled);
+        // In this order: the Acquire in each pairs with the Release of the count, so who sees an end sees the start.
+        let cancelled = self.account.cancelled();
         let completed = sum(|tallies| tallies.completed.get()) + listed.gone.completed;
         let panicked = sum(|tallies| tallies.panicked.get()) + listed.gone.panicked;
         let started = sum(|tallies| tallies.started.get()) + listed.gone.started;
         let submitted =
-            sum(|tallies| tallies.submitted.get()) + shards(|shard| &shard.submitted) + listed.gone.submitted;
+            sum(|tallies| tallies.submitted.get()) + self.account.submitted() + listed.gone.submitted;
         Totals { submitted, started, completed, panicked, cancelled }
     }
 }

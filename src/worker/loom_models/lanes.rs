@@ -2,22 +2,29 @@
 
 use std::panic::Location;
 use std::sync::Arc;
+use std::task::{Wake, Waker};
 
 use loom::cell::UnsafeCell;
 use loom::thread;
 
 use super::Yard;
 use crate::lane::Core;
+use crate::queue::Turn;
 use crate::sync::atomic::{Ordering, StaticU64};
-use crate::sync::fork;
 use crate::sync::stand_in::model::check;
+use crate::sync::{Mutex, fork};
 use crate::task::{Outcome, Task, new_task};
 use crate::times::Meter;
 use crate::worker::{Workplace, submit_to_lane};
 
 impl Yard {
     fn lane(&self, limit: usize) -> Arc<Core> {
-        Core::new("lane".to_owned(), limit, None, Meter::default(), &self.lanes, fork::generation())
+        self.lane_with(limit, None)
+    }
+
+    fn lane_with(&self, limit: usize, queue_limit: Option<usize>) -> Arc<Core> {
+        let meter = Meter::default();
+        Core::new("lane".to_owned(), limit, queue_limit, meter, &self.lanes, fork::generation())
     }
 
     /// As `Lane::spawn`, taking back included.
@@ -26,8 +33,9 @@ impl Yard {
         lane: &Arc<Core>,
         closure: impl FnOnce() -> T + Send + 'static,
     ) -> Task<T> {
-        let (entry, handle, receiver) = new_task(closure, Arc::as_ptr(lane), Location::caller(), None);
-        if submit_to_lane(self.address(), &self.queues, lane, entry) {
+        let (entry, handle, receiver) =
+            new_task(closure, Arc::as_ptr(lane.account()), Location::caller(), None);
+        if submit_to_lane(self.roster.owner(), &self.queues, lane, entry) {
             self.notify();
         } else {
             loom::sync::atomic::fence(Ordering::SeqCst);
@@ -146,6 +154,36 @@ fn lane_cancel_against_the_end_of_the_lane() {
         let dropper = thread::spawn(move || drop(lane));
         drop(task);
         dropper.join().unwrap();
+        yard.end(threads);
+    });
+}
+
+/// Lets go of a lane when it is woken.
+struct LetGo(Mutex<Option<Arc<Core>>>);
+
+impl Wake for LetGo {
+    fn wake(self: Arc<Self>) {
+        let lane = self.0.lock().take();
+        drop(lane);
+    }
+}
+
+/// The place of a task that is cancelled goes to one whose waker lets go of the lane's last handle: inside of the
+/// cancellation, or of the run where that was faster.
+#[test]
+fn lane_cancel_whose_waker_lets_go_of_the_lane() {
+    check(Some(2), || {
+        let (yard, threads) = Yard::new(1, 1, false);
+        let lane = yard.lane_with(1, Some(1));
+        let places = lane.places().expect("it is limited");
+        assert!(places.try_take());
+        let task = yard.spawn_in(&lane, || ());
+        let last = Arc::new(LetGo(Mutex::new(None)));
+        let _ = places.poll_take(&mut Turn::new(), &Waker::from(Arc::clone(&last)));
+        *last.0.lock() = Some(lane);
+        let canceller = thread::spawn(move || drop(task));
+        drop(last);
+        canceller.join().unwrap();
         yard.end(threads);
     });
 }
