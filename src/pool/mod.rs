@@ -22,6 +22,7 @@ mod builder;
 mod config;
 mod context;
 mod cool_down;
+mod ending;
 #[cfg(feature = "metrics")]
 mod export;
 mod global;

@@ -11,18 +11,18 @@
 //! ORDERING: `max` and the headcount are `SeqCst`: `set_max` writes the one and reads the other, `reserved_more` comes
 //! the other way. The fence in `growth_ended` pairs with the one in `watch_growth`, that in `set_max` with
 //! `resign_if_over_max`, that in `close` with those of `admission`. `blocking` pairs with itself, `sorting` with the
-//! look in `Shutdown`, between which is the lock of `Ending`.
+//! look in `threads_left`, between which is the lock of `Ending`.
 
 use std::io;
 use std::sync::{Arc, Weak};
 
 use super::config::Config;
 use super::cool_down::CoolDown;
+use super::ending::Ending;
 use super::headcount::Headcount;
 use super::monitor::Monitor;
 use super::observe::Observer;
 use super::roll::Roll;
-use super::shutdown::Ending;
 use super::stuck::Sightings;
 use super::threads::start;
 use super::timer::Timer;
@@ -270,8 +270,13 @@ impl Shared {
     pub(super) fn one_less(&self) {
         if self.is_closed() {
             self.stop_helpers();
-            self.ending.announce();
+            self.ending.announce(|| self.threads_left());
         }
+    }
+
+    /// How many threads have not left; `None` while entries are on their way from the queues and back.
+    pub(super) fn threads_left(&self) -> Option<usize> {
+        (self.sorting.load(Ordering::SeqCst) == 0).then(|| self.headcount.reserved())
     }
 
     /// There is no thread and none can be had: what is queued resolves with the reason, as long as that is so.
@@ -328,7 +333,7 @@ impl Shared {
         self.ending.count_discarded(claimed.len() as u64);
         claimed.into_iter().for_each(|claimed| claimed.discard(Outcome::Shutdown, None));
         self.sorting.fetch_sub(1, Ordering::SeqCst);
-        self.ending.announce();
+        self.ending.announce(|| self.threads_left());
     }
 
     /// Closes admission. Threads leave when the queues are empty.

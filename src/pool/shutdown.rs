@@ -1,84 +1,17 @@
 //! The end of a pool: admission closes at the call, the queue is run or discarded, the threads leave.
 
 use std::future::Future;
-use std::mem::take;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::ending::{Crew, WaitingThread};
 use super::shared::Shared;
 use crate::report::shield;
-use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, Parker, now, thread};
-use crate::task::host;
-use crate::worker::{ShutdownMark, Totals, Workplace};
-
-/// What waits for a pool's end.
-#[derive(Debug)]
-pub(super) struct Ending {
-    /// Tasks that had ended by running when admission closed.
-    baseline: OnceLock<u64>,
-    discarded: AtomicU64,
-    waiting: Mutex<Waiting>,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    last_id: u64,
-    wakers: Vec<(u64, Waker)>,
-}
-
-impl Ending {
-    pub(super) fn new() -> Self {
-        Ending {
-            baseline: OnceLock::new(),
-            discarded: AtomicU64::new(0),
-            waiting: Mutex::new(Waiting::default()),
-        }
-    }
-
-    /// Admission is about to close. Who closes it again changes nothing.
-    pub(super) fn begin(&self, totals: &Totals) {
-        let _ = self.baseline.set(totals.completed + totals.panicked);
-    }
-
-    pub(super) fn count_discarded(&self, discarded: u64) {
-        // ORDERING: Release pairs with the Acquire in `report`.
-        self.discarded.fetch_add(discarded, Ordering::Release);
-    }
-
-    /// Wakes whoever waits: a thread has left, or waits for the end itself.
-    pub(super) fn announce(&self) {
-        let wakers = take(&mut self.waiting.lock().wakers);
-        for (_, waker) in wakers {
-            shield("a waker", || waker.wake());
-        }
-    }
-
-    fn new_id(&self) -> u64 {
-        let mut waiting = self.waiting.lock();
-        waiting.last_id += 1;
-        waiting.last_id
-    }
-
-    fn register(&self, id: u64, waker: Waker) {
-        let mut waiting = self.waiting.lock();
-        let old = waiting.wakers.iter().position(|(other, _)| *other == id);
-        let old = old.map(|place| waiting.wakers.swap_remove(place));
-        waiting.wakers.push((id, waker));
-        drop(waiting);
-        drop(old);
-    }
-
-    fn unregister(&self, id: u64) {
-        let mut waiting = self.waiting.lock();
-        let old = waiting.wakers.iter().position(|(other, _)| *other == id);
-        let old = old.map(|place| waiting.wakers.swap_remove(place));
-        drop(waiting);
-        drop(old);
-    }
-}
+use crate::task::{BlockingWait, host, name_wait};
+use crate::worker::{Workplace, this_slot};
 
 /// What became of the tasks that a pool had when it was shut down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +32,11 @@ pub struct ShutdownReport {
 /// Admission closed when [`Pool::shutdown`](crate::Pool::shutdown) was called. What is queued is still run, unless
 /// [`discard_queued`](Shutdown::discard_queued) is called; then the threads leave and the future resolves.
 ///
-/// It may be awaited or waited for on the pool's own threads: a task that does counts as ended, and its thread runs
-/// what is queued meanwhile. A task of a lane that [`wait`](Shutdown::wait)s without a timeout gives its slot to the lane's
+/// It may be awaited or waited for on the pool's own threads. A task counts as ended while its thread is blocked in that
+/// wait, and runs what is queued meanwhile; when it goes on, with something else that it has awaited beside, it counts as
+/// running again. [`block_on`](crate::current::block_on) and [`wait`](Shutdown::wait) show when the thread is blocked.
+/// Under another executor the task counts as ended from its last poll on, until that is asked for again: whenever a thread
+/// leaves or somebody new waits, the waker is called, and a task that does not poll then counts as running. A task of a lane that [`wait`](Shutdown::wait)s without a timeout gives its slot to the lane's
 /// queue; otherwise what waits for that slot is not run before the task has ended.
 ///
 /// # Cancellation
@@ -124,7 +60,6 @@ pub struct Shutdown {
     id: u64,
     deadline: Option<Instant>,
     timer: Option<Timer>,
-    mark: Option<ShutdownMark>,
 }
 
 /// The state, without its innards in the public `Debug`.
@@ -139,7 +74,7 @@ impl std::fmt::Debug for ArcShared {
 impl Shutdown {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let id = if shared.is_forked() { 0 } else { shared.ending.new_id() };
-        Shutdown { shared: ArcShared(shared), id, deadline: None, timer: None, mark: None }
+        Shutdown { shared: ArcShared(shared), id, deadline: None, timer: None }
     }
 
     /// Discards what is queued, now: closures are dropped here, and their handles resolve with
@@ -160,9 +95,7 @@ impl Shutdown {
     /// that one, the future resolves at once.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         // A system without threads need not have a clock either; but then the pool has ended.
-        // ORDERING: as in `is_done`, though here a moment ago will do.
-        let shared = &self.shared.0;
-        let ended = shared.headcount.reserved() == 0 && shared.sorting.load(Ordering::SeqCst) == 0;
+        let ended = self.shared.0.threads_left() == Some(0);
         self.deadline = if ended { None } else { now().checked_add(timeout) };
         self.timer = None;
         self
@@ -170,63 +103,57 @@ impl Shutdown {
 
     /// Blocks this thread until the pool has ended.
     pub fn wait(mut self) -> ShutdownReport {
-        let address = self.shared.0.owner();
+        let owner = self.shared.0.owner();
         // Without a deadline the closure goes on only when nothing else does: so no lane exceeds its limit by this.
-        if let Some(host) = host().filter(|host| host.owner() == address && self.deadline.is_none()) {
+        if let Some(host) = host().filter(|host| host.owner() == owner && self.deadline.is_none()) {
             host.forfeit_slots();
         }
         let parker = Arc::new(Parker::new());
         let waker = parker.waker();
-        while !self.is_done(&waker) && !self.is_due() {
-            parker.park(self.deadline);
+        let wait = BlockingWait::begin();
+        loop {
+            let end = self.look(&waker);
+            if end.is_some() || self.is_due() {
+                return self.report(end);
+            }
+            wait.park(&parker, self.deadline);
         }
-        self.report()
     }
 
     fn is_due(&self) -> bool {
         self.deadline.is_some_and(|deadline| now() >= deadline)
     }
 
-    /// Registers `waker`, then looks whether all threads have left but those that wait for this.
-    fn is_done(&mut self, waker: &Waker) -> bool {
+    /// Registers `waker`, then looks whether all threads have left but those that wait for this. Returns those.
+    fn look(&mut self, waker: &Waker) -> Option<Crew> {
         let shared = &self.shared.0;
-        // A thread that has given this away does not wait for it any more.
-        self.mark.take_if(|mark| !mark.is_of_this_thread(shared.owner()));
         let host = host().filter(|host| host.owner() == shared.owner());
         while let Some(host) = host.filter(|host| host.has_queued()) {
-            // A task that is run in place does not wait either.
-            self.mark = None;
+            // A task that is run in place does not wait.
+            shared.ending.step_out(self.id);
             host.run_any_in_place();
-        }
-        if self.mark.is_none() && !shared.is_forked() {
-            self.mark = ShutdownMark::of_this_thread(shared.owner());
-            if self.mark.is_some() {
-                shared.ending.announce();
-            }
         }
         // From the start, by one of these tasks, or by a waker.
         if shared.is_forked() {
-            return true;
+            return Some(Crew::default());
         }
-        shared.ending.register(self.id, waker.clone());
-        // ORDERING: whoever lowers these takes the lock of `Ending` next, which this has just held: one of the two
-        // sees the other.
-        shared.sorting.load(Ordering::SeqCst) == 0
-            && shared.headcount.reserved() <= shared.roster.waiting_for_shutdown().threads
+        let thread =
+            this_slot(shared.owner()).map(|slot| WaitingThread { slot, wait: name_wait(), is_present: true });
+        shared.ending.wait(self.id, waker, thread, || shared.threads_left())
     }
 
-    fn report(&self) -> ShutdownReport {
+    /// What has become of the tasks: `end` says who waited when the end came, if that has come.
+    fn report(&self, end: Option<Crew>) -> ShutdownReport {
         let shared = &self.shared.0;
         if shared.is_forked() {
             return ShutdownReport { completed: 0, discarded: 0, still_running: 0 };
         }
-        let waiting = shared.roster.waiting_for_shutdown();
+        let waiting = end.unwrap_or_else(|| shared.ending.crew(self.id));
         // Looked at before the counts: once it is over they are final.
-        let over = shared.headcount.reserved() <= waiting.threads;
+        let over = end.is_some() || shared.headcount.reserved() <= waiting.threads;
         if over {
             shared.timer.publish();
         }
-        // ORDERING: Acquire below pairs with the Release in `count_discarded`.
         let totals = shared.totals();
         let ended = totals.completed + totals.panicked;
         // With no other thread left nothing runs: a task that still shows is being taken back by its submitter, or waits in a
@@ -237,8 +164,8 @@ impl Shutdown {
             false => totals.queued() + totals.running(),
         };
         ShutdownReport {
-            completed: ended - shared.ending.baseline.get().copied().unwrap_or(0),
-            discarded: shared.ending.discarded.load(Ordering::Acquire),
+            completed: ended - shared.ending.baseline(),
+            discarded: shared.ending.discarded(),
             still_running: open.saturating_sub(waiting.tasks),
         }
     }
@@ -248,8 +175,9 @@ impl Future for Shutdown {
     type Output = ShutdownReport;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<ShutdownReport> {
-        if self.is_done(context.waker()) || self.is_due() {
-            return Poll::Ready(self.report());
+        let end = self.look(context.waker());
+        if end.is_some() || self.is_due() {
+            return Poll::Ready(self.report(end));
         }
         let Some(deadline) = self.deadline else { return Poll::Pending };
         if self.timer.is_none() {
@@ -259,9 +187,9 @@ impl Future for Shutdown {
             Some(timer) => {
                 timer.set(context.waker().clone());
                 // The alarm may have gone off before the waker was there.
-                if self.is_due() { Poll::Ready(self.report()) } else { Poll::Pending }
+                if self.is_due() { Poll::Ready(self.report(None)) } else { Poll::Pending }
             }
-            None => Poll::Ready(self.report()),
+            None => Poll::Ready(self.report(None)),
         }
     }
 }
@@ -270,7 +198,7 @@ impl Drop for Shutdown {
     fn drop(&mut self) {
         let shared = &self.shared.0;
         if !shared.is_forked() {
-            shared.ending.unregister(self.id);
+            shared.ending.leave(self.id);
         }
     }
 }

@@ -170,6 +170,12 @@ impl Workplace for Shared {
         resigned
     }
 
+    fn look_for_end(&self) {
+        if !self.is_forked() {
+            self.ending.look(|| self.threads_left());
+        }
+    }
+
     fn resign(&self) {
         self.headcount.resign();
     }

@@ -9,15 +9,14 @@ mod tests;
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::pin;
 use std::ptr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use super::extras::Inside;
 use super::reference::TaskRef;
+use super::wait::WaitName;
+pub use super::wait::block_on;
 use crate::error::TaskId;
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::{Parker, thread_local_const};
@@ -60,6 +59,10 @@ pub(crate) trait Host {
     fn offer_help(&self, parker: &Arc<Parker>);
     /// Undoes `offer_help`.
     fn withdraw_help(&self, parker: &Arc<Parker>);
+    /// The thread is about to park in a wait for, among others, the shutdown of its pool.
+    fn begin_parking(&self, wait: WaitName);
+    /// The thread goes on.
+    fn end_parking(&self);
     /// Ends this thread after its task.
     fn retire(&self);
     /// The address of what owns this thread's pool, for comparison.
@@ -342,37 +345,6 @@ impl Drop for Blocking<'_> {
 pub fn will_block<R>(f: impl FnOnce() -> R) -> R {
     let _blocking = Blocking::enter();
     f()
-}
-
-/// Runs a future to its end on this thread: the bridge in the other direction. Declared as blocking, as by [`will_block`].
-///
-/// The future is polled here and nowhere else, so it may borrow and need not be `Send`. A future that needs a
-/// runtime (tokio's timers and sockets) must be polled inside of it: use that runtime's own handle then.
-///
-/// Inside a task, wait for another of the same pool by [`Task::wait`](crate::Task::wait), which can run it in place. This
-/// function cannot: once the pool has `max_threads`, and all of them wait so for what needs one, **it never returns**.
-///
-/// ```
-/// let sum = sidestep::spawn(|| {
-///     sidestep::current::block_on(async { std::future::ready(40).await + 2 })
-/// });
-/// assert_eq!(sum.wait()?, 42);
-/// # Ok::<(), sidestep::TaskError>(())
-/// ```
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    // A parker of its own: the future may itself wait on this thread, and must not take this call's wake-up.
-    let parker = Arc::new(Parker::new());
-    let waker = parker.waker();
-    let mut context = Context::from_waker(&waker);
-    let mut blocking = None;
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-        blocking.get_or_insert_with(Blocking::enter);
-        parker.park(None);
-    }
 }
 
 /// Ends this thread once its task has ended, because the task has left it in a state that the next one must not

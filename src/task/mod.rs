@@ -11,6 +11,7 @@
 //! | `hooks` | what is to be run when a running task is cancelled |
 //! | `current` | what a running closure may ask, and the door to the thread it runs on |
 //! | `join` | receiving the result: polling, waiting, calling back |
+//! | `wait` | waits that block the thread, and what its pool is told of them |
 //! | `handle` | the public handles |
 //!
 //! # The life of a task
@@ -40,6 +41,7 @@ mod loom_models;
 mod reference;
 mod slab;
 mod state;
+mod wait;
 
 pub use self::extras::OnShutdown;
 pub use self::handle::{CancelHandle, Cancelling, Task, Unblocked};
@@ -52,3 +54,4 @@ pub(crate) use self::extras::{Context, Extras, Inside, Witness};
 pub(crate) use self::handle::raise;
 pub(crate) use self::reference::{Claimed, TaskRef, claim_in_place, forked_child};
 pub(crate) use self::state::Outcome;
+pub(crate) use self::wait::{BlockingWait, WaitName, name_wait};

@@ -203,6 +203,7 @@ impl Workplace for Yard {
         let one_less = |staying| (staying > 1).then(|| staying - 1);
         self.staying.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
     }
+    fn look_for_end(&self) {}
     fn resign(&self) {
         self.staying.fetch_sub(1, Ordering::SeqCst);
     }

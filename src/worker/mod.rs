@@ -57,7 +57,6 @@ use crate::error::TaskId;
 use crate::idle::{Idle, Sleeper};
 use crate::lane::{Core, Entry, Waits};
 use crate::queue::{Local, Queues, Walk};
-use crate::sync::atomic::Ordering;
 use crate::sync::{Parker, thread_local_const};
 use crate::task::{TaskRef, with_host};
 
@@ -114,6 +113,8 @@ pub(crate) trait Workplace: Send + Sync + 'static {
     fn sleep_deadline(&self) -> Option<Instant>;
     /// Takes this thread out of the number of those that stay, if it is surplus.
     fn resign_if_surplus(&self) -> bool;
+    /// A thread is parked in a wait for the pool's end: looks whether that has come.
+    fn look_for_end(&self);
     /// Takes this thread out of the number of those that stay.
     fn resign(&self);
     /// Calls the user's hook, on the thread that has started.
@@ -184,30 +185,9 @@ pub(crate) fn submit_to_lane(
     lane.enqueue(task, || queues.push(local, Entry::lane(Arc::clone(lane))))
 }
 
-/// Says that a thread waits for the shutdown of its own pool, as long as it lives.
-#[derive(Debug)]
-pub(crate) struct ShutdownMark(Arc<Slot>);
-
-impl ShutdownMark {
-    /// Marks this thread, if it is one of `owner`'s.
-    pub(crate) fn of_this_thread(owner: *const ()) -> Option<Self> {
-        let station = this_station(owner)?;
-        // ORDERING: what follows is `Ending::announce`, whose lock pairs this with the look of another who waits.
-        station.slot.awaits_shutdown.fetch_add(1, Ordering::SeqCst);
-        Some(ShutdownMark(Arc::clone(&station.slot)))
-    }
-
-    /// Whether the marked thread is this one.
-    pub(crate) fn is_of_this_thread(&self, owner: *const ()) -> bool {
-        this_station(owner).is_some_and(|station| Arc::ptr_eq(&station.slot, &self.0))
-    }
-}
-
-impl Drop for ShutdownMark {
-    fn drop(&mut self) {
-        // ORDERING: pairs with the load in `Roster::waiting_for_shutdown`; nobody need be told of one less.
-        self.0.awaits_shutdown.fetch_sub(1, Ordering::SeqCst);
-    }
+/// The slot of this thread, if it is one of `owner`'s.
+pub(crate) fn this_slot(owner: *const ()) -> Option<Arc<Slot>> {
+    this_station(owner).map(|station| Arc::clone(&station.slot))
 }
 
 /// A running thread of a pool.

@@ -42,13 +42,6 @@ pub(crate) struct Totals {
     pub(crate) cancelled: u64,
 }
 
-/// What [`Roster::waiting_for_shutdown`] has found.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Waiting {
-    pub(crate) threads: usize,
-    pub(crate) tasks: u64,
-}
-
 impl Totals {
     pub(crate) fn queued(&self) -> u64 {
         self.submitted - self.started - self.cancelled
@@ -99,18 +92,6 @@ impl Roster {
     /// The listed threads.
     pub(crate) fn slots(&self) -> Vec<Arc<Slot>> {
         self.listed.lock().slots.clone()
-    }
-
-    /// The threads that wait for the pool's shutdown, and the tasks on their stacks.
-    pub(crate) fn waiting_for_shutdown(&self) -> Waiting {
-        let listed = self.listed.lock();
-        // ORDERING: pairs with the changes in `ShutdownMark`; see there.
-        let waits = |slot: &&Arc<Slot>| slot.awaits_shutdown.load(Ordering::SeqCst) > 0;
-        let waiting = listed.slots.iter().filter(waits);
-        waiting.fold(Waiting::default(), |sum, slot| Waiting {
-            threads: sum.threads + 1,
-            tasks: sum.tasks + slot.running(),
-        })
     }
 
     pub(crate) fn totals(&self) -> Totals {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::task::WaitName;
 
 use super::current::{Current, Shown};
 use super::os::ThreadKey;
@@ -39,8 +40,8 @@ pub(crate) struct Slot {
     pub(crate) tallies: CachePadded<Tallies>,
     /// The thread has declared that it blocks.
     pub(crate) blocking: AtomicBool,
-    /// How many waits for the pool's shutdown there are on the thread's stack.
-    pub(crate) awaits_shutdown: AtomicUsize,
+    /// The wait in which the thread is parked, if it awaits the pool's shutdown in that; see `Ending`.
+    parked_in: AtomicU64,
     /// Which deque it owns, once it owns one.
     pub(crate) deque: OnceLock<usize>,
     pub(crate) key: ThreadKey,
@@ -98,6 +99,17 @@ impl Slot {
         self.tallies.started.get() - ended
     }
 
+    /// The wait for, among others, the pool's shutdown in which the thread is parked now.
+    pub(crate) fn parked_in(&self) -> u64 {
+        // ORDERING: pairs with `show_parked`, through the lock of `Ending`.
+        self.parked_in.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn show_parked(&self, wait: WaitName) {
+        // ORDERING: pairs with `parked_in`; whoever parks looks into `Ending` next, under its lock.
+        self.parked_in.store(wait.to_bits(), Ordering::SeqCst);
+    }
+
     /// The slot of the calling thread.
     pub(crate) fn for_this_thread() -> Self {
         Slot {
@@ -109,7 +121,7 @@ impl Slot {
                 delivered: Tally::new(),
             }),
             blocking: AtomicBool::new(false),
-            awaits_shutdown: AtomicUsize::new(0),
+            parked_in: AtomicU64::new(WaitName::NONE.to_bits()),
             deque: OnceLock::new(),
             key: ThreadKey::current(),
             note: Mutex::new(Note::default()),

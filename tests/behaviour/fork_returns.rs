@@ -103,23 +103,18 @@ impl Wake for Forks {
 #[test]
 fn a_waker_that_a_wait_for_the_shutdown_wakes_may_fork() {
     let (pool, forks) = (pool(2, 2), Arc::new(Forks::default()));
-    let (gate, ready, start) = (Gate::new(), Gate::new(), Gate::new());
+    let gate = Gate::new();
     // The child has this thread no more, though it counts as there.
     let other = occupy(&pool, &gate);
-    let (inner, child, begun, pass) = (pool.clone(), Arc::clone(&forks), ready.clone(), start.clone());
+    let (inner, child) = (pool.clone(), Arc::clone(&forks));
     let waiting = pool.spawn(move || {
-        // The call itself wakes who waits already.
-        let shutdown = inner.shutdown();
-        begun.open();
-        pass.pass();
-        let report = shutdown.wait();
+        let mut awaited = inner.shutdown();
+        assert!(poll(&mut awaited, &Waker::from(Arc::clone(&child))).is_pending());
+        // The call itself asks the one that is awaited here already.
+        let report = inner.shutdown().wait();
         end_child(&child.in_child, 0);
         report.still_running
     });
-    ready.pass();
-    let mut outside = pool.shutdown();
-    assert!(poll(&mut outside, &Waker::from(Arc::clone(&forks))).is_pending());
-    start.open();
     eventually("the child has ended", || forks.status.get().is_some());
     gate.open();
     soon(other).unwrap();

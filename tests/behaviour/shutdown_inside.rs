@@ -1,5 +1,7 @@
 //! The end of a pool, asked for on its own threads; and the end that the last handle brings.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -7,18 +9,35 @@ use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use sidestep::{Pool, ShutdownReport, current};
+use sidestep::{Pool, Shutdown, ShutdownReport, current};
 
 use crate::support::{Drops, Gate, PATIENCE, counter, eventually, occupy, poll, pool, soon};
 
 /// The ways to wait for a shutdown.
-fn ways() -> [fn(Pool) -> ShutdownReport; 4] {
+fn ways() -> [fn(Pool) -> ShutdownReport; 6] {
     [
         |pool| pool.shutdown().wait(),
         |pool| current::block_on(pool.shutdown()),
         |pool| current::will_block(|| pool.shutdown().timeout(Duration::MAX).wait()),
         |pool| current::block_on(async { pool.shutdown().timeout(PATIENCE).await }),
+        |pool| futures_lite::future::block_on(pool.shutdown()),
+        |pool| current::block_on(async { futures_lite::future::block_on(pool.shutdown()) }),
     ]
+}
+
+/// The ways to run a future that awaits one beside other things.
+fn executors() -> [fn(BoxFuture) -> bool; 3] {
+    [
+        |future| current::block_on(future),
+        |future| futures_lite::future::block_on(future),
+        |future| runtime().block_on(future),
+    ]
+}
+
+type BoxFuture = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
 
 #[test]
@@ -140,6 +159,88 @@ fn a_task_that_gave_its_shutdown_away_counts_as_running() {
     let report = shutdown.timeout(Duration::from_millis(20)).wait();
     assert_eq!(report.still_running, 1, "its closure is still inside the gate");
     gate.open();
+    soon(task).unwrap();
+    assert_eq!(pool.shutdown().timeout(PATIENCE).wait().still_running, 0);
+}
+
+/// A task that gets something else while it awaits the shutdown, and goes on with that, counts as running, whatever has become
+/// of the shutdown that it has polled.
+#[test]
+fn a_task_that_goes_on_beside_its_shutdown_counts_as_running() {
+    let fates: [fn(Shutdown); 2] = [drop, std::mem::forget];
+    for (executor, fate) in executors().into_iter().flat_map(|way| fates.map(|fate| (way, fate))) {
+        let pool = pool(2, 2);
+        let (waits, goes_on, gate) = (Gate::new(), Gate::new(), Gate::new());
+        let (ring, other) = tokio::sync::oneshot::channel();
+        let busy = Gate::new();
+        let neighbour = occupy(&pool, &busy);
+        let (inner, polled, shown, pass) = (pool.clone(), waits.clone(), goes_on.clone(), gate.clone());
+        let task = pool.spawn(move || {
+            let mut shutdown = inner.shutdown();
+            let (send, receive) = channel();
+            let got = executor(Box::pin(async move {
+                let got = futures_lite::future::or(
+                    async {
+                        let _ = (&mut shutdown).await;
+                        false
+                    },
+                    async {
+                        polled.open();
+                        other.await.unwrap()
+                    },
+                );
+                let got = got.await;
+                send.send(shutdown).unwrap();
+                got
+            }));
+            let kept = receive.recv().unwrap();
+            shown.open();
+            pass.pass();
+            fate(kept);
+            got
+        });
+        waits.pass();
+        ring.send(true).unwrap();
+        goes_on.pass();
+        let still_running = || pool.shutdown().timeout(Duration::from_millis(10)).wait().still_running;
+        assert_eq!(still_running(), 2, "it is past the wait");
+        busy.open();
+        soon(neighbour).unwrap();
+        assert_eq!(
+            (still_running(), still_running()),
+            (1, 1),
+            "nor is it taken to wait when another thread leaves"
+        );
+        gate.open();
+        assert!(soon(task).unwrap(), "the other one came first");
+        let report = pool.shutdown().timeout(PATIENCE).wait();
+        assert_eq!((report.completed, report.still_running), (2, 0));
+    }
+}
+
+/// The same with a wait of another kind on the same thread afterwards.
+#[test]
+fn a_shutdown_that_was_forgotten_does_not_count_in_later_waits() {
+    let pool = pool(2, 2);
+    let (waits, inner, busy) = (Gate::new(), pool.clone(), Gate::new());
+    let neighbour = occupy(&pool, &busy);
+    let (polled, (ring, other)) = (waits.clone(), tokio::sync::oneshot::channel::<()>());
+    let task = pool.spawn(move || {
+        let (mut awaited, mut polled_once) = (inner.shutdown(), inner.shutdown());
+        current::block_on(async { assert!(poll(&mut awaited, Waker::noop()).is_pending()) });
+        assert!(poll(&mut polled_once, Waker::noop()).is_pending());
+        std::mem::forget((awaited, polled_once));
+        polled.open();
+        current::block_on(other).unwrap();
+    });
+    waits.pass();
+    busy.open();
+    soon(neighbour).unwrap();
+    for _ in 0..3 {
+        let report = pool.shutdown().timeout(Duration::from_millis(10)).wait();
+        assert_eq!(report.still_running, 1, "it waits for something else");
+    }
+    ring.send(()).unwrap();
     soon(task).unwrap();
     assert_eq!(pool.shutdown().timeout(PATIENCE).wait().still_running, 0);
 }
