@@ -4,6 +4,8 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::sync::trampoline;
+
 /// Records an event; the arguments are those of `tracing::event!` after the target. A subscriber is foreign code: no lock
 /// may be held, and a panic in it is leaked, since there is nobody left to tell.
 #[cfg(feature = "tracing")]
@@ -54,18 +56,20 @@ pub(crate) fn shield<R>(place: &'static str, f: impl FnOnce() -> R) -> Option<R>
     }
 }
 
-/// Reports a panic nobody else will see and drops its payload. Should the payload's destructor panic too, what
-/// that left is leaked: there is no end to such chains otherwise.
+/// Reports a panic nobody else will see and drops its payload, which may own the last handle of a task with another payload,
+/// and so on. Should the payload's destructor panic too, what that left is leaked: there is no end to such chains otherwise.
 pub(crate) fn swallow(place: &'static str, payload: Box<dyn Any + Send>) {
     event!(ERROR, place, message = panic_message(&*payload), "swallowed a panic");
-    let _ = place;
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        event!(
-            ERROR,
-            place,
-            message = panic_message(&*second),
-            "swallowed a panic in the payload of a panic"
-        );
-        std::mem::forget(second);
-    }
+    trampoline::bounce(move || {
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            event!(
+                ERROR,
+                place,
+                message = panic_message(&*second),
+                "swallowed a panic in the payload of a panic"
+            );
+            let _ = place;
+            std::mem::forget(second);
+        }
+    });
 }

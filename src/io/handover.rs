@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 use crate::queue::wake;
-use crate::sync::{Condvar, Mutex, MutexGuard, fork};
+use crate::sync::{Condvar, Mutex, MutexGuard, fork, trampoline};
 
 /// Why an item was not taken, and the item.
 #[derive(Debug)]
@@ -78,6 +78,7 @@ impl<T> Handover<T> {
 
     /// Takes `item`, blocking until there is room; gives it back once the stream is gone.
     pub(super) fn insist(&self, item: T) -> Result<(), T> {
+        trampoline::settle();
         let mut state = self.state.lock();
         while !state.closed && state.outstanding >= self.capacity {
             state.asleep += 1;

@@ -9,15 +9,13 @@
 //! Where that must not hold up others, a poll stops after so many steps.
 //!
 //! A chain may also be captured by a step of another, and that by a third. Running them is as flat as above. Their drops
-//! nest, and are put off by `task::cascade` when they are deep.
+//! nest, and are put off by `sync::trampoline` when they are deep.
 //!
 //! # Panics
 //!
 //! The closures of the user are guarded by `steps` and `source`, which turn a panic into an error of the promise. What a
 //! chain drops unused is foreign too: a panic of its destructor is reported, and the rest is dropped all the same.
 
-use std::any::Any;
-use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem::{replace, swap, take};
@@ -28,11 +26,8 @@ use super::kind::{Carries, Kind};
 use super::seen;
 use crate::error::{Reason, TaskError};
 use crate::report::shield;
-use crate::sync::thread_local_const;
-use crate::task::{TaskRef, cascade};
-
-thread_local_const! { static DEPTH: Cell<u32> = Cell::new(0) }
-thread_local_const! { static PUT_OFF: RefCell<Vec<Box<dyn Any>>> = RefCell::new(Vec::new()) }
+use crate::sync::trampoline;
+use crate::task::TaskRef;
 
 /// Where the next value comes from.
 enum Head<K: Kind> {
@@ -185,7 +180,7 @@ impl<K: Kind> Drop for Chain<K> {
             return;
         }
         let rest = Rest { head: replace(&mut self.head, Head::Taken), steps: take(&mut self.steps) };
-        cascade::step(&DEPTH, &PUT_OFF, Box::new(rest), drop);
+        trampoline::bounce(move || drop(rest));
     }
 }
 

@@ -1,19 +1,15 @@
-//! Calling the waker of whoever has been given a place. That may give the place on, whose waker may do the same, and so on.
+//! Calling the waker of the one who has been given a place. That may give the place on, whose waker may do the same, and so on.
 
-use std::cell::{Cell, RefCell};
 use std::task::Waker;
 
 use crate::report::shield;
-use crate::sync::thread_local_const;
-use crate::task::{as_nobody, cascade};
+use crate::sync::trampoline;
+use crate::task::as_nobody;
 
-thread_local_const! { static DEPTH: Cell<u32> = Cell::new(0) }
-thread_local_const! { static PUT_OFF: RefCell<Vec<Waker>> = RefCell::new(Vec::new()) }
-
-/// Calls a waker, which is foreign code and belongs to no task of this thread: now, or, deep inside other wakers, before the
-/// outermost of them returns.
+/// Calls a waker, which is foreign code and belongs to no task of this thread: now, or, deep inside other steps, before the
+/// outermost of them returns or the thread waits.
 pub(crate) fn wake(waker: Waker) {
-    cascade::step(&DEPTH, &PUT_OFF, waker, |next| {
-        shield("a waker", || as_nobody(|| next.wake()));
+    trampoline::bounce(move || {
+        shield("a waker", || as_nobody(|| waker.wake()));
     });
 }

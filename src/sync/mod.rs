@@ -17,6 +17,8 @@
 //! `--cfg sidestep_tsan` is for ThreadSanitizer, which knows of no fences: the ordinary build with the stand-in deque, and with
 //! fences that it can see.
 //!
+//! Beside them stands the [`trampoline`], since a thread has to run what it has put off before it parks.
+//!
 //! Poisoning is ignored because no user code ever runs under one of these locks: a panic cannot leave what they
 //! protect half changed.
 
@@ -29,6 +31,7 @@ mod loom_models;
 mod parker;
 #[cfg(any(test, sidestep_loom, sidestep_shuttle, sidestep_tsan))]
 pub(crate) mod stand_in;
+pub(crate) mod trampoline;
 
 pub(crate) use self::cell::{Tracked, UnsafeCell};
 pub(crate) use self::clock::now;
@@ -78,13 +81,6 @@ pub(crate) mod thread {
     #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
     pub(crate) use std::thread::{Builder, ThreadId, current, yield_now};
 }
-
-#[cfg(sidestep_loom)]
-pub(crate) use loom::thread::LocalKey;
-#[cfg(sidestep_shuttle)]
-pub(crate) use shuttle::thread::LocalKey;
-#[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
-pub(crate) use std::thread::LocalKey;
 
 /// `std::thread_local!` with a constant first value, or a model checker's.
 #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]

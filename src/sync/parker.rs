@@ -8,7 +8,7 @@ use std::task::{Wake, Waker};
 use std::time::Instant;
 
 use super::atomic::{AtomicU8, Ordering};
-use super::{Condvar, Mutex, now};
+use super::{Condvar, Mutex, now, trampoline};
 
 const EMPTY: u8 = 0;
 const PARKED: u8 = 1;
@@ -27,9 +27,13 @@ impl Parker {
         Parker { state: AtomicU8::new(EMPTY), lock: Mutex::new(()), bell: Condvar::new() }
     }
 
-    /// Sleeps until the token is there and takes it. Returns false where `deadline` came first.
+    /// Sleeps until the token is there and takes it. Returns false where `deadline` came first. It may return early, as if with
+    /// the token: steps that the thread had put off have run, and may have done what is waited for.
     pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
         if self.take() {
+            return true;
+        }
+        if trampoline::settle() {
             return true;
         }
         let mut guard = self.lock.lock();

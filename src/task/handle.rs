@@ -25,6 +25,12 @@ use crate::sync::oneshot::Receiver;
 ///
 /// So the timeout of any runtime works as it should: when it gives up and drops the future, the work is called off.
 ///
+/// The destructors of a chain, where the closure of a queued task owns the handle of the next, nest no deeper than 32: those
+/// behind them run when one of these has returned, and before the thread waits by a method of this crate. A destructor must
+/// not wait in another way, by a channel or a lock, for the end of a task that its own thread has cancelled: that end may be
+/// among those which have been put off until the destructor has returned. The same holds for a waker and for what the waker
+/// of the next in line does. The handles of a [scope](crate::Scope) that own each other do nest.
+///
 /// # Errors
 ///
 /// The result is a [`TaskError`] if the closure panicked ([`is_panic`]), was cancelled before it ran
@@ -244,7 +250,7 @@ impl<T> Drop for Task<T> {
         let Some(mut joint) = self.joint.take() else { return };
         let task = joint.take_task();
         // The receiver goes first: nobody waits any more, so cancelling should wake nobody.
-        drop(joint);
+        joint.let_go(task.as_ref());
         if let Some(task) = task {
             task.cancel();
             task.swallow_unwanted();

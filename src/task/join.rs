@@ -1,9 +1,12 @@
 //! Receiving a task's result: by polling, by blocking the thread, by a callback. The public handles are thin
 //! wrappers of [`Joint`].
 //!
-//! - **J1** A joint lets go of its receiver in its own drop, and nowhere else. (An `Option` would cost each handle a word.)
+//! - **J1** A joint lets go of its receiver in its own drop or, in place of that, by `let_go`. (An `Option` would cost each
+//!   handle a word.)
+//! - **J2** What is put off refers to `'static` things alone: it may be run after the code that has put it off, and after a
+//!   scope around that. The result of a task is `'static` unless the task has a witness (T8); and then its drop nests.
 
-use std::mem::{ManuallyDrop, replace};
+use std::mem::{ManuallyDrop, needs_drop, replace};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -14,7 +17,7 @@ use super::reference::TaskRef;
 use crate::error::{Reason, TaskError};
 use crate::report::shield;
 use crate::sync::oneshot::Receiver;
-use crate::sync::{Mutex, Parker};
+use crate::sync::{Mutex, Parker, trampoline};
 
 /// The receiving end of a task. Dropping it neither cancels nor detaches by itself: it lets go.
 pub(super) struct Joint<T> {
@@ -36,6 +39,15 @@ impl<T> Joint<T> {
     /// Takes the task out, so that dropping the joint leaves it to the caller.
     pub(super) fn take_task(&mut self) -> Option<TaskRef> {
         self.task.take()
+    }
+
+    /// Lets go of everything but the task, which the caller has taken out.
+    pub(super) fn let_go(self, task: Option<&TaskRef>) {
+        let mut this = ManuallyDrop::new(self);
+        debug_assert!(this.task.is_none(), "the caller has taken it");
+        // SAFETY: J1: this is in place of the drop, and the joint has nothing else to drop.
+        let receiver = unsafe { ManuallyDrop::take(&mut this.receiver) };
+        drop_receiver(receiver, task);
     }
 
     /// Polls for the result.
@@ -142,9 +154,21 @@ impl<T> Drop for Joint<T> {
     fn drop(&mut self) {
         // SAFETY: it is not used again: this is the drop (J1).
         let receiver = unsafe { ManuallyDrop::take(&mut self.receiver) };
-        // The value may have arrived and be the receiver's to drop.
-        shield("the destructor of a result nobody took", || drop(receiver));
+        drop_receiver(receiver, self.task.as_ref());
         self.task.iter().for_each(TaskRef::swallow_unwanted);
+    }
+}
+
+/// Drops a receiver of `task`, unless the result has been taken; and with it the value, if that has arrived. That may own the
+/// last handle of another task that has ended with such a value, and so on.
+#[inline]
+fn drop_receiver<T>(receiver: Receiver<T>, task: Option<&TaskRef>) {
+    let act = move || _ = shield("the destructor of a result nobody took", || drop(receiver));
+    if needs_drop::<T>() && task.is_some_and(|task| task.is_ended() && !task.is_watched()) {
+        // SAFETY: J2: there is no witness, so by T8 the value is `'static`.
+        unsafe { trampoline::bounce_unbounded(act) }
+    } else {
+        act();
     }
 }
 

@@ -6,7 +6,6 @@
 //! | `slab` | where cells live |
 //! | `cell` | the memory: closure, sender, and what only few tasks need |
 //! | `reference` | counted references to a cell, and the claim |
-//! | `cascade` | chains of steps, such as cancellations, without a deep stack |
 //! | `extras` | what only some tasks carry: name, deadline, context |
 //! | `hooks` | what is to be run when a running task is cancelled |
 //! | `current` | what a running closure may ask, and the door to the thread it runs on |
@@ -29,7 +28,6 @@
 //! lets go of the sender, in this order; so whoever sees the end of the oneshot also sees the count and the
 //! reason. `docs/ARCHITECTURE.md` has the memory layout.
 
-pub(crate) mod cascade;
 mod cell;
 pub(crate) mod current;
 mod extras;

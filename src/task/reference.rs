@@ -7,14 +7,13 @@ use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use super::cascade;
 use super::cell::{Header, Runner, Side, take_closure};
 use super::extras::{Context, Extras};
 use super::state::{CancelAction, Outcome, ReleaseAction};
 use crate::error::{Origin, Raised, Reason, TaskError, TaskId};
 use crate::report::{shield, swallow};
 use crate::sync::atomic::Ordering;
-use crate::sync::{Mutex, fork};
+use crate::sync::{Mutex, fork, trampoline};
 
 /// A counted reference to a task.
 pub(crate) struct TaskRef(NonNull<Header>);
@@ -135,6 +134,11 @@ impl TaskRef {
         self.header().word.generation() != fork::generation()
     }
 
+    /// Whether it is one of a scope's, and may borrow (T8).
+    pub(crate) fn is_watched(&self) -> bool {
+        self.extras().is_some_and(|extras| extras.witness.is_some())
+    }
+
     /// How it ended; means something once it has.
     pub(crate) fn outcome(&self) -> Outcome {
         self.header().word.outcome()
@@ -160,7 +164,7 @@ impl TaskRef {
             CancelAction::End(claim) => {
                 let claimed = Claimed { task: self.clone(), laden: claim.laden };
                 claimed.count_cancelled();
-                cascade::discard_cancelled(claimed);
+                trampoline::bounce(move || claimed.discard(Outcome::Cancelled, None));
             }
             // In a forked child another thread may hold the hooks' lock for ever.
             CancelAction::RunHooks if !self.is_forked() => {
@@ -228,8 +232,7 @@ impl TaskRef {
     /// other, the last reference reports; but that may lie for long in a list of the pool's, or be a `CancelHandle`.
     pub(super) fn swallow_unwanted(&self) {
         // A scope asks later; in a forked child another thread may hold the lock for ever.
-        let is_watched = || self.extras().is_some_and(|extras| extras.witness.is_some());
-        if self.outcome() == Outcome::Panicked && !is_watched() && !self.is_forked() {
+        if self.outcome() == Outcome::Panicked && !self.is_watched() && !self.is_forked() {
             self.take_payload().into_iter().for_each(swallow_unread);
         }
     }

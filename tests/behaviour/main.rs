@@ -8,6 +8,7 @@ mod support;
 // Tasks and handles.
 mod callback;
 mod cancel;
+mod chains;
 mod handle;
 mod hooks;
 mod memory;
