@@ -49,7 +49,7 @@ pub(crate) enum Cached {
 }
 
 /// Reads at `offset`, or where the file stands, which moves on then.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) fn read(file: &File, buffer: &mut [u8], offset: Option<u64>) -> Cached {
     use std::os::fd::AsRawFd;
 
@@ -82,7 +82,7 @@ pub(crate) fn read(file: &File, buffer: &mut [u8], offset: Option<u64>) -> Cache
 }
 
 /// Whether there is nothing to be read at `offset`, or where the file stands if that is negative.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 fn is_at_end(mut file: &File, offset: libc::off64_t) -> bool {
     use std::io::Seek;
 
@@ -91,7 +91,7 @@ fn is_at_end(mut file: &File, offset: libc::off64_t) -> bool {
 }
 
 /// Nothing is known to be in memory on this system.
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), miri))]
 pub(crate) fn read(_: &File, _: &mut [u8], _: Option<u64>) -> Cached {
     Cached::Never
 }

@@ -1,14 +1,14 @@
 //! What the operating system knows of a thread, by a key that stays harmless after the thread has gone. Of shuttle's threads
-//! it knows nothing: they are one to it.
+//! it knows nothing: they are one to it. Miri lacks these calls.
 
 use std::time::Duration;
 
 /// A thread's names in the system's books.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThreadKey {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     tid: libc::pid_t,
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     clock: Option<libc::clockid_t>,
 }
 
@@ -16,16 +16,16 @@ impl ThreadKey {
     /// The key of the calling thread.
     pub(crate) fn current() -> Self {
         ThreadKey {
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(miri)))]
             // SAFETY: no arguments, no memory.
             tid: unsafe { libc::gettid() },
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(miri)))]
             clock: linux_clock(),
         }
     }
 
     /// The thread's scheduling state as Linux names it: `R` runs or waits for a CPU, `S` and `D` sleep.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     pub(crate) fn state(self) -> Option<u8> {
         if cfg!(sidestep_shuttle) {
             return None;
@@ -37,14 +37,14 @@ impl ThreadKey {
     }
 
     /// As on Linux; this system has no such letter.
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(any(not(target_os = "linux"), miri))]
     pub(crate) fn state(self) -> Option<u8> {
         None
     }
 
     /// Whether the thread, which sleeps, waits in a system call for a timer, a peer or a child. Not so where it may wait for
     /// another thread of this process: in a futex, for a file's lock, a pipe or an event descriptor.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     pub(crate) fn waits_outside(self) -> Option<bool> {
         if cfg!(sidestep_shuttle) {
             return None;
@@ -65,13 +65,13 @@ impl ThreadKey {
     }
 
     /// As on Linux; this system does not tell.
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(any(not(target_os = "linux"), miri))]
     pub(crate) fn waits_outside(self) -> Option<bool> {
         None
     }
 
     /// How long the thread has used a CPU.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     pub(crate) fn cpu_time(self) -> Option<Duration> {
         if cfg!(sidestep_shuttle) {
             return None;
@@ -86,14 +86,14 @@ impl ThreadKey {
     }
 
     /// As on Linux; here the crate knows no such clock.
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(any(not(target_os = "linux"), miri))]
     pub(crate) fn cpu_time(self) -> Option<Duration> {
         None
     }
 }
 
 /// Calls in which a thread that sleeps waits for a timer, a peer or a child.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 const OUTSIDE: [libc::c_long; 10] = [
     libc::SYS_nanosleep,
     libc::SYS_clock_nanosleep,
@@ -107,10 +107,10 @@ const OUTSIDE: [libc::c_long; 10] = [
     libc::SYS_waitid,
 ];
 /// Calls in which it does if the descriptor, which is their first argument, is a socket.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 const BY_DESCRIPTOR: [libc::c_long; 4] = [libc::SYS_read, libc::SYS_write, libc::SYS_readv, libc::SYS_writev];
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 fn linux_clock() -> Option<libc::clockid_t> {
     let mut clock = 0;
     // SAFETY: no arguments; the calling thread exists.
@@ -120,7 +120,7 @@ fn linux_clock() -> Option<libc::clockid_t> {
     (status == 0).then_some(clock)
 }
 
-#[cfg(all(test, not(sidestep_loom), target_os = "linux"))]
+#[cfg(all(test, not(sidestep_loom), target_os = "linux", not(miri)))]
 mod tests {
     use super::*;
 
