@@ -64,7 +64,7 @@ impl<T: 'static> Dedicated<T> {
     ///
     /// # Errors
     ///
-    /// What the operating system says if it refuses the thread.
+    /// What the operating system says if it refuses the thread; besides, as [`Builder::build`].
     pub fn new(make: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
         Dedicated::with(Pool::builder().name("dedicated"), make)
     }
@@ -103,7 +103,7 @@ impl<T: 'static> Dedicated<T> {
     ///
     /// # Errors
     ///
-    /// What the operating system says if it refuses the thread. The task gives the error of `make`, and
+    /// What the operating system says if it refuses the thread; besides, as [`Builder::build`]. The task gives the error of `make`, and
     /// [`is_panic`](crate::TaskError::is_panic) if that panics.
     ///
     /// # Cancellation

@@ -12,7 +12,8 @@ use std::time::Instant;
 use super::handle::Handle;
 use super::slots::Key;
 use crate::report::shield;
-use crate::sync::{Mutex, MutexGuard, Parker, fork};
+use crate::sync::fork::Generation;
+use crate::sync::{Mutex, MutexGuard, Parker};
 use crate::task::current::will_block;
 
 /// Something that is ready to be run on the loop's thread.
@@ -146,7 +147,7 @@ impl State {
 /// What the loop's thread shares with all others.
 pub(super) struct Mailbox {
     /// The fork generation it was made in. In another one the lock may be held for ever.
-    generation: u16,
+    generation: Generation,
     state: Mutex<State>,
     parker: Parker,
 }
@@ -156,13 +157,13 @@ impl Mailbox {
     pub(super) fn new(notify: Option<Notify>, inside: bool) -> Arc<Self> {
         let posture = if inside { Posture::Awake } else { Posture::Away };
         let state = State { queue: VecDeque::new(), posted: 0, posture, notify };
-        let (generation, parker) = (fork::generation(), Parker::new());
+        let (generation, parker) = (Generation::current(), Parker::new());
         Arc::new(Mailbox { generation, state: Mutex::new(state), parker })
     }
 
     /// Whether this process is a forked child of the one that made it.
     pub(super) fn is_forked(&self) -> bool {
-        fork::generation() != self.generation
+        self.generation.is_past()
     }
 
     /// The state, while there is a loop behind it.

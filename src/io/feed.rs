@@ -24,7 +24,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::queue::wake;
 use crate::report::shield;
-use crate::sync::{Condvar, Mutex, fork};
+use crate::sync::fork::Generation;
+use crate::sync::{Condvar, Mutex};
 
 /// The size of the buffer at first, and the most it grows to while whole buffers come in.
 const FIRST_SIZE: usize = 8 * 1024;
@@ -97,7 +98,7 @@ pub(super) struct Feed {
     demand: Condvar,
     start: Start,
     /// The fork generation it was made in: in a forked child there is no thread, and the lock may be held for ever.
-    generation: u16,
+    generation: Generation,
 }
 
 impl Feed {
@@ -106,12 +107,12 @@ impl Feed {
             state: Mutex::default(),
             demand: Condvar::new(),
             start: Box::new(start),
-            generation: fork::generation(),
+            generation: Generation::current(),
         })
     }
 
     fn is_forked(&self) -> bool {
-        self.generation != fork::generation()
+        self.generation.is_past()
     }
 
     /// A handle.

@@ -19,7 +19,8 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 use crate::queue::wake;
-use crate::sync::{Condvar, Mutex, MutexGuard, fork, trampoline};
+use crate::sync::fork::Generation;
+use crate::sync::{Condvar, Mutex, MutexGuard, trampoline};
 
 /// Why an item was not taken, and the item.
 #[derive(Debug)]
@@ -44,14 +45,19 @@ pub(super) struct Handover<T> {
     room: Condvar,
     capacity: usize,
     /// The fork generation it was made in: in a forked child the lock may be held for ever.
-    generation: u16,
+    generation: Generation,
 }
 
 impl<T> Handover<T> {
     pub(super) fn new(capacity: usize) -> Self {
         let queue = VecDeque::new();
         let state = State { queue, outstanding: 0, asleep: 0, closed: false, waker: None };
-        Handover { state: Mutex::new(state), room: Condvar::new(), capacity, generation: fork::generation() }
+        Handover {
+            state: Mutex::new(state),
+            room: Condvar::new(),
+            capacity,
+            generation: Generation::current(),
+        }
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -60,7 +66,7 @@ impl<T> Handover<T> {
 
     /// Whether this is a child of the process that made it. Nothing else may be called then.
     pub(super) fn is_forked(&self) -> bool {
-        self.generation != fork::generation()
+        self.generation.is_past()
     }
 
     /// Takes `item` if there is room.

@@ -11,8 +11,9 @@ use std::task::Waker;
 use crossbeam_utils::CachePadded;
 
 use crate::queue::{Places, wake};
+use crate::sync::Tracked;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Tracked, fork};
+use crate::sync::fork::Generation;
 use crate::task::Owner;
 
 /// What one lane or all of them have counted.
@@ -59,7 +60,7 @@ pub(crate) struct LaneAccount {
     /// Apart, since submitters and threads that run are on different CPUs.
     runs: CachePadded<Runs>,
     places: Option<Places>,
-    generation: u16,
+    generation: Generation,
     freed: Tracked,
 }
 
@@ -73,7 +74,7 @@ struct Runs {
 
 impl LaneAccount {
     /// The account of a lane that was made in fork generation `generation`, and whose queue has these places, if it is limited.
-    pub(super) fn new(places: Option<Places>, generation: u16) -> Arc<Self> {
+    pub(super) fn new(places: Option<Places>, generation: Generation) -> Arc<Self> {
         Arc::new(LaneAccount {
             submitted: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
@@ -91,7 +92,7 @@ impl LaneAccount {
     }
 
     pub(super) fn is_forked(&self) -> bool {
-        self.generation != fork::generation()
+        self.generation.is_past()
     }
 
     /// How many tasks have been cancelled, to be compared with later.

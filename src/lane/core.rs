@@ -8,6 +8,7 @@ use super::account::LaneAccount;
 use super::lanes::Lanes;
 use crate::queue::Places;
 use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::fork::Generation;
 use crate::sync::{Mutex, Parker, thread};
 use crate::task::{TaskRef, tasks_of};
 use crate::times::Meter;
@@ -80,7 +81,7 @@ impl Core {
         queue_limit: Option<usize>,
         meter: Meter,
         lanes: &Arc<Lanes>,
-        generation: u16,
+        generation: Generation,
     ) -> Arc<Self> {
         let line = Line { waiting: VecDeque::new(), pending: 0, active: 0, cleared: 0, watchers: Vec::new() };
         let core = Arc::new(Core {

@@ -53,21 +53,21 @@ impl Waits {
     #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
     pub(super) fn of_this_process() -> Arc<Self> {
         use crate::sync::atomic::AtomicPtr;
-        use crate::sync::fork;
+        use crate::sync::fork::Generation;
         use std::ptr::null_mut;
 
         /// In a forked child the lock of the parent's may be held for ever. They are leaked: a child has its own.
-        static NEWEST: AtomicPtr<(u16, Arc<Waits>)> = AtomicPtr::new(null_mut());
+        static NEWEST: AtomicPtr<(Generation, Arc<Waits>)> = AtomicPtr::new(null_mut());
 
         loop {
             // ORDERING: Acquire pairs with the Release of the exchange below.
             let newest = NEWEST.load(Ordering::Acquire);
             // SAFETY: W2: null, or leaked by this function.
             let known = unsafe { newest.as_ref() };
-            if let Some((_, waits)) = known.filter(|(generation, _)| *generation == fork::generation()) {
+            if let Some((_, waits)) = known.filter(|(generation, _)| !generation.is_past()) {
                 return Arc::clone(waits);
             }
-            let next = Box::into_raw(Box::new((fork::generation(), Arc::default())));
+            let next = Box::into_raw(Box::new((Generation::current(), Arc::default())));
             // ORDERING: Release pairs with the Acquire of the load above.
             if NEWEST.compare_exchange(newest, next, Ordering::Release, Ordering::Relaxed).is_err() {
                 // SAFETY: W2: from `into_raw` above, but `NEWEST` has not pointed to it: nobody else has seen it.

@@ -10,7 +10,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_core::Stream;
 
 use crate::error::TaskError;
-use crate::sync::{Mutex, fork};
+use crate::sync::Mutex;
+use crate::sync::fork::Generation;
 use crate::task::Task;
 
 /// Tasks that were spawned together: what [`Pool::spawn_batch`](crate::Pool::spawn_batch) returns.
@@ -41,7 +42,7 @@ pub struct Batch<T> {
     tasks: Vec<Option<Task<T>>>,
     left: usize,
     /// The fork generation it was made in.
-    generation: u16,
+    generation: Generation,
     /// `None` before the first poll.
     wakers: Option<Wakers>,
 }
@@ -100,7 +101,7 @@ impl<T> Batch<T> {
     pub(super) fn new(tasks: Vec<Task<T>>) -> Self {
         let left = tasks.len();
         let tasks = tasks.into_iter().map(Some).collect();
-        Batch { tasks, left, generation: fork::generation(), wakers: None }
+        Batch { tasks, left, generation: Generation::current(), wakers: None }
     }
 
     /// How many results have not been given yet.
@@ -139,7 +140,7 @@ impl<T> Batch<T> {
 
     /// In a forked child: the first task whose result has not been given. Nobody will wake us, and locks may be held for ever.
     fn forked(&self) -> Option<usize> {
-        let forked = self.generation != fork::generation();
+        let forked = self.generation.is_past();
         if forked { self.tasks.iter().position(Option::is_some) } else { None }
     }
 

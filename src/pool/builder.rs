@@ -10,6 +10,7 @@ use super::config::{DEFAULT_KEEP_ALIVE, Hook, SpawnHandler, refuse};
 use super::context::Captures;
 use super::shared::Shared;
 use super::threads::{NewThread, default_handler};
+use crate::sync::fork;
 
 /// Builds a [`Pool`] with settings of its own.
 ///
@@ -296,13 +297,16 @@ impl Builder {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the field and the value, if a setting is impossible;
-    /// the error of the system or of the spawn handler if the first thread cannot be started.
+    /// the error of the system or of the spawn handler if the first thread cannot be started;
+    /// [`Unsupported`](io::ErrorKind::Unsupported), with the numbers, behind more than 65,534 forks, each of
+    /// which was made in the child of the one before.
     ///
     /// ```
     /// let error = sidestep::Pool::builder().core_threads(4).max_threads(2).build().unwrap_err();
     /// assert_eq!(error.to_string(), "core_threads (4) is more than max_threads (2)");
     /// ```
     pub fn build(self) -> io::Result<Pool> {
+        fork::check()?;
         let shared = Shared::new(self.check()?);
         shared.start_first()?;
         #[cfg(feature = "metrics")]

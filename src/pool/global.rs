@@ -5,15 +5,20 @@ use std::sync::OnceLock;
 
 use super::shared::Shared;
 use super::{Builder, Pool};
+use crate::sync::fork;
 
 static GLOBAL: OnceLock<Pool> = OnceLock::new();
 
 /// The global pool, built with the defaults and the environment on first use.
 ///
-/// It must come into being whatever happens: one that the environment makes impossible refuses every task with the
-/// reason, one whose first thread the system refuses tries again when it is used.
+/// It must come into being whatever happens: one that the environment or too many forks make impossible refuses every task
+/// with the reason, one whose first thread the system refuses tries again when it is used.
 pub(super) fn get() -> &'static Pool {
-    GLOBAL.get_or_init(|| match Builder::new().read_environment().and_then(Builder::check) {
+    let config = || {
+        fork::check()?;
+        Builder::new().read_environment()?.check()
+    };
+    GLOBAL.get_or_init(|| match config() {
         Ok(config) => {
             let shared = Shared::new(config);
             // A failure is remembered by the cool-down and told to every task.

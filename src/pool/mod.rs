@@ -102,7 +102,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// The system's error if it refuses the first thread.
+    /// As [`Builder::build`]: in the main, the system's error if it refuses the first thread.
     pub fn new() -> io::Result<Self> {
         Builder::new().build()
     }
@@ -117,8 +117,8 @@ impl Pool {
     /// program.
     ///
     /// It does not fail: if a variable has an impossible value, every task resolves with
-    /// [`is_no_thread`](crate::TaskError::is_no_thread) and a message that names the variable and the value; if the system
-    /// refuses the first thread, the pool tries again when it is used.
+    /// [`is_no_thread`](crate::TaskError::is_no_thread) and a message that names the variable and the value, and likewise
+    /// behind more forks than [`Builder::build`] allows; if the system refuses the first thread, the pool tries again when it is used.
     #[must_use]
     pub fn global() -> &'static Pool {
         global::get()

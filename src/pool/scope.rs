@@ -29,7 +29,8 @@ use super::shared::Shared;
 use crate::error::{TaskError, TaskId};
 use crate::report::swallow;
 use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
-use crate::sync::{Mutex, Parker, fork};
+use crate::sync::fork::Generation;
+use crate::sync::{Mutex, Parker};
 use crate::task::current::will_block;
 use crate::task::{
     Extras, Host, Inside, Outcome, Task, TaskRef, Witness, forked_child, host, new_scoped_task,
@@ -77,7 +78,7 @@ struct State {
     /// What the thread that waits for them is inside.
     inside: Vec<Inside>,
     /// The fork generation that the scope was opened in. In a child locks may be held for ever, and nobody waits.
-    generation: u16,
+    generation: Generation,
     /// In a forked child: tasks that were refused there, less the errors that somebody has taken.
     lost: AtomicIsize,
 }
@@ -102,7 +103,7 @@ impl Witness for State {
 
 impl State {
     fn is_forked(&self) -> bool {
-        self.generation != fork::generation()
+        self.generation.is_past()
     }
 
     /// Somebody has taken the error of a task.
@@ -173,7 +174,7 @@ where
             inside: host().map(Host::inside).unwrap_or_default(),
             failed: Mutex::new(Vec::new()),
             looked_at: Mutex::new(BTreeSet::new()),
-            generation: fork::generation(),
+            generation: Generation::current(),
             lost: AtomicIsize::new(0),
         }),
         scope: PhantomData,

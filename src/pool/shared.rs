@@ -70,7 +70,7 @@ pub(super) struct Shared {
     pub(super) helpers: Waiters,
     pub(super) growth_steps: AtomicU64,
     pub(super) next_thread: AtomicUsize,
-    generation: u16,
+    generation: fork::Generation,
     me: Weak<Shared>,
 }
 
@@ -100,7 +100,7 @@ impl Shared {
             helpers: Waiters::default(),
             growth_steps: AtomicU64::new(0),
             next_thread: AtomicUsize::new(0),
-            generation: fork::generation(),
+            generation: fork::Generation::current(),
             me: Weak::clone(me),
             config,
         })
@@ -122,7 +122,7 @@ impl Shared {
         self.me.upgrade()
     }
 
-    pub(super) fn generation(&self) -> u16 {
+    pub(super) fn generation(&self) -> fork::Generation {
         self.generation
     }
 

@@ -15,7 +15,7 @@ use crate::lane::{Core, Entry, Waits};
 use crate::queue::{Places, Queues};
 use crate::report::{event, shield};
 use crate::sync::atomic::{Ordering, fence};
-use crate::sync::{Parker, fork, now};
+use crate::sync::{Parker, now};
 use crate::task::TaskRef;
 use crate::worker::{Roster, Workplace};
 
@@ -105,7 +105,7 @@ impl Workplace for Shared {
 
     #[inline]
     fn is_forked(&self) -> bool {
-        self.generation() != fork::generation()
+        self.generation().is_past()
     }
 
     fn begin_blocking(&self) {

@@ -217,6 +217,7 @@ mod tests {
     use super::*;
     use crate::promise::kind::Local;
     use crate::promise::steps;
+    use std::cell::RefCell;
     use std::panic::Location;
     use std::rc::Rc;
     use std::task::Waker;

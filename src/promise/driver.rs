@@ -36,7 +36,8 @@ use super::kind::Sendable;
 use super::steps::{Site, discard};
 use crate::pool::Pool;
 use crate::report::event;
-use crate::sync::{Mutex, fork};
+use crate::sync::Mutex;
+use crate::sync::fork::Generation;
 
 /// Who runs the rounds: a pool, or a model of one.
 pub(super) trait Schedule: Send + Sync + Sized + 'static {
@@ -64,7 +65,7 @@ pub(super) struct Driver<S: Schedule> {
     /// Where the promise was detached.
     site: Site,
     /// The fork generation: in a forked child the lock may be held for ever, and nobody would run a round.
-    generation: u16,
+    generation: Generation,
 }
 
 /// One poll of the chain.
@@ -76,7 +77,7 @@ pub(super) struct Round<S: Schedule> {
 
 /// Has `chain` polled to its end by tasks of `pool`.
 pub(super) fn drive<S: Schedule>(chain: Chain<Sendable>, pool: S, site: Site) {
-    let generation = fork::generation();
+    let generation = Generation::current();
     let driver = Arc::new(Driver { stage: Mutex::new(Stage::Scheduled), pool, site, generation });
     driver.schedule(chain);
 }
@@ -142,7 +143,7 @@ impl<S: Schedule> Wake for Driver<S> {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.generation != fork::generation() {
+        if self.generation.is_past() {
             return;
         }
         let mut stage = self.stage.lock();

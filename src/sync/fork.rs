@@ -1,36 +1,149 @@
-//! Which process this is: a number that changes in the child of a `fork`.
+//! Which process this is: numbers that change in the child of a `fork`.
 //!
 //! A fork copies the memory but only the thread that called it, so in the child every lock may be held for ever
-//! and no pool has a thread. What belongs to a pool remembers the generation it was made in and looks here before
-//! it touches a lock or a queue.
+//! and no pool has a thread. What belongs to a pool remembers the generation it was made in and asks it, before it touches
+//! a lock or a queue, whether that is past.
+//!
+//! | type | remembered by | what it tells |
+//! |---|---|---|
+//! | [`Generation`] | everything but tasks | whether it is this one |
+//! | [`ShortGeneration`] | tasks, in the 16 bits that their state word has for it | the same in the first process and behind as many forks as [`MOST_FORKS`]; behind more of them, that all are past |
+//!
+//! So no task is ever taken for one of this process that is not. Behind too many forks that goes for this process's own tasks too:
+//! their handles would not wait for them, and so [`check`] refuses every pool there.
+
+use std::io;
 
 use super::atomic::{Ordering, StaticU64};
 
-static GENERATION: StaticU64 = StaticU64::new(0);
+/// How many forks there may be between a process with pools and the first one.
+const MOST_FORKS: u64 = 0xFFFE;
 
-/// The generation, in the 16 bits that a task's state word keeps of it.
-#[inline]
-pub(crate) fn generation() -> u16 {
-    // ORDERING: Relaxed, here and in `watch`: it changes only where there is one thread, before that runs anything else.
-    (GENERATION.load(Ordering::Relaxed) & 0xFFFF) as u16
+/// How many forks there are between this process and the first one, which is where they began to be watched.
+static FORKS: StaticU64 = StaticU64::new(0);
+/// The short generation of what is made now.
+static STAMP: StaticU64 = StaticU64::new(0);
+/// The short generation that is not past.
+static PRESENT: StaticU64 = StaticU64::new(0);
+
+/// A generation of processes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Generation(u64);
+
+impl Generation {
+    /// That of this process.
+    #[inline]
+    pub(crate) fn current() -> Self {
+        // ORDERING: Relaxed, here and below: it changes only where there is one thread, before that runs anything else.
+        Generation(FORKS.load(Ordering::Relaxed))
+    }
+
+    /// Whether this process is a forked child of the one that it was the current one in.
+    #[inline]
+    pub(crate) fn is_past(self) -> bool {
+        self.0 != FORKS.load(Ordering::Relaxed)
+    }
 }
 
-/// Makes sure that a fork is noticed. On systems without `fork` there is nothing to notice.
-#[cfg(unix)]
+/// A generation of processes as far as 16 bits can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ShortGeneration(u16);
+
+impl ShortGeneration {
+    /// That of what is made in this process.
+    #[inline]
+    pub(crate) fn current() -> Self {
+        ShortGeneration((STAMP.load(Ordering::Relaxed) & 0xFFFF) as u16)
+    }
+
+    /// Whether this process is a forked child of the one that it was the current one in, or may be.
+    #[inline]
+    pub(crate) fn is_past(self) -> bool {
+        u64::from(self.0) != PRESENT.load(Ordering::Relaxed)
+    }
+
+    pub(crate) const fn from_bits(bits: u16) -> Self {
+        ShortGeneration(bits)
+    }
+
+    pub(crate) fn to_bits(self) -> u16 {
+        self.0
+    }
+}
+
+/// Behind `forks` forks: the stamp of what is made there, and the only stamp that is not past. Both are the number of forks,
+/// as long as that is no more than [`MOST_FORKS`]; then the one stands still, and the other is one that nothing ever has.
+fn short(forks: u64) -> (u64, u64) {
+    (forks.min(MOST_FORKS), forks.min(MOST_FORKS + 1))
+}
+
+/// Whether this process can have pools.
+///
+/// # Errors
+///
+/// `Unsupported` if it is behind too many forks.
+pub(crate) fn check() -> io::Result<()> {
+    let forks = FORKS.load(Ordering::Relaxed);
+    if forks <= MOST_FORKS {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!(
+            "nested forks ({forks}) are more than the {MOST_FORKS} that a pool can tell apart: \
+             fork from an earlier process, or replace this one by `exec`"
+        ),
+    ))
+}
+
+/// Makes sure that a fork is noticed. On systems without `fork`, and under Miri, there is nothing to notice.
+#[cfg(all(unix, not(miri)))]
 pub(crate) fn watch() {
     static ONCE: std::sync::Once = std::sync::Once::new();
 
     extern "C" fn child() {
-        GENERATION.fetch_add(1, Ordering::Relaxed);
+        let forks = FORKS.fetch_add(1, Ordering::Relaxed) + 1;
+        let (stamp, present) = short(forks);
+        STAMP.store(stamp, Ordering::Relaxed);
+        PRESENT.store(present, Ordering::Relaxed);
     }
 
     ONCE.call_once(|| {
-        // SAFETY: `child` only adds to an atomic, which is safe in the child of a fork of many threads. A failure
+        // SAFETY: `child` only changes atomics, which is safe in the child of a fork of many threads. A failure
         // (out of memory) leaves forks unnoticed, as they would be without this call.
         unsafe { libc::pthread_atfork(None, None, Some(child)) };
     });
 }
 
-/// Makes sure that a fork is noticed. On systems without `fork` there is nothing to notice.
-#[cfg(not(unix))]
+/// Makes sure that a fork is noticed. On systems without `fork`, and under Miri, there is nothing to notice.
+#[cfg(not(all(unix, not(miri))))]
 pub(crate) fn watch() {}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_generation_is_its_own_present_and_no_other() {
+        let few = [0, 1, 2, 0x7FFF, 0x8000, MOST_FORKS - 1, MOST_FORKS];
+        let many = [MOST_FORKS + 1, MOST_FORKS + 2, 0x1_0001, 0x1_FFFE, 0xFFFF_FFFF, u64::MAX];
+        for made in few.into_iter().chain(many) {
+            let (stamp, _) = short(made);
+            assert!(stamp <= 0xFFFF, "it goes into 16 bits");
+            for now in few {
+                assert_eq!(stamp == short(now).1, made.min(MOST_FORKS) == now, "made in {made}, now {now}");
+            }
+            for now in many {
+                assert_ne!(stamp, short(now).1, "made in {made}, now {now}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_made_in_this_process_is_not_past() {
+        assert!(!Generation::current().is_past());
+        assert!(!ShortGeneration::current().is_past());
+        assert!(check().is_ok());
+        assert!(ShortGeneration::from_bits(ShortGeneration::current().to_bits() ^ 1).is_past());
+    }
+}

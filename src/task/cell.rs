@@ -156,7 +156,7 @@ where
     let (memory, place) = slab::allocate(Layout::new::<Cell<F, T>>());
     let cell = Cell {
         header: Header {
-            word: Word::new(2, fork::generation(), place, side.is_some()),
+            word: Word::new(2, fork::ShortGeneration::current(), place, side.is_some()),
             id: current::next_id(),
             vtable: const {
                 &Vtable {

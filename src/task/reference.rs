@@ -12,8 +12,9 @@ use super::extras::{Context, Extras};
 use super::state::{CancelAction, Outcome, ReleaseAction};
 use crate::error::{Origin, Raised, Reason, TaskError, TaskId};
 use crate::report::{shield, swallow};
+use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
-use crate::sync::{Mutex, fork, trampoline};
+use crate::sync::trampoline;
 
 /// A counted reference to a task.
 pub(crate) struct TaskRef(NonNull<Header>);
@@ -131,7 +132,7 @@ impl TaskRef {
 
     /// Whether this process is not the one that spawned the task.
     pub(crate) fn is_forked(&self) -> bool {
-        self.header().word.generation() != fork::generation()
+        self.header().word.generation().is_past()
     }
 
     /// Whether it is one of a scope's, and may borrow (T8).

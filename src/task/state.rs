@@ -7,7 +7,7 @@
 //! | 3 | `SIDE`: the side allocation is there | that there are hooks in it |
 //! | 4-7 | outcome: 0 a value was sent, else why not | nothing before the sender is gone |
 //! | 8-15 | the cell's place in its chunk | |
-//! | 16-31 | the fork generation the task was made in | |
+//! | 16-31 | the fork generation the task was made in | which one, from 65,534 on: see [`ShortGeneration`] |
 //! | 32-63 | references: queue entry or runner, handle, cancel handles, hook guards | that the closure is alive |
 //!
 //! Every change is a method that returns a `#[must_use]` action; nobody else reads bits.
@@ -16,6 +16,7 @@ use std::fmt;
 
 use super::slab::Place;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::fork::ShortGeneration;
 
 const STAGE: u64 = 0b11;
 const QUEUED: u64 = 0;
@@ -102,9 +103,9 @@ pub(crate) struct Word(AtomicU64);
 impl Word {
     /// A queued task with `refs` references, made in fork generation `generation`, whose cell is at `place`, and whose
     /// side allocation is there if `side` says so.
-    pub(super) fn new(refs: u32, generation: u16, place: Place, side: bool) -> Self {
+    pub(super) fn new(refs: u32, generation: ShortGeneration, place: Place, side: bool) -> Self {
         let place = u64::from(place.to_bits()) << PLACE_SHIFT;
-        let generation = u64::from(generation) << GENERATION_SHIFT;
+        let generation = u64::from(generation.to_bits()) << GENERATION_SHIFT;
         let side = if side { SIDE } else { 0 };
         Word(AtomicU64::new(QUEUED | side | place | generation | (u64::from(refs) << REF_SHIFT)))
     }
@@ -216,8 +217,8 @@ impl Word {
     }
 
     /// The fork generation the task was made in.
-    pub(crate) fn generation(&self) -> u16 {
-        ((self.0.load(Ordering::Relaxed) >> GENERATION_SHIFT) & 0xFFFF) as u16
+    pub(crate) fn generation(&self) -> ShortGeneration {
+        ShortGeneration::from_bits(((self.0.load(Ordering::Relaxed) >> GENERATION_SHIFT) & 0xFFFF) as u16)
     }
 }
 
@@ -248,10 +249,11 @@ mod tests {
     use super::*;
 
     const PLACE: Place = Place::from_bits(61);
+    const FIRST: ShortGeneration = ShortGeneration::from_bits(0);
 
     #[test]
     fn only_one_claim_succeeds() {
-        let word = Word::new(2, 0, PLACE, false);
+        let word = Word::new(2, FIRST, PLACE, false);
         assert!(word.is_queued());
         assert!(word.claim().is_some());
         assert!(word.claim().is_none());
@@ -261,7 +263,7 @@ mod tests {
 
     #[test]
     fn cancelling_a_queued_task_claims_it() {
-        let word = Word::new(2, 0, PLACE, false);
+        let word = Word::new(2, FIRST, PLACE, false);
         assert_eq!(word.request_cancel(), CancelAction::End(Claim { laden: false }));
         assert!(word.claim().is_none());
         assert_eq!(word.request_cancel(), CancelAction::Nothing);
@@ -269,7 +271,7 @@ mod tests {
 
     #[test]
     fn only_the_first_canceller_runs_the_hooks() {
-        let word = Word::new(2, 0, PLACE, false);
+        let word = Word::new(2, FIRST, PLACE, false);
         assert!(word.claim().is_some());
         assert!(!word.announce_side());
         assert_eq!(word.request_cancel(), CancelAction::RunHooks);
@@ -279,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_last_reference_frees() {
-        let word = Word::new(2, 7, PLACE, false);
+        let word = Word::new(2, ShortGeneration::from_bits(0xFFFE), PLACE, false);
         assert!(word.claim().is_some());
         word.set_outcome(Outcome::Panicked);
         assert_eq!(word.end_and_release(), ReleaseAction::Keep);
@@ -287,7 +289,7 @@ mod tests {
         word.retain();
         assert_eq!(word.release(), ReleaseAction::Keep);
         assert_eq!(word.outcome(), Outcome::Panicked);
-        assert_eq!((word.generation(), word.place()), (7, PLACE));
+        assert_eq!((word.generation().to_bits(), word.place()), (0xFFFE, PLACE));
         assert_eq!(word.release(), ReleaseAction::Free);
     }
 
@@ -295,7 +297,7 @@ mod tests {
     fn every_outcome_and_every_stage_is_told_apart() {
         use Outcome::{Cancelled, Expired, Full, NoThread, Panicked, Shutdown, Value};
         for outcome in [Value, Panicked, Cancelled, Shutdown, Full, NoThread, Expired] {
-            let word = Word::new(2, 0, PLACE, false);
+            let word = Word::new(2, FIRST, PLACE, false);
             let stage = || (word.is_queued(), word.is_ended(), word.is_cancelled(), word.has_side());
             assert_eq!(stage(), (true, false, false, false));
             assert!(word.claim().is_some());
@@ -305,16 +307,16 @@ mod tests {
             assert_eq!(word.end_and_release(), ReleaseAction::Keep);
             assert_eq!(stage(), (false, true, false, false));
         }
-        let word = Word::new(2, 0, PLACE, true);
+        let word = Word::new(2, FIRST, PLACE, true);
         assert!(word.has_side());
         assert_eq!(word.request_cancel(), CancelAction::End(Claim { laden: true }));
         assert!(word.is_cancelled());
-        assert_eq!(Word::new(2, 0, PLACE, true).claim(), Some(Claim { laden: true }));
+        assert_eq!(Word::new(2, FIRST, PLACE, true).claim(), Some(Claim { laden: true }));
     }
 
     #[test]
     fn debug_decodes_the_bits() {
-        let word = Word::new(3, 0, PLACE, false);
+        let word = Word::new(3, FIRST, PLACE, false);
         let text = |stage, cancel, side, refs| {
             format!(
                 "Word {{ stage: \"{stage}\", cancel: {cancel}, side: {side}, outcome: Value, refs: {refs} }}"

@@ -12,8 +12,9 @@ use crossbeam_utils::CachePadded;
 
 use super::roster::thread_number;
 use crate::queue::{Places, wake};
+use crate::sync::Tracked;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Tracked, fork};
+use crate::sync::fork::Generation;
 use crate::task::Owner;
 
 const SHARDS: usize = if cfg!(sidestep_loom) { 1 } else { 16 };
@@ -29,7 +30,7 @@ struct Shard {
 pub(crate) struct PoolAccount {
     shards: [CachePadded<Shard>; SHARDS],
     places: Option<Places>,
-    generation: u16,
+    generation: Generation,
     freed: Tracked,
 }
 
@@ -41,7 +42,7 @@ impl PoolAccount {
         Arc::new(PoolAccount {
             shards: std::array::from_fn(shard),
             places,
-            generation: fork::generation(),
+            generation: Generation::current(),
             freed: Tracked::new(),
         })
     }
@@ -71,7 +72,7 @@ impl PoolAccount {
     /// Frees the place of a task that will not run, without a call of the waker of the one who gets it.
     fn free_place_quietly(&self) -> Option<Waker> {
         // In a forked child nobody waits for a place, and the lock may be held for ever.
-        let places = self.places.as_ref().filter(|_| self.generation == fork::generation());
+        let places = self.places.as_ref().filter(|_| !self.generation.is_past());
         places.and_then(Places::free_quietly)
     }
 }

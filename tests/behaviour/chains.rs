@@ -18,7 +18,8 @@ const LENGTH: usize = 100_000;
 const DEPTHS: [usize; 5] = [1, 31, 32, 33, 200];
 
 /// Owns the rest of a chain; its drop is counted.
-struct Link(#[expect(dead_code, reason = "it owns the rest")] Option<Box<dyn Any + Send>>, DropToken);
+#[expect(dead_code, reason = "it is there to be dropped")]
+struct Link(Option<Box<dyn Any + Send>>, DropToken);
 
 /// Runs `f` on a thread of its own with a stack of so many bytes, and fails if it hangs.
 fn in_time<R: Send + 'static>(stack: usize, f: impl FnOnce() -> R + Send + 'static) -> R {

@@ -22,6 +22,8 @@ mod before_main;
 #[cfg(unix)]
 mod commands;
 #[cfg(target_os = "linux")]
+mod forks;
+#[cfg(target_os = "linux")]
 mod scarce;
 #[cfg(unix)]
 mod signals;

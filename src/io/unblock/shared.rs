@@ -105,7 +105,7 @@ pub(super) struct Shared<T> {
     /// What was read ahead is not what the value has any more.
     pub(super) stale: AtomicBool,
     pub(super) setup: Setup,
-    generation: u16,
+    generation: fork::Generation,
 }
 
 impl<T: Send + 'static> Shared<T> {
@@ -142,7 +142,7 @@ impl<T: Send + 'static> Shared<T> {
             news: StaticU64::new(0),
             stale: AtomicBool::new(false),
             setup,
-            generation: fork::generation(),
+            generation: fork::Generation::current(),
         })
     }
 
@@ -152,7 +152,7 @@ impl<T: Send + 'static> Shared<T> {
 
     /// This is the child of a fork: the lock may be held for ever, and what was in progress stayed with the parent.
     pub(super) fn is_forked(&self) -> bool {
-        self.generation != fork::generation()
+        self.generation.is_past()
     }
 
     /// The pump has done something.

@@ -1,6 +1,7 @@
 //! What needs no pool: ids, and what is said of a cancellation.
 
 use super::*;
+use crate::task::WaitName;
 use std::thread;
 
 #[test]
@@ -50,6 +51,8 @@ impl Host for Nobody {
     }
     fn offer_help(&self, _parker: &Arc<Parker>) {}
     fn withdraw_help(&self, _parker: &Arc<Parker>) {}
+    fn begin_parking(&self, _wait: WaitName) {}
+    fn end_parking(&self) {}
     fn retire(&self) {}
     fn owner(&self) -> *const () {
         (&raw const self.0).cast()

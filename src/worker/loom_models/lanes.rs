@@ -23,8 +23,8 @@ impl Yard {
     }
 
     fn lane_with(&self, limit: usize, queue_limit: Option<usize>) -> Arc<Core> {
-        let meter = Meter::default();
-        Core::new("lane".to_owned(), limit, queue_limit, meter, &self.lanes, fork::generation())
+        let (meter, generation) = (Meter::default(), fork::Generation::current());
+        Core::new("lane".to_owned(), limit, queue_limit, meter, &self.lanes, generation)
     }
 
     /// As `Lane::spawn`, taking back included.
