@@ -8,6 +8,7 @@ mod support;
 // Tasks and handles.
 mod callback;
 mod cancel;
+mod cancel_ends;
 mod chains;
 mod handle;
 mod hooks;
