@@ -5,6 +5,8 @@
 //! - removing a hook waits for it where it is running on another thread, and not where it is running on this one;
 //! - no lock is held while a hook runs.
 
+use std::collections::BTreeMap;
+
 use crate::report::shield;
 use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Condvar, Mutex};
@@ -14,7 +16,8 @@ type Hook = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 struct List {
     last_id: u64,
-    waiting: Vec<(u64, Hook)>,
+    /// By their ids, which ascend: so in the order of registration.
+    waiting: BTreeMap<u64, Hook>,
     running: Option<(u64, ThreadId)>,
     /// The cancellation has come: later hooks run where they are registered.
     fired: bool,
@@ -28,7 +31,7 @@ impl List {
     }
 }
 
-/// Registered hooks, in the order of registration.
+/// Registered hooks. Each is added, run and removed in a time that hardly depends on how many there are.
 pub(super) struct Hooks {
     list: Mutex<List>,
     finished: Condvar,
@@ -49,7 +52,7 @@ impl Hooks {
         }
         list.last_id += 1;
         let id = list.last_id;
-        list.waiting.push((id, hook));
+        list.waiting.insert(id, hook);
         Some(id)
     }
 
@@ -57,8 +60,7 @@ impl Hooks {
     pub(super) fn fire(&self) {
         let mut list = self.list.lock();
         list.fired = true;
-        while !list.waiting.is_empty() {
-            let (id, hook) = list.waiting.remove(0);
+        while let Some((id, hook)) = list.waiting.pop_first() {
             list.running = Some((id, thread::current().id()));
             drop(list);
             shield("a cancel hook", hook);
@@ -71,8 +73,7 @@ impl Hooks {
     /// Unregisters a hook. On return it has run, or it never will.
     pub(super) fn remove(&self, id: u64) {
         let mut list = self.list.lock();
-        if let Some(place) = list.waiting.iter().position(|(waiting, _)| *waiting == id) {
-            let hook = list.waiting.remove(place);
+        if let Some(hook) = list.waiting.remove(&id) {
             drop(list);
             shield("the destructor of a cancel hook", || drop(hook));
             return;
@@ -90,33 +91,11 @@ impl Hooks {
             list = self.finished.wait(list);
         }
         drop(list);
-        for hook in forgotten {
+        for hook in forgotten.into_values() {
             shield("the destructor of a cancel hook", || drop(hook));
         }
     }
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-    use std::sync::mpsc::channel;
-
-    #[test]
-    fn each_hook_is_removed_by_its_own_id_and_the_others_run_in_order() {
-        let hooks = Hooks::new();
-        let (ran, order) = channel();
-        let ids: Vec<_> = (0..4)
-            .map(|number| {
-                let ran = ran.clone();
-                hooks.add(Box::new(move || ran.send(number).unwrap())).unwrap()
-            })
-            .collect();
-        hooks.remove(ids[1]);
-        hooks.remove(ids[1]);
-        hooks.fire();
-        assert_eq!(order.try_iter().collect::<Vec<_>>(), [0, 2, 3]);
-        hooks.remove(ids[0]);
-        assert_eq!(hooks.add(Box::new(move || ran.send(4).unwrap())), None);
-        assert_eq!(order.try_recv(), Ok(4), "the cancellation has come");
-    }
-}
+mod tests;

@@ -292,6 +292,38 @@ fn a_guard_dropped_by_its_own_hook_does_not_wait_for_itself() {
 }
 
 #[test]
+fn a_hook_may_drop_the_guards_of_many_others_while_all_of_them_run() {
+    const MANY: usize = 10_000;
+    thread_local! {
+        static GUARDS: std::cell::RefCell<Vec<current::HookGuard>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    let pool = pool(1, 1);
+    let (send, receive) = channel::<CancelHandle>();
+    let (report, ran) = channel();
+    let task = pool.spawn(move || {
+        let me = receive.recv().unwrap();
+        let _first = current::on_cancel(|| {
+            let mut number = 0..MANY;
+            let guards = GUARDS.take();
+            let (odd, even): (Vec<_>, _) = guards.into_iter().partition(|_| number.next().unwrap() % 2 == 1);
+            odd.into_iter().rev().for_each(drop);
+            GUARDS.set(even);
+        });
+        for number in 0..MANY {
+            let report = report.clone();
+            let guard = current::on_cancel(move || report.send(number).unwrap());
+            GUARDS.with_borrow_mut(|guards| guards.push(guard));
+        }
+        me.cancel();
+        drop(GUARDS.take());
+    });
+    send.send(task.cancel_handle()).unwrap();
+    soon(task).unwrap();
+    assert!(ran.iter().eq((0..MANY).step_by(2)), "the even ones, in order, once each");
+    check_sound(&pool);
+}
+
+#[test]
 fn a_hook_may_use_the_pool() {
     let pool = pool(1, 2);
     let inner = pool.clone();
