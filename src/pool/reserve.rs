@@ -52,6 +52,11 @@ impl Target {
 ///
 /// Dropping it gives up the turn, or the place if it has come meanwhile: that goes to the next in line.
 ///
+/// One that has been polled and is then forgotten ([`mem::forget`](std::mem::forget), a circle of `Arc`s) stays in line. When its
+/// turn comes it takes the place, as a forgotten [`Permit`] keeps its own, and nobody ever has that place again: the others wait
+/// on for those that are left, and where none is left until the pool is shut down. It also counts as a handle to its pool
+/// for ever, so that only a shutdown ends that.
+///
 /// # Panics
 ///
 /// Polling panics once the result has been given.
@@ -207,6 +212,10 @@ impl fmt::Debug for Reserve {
 }
 
 /// A place in the queue of a [`Pool`] or [`Lane`]. Dropping it frees the place for the next who waits.
+///
+/// One that is forgotten ([`mem::forget`](std::mem::forget), a circle of `Arc`s) keeps its place for ever: the queue takes one task
+/// less from then on, and none if that was its only place; then who waits for one does so until the pool is shut down. The permit
+/// also counts as a handle to its pool for ever, so that only a shutdown ends that.
 ///
 /// ```
 /// let pool = sidestep::Pool::builder().queue_limit(100).build()?;

@@ -38,6 +38,7 @@ mod lanes;
 mod max_threads;
 mod observe;
 mod policy;
+mod reserve;
 mod scope;
 mod scope_refused;
 mod spans;
