@@ -25,7 +25,7 @@ use std::task::{Context, Poll, Waker};
 use crate::queue::wake;
 use crate::report::shield;
 use crate::sync::fork::Generation;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, trampoline};
 
 /// The size of the buffer at first, and the most it grows to while whole buffers come in.
 const FIRST_SIZE: usize = 8 * 1024;
@@ -143,6 +143,7 @@ impl Feed {
 
     /// Takes the buffer out once it is empty and somebody waits. One that was filled to the brim is replaced by a larger one.
     fn await_demand(&self) -> Vec<u8> {
+        trampoline::settle();
         let mut state = self.state.lock();
         while state.waiting.is_empty() || !state.unread().is_empty() {
             state = self.demand.wait(state);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::report::shield;
 use crate::sync::thread::{self, ThreadId};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, MutexGuard, trampoline};
 
 type Hook = Box<dyn FnOnce() + Send>;
 
@@ -78,19 +78,28 @@ impl Hooks {
             shield("the destructor of a cancel hook", || drop(hook));
             return;
         }
-        while list.runs_elsewhere(Some(id)) {
+        drop(self.await_end(list, Some(id)));
+    }
+
+    /// Waits for the hook `id`, or for any, where it is running on another thread.
+    fn await_end<'a>(&'a self, mut list: MutexGuard<'a, List>, id: Option<u64>) -> MutexGuard<'a, List> {
+        if list.runs_elsewhere(id) {
+            drop(list);
+            // The hook may itself wait for what this thread has put off.
+            trampoline::settle();
+            list = self.list.lock();
+        }
+        while list.runs_elsewhere(id) {
             list = self.finished.wait(list);
         }
+        list
     }
 
     /// Unregisters every hook: the task has ended.
     pub(super) fn close(&self) {
         let mut list = self.list.lock();
         let forgotten = std::mem::take(&mut list.waiting);
-        while list.runs_elsewhere(None) {
-            list = self.finished.wait(list);
-        }
-        drop(list);
+        drop(self.await_end(list, None));
         for hook in forgotten.into_values() {
             shield("the destructor of a cancel hook", || drop(hook));
         }
