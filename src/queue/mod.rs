@@ -22,9 +22,9 @@ use std::fmt;
 pub(crate) use self::places::{Places, Turn};
 pub(crate) use self::wake::wake;
 
-#[cfg(any(sidestep_loom, sidestep_shuttle, sidestep_tsan))]
+#[cfg(any(sidestep_loom, sidestep_shuttle, sidestep_tsan, miri))]
 use crate::sync::stand_in::deque::{Injector, Steal, Stealer, Worker};
-#[cfg(not(any(sidestep_loom, sidestep_shuttle, sidestep_tsan)))]
+#[cfg(not(any(sidestep_loom, sidestep_shuttle, sidestep_tsan, miri)))]
 use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 
 use crate::sync::Mutex;

@@ -15,7 +15,8 @@
 //! | deque (see `queue`) | `crossbeam_deque` | `stand_in::deque` | `stand_in::deque` |
 //!
 //! `--cfg sidestep_tsan` is for ThreadSanitizer, which knows of no fences: the ordinary build with the stand-in deque, and with
-//! fences that it can see.
+//! fences that it can see. Under Miri it is the stand-in deque as well: the real one makes pointers of integers, which Miri
+//! cannot follow.
 //!
 //! Beside them stands the [`trampoline`], since a thread has to run what it has put off before it parks.
 //!
@@ -29,7 +30,7 @@ mod lock;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod parker;
-#[cfg(any(test, sidestep_loom, sidestep_shuttle, sidestep_tsan))]
+#[cfg(any(test, sidestep_loom, sidestep_shuttle, sidestep_tsan, miri))]
 pub(crate) mod stand_in;
 pub(crate) mod trampoline;
 
