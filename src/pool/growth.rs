@@ -82,13 +82,16 @@ pub(super) struct Sample {
     pub(super) blocked: usize,
     /// Most of the blocked ones wait for a timer, a peer or a child.
     pub(super) outside: bool,
-    /// A thread has been in one task for as long, is ready to run, and has had next to no CPU.
+    /// A thread is ready to run and has had next to no CPU: one that has been in one task for as long, or one that searches
+    /// while nothing moves.
     pub(super) starved: bool,
     /// Whether the evidence for `blocked` is more than the passing of time.
     pub(super) certain: bool,
-    /// Threads that hold a wake-up token: they will look into the queues.
-    pub(super) coming: usize,
-    /// Nothing has moved for two looks.
+    /// Threads that hold a searching token: they will look into the queues as soon as they have a CPU.
+    pub(super) searching: usize,
+    /// Threads that hold a token inside a waker or a hook: they will look when that returns.
+    pub(super) delivering: usize,
+    /// Something has been queued for two looks, and nothing has moved.
     pub(super) stuck: bool,
     /// The CPUs that the threads use and the share of them that is asleep, where the system tells.
     pub(super) usage: Option<Usage>,
@@ -324,9 +327,9 @@ pub(super) fn decide(limits: Limits, mut state: State, sample: &Sample) -> (Stat
         state.tick = TICK;
         return (state, if sample.stuck { Verdict::Wake } else { Verdict::Wait });
     }
-    // A thread that waits for a CPU with a token in its hand is as good as there; one asleep in a waker is not.
-    let coming = sample.coming > 0 && !(sample.stuck && sample.blocked > 0);
-    if coming && state.barren < LIVENESS {
+    // A thread that searches waits for nothing but a CPU and is as good as there; one asleep in a waker is not.
+    let delivering = sample.delivering > 0 && !(sample.stuck && sample.blocked > 0);
+    if (sample.searching > 0 || delivering) && state.barren < LIVENESS {
         return state.wait(TICK);
     }
     if sample.cooling || sample.threads + sample.starting >= limits.max {

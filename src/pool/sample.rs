@@ -132,7 +132,8 @@ impl Lookout {
         self.turn = self.turn.wrapping_add(1);
         let (queued, counts, totals) = Self::waiting(shared);
         let tokens = counts.searching + counts.starting + counts.delivering;
-        let still = tokens == self.tokens && totals.started == self.totals.started;
+        // While nothing is queued the monitor asks about nobody: it cannot tell who holds a token for want of a CPU.
+        let still = queued > 0 && tokens == self.tokens && totals.started == self.totals.started;
         self.still = if still { self.still + 1 } else { 0 };
         let before = std::mem::replace(&mut self.totals, totals);
         self.tokens = tokens;
@@ -146,7 +147,8 @@ impl Lookout {
             idle: counts.idle,
             declared: shared.blocking(),
             certain: true,
-            coming: counts.searching + counts.delivering,
+            searching: counts.searching,
+            delivering: counts.delivering,
             stuck: self.still >= 2,
             cooling: shared.cool_down.is_on(),
             ..Sample::default()
@@ -156,7 +158,13 @@ impl Lookout {
         let room = shared.headcount.reserved() < shared.max();
         if queued > 0 && counts.idle == 0 && room {
             self.ask(&mut sample, inside, elapsed);
+            // The monitor takes time to ask, the more so where it gets no CPU: whoever was still at first may have moved.
+            let is_still =
+                || shared.idle.counts() == counts && shared.roster.totals().started == totals.started;
+            sample.stuck = sample.stuck && is_still();
         }
+        // No foreign code runs with a searching token: whoever holds one waits for nothing but a CPU.
+        sample.starved |= sample.stuck && sample.searching > 0;
         sample
     }
 

@@ -34,7 +34,8 @@ pub(super) enum Obstacle {
 impl Stall {
     /// Takes in one look. Once for each time that nothing moves for long: why the pool does not help.
     pub(super) fn look(&mut self, limits: Limits, sample: &Sample) -> Option<Obstacle> {
-        if sample.queued == 0 || sample.completed > 0 || sample.idle > 0 || sample.coming > 0 {
+        let coming = sample.searching + sample.delivering;
+        if sample.queued == 0 || sample.completed > 0 || sample.idle > 0 || coming > 0 {
             *self = Stall::default();
             return None;
         }

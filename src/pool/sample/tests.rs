@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, helpers included, an unwrap is an assertion")]
 
 mod samplers;
+mod tokens;
 
 use super::*;
 use crate::pool::Pool;
@@ -274,21 +275,6 @@ fn a_stalled_thread_gives_its_deque_away() {
     drop(open);
     task.wait().unwrap();
     assert_eq!(pool.shutdown().wait().discarded, 0);
-}
-
-#[test]
-fn tokens_that_stay_without_a_start_are_stuck() {
-    let full = Full::new(2);
-    let mut lookout = Lookout::new(Vec::new());
-    assert!(!full.look(&mut lookout).stuck);
-    full.pool.shared.idle.begin_delivering();
-    let looks = [full.look(&mut lookout), full.look(&mut lookout), full.look(&mut lookout)];
-    assert_eq!(looks.map(|look| look.stuck), [false, false, true], "seen, seen again, and again");
-    assert_eq!(looks.map(|look| look.coming), [1, 1, 1]);
-    full.pool.shared.idle.end_delivering();
-    full.pool.shared.idle.release_searching();
-    let look = full.look(&mut lookout);
-    assert_eq!((look.stuck, look.coming), (false, 0));
 }
 
 #[test]

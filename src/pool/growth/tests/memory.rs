@@ -105,11 +105,12 @@ fn e5_is_slower_while_threads_wait_for_a_cpu() {
 
 #[test]
 fn e5_trusts_a_token_for_so_long_only() {
-    let token = Sample { coming: 1, ..look(0) };
-    let before = LIVENESS.checked_sub(token.elapsed).unwrap();
-    let verdict = |barren| decide(LIMITS, State { barren, ..State::new() }, &token).1;
-    assert_eq!(verdict(before), Verdict::Grow(1, Cause::Liveness));
-    assert_eq!(verdict(before.checked_sub(Duration::from_nanos(1)).unwrap()), Verdict::Wait);
+    for token in [Sample { searching: 1, ..look(0) }, Sample { delivering: 1, ..look(0) }] {
+        let before = LIVENESS.checked_sub(token.elapsed).unwrap();
+        let verdict = |barren| decide(LIMITS, State { barren, ..State::new() }, &token).1;
+        assert_eq!(verdict(before), Verdict::Grow(1, Cause::Liveness));
+        assert_eq!(verdict(before.checked_sub(Duration::from_nanos(1)).unwrap()), Verdict::Wait);
+    }
 }
 
 #[test]

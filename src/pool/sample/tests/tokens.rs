@@ -1,0 +1,114 @@
+//! Threads that hold a token: who comes, who waits for a CPU, and who sleeps.
+
+use super::*;
+use crate::pool::growth::{Cause, Limits, State, Verdict, decide};
+use crate::sync::atomic::AtomicUsize;
+
+#[test]
+fn tokens_that_stay_without_a_start_are_stuck() {
+    let full = Full::new(2);
+    let mut lookout = Lookout::new(Vec::new());
+    assert!(!full.look(&mut lookout).stuck);
+    full.pool.shared.idle.begin_delivering();
+    let looks = [full.look(&mut lookout), full.look(&mut lookout), full.look(&mut lookout)];
+    assert_eq!(looks.map(|look| look.stuck), [false, false, true], "seen, seen again, and again");
+    assert_eq!(looks.map(|look| (look.searching, look.delivering)), [(0, 1); 3]);
+    full.pool.shared.idle.end_delivering();
+    full.pool.shared.idle.release_searching();
+    let look = full.look(&mut lookout);
+    assert_eq!((look.stuck, look.searching, look.delivering), (false, 0, 0));
+}
+
+#[test]
+fn a_token_that_stays_while_nothing_waits_is_not_stuck() {
+    let pool = Pool::builder().core_threads(1).max_threads(1).build().unwrap();
+    eventually("the thread rests", || pool.metrics().threads_idle() == 1);
+    pool.shared.monitor.stop();
+    let (open, gate) = mpsc::channel::<()>();
+    let (inside, entered) = mpsc::channel();
+    let task = pool.spawn(move || {
+        inside.send(()).unwrap();
+        let _ = gate.recv();
+    });
+    entered.recv().unwrap();
+    pool.shared.idle.begin_delivering();
+    let mut lookout = Lookout::new(Vec::new());
+    let mut stuck = || lookout.look(&pool.shared, Duration::from_micros(500)).stuck;
+    assert_eq!([stuck(), stuck(), stuck()], [false; 3], "nobody waits for the one that delivers");
+    let queued = pool.spawn(|| ());
+    assert_eq!([stuck(), stuck()], [false, true], "the time counts from here");
+    pool.shared.idle.end_delivering();
+    pool.shared.idle.release_searching();
+    drop(open);
+    task.wait().unwrap();
+    queued.wait().unwrap();
+}
+
+/// What the monitor decides look by look while all threads sleep in their tasks.
+fn verdicts(full: &Full) -> [Verdict; 6] {
+    let mut lookout = Lookout::new(vec![Oracle::new(true, |_| Some(true))]);
+    let mut state = State::new();
+    [(); 6].map(|()| {
+        // The pause is the test's own.
+        let sample = Sample { cooling: false, ..full.look(&mut lookout) };
+        let verdict;
+        (state, verdict) = decide(Limits { core: 3, max: 9 }, state, &sample);
+        verdict
+    })
+}
+
+#[test]
+fn who_searches_without_a_cpu_is_not_replaced_however_many_sleep() {
+    let full = Full::new(3);
+    // As a thread that has been woken and has not run since.
+    assert!(full.pool.shared.idle.begin_searching());
+    assert_eq!(verdicts(&full), [Verdict::Wait; 6], "E1");
+    let mut lookout = Lookout::new(vec![Oracle::new(true, |_| Some(true))]);
+    let looks = [full.look(&mut lookout), full.look(&mut lookout), full.look(&mut lookout)];
+    assert_eq!(looks.map(|look| look.starved), [false, false, true], "E6");
+    full.pool.shared.idle.release_searching();
+    assert!(verdicts(&full).contains(&Verdict::Grow(1, Cause::Hard)), "nobody comes any more");
+}
+
+/// Answers that everybody sleeps, and does something meanwhile.
+struct Meanwhile<F>(F);
+
+impl<F> fmt::Debug for Meanwhile<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
+
+impl<F: Fn() + Send> Sampler for Meanwhile<F> {
+    fn is_asleep(&self, _: ThreadKey, _: &Note, _: Option<Duration>, _: Duration) -> Option<bool> {
+        (self.0)();
+        Some(true)
+    }
+}
+
+#[test]
+fn who_moves_while_the_monitor_asks_is_not_stuck() {
+    let full = Full::new(3);
+    full.pool.shared.idle.begin_delivering();
+    let (shared, asked) = (full.pool.shared.owned().unwrap(), AtomicUsize::new(0));
+    let waker_returns = move || {
+        // Each look asks about three threads: this is in the third.
+        if asked.fetch_add(1, Ordering::Relaxed) == 6 {
+            shared.idle.end_delivering();
+        }
+    };
+    let mut lookout = Lookout::new(vec![Box::new(Meanwhile(waker_returns))]);
+    let looks = [(); 4].map(|()| full.look(&mut lookout));
+    assert_eq!(looks.map(|look| look.stuck), [false, false, false, true]);
+    assert_eq!(looks.map(|look| look.starved), [false, false, false, true], "by now it searches");
+    full.pool.shared.idle.release_searching();
+}
+
+#[test]
+fn who_sleeps_in_a_waker_is_replaced() {
+    let full = Full::new(3);
+    full.pool.shared.idle.begin_delivering();
+    assert!(verdicts(&full).contains(&Verdict::Grow(1, Cause::Hard)));
+    full.pool.shared.idle.end_delivering();
+    full.pool.shared.idle.release_searching();
+}
