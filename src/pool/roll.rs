@@ -75,7 +75,13 @@ mod tests {
             task.wait().unwrap();
         }
         assert!(roll.0.lock().tasks.as_ref().unwrap().len() <= FEW);
-        assert!(!roll.close().is_empty());
+        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let busy = pool.spawn(move || gate.recv().is_ok());
+        let queued = pool.spawn(|| ());
+        assert!(roll.add(queued.task_ref().unwrap().clone()));
+        assert!(roll.close().iter().any(|task| task.is_same(queued.task_ref().unwrap())));
+        drop(go);
+        busy.detach();
         let task = pool.spawn(|| ());
         assert!(!roll.add(task.task_ref().unwrap().clone()), "closed");
         task.detach();
