@@ -69,7 +69,7 @@ mod tests {
     fn what_has_ended_is_swept_out() {
         let pool = Pool::builder().max_threads(1).build().unwrap();
         let roll = Roll::new();
-        for _ in 0..10_000 {
+        for _ in 0..if cfg!(miri) { 2 * FEW } else { 10_000 } {
             let task = pool.spawn(|| ());
             assert!(roll.add(task.task_ref().unwrap().clone()));
             task.wait().unwrap();
