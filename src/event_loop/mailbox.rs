@@ -13,7 +13,7 @@ use super::handle::Handle;
 use super::slots::Key;
 use crate::report::shield;
 use crate::sync::fork::Generation;
-use crate::sync::{Mutex, MutexGuard, Parker};
+use crate::sync::{Mutex, MutexGuard, Parker, trampoline};
 use crate::task::current::will_block;
 
 /// Something that is ready to be run on the loop's thread.
@@ -244,6 +244,7 @@ impl Mailbox {
 
     /// Sleeps until something is ready or the deadline has come. Returns at once where something is.
     pub(super) fn sleep(&self, deadline: Option<Instant>) {
+        trampoline::settle(deadline);
         if self.state.lock().lie_down() {
             will_block(|| while !self.park(deadline) {});
         }

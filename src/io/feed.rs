@@ -143,7 +143,7 @@ impl Feed {
 
     /// Takes the buffer out once it is empty and somebody waits. One that was filled to the brim is replaced by a larger one.
     fn await_demand(&self) -> Vec<u8> {
-        trampoline::settle();
+        trampoline::settle(None);
         let mut state = self.state.lock();
         while state.waiting.is_empty() || !state.unread().is_empty() {
             state = self.demand.wait(state);

@@ -84,7 +84,7 @@ impl<T> Handover<T> {
 
     /// Takes `item`, blocking until there is room; gives it back once the stream is gone.
     pub(super) fn insist(&self, item: T) -> Result<(), T> {
-        trampoline::settle();
+        trampoline::settle(None);
         let mut state = self.state.lock();
         while !state.closed && state.outstanding >= self.capacity {
             state.asleep += 1;

@@ -24,6 +24,7 @@ use crate::queue::Places;
 use crate::report::event;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::oneshot::Receiver;
+use crate::sync::trampoline;
 use crate::task::{Claimed, OnShutdown, Outcome, Owner, Side, Task, TaskRef, Work, forked_child, new_task};
 use crate::worker::{PoolAccount, Workplace, submit, submit_to_lane};
 
@@ -297,12 +298,12 @@ impl Refused {
         let _ = task;
     }
 
-    /// Ends a task that was not admitted.
+    /// Ends a task that was not admitted. Its closure's destructor may spawn another.
     pub(super) fn discard(self, claimed: Claimed) {
-        match self {
+        trampoline::bounce(move || match self {
             Refused::Forked => claimed.discard(Outcome::NoThread, Some(forked_child())),
             Refused::Closed => claimed.discard(Outcome::Shutdown, None),
             Refused::Full => claimed.discard(Outcome::Full, None),
-        }
+        });
     }
 }

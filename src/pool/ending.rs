@@ -9,10 +9,13 @@
 //! something else from a `select`, kept the shutdown, and gone on.
 //!
 //! - The one who looks waits, since it is about to park, or to tell its executor that it has nothing to do.
-//! - In a wait of this crate ([`BlockingWait`](crate::task::BlockingWait)) a thread waits as long as its slot shows that it is parked there.
-//! - Any other executor parks unseen. Its thread waits if it has polled since the last *roll call*: when somebody new waits,
-//!   and when a thread has left, these wakers are called, and those who still wait poll again. So of two such threads one
-//!   may go on between its answer and that of the other, and yet be counted as waiting.
+//! - In `Shutdown::wait` a thread waits as long as it is parked, which its parker shows, up to the wake-up.
+//! - In `block_on` it waits as long as it is parked, and has polled the shutdown since it was parked before.
+//! - Any other executor parks unseen. Its thread waits if it has polled, and has begun and ended no task since.
+//!
+//! The last two answer a *roll call* as well: when somebody new waits, and when a thread has left, their wakers are called,
+//! and they do not wait before they have polled again. Of two threads whose executors park unseen, one may go on between
+//! its answer and that of the other, and yet be counted as waiting.
 //!
 //! ORDERING: the lock orders who looks. Whoever changes what is looked at (a thread has left, nothing is being sorted any
 //! more, a thread is parked) takes it afterwards: one of the two sees the other.
@@ -20,11 +23,11 @@
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
+use crate::queue::discard;
 use crate::report::shield;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::task::WaitName;
-use crate::worker::{Slot, Totals};
+use crate::sync::{Mutex, Parker};
+use crate::worker::{Moment, Slot, Totals};
 
 /// What waits for a pool's end.
 #[derive(Debug)]
@@ -55,10 +58,21 @@ struct Waiter {
 /// The thread of the pool that has polled.
 #[derive(Debug)]
 pub(super) struct WaitingThread {
-    pub(super) slot: Arc<Slot>,
-    pub(super) wait: WaitName,
-    /// It has polled since the last roll call.
-    pub(super) is_present: bool,
+    slot: Arc<Slot>,
+    blocked: Blocked,
+    /// It has polled since the last roll call, and this was when.
+    polled: Option<Moment>,
+}
+
+/// How it shows that a thread is blocked.
+#[derive(Debug)]
+pub(super) enum Blocked {
+    /// It waits for nothing else, with this parker.
+    Solely(Arc<Parker>),
+    /// It awaits the shutdown, perhaps beside other things, and parks with this parker.
+    Seen(Arc<Parker>),
+    /// It awaits the shutdown in an executor that parks on its own.
+    Unseen,
 }
 
 /// The threads of the pool that wait for its end, and the tasks on their stacks.
@@ -69,11 +83,18 @@ pub(super) struct Crew {
 }
 
 impl WaitingThread {
+    /// The thread with this slot, which polls now.
+    pub(super) fn new(slot: Arc<Slot>, blocked: Blocked) -> Self {
+        let polled = Some(slot.moment());
+        WaitingThread { slot, blocked, polled }
+    }
+
     fn waits(&self) -> bool {
-        if self.wait == WaitName::NONE {
-            self.is_present
-        } else {
-            self.slot.parked_in() == self.wait.to_bits()
+        let has_polled = || self.polled == Some(self.slot.moment());
+        match &self.blocked {
+            Blocked::Solely(parker) => parker.is_parked(),
+            Blocked::Seen(parker) => parker.is_parked() && has_polled(),
+            Blocked::Unseen => has_polled(),
         }
     }
 }
@@ -95,13 +116,13 @@ impl Waiting {
         Crew { threads: slots.len(), tasks: slots.iter().map(|slot| slot.running()).sum() }
     }
 
-    /// Whoever parks unseen is to poll again. Returns the wakers to be called for that.
+    /// Those who may have gone on are to poll again. Returns the wakers to be called for that.
     fn call_roll(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for waiter in &mut self.waiters {
-            let unseen = waiter.thread.as_mut().filter(|thread| thread.wait == WaitName::NONE);
-            if let Some(thread) = unseen {
-                thread.is_present = false;
+            let asked = waiter.thread.as_mut().filter(|thread| !matches!(thread.blocked, Blocked::Solely(_)));
+            if let Some(thread) = asked {
+                thread.polled = None;
                 wakers.extend(waiter.waker.take());
             }
         }
@@ -186,16 +207,9 @@ impl Ending {
         let came = waiting.look(Some(id), left(), &mut woken);
         let end = came.or_else(|| waiting.find(id).and_then(|waiter| waiter.end));
         drop(waiting);
-        shield("the destructor of a waker", || drop(old));
+        old.into_iter().for_each(discard);
         wake_all(woken);
         end
-    }
-
-    /// The thread of `id` does something else for a while.
-    pub(super) fn step_out(&self, id: u64) {
-        if let Some(thread) = self.waiting.lock().find(id).and_then(|waiter| waiter.thread.as_mut()) {
-            thread.is_present = false;
-        }
     }
 
     /// A thread is parked: looks whether that was the last that did not wait.
@@ -228,7 +242,7 @@ impl Ending {
         let place = waiting.waiters.iter().position(|waiter| waiter.id == id);
         let gone = place.map(|place| waiting.waiters.swap_remove(place));
         drop(waiting);
-        shield("the destructor of a waker", || drop(gone));
+        gone.and_then(|waiter| waiter.waker).into_iter().for_each(discard);
     }
 }
 

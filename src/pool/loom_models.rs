@@ -4,7 +4,9 @@
 //! A thread that parks for ever is a deadlock, which the checker reports: so every wait that returns, and every thread
 //! that leaves at the end of a model, has been shown to.
 
-use std::future::{Future, poll_fn};
+mod ending;
+
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use crate::lane::{Entry, Job};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Mutex, Parker, Tracked};
-use crate::task::current::{block_on, will_block};
+use crate::task::current::will_block;
 use crate::task::{Outcome, Task, new_task};
 use crate::worker::submit;
 
@@ -214,69 +216,6 @@ fn wait_in_place_against_shutdown() {
         match task.wait().unwrap() {
             Ok(value) => assert_eq!(value, 7),
             Err(error) => assert!(error.is_shutdown()),
-        }
-    });
-}
-
-/// A task awaits the shutdown of its pool or something else, whatever comes first, and goes on with that: it counts as ended
-/// while it waits, and not while it goes on, though it keeps the shutdown.
-#[test]
-fn a_task_that_awaits_the_shutdown_and_goes_on() {
-    const WAITS: u64 = 0;
-    const GOES_ON: u64 = 1;
-    const ENDS: u64 = 2;
-    check(Some(1), || {
-        let pool = pool(2, 2);
-        let stage = Arc::new(StaticU64::new(WAITS));
-        // Without it the shutdown would be over at once.
-        let (leave, stays) = (Arc::new(Parker::new()), Arc::new(Parker::new()));
-        let (go, begun) = (Arc::clone(&leave), Arc::clone(&stays));
-        let neighbour = pool.spawn(move || {
-            begun.unpark();
-            go.park(None);
-        });
-        stays.park(None);
-        let (ring, other) = crate::sync::oneshot::channel::<()>();
-        let (inner, shown) = (pool.clone(), Arc::clone(&stage));
-        let task = pool.spawn(move || {
-            let (mut shutdown, mut other) = (inner.shutdown(), other);
-            let is_over = block_on(poll_fn(|context| {
-                let over = Pin::new(&mut shutdown).poll(context).map(|_| true);
-                if over.is_ready() { over } else { Pin::new(&mut other).poll(context).map(|_| false) }
-            }));
-            shown.store(GOES_ON, Ordering::Relaxed);
-            thread::yield_now();
-            shown.store(ENDS, Ordering::Relaxed);
-            is_over
-        });
-        let ringer = thread::spawn(move || {
-            drop(ring);
-            leave.unpark();
-        });
-        let report = pool.shutdown().wait();
-        let stage = stage.load(Ordering::Relaxed);
-        ringer.join().unwrap();
-        neighbour.wait().unwrap();
-        assert_eq!(report.still_running, 0);
-        assert!(task.wait().unwrap() || stage == ENDS, "the end came while the task went on");
-    });
-}
-
-/// Two tasks await the shutdown of their pool: each counts as ended for the other.
-#[test]
-fn two_tasks_that_await_the_shutdown() {
-    check(Some(1), || {
-        let pool = pool(2, 2);
-        let (first, second) = (pool.clone(), pool.clone());
-        let first = pool.spawn(move || block_on(first.shutdown()));
-        let second = pool.try_spawn(move || second.shutdown().wait());
-        drop(pool);
-        assert_eq!(first.wait().unwrap().still_running, 0);
-        if let Ok(second) = second {
-            match second.wait() {
-                Ok(report) => assert_eq!(report.still_running, 0),
-                Err(error) => assert!(error.is_shutdown()),
-            }
         }
     });
 }

@@ -9,11 +9,10 @@
 //! | `lane`, `reserve`, `batch`, `scope` | other ways to spawn: in a lane, into a place, many, borrowing |
 //! | `headcount` | how many threads there are, and may be |
 //! | `threads`, `cool_down` | how one more is made, and the pause if that fails |
-//! | `growth` | when there should be more: a pure function |
-//! | `sample` | what that function gets to see |
+//! | `growth`, `sample` | when there should be more: a pure function; what that gets to see |
 //! | `monitor`, `stall` | the thread that looks and acts; noticing that nothing moves |
 //! | `timer` | the thread that ends queued tasks whose time is up, and publishes the numbers |
-//! | `shutdown`, `roll` | the end, and the tasks that it drops |
+//! | `shutdown`, `ending`, `discard`, `roll` | the end, who waits for it, and the tasks that it drops |
 //! | `metrics`, `observe`, `stuck`, `export` | the numbers; how long tasks wait and run; who is told |
 
 mod admission;
@@ -22,6 +21,7 @@ mod builder;
 mod config;
 mod context;
 mod cool_down;
+mod discard;
 mod ending;
 #[cfg(feature = "metrics")]
 mod export;

@@ -11,8 +11,8 @@ use super::admission::{Gate, Refused};
 use super::{Lane, Pool};
 use crate::error::{Origin, Reason, TaskError};
 use crate::queue::{Places, Turn};
-use crate::sync::Parker;
 use crate::sync::atomic::{Ordering, fence};
+use crate::sync::{Parker, trampoline};
 use crate::task::{Host, Task, Unblocked, host, next_id};
 use crate::worker::Workplace;
 
@@ -94,8 +94,13 @@ impl Reserve {
         let parker = Arc::new(Parker::new());
         let waker = parker.waker();
         let mut context = Context::from_waker(&waker);
-        if let Poll::Ready(result) = Pin::new(&mut self).poll(&mut context) {
-            return result;
+        loop {
+            if let Poll::Ready(result) = Pin::new(&mut self).poll(&mut context) {
+                return result;
+            }
+            if !trampoline::settle(None) {
+                break;
+            }
         }
         let host = match &self.target {
             Some(Target::Lane(lane)) if lane.core().is_held_here() => {
@@ -122,6 +127,9 @@ impl Reserve {
                     host.withdraw_help(parker);
                 }
                 return result;
+            }
+            if trampoline::settle(None) {
+                continue;
             }
             let helper = host.filter(|host| !host.may_grow());
             if !helper.is_some_and(|host| self.help(host)) {

@@ -30,7 +30,7 @@ use crate::error::{TaskError, TaskId};
 use crate::report::swallow;
 use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use crate::sync::fork::Generation;
-use crate::sync::{Mutex, Parker};
+use crate::sync::{Mutex, Parker, trampoline};
 use crate::task::current::will_block;
 use crate::task::{
     Extras, Host, Inside, Outcome, Task, TaskRef, Witness, forked_child, host, new_scoped_task,
@@ -120,6 +120,9 @@ impl State {
         let host = host().filter(|host| host.owner() == shared.owner());
         // ORDERING: Acquire pairs with the Release in `released`; the additions in between do not break its chain.
         while self.left.load(Ordering::Acquire) > 0 && !self.is_forked() {
+            if trampoline::settle(None) {
+                continue;
+            }
             let next = host.and_then(|host| Some((host, self.queued.as_ref()?.pop()?)));
             match next {
                 Some((host, task)) => {

@@ -18,6 +18,7 @@ use std::sync::{Arc, Weak};
 
 use super::config::Config;
 use super::cool_down::CoolDown;
+use super::discard::give_up;
 use super::ending::Ending;
 use super::headcount::Headcount;
 use super::monitor::Monitor;
@@ -28,12 +29,12 @@ use super::threads::start;
 use super::timer::Timer;
 use super::waiters::Waiters;
 use crate::idle::{Idle, Notify};
-use crate::lane::{Entry, Job, Lanes};
+use crate::lane::{Entry, Lanes};
 use crate::queue::{Places, Queues};
 use crate::report::event;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sync::{fork, thread};
-use crate::task::{Claimed, OnShutdown, Outcome, TaskRef};
+use crate::task::Outcome;
 use crate::worker::{Roster, Totals, Workplace};
 
 /// Everything that all handles and threads of one pool share.
@@ -296,46 +297,6 @@ impl Shared {
         }
     }
 
-    /// Discards what is queued because of a shutdown, but for tasks that block it.
-    pub(super) fn discard_queued(&self) {
-        let stays =
-            |task: &TaskRef| task.extras().is_some_and(|extras| extras.on_shutdown == OnShutdown::Block);
-        self.sort_out(|claimed| {
-            let mut staying = Vec::new();
-            while let Some(entry) = self.queues.take_any() {
-                match entry.open() {
-                    Job::Task(task) if stays(&task) => staying.push(Entry::task(task)),
-                    Job::Task(task) => claimed.extend(claim(task)),
-                    Job::Lane(lane) => staying.push(Entry::lane(lane)),
-                }
-            }
-            for lane in self.lanes.all() {
-                claimed.extend(lane.clear(|task| !stays(task)).into_iter().filter_map(claim));
-            }
-            if !staying.is_empty() {
-                staying.into_iter().for_each(|entry| self.queues.push(None, entry));
-                self.notify();
-            }
-        });
-    }
-
-    /// Drops the queued tasks that any shutdown drops.
-    pub(super) fn drop_discardable(&self) {
-        self.sort_out(|claimed| claimed.extend(self.discardable.close().into_iter().filter_map(claim)));
-    }
-
-    /// Discards what `sort` claims, once it has claimed everything: foreign code may take its time. Until then the pool does not
-    /// look over, though entries that stay are in no queue for a while.
-    fn sort_out(&self, sort: impl FnOnce(&mut Vec<Claimed>)) {
-        self.sorting.fetch_add(1, Ordering::SeqCst);
-        let mut claimed = Vec::new();
-        sort(&mut claimed);
-        self.ending.count_discarded(claimed.len() as u64);
-        claimed.into_iter().for_each(|claimed| claimed.discard(Outcome::Shutdown, None));
-        self.sorting.fetch_sub(1, Ordering::SeqCst);
-        self.ending.announce(|| self.threads_left());
-    }
-
     /// Closes admission. Threads leave when the queues are empty.
     pub(super) fn close(&self) {
         self.ending.begin(&self.roster.totals());
@@ -359,27 +320,6 @@ impl Shared {
             self.timer.stop();
         }
     }
-}
-
-/// Ends what stands behind an entry unrun. Returns how many tasks that were.
-fn give_up(entry: Entry, outcome: Outcome, refusal: Option<&Arc<io::Error>>) -> u64 {
-    let end = |task| {
-        let claimed = claim(task);
-        let count = u64::from(claimed.is_some());
-        claimed.into_iter().for_each(|claimed| claimed.discard(outcome, refusal.cloned()));
-        count
-    };
-    match entry.open() {
-        Job::Task(task) => end(task),
-        // As a thread would do it: the slot is released with the last task.
-        Job::Lane(lane) if lane.begin() => std::iter::from_fn(|| lane.next()).map(end).sum(),
-        Job::Lane(_) => 0,
-    }
-}
-
-/// Takes a queued task that is not to run, and counts it. `None` if it was the husk of one that somebody else had claimed.
-fn claim(task: TaskRef) -> Option<Claimed> {
-    task.claim().inspect(Claimed::count_cancelled)
 }
 
 impl Drop for Shared {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::ending::{Crew, WaitingThread};
+use super::ending::{Blocked, Crew, WaitingThread};
 use super::shared::Shared;
 use crate::report::shield;
-use crate::sync::{Mutex, Parker, now, thread};
-use crate::task::{BlockingWait, host, name_wait};
+use crate::sync::{Mutex, Parker, now, thread, trampoline};
+use crate::task::{awaits_end, blocking_wait, host};
 use crate::worker::{Workplace, this_slot};
 
 /// What became of the tasks that a pool had when it was shut down.
@@ -35,8 +35,9 @@ pub struct ShutdownReport {
 /// It may be awaited or waited for on the pool's own threads. A task counts as ended while its thread is blocked in that
 /// wait, and runs what is queued meanwhile; when it goes on, with something else that it has awaited beside, it counts as
 /// running again. [`block_on`](crate::current::block_on) and [`wait`](Shutdown::wait) show when the thread is blocked.
-/// Under another executor the task counts as ended from its last poll on, until that is asked for again: whenever a thread
-/// leaves or somebody new waits, the waker is called, and a task that does not poll then counts as running. A task of a lane that [`wait`](Shutdown::wait)s without a timeout gives its slot to the lane's
+/// Under another executor it counts as ended from its poll on. Whenever a thread leaves or somebody new waits, the waker of
+/// one that is awaited is called, and the task counts as running until it has polled again: so does a task in the report of a
+/// [`timeout`](Shutdown::timeout) that has left it no time for that. A task of a lane that [`wait`](Shutdown::wait)s without a timeout gives its slot to the lane's
 /// queue; otherwise what waits for that slot is not run before the task has ended.
 ///
 /// # Cancellation
@@ -108,16 +109,16 @@ impl Shutdown {
         if let Some(host) = host().filter(|host| host.owner() == owner && self.deadline.is_none()) {
             host.forfeit_slots();
         }
-        let parker = Arc::new(Parker::new());
-        let waker = parker.waker();
-        let wait = BlockingWait::begin();
-        loop {
-            let end = self.look(&waker);
-            if end.is_some() || self.is_due() {
-                return self.report(end);
+        blocking_wait(|wait| {
+            let waker = wait.waker();
+            loop {
+                let end = self.look(&waker, Blocked::Solely);
+                if end.is_some() || self.is_due() {
+                    return self.report(end);
+                }
+                wait.park(self.deadline);
             }
-            wait.park(&parker, self.deadline);
-        }
+        })
     }
 
     fn is_due(&self) -> bool {
@@ -125,21 +126,31 @@ impl Shutdown {
     }
 
     /// Registers `waker`, then looks whether all threads have left but those that wait for this. Returns those.
-    fn look(&mut self, waker: &Waker) -> Option<Crew> {
+    /// `blocked` makes of the parker of this wait how it shows that the thread is blocked.
+    fn look(&mut self, waker: &Waker, blocked: fn(Arc<Parker>) -> Blocked) -> Option<Crew> {
         let shared = &self.shared.0;
         let host = host().filter(|host| host.owner() == shared.owner());
         while let Some(host) = host.filter(|host| host.has_queued()) {
-            // A task that is run in place does not wait.
-            shared.ending.step_out(self.id);
+            trampoline::settle(None);
             host.run_any_in_place();
         }
-        // From the start, by one of these tasks, or by a waker.
+        // From the start, or by one of these tasks.
         if shared.is_forked() {
             return Some(Crew::default());
         }
-        let thread =
-            this_slot(shared.owner()).map(|slot| WaitingThread { slot, wait: name_wait(), is_present: true });
-        shared.ending.wait(self.id, waker, thread, || shared.threads_left())
+        let thread = this_slot(shared.owner())
+            .map(|slot| WaitingThread::new(slot, awaits_end(waker).map_or(Blocked::Unseen, blocked)));
+        let end = shared.ending.wait(self.id, waker, thread, || shared.threads_left());
+        // By a waker.
+        if shared.is_forked() { Some(Crew::default()) } else { end }
+    }
+
+    /// Nobody waits by this any more.
+    fn leave(&self) {
+        let shared = &self.shared.0;
+        if !shared.is_forked() {
+            shared.ending.leave(self.id);
+        }
     }
 
     /// What has become of the tasks: `end` says who waited when the end came, if that has come.
@@ -175,9 +186,11 @@ impl Future for Shutdown {
     type Output = ShutdownReport;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<ShutdownReport> {
-        let end = self.look(context.waker());
+        let end = self.look(context.waker(), Blocked::Seen);
         if end.is_some() || self.is_due() {
-            return Poll::Ready(self.report(end));
+            let report = self.report(end);
+            self.leave();
+            return Poll::Ready(report);
         }
         let Some(deadline) = self.deadline else { return Poll::Pending };
         if self.timer.is_none() {
@@ -196,9 +209,10 @@ impl Future for Shutdown {
 
 impl Drop for Shutdown {
     fn drop(&mut self) {
-        let shared = &self.shared.0;
-        if !shared.is_forked() {
-            shared.ending.leave(self.id);
+        self.leave();
+        if self.shared.0.is_forked() {
+            // Its locks may be held for ever.
+            std::mem::forget(self.timer.take());
         }
     }
 }

@@ -15,7 +15,7 @@ use super::chain::Chain;
 use super::kind::Kind;
 use super::seen::Seen;
 use crate::error::Reason;
-use crate::sync::Parker;
+use crate::sync::{Parker, trampoline};
 use crate::task::current::{Blocking, host, is_inside};
 use crate::task::{Host, InPlace};
 
@@ -33,6 +33,9 @@ pub(super) fn wait<K: Kind>(mut chain: Chain<K>) -> K::Value {
         };
         if let Poll::Ready(value) = polled {
             return value;
+        }
+        if trampoline::settle(None) {
+            continue;
         }
         let host = blocking.get_or_insert_with(Blocking::enter).host();
         match (host, &mut seen) {

@@ -20,7 +20,7 @@ mod wake;
 use std::fmt;
 
 pub(crate) use self::places::{Places, Turn};
-pub(crate) use self::wake::wake;
+pub(crate) use self::wake::{discard, wake};
 
 #[cfg(any(sidestep_loom, sidestep_shuttle, sidestep_tsan, miri))]
 use crate::sync::stand_in::deque::{Injector, Steal, Stealer, Worker};

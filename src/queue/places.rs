@@ -71,8 +71,7 @@ use std::task::{Poll, Waker};
 
 use crossbeam_utils::CachePadded;
 
-use super::wake::wake;
-use crate::report::shield;
+use super::wake::{discard, wake};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
@@ -351,11 +350,6 @@ impl Wait {
             Wait::Over => Poll::Ready(Err(Closed)),
         }
     }
-}
-
-/// Drops a waker that is not to be called. A panic in that must not cost the caller the place it has just got.
-fn discard(waker: Waker) {
-    shield("the destructor of a waker", || drop(waker));
 }
 
 impl fmt::Debug for Places {

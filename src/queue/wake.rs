@@ -6,6 +6,13 @@ use crate::report::shield;
 use crate::sync::trampoline;
 use crate::task::as_nobody;
 
+/// Drops a waker that is not to be called. It may own another wait, with another waker, and so on.
+pub(crate) fn discard(waker: Waker) {
+    trampoline::bounce(move || {
+        shield("the destructor of a waker", || drop(waker));
+    });
+}
+
 /// Calls a waker, which is foreign code and belongs to no task of this thread: now, or, deep inside other steps, before the
 /// outermost of them returns or the thread waits.
 pub(crate) fn wake(waker: Waker) {

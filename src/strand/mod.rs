@@ -18,6 +18,7 @@ use self::home::{Absence, Home, Visit};
 use crate::error::Reason;
 use crate::pool::{Lane, Pool};
 use crate::report::shield;
+use crate::sync::trampoline;
 use crate::task::{OnShutdown, Task};
 
 /// A value that lives behind a pool: calls on it run on the pool's threads, one at a time, in the order in which they were
@@ -252,8 +253,10 @@ impl<T: Send + 'static> Drop for Inner<T> {
         let lane = self.lane.pool().lane("strand", 1);
         match lane.options().on_shutdown(OnShutdown::Block).try_spawn(move || drop(value)) {
             Ok(task) => task.detach(),
-            // The pool has been shut down.
-            Err(refused) => drop(shield("the destructor of a strand's value", || drop(refused))),
+            // The pool has been shut down. The value may own another strand.
+            Err(refused) => trampoline::bounce(move || {
+                shield("the destructor of a strand's value", || drop(refused));
+            }),
         }
     }
 }

@@ -33,19 +33,18 @@ impl Parker {
         if self.take() {
             return true;
         }
-        if trampoline::settle() {
+        if trampoline::settle(deadline) {
             return true;
         }
         let mut guard = self.lock.lock();
-        // ORDERING: Acquire on failure pairs with the Release swap in `unpark`.
-        let parked = self.state.compare_exchange(EMPTY, PARKED, Ordering::Relaxed, Ordering::Acquire);
-        if parked.is_err() {
-            // ORDERING: Acquire pairs with the Release swap in `unpark`. A store would not do: another token may have
-            // come on top of the first, and what came before it must be visible too.
-            self.state.swap(EMPTY, Ordering::Acquire);
+        if !self.show_parked() {
             return true;
         }
         loop {
+            // The token may have come since the thread was shown as parked, and before it had the lock.
+            if self.take() {
+                return true;
+            }
             guard = self.bell.wait_until(guard, deadline);
             if self.take() {
                 return true;
@@ -57,11 +56,29 @@ impl Parker {
         }
     }
 
+    /// Shows the thread as parked from here on, before it parks; or takes the token, and returns false.
+    pub(crate) fn show_parked(&self) -> bool {
+        // ORDERING: Acquire on failure pairs with the Release swap in `unpark`.
+        let before = self.state.compare_exchange(EMPTY, PARKED, Ordering::Relaxed, Ordering::Acquire);
+        let shown = before != Err(NOTIFIED);
+        if !shown {
+            // ORDERING: Acquire pairs with the Release swap in `unpark`. A store would not do: another token may have
+            // come on top of the first, and what came before it must be visible too.
+            self.state.swap(EMPTY, Ordering::Acquire);
+        }
+        shown
+    }
+
+    /// Whether the thread is shown as parked, and no token has come since.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == PARKED
+    }
+
     /// Leaves the token. The sleeper, if there is one, wakes.
     pub(crate) fn unpark(&self) {
         // ORDERING: Release pairs with the Acquire in `take` and in `park`.
         if self.state.swap(NOTIFIED, Ordering::Release) == PARKED {
-            // The sleeper holds the lock from its change to PARKED until it waits: passing through the lock makes
+            // The sleeper holds the lock from its last look at the state until it waits: passing through the lock makes
             // sure that the bell does not ring in between.
             drop(self.lock.lock());
             self.bell.notify_one();

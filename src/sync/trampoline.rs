@@ -5,19 +5,46 @@
 //! the handle of a task that has ended, and giving a place away, where the waker of the one who gets it gives it on.
 //!
 //! A step that is put off may be what its thread waits for next: a destructor may cancel a task and wait for its end. So a
-//! thread runs what it has put off before it parks ([`Parker`](super::Parker)) and before each other wait of the crate.
+//! thread runs what it has put off ([`settle`]) before it does anything for a wait: before it parks, before it runs something
+//! else meanwhile, and before it is told that the wait would never end. What it runs meanwhile is inside of no step
+//! ([`afresh`]).
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
+use std::time::Instant;
 
-use super::thread_local_const;
+use super::{now, thread_local_const};
 
 /// So many steps may be inside each other; the next are put off until one of these has ended.
 const DEEPEST: u32 = 32;
 
 type Step = Box<dyn FnOnce()>;
 
+/// Those that have been put off, in their order. It is not dropped with its thread, whose last destructors may still need it:
+/// the outermost step leaves it empty, and an empty one is freed.
+type List = ManuallyDrop<VecDeque<Step>>;
+
 thread_local_const! { static DEPTH: Cell<u32> = Cell::new(0) }
-thread_local_const! { static PUT_OFF: RefCell<Vec<Step>> = RefCell::new(Vec::new()) }
+thread_local_const! { static ANY: Cell<bool> = Cell::new(false) }
+thread_local_const! { static PUT_OFF: Cell<List> = Cell::new(ManuallyDrop::new(VecDeque::new())) }
+
+/// The thread is so deep inside of steps, until this is dropped.
+struct Depth {
+    outer: u32,
+}
+
+impl Depth {
+    fn set(depth: u32) -> Self {
+        Depth { outer: DEPTH.with(|slot| slot.replace(depth)) }
+    }
+}
+
+impl Drop for Depth {
+    fn drop(&mut self) {
+        DEPTH.with(|slot| slot.set(self.outer));
+    }
+}
 
 /// Runs `step`, which does not unwind: now, or, deep inside other steps on this thread, before the outermost of them returns
 /// or the thread waits.
@@ -34,39 +61,52 @@ pub(crate) fn bounce(step: impl FnOnce() + 'static) {
 /// What `step` refers to is `'static` (J2).
 pub(crate) unsafe fn bounce_unbounded(step: impl FnOnce()) {
     let depth = DEPTH.with(Cell::get);
-    let mut step = Some(step);
     if depth >= DEEPEST {
-        // Where the thread is ending its list may be gone already: then the stack must do.
-        let _ = PUT_OFF.try_with(|list| {
-            let step = step.take().map(|step| {
-                let step: Box<dyn FnOnce() + '_> = Box::new(step);
-                // SAFETY: J2. Only the lifetime changes.
-                unsafe { std::mem::transmute::<Box<dyn FnOnce() + '_>, Step>(step) }
-            });
-            list.borrow_mut().extend(step);
-        });
+        let step: Box<dyn FnOnce() + '_> = Box::new(step);
+        // SAFETY: J2. Only the lifetime changes.
+        let step = unsafe { std::mem::transmute::<Box<dyn FnOnce() + '_>, Step>(step) };
+        return with_list(|list| list.push_back(step));
     }
-    let Some(step) = step else { return };
-    DEPTH.with(|slot| slot.set(depth + 1));
+    let _inside = Depth::set(depth + 1);
     step();
     run_put_off();
-    DEPTH.with(|slot| slot.set(depth));
 }
 
-/// Runs what this thread has put off. True if there was anything: that may have taken a token that the thread would have
-/// waited for.
-pub(crate) fn settle() -> bool {
-    // What is put off is put off inside of other steps.
-    DEPTH.with(Cell::get) > 0 && run_put_off()
+/// Runs what this thread has put off, unless `deadline` has passed: then it does not wait. True if there was anything: that may
+/// have done what the thread would wait for, or taken a token of its.
+#[inline]
+pub(crate) fn settle(deadline: Option<Instant>) -> bool {
+    ANY.with(Cell::get) && deadline.is_none_or(|deadline| now() < deadline) && run_put_off()
+}
+
+/// Runs `f` as if this thread were inside of no step: it has settled, and `f` is no part of what it is inside.
+pub(crate) fn afresh<R>(f: impl FnOnce() -> R) -> R {
+    let _outside = Depth::set(0);
+    f()
 }
 
 fn run_put_off() -> bool {
     let mut any = false;
-    while let Ok(Some(step)) = PUT_OFF.try_with(|list| list.borrow_mut().pop()) {
+    while ANY.with(Cell::get)
+        && let Some(step) = with_list(VecDeque::pop_front)
+    {
         step();
         any = true;
     }
     any
+}
+
+/// Calls `f`, which runs no foreign code, with the list.
+fn with_list<R>(f: impl FnOnce(&mut VecDeque<Step>) -> R) -> R {
+    PUT_OFF.with(|slot| {
+        let mut list = ManuallyDrop::into_inner(slot.replace(ManuallyDrop::new(VecDeque::new())));
+        let result = f(&mut list);
+        ANY.with(|any| any.set(!list.is_empty()));
+        if !list.is_empty() {
+            slot.set(ManuallyDrop::new(list));
+        }
+        result
+    })
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
@@ -90,8 +130,19 @@ mod tests {
             let done = Rc::default();
             chain(length, Rc::clone(&done));
             assert_eq!(done.get(), length);
-            assert!(!settle(), "nothing is left");
+            assert!(!settle(None), "nothing is left");
         }
+    }
+
+    #[test]
+    fn what_is_run_afresh_puts_nothing_off_and_a_panic_leaves_the_depth_as_it_was() {
+        let depth = || DEPTH.with(Cell::get);
+        bounce(move || {
+            let panics = || afresh(|| bounce(|| std::panic::resume_unwind(Box::new("a step"))));
+            assert!(std::panic::catch_unwind(panics).is_err());
+            assert_eq!((depth(), afresh(depth)), (1, 0));
+        });
+        assert_eq!(depth(), 0);
     }
 
     #[test]
@@ -104,9 +155,10 @@ mod tests {
                 let mark = Rc::clone(&seen);
                 bounce(move || mark.set(true));
                 assert!(!seen.get(), "it is put off");
-                assert!(settle());
+                assert!(!settle(Some(now())), "the thread would not wait");
+                assert!(settle(None));
                 assert!(seen.get());
-                assert!(!settle(), "once");
+                assert!(!settle(None), "once");
             });
         }
         nest(DEEPEST - 1, Rc::default());

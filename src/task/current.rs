@@ -1,6 +1,6 @@
 //! What a running closure may ask: whether it is cancelled, to be told when it is, and that its thread may block.
 //!
-//! - **T6** What a slot of the thread (`FRAME`, `HOST`, a worker's `STATION`) points to is borrowed by whoever set it, who sets
+//! - **T6** What a slot of the thread (`FRAME`, `HOST`, `INNERMOST` of `wait`, a worker's `STATION`) points to is borrowed by whoever set it, who sets
 //!   it back on every way out, a panic too; and what is read from a slot stays inside what that one runs.
 
 #[cfg(all(test, not(sidestep_loom)))]
@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use super::extras::Inside;
 use super::reference::TaskRef;
-use super::wait::WaitName;
 pub use super::wait::block_on;
 use crate::error::TaskId;
 use crate::sync::atomic::{Ordering, StaticU64};
@@ -59,8 +58,8 @@ pub(crate) trait Host {
     fn offer_help(&self, parker: &Arc<Parker>);
     /// Undoes `offer_help`.
     fn withdraw_help(&self, parker: &Arc<Parker>);
-    /// The thread is about to park in a wait for, among others, the shutdown of its pool.
-    fn begin_parking(&self, wait: WaitName);
+    /// The thread is about to park in a wait for, among others, the shutdown of its pool, and its parker shows that.
+    fn begin_parking(&self);
     /// The thread goes on.
     fn end_parking(&self);
     /// Ends this thread after its task.

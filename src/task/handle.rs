@@ -25,11 +25,12 @@ use crate::sync::oneshot::Receiver;
 ///
 /// So the timeout of any runtime works as it should: when it gives up and drops the future, the work is called off.
 ///
-/// The destructors of a chain, where the closure of a queued task owns the handle of the next, nest no deeper than 32: those
-/// behind them run when one of these has returned, and before the thread waits by a method of this crate. A destructor must
-/// not wait in another way, by a channel or a lock, for the end of a task that its own thread has cancelled: that end may be
-/// among those which have been put off until the destructor has returned. The same holds for a waker and for what the waker
-/// of the next in line does. The handles of a [scope](crate::Scope) that own each other do nest.
+/// The destructors of a chain, where the closure of a queued task owns the handle of the next, nest no deeper than 32. Those
+/// behind them run when one of these has returned, or as soon as one of these waits by a method of this crate, inside of that
+/// wait. So what runs in a destructor, a waker, a cancel hook or a callback must not wait in another way, by a channel or a
+/// lock, for the end of a task that its own thread has cancelled; and must not hold a lock across a wait of this crate that the
+/// destructor of another closure takes. Destructors that wait nest as deep as their chain is long, and so do the handles of a
+/// [scope](crate::Scope) that own each other.
 ///
 /// # Errors
 ///
@@ -151,7 +152,7 @@ impl<T> Task<T> {
     /// # Ok::<(), std::sync::mpsc::RecvError>(())
     /// ```
     pub fn detach(self) {
-        drop(self.into_joint());
+        self.into_joint().detach();
     }
 
     /// Cancels the task now, and returns a future of its true end: `Err` ([`TaskError::is_cancelled`]) if it was
@@ -247,11 +248,8 @@ impl<T> Future for Task<T> {
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        let Some(mut joint) = self.joint.take() else { return };
-        let task = joint.take_task();
         // The receiver goes first: nobody waits any more, so cancelling should wake nobody.
-        joint.let_go(task.as_ref());
-        if let Some(task) = task {
+        if let Some(task) = self.joint.take().and_then(Joint::let_go) {
             task.cancel();
             task.swallow_unwanted();
         }

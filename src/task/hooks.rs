@@ -86,7 +86,7 @@ impl Hooks {
         if list.runs_elsewhere(id) {
             drop(list);
             // The hook may itself wait for what this thread has put off.
-            trampoline::settle();
+            trampoline::settle(None);
             list = self.list.lock();
         }
         while list.runs_elsewhere(id) {

@@ -36,18 +36,22 @@ impl<T> Joint<T> {
         self.task.as_ref()
     }
 
-    /// Takes the task out, so that dropping the joint leaves it to the caller.
-    pub(super) fn take_task(&mut self) -> Option<TaskRef> {
-        self.task.take()
-    }
-
-    /// Lets go of everything but the task, which the caller has taken out.
-    pub(super) fn let_go(self, task: Option<&TaskRef>) {
+    /// Lets go of the receiver, and gives the task if the result has not been taken.
+    pub(super) fn let_go(mut self) -> Option<TaskRef> {
+        let task = self.task.take();
         let mut this = ManuallyDrop::new(self);
-        debug_assert!(this.task.is_none(), "the caller has taken it");
         // SAFETY: J1: this is in place of the drop, and the joint has nothing else to drop.
         let receiver = unsafe { ManuallyDrop::take(&mut this.receiver) };
-        drop_receiver(receiver, task);
+        drop_receiver(receiver, task.as_ref());
+        task
+    }
+
+    /// Lets go of a task that goes on. Its drop does that as well, but where there is no value yet there is nothing that nests.
+    pub(super) fn detach(mut self) {
+        if let Some(task) = self.task.take_if(|task| !needs_drop::<T>() || !task.is_ended()) {
+            drop(self);
+            task.swallow_unwanted();
+        }
     }
 
     /// Polls for the result.
@@ -123,6 +127,9 @@ impl<T> Joint<T> {
             if !in_time {
                 return None;
             }
+            if trampoline::settle(deadline) {
+                continue;
+            }
             if let (Some(host), Some(task)) = (host, &self.task) {
                 host.watch(task, parker);
                 match host.run_in_place(task) {
@@ -159,12 +166,12 @@ impl<T> Drop for Joint<T> {
     }
 }
 
-/// Drops a receiver of `task`, unless the result has been taken; and with it the value, if that has arrived. That may own the
-/// last handle of another task that has ended with such a value, and so on.
+/// Drops a receiver of `task`, unless the result has been taken; and with it the value, if that has arrived, or the waker. Those
+/// may own the last handle of another task, with another value or waker, and so on.
 #[inline]
 fn drop_receiver<T>(receiver: Receiver<T>, task: Option<&TaskRef>) {
     let act = move || _ = shield("the destructor of a result nobody took", || drop(receiver));
-    if needs_drop::<T>() && task.is_some_and(|task| task.is_ended() && !task.is_watched()) {
+    if task.is_some_and(|task| !task.is_watched()) {
         // SAFETY: J2: there is no witness, so by T8 the value is `'static`.
         unsafe { trampoline::bounce_unbounded(act) }
     } else {

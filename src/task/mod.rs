@@ -52,4 +52,4 @@ pub(crate) use self::extras::{Context, Extras, Inside, Witness};
 pub(crate) use self::handle::raise;
 pub(crate) use self::reference::{Claimed, TaskRef, claim_in_place, forked_child};
 pub(crate) use self::state::Outcome;
-pub(crate) use self::wait::{BlockingWait, WaitName, name_wait};
+pub(crate) use self::wait::{awaits_end, blocking_wait};

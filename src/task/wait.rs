@@ -1,87 +1,74 @@
-//! A wait that blocks the thread while something is awaited in it, and what the thread's pool is told of that.
+//! A wait that blocks the thread while something is awaited in it, and what the thread's pool learns of that.
 //!
 //! A task that awaits the shutdown of its own pool counts as ended while its thread is parked in that wait, and at no
-//! other time. So a shutdown that is polled on a thread of its pool *names* the wait that it is polled in, and the host is
-//! told whenever the thread parks in a wait with a name.
+//! other time. So a shutdown that is polled with the waker of such a wait is told its parker, which shows whether the thread is
+//! parked; and the thread looks whether the end has come whenever it parks in a wait in which that has happened.
 
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
+use std::ptr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::current::{Blocking, host};
-use crate::sync::atomic::{Ordering, StaticU64};
-use crate::sync::{Parker, thread_local_const};
+use crate::sync::{Parker, thread_local_const, trampoline};
 
-/// A name of a wait: no two waits have the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WaitName(u64);
-
-impl WaitName {
-    /// The thread is in no wait of this crate: what polls is an executor that nobody sees park.
-    pub(crate) const NONE: WaitName = WaitName(0);
-    /// The thread is in a wait without a name: nothing is awaited in it that its pool need know.
-    const UNNAMED: WaitName = WaitName(1);
-
-    pub(crate) fn to_bits(self) -> u64 {
-        self.0
-    }
-
-    fn is_name(self) -> bool {
-        self.0 > Self::UNNAMED.0
-    }
-}
-
-thread_local_const! { static INNERMOST: Cell<WaitName> = Cell::new(WaitName::NONE) }
+thread_local_const! { static INNERMOST: Cell<*const BlockingWait> = Cell::new(ptr::null()) }
 
 /// A wait of this thread, from its first poll to its end.
 pub(crate) struct BlockingWait {
-    outer: WaitName,
+    /// Of its own: what is polled in it may itself wait on this thread, and must not take its wake-up.
+    parker: Arc<Parker>,
+    awaits_end: Cell<bool>,
+}
+
+/// Waits as `f` says.
+pub(crate) fn blocking_wait<R>(f: impl FnOnce(&BlockingWait) -> R) -> R {
+    struct Reset(*const BlockingWait);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            INNERMOST.with(|slot| slot.set(self.0));
+        }
+    }
+    let wait = BlockingWait { parker: Arc::new(Parker::new()), awaits_end: Cell::new(false) };
+    let _reset = Reset(INNERMOST.with(|slot| slot.replace(&raw const wait)));
+    f(&wait)
+}
+
+/// The parker of this thread's innermost wait, if `waker` is that of the wait itself; then the wait is for the end of the
+/// thread's pool, among other things.
+pub(crate) fn awaits_end(waker: &Waker) -> Option<Arc<Parker>> {
+    // SAFETY: T6: `blocking_wait` borrows the wait for longer than the slot holds it.
+    let wait = unsafe { INNERMOST.with(Cell::get).as_ref() }?;
+    if !ptr::eq(waker.data(), Arc::as_ptr(&wait.parker).cast()) {
+        return None;
+    }
+    wait.awaits_end.set(true);
+    Some(Arc::clone(&wait.parker))
 }
 
 impl BlockingWait {
-    /// From here on this is the innermost wait of the thread.
-    pub(crate) fn begin() -> Self {
-        BlockingWait { outer: INNERMOST.with(|slot| slot.replace(WaitName::UNNAMED)) }
+    /// A waker that ends a park of this wait.
+    pub(crate) fn waker(&self) -> Waker {
+        self.parker.waker()
     }
 
-    /// From here on the thread is in no wait: it does something else in the middle of one.
-    pub(crate) fn interrupt() -> Self {
-        BlockingWait { outer: INNERMOST.with(|slot| slot.replace(WaitName::NONE)) }
-    }
-
-    /// Parks the thread, and says so if the wait has a name. Returns false where `deadline` came first.
-    pub(crate) fn park(&self, parker: &Parker, deadline: Option<Instant>) -> bool {
-        let name = INNERMOST.with(Cell::get);
-        let host = host().filter(|_| name.is_name());
-        if let Some(host) = host {
-            host.begin_parking(name);
+    /// Parks the thread. Returns false where `deadline` came first, and may return early.
+    pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
+        if trampoline::settle(deadline) {
+            return true;
         }
-        let in_time = parker.park(deadline);
-        if let Some(host) = host {
-            host.end_parking();
+        let Some(host) = host().filter(|_| self.awaits_end.get()) else { return self.parker.park(deadline) };
+        if !self.parker.show_parked() {
+            return true;
         }
+        host.begin_parking();
+        let in_time = self.parker.park(deadline);
+        host.end_parking();
         in_time
     }
-}
-
-impl Drop for BlockingWait {
-    fn drop(&mut self) {
-        INNERMOST.with(|slot| slot.set(self.outer));
-    }
-}
-
-/// The name of the wait that this code is polled in, which has one from here on.
-pub(crate) fn name_wait() -> WaitName {
-    static NEXT: StaticU64 = StaticU64::new(WaitName::UNNAMED.0 + 1);
-    let mut name = INNERMOST.with(Cell::get);
-    if name == WaitName::UNNAMED {
-        name = WaitName(NEXT.fetch_add(1, Ordering::Relaxed));
-        INNERMOST.with(|slot| slot.set(name));
-    }
-    name
 }
 
 /// Runs a future to its end on this thread: the bridge in the other direction. Declared as blocking, as by [`will_block`].
@@ -101,17 +88,16 @@ pub(crate) fn name_wait() -> WaitName {
 /// ```
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    // A parker of its own: the future may itself wait on this thread, and must not take this call's wake-up.
-    let parker = Arc::new(Parker::new());
-    let waker = parker.waker();
-    let mut context = Context::from_waker(&waker);
-    let wait = BlockingWait::begin();
-    let mut blocking = None;
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
+    blocking_wait(|wait| {
+        let waker = wait.waker();
+        let mut context = Context::from_waker(&waker);
+        let mut blocking = None;
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                return output;
+            }
+            blocking.get_or_insert_with(Blocking::enter);
+            wait.park(None);
         }
-        blocking.get_or_insert_with(Blocking::enter);
-        wait.park(&parker, None);
-    }
+    })
 }

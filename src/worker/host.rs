@@ -18,9 +18,9 @@ use std::sync::Arc;
 
 use super::{Worker, Workplace};
 use crate::lane::{Core, Wait, inside};
-use crate::sync::Parker;
 use crate::sync::atomic::Ordering;
-use crate::task::{BlockingWait, Host, InPlace, Inside, TaskRef, WaitName, claim_in_place, tasks};
+use crate::sync::{Parker, trampoline};
+use crate::task::{Host, InPlace, Inside, TaskRef, claim_in_place, tasks};
 
 impl<P: Workplace> Worker<P> {
     /// Runs other tasks in the middle of one, by `f`. This thread is not blocked meanwhile, whatever it has declared.
@@ -33,9 +33,7 @@ impl<P: Workplace> Worker<P> {
         self.give_slot_away();
         self.station.slot.current.interrupt(self.station.slot.running());
         self.depth.set(self.depth.get() + 1);
-        let wait = BlockingWait::interrupt();
-        let result = f();
-        drop(wait);
+        let result = trampoline::afresh(f);
         self.depth.set(self.depth.get() - 1);
         self.station.slot.current.resume();
         if self.blocking.replace(declared) == 0 && declared > 0 {
@@ -188,13 +186,12 @@ impl<P: Workplace> Host for Worker<P> {
         self.place.remove_helper(parker);
     }
 
-    fn begin_parking(&self, wait: WaitName) {
-        self.station.slot.show_parked(wait);
+    fn begin_parking(&self) {
         self.place.look_for_end();
     }
 
     fn end_parking(&self) {
-        self.station.slot.show_parked(WaitName::NONE);
+        self.station.slot.count_park();
     }
 
     fn retire(&self) {

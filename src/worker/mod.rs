@@ -66,7 +66,7 @@ pub(crate) use self::account::PoolAccount;
 pub(crate) use self::current::Shown;
 pub(crate) use self::os::ThreadKey;
 pub(crate) use self::roster::{Roster, Totals, thread_number};
-pub(crate) use self::slot::{Note, Slot};
+pub(crate) use self::slot::{Moment, Note, Slot};
 
 /// What a worker needs from its pool.
 pub(crate) trait Workplace: Send + Sync + 'static {

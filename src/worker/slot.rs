@@ -8,7 +8,6 @@ use crossbeam_utils::CachePadded;
 
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::task::WaitName;
 
 use super::current::{Current, Shown};
 use super::os::ThreadKey;
@@ -40,8 +39,8 @@ pub(crate) struct Slot {
     pub(crate) tallies: CachePadded<Tallies>,
     /// The thread has declared that it blocks.
     pub(crate) blocking: AtomicBool,
-    /// The wait in which the thread is parked, if it awaits the pool's shutdown in that; see `Ending`.
-    parked_in: AtomicU64,
+    /// How many times the thread has been parked in waits for, among others, the pool's shutdown.
+    parks: AtomicU64,
     /// Which deque it owns, once it owns one.
     pub(crate) deque: OnceLock<usize>,
     pub(crate) key: ThreadKey,
@@ -76,6 +75,14 @@ pub(crate) struct Note {
     pub(crate) cpu_time: Option<Duration>,
 }
 
+/// See [`Slot::moment`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    started: u64,
+    ended: u64,
+    parks: u64,
+}
+
 impl Slot {
     /// The tasks that the thread is inside, unless it is going on to another one just now.
     pub(crate) fn shown(&self) -> Vec<Shown> {
@@ -99,15 +106,16 @@ impl Slot {
         self.tallies.started.get() - ended
     }
 
-    /// The wait for, among others, the pool's shutdown in which the thread is parked now.
-    pub(crate) fn parked_in(&self) -> u64 {
-        // ORDERING: pairs with `show_parked`, through the lock of `Ending`.
-        self.parked_in.load(Ordering::SeqCst)
+    /// Where the thread is in its life: that changes with each task that begins or ends, and when the thread wakes in a wait for
+    /// the pool's shutdown. The thread itself is asked, or others of one that is blocked or has gone on.
+    pub(crate) fn moment(&self) -> Moment {
+        let Tallies { started, completed, panicked, .. } = &*self.tallies;
+        let ended = completed.get() + panicked.get();
+        Moment { started: started.get(), ended, parks: self.parks.load(Ordering::Relaxed) }
     }
 
-    pub(super) fn show_parked(&self, wait: WaitName) {
-        // ORDERING: pairs with `parked_in`; whoever parks looks into `Ending` next, under its lock.
-        self.parked_in.store(wait.to_bits(), Ordering::SeqCst);
+    pub(super) fn count_park(&self) {
+        self.parks.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The slot of the calling thread.
@@ -121,7 +129,7 @@ impl Slot {
                 delivered: Tally::new(),
             }),
             blocking: AtomicBool::new(false),
-            parked_in: AtomicU64::new(WaitName::NONE.to_bits()),
+            parks: AtomicU64::new(0),
             deque: OnceLock::new(),
             key: ThreadKey::current(),
             note: Mutex::new(Note::default()),

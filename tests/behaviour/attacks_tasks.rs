@@ -1,10 +1,11 @@
 //! Attacks on tasks and their threads: shutdowns looked at in the wrong moment, waits in callbacks, threads lent to foreign
 //! pools, evacuated deques, long chains of handles, subscribers that misbehave.
 
+use std::cell::RefCell;
 use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -281,5 +282,50 @@ fn what_a_task_panicked_with_goes_with_its_handle() {
         }
         assert_eq!(drops.count(), dropped + 1);
     }
+    check_sound(&pool);
+}
+
+/// As C++ has it for `std::stop_callback`: on its own thread a hook may remove itself and others, add some, and panic.
+#[test]
+fn a_hook_may_do_with_hooks_what_it_likes() {
+    thread_local! { static GUARDS: RefCell<Vec<current::HookGuard>> = const { RefCell::new(Vec::new()) } }
+    let remove = |place: usize| drop(GUARDS.with(|guards| guards.borrow_mut().remove(place)));
+    let pool = pool(1, 1);
+    let (hand, own) = channel::<sidestep::CancelHandle>();
+    let task = pool.spawn(move || {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let note = |name: &'static str| {
+            let log = Arc::clone(&log);
+            move || log.lock().unwrap().push(name)
+        };
+        let handle = own.recv().unwrap();
+        let (first, second, third, added, again) =
+            (note("first"), note("second"), note("third"), note("added"), handle.clone());
+        let hooks: [Box<dyn FnOnce() + Send>; 4] = [
+            Box::new(move || {
+                first();
+                remove(0);
+                remove(0);
+                again.cancel();
+                let guard = current::on_cancel(added);
+                drop(guard);
+            }),
+            Box::new(second),
+            Box::new(move || {
+                third();
+                quiet_panic("a hook");
+            }),
+            Box::new(note("fourth")),
+        ];
+        for hook in hooks {
+            let guard = current::on_cancel(hook);
+            GUARDS.with(|guards| guards.borrow_mut().push(guard));
+        }
+        handle.cancel();
+        GUARDS.with(|guards| guards.borrow_mut().clear());
+        log.lock().unwrap().clone()
+    });
+    hand.send(task.cancel_handle()).unwrap();
+    assert_eq!(soon(task).unwrap(), ["first", "added", "third", "fourth"]);
     check_sound(&pool);
 }

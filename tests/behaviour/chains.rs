@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::task::Waker;
 use std::thread;
 
-use sidestep::{Pool, Task, current};
+use sidestep::{Pool, Strand, Task, current};
 
 use crate::support::{
     Calls, DropToken, Drops, Gate, PATIENCE, check_sound, eventually, occupy, poll, pool, quiet_panic, soon,
@@ -29,8 +29,10 @@ fn in_time<R: Send + 'static>(stack: usize, f: impl FnOnce() -> R + Send + 'stat
     receive.recv_timeout(PATIENCE).expect("it ends")
 }
 
+type Owner = fn(Task<Link>) -> Box<dyn Any + Send>;
+
 /// The ways to own a task that has ended.
-fn owners() -> [fn(Task<Link>) -> Box<dyn Any + Send>; 3] {
+fn owners() -> [Owner; 3] {
     [|task| Box::new(task), |task| Box::new(task.cancel()), |task| Box::new((task.cancel_handle(), task))]
 }
 
@@ -206,4 +208,37 @@ fn a_waker_may_wait_for_the_one_who_gets_its_place() {
         gate.open();
         soon(busy).unwrap();
     }
+}
+
+/// A task that is refused drops its closure at once, which may spawn the next.
+#[test]
+fn refused_tasks_that_spawn_others_need_no_deep_stack() {
+    struct Again(Pool, usize);
+    impl Drop for Again {
+        fn drop(&mut self) {
+            if self.1 > 0 {
+                again(&self.0, self.1 - 1);
+            }
+        }
+    }
+    fn again(pool: &Pool, left: usize) {
+        let next = Again(pool.clone(), left);
+        pool.spawn(move || drop(next)).detach();
+    }
+    let pool = pool(1, 1);
+    pool.shutdown().wait();
+    in_time(256 << 10, move || again(&pool, LENGTH));
+}
+
+/// The value of a strand is dropped in place where the pool has ended.
+#[test]
+fn strands_that_own_each_other_need_no_deep_stack_once_the_pool_has_ended() {
+    struct Owner(#[expect(dead_code, reason = "it is there to be dropped")] Option<Strand<Owner>>);
+    let pool = pool(1, 1);
+    let mut last = Strand::on(&pool, Owner(None));
+    for _ in 0..LENGTH / 10 {
+        last = Strand::on(&pool, Owner(Some(last)));
+    }
+    pool.shutdown().wait();
+    in_time(512 << 10, move || drop(last));
 }

@@ -90,12 +90,14 @@ mod promise_traces;
 // What a hostile reader tried.
 mod attacks_admission;
 mod attacks_cells;
+mod attacks_chains;
 mod attacks_event_loop;
 mod attacks_io;
 mod attacks_io_wakes;
 mod attacks_lanes;
 mod attacks_promises;
 mod attacks_scope;
+mod attacks_shutdown;
 mod attacks_strands;
 mod attacks_tasks;
 mod attacks_threads;

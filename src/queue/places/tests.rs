@@ -281,7 +281,7 @@ fn wakers_are_called_and_dropped_without_the_lock_and_their_panics_swallowed() {
         let waker = Waker::from(Arc::new(nosy));
         let answer = places.poll_take(turn, &waker);
         // What is left of the waker here is dropped by the caller, who may panic.
-        shield("a nosy waker", || drop(waker));
+        crate::report::shield("a nosy waker", || drop(waker));
         answer
     };
     let mut turns: [Turn; 3] = Default::default();

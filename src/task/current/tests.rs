@@ -1,7 +1,6 @@
 //! What needs no pool: ids, and what is said of a cancellation.
 
 use super::*;
-use crate::task::WaitName;
 use std::thread;
 
 #[test]
@@ -51,7 +50,7 @@ impl Host for Nobody {
     }
     fn offer_help(&self, _parker: &Arc<Parker>) {}
     fn withdraw_help(&self, _parker: &Arc<Parker>) {}
-    fn begin_parking(&self, _wait: WaitName) {}
+    fn begin_parking(&self) {}
     fn end_parking(&self) {}
     fn retire(&self) {}
     fn owner(&self) -> *const () {

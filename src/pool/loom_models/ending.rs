@@ -1,0 +1,139 @@
+//! Models of tasks that await the shutdown of their own pool.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use loom::thread;
+
+use super::pool;
+use crate::pool::{Shutdown, ShutdownReport};
+use crate::sync::Parker;
+use crate::sync::atomic::{Ordering, StaticU64};
+use crate::sync::stand_in::model::check;
+use crate::task::current::block_on;
+
+/// A task awaits the shutdown of its pool or something else, whatever comes first, and goes on with that: it counts as ended
+/// while it waits, and not while it goes on, though it keeps the shutdown.
+#[test]
+fn a_task_that_awaits_the_shutdown_and_goes_on() {
+    const WAITS: u64 = 0;
+    const GOES_ON: u64 = 1;
+    const ENDS: u64 = 2;
+    check(Some(1), || {
+        let pool = pool(2, 2);
+        let stage = Arc::new(StaticU64::new(WAITS));
+        // Without it the shutdown would be over at once.
+        let (leave, stays) = (Arc::new(Parker::new()), Arc::new(Parker::new()));
+        let (go, begun) = (Arc::clone(&leave), Arc::clone(&stays));
+        let neighbour = pool.spawn(move || {
+            begun.unpark();
+            go.park(None);
+        });
+        stays.park(None);
+        let (ring, other) = crate::sync::oneshot::channel::<()>();
+        let (inner, shown) = (pool.clone(), Arc::clone(&stage));
+        let task = pool.spawn(move || {
+            let (mut shutdown, mut other) = (inner.shutdown(), other);
+            let is_over = block_on(poll_fn(|context| {
+                let over = Pin::new(&mut shutdown).poll(context).map(|_| true);
+                if over.is_ready() { over } else { Pin::new(&mut other).poll(context).map(|_| false) }
+            }));
+            shown.store(GOES_ON, Ordering::Relaxed);
+            thread::yield_now();
+            shown.store(ENDS, Ordering::Relaxed);
+            is_over
+        });
+        let ringer = thread::spawn(move || {
+            drop(ring);
+            leave.unpark();
+        });
+        let report = pool.shutdown().wait();
+        let stage = stage.load(Ordering::Relaxed);
+        ringer.join().unwrap();
+        neighbour.wait().unwrap();
+        assert_eq!(report.still_running, 0);
+        assert!(task.wait().unwrap() || stage == ENDS, "the end came while the task went on");
+    });
+}
+
+/// The same where the other thing has come before anybody else waits for the shutdown: the thread may not have woken yet, and
+/// looks at the other thing first. It does not wait any more.
+#[test]
+fn a_task_that_has_been_woken_waits_no_longer() {
+    check(Some(1), || {
+        let pool = pool(2, 2);
+        let ended = Arc::new(StaticU64::new(0));
+        let (ring, other) = crate::sync::oneshot::channel::<()>();
+        let (leave, stays) = (Arc::new(Parker::new()), Arc::new(Parker::new()));
+        let (go, begun) = (Arc::clone(&leave), Arc::clone(&stays));
+        let neighbour = pool.spawn(move || {
+            begun.unpark();
+            go.park(None);
+        });
+        stays.park(None);
+        let (inner, ends) = (pool.clone(), Arc::clone(&ended));
+        let task = pool.spawn(move || {
+            let (mut shutdown, mut other) = (inner.shutdown(), other);
+            block_on(poll_fn(|context| {
+                let other = Pin::new(&mut other).poll(context).map(|_| ());
+                if other.is_ready() { other } else { Pin::new(&mut shutdown).poll(context).map(|_| ()) }
+            }));
+            thread::yield_now();
+            ends.store(1, Ordering::Relaxed);
+        });
+        drop(ring);
+        leave.unpark();
+        assert_eq!(pool.shutdown().wait().still_running, 0);
+        assert_eq!(ended.load(Ordering::Relaxed), 1, "the end came while the task went on");
+        neighbour.wait().unwrap();
+        task.wait().unwrap();
+    });
+}
+
+/// An executor of which the crate knows nothing.
+fn foreign_block_on<F: Future + Unpin>(mut future: F) -> F::Output {
+    let parker = Arc::new(Parker::new());
+    let waker = parker.waker();
+    loop {
+        if let Poll::Ready(output) = Pin::new(&mut future).poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        parker.park(None);
+    }
+}
+
+/// Two tasks that have begun await the shutdown of their pool in two ways: each counts as ended for the other.
+fn two_tasks_await(ways: [fn(Shutdown) -> ShutdownReport; 2]) {
+    check(Some(1), move || {
+        let pool = pool(2, 2);
+        let begun = Arc::new(Parker::new());
+        let (first, second, announce) = (pool.clone(), pool.clone(), Arc::clone(&begun));
+        let second = pool.spawn(move || {
+            announce.unpark();
+            ways[1](second.shutdown())
+        });
+        begun.park(None);
+        match pool.try_spawn(move || ways[0](first.shutdown())) {
+            Ok(first) => assert_eq!(first.wait().map_or(0, |report| report.still_running), 0),
+            Err(rejected) => assert!(rejected.error().is_shutdown()),
+        }
+        assert_eq!(second.wait().unwrap().still_running, 0);
+    });
+}
+
+#[test]
+fn two_tasks_that_await_the_shutdown() {
+    two_tasks_await([block_on, Shutdown::wait]);
+}
+
+#[test]
+fn two_tasks_that_await_the_shutdown_in_foreign_executors() {
+    two_tasks_await([foreign_block_on, foreign_block_on]);
+}
+
+#[test]
+fn two_tasks_that_await_the_shutdown_in_executors_of_both_kinds() {
+    two_tasks_await([foreign_block_on, block_on]);
+}
