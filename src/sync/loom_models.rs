@@ -30,3 +30,22 @@ fn park_against_two_unparks() {
         }
     });
 }
+
+/// A thread shows itself parked and parks later, against an unpark: it does not sleep on the token, and whoever has left that
+/// does not see it parked any more.
+#[test]
+fn show_parked_against_unpark() {
+    check(None, || {
+        let parker = Arc::new(Parker::new());
+        let other = Arc::clone(&parker);
+        let sender = thread::spawn(move || {
+            other.unpark();
+            assert!(!other.is_parked());
+        });
+        if parker.show_parked() {
+            assert!(parker.park(None), "there is no deadline");
+        }
+        sender.join().unwrap();
+        assert!(!parker.is_parked());
+    });
+}

@@ -41,10 +41,6 @@ impl Parker {
             return true;
         }
         loop {
-            // The token may have come since the thread was shown as parked, and before it had the lock.
-            if self.take() {
-                return true;
-            }
             guard = self.bell.wait_until(guard, deadline);
             if self.take() {
                 return true;
@@ -78,8 +74,8 @@ impl Parker {
     pub(crate) fn unpark(&self) {
         // ORDERING: Release pairs with the Acquire in `take` and in `park`.
         if self.state.swap(NOTIFIED, Ordering::Release) == PARKED {
-            // The sleeper holds the lock from its last look at the state until it waits: passing through the lock makes
-            // sure that the bell does not ring in between.
+            // The sleeper holds the lock from its last look at the state, which found no token, until it waits: passing
+            // through the lock makes sure that the bell does not ring in between.
             drop(self.lock.lock());
             self.bell.notify_one();
         }

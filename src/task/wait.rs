@@ -71,7 +71,8 @@ impl BlockingWait {
     }
 }
 
-/// Runs a future to its end on this thread: the bridge in the other direction. Declared as blocking, as by [`will_block`].
+/// Runs a future to its end on this thread: the bridge in the other direction. Declared as blocking, as by
+/// [`will_block`](crate::current::will_block).
 ///
 /// The future is polled here and nowhere else, so it may borrow and need not be `Send`. A future that needs a
 /// runtime (tokio's timers and sockets) must be polled inside of it: use that runtime's own handle then.

@@ -8,11 +8,24 @@ use std::task::{Context, Poll};
 use loom::thread;
 
 use super::pool;
-use crate::pool::{Shutdown, ShutdownReport};
+use crate::pool::{Pool, Shutdown, ShutdownReport};
 use crate::sync::Parker;
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
+use crate::task::Task;
 use crate::task::current::block_on;
+
+/// A task that goes on until its parker is unparked: without another one a shutdown that a task awaits is over at once.
+fn neighbour(pool: &Pool) -> (Task<()>, Arc<Parker>) {
+    let (leave, stays) = (Arc::new(Parker::new()), Arc::new(Parker::new()));
+    let (go, begun) = (Arc::clone(&leave), Arc::clone(&stays));
+    let task = pool.spawn(move || {
+        begun.unpark();
+        go.park(None);
+    });
+    stays.park(None);
+    (task, leave)
+}
 
 /// A task awaits the shutdown of its pool or something else, whatever comes first, and goes on with that: it counts as ended
 /// while it waits, and not while it goes on, though it keeps the shutdown.
@@ -24,14 +37,7 @@ fn a_task_that_awaits_the_shutdown_and_goes_on() {
     check(Some(1), || {
         let pool = pool(2, 2);
         let stage = Arc::new(StaticU64::new(WAITS));
-        // Without it the shutdown would be over at once.
-        let (leave, stays) = (Arc::new(Parker::new()), Arc::new(Parker::new()));
-        let (go, begun) = (Arc::clone(&leave), Arc::clone(&stays));
-        let neighbour = pool.spawn(move || {
-            begun.unpark();
-            go.park(None);
-        });
-        stays.park(None);
+        let (neighbour, leave) = neighbour(&pool);
         let (ring, other) = crate::sync::oneshot::channel::<()>();
         let (inner, shown) = (pool.clone(), Arc::clone(&stage));
         let task = pool.spawn(move || {
@@ -66,13 +72,7 @@ fn a_task_that_has_been_woken_waits_no_longer() {
         let pool = pool(2, 2);
         let ended = Arc::new(StaticU64::new(0));
         let (ring, other) = crate::sync::oneshot::channel::<()>();
-        let (leave, stays) = (Arc::new(Parker::new()), Arc::new(Parker::new()));
-        let (go, begun) = (Arc::clone(&leave), Arc::clone(&stays));
-        let neighbour = pool.spawn(move || {
-            begun.unpark();
-            go.park(None);
-        });
-        stays.park(None);
+        let (neighbour, leave) = neighbour(&pool);
         let (inner, ends) = (pool.clone(), Arc::clone(&ended));
         let task = pool.spawn(move || {
             let (mut shutdown, mut other) = (inner.shutdown(), other);
