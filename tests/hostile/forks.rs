@@ -13,7 +13,7 @@ use futures_util::AsyncReadExt;
 use sidestep::{Dedicated, EventLoop, Pool, Strand, Task, TaskError, Unblock, current};
 
 use crate::child::alone;
-use crate::support::{check_sound, pool, soon};
+use crate::support::{check_sound, eventually, pool, soon};
 
 /// Behind so many a process can still have pools.
 const MOST: usize = 65_534;
@@ -73,11 +73,14 @@ fn descend(legacy: Legacy, mut report: PipeWriter) {
     report.write_all(b"all was well").unwrap();
 }
 
-/// Calls `checks`, which may hang.
+/// Calls `checks`, which may hang. No thread that it has made is left: one that is about to end may hold a lock of the standard
+/// library, for ever in the child of a fork.
 fn limited(checks: impl FnOnce()) {
     // SAFETY: it only sets a timer, which a fork does not inherit.
     unsafe { libc::alarm(LIMIT) };
     checks();
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    eventually("this thread is alone", || threads() == 1);
     // SAFETY: as above.
     unsafe { libc::alarm(0) };
 }

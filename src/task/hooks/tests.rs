@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use super::*;
 
 /// So many that the map has several levels.
-const MANY: usize = 5_000;
+const MANY: usize = if cfg!(miri) { 100 } else { 5_000 };
 
 /// Registers `many` hooks that send their numbers.
 fn register(hooks: &Hooks, many: usize) -> (Vec<u64>, Receiver<usize>) {
