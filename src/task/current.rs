@@ -58,8 +58,10 @@ pub(crate) trait Host {
     fn offer_help(&self, parker: &Arc<Parker>);
     /// Undoes `offer_help`.
     fn withdraw_help(&self, parker: &Arc<Parker>);
-    /// The thread is about to park in a wait for, among others, the shutdown of its pool, and its parker shows that.
-    fn begin_parking(&self);
+    /// The thread is about to park in a wait for, among others, the shutdown of its pool, and its parker shows that. False if
+    /// it must look again instead: a waker has forked, and this is the child.
+    #[must_use]
+    fn begin_parking(&self) -> bool;
     /// The thread goes on.
     fn end_parking(&self);
     /// Ends this thread after its task.

@@ -61,10 +61,9 @@ impl BlockingWait {
             return true;
         }
         let Some(host) = host().filter(|_| self.awaits_end.get()) else { return self.parker.park(deadline) };
-        if !self.parker.show_parked() {
+        if !self.parker.show_parked() || !host.begin_parking() {
             return true;
         }
-        host.begin_parking();
         let in_time = self.parker.park(deadline);
         host.end_parking();
         in_time

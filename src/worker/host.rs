@@ -186,8 +186,9 @@ impl<P: Workplace> Host for Worker<P> {
         self.place.remove_helper(parker);
     }
 
-    fn begin_parking(&self) {
+    fn begin_parking(&self) -> bool {
         self.place.look_for_end();
+        !self.place.is_forked()
     }
 
     fn end_parking(&self) {

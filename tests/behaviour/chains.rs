@@ -12,8 +12,8 @@ use crate::support::{
     Calls, DropToken, Drops, Gate, PATIENCE, check_sound, eventually, occupy, poll, pool, quiet_panic, soon,
 };
 
-/// Longer than any stack is deep; Miri looks at what is done, and not at how deep.
-const LENGTH: usize = if cfg!(miri) { 100 } else { 100_000 };
+/// Longer than the stacks here are deep; Miri looks at what is done, and not at how deep.
+const LENGTH: usize = if cfg!(miri) { 100 } else { 20_000 };
 /// Around the depth from which on a thread puts steps off.
 const DEPTHS: [usize; 5] = [1, 31, 32, 33, 200];
 

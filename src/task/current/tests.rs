@@ -50,7 +50,9 @@ impl Host for Nobody {
     }
     fn offer_help(&self, _parker: &Arc<Parker>) {}
     fn withdraw_help(&self, _parker: &Arc<Parker>) {}
-    fn begin_parking(&self) {}
+    fn begin_parking(&self) -> bool {
+        true
+    }
     fn end_parking(&self) {}
     fn retire(&self) {}
     fn owner(&self) -> *const () {
