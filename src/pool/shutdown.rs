@@ -153,6 +153,13 @@ impl Shutdown {
         }
     }
 
+    /// The report for one who waits no longer.
+    fn resolve(&self, end: Option<Crew>) -> ShutdownReport {
+        let report = self.report(end);
+        self.leave();
+        report
+    }
+
     /// What has become of the tasks: `end` says who waited when the end came, if that has come.
     fn report(&self, end: Option<Crew>) -> ShutdownReport {
         let shared = &self.shared.0;
@@ -188,9 +195,7 @@ impl Future for Shutdown {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<ShutdownReport> {
         let end = self.look(context.waker(), Blocked::Seen);
         if end.is_some() || self.is_due() {
-            let report = self.report(end);
-            self.leave();
-            return Poll::Ready(report);
+            return Poll::Ready(self.resolve(end));
         }
         let Some(deadline) = self.deadline else { return Poll::Pending };
         if self.timer.is_none() {
@@ -200,9 +205,9 @@ impl Future for Shutdown {
             Some(timer) => {
                 timer.set(context.waker().clone());
                 // The alarm may have gone off before the waker was there.
-                if self.is_due() { Poll::Ready(self.report(None)) } else { Poll::Pending }
+                if self.is_due() { Poll::Ready(self.resolve(None)) } else { Poll::Pending }
             }
-            None => Poll::Ready(self.report(None)),
+            None => Poll::Ready(self.resolve(None)),
         }
     }
 }
