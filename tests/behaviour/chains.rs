@@ -15,7 +15,7 @@ use crate::support::{
 /// Longer than the stacks here are deep; Miri looks at what is done, and not at how deep.
 const LENGTH: usize = if cfg!(miri) { 100 } else { 20_000 };
 /// Around the depth from which on a thread puts steps off.
-const DEPTHS: [usize; 5] = [1, 31, 32, 33, 200];
+const DEPTHS: [usize; 5] = [1, 31, 32, 33, if cfg!(miri) { 40 } else { 200 }];
 
 /// Owns the rest of a chain; its drop is counted.
 #[expect(dead_code, reason = "it is there to be dropped")]
