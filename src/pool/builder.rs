@@ -54,6 +54,7 @@ pub struct Builder {
     pub(super) spawn_handler: SpawnHandler,
     pub(super) captures: Captures,
     pub(super) warn_after: Option<Duration>,
+    pub(super) thread_states: bool,
     #[cfg(feature = "histograms")]
     pub(super) histograms: bool,
     pub(super) export_every: Option<Duration>,
@@ -76,6 +77,7 @@ impl Builder {
             spawn_handler: Box::new(default_handler),
             captures: Captures::standard(),
             warn_after: None,
+            thread_states: true,
             #[cfg(feature = "histograms")]
             histograms: false,
             export_every: None,
@@ -223,6 +225,22 @@ impl Builder {
     /// Without the feature `tracing` there are no warnings.
     pub fn warn_after(mut self, time: Duration) -> Self {
         self.warn_after = Some(time);
+        self
+    }
+
+    /// Whether the pool asks the system, while tasks wait, whether its threads sleep or compute. It does unless this says
+    /// otherwise. Where it does not, and on systems that do not tell, it goes by time alone: by how long tasks wait and
+    /// threads stay in one task, and by whether the machine has a CPU to spare.
+    ///
+    /// For sandboxes where `/proc` is slow or watched, and to see on one system how a pool grows on another.
+    ///
+    /// ```
+    /// let pool = sidestep::Pool::builder().thread_states(false).build()?;
+    /// assert_eq!(pool.spawn(|| 6 * 7).wait()?, 42);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn thread_states(mut self, ask: bool) -> Self {
+        self.thread_states = ask;
         self
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Config {
     pub(super) spawn_handler: SpawnHandler,
     pub(super) captures: Captures,
     pub(super) warn_after: Option<Duration>,
+    /// Whether the monitor asks the system about the threads.
+    pub(super) thread_states: bool,
     #[cfg(feature = "histograms")]
     pub(super) histograms: bool,
     /// How often the numbers are published; only the feature `metrics` can set it.
@@ -71,6 +73,7 @@ impl Builder {
             spawn_handler: self.spawn_handler,
             captures: self.captures,
             warn_after: self.warn_after,
+            thread_states: self.thread_states,
             #[cfg(feature = "histograms")]
             histograms: self.histograms,
             export_every: self.export_every,

@@ -122,7 +122,7 @@ fn man(shared: &Shared) -> std::io::Result<()> {
 
 fn watch(shared: &Arc<Shared>) {
     let monitor = &shared.monitor;
-    let mut lookout = Lookout::standard();
+    let mut lookout = Lookout::of(&shared.config);
     while monitor.await_arming() {
         let mut state = State::new();
         let mut stall = Stall::default();

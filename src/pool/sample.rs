@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::config::Config;
 use super::growth::{Sample, Usage};
 use super::shared::Shared;
 use crate::idle::Counts;
@@ -120,6 +121,11 @@ struct Seen {
 impl Lookout {
     pub(super) fn new(samplers: Vec<Box<dyn Sampler>>) -> Self {
         Lookout { samplers, totals: Totals::default(), tokens: 0, still: 0, turn: 0 }
+    }
+
+    /// The samplers that the pool's settings allow, the surest first.
+    pub(super) fn of(config: &Config) -> Self {
+        if config.thread_states { Lookout::standard() } else { Lookout::new(vec![Box::new(TimeAlone)]) }
     }
 
     /// All samplers, the surest first.
