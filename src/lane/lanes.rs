@@ -109,6 +109,16 @@ impl Lanes {
         sum
     }
 
+    /// The lanes with pending slots: what each is known by, and how many of its tasks have begun.
+    pub(crate) fn pending(&self) -> Vec<(usize, u64)> {
+        if self.none() {
+            return Vec::new();
+        }
+        let listed = self.listed.lock();
+        let counts = listed.lanes.iter().map(|(&address, listing)| (address, listing.account.counts()));
+        counts.filter(|(_, counts)| counts.pending > 0).map(|(id, counts)| (id, counts.started)).collect()
+    }
+
     /// The sums over all lanes of each name, also those that are gone, where they are kept.
     #[cfg(feature = "metrics")]
     pub(crate) fn counts_by_name(&self) -> BTreeMap<Arc<str>, Counts> {

@@ -9,8 +9,7 @@
 //! | `lane`, `reserve`, `batch`, `scope` | other ways to spawn: in a lane, into a place, many, borrowing |
 //! | `headcount` | how many threads there are, and may be |
 //! | `threads`, `cool_down` | how one more is made, and the pause if that fails |
-//! | `growth`, `sample` | when there should be more: a pure function; what that gets to see |
-//! | `monitor`, `stall` | the thread that looks and acts; noticing that nothing moves |
+//! | `growth` | when there should be more: a pure policy, what it gets to see, and the thread that looks and acts |
 //! | `timer` | the thread that ends queued tasks whose time is up, and publishes the numbers |
 //! | `shutdown`, `ending`, `discard`, `roll` | the end, who waits for it, and the tasks that it drops |
 //! | `metrics`, `observe`, `stuck`, `export` | the numbers; how long tasks wait and run; who is told |
@@ -32,16 +31,13 @@ mod lane;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod metrics;
-mod monitor;
 mod observe;
 mod options;
 mod reserve;
 mod roll;
-mod sample;
 mod scope;
 mod shared;
 mod shutdown;
-mod stall;
 mod stuck;
 mod threads;
 mod timer;

@@ -137,7 +137,7 @@ impl<T> Queues<T> {
     }
 
     /// The oldest item that was enqueued for everybody, and no more (Q3).
-    fn take_injected(&self) -> Option<T> {
+    pub(crate) fn take_injected(&self) -> Option<T> {
         steal(|| self.injector.steal())
     }
 

@@ -291,9 +291,13 @@ impl<P: Workplace> Worker<P> {
         self.place.is_over_max() && self.place.resign_if_over_max()
     }
 
-    /// The next queue entry.
+    /// The next queue entry. After a long task it is one that has waited for everybody: what this thread has put into its
+    /// own deque meanwhile came later.
+    #[inline]
     fn take(&self) -> Option<Entry> {
-        self.place.queues().take(self.station.local.get(), &mut self.walk.borrow_mut())
+        let queues = self.place.queues();
+        let injected = if self.station.slot.has_overstayed() { queues.take_injected() } else { None };
+        injected.or_else(|| queues.take(self.station.local.get(), &mut self.walk.borrow_mut()))
     }
 
     /// Has somebody look after what is queued, before the thread ends with work left.

@@ -93,7 +93,8 @@ impl<P: Workplace> Worker<P> {
             };
             lane = kept;
             let alone = self.place.queues().looks_empty(self.station.local.get());
-            let fair = alone || tasks < TURN_TASKS && is_within_turn(&mut begun);
+            let fair =
+                alone || !self.station.slot.overstays() && tasks < TURN_TASKS && is_within_turn(&mut begun);
             // A waker or callback may have forked: what waits is the parent's.
             if !fair || self.retiring.get() || self.place.is_over_max() || self.place.is_forked() {
                 self.release_slot(&lane);
@@ -200,7 +201,9 @@ impl<P: Workplace> Worker<P> {
         if is_limited || began.is_some() {
             as_current(claimed.task(), || self.free_and_observe(&claimed, lane.as_deref(), began));
         }
+        let outer = lane.as_deref().map(|lane| self.station.slot.enter_lane(lane.owner()));
         claimed.run(&Run { worker: self, lane: Cell::new(lane), began: began.map(|(now, _)| now) });
+        outer.into_iter().for_each(|outer| self.station.slot.return_to_lane(outer));
         self.delivered();
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::current::{Current, Shown};
 use super::os::ThreadKey;
@@ -39,6 +39,10 @@ pub(crate) struct Slot {
     pub(crate) tallies: CachePadded<Tallies>,
     /// The thread has declared that it blocks.
     pub(crate) blocking: AtomicBool,
+    /// The monitor has found the thread to be in one task for long; until it looks into the queues again.
+    pub(crate) overstays: AtomicBool,
+    /// The address of the account of the lane whose task the thread is inside; 0 if it is none's.
+    pub(crate) lane: AtomicUsize,
     /// How many times the thread has been parked in waits for, among others, the pool's shutdown.
     parks: AtomicU64,
     /// Which deque it owns, once it owns one.
@@ -72,7 +76,23 @@ pub(crate) struct Note {
     pub(crate) delivered: u64,
     /// For how many looks in a row the thread has been inside the same task.
     pub(crate) stalled: u32,
+    /// For how long, as far as looks tell.
+    pub(crate) held: Duration,
+    /// It has been there for long, and has computed there as far as the system tells; for long even.
+    pub(crate) occupied: bool,
+    pub(crate) long: bool,
+    /// Its CPU clock when it was first asked for in this task.
+    pub(crate) cpu_since: Option<Duration>,
+    /// And at the last look.
     pub(crate) cpu_time: Option<Duration>,
+}
+
+impl Note {
+    /// The note of a thread that is still inside the same task, `elapsed` later.
+    #[must_use]
+    pub(crate) fn later(self, elapsed: Duration) -> Self {
+        Note { stalled: self.stalled.saturating_add(1), held: self.held.saturating_add(elapsed), ..self }
+    }
 }
 
 /// See [`Slot::moment`].
@@ -118,6 +138,31 @@ impl Slot {
         self.parks.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether the thread has been in one task for long since it last looked into the queues.
+    pub(super) fn overstays(&self) -> bool {
+        self.overstays.load(Ordering::Relaxed)
+    }
+
+    /// The same, of a thread that looks into the queues now.
+    pub(super) fn has_overstayed(&self) -> bool {
+        let long = self.overstays();
+        if long {
+            self.overstays.store(false, Ordering::Relaxed);
+        }
+        long
+    }
+
+    /// The thread is about to run a task of the lane whose account is at this address. Gives what to return to.
+    pub(super) fn enter_lane(&self, account: *const ()) -> usize {
+        let outer = self.lane.load(Ordering::Relaxed);
+        self.lane.store(account.addr(), Ordering::Relaxed);
+        outer
+    }
+
+    pub(super) fn return_to_lane(&self, outer: usize) {
+        self.lane.store(outer, Ordering::Relaxed);
+    }
+
     /// The slot of the calling thread.
     pub(crate) fn for_this_thread() -> Self {
         Slot {
@@ -129,6 +174,8 @@ impl Slot {
                 delivered: Tally::new(),
             }),
             blocking: AtomicBool::new(false),
+            overstays: AtomicBool::new(false),
+            lane: AtomicUsize::new(0),
             parks: AtomicU64::new(0),
             deque: OnceLock::new(),
             key: ThreadKey::current(),

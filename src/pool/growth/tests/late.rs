@@ -64,5 +64,5 @@ fn a_stop_of_days_is_one_long_tick() {
         (state, verdict) = decide(LIMITS, state, &sample);
         assert_eq!(verdict, Verdict::Wait);
     }
-    assert!(state.barren < LIVENESS / 10);
+    assert!(state.since_progress < LIVENESS / 10);
 }

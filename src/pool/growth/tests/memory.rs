@@ -1,4 +1,4 @@
-//! What the policy carries from look to look, one piece at a time: the flow of completions, the lull, the trial, the tick.
+//! What the policy carries from look to look, one piece at a time: the flow of completions, the lull, the probation, the tick.
 
 use super::*;
 
@@ -20,11 +20,11 @@ fn a_flow_begins_with_a_completion_and_goes_on_without() {
 #[test]
 fn whoever_has_failed_waits_longer_for_a_lull() {
     let flow = Flow { looks: 9, time: TICK, completed: 9 };
-    for (boldness, lull) in [(1.0, LULL), (0.5, LONG_LULL)] {
-        let state = State { boldness, flow, ..State::new() };
+    for (step_factor, lull) in [(1.0, LULL), (0.5, LONG_LULL)] {
+        let state = State { step_factor, flow, ..State::new() };
         let short = lull.checked_sub(Duration::from_nanos(1)).unwrap();
-        assert!(State { barren: short, ..state }.is_flowing());
-        assert!(!State { barren: lull, ..state }.is_flowing());
+        assert!(State { since_progress: short, ..state }.is_flowing());
+        assert!(!State { since_progress: lull, ..state }.is_flowing());
     }
 }
 
@@ -47,27 +47,27 @@ fn a_step_in_a_lull_is_judged_once_tasks_complete_again() {
 }
 
 #[test]
-fn a_trial_wants_its_looks_and_its_time() {
+fn a_probation_wants_its_looks_and_its_time() {
     // Twice the eight milliseconds that a task stays with one of eight threads.
-    let slow = Trial::new(1000.0, 8, &calm());
+    let slow = Probation::new(1000.0, 8, &calm());
     assert_eq!(slow.length, Duration::from_millis(16));
-    let mut state = State { trial: Some(slow), ..State::new() };
+    let mut state = State { probation: Some(slow), ..State::new() };
     for look in 1..16 {
         state.observe(LIMITS, &Sample { elapsed: Duration::from_millis(1), ..calm() });
-        assert!(state.trial.is_some(), "after {look} ms");
+        assert!(state.probation.is_some(), "after {look} ms");
     }
     state.observe(LIMITS, &Sample { elapsed: Duration::from_millis(1), ..calm() });
-    assert!(state.trial.is_none());
+    assert!(state.probation.is_none());
 
-    let quick = Trial::new(1e6, 8, &calm());
+    let quick = Probation::new(1e6, 8, &calm());
     assert!(quick.length < SHORT_TICK);
-    let mut state = State { trial: Some(quick), ..State::new() };
+    let mut state = State { probation: Some(quick), ..State::new() };
     for look in 1..STEADY_LOOKS {
         state.observe(LIMITS, &calm());
-        assert!(state.trial.is_some(), "after {look} looks");
+        assert!(state.probation.is_some(), "after {look} looks");
     }
     state.observe(LIMITS, &calm());
-    assert!(state.trial.is_none());
+    assert!(state.probation.is_none());
 }
 
 #[test]
@@ -75,23 +75,27 @@ fn half_of_the_ideal_gain_pays_and_anything_less_does_not() {
     let flow = |completed| Flow { looks: STEADY_LOOKS, time: Duration::from_secs(1), completed };
     let judged = |completed| {
         // Eight threads more than eight should bring 1000 per second more.
-        let trial = Trial { after: flow(completed), ..Trial::new(1000.0, 8, &calm()) };
-        let mut state =
-            State { trial: Some(trial), freeze: 4 * FIRST_FREEZE, boldness: 0.25, ..State::new() };
+        let probation = Probation { after: flow(completed), ..Probation::new(1000.0, 8, &calm()) };
+        let mut state = State {
+            probation: Some(probation),
+            next_cooldown: 4 * FIRST_COOLDOWN,
+            step_factor: 0.25,
+            ..State::new()
+        };
         state.judge();
-        (state.frozen, state.freeze, state.boldness)
+        (state.cooldown, state.next_cooldown, state.step_factor)
     };
-    assert_eq!(judged(1500), (Duration::ZERO, 2 * FIRST_FREEZE, 0.5));
-    assert_eq!(judged(1499), (4 * FIRST_FREEZE, 8 * FIRST_FREEZE, LEAST_BOLDNESS));
+    assert_eq!(judged(1500), (Duration::ZERO, 2 * FIRST_COOLDOWN, 0.5));
+    assert_eq!(judged(1499), (4 * FIRST_COOLDOWN, 8 * FIRST_COOLDOWN, LEAST_STEP_FACTOR));
 }
 
 #[test]
-fn what_waits_outside_ends_a_trial() {
-    let trial = Some(Trial::new(1.0, 8, &calm()));
+fn what_waits_outside_ends_a_probation() {
+    let probation = Some(Probation::new(1.0, 8, &calm()));
     let outside = Sample { blocked: 8, outside: true, ..calm() };
-    let (state, verdict) = decide(LIMITS, State { trial, ..State::new() }, &outside);
-    assert_eq!(verdict, Verdict::Grow(24, Cause::Hard), "E8");
-    assert!(state.trial.is_none());
+    let (state, verdict) = decide(LIMITS, State { probation, ..State::new() }, &outside);
+    assert_eq!(verdict, Verdict::Grow(56, Cause::Hard), "E8");
+    assert!(state.probation.is_none());
     assert_eq!(state.flow.completed, 0, "nor does what completed until now count");
 }
 
@@ -107,7 +111,7 @@ fn e5_is_slower_while_threads_wait_for_a_cpu() {
 fn e5_trusts_a_token_for_so_long_only() {
     for token in [Sample { searching: 1, ..look(0) }, Sample { delivering: 1, ..look(0) }] {
         let before = LIVENESS.checked_sub(token.elapsed).unwrap();
-        let verdict = |barren| decide(LIMITS, State { barren, ..State::new() }, &token).1;
+        let verdict = |since_progress| decide(LIMITS, State { since_progress, ..State::new() }, &token).1;
         assert_eq!(verdict(before), Verdict::Grow(1, Cause::Liveness));
         assert_eq!(verdict(before.checked_sub(Duration::from_nanos(1)).unwrap()), Verdict::Wait);
     }
@@ -116,16 +120,16 @@ fn e5_trusts_a_token_for_so_long_only() {
 #[test]
 fn ticks_are_short_while_a_step_may_be_due() {
     let state = State { tick: LONG_TICK, ..State::new() };
-    let frozen = State { frozen: FIRST_FREEZE, ..state };
-    let trial = Some(Trial::new(1.0, 8, &calm()));
+    let cooldown = State { cooldown: FIRST_COOLDOWN, ..state };
+    let probation = Some(Probation::new(1.0, 8, &calm()));
     let blocked = Sample { threads: 9, blocked: 1, ..calm() };
     let table = [
         ("all is well", state, calm(), LONG_TICK),
         ("somebody is blocked", state, blocked, TICK),
-        ("threads sleep a good deal", state, drowsy(SHORT_TICK, 8, 40), TICK),
-        ("a step is on trial", State { trial, ..state }, calm(), TICK),
-        ("no step is possible for a while", frozen, blocked, LONG_TICK),
-        ("unless the completions cease", frozen, Sample { completed: 0, ..blocked }, TICK),
+        ("threads sleep a good deal", state, underutilized(SHORT_TICK, 8, 40), TICK),
+        ("a step is on probation", State { probation, ..state }, calm(), TICK),
+        ("no step is possible for a while", cooldown, blocked, LONG_TICK),
+        ("unless the completions cease", cooldown, Sample { completed: 0, ..blocked }, TICK),
     ];
     for (name, state, sample, tick) in table {
         let (state, verdict) = decide(LIMITS, state, &sample);

@@ -21,8 +21,8 @@ fn flowing(sample: &Sample) -> State {
 fn they_multiply_at_once_though_tasks_complete() {
     let sample = mostly_blocked(true);
     let (state, verdict) = decide(LIMITS, flowing(&sample), &sample);
-    assert_eq!(verdict, Verdict::Grow(3 * 32, Cause::Hard), "E8");
-    assert!(state.trial.is_none(), "and nothing is to be proven");
+    assert_eq!(verdict, Verdict::Grow(7 * 32, Cause::Hard), "E8");
+    assert!(state.probation.is_none(), "and nothing is to be proven");
     // The next step needs no pay-off of this one.
     let sample = Sample { threads: 200, blocked: 180, ..sample };
     assert_eq!(decide(LIMITS, state, &sample).1, Verdict::Grow(312, Cause::Hard), "up to the limit");
@@ -34,7 +34,7 @@ fn threads_that_wait_for_each_other_must_pay() {
     let (state, verdict) = decide(LIMITS, flowing(&sample), &sample);
     let Verdict::Grow(threads, Cause::Soft) = verdict else { panic!("{verdict:?}") };
     assert!(threads <= 32, "E7: {threads}");
-    assert!(state.trial.is_some());
+    assert!(state.probation.is_some());
     assert_eq!(decide(LIMITS, state, &sample).1, Verdict::Wait, "one step at a time");
 }
 
@@ -48,7 +48,7 @@ fn a_few_of_them_are_no_reason() {
 #[test]
 fn they_need_no_cpu_so_a_busy_machine_is_no_reason_against_them() {
     let sample = Sample { starved: true, elapsed: 20 * TICK, ..mostly_blocked(true) };
-    assert_eq!(decide(LIMITS, flowing(&sample), &sample).1, Verdict::Grow(3 * 32, Cause::Hard), "E8");
+    assert_eq!(decide(LIMITS, flowing(&sample), &sample).1, Verdict::Grow(7 * 32, Cause::Hard), "E8");
     let sample = Sample { outside: false, ..sample };
     assert_eq!(decide(LIMITS, flowing(&sample), &sample).1, Verdict::Wait, "E6");
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::growth::{Limits, Sample};
-use super::shared::Shared;
+use super::policy::Limits;
+use super::sample::Sample;
+use crate::pool::shared::Shared;
 #[cfg(feature = "tracing")]
 use crate::report::event;
 

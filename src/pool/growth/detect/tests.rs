@@ -1,16 +1,34 @@
-//! Each sampler by its table, and on threads that really sleep and spin.
+//! Each detector by its table, and on threads that really sleep and spin.
 #![expect(clippy::unwrap_used, reason = "in a test, helpers included, an unwrap is an assertion")]
+
+use std::sync::mpsc;
+use std::time::Instant;
 
 use super::*;
 
+/// Reaching it is a failure, never a measurement.
+const LONG: Duration = Duration::from_secs(60);
+
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < LONG, "it never happened: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn subject(key: ThreadKey, note: Note, cpu_time: Option<Duration>, elapsed: Duration) -> Subject {
+    Subject { key, note, cpu_time, elapsed, spare: 0 }
+}
+
 /// A thread that sleeps, or one that spins, and its key; it ends when this is dropped.
-struct Subject {
+struct Thread {
     key: ThreadKey,
     end: Option<mpsc::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-impl Subject {
+impl Thread {
     fn new(spins: bool) -> Self {
         let (send, receive) = mpsc::channel();
         let (end, wait) = mpsc::channel::<()>();
@@ -25,7 +43,7 @@ impl Subject {
             }
         });
         let key = receive.recv().unwrap();
-        Subject { key, end: Some(end), thread: Some(thread) }
+        Thread { key, end: Some(end), thread: Some(thread) }
     }
 
     fn stop(&mut self) {
@@ -36,7 +54,7 @@ impl Subject {
     }
 }
 
-impl Drop for Subject {
+impl Drop for Thread {
     fn drop(&mut self) {
         self.stop();
     }
@@ -49,10 +67,10 @@ fn note(stalled: u32, cpu_time: Option<Duration>) -> Note {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_thread_state_tells_sleeping_from_spinning_from_gone() {
-    let asleep = |key| ThreadState.is_asleep(key, &Note::default(), None, Duration::ZERO);
-    let sleeper = Subject::new(false);
+    let asleep = |key| ThreadState.is_asleep(&subject(key, Note::default(), None, Duration::ZERO));
+    let sleeper = Thread::new(false);
     eventually("the sleeper sleeps", || asleep(sleeper.key) == Some(true));
-    let mut spinner = Subject::new(true);
+    let mut spinner = Thread::new(true);
     eventually("the spinner spins", || asleep(spinner.key) == Some(false));
     for _ in 0..200 {
         assert_eq!(asleep(sleeper.key), Some(true));
@@ -81,7 +99,8 @@ fn the_cpu_clock_wants_a_long_stay_and_little_use() {
     ];
     let key = ThreadKey::current();
     for (name, stalled, before, now, answer) in table {
-        assert_eq!(CpuClock.is_asleep(key, &note(stalled, before), now, tick), answer, "{name}");
+        let subject = subject(key, note(stalled, before), now, tick);
+        assert_eq!(CpuClock.is_asleep(&subject), answer, "{name}");
     }
     assert!(CpuClock.is_certain());
 }
@@ -90,14 +109,14 @@ fn the_cpu_clock_wants_a_long_stay_and_little_use() {
 #[test]
 fn the_cpu_clock_tells_sleeping_from_spinning() {
     let asleep = |key: ThreadKey, before: Option<Duration>, elapsed| {
-        CpuClock.is_asleep(key, &note(PATIENCE, before), key.cpu_time(), elapsed)
+        CpuClock.is_asleep(&subject(key, note(PATIENCE, before), key.cpu_time(), elapsed))
     };
-    let sleeper = Subject::new(false);
-    let state = |key| ThreadState.is_asleep(key, &Note::default(), None, Duration::ZERO);
+    let sleeper = Thread::new(false);
+    let state = |key| ThreadState.is_asleep(&subject(key, Note::default(), None, Duration::ZERO));
     eventually("the sleeper sleeps", || state(sleeper.key) == Some(true));
     let before = sleeper.key.cpu_time();
     assert_eq!(asleep(sleeper.key, before, Duration::from_micros(500)), Some(true));
-    let spinner = Subject::new(true);
+    let spinner = Thread::new(true);
     // On a crowded machine it may be a while until it has used so much.
     let before = spinner.key.cpu_time();
     eventually("the spinner uses a CPU", || {
@@ -107,11 +126,38 @@ fn the_cpu_clock_tells_sleeping_from_spinning() {
 }
 
 #[test]
-fn time_alone_wants_a_long_stay_and_is_not_certain() {
+fn time_alone_wants_a_stay_and_a_cpu_to_spare_and_is_not_certain() {
     let key = ThreadKey::current();
-    for (stalled, answer) in [(0, false), (PATIENCE - 1, false), (PATIENCE, true), (u32::MAX, true)] {
-        let told = TimeAlone.is_asleep(key, &note(stalled, None), None, Duration::ZERO);
-        assert_eq!(told, Some(answer), "{stalled} looks");
+    let table = [
+        ("just come", 0, u32::MAX, false),
+        ("there since the last look", 1, SPARE_LOOKS, true),
+        ("there for ever", u32::MAX, u32::MAX, true),
+        ("a CPU was to spare once", 1, SPARE_LOOKS - 1, false),
+        ("none is to spare", u32::MAX, 0, false),
+    ];
+    for (name, stalled, spare, answer) in table {
+        let subject = Subject { spare, ..subject(key, note(stalled, None), None, Duration::ZERO) };
+        assert_eq!(TimeAlone.is_asleep(&subject), Some(answer), "{name}");
     }
     assert!(!TimeAlone.is_certain());
+}
+
+#[test]
+fn who_does_not_care_whether_a_cpu_is_to_spare_begins_anew() {
+    let mut spare = CpuToSpare { looks: 7 };
+    assert_eq!(spare.look(false), 0);
+    eventually("a CPU is to spare for two looks", || {
+        let before = spare.looks;
+        let looks = spare.look(true);
+        assert!(looks == 0 || looks == before + 1, "{looks} after {before}");
+        looks == 2
+    });
+}
+
+#[test]
+fn no_cpu_is_to_spare_while_twice_as_many_threads_spin_as_there_are_cpus() {
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    let spinners: Vec<_> = (0..2 * cpus).map(|_| Thread::new(true)).collect();
+    eventually("nothing is to spare for ten looks", || (0..10).all(|_| !is_cpu_to_spare()));
+    drop(spinners);
 }

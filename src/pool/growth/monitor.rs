@@ -15,19 +15,20 @@
 
 use std::sync::Arc;
 
-use super::cool_down::CoolDown;
-use super::growth::{Cause, Limits, State, Verdict, decide};
-use super::sample::Lookout;
-use super::shared::Shared;
+use super::policy::{Cause, Limits, Verdict, decide};
+use super::sample::Sampler;
 use super::stall::{Stall, report};
-use super::threads::start_tree;
+use super::state::State;
+use crate::pool::cool_down::CoolDown;
+use crate::pool::shared::Shared;
+use crate::pool::threads::start_tree;
 use crate::report::event;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::{Parker, now, thread};
 
 /// The switch of a pool's monitor.
 #[derive(Debug)]
-pub(super) struct Monitor {
+pub(in crate::pool) struct Monitor {
     armed: AtomicBool,
     stopped: AtomicBool,
     /// Whether there is a thread.
@@ -39,7 +40,7 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    pub(super) fn new() -> Self {
+    pub(in crate::pool) fn new() -> Self {
         Monitor {
             armed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -50,7 +51,7 @@ impl Monitor {
     }
 
     /// Has the monitor watch. The caller has fenced since it pushed.
-    pub(super) fn arm(&self, shared: &Shared) {
+    pub(in crate::pool) fn arm(&self, shared: &Shared) {
         if self.armed.load(Ordering::SeqCst) || self.armed.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -66,7 +67,7 @@ impl Monitor {
     }
 
     /// Whether the system has just refused the monitor's thread.
-    pub(super) fn is_refused(&self) -> bool {
+    pub(in crate::pool) fn is_refused(&self) -> bool {
         self.pause.is_on()
     }
 
@@ -77,7 +78,7 @@ impl Monitor {
     }
 
     /// Ends the thread: the pool has none left that could be watched.
-    pub(super) fn stop(&self) {
+    pub(in crate::pool) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         self.parker.unpark();
     }
@@ -87,7 +88,7 @@ impl Monitor {
     }
 
     /// Sleeps until armed. False if the monitor is to end.
-    pub(super) fn await_arming(&self) -> bool {
+    pub(in crate::pool) fn await_arming(&self) -> bool {
         while !self.is_stopped() {
             if self.armed.load(Ordering::SeqCst) {
                 return true;
@@ -98,7 +99,7 @@ impl Monitor {
     }
 
     /// Stands down, unless `waiting` finds something queued afterwards.
-    pub(super) fn disarm(&self, waiting: impl FnOnce() -> bool) -> bool {
+    pub(in crate::pool) fn disarm(&self, waiting: impl FnOnce() -> bool) -> bool {
         self.armed.store(false, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if waiting() {
@@ -122,19 +123,19 @@ fn man(shared: &Shared) -> std::io::Result<()> {
 
 fn watch(shared: &Arc<Shared>) {
     let monitor = &shared.monitor;
-    let mut lookout = Lookout::of(&shared.config);
+    let mut sampler = Sampler::of(&shared.config);
     while monitor.await_arming() {
         let mut state = State::new();
         let mut stall = Stall::default();
         let mut last = now();
-        lookout.look(shared, state.tick);
+        sampler.look(shared, state.tick);
         loop {
             monitor.parker.park(Some(now() + state.tick));
             if monitor.is_stopped() {
                 return;
             }
             let now = now();
-            let sample = lookout.look(shared, now - last);
+            let sample = sampler.look(shared, now - last);
             last = now;
             let limits = Limits { core: shared.core(), max: shared.max() };
             if let Some(obstacle) = stall.look(limits, &sample) {

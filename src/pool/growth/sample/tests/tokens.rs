@@ -1,21 +1,23 @@
 //! Threads that hold a token: who comes, who waits for a CPU, and who sleeps.
 
 use super::*;
-use crate::pool::growth::{Cause, Limits, State, Verdict, decide};
+use crate::pool::growth::policy::{Cause, Limits, Verdict, decide};
+use crate::pool::growth::state::State;
 use crate::sync::atomic::AtomicUsize;
+use std::fmt;
 
 #[test]
 fn tokens_that_stay_without_a_start_are_stuck() {
     let full = Full::new(2);
-    let mut lookout = Lookout::new(Vec::new());
-    assert!(!full.look(&mut lookout).stuck);
+    let mut sampler = Sampler::new(Vec::new(), true);
+    assert!(!full.look(&mut sampler).stuck);
     full.pool.shared.idle.begin_delivering();
-    let looks = [full.look(&mut lookout), full.look(&mut lookout), full.look(&mut lookout)];
+    let looks = [full.look(&mut sampler), full.look(&mut sampler), full.look(&mut sampler)];
     assert_eq!(looks.map(|look| look.stuck), [false, false, true], "seen, seen again, and again");
     assert_eq!(looks.map(|look| (look.searching, look.delivering)), [(0, 1); 3]);
     full.pool.shared.idle.end_delivering();
     full.pool.shared.idle.release_searching();
-    let look = full.look(&mut lookout);
+    let look = full.look(&mut sampler);
     assert_eq!((look.stuck, look.searching, look.delivering), (false, 0, 0));
 }
 
@@ -32,8 +34,8 @@ fn a_token_that_stays_while_nothing_waits_is_not_stuck() {
     });
     entered.recv().unwrap();
     pool.shared.idle.begin_delivering();
-    let mut lookout = Lookout::new(Vec::new());
-    let mut stuck = || lookout.look(&pool.shared, Duration::from_micros(500)).stuck;
+    let mut sampler = Sampler::new(Vec::new(), true);
+    let mut stuck = || sampler.look(&pool.shared, Duration::from_micros(500)).stuck;
     assert_eq!([stuck(), stuck(), stuck()], [false; 3], "nobody waits for the one that delivers");
     let queued = pool.spawn(|| ());
     assert_eq!([stuck(), stuck()], [false, true], "the time counts from here");
@@ -46,11 +48,11 @@ fn a_token_that_stays_while_nothing_waits_is_not_stuck() {
 
 /// What the monitor decides look by look while all threads sleep in their tasks.
 fn verdicts(full: &Full) -> [Verdict; 6] {
-    let mut lookout = Lookout::new(vec![Oracle::new(true, |_| Some(true))]);
+    let mut sampler = Sampler::new(vec![Oracle::new(true, |_| Some(true))], true);
     let mut state = State::new();
     [(); 6].map(|()| {
         // The pause is the test's own.
-        let sample = Sample { cooling: false, ..full.look(&mut lookout) };
+        let sample = Sample { cooling: false, ..full.look(&mut sampler) };
         let verdict;
         (state, verdict) = decide(Limits { core: 3, max: 9 }, state, &sample);
         verdict
@@ -63,8 +65,8 @@ fn who_searches_without_a_cpu_is_not_replaced_however_many_sleep() {
     // As a thread that has been woken and has not run since.
     assert!(full.pool.shared.idle.begin_searching());
     assert_eq!(verdicts(&full), [Verdict::Wait; 6], "E1");
-    let mut lookout = Lookout::new(vec![Oracle::new(true, |_| Some(true))]);
-    let looks = [full.look(&mut lookout), full.look(&mut lookout), full.look(&mut lookout)];
+    let mut sampler = Sampler::new(vec![Oracle::new(true, |_| Some(true))], true);
+    let looks = [full.look(&mut sampler), full.look(&mut sampler), full.look(&mut sampler)];
     assert_eq!(looks.map(|look| look.starved), [false, false, true], "E6");
     full.pool.shared.idle.release_searching();
     assert!(verdicts(&full).contains(&Verdict::Grow(1, Cause::Hard)), "nobody comes any more");
@@ -79,8 +81,8 @@ impl<F> fmt::Debug for Meanwhile<F> {
     }
 }
 
-impl<F: Fn() + Send> Sampler for Meanwhile<F> {
-    fn is_asleep(&self, _: ThreadKey, _: &Note, _: Option<Duration>, _: Duration) -> Option<bool> {
+impl<F: Fn() + Send> Detector for Meanwhile<F> {
+    fn is_asleep(&self, _: &Subject) -> Option<bool> {
         (self.0)();
         Some(true)
     }
@@ -97,8 +99,8 @@ fn who_moves_while_the_monitor_asks_is_not_stuck() {
             shared.idle.end_delivering();
         }
     };
-    let mut lookout = Lookout::new(vec![Box::new(Meanwhile(waker_returns))]);
-    let looks = [(); 4].map(|()| full.look(&mut lookout));
+    let mut sampler = Sampler::new(vec![Box::new(Meanwhile(waker_returns))], true);
+    let looks = [(); 4].map(|()| full.look(&mut sampler));
     assert_eq!(looks.map(|look| look.stuck), [false, false, false, true]);
     assert_eq!(looks.map(|look| look.starved), [false, false, false, true], "by now it searches");
     full.pool.shared.idle.release_searching();

@@ -1,0 +1,104 @@
+//! How long tasks have waited, told from counts.
+//!
+//! A task carries no time of its own: to look at the clock would cost each of them more than the queue does. But queues are
+//! first-in first-out, nearly. So whoever remembers how many tasks had been submitted at one time, and later finds that
+//! fewer have been taken, knows that the oldest has waited since then at least. Such a *mark* stays until that many
+//! have been taken; then the next look sets a new one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long the oldest task of the pool's own queues and the pending slots of lanes have waited.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    own: Option<Mark>,
+    lanes: BTreeMap<usize, Mark>,
+}
+
+/// How many had been counted, and how long ago that was.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    count: u64,
+    age: Duration,
+}
+
+/// One look at a lane that has slots pending.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PendingLane {
+    /// What the lane is known by.
+    pub(super) id: usize,
+    /// Tasks of it that have begun.
+    pub(super) started: u64,
+    /// Whether one of its own threads is occupied: what waits for another is of the same kind.
+    pub(super) occupied: bool,
+}
+
+impl Waiting {
+    /// Takes in a look at the pool's own queues, `elapsed` after the last. Gives how long the oldest task has waited at
+    /// least; `None` if none waits.
+    pub(super) fn look_at_own(&mut self, submitted: u64, taken: u64, elapsed: Duration) -> Option<Duration> {
+        self.own = match self.own {
+            Some(mark) if taken < mark.count => Some(Mark { age: mark.age + elapsed, ..mark }),
+            _ => (taken < submitted).then_some(Mark { count: submitted, age: Duration::ZERO }),
+        };
+        self.own.map(|mark| mark.age)
+    }
+
+    /// The same for the lanes with pending slots: the longest time in which one of them has had none of its tasks begin.
+    pub(super) fn look_at_lanes(&mut self, pending: &[PendingLane], elapsed: Duration) -> Option<Duration> {
+        let before = std::mem::take(&mut self.lanes);
+        for lane in pending.iter().filter(|lane| !lane.occupied) {
+            let mark = match before.get(&lane.id) {
+                Some(mark) if mark.count == lane.started => Mark { age: mark.age + elapsed, ..*mark },
+                _ => Mark { count: lane.started, age: Duration::ZERO },
+            };
+            self.lanes.insert(lane.id, mark);
+        }
+        self.lanes.values().map(|mark| mark.age).max()
+    }
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests {
+    use super::*;
+
+    const TICK: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_mark_stays_until_so_many_have_been_taken() {
+        let mut waiting = Waiting::default();
+        let table = [
+            ("nothing waits", 5, 5, None),
+            ("three wait: from now on", 8, 5, Some(0)),
+            ("one has been taken", 8, 6, Some(1)),
+            ("more come", 20, 7, Some(2)),
+            ("those of the mark have been taken: a new one", 20, 8, Some(0)),
+            ("its tasks wait", 30, 19, Some(1)),
+            ("all have been taken", 30, 30, None),
+            ("a count that runs ahead", 30, 31, None),
+        ];
+        for (name, submitted, taken, millis) in table {
+            let waited = waiting.look_at_own(submitted, taken, TICK);
+            assert_eq!(waited, millis.map(Duration::from_millis), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_lane_waits_while_none_of_its_tasks_begins() {
+        let mut waiting = Waiting::default();
+        let lane = |id, started| PendingLane { id, started, occupied: false };
+        let mut look =
+            |lanes: &[PendingLane]| waiting.look_at_lanes(lanes, TICK).map(|waited| waited.as_millis());
+        assert_eq!(look(&[]), None);
+        assert_eq!(look(&[lane(1, 7), lane(2, 0)]), Some(0));
+        assert_eq!(look(&[lane(1, 8), lane(2, 0)]), Some(1), "the longest counts");
+        assert_eq!(look(&[lane(1, 9), lane(2, 1)]), Some(0), "both get on");
+        assert_eq!(look(&[lane(1, 9)]), Some(1));
+        assert_eq!(
+            look(&[PendingLane { occupied: true, ..lane(1, 9) }]),
+            None,
+            "it waits behind its own kind"
+        );
+        assert_eq!(look(&[lane(1, 9)]), Some(0), "and has not waited for others until then");
+    }
+}
