@@ -10,8 +10,8 @@ use std::thread;
 use futures_lite::AsyncWriteExt;
 use sidestep::{NewThread, Pool, Task, Unblock, current};
 
-use crate::growth::{Rendezvous, keeps_to};
-use crate::support::{Gate, all_well, check_sound, counter, eventually, occupy, pool, soon};
+use crate::growth::{Rendezvous, also_by_time_alone, keeps_to};
+use crate::support::{Gate, all_well, builder, check_sound, counter, eventually, occupy, pool, soon};
 
 /// As `occupy`, but the task says that it blocks.
 fn occupy_declared(pool: &Pool, gate: &Gate) -> Task<()> {
@@ -133,7 +133,7 @@ fn case_35_a_thread_does_not_keep_the_context_it_was_made_in() {
             REQUEST.set(before);
         }
     };
-    let pool = Pool::builder().core_threads(1).max_threads(THREADS).propagate(carry).build().unwrap();
+    let pool = builder().core_threads(1).max_threads(THREADS).propagate(carry).build().unwrap();
     REQUEST.set(7);
     assert_eq!(requests_seen(&pool, THREADS), [7; THREADS]);
     REQUEST.set(0);
@@ -189,7 +189,7 @@ fn case_48_a_system_that_gives_ten_threads_ends_no_program() {
         }
         thread::Builder::new().spawn(move || new.run()).map(drop)
     };
-    let pool = Pool::builder().core_threads(2).max_threads(64).spawn_handler(handler).build().unwrap();
+    let pool = builder().core_threads(2).max_threads(64).spawn_handler(handler).build().unwrap();
     let gate = Gate::new();
     let block = |_| {
         let pass = gate.clone();
@@ -202,4 +202,15 @@ fn case_48_a_system_that_gives_ten_threads_ends_no_program() {
     all_well(tasks);
     check_sound(&pool);
     assert_eq!(pool.metrics().threads_peak(), THREADS);
+}
+
+also_by_time_alone! {
+    case_01_a_blocked_core_thread_costs_a_thread,
+    case_03_one_blocking_call_after_another_needs_no_more_threads,
+    case_04_and_06_computing_beside_a_hundred_blocked_tasks_needs_no_more_than_core,
+    case_30_what_is_queued_runs_once_one_thread_of_all_is_free,
+    case_35_a_thread_does_not_keep_the_context_it_was_made_in,
+    case_36_tasks_that_wait_for_asynchronous_writes_get_a_thread_for_them,
+    case_40_a_task_that_spins_for_the_next_one_gets_it,
+    case_48_a_system_that_gives_ten_threads_ends_no_program,
 }

@@ -1,6 +1,7 @@
 //! Gates, counters and patience for the tests.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::future::Future;
 use std::panic::resume_unwind;
 use std::pin::Pin;
@@ -9,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use sidestep::{Lane, Metrics, Pool, Task, TaskError};
+use sidestep::{Builder, Lane, Metrics, Pool, Task, TaskError};
 
 /// Longer than anything here takes on the slowest machine: reaching it is a failure, never a measurement. The variable is
 /// for tools that make everything many times slower.
@@ -86,9 +87,26 @@ pub(crate) fn soon<T>(task: Task<T>) -> Result<T, TaskError> {
     task.wait_timeout(PATIENCE).unwrap_or_else(|task| panic!("{task:?} never ended"))
 }
 
+thread_local! { static THREAD_STATES: Cell<bool> = const { Cell::new(true) } }
+
+/// Whether pools that this thread builds ask the system what their threads do.
+pub(crate) fn thread_states() -> bool {
+    THREAD_STATES.get()
+}
+
+/// From now on they do, or do not.
+pub(crate) fn set_thread_states(ask: bool) {
+    THREAD_STATES.set(ask);
+}
+
+/// A pool's builder, for tests that also run on pools that go by time alone.
+pub(crate) fn builder() -> Builder {
+    Pool::builder().thread_states(thread_states())
+}
+
 /// A pool of its own for one test.
 pub(crate) fn pool(core: usize, max: usize) -> Pool {
-    Pool::builder().core_threads(core).max_threads(max).build().unwrap()
+    builder().core_threads(core).max_threads(max).build().unwrap()
 }
 
 /// A task that has started and blocks its thread until `gate` opens.

@@ -1,8 +1,10 @@
 //! The policy, rule by rule, and against simulated pools.
 #![expect(clippy::unwrap_used, reason = "in a test, helpers included, an unwrap is an assertion")]
 
+mod cases;
 mod late;
 mod memory;
+mod mixes;
 mod outside;
 mod simulation;
 mod time_alone;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{block_for, burst, compute, keeps_to, pool, tiny, wait_all};
+use crate::support::{set_thread_states, thread_states};
 
 const CHILD: &str = "SIDESTEP_TEST_CHILD";
 
@@ -16,10 +17,11 @@ fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs this very test once more, in a process of its own, and gives the process and its output.
+/// Runs this very test of this module once more, in a process of its own, and gives the process and its output.
 fn in_child(test: &str) -> (Child, impl BufRead) {
+    let module = if thread_states() { "growth::machine" } else { "growth::machine::by_time_alone" };
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .args(["--exact", &format!("{module}::{test}"), "--nocapture", "--test-threads=1"])
         .env(CHILD, "1")
         .stdout(Stdio::piped())
         .spawn()
@@ -65,10 +67,12 @@ fn check_computing() {
 #[test]
 fn case_14_one_cpu() {
     if !is_child() {
-        let (child, output) = in_child("growth::machine::case_14_one_cpu");
+        let (child, output) = in_child("case_14_one_cpu");
         return expect_success(child, output);
     }
-    let caller = std::thread::spawn(|| {
+    let ask = thread_states();
+    let caller = std::thread::spawn(move || {
+        set_thread_states(ask);
         confine_to_one_cpu();
         keeps_to(3, || {
             let pool = pool(2);
@@ -143,7 +147,7 @@ fn case_16_a_process_that_was_stopped() {
         assert!(peak as u128 <= 4 + slow_steps, "{peak} threads in {:?}", start.elapsed());
         return;
     }
-    let (child, mut output) = in_child("growth::machine::case_16_a_process_that_was_stopped");
+    let (child, mut output) = in_child("case_16_a_process_that_was_stopped");
     let mut line = String::new();
     while !line.contains("queued") {
         line.clear();
@@ -156,4 +160,10 @@ fn case_16_a_process_that_was_stopped() {
         signal(&child, libc::SIGCONT);
     }
     expect_success(child, output);
+}
+
+also_by_time_alone! {
+    case_14_one_cpu,
+    case_15_a_crowded_machine_is_no_reason_to_grow,
+    case_16_a_process_that_was_stopped,
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
 use super::{Rendezvous, pool, tiny, wait_all};
-use crate::support::{Gate, PATIENCE, eventually};
+use crate::support::{Gate, PATIENCE, builder, eventually};
 use sidestep::Pool;
 
 /// Burns CPU until the flag is up.
@@ -57,7 +57,7 @@ fn case_7_a_chain_below_the_maximum_grows() {
 #[test]
 fn case_7_a_chain_at_the_maximum_runs_in_place() {
     for max in [1, 2, 4] {
-        let pool = Pool::builder().core_threads(1).max_threads(max).build().unwrap();
+        let pool = builder().core_threads(1).max_threads(max).build().unwrap();
         assert_eq!(chain(&pool, 4 * max), 4 * max);
         assert!(pool.metrics().threads_peak() <= max);
         assert_eq!(pool.metrics().threads_blocked(), 0);
@@ -67,7 +67,7 @@ fn case_7_a_chain_at_the_maximum_runs_in_place() {
 #[test]
 fn case_8_the_awaited_task_among_10_000_others_at_the_maximum() {
     for before in [0, 10_000] {
-        let pool = Pool::builder().max_threads(1).build().unwrap();
+        let pool = builder().max_threads(1).build().unwrap();
         let inner = pool.clone();
         let outer = pool.spawn(move || {
             let queue = |count| (0..count).for_each(|_| inner.spawn(tiny).detach());
@@ -189,7 +189,7 @@ fn case_20_a_callback_that_waits_for_another_task() {
 
 #[test]
 fn case_23_nested_waits_go_as_deep_as_the_stack() {
-    let pool = Pool::builder().max_threads(1).stack_size(64 << 20).build().unwrap();
+    let pool = builder().max_threads(1).stack_size(64 << 20).build().unwrap();
     let inner = pool.clone();
     assert_eq!(pool.spawn(move || chain(&inner, 2000)).wait().unwrap(), 2000);
     assert_eq!(pool.metrics().threads_peak(), 1);
@@ -198,7 +198,7 @@ fn case_23_nested_waits_go_as_deep_as_the_stack() {
 
 #[test]
 fn case_23_a_waiter_below_the_maximum_runs_no_strangers_under_its_lock() {
-    let pool = Pool::builder().core_threads(1).max_threads(8).build().unwrap();
+    let pool = builder().core_threads(1).max_threads(8).build().unwrap();
     let lock = Arc::new(Mutex::new(()));
     let inner = pool.clone();
     let task = pool.spawn(move || {
@@ -214,7 +214,7 @@ fn case_23_a_waiter_below_the_maximum_runs_no_strangers_under_its_lock() {
 
 #[test]
 fn case_23_at_the_maximum_only_the_target_runs_in_place() {
-    let pool = Pool::builder().max_threads(1).build().unwrap();
+    let pool = builder().max_threads(1).build().unwrap();
     let lock = Arc::new(Mutex::new(()));
     let inner = pool.clone();
     let task = pool.spawn(move || {
@@ -226,4 +226,18 @@ fn case_23_at_the_maximum_only_the_target_runs_in_place() {
         wants_it.wait().unwrap();
     });
     assert!(matches!(task.wait_timeout(PATIENCE), Ok(Ok(()))));
+}
+
+also_by_time_alone! {
+    case_6_spinning_for_a_queued_task,
+    case_7_a_chain_below_the_maximum_grows,
+    case_7_a_chain_at_the_maximum_runs_in_place,
+    case_8_the_awaited_task_among_10_000_others_at_the_maximum,
+    case_10_a_task_that_submits_another_and_keeps_running,
+    case_11_what_a_blocked_thread_has_in_its_deque_is_found,
+    case_20_a_waker_that_blocks_holds_nobody_up,
+    case_20_a_callback_that_waits_for_another_task,
+    case_23_nested_waits_go_as_deep_as_the_stack,
+    case_23_a_waiter_below_the_maximum_runs_no_strangers_under_its_lock,
+    case_23_at_the_maximum_only_the_target_runs_in_place,
 }

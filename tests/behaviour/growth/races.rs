@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidestep::Pool;
-
 use super::{block_for, pool, tiny, wait_all};
-use crate::support::{Gate, PATIENCE, eventually};
+use crate::support::{Gate, PATIENCE, builder, eventually};
 
 /// Numbers that look random (xorshift).
 struct Dice(u64);
@@ -32,7 +30,7 @@ impl Dice {
 #[test]
 fn case_9_one_task_and_then_silence() {
     for core in [1, 2, 4] {
-        let pool = Pool::builder().core_threads(core).max_threads(core).build().unwrap();
+        let pool = builder().core_threads(core).max_threads(core).build().unwrap();
         let mut dice = Dice(0x5EED + core as u64);
         for round in 0..20_000 {
             dice.dally();
@@ -44,7 +42,7 @@ fn case_9_one_task_and_then_silence() {
 
 #[test]
 fn case_9_two_tasks_and_then_silence() {
-    let pool = Pool::builder().core_threads(2).max_threads(2).build().unwrap();
+    let pool = builder().core_threads(2).max_threads(2).build().unwrap();
     let mut dice = Dice(7);
     for round in 0..10_000 {
         let first = pool.spawn(|| ());
@@ -57,7 +55,7 @@ fn case_9_two_tasks_and_then_silence() {
 
 #[test]
 fn case_17_a_submission_while_the_monitor_disarms() {
-    let pool = Pool::builder().core_threads(1).max_threads(4).build().unwrap();
+    let pool = builder().core_threads(1).max_threads(4).build().unwrap();
     let mut dice = Dice(3);
     for round in 0..60 {
         let gate = Gate::new();
@@ -76,7 +74,7 @@ fn case_17_a_submission_while_the_monitor_disarms() {
 #[test]
 fn case_17_a_submission_while_surplus_threads_leave() {
     for keep_alive in [Duration::ZERO, Duration::from_micros(100)] {
-        let pool = Pool::builder().core_threads(1).max_threads(8).keep_alive(keep_alive).build().unwrap();
+        let pool = builder().core_threads(1).max_threads(8).keep_alive(keep_alive).build().unwrap();
         let mut dice = Dice(11);
         for _ in 0..300 {
             let gate = Gate::new();
@@ -157,7 +155,7 @@ fn case_19_one_call_after_another_from_an_event_loop() {
 
 #[test]
 fn a_pool_grows_again_and_again() {
-    let pool = Pool::builder().core_threads(2).max_threads(16).keep_alive(Duration::ZERO).build().unwrap();
+    let pool = builder().core_threads(2).max_threads(16).keep_alive(Duration::ZERO).build().unwrap();
     for round in 0..20 {
         let meeting = super::Rendezvous::new(16);
         let join = |_| {
@@ -167,4 +165,15 @@ fn a_pool_grows_again_and_again() {
         wait_all((0..16).map(join).collect());
         assert!(pool.metrics().threads() <= 16, "round {round}");
     }
+}
+
+also_by_time_alone! {
+    case_9_one_task_and_then_silence,
+    case_9_two_tasks_and_then_silence,
+    case_17_a_submission_while_the_monitor_disarms,
+    case_17_a_submission_while_surplus_threads_leave,
+    case_17_shutdown_while_the_pool_grows,
+    case_19_one_call_after_another_stays_on_one_thread,
+    case_19_one_call_after_another_from_an_event_loop,
+    a_pool_grows_again_and_again,
 }

@@ -1,21 +1,53 @@
-//! Pools that exist on paper only: threads, CPUs, a lock and a clock, and the policy that decides when they grow.
+//! Pools that exist on paper only: threads, CPUs, a lock, a lane and a clock, and the policy that decides when they grow.
+
+use std::collections::VecDeque;
 
 use super::*;
 
-/// How finely time passes, in microseconds.
-const STEP: u64 = 10;
-/// From the wish for a thread to its first task; threads are started one after the other.
+/// From the wish for a thread to its first task, in microseconds; threads are started one after the other.
 const START: u64 = 20;
+/// An occupied thread has been in one task for so long, and one that computes for long.
+const OCCUPIED: u64 = 4_000;
+const LONG: u64 = 10_000;
 
-/// What every task of a simulated pool does.
+/// What a task of a simulated pool does.
 #[derive(Clone, Copy)]
-struct Work {
+pub(super) struct Work {
     /// Microseconds on a CPU.
-    cpu: u64,
+    pub(super) cpu: u64,
     /// Microseconds asleep afterwards.
-    sleep: u64,
+    pub(super) sleep: u64,
     /// Whether the part on the CPU needs the one lock.
-    locked: bool,
+    pub(super) locked: bool,
+    /// How often all that.
+    pub(super) rounds: u32,
+}
+
+impl Work {
+    pub(super) const fn new(cpu: u64, sleep: u64) -> Self {
+        Work { cpu, sleep, locked: false, rounds: 1 }
+    }
+
+    pub(super) const fn locked(hold: u64) -> Self {
+        Work { cpu: hold, sleep: 0, locked: true, rounds: 1 }
+    }
+}
+
+/// Whose task it is.
+#[derive(Clone, Copy, PartialEq)]
+enum Owner {
+    Pool,
+    /// A short call whose wait is measured.
+    Caller,
+    Lane,
+}
+
+#[derive(Clone, Copy)]
+struct Task {
+    owner: Owner,
+    work: Work,
+    /// When it was queued.
+    since: u64,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -32,40 +64,110 @@ struct Thread {
     /// The number of the task it is in, and what that was at the last look.
     task: u64,
     seen: u64,
+    owner: Owner,
+    work: Work,
+    rounds: u32,
+    /// When the task began, and how much CPU it has used.
+    begun: u64,
+    used: u64,
 }
 
-struct Simulated {
+impl Thread {
+    fn new(doing: Doing) -> Self {
+        let work = Work::new(0, 0);
+        Thread { doing, task: 0, seen: 0, owner: Owner::Pool, work, rounds: 0, begun: 0, used: 0 }
+    }
+
+    fn is_asleep(&self) -> bool {
+        matches!(self.doing, Doing::Asleep { .. } | Doing::Queueing)
+    }
+}
+
+pub(super) struct Simulated {
     limits: Limits,
     cpus: usize,
-    work: Work,
-    queued: u64,
-    now: u64,
+    /// How finely time passes, in microseconds.
+    step: u64,
+    /// Whether the monitor sees who sleeps.
+    pub(super) certain: bool,
+    queue: VecDeque<Task>,
+    /// What is queued every so many microseconds.
+    calls: Option<u64>,
+    /// How many times an entry of the lane is queued again.
+    lane_left: u64,
+    pub(super) now: u64,
     threads: Vec<Thread>,
     lock_taken: bool,
     completed: u64,
     started: u64,
     cpu_used: u64,
+    spare: u32,
     turn: usize,
-    steps: Vec<Cause>,
+    pub(super) steps: Vec<Cause>,
+    /// How long the short calls waited, in microseconds.
+    pub(super) waits: Vec<u64>,
 }
 
 impl Simulated {
-    fn new(limits: Limits, cpus: usize, queued: u64, work: Work) -> Self {
-        let thread = || Thread { doing: Doing::Looking, task: 0, seen: 0 };
-        Simulated {
+    pub(super) fn new(limits: Limits, cpus: usize, queued: u64, work: Work) -> Self {
+        let mut pool = Simulated {
             limits,
             cpus,
-            work,
-            queued,
+            step: 10,
+            certain: true,
+            queue: VecDeque::new(),
+            calls: None,
+            lane_left: 0,
             now: 0,
-            threads: (0..limits.core).map(|_| thread()).collect(),
+            threads: (0..limits.core).map(|_| Thread::new(Doing::Looking)).collect(),
             lock_taken: false,
             completed: 0,
             started: 0,
             cpu_used: 0,
+            spare: 0,
             turn: 0,
             steps: Vec::new(),
-        }
+            waits: Vec::new(),
+        };
+        (0..queued).for_each(|_| pool.submit(Owner::Pool, work));
+        pool
+    }
+
+    /// One in which time passes in steps of 100 microseconds, for what takes long.
+    pub(super) fn coarse(mut self) -> Self {
+        self.step = 100;
+        self
+    }
+
+    /// With a short call every so many microseconds.
+    pub(super) fn with_calls(mut self, every: u64) -> Self {
+        self.calls = Some(every);
+        self
+    }
+
+    /// With a lane of this limit, kept full for so many tasks.
+    pub(super) fn with_lane(mut self, limit: u64, tasks: u64, work: Work) -> Self {
+        (0..limit).for_each(|_| self.submit(Owner::Lane, work));
+        self.lane_left = tasks - limit;
+        self
+    }
+
+    /// By time alone.
+    pub(super) fn by_time_alone(mut self) -> Self {
+        self.certain = false;
+        self
+    }
+
+    fn submit(&mut self, owner: Owner, work: Work) {
+        self.queue.push_back(Task { owner, work, since: self.now });
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
     }
 
     fn count(&self, doing: impl Fn(Doing) -> bool) -> usize {
@@ -73,59 +175,81 @@ impl Simulated {
     }
 
     fn begin(&mut self, index: usize) {
-        if self.queued == 0 {
-            return;
+        let Some(task) = self.queue.pop_front() else { return };
+        if task.owner == Owner::Caller {
+            self.waits.push(self.now - task.since);
         }
-        self.queued -= 1;
         self.started += 1;
-        let must_queue = self.work.locked && std::mem::replace(&mut self.lock_taken, true);
         let thread = &mut self.threads[index];
-        thread.task = self.started;
-        thread.doing = if must_queue { Doing::Queueing } else { Doing::OnCpu { left: self.work.cpu } };
+        (thread.task, thread.owner, thread.work) = (self.started, task.owner, task.work);
+        (thread.rounds, thread.begun, thread.used) = (task.work.rounds, self.now, 0);
+        self.enter_cpu(index);
+    }
+
+    fn enter_cpu(&mut self, index: usize) {
+        let thread = &mut self.threads[index];
+        let must_queue = thread.work.locked && std::mem::replace(&mut self.lock_taken, true);
+        thread.doing = if must_queue { Doing::Queueing } else { Doing::OnCpu { left: thread.work.cpu } };
     }
 
     /// The part on the CPU is over.
     fn leave_cpu(&mut self, index: usize) {
-        if self.work.locked {
+        if self.threads[index].work.locked {
             let queueing = self.threads.iter_mut().filter(|thread| thread.doing == Doing::Queueing);
             let next = queueing.min_by_key(|thread| thread.task);
             self.lock_taken = next.is_some();
             if let Some(next) = next {
-                next.doing = Doing::OnCpu { left: self.work.cpu };
+                next.doing = Doing::OnCpu { left: next.work.cpu };
             }
         }
-        if self.work.sleep > 0 {
-            self.threads[index].doing = Doing::Asleep { until: self.now + self.work.sleep };
+        let thread = &mut self.threads[index];
+        if thread.work.sleep > 0 {
+            thread.doing = Doing::Asleep { until: self.now + thread.work.sleep };
         } else {
-            self.completed += 1;
-            self.threads[index].doing = Doing::Looking;
+            self.end_round(index);
+        }
+    }
+
+    fn end_round(&mut self, index: usize) {
+        let thread = &mut self.threads[index];
+        thread.rounds -= 1;
+        if thread.rounds > 0 {
+            return self.enter_cpu(index);
+        }
+        self.completed += 1;
+        thread.doing = Doing::Looking;
+        if thread.owner == Owner::Lane && self.lane_left > 0 {
+            // Others wait, and the task was long: the lane has its next turn behind them.
+            let work = thread.work;
+            self.lane_left -= 1;
+            self.submit(Owner::Lane, work);
         }
     }
 
     fn wake(&mut self) {
-        let now = self.now;
-        for thread in &mut self.threads {
-            match thread.doing {
-                Doing::Starting { until } if until <= now => thread.doing = Doing::Looking,
-                Doing::Asleep { until } if until <= now => {
-                    self.completed += 1;
-                    thread.doing = Doing::Looking;
-                }
+        for index in 0..self.threads.len() {
+            match self.threads[index].doing {
+                Doing::Starting { until } if until <= self.now => self.threads[index].doing = Doing::Looking,
+                Doing::Asleep { until } if until <= self.now => self.end_round(index),
                 _ => {}
             }
         }
+        if self.calls.is_some_and(|every| self.now.is_multiple_of(every)) {
+            self.submit(Owner::Caller, Work::new(1, 0));
+        }
     }
 
-    /// `STEP` microseconds on one CPU for one thread.
+    /// One step on one CPU for one thread.
     fn compute(&mut self, index: usize) {
-        let mut budget = STEP;
+        let mut budget = self.step;
         while budget > 0 {
             match self.threads[index].doing {
-                Doing::Looking if self.queued > 0 => self.begin(index),
+                Doing::Looking if !self.queue.is_empty() => self.begin(index),
                 Doing::OnCpu { left } => {
                     let used = left.min(budget);
                     budget -= used;
                     self.cpu_used += used;
+                    self.threads[index].used += used;
                     self.threads[index].doing = Doing::OnCpu { left: left - used };
                     if left == used {
                         self.leave_cpu(index);
@@ -136,67 +260,94 @@ impl Simulated {
         }
     }
 
-    /// Lets `STEP` microseconds pass.
+    /// Lets a step pass. Whoever has just been woken gets a CPU first, as schedulers do it.
     fn pass(&mut self) {
-        self.now += STEP;
+        self.now += self.step;
         self.wake();
         let count = self.threads.len();
         // A thread keeps its CPU for a millisecond, then it is the next one's turn.
-        self.turn = (self.now / 1000) as usize % count;
+        self.turn = (self.now / 1000) as usize * self.cpus % count;
         let mut busy = 0;
-        for offset in 0..count {
-            let index = (self.turn + offset) % count;
-            let ready = match self.threads[index].doing {
-                Doing::Looking => self.queued > 0,
-                Doing::OnCpu { .. } => true,
-                _ => false,
-            };
-            if ready && busy < self.cpus {
-                busy += 1;
-                self.compute(index);
+        for woken in [true, false] {
+            for offset in 0..count {
+                let index = (self.turn + offset) % count;
+                let ready = match self.threads[index].doing {
+                    Doing::Looking => woken && !self.queue.is_empty(),
+                    Doing::OnCpu { .. } => !woken,
+                    _ => false,
+                };
+                if ready && busy < self.cpus {
+                    busy += 1;
+                    self.compute(index);
+                }
             }
         }
     }
 
-    /// What a perfect monitor sees.
+    /// What a perfect monitor sees, or one that goes by time alone.
     fn look(&mut self, elapsed: Duration, completed: u64, cpu_used: u64) -> Sample {
         let idle = self.count(|doing| doing == Doing::Looking);
         let starting = self.count(|doing| matches!(doing, Doing::Starting { .. }));
-        let asleep = |thread: &Thread| matches!(thread.doing, Doing::Asleep { .. } | Doing::Queueing);
-        let blocked =
-            self.threads.iter().filter(|thread| asleep(thread) && thread.task == thread.seen).count();
-        let sleepers = self.threads.iter().filter(|thread| asleep(thread)).count();
-        for thread in &mut self.threads {
-            thread.seen = thread.task;
-        }
+        let sleepers = self.threads.iter().filter(|thread| thread.is_asleep()).count();
+        let on_cpu = self.count(|doing| matches!(doing, Doing::OnCpu { .. }));
+        self.spare = if !self.certain && on_cpu < self.cpus { self.spare + 1 } else { 0 };
+        let seems_asleep = |thread: &Thread| {
+            let same = thread.task > 0 && thread.task == thread.seen && thread.doing != Doing::Looking;
+            same && if self.certain { thread.is_asleep() } else { self.spare >= 2 }
+        };
+        let blocked = self.threads.iter().filter(|thread| seems_asleep(thread)).count();
+        let is_past = |thread: &Thread, limit: u64| {
+            let held = self.now - thread.begun;
+            let past =
+                if self.certain { held >= limit && thread.used >= limit / 2 } else { held >= 5 * limit };
+            !seems_asleep(thread) && matches!(thread.doing, Doing::OnCpu { .. }) && past
+        };
+        let occupied: Vec<_> = self.threads.iter().filter(|thread| is_past(thread, OCCUPIED)).collect();
+        let in_lanes = occupied.iter().filter(|thread| thread.owner == Owner::Lane).count();
+        let long =
+            occupied.iter().filter(|thread| thread.owner != Owner::Lane && is_past(thread, LONG)).count();
+        // A lane whose own threads are occupied calls for nobody.
+        let calls = |task: &&Task| task.owner != Owner::Lane || in_lanes == 0;
+        let oldest = self.queue.iter().find(calls).map(|task| task.since);
         let threads = self.threads.len() - starting;
         let share = sleepers as f64 / threads.saturating_sub(idle).max(1) as f64;
         let micros = elapsed.as_micros() as f64;
-        Sample {
+        let usage = Usage { cpus: (self.cpu_used - cpu_used) as f64 / micros, asleep: share };
+        let sample = Sample {
             elapsed,
-            queued: self.queued,
+            queued: self.queue.len() as u64,
             completed: self.completed - completed,
             threads,
             starting,
-            idle: if self.queued > 0 { 0 } else { idle },
+            idle: if self.queue.is_empty() { idle } else { 0 },
             blocked,
-            certain: true,
-            usage: Some(Usage { cpus: (self.cpu_used - cpu_used) as f64 / micros, asleep: share }),
+            occupied: occupied.len(),
+            in_lanes,
+            long,
+            calls: oldest.is_some(),
+            waited: oldest.map_or(Duration::ZERO, |since| Duration::from_micros(self.now - since)),
+            certain: self.certain,
+            spare: self.spare,
+            usage: self.certain.then_some(usage),
             ..Sample::default()
+        };
+        for thread in &mut self.threads {
+            thread.seen = thread.task;
         }
+        sample
     }
 
     fn grow(&mut self, threads: usize, cause: Cause) {
         self.steps.push(cause);
         for number in 0..threads {
             let until = self.now + START * (number as u64 + 1);
-            self.threads.push(Thread { doing: Doing::Starting { until }, task: 0, seen: 0 });
+            self.threads.push(Thread::new(Doing::Starting { until }));
         }
         assert!(self.threads.len() <= self.limits.max);
     }
 
     /// Runs until `done`, with the policy if `elastic`. Gives the time in milliseconds.
-    fn run(&mut self, elastic: bool, done: impl Fn(&Simulated) -> bool) -> f64 {
+    pub(super) fn run(&mut self, elastic: bool, done: impl Fn(&Simulated) -> bool) -> f64 {
         let mut state = State::new();
         while !done(self) {
             let (start, completed, cpu_used) = (self.now, self.completed, self.cpu_used);
@@ -209,105 +360,16 @@ impl Simulated {
             if let (true, Verdict::Grow(threads, cause)) = (elastic, verdict) {
                 self.grow(threads, cause);
             }
-            assert!(self.now < 600_000_000, "ten minutes have passed: {} tasks are queued", self.queued);
+            assert!(self.now < 600_000_000, "ten minutes have passed: {} tasks are queued", self.queue.len());
         }
         self.now as f64 / 1000.0
     }
 }
 
-fn all_done(pool: &Simulated) -> bool {
-    pool.queued == 0 && pool.completed == pool.started
+pub(super) fn all_done(pool: &Simulated) -> bool {
+    pool.queue.is_empty() && pool.completed == pool.started
 }
 
-fn limits(core: usize) -> Limits {
+pub(super) fn limits(core: usize) -> Limits {
     Limits { core, max: 512 }
-}
-
-#[test]
-fn case_3_all_512_long_blockers_run_after_a_few_steps() {
-    let sleep = Work { cpu: 1, sleep: 10_000_000, locked: false };
-    for (core, steps) in [(8, 3), (2, 4)] {
-        let mut pool = Simulated::new(limits(core), core, 512, sleep);
-        let millis = pool.run(true, |pool| pool.queued == 0);
-        assert_eq!(pool.threads.len(), 512);
-        // A step may be taken while the last threads of the one before are still starting.
-        assert!((steps..steps + 2).contains(&pool.steps.len()), "{:?} from {core}", pool.steps);
-        assert!(pool.steps.iter().all(|&cause| cause == Cause::Hard), "{:?}", pool.steps);
-        assert!(millis < 20.0, "{millis} ms from {core}");
-    }
-}
-
-#[test]
-fn case_1_tiny_tasks_do_not_grow_it() {
-    for (core, cpus) in [(2, 2), (8, 8), (8, 2), (2, 1)] {
-        let tiny = Work { cpu: 1, sleep: 0, locked: false };
-        let mut pool = Simulated::new(limits(core), cpus, 100_000, tiny);
-        pool.run(true, all_done);
-        assert_eq!(pool.threads.len(), core, "core {core} on {cpus} CPUs: {:?}", pool.steps);
-    }
-}
-
-/// The most threads there are while `count` tasks pass through one lock and hold it for `hold` microseconds each.
-fn convoy(core: usize, hold: u64, count: u64) -> (usize, Vec<Cause>) {
-    let mut pool = Simulated::new(limits(core), 2, count, Work { cpu: hold, sleep: 0, locked: true });
-    pool.run(true, all_done);
-    (pool.threads.len(), pool.steps)
-}
-
-#[test]
-fn case_2_a_lock_convoy_is_not_worth_growing() {
-    for core in [2, 4, 8] {
-        for hold in [5, 10, 20, 30, 40, 60] {
-            let (threads, steps) = convoy(core, hold, 500);
-            assert!(threads <= 2 * core, "{threads} threads of {core}, held for {hold} us: {steps:?}");
-        }
-        let (threads, steps) = convoy(core, 30, 3000);
-        assert!(threads <= 2 * core, "{threads} threads of {core} within 90 ms: {steps:?}");
-    }
-}
-
-#[test]
-fn case_2_a_lock_convoy_does_not_creep_up_to_max() {
-    for core in [2, 8] {
-        let (threads, steps) = convoy(core, 30, 33_333);
-        assert!(threads <= 4 * core, "{threads} threads of {core} within a second: {steps:?}");
-    }
-    // Two threads take turns well enough; eight do not.
-    let (threads, steps) = convoy(8, 20, 50_000);
-    assert!(threads <= 32, "{threads} threads of 8 within a second: {steps:?}");
-}
-
-#[test]
-fn case_4_short_blocking_calls_are_worth_it() {
-    for core in [2, 8] {
-        let call = Work { cpu: 2, sleep: 200, locked: false };
-        let fixed = Simulated::new(limits(core), core, 10_000, call).run(false, all_done);
-        let mut pool = Simulated::new(limits(core), core, 10_000, call);
-        let elastic = pool.run(true, all_done);
-        assert!(pool.threads.len() >= 4 * core, "{} threads of {core}", pool.threads.len());
-        assert!(4.0 * elastic <= fixed, "{elastic} ms against {fixed} ms with {core} threads");
-        assert!(pool.steps.contains(&Cause::Soft));
-    }
-}
-
-#[test]
-fn case_5_long_computations_add_a_thread_now_and_then() {
-    let compute = Work { cpu: 200_000, sleep: 0, locked: false };
-    let mut pool = Simulated::new(limits(8), 8, 200, compute);
-    pool.run(true, all_done);
-    assert!(pool.threads.len() <= 16, "{} threads", pool.threads.len());
-    let longer = Work { cpu: 2_000_000, sleep: 0, locked: false };
-    let mut pool = Simulated::new(limits(8), 8, 100, longer);
-    let millis = pool.run(true, |pool| pool.queued == 0);
-    let most = 16.0 + millis / 500.0 + 1.0;
-    assert!(pool.threads.len() as f64 <= most, "{} threads in {millis} ms", pool.threads.len());
-    assert!(pool.steps.iter().all(|&cause| cause == Cause::Liveness));
-}
-
-#[test]
-fn medium_sleeps_overshoot_no_further_than_the_queue() {
-    let sleep = Work { cpu: 1, sleep: 2000, locked: false };
-    let mut pool = Simulated::new(limits(8), 8, 40, sleep);
-    pool.run(true, all_done);
-    assert!(pool.threads.len() <= 40, "{} threads for 40 tasks", pool.threads.len());
 }
