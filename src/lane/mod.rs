@@ -33,6 +33,15 @@
 //! An entry is a hint: a thread that comes with one while nothing is pending, because a waiter was faster, drops it.
 //! Entries are pushed under the lock under which their slot becomes pending, so there are at least as many.
 //!
+//! # Turns
+//!
+//! A thread that holds a slot runs the lane's tasks in order until none waits, or until its *turn* is over: as soon as
+//! something else waits in the queues that the thread looks into first, that is after 32 tasks, or a millisecond, or at once if
+//! the monitor has found the thread to be in one task for long meanwhile. Then the slot is released and its entry goes to the end
+//! of the injector, where it waits for its turn like a task. So a task of the pool, or the entry of another lane, that
+//! waits in the injector is overtaken by no more tasks of a lane than one turn of each thread has; and the entry
+//! of the lane waits no longer than what is before it in the injector.
+//!
 //! # Nothing is lost
 //!
 //! By N2 a task that waits either has a pending slot, so an entry in the pool's queues, for which the pool's own

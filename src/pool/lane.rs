@@ -29,7 +29,8 @@ use crate::worker::Workplace;
 /// - **Order** is first-in first-out, where the limit is 1 also in execution: a lane of 1 is a lock that blocks nobody.
 /// - **A lane that is full costs no thread.** What waits in it is no reason for the pool to grow. What runs in it may be:
 ///   closures that block occupy threads like any others.
-/// - **Lanes share.** A thread serves a lane for 32 tasks or a millisecond, then what else is queued has its turn.
+/// - **Lanes share.** A thread serves a lane for 32 tasks or a millisecond, then what else is queued has its turn; after a
+///   long task it has it at once. Where a lane computes for long on all threads, the pool has others for what is short.
 ///
 /// # Waiting inside a lane
 ///

@@ -71,6 +71,9 @@ pub(crate) mod atomic {
 
     /// An atomic that can be a `static`: no model checker follows it, so no protocol may rest on it.
     pub(crate) type StaticU64 = std::sync::atomic::AtomicU64;
+    /// Atomics for hints, which may be late or lost: no model checker follows them either.
+    pub(crate) type HintBool = std::sync::atomic::AtomicBool;
+    pub(crate) type HintUsize = std::sync::atomic::AtomicUsize;
 }
 
 pub(crate) mod thread {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, HintBool, HintUsize, Ordering};
 
 use super::current::{Current, Shown};
 use super::os::ThreadKey;
@@ -40,9 +40,9 @@ pub(crate) struct Slot {
     /// The thread has declared that it blocks.
     pub(crate) blocking: AtomicBool,
     /// The monitor has found the thread to be in one task for long; until it looks into the queues again.
-    pub(crate) overstays: AtomicBool,
+    pub(crate) overstays: HintBool,
     /// The address of the account of the lane whose task the thread is inside; 0 if it is none's.
-    pub(crate) lane: AtomicUsize,
+    pub(crate) lane: HintUsize,
     /// How many times the thread has been parked in waits for, among others, the pool's shutdown.
     parks: AtomicU64,
     /// Which deque it owns, once it owns one.
@@ -174,8 +174,8 @@ impl Slot {
                 delivered: Tally::new(),
             }),
             blocking: AtomicBool::new(false),
-            overstays: AtomicBool::new(false),
-            lane: AtomicUsize::new(0),
+            overstays: HintBool::new(false),
+            lane: HintUsize::new(0),
             parks: AtomicU64::new(0),
             deque: OnceLock::new(),
             key: ThreadKey::current(),

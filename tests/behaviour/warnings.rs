@@ -50,6 +50,51 @@ fn warned(max: usize, after: Duration, hear: impl Fn(&str) + Send + Sync + 'stat
     builder.warn_after(after).spawn_handler(handler).build().unwrap()
 }
 
+/// True in the process that runs this very test once more, which this makes; it must succeed. What the monitor traces goes to
+/// the subscriber of the whole process.
+#[cfg(target_os = "linux")]
+fn in_child(test: &str) -> bool {
+    const CHILD: &str = "SIDESTEP_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = child.args(["--exact", test, "--nocapture"]).env(CHILD, "1").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    false
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_task_that_waits_behind_long_ones_is_reported_with_what_runs() {
+    if !in_child("warnings::a_task_that_waits_behind_long_ones_is_reported_with_what_runs") {
+        return;
+    }
+    let (heard, hear) = list();
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Warns(hear))).unwrap();
+    let builder = Pool::builder().core_threads(1).max_threads(1);
+    let pool = builder.warn_after(Duration::from_millis(20)).build().unwrap();
+    let gate = Gate::new();
+    let (started, pass) = (Gate::new(), gate.clone());
+    let announce = started.clone();
+    let long = move || {
+        announce.open();
+        pass.pass();
+    };
+    let busy = pool.options().name("a long one").spawn(long);
+    started.pass();
+    let waits = pool.spawn(|| ());
+    let behind = |text: &String| text.contains("a task waits for long behind others");
+    eventually("it is reported", || heard.lock().unwrap().iter().any(behind));
+    let text = heard.lock().unwrap().iter().find(|text| behind(text)).unwrap().clone();
+    assert!(text.contains("a long one") && text.contains("warnings.rs"), "what runs: {text}");
+    assert!(text.contains("waited=") && text.contains(" for ") && text.contains("queued=1"), "{text}");
+    gate.open();
+    soon(busy).unwrap();
+    soon(waits).unwrap();
+    assert_eq!(heard.lock().unwrap().iter().filter(|text| behind(text)).count(), 1, "once in ten seconds");
+}
+
 /// A list and what adds to it.
 fn list() -> (Arc<Mutex<Vec<String>>>, impl Fn(&str) + Send + Sync + 'static) {
     let list = Arc::new(Mutex::new(Vec::new()));

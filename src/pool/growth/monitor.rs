@@ -138,8 +138,8 @@ fn watch(shared: &Arc<Shared>) {
             let sample = sampler.look(shared, now - last);
             last = now;
             let limits = Limits { core: shared.core(), max: shared.max() };
-            if let Some(obstacle) = stall.look(limits, &sample) {
-                report(shared, &sample, obstacle);
+            if let Some(trouble) = stall.look(limits, &sample, shared.config.warn_after) {
+                report(shared, &sample, trouble);
             }
             let verdict;
             (state, verdict) = decide(limits, state, &sample);

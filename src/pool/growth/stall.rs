@@ -1,4 +1,4 @@
-//! Noticing that nothing moves: work waits, no task ends, and the pool cannot help it.
+//! Noticing that tasks wait for long, and telling the user: that nothing moves at all, or that others are in the way.
 
 use std::time::Duration;
 
@@ -8,17 +8,30 @@ use crate::pool::shared::Shared;
 #[cfg(feature = "tracing")]
 use crate::report::event;
 
-/// Nothing has moved for so long.
+/// Nothing has moved for so long, or a task has waited for so long where `warn_after` says nothing else.
 const LONG: Duration = Duration::from_secs(1);
+/// Waits are reported no more often.
+const PAUSE: Duration = Duration::from_secs(10);
 /// A report names so many tasks.
 #[cfg(feature = "tracing")]
 const NAMED: usize = 8;
 
-/// For how long nothing has moved.
+/// For how long nothing has moved, and since when nothing has been said.
 #[derive(Debug, Default)]
 pub(super) struct Stall {
     still: Duration,
     reported: bool,
+    /// For how long there is to be no other report of a wait.
+    pause: Duration,
+}
+
+/// What there is to report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Tasks wait and none ends. This is why the pool does not grow.
+    Stalls(Obstacle),
+    /// Tasks end, but one has waited for so long.
+    Waits(Duration),
 }
 
 /// Why a pool that stalls does not grow.
@@ -33,11 +46,30 @@ pub(super) enum Obstacle {
 }
 
 impl Stall {
-    /// Takes in one look. Once for each time that nothing moves for long: why the pool does not help.
-    pub(super) fn look(&mut self, limits: Limits, sample: &Sample) -> Option<Obstacle> {
+    /// Takes in one look. Gives what there is to report: once for each time that nothing moves for long, and now and then
+    /// while tasks wait for longer than `warn_after`.
+    pub(super) fn look(
+        &mut self,
+        limits: Limits,
+        sample: &Sample,
+        warn_after: Option<Duration>,
+    ) -> Option<Trouble> {
+        self.pause = self.pause.saturating_sub(sample.elapsed);
+        if let Some(obstacle) = self.look_for_stall(limits, sample) {
+            self.pause = PAUSE;
+            return Some(Trouble::Stalls(obstacle));
+        }
+        let waits = sample.waited >= warn_after.unwrap_or(LONG) && self.pause.is_zero();
+        waits.then(|| {
+            self.pause = PAUSE;
+            Trouble::Waits(sample.waited)
+        })
+    }
+
+    fn look_for_stall(&mut self, limits: Limits, sample: &Sample) -> Option<Obstacle> {
         let coming = sample.searching + sample.delivering;
         if sample.queued == 0 || sample.completed > 0 || sample.idle > 0 || coming > 0 {
-            *self = Stall::default();
+            (self.still, self.reported) = (Duration::ZERO, false);
             return None;
         }
         self.still += sample.elapsed;
@@ -56,22 +88,43 @@ impl Stall {
 }
 
 /// Traces what is in the way, and which tasks run meanwhile.
-pub(super) fn report(shared: &Shared, sample: &Sample, obstacle: Obstacle) {
+pub(super) fn report(shared: &Shared, sample: &Sample, trouble: Trouble) {
     #[cfg(feature = "tracing")]
     {
-        let slots = shared.roster.slots();
-        let running: Vec<_> = slots.iter().flat_map(|slot| slot.shown()).take(NAMED).collect();
-        let running: Vec<_> = running.iter().map(|shown| shown.origin.to_string()).collect();
-        event!(
-            WARN,
-            ?obstacle,
-            queued = sample.queued,
-            threads = sample.threads,
-            ?running,
-            "the pool stalls: tasks wait and none has ended for a second"
-        );
+        let Sample { queued, threads, .. } = *sample;
+        let running = running(shared);
+        match trouble {
+            Trouble::Stalls(obstacle) => event!(
+                WARN,
+                ?obstacle,
+                queued,
+                threads,
+                ?running,
+                "the pool stalls: tasks wait and none has ended for a second"
+            ),
+            Trouble::Waits(waited) if shared.config.warn_after.is_some() => {
+                event!(WARN, ?waited, queued, threads, ?running, "a task waits for long behind others");
+            }
+            Trouble::Waits(waited) => {
+                event!(DEBUG, ?waited, queued, threads, ?running, "a task waits for long behind others");
+            }
+        }
     }
-    let _ = (shared, sample, obstacle);
+    let _ = (shared, sample, trouble);
+}
+
+/// Some of the tasks that run, those first that have been running for longest, and for how long as far as the monitor has
+/// seen.
+#[cfg(feature = "tracing")]
+fn running(shared: &Shared) -> Vec<String> {
+    let mut running = Vec::new();
+    for slot in shared.roster.slots() {
+        let held = slot.note.lock().held;
+        running.extend(slot.shown().into_iter().map(|shown| (held, shown.origin)));
+    }
+    running.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
+    running.truncate(NAMED);
+    running.into_iter().map(|(held, origin)| format!("{origin} for {held:?}")).collect()
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
@@ -85,17 +138,33 @@ mod tests {
     fn a_stall_is_told_once_until_something_moves() {
         let stuck = Sample { elapsed: LOOK, queued: 1, threads: 4, ..Sample::default() };
         let mut stall = Stall::default();
-        let told: Vec<_> = (0..6).map(|_| stall.look(LIMITS, &stuck)).collect();
-        assert_eq!(told, [None, None, Some(Obstacle::Max), None, None, None]);
-        assert_eq!(stall.look(LIMITS, &Sample { completed: 1, ..stuck }), None);
-        assert_eq!(stall.look(LIMITS, &stuck), None, "it begins anew");
+        let told: Vec<_> = (0..6).map(|_| stall.look(LIMITS, &stuck, None)).collect();
+        let max = Some(Trouble::Stalls(Obstacle::Max));
+        assert_eq!(told, [None, None, max, None, None, None]);
+        assert_eq!(stall.look(LIMITS, &Sample { completed: 1, ..stuck }, None), None);
+        let told: Vec<_> = (0..3).map(|_| stall.look(LIMITS, &stuck, None)).collect();
+        assert_eq!(told, [None, None, max], "it begins anew");
     }
 
     #[test]
     fn the_obstacle_is_named() {
         let long = Sample { elapsed: LONG, queued: 1, threads: 2, ..Sample::default() };
-        assert_eq!(Stall::default().look(LIMITS, &long), Some(Obstacle::Policy));
-        assert_eq!(Stall::default().look(LIMITS, &Sample { cooling: true, ..long }), Some(Obstacle::Refused));
-        assert_eq!(Stall::default().look(LIMITS, &Sample { idle: 1, ..long }), None, "somebody will take it");
+        let told = |sample| Stall::default().look(LIMITS, &sample, None);
+        assert_eq!(told(long), Some(Trouble::Stalls(Obstacle::Policy)));
+        assert_eq!(told(Sample { cooling: true, ..long }), Some(Trouble::Stalls(Obstacle::Refused)));
+        assert_eq!(told(Sample { idle: 1, ..long }), None, "somebody will take it");
+    }
+
+    #[test]
+    fn a_wait_is_told_of_now_and_then() {
+        let waits = |waited| Sample { elapsed: LOOK, queued: 1, completed: 1, waited, ..Sample::default() };
+        let mut stall = Stall::default();
+        let mut told = |waited, after| stall.look(LIMITS, &waits(waited), after);
+        let short = LONG.checked_sub(Duration::from_nanos(1)).unwrap();
+        assert_eq!(told(short, None), None);
+        assert_eq!(told(LONG, None), Some(Trouble::Waits(LONG)));
+        let again = (1..).find(|_| told(LONG, None).is_some());
+        assert_eq!(again, Some(25), "ten seconds are 25 looks");
+        assert_eq!(Stall::default().look(LIMITS, &waits(LOOK), Some(LOOK)), Some(Trouble::Waits(LOOK)));
     }
 }
