@@ -143,21 +143,23 @@ impl Scenario for Flood {
     }
 }
 
-/// In a lane of so many, computations of so many milliseconds.
-const LANES: [(usize, u64); 6] = [(1, 10), (2, 10), (2, 50), (4, 50), (4, 200), (8, 1_000)];
+/// In a lane of so many, computations of so many milliseconds, and beside them so many calls: enough of these for one
+/// computation to follow another.
+const LANES: [(usize, u64, usize); 6] =
+    [(1, 10, 100), (2, 10, 100), (2, 50, 100), (4, 50, 100), (4, 200, 100), (8, 1_000, 220)];
 
 /// The cases of both.
 pub(super) fn cases() -> Vec<Case> {
-    let lanes = LANES.map(|(limit, millis)| {
+    let lanes = LANES.map(|(limit, millis, calls)| {
         let load = Load::BehindLane { limit, cost: Duration::from_millis(millis) };
-        let about = "empty calls, 20 ms apart, beside a full lane of computations (its limit, the CPU time of each); \
-                     affinitypool: a second pool is the lane; CPU/task: what the computations do not use";
-        Case::new(&format!("behind_lane_{limit}_{millis}ms"), load, [100, 5], about).counted_in("calls")
+        let about = "empty calls, 20 ms apart, beside a full lane of computations; CPU/task: without these; \
+                     affinitypool: the lane is a second pool";
+        Case::new(&format!("behind_lane_{limit}_{millis}ms"), load, [calls, 5], about).counted_in("calls")
     });
     let floods = [50, 200, 4_000].into_iter().flat_map(|millis| {
         [1, 2, 4].map(|per_core| {
-            let about = "empty calls, 5 ms apart, beside computations submitted at once (so many for each core, the \
-                         CPU time of each), until these have ended; CPU/task: what the computations do not use";
+            let about = "empty calls, 5 ms apart, beside computations submitted at once, so many for each core; \
+                         CPU/task: without these";
             let name = format!("behind_flood_{per_core}x_{millis}ms");
             Case::new(&name, Load::BehindFlood { per_core }, [millis, 20], about).counted_in("ms each")
         })

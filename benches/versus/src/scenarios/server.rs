@@ -70,7 +70,7 @@ impl Scenario for HashServer {
             (0..Self::HASHERS).map(|_| runtime.spawn(Self::log_in(door, Arc::clone(&end)))).collect();
         let fetch = |_| runtime.spawn(Self::fetch(crew, Arc::clone(&shelf), Arc::clone(&end)));
         let readers: Vec<_> = (0..Self::READERS).map(fetch).collect();
-        stage.driver.run(tokio::time::sleep(opening));
+        stage.driver.run(async move { tokio::time::sleep(opening).await });
         end.store(true, Relaxed);
         let burned: Duration = stage.driver.run(Self::gather(hashers)).into_iter().sum();
         let times = stage.driver.run(Self::gather(readers)).concat();
@@ -89,8 +89,8 @@ impl Scenario for HashServer {
 
 /// The case of the server.
 pub(super) fn case() -> Case {
-    let about = "16 clients hash passwords (100 ms of CPU) in a lane as wide as the machine, 64 read cached files of \
-                 4 KiB beside it; affinitypool: a second pool is the lane; CPU/task: of a read, without the hashes";
+    let about = "64 clients read cached files of 4 KiB, 16 hash for 100 ms in a lane of as many as cores; CPU/task: of \
+                 a read alone; affinitypool: the lane is a second pool";
     Case::new("hash_server", Load::HashServer, [3_000, 300], about)
         .sized(Sizing::Default)
         .among(SERVERS)
