@@ -1,7 +1,7 @@
 //! How fast a pool that has just started gets the threads that it needs.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::runtime::Handle;
@@ -14,16 +14,19 @@ use crate::stage::{Stage, marked};
 use crate::stats;
 
 /// Fresh peers, on fresh runtimes, each of which meets as many calls at once as there are tasks.
+#[derive(Clone, Copy)]
 pub(super) struct Ramp {
     /// How long each call blocks.
     pub(super) nap: Duration,
-    /// How many peers.
+    /// How many peers, where they are fast enough.
     pub(super) fresh: usize,
 }
 
 impl Ramp {
     /// For the threads of the last one to be gone.
     const PAUSE: Duration = Duration::from_millis(20);
+    /// After this no other peer is started.
+    const MOST: Duration = Duration::from_secs(2);
 
     async fn of<P: Peer>(self, threads: Threads, calls: usize) -> Result<(P, Reading)> {
         let peer = P::start(threads, &Handle::current())?;
@@ -42,9 +45,10 @@ impl Scenario for Ramp {
     fn run<P: Peer>(self, stage: &Stage<P>) -> Result<Sample> {
         let fresh = if P::GLOBAL { 1 } else { self.fresh };
         let mut readings = Vec::with_capacity(fresh);
-        for _ in 0..fresh {
+        let start = Instant::now();
+        while readings.is_empty() || (readings.len() < fresh && start.elapsed() < Self::MOST) {
             let driver = Driver::new::<P>(stage.flavor, stage.threads)?;
-            let (peer, reading) = driver.run(Self { ..self }.of::<P>(stage.threads, stage.tasks))?;
+            let (peer, reading) = driver.run(self.of::<P>(stage.threads, stage.tasks))?;
             readings.push(reading);
             drop((peer, driver));
             thread::sleep(Self::PAUSE);
