@@ -78,6 +78,7 @@ impl Visit for Environment {
 pub(crate) const ENTRANTS: &[Entrant] = &[
     Entrant::new("sidestep", Family::Sidestep),
     Entrant::capped("sidestep-cores", Family::Sidestep),
+    Entrant::new("sidestep-time", Family::SidestepTime),
     Entrant::new("tokio", Family::Tokio),
     Entrant::capped("tokio-cores", Family::Tokio),
     Entrant::new("tokio-sharded", Family::TokioSharded),

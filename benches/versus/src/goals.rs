@@ -1,14 +1,17 @@
 //! What the library is meant to reach, and whether a run shows it.
 
+use std::time::Duration;
+
 use crate::report::{Key, Report};
+use crate::sample::Unit;
 use crate::stats::Spread;
 
 /// How a goal is measured.
 enum Figure {
     /// Ours over theirs, pair by pair.
     Ratio(Key<'static>, Key<'static>),
-    /// The figure itself.
-    Value(Key<'static>),
+    /// The figure itself, in its unit.
+    Value(Key<'static>, Unit),
     /// The figure over its ideal.
     Multiple(Key<'static>),
     /// How many threads ran closures.
@@ -30,6 +33,8 @@ pub(crate) struct Verdict {
     pub(crate) goal: String,
     /// `None` if the run did not measure it.
     pub(crate) figure: Option<Spread>,
+    /// That of the figure, where it has one.
+    pub(crate) unit: Option<Unit>,
     pub(crate) met: bool,
 }
 
@@ -74,20 +79,27 @@ impl Goal {
     }
 
     fn bytes(case: &'static str, metric: &'static str, limit: usize, text: &str) -> Self {
-        let figure = Figure::Value(Key { case, metric, peer: "sidestep" });
+        let figure = Figure::Value(Key { case, metric, peer: "sidestep" }, Unit::Bytes);
         Self { case, text: text.to_owned(), limit: limit as f64, figure }
+    }
+
+    fn millis(case: &'static str, metric: &'static str, limit: u64) -> Self {
+        let figure = Figure::Value(Key { case, metric, peer: "sidestep" }, Unit::Nanoseconds);
+        let text = format!("{metric}: <= {limit} ms");
+        Self { case, text, limit: Duration::from_millis(limit).as_nanos() as f64, figure }
     }
 
     fn judge(self, report: &Report) -> Verdict {
         let flat = |figures: Vec<Option<f64>>| Spread::of(figures.into_iter().flatten());
         let figure = match self.figure {
             Figure::Ratio(ours, theirs) => Spread::of_ratios(&report.values(ours), &report.values(theirs)),
-            Figure::Value(key) => flat(report.values(key)),
+            Figure::Value(key, _) => flat(report.values(key)),
             Figure::Multiple(key) => flat(report.multiples(key)),
             Figure::Threads(key) => flat(report.threads(key)),
         };
+        let unit = if let Figure::Value(_, unit) = self.figure { Some(unit) } else { None };
         let met = figure.is_some_and(|figure| figure.median <= self.limit);
-        Verdict { case: self.case, goal: self.text, figure, met }
+        Verdict { case: self.case, goal: self.text, figure, unit, met }
     }
 }
 
@@ -96,8 +108,70 @@ const PER_TASK: &str = "time per task";
 /// All goals, for a machine of so many cores.
 fn goals(cores: usize) -> Vec<Goal> {
     let mut goals = closure_goals(cores);
+    goals.extend(lane_goals(cores));
+    goals.extend(FLOODS.map(|case| Goal::threads(case, 4 * cores + 1)));
+    goals.extend(ramp_goals());
     goals.extend(disk_goals());
     goals
+}
+
+/// Lanes that are full of computations, and how many run in each.
+const LANES: [(&str, usize); 6] = [
+    ("behind_lane_1_10ms", 1),
+    ("behind_lane_2_10ms", 2),
+    ("behind_lane_2_50ms", 2),
+    ("behind_lane_4_50ms", 4),
+    ("behind_lane_4_200ms", 4),
+    ("behind_lane_8_1000ms", 8),
+];
+
+/// Those of short calls beside a lane that computes.
+fn lane_goals(cores: usize) -> Vec<Goal> {
+    let of = |(case, limit)| {
+        [
+            Goal::millis(case, "p50", 1),
+            Goal::millis(case, "p90", 15),
+            Goal::ratio(case, "p90", ["sidestep", "tokio"], 1.2, "p90: <= 1.2 x"),
+            Goal::threads(case, limit + 2 * cores),
+        ]
+    };
+    LANES.into_iter().flat_map(of).collect()
+}
+
+/// Computations submitted at once.
+const FLOODS: [&str; 9] = [
+    "behind_flood_1x_50ms",
+    "behind_flood_2x_50ms",
+    "behind_flood_4x_50ms",
+    "behind_flood_1x_200ms",
+    "behind_flood_2x_200ms",
+    "behind_flood_4x_200ms",
+    "behind_flood_1x_4000ms",
+    "behind_flood_2x_4000ms",
+    "behind_flood_4x_4000ms",
+];
+
+/// Calls that block, for a peer that has just started.
+const RAMPS: [&str; 10] = [
+    "ramp_5ms/50",
+    "ramp_5ms/200",
+    "ramp_5ms/500",
+    "ramp_20ms/50",
+    "ramp_20ms/200",
+    "ramp_20ms/500",
+    "ramp_200ms/50",
+    "ramp_200ms/200",
+    "ramp_200ms/500",
+    "ramp_1ms/2000",
+];
+
+/// Those of pools that have just started.
+fn ramp_goals() -> Vec<Goal> {
+    let of = |case| {
+        [("sidestep", "<= 1.2 x"), ("sidestep-time", "sidestep-time: <= 1.2 x")]
+            .map(|(ours, words)| Goal::ratio(case, "fresh", [ours, "tokio"], 1.2, words))
+    };
+    RAMPS.into_iter().flat_map(of).collect()
 }
 
 /// Those of the calls of files.
@@ -218,6 +292,15 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_held_against_milliseconds() {
+        let report = example("behind_lane_1_10ms", "p90", &[("sidestep", &[14e6]), ("tokio", &[10e6])]);
+        let time = verdict(&report, "behind_lane_1_10ms", "p90: <= 15 ms");
+        assert_eq!((time.met, time.unit), (true, Some(Unit::Nanoseconds)));
+        let ratio = verdict(&report, "behind_lane_1_10ms", "p90: <= 1.2 x tokio");
+        assert_eq!((ratio.met, ratio.unit), (false, None));
+    }
+
+    #[test]
     fn every_goal_is_about_a_case_and_peers_that_exist() {
         let cases = crate::scenarios::cases();
         for goal in goals(2) {
@@ -225,9 +308,17 @@ mod tests {
             let names: Vec<_> = case.entrants().iter().map(|entrant| entrant.name).collect();
             let keys = match goal.figure {
                 Figure::Ratio(ours, theirs) => vec![ours, theirs],
-                Figure::Value(key) | Figure::Multiple(key) | Figure::Threads(key) => vec![key],
+                Figure::Value(key, _) | Figure::Multiple(key) | Figure::Threads(key) => vec![key],
             };
             assert!(keys.iter().all(|key| names.contains(&key.peer)), "{}", goal.text);
+        }
+    }
+
+    #[test]
+    fn the_groups_have_their_goals_for_each_case() {
+        let goals = goals(2);
+        for case in crate::scenarios::cases().iter().filter(|case| case.group.is_some()) {
+            assert!(goals.iter().any(|goal| goal.case == case.name), "{}", case.name);
         }
     }
 }

@@ -86,7 +86,8 @@ fn print(text: &str) -> Result<()> {
 fn list() -> String {
     let mut text = "cases:\n".to_owned();
     for case in cases() {
-        text += &format!("  {:<19}{}; {}\n", case.name, case.about, case.amount(false));
+        let group = case.group.map(|group| format!("; one of {group}")).unwrap_or_default();
+        text += &format!("  {:<23}{}; {}{group}\n", case.name, case.about, case.amount(false));
     }
     text += "peers (-cores: at most as many threads as cores; @current: from a current_thread runtime):\n";
     for name in entrants::names() {

@@ -61,7 +61,7 @@ impl<L: Limited> Door<L> {
 }
 
 /// Makes of a closure one that leaves its mark.
-fn marked<T>(work: impl FnOnce() -> T + Send + 'static) -> impl FnOnce() -> T + Send + 'static {
+pub(crate) fn marked<T>(work: impl FnOnce() -> T + Send + 'static) -> impl FnOnce() -> T + Send + 'static {
     || {
         census::mark();
         work()

@@ -121,7 +121,7 @@ fn render_goals(verdicts: &[Verdict], quick: bool, style: Style) -> String {
     let rows = verdicts.iter().map(|verdict| {
         let (figure, met) = match verdict.figure {
             None => (String::new(), "not measured"),
-            Some(figure) => (spread(figure), if verdict.met { "met" } else { "not met" }),
+            Some(figure) => (in_unit(verdict.unit, figure), if verdict.met { "met" } else { "not met" }),
         };
         vec![verdict.case.to_owned(), verdict.goal.clone(), figure, met.to_owned()]
     });
@@ -134,8 +134,14 @@ fn render_goals(verdicts: &[Verdict], quick: bool, style: Style) -> String {
 }
 
 /// Median and ends; the median alone where they are the same.
-fn spread(Spread { least, median, most }: Spread) -> String {
-    let [least, median, most] = [least, median, most].map(digits);
+fn spread(figures: Spread) -> String {
+    in_unit(None, figures)
+}
+
+/// The same with the unit, where there is one.
+fn in_unit(unit: Option<Unit>, Spread { least, median, most }: Spread) -> String {
+    let words = |figure| unit.map_or_else(|| digits(figure), |unit| human(unit, figure));
+    let [least, median, most] = [least, median, most].map(words);
     if least == most { median } else { format!("{median} ({least} to {most})") }
 }
 
@@ -184,6 +190,13 @@ mod tests {
         assert_eq!(times, ["0.400 ns", "12.3 ns", "999 ns", "1.23 us", "56.8 us", "2.50 s"]);
         assert_eq!(human(Unit::Bytes, 168.2), "168 B");
         assert_eq!(human(Unit::MicrosPerSecond, 31.0), "31.0 us/s");
+    }
+
+    #[test]
+    fn figures_have_a_unit_where_they_are_no_ratios() {
+        let figures = Spread { least: 1e6, median: 2e6, most: 30e6 };
+        assert_eq!(in_unit(Some(Unit::Nanoseconds), figures), "2.00 ms (1.00 ms to 30.0 ms)");
+        assert_eq!(spread(Spread { least: 1.0, median: 1.0, most: 1.0 }), "1.00");
     }
 
     #[test]

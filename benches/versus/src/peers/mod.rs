@@ -80,6 +80,7 @@ pub(crate) trait Peer: Send + Sync + Sized + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     Sidestep,
+    SidestepTime,
     Tokio,
     TokioSharded,
     Blocking,
@@ -101,7 +102,8 @@ impl Family {
     /// Does it with this family's type.
     pub(crate) fn dispatch<V: Visit>(self, visit: V) -> V::Output {
         match self {
-            Self::Sidestep => visit.visit::<sidestep::Sidestep>(),
+            Self::Sidestep => visit.visit::<sidestep::Sidestep<true>>(),
+            Self::SidestepTime => visit.visit::<sidestep::Sidestep<false>>(),
             Self::Tokio => visit.visit::<tokio::Tokio<false>>(),
             Self::TokioSharded => visit.visit::<tokio::Tokio<true>>(),
             Self::Blocking => visit.visit::<blocking::Blocking>(),

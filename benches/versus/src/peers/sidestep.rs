@@ -1,4 +1,4 @@
-//! A pool of this crate.
+//! A pool of this crate: as it is, and going by time alone, as on a system that does not tell what threads do.
 
 use anyhow::Result;
 use sidestep::{Lane, Pool};
@@ -8,16 +8,18 @@ use super::call::Dropped;
 use super::limited::Limited;
 use super::{Call, Peer, Threads};
 
-pub(crate) struct Sidestep(Pool);
+/// With `STATES` it asks the system what its threads do.
+pub(crate) struct Sidestep<const STATES: bool>(Pool);
 
-impl Peer for Sidestep {
+impl<const STATES: bool> Peer for Sidestep<STATES> {
     const CANCELS: bool = true;
 
     fn start(threads: Threads, _: &Handle) -> Result<Self> {
+        let builder = Pool::builder().thread_states(STATES);
         let builder = match threads {
-            Threads::Default => Pool::builder(),
-            Threads::AtMost(most) => Pool::builder().max_threads(most),
-            Threads::Keep(kept) => Pool::builder().core_threads(kept),
+            Threads::Default => builder,
+            Threads::AtMost(most) => builder.max_threads(most),
+            Threads::Keep(kept) => builder.core_threads(kept),
         };
         Ok(Self(builder.build()?))
     }

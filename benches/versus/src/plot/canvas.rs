@@ -34,7 +34,7 @@ pub(super) fn color(peer: &str) -> RGBColor {
         "rusty_pool" => RGBColor(0xb8, 0x5c, 0x8a),
         "std" => RGBColor(0x4d, 0x4d, 0x4d),
         "async-fs" => RGBColor(0x3d, 0x8b, 0x57),
-        "sidestep-each" => RGBColor(0xe8, 0x9a, 0x6a),
+        "sidestep-each" | "sidestep-time" => RGBColor(0xe8, 0x9a, 0x6a),
         _ => RGBColor(0x9a, 0x9a, 0x9a),
     }
 }

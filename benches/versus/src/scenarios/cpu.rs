@@ -2,6 +2,8 @@
 
 use std::hint::black_box;
 use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -22,16 +24,33 @@ static OVERRUN: LazyLock<Duration> = LazyLock::new(|| {
     (system::thread_cpu() - start) * 3 / (2 * LOOKS)
 });
 
+/// Has [`burn`] know its clock, so that the first call is like the others.
+pub(super) fn calibrate() {
+    LazyLock::force(&OVERRUN);
+}
+
 /// Uses so much CPU time, by the clock of its own thread: the same work whatever else the machine does.
-fn burn(time: Duration) {
+pub(super) fn burn(time: Duration) {
     let start = system::thread_cpu();
     let time = time.saturating_sub(*OVERRUN);
     while system::thread_cpu() - start < time {}
 }
 
+/// Uses so much CPU time, but none after `end`; gives how much it has used. For times beside which a look at the clock
+/// is nothing.
+pub(super) fn burn_until(time: Duration, end: &AtomicBool) -> Duration {
+    let start = system::thread_cpu();
+    loop {
+        let used = system::thread_cpu() - start;
+        if used >= time || end.load(Relaxed) {
+            return used;
+        }
+    }
+}
+
 /// Submits one closure for each of `costs` and awaits all, the last first: to be woken for each would cost the machine
 /// as much as the pool itself does.
-async fn burn_all<P: Peer>(crew: Crew<P>, costs: Vec<Duration>) {
+pub(super) async fn burn_all<P: Peer>(crew: Crew<P>, costs: Vec<Duration>) {
     let calls: Vec<_> = costs.into_iter().map(|cost| crew.spawn(move || burn(cost))).collect();
     for call in calls.into_iter().rev() {
         call.result().await;
@@ -40,7 +59,7 @@ async fn burn_all<P: Peer>(crew: Crew<P>, costs: Vec<Duration>) {
 
 /// Measures how long `costs` take, beside what they would if all cores did nothing else.
 fn makespan<P: Peer>(stage: &Stage<P>, costs: Vec<Duration>) -> Result<Sample> {
-    LazyLock::force(&OVERRUN);
+    calibrate();
     let ideal = costs.iter().sum::<Duration>() / u32::try_from(num_cpus::get())?;
     let warm_up = costs.iter().copied().take(stage.warm_up).collect();
     stage.driver.run(burn_all(stage.crew, warm_up));
@@ -93,11 +112,19 @@ mod tests {
     #[test]
     fn burning_takes_the_time_it_is_given() {
         const TIMES: u32 = 1_000;
-        LazyLock::force(&OVERRUN);
+        calibrate();
         let start = system::thread_cpu();
         (0..TIMES).for_each(|_| burn(Duration::from_micros(20)));
         let each = (system::thread_cpu() - start) / TIMES;
         assert!((18_000..24_000).contains(&each.as_nanos()), "{each:?}");
+    }
+
+    #[test]
+    fn burning_ends_when_it_is_told_to() {
+        let (time, end) = (Duration::from_millis(10), AtomicBool::new(false));
+        assert!(burn_until(time, &end) >= time);
+        end.store(true, Relaxed);
+        assert!(burn_until(Duration::from_secs(3_600), &end) < time);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A scenario is a load. To add one: implement [`Scenario`], give it a [`Load`], and add its case to [`cases`]. No peer
 //! need know. Those whose load is not closures but calls of files are in [`disk`].
 
+mod behind;
 mod cpu;
 mod disk;
 mod files;
@@ -12,8 +13,12 @@ mod floor;
 mod limited;
 mod memory;
 mod one_by_one;
+mod ramp;
+mod server;
 mod sleep;
 mod submit;
+
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -58,6 +63,21 @@ pub(crate) enum Load {
     /// The same from many async tasks.
     LimitedClients,
     LimitedBytes,
+    /// Short calls beside a full lane of computations.
+    BehindLane {
+        limit: usize,
+        cost: Duration,
+    },
+    /// Short calls beside so many computations for each core.
+    BehindFlood {
+        per_core: usize,
+    },
+    HashServer,
+    /// On so many fresh peers, calls that sleep so long.
+    Ramp {
+        nap: Duration,
+        fresh: usize,
+    },
     /// For disks.
     Disk(DiskLoad),
     /// No peer takes part.
@@ -71,6 +91,11 @@ impl Load {
             self,
             Self::Burst | Self::Window | Self::Producers(_) | Self::Nested | Self::Files | Self::Submit
         )
+    }
+
+    /// Closures that sleep, more than there are threads at first.
+    fn makes_pools_grow(self) -> bool {
+        matches!(self, Self::Sleepers | Self::Ramp { .. })
     }
 
     /// Runs it on the stage.
@@ -97,6 +122,10 @@ impl Load {
             }
             Self::LimitedClients => limited::Clients.run(stage),
             Self::LimitedBytes => limited::Bytes.run(stage),
+            Self::BehindLane { limit, cost } => behind::Lane { limit, cost }.run(stage),
+            Self::BehindFlood { per_core } => behind::Flood { per_core }.run(stage),
+            Self::HashServer => server::HashServer.run(stage),
+            Self::Ramp { nap, fresh } => ramp::Ramp { nap, fresh }.run(stage),
             Self::Disk(_) => bail!("a peer uses no files"),
             Self::Floor => floor(stage.tasks),
         }
@@ -118,14 +147,23 @@ enum Sizing {
     Keep(usize),
 }
 
+/// Who is asked where an async server computes.
+const SERVERS: &[Family] = &[Family::Sidestep, Family::Tokio, Family::Blocking, Family::Affinitypool];
+/// Pools that grow when calls wait.
+const RAMPERS: &[Family] = &[Family::Sidestep, Family::SidestepTime, Family::Tokio, Family::Blocking];
+
 /// A load of a certain size.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     /// `GROUP` or `GROUP/N`; the cases of one group make a line over N.
     pub(crate) name: String,
+    /// What it is selected by besides, together with others.
+    pub(crate) group: Option<&'static str>,
     pub(crate) about: &'static str,
     pub(crate) load: Load,
     sizing: Sizing,
+    /// Nobody else takes part.
+    among: Option<&'static [Family]>,
     /// It is also run from a current_thread runtime.
     both_flavors: bool,
     full: usize,
@@ -137,7 +175,28 @@ pub(crate) struct Case {
 impl Case {
     fn new(name: &str, load: Load, [full, quick]: [usize; 2], about: &'static str) -> Self {
         let name = name.to_owned();
-        Self { name, about, load, sizing: Sizing::ByEntrant, both_flavors: false, full, quick, noun: "tasks" }
+        Self {
+            name,
+            group: None,
+            about,
+            load,
+            sizing: Sizing::ByEntrant,
+            among: None,
+            both_flavors: false,
+            full,
+            quick,
+            noun: "tasks",
+        }
+    }
+
+    fn in_group(mut self, group: &'static str) -> Self {
+        self.group = Some(group);
+        self
+    }
+
+    fn among(mut self, families: &'static [Family]) -> Self {
+        self.among = Some(families);
+        self
     }
 
     fn sized(mut self, sizing: Sizing) -> Self {
@@ -171,9 +230,10 @@ impl Case {
         if tenth { self.full / 10 } else { self.tasks(quick) }
     }
 
-    /// Whether `filter` means this case: its name, or that of its group.
+    /// Whether `filter` means this case: its name, or that of a group.
     pub(crate) fn answers_to(&self, filter: &str) -> bool {
-        self.name == filter || self.name.split_once('/').is_some_and(|(group, _)| group == filter)
+        let line = self.name.split_once('/').map(|(group, _)| group);
+        self.name == filter || [line, self.group].contains(&Some(filter))
     }
 
     /// Who takes part, if anyone.
@@ -187,7 +247,12 @@ impl Case {
                     (Part::Disk(_), _) | (_, Load::Disk(_) | Load::Floor) => false,
                     // That one is to show what the oneshot costs, and only there it shows.
                     (Part::Peer(Family::AffinitypoolOneshot), load) if !load.is_flood() => false,
-                    (Part::Peer(family), _) => family.dispatch(Qualifies(self)),
+                    // That one differs from ours only in how it grows.
+                    (Part::Peer(Family::SidestepTime), load) if !load.makes_pools_grow() => false,
+                    (Part::Peer(family), _) => {
+                        self.among.is_none_or(|families| families.contains(&family))
+                            && family.dispatch(Qualifies(self))
+                    }
                 }
         };
         ENTRANTS.iter().filter(takes_part).collect()
@@ -242,6 +307,9 @@ pub(crate) fn cases() -> Vec<Case> {
     }));
     cases.extend(single_cases());
     cases.extend(limited::cases());
+    cases.extend(behind::cases());
+    cases.push(server::case());
+    cases.extend(ramp::cases());
     cases.extend(disk::cases());
     for workers in [1, 2, 8, 64, 512] {
         let case = |group: &str, load, about| {
@@ -353,6 +421,11 @@ mod tests {
         let case = cases().into_iter().find(|case| case.name == "producers/16").unwrap();
         assert!(case.answers_to("producers") && case.answers_to("producers/16"));
         assert!(!case.answers_to("producers/1") && !case.answers_to("prod"));
+        let count = |filter| cases().iter().filter(|case| case.answers_to(filter)).count();
+        assert_eq!(
+            [count("behind_cpu"), count("ramp"), count("ramp_5ms"), count("ramp_5ms/50")],
+            [15, 10, 3, 1]
+        );
     }
 
     #[test]
@@ -360,7 +433,7 @@ mod tests {
         assert!(entrants("floor").is_empty());
         assert!(entrants("burst").contains(&"affinitypool+oneshot"));
         let peers = ENTRANTS.iter().filter(|entrant| matches!(entrant.part, Part::Peer(_)));
-        assert_eq!(entrants("serial").len(), peers.count() - 1);
+        assert_eq!(entrants("serial").len(), peers.count() - 2);
         assert!(entrants("sleepers").contains(&"thread") && !entrants("sleepers").contains(&"tokio-cores"));
         assert_eq!(entrants("cancel"), ["sidestep", "tokio", "tokio-sharded", "blocking", "affinitypool"]);
         assert!(!entrants("idle").contains(&"thread"));
@@ -371,5 +444,11 @@ mod tests {
             ["std", "sidestep", "tokio", "async-fs", "sidestep@current", "tokio@current", "async-fs@current"];
         assert_eq!(entrants("read_file"), disks);
         assert!(entrants("directory").contains(&"sidestep-each"));
+        let servers = ["sidestep", "tokio", "blocking", "affinitypool"];
+        assert_eq!([entrants("behind_lane_2_50ms"), entrants("hash_server")], [servers, servers]);
+        assert_eq!(entrants("ramp_5ms/50"), ["sidestep", "sidestep-time", "tokio", "blocking"]);
+        assert!(
+            entrants("sleepers").contains(&"sidestep-time") && !entrants("mixed").contains(&"sidestep-time")
+        );
     }
 }

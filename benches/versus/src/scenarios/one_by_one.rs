@@ -16,7 +16,7 @@ use crate::stats;
 pub(super) struct Serial;
 
 impl Serial {
-    async fn of<P: Peer>(crew: Crew<P>, tasks: usize) {
+    pub(super) async fn of<P: Peer>(crew: Crew<P>, tasks: usize) {
         for n in 0..tasks {
             black_box(crew.spawn(move || n).result().await);
         }
@@ -61,10 +61,19 @@ impl Scenario for Spaced {
 }
 
 /// The usual two of a set of latencies.
-pub(super) fn quantiles(mut latencies: Vec<Duration>) -> Vec<Metric> {
+pub(super) fn quantiles(latencies: Vec<Duration>) -> Vec<Metric> {
+    quantiles_at(&[("p50", 0.5), ("p99", 0.99)], latencies)
+}
+
+/// Those, and one between them for where the last hundredth says little.
+pub(super) fn quantiles_with_p90(latencies: Vec<Duration>) -> Vec<Metric> {
+    quantiles_at(&[("p50", 0.5), ("p90", 0.9), ("p99", 0.99)], latencies)
+}
+
+fn quantiles_at(shares: &[(&str, f64)], mut latencies: Vec<Duration>) -> Vec<Metric> {
     latencies.sort_unstable();
-    [("p50", 0.5), ("p99", 0.99)]
-        .into_iter()
-        .filter_map(|(name, share)| Some(Metric::time(name, stats::quantile(&latencies, share)?)))
+    shares
+        .iter()
+        .filter_map(|&(name, share)| Some(Metric::time(name, stats::quantile(&latencies, share)?)))
         .collect()
 }
