@@ -128,7 +128,7 @@ fn watch(shared: &Arc<Shared>) {
         let mut state = State::new();
         let mut stall = Stall::default();
         let mut last = now();
-        sampler.look(shared, state.tick);
+        sampler.start(shared);
         loop {
             monitor.parker.park(Some(now() + state.tick));
             if monitor.is_stopped() {

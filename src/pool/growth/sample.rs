@@ -139,6 +139,16 @@ impl Sampler {
         Sampler::new(vec![Box::new(ThreadState), Box::new(CpuClock), Box::new(TimeAlone)], true)
     }
 
+    /// Notes where the threads are, for the next look to compare with.
+    pub(super) fn start(&mut self, shared: &Shared) {
+        let queued = Queued::count(shared);
+        self.inside(shared, Duration::ZERO);
+        self.spare.look(false);
+        self.waiting = Waiting::default();
+        self.waiting.look_at_own(queued.submitted, queued.taken, Duration::ZERO);
+        (self.totals, self.still) = (queued.totals, 0);
+    }
+
     /// Looks at the pool's threads.
     pub(super) fn look(&mut self, shared: &Shared, elapsed: Duration) -> Sample {
         self.turn = self.turn.wrapping_add(1);
