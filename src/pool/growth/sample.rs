@@ -253,7 +253,9 @@ impl Sampler {
             return;
         }
         let (later, first) = inside.split_at_mut(self.turn.wrapping_mul(ASKED_AGAIN) % inside.len());
-        let due = first.iter_mut().chain(later).filter(|seen| seen.note.stalled > 0 && !seen.note.long);
+        // Most tasks end before it is worth asking.
+        let is_due = |seen: &&mut Seen| seen.note.held >= OCCUPIED[0] / 2 && !seen.note.long;
+        let due = first.iter_mut().chain(later).filter(is_due);
         for seen in due.take(ASKED_AGAIN) {
             let used = if self.clocks { seen.slot.key.cpu_time() } else { None };
             let note = &mut seen.note;
