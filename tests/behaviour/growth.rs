@@ -17,6 +17,7 @@ macro_rules! also_by_time_alone {
 }
 pub(crate) use also_by_time_alone;
 
+mod attacks;
 mod computing;
 mod machine;
 mod progress;

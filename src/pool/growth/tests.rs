@@ -1,6 +1,7 @@
 //! The policy, rule by rule, and against simulated pools.
 #![expect(clippy::unwrap_used, reason = "in a test, helpers included, an unwrap is an assertion")]
 
+mod attacks;
 mod cases;
 mod late;
 mod memory;

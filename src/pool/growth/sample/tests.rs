@@ -1,6 +1,7 @@
 //! The sampler on a pool whose threads are under control.
 #![expect(clippy::unwrap_used, reason = "in a test, helpers included, an unwrap is an assertion")]
 
+mod attacks;
 mod tokens;
 
 use super::*;

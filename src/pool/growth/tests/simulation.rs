@@ -145,6 +145,13 @@ impl Simulated {
         self
     }
 
+    /// With so many other tasks in front of what is queued.
+    pub(super) fn behind(mut self, count: u64, work: Work) -> Self {
+        let since = self.now;
+        (0..count).for_each(|_| self.queue.push_front(Task { owner: Owner::Pool, work, since }));
+        self
+    }
+
     /// With a lane of this limit, kept full for so many tasks.
     pub(super) fn with_lane(mut self, limit: u64, tasks: u64, work: Work) -> Self {
         (0..limit).for_each(|_| self.submit(Owner::Lane, work));
