@@ -35,10 +35,10 @@
 //!
 //! # Turns
 //!
-//! A thread that holds a slot runs the lane's tasks in order until none waits, or until its *turn* is over: as soon as
-//! something else waits in the queues that the thread looks into first, that is after 32 tasks, or a millisecond, or at once if
-//! the monitor has found the thread to be in one task for long meanwhile. Then the slot is released and its entry goes to the end
-//! of the injector, where it waits for its turn like a task. So a task of the pool, or the entry of another lane, that
+//! A thread that holds a slot runs the lane's tasks in order until none waits, or until its *turn* is over. If something
+//! else waited in the queues that the thread looks into first when the turn began, that is after 32 tasks or a millisecond,
+//! whichever comes first, so after one task if that is long; if not, it is with the task that runs when something comes to wait.
+//! Then the slot is released and its entry goes to the end of the injector, where it waits for its turn like a task. So a task of the pool, or the entry of another lane, that
 //! waits in the injector is overtaken by no more tasks of a lane than one turn of each thread has; and the entry
 //! of the lane waits no longer than what is before it in the injector.
 //!

@@ -16,13 +16,14 @@
 //!
 //! - Every 61st look goes another way round (the prime is that of Go's scheduler): the deques of others first, and every
 //!   second time, for a thread with a deque, the injector first, which would otherwise starve where all deques are busy.
-//! - A thread that has been in one task for long looks into the injector first ([`Queues::take_injected`]): what is there
-//!   has waited for all threads, and what the long task has put into the thread's own deque is younger.
+//! - A thread that has been in one task for some milliseconds looks into the injector first ([`Queues::take_injected`]):
+//!   what is there has waited for all threads, and what the long task has put into the thread's own deque is younger. So do all
+//!   threads, at every look of the monitor, while a task has waited for some milliseconds.
 //! - The monitor moves the deque of a thread that is long in one task to the end of the injector
 //!   ([`Queues::evacuate`]), so nothing waits for that thread.
 //!
-//! So whatever waits in the injector is overtaken by what is in the deques for 122 tasks of a thread at most if they are
-//! short, and by none if they are long.
+//! So whatever waits in the injector is overtaken by what is in the deques for 122 tasks of a thread at most, and where
+//! that takes longer, for some milliseconds.
 
 mod places;
 mod wake;

@@ -291,12 +291,12 @@ impl<P: Workplace> Worker<P> {
         self.place.is_over_max() && self.place.resign_if_over_max()
     }
 
-    /// The next queue entry. After a long task it is one that has waited for everybody: what this thread has put into its
-    /// own deque meanwhile came later.
+    /// The next queue entry. After a long task, and where others have waited for long, it is one that has waited for
+    /// everybody: what this thread has put into its own deque came later.
     #[inline]
     fn take(&self) -> Option<Entry> {
         let queues = self.place.queues();
-        let injected = if self.station.slot.has_overstayed() { queues.take_injected() } else { None };
+        let injected = if self.station.slot.take_overstay() { queues.take_injected() } else { None };
         injected.or_else(|| queues.take(self.station.local.get(), &mut self.walk.borrow_mut()))
     }
 

@@ -82,8 +82,9 @@ impl<P: Workplace> Worker<P> {
     /// over. False if there was none to run.
     fn take_turn(&self, mut lane: Arc<Core>, first: TaskRef) -> bool {
         let mut tasks = 0;
-        // A turn is timed from when others are first seen to wait: one that nobody waits for needs no clock.
-        let mut begun = None;
+        let is_alone = || self.place.queues().looks_empty(self.station.local.get());
+        // A turn that nobody waits for needs no clock, and is over once somebody does.
+        let begun = if is_alone() { None } else { Some(now()) };
         let mut next = claim_or_next(&lane, first);
         while let Some(claimed) = next {
             tasks += 1;
@@ -92,9 +93,7 @@ impl<P: Workplace> Worker<P> {
                 return true;
             };
             lane = kept;
-            let alone = self.place.queues().looks_empty(self.station.local.get());
-            let fair =
-                alone || !self.station.slot.overstays() && tasks < TURN_TASKS && is_within_turn(&mut begun);
+            let fair = is_alone() || tasks < TURN_TASKS && begun.is_some_and(is_within_turn);
             // A waker or callback may have forked: what waits is the parent's.
             if !fair || self.retiring.get() || self.place.is_over_max() || self.place.is_forked() {
                 self.release_slot(&lane);
@@ -264,10 +263,9 @@ impl<P: Workplace> Worker<P> {
     }
 }
 
-/// Whether a turn that was begun then, or begins now, may go on.
-fn is_within_turn(begun: &mut Option<Instant>) -> bool {
-    let now = now();
-    now.saturating_duration_since(*begun.get_or_insert(now)) < TURN_TIME
+/// Whether a turn that was begun then may go on.
+fn is_within_turn(begun: Instant) -> bool {
+    now().saturating_duration_since(begun) < TURN_TIME
 }
 
 /// Claims the next task of a lane of which this thread holds a slot. If there is none, the slot is released.

@@ -39,7 +39,8 @@ pub(crate) struct Slot {
     pub(crate) tallies: CachePadded<Tallies>,
     /// The thread has declared that it blocks.
     pub(crate) blocking: AtomicBool,
-    /// The monitor has found the thread to be in one task for long; until it looks into the queues again.
+    /// The monitor has found the thread to be in one task for long, or others to wait for long; until the thread looks into the
+    /// queues again.
     pub(crate) overstays: HintBool,
     /// The address of the account of the lane whose task the thread is inside; 0 if it is none's.
     pub(crate) lane: HintUsize,
@@ -138,14 +139,9 @@ impl Slot {
         self.parks.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether the thread has been in one task for long since it last looked into the queues.
-    pub(super) fn overstays(&self) -> bool {
-        self.overstays.load(Ordering::Relaxed)
-    }
-
-    /// The same, of a thread that looks into the queues now.
-    pub(super) fn has_overstayed(&self) -> bool {
-        let long = self.overstays();
+    /// Whether the thread, which looks into the queues now, is to look first at what has waited for everybody.
+    pub(super) fn take_overstay(&self) -> bool {
+        let long = self.overstays.load(Ordering::Relaxed);
         if long {
             self.overstays.store(false, Ordering::Relaxed);
         }

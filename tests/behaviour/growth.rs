@@ -18,6 +18,7 @@ macro_rules! also_by_time_alone {
 pub(crate) use also_by_time_alone;
 
 mod attacks;
+mod beside_blocked;
 mod computing;
 mod machine;
 mod progress;

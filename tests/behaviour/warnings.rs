@@ -255,3 +255,72 @@ fn the_pools_own_events_reach_nobody_who_does_not_listen() {
     eventually("it has ended", || pool.metrics().tasks_panicked() == 1);
     check_sound(&pool);
 }
+
+/// A pool with one thread whose monitor is heard: what it says of waits, and when.
+#[cfg(target_os = "linux")]
+fn monitored(after: Duration) -> (Pool, Arc<Mutex<Vec<(std::time::Instant, String)>>>) {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&heard);
+    let hear = move |text: &str| {
+        if text.contains("a task waits for long behind others") {
+            list.lock().unwrap().push((std::time::Instant::now(), text.to_owned()));
+        }
+    };
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Warns(hear))).unwrap();
+    let pool = Pool::builder().core_threads(1).max_threads(1).warn_after(after).build().unwrap();
+    (pool, heard)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn waits_are_reported_once_in_ten_seconds_however_often_the_monitor_rests() {
+    if !in_child("warnings::waits_are_reported_once_in_ten_seconds_however_often_the_monitor_rests") {
+        return;
+    }
+    let (pool, heard) = monitored(Duration::from_millis(20));
+    for _ in 0..5 {
+        let gate = Gate::new();
+        let busy = occupy(&pool, &gate);
+        let waits = pool.spawn(|| ());
+        nothing_happens();
+        nothing_happens();
+        gate.open();
+        soon(busy).unwrap();
+        soon(waits).unwrap();
+        nothing_happens();
+        nothing_happens();
+    }
+    let heard = heard.lock().unwrap();
+    assert!(heard.len() <= 1, "{heard:#?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_lane_does_not_inherit_how_long_a_cancelled_task_has_waited() {
+    if !in_child("warnings::a_lane_does_not_inherit_how_long_a_cancelled_task_has_waited") {
+        return;
+    }
+    let (pool, heard) = monitored(Duration::from_millis(400));
+    let lane = pool.lane("lane", 1);
+    let gate = Gate::new();
+    let busy = occupy(&pool, &gate);
+    let waits = lane.spawn(|| ());
+    eventually("it is reported", || !heard.lock().unwrap().is_empty());
+    drop(waits);
+    gate.open();
+    soon(busy).unwrap();
+    heard.lock().unwrap().clear();
+    (0..4).for_each(|_| nothing_happens());
+
+    let gate = Gate::new();
+    let busy = occupy(&pool, &gate);
+    let begun = std::time::Instant::now();
+    let waits = lane.spawn(|| ());
+    nothing_happens();
+    let early = heard.lock().unwrap().clone();
+    gate.open();
+    soon(busy).unwrap();
+    soon(waits).unwrap();
+    let early: Vec<_> = early.into_iter().map(|(when, text)| (when - begun, text)).collect();
+    assert!(early.is_empty(), "it has not waited for so long yet: {early:#?}");
+}

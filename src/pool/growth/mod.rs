@@ -6,6 +6,7 @@
 //! | `state` | what the policy remembers from look to look |
 //! | `probation` | whether a step of growth has paid |
 //! | `sample` | one look at the pool: what the policy gets to see |
+//! | `survey` | asking some of the threads whether they sleep, and what that says of all |
 //! | `detect` | whether a thread sleeps, by what the system tells or by time alone |
 //! | `waiting` | how long tasks have waited, told from counts |
 //! | `monitor` | the thread that looks and acts |
@@ -18,6 +19,7 @@ mod probation;
 mod sample;
 mod stall;
 mod state;
+mod survey;
 #[cfg(all(test, not(sidestep_loom)))]
 mod tests;
 mod waiting;

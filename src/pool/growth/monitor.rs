@@ -124,9 +124,10 @@ fn man(shared: &Shared) -> std::io::Result<()> {
 fn watch(shared: &Arc<Shared>) {
     let monitor = &shared.monitor;
     let mut sampler = Sampler::of(&shared.config);
+    let mut stall = Stall::default();
+    let cpus = num_cpus::get();
     while monitor.await_arming() {
         let mut state = State::new();
-        let mut stall = Stall::default();
         let mut last = now();
         sampler.start(shared);
         loop {
@@ -137,8 +138,8 @@ fn watch(shared: &Arc<Shared>) {
             let now = now();
             let sample = sampler.look(shared, now - last);
             last = now;
-            let limits = Limits { core: shared.core(), max: shared.max() };
-            if let Some(trouble) = stall.look(limits, &sample, shared.config.warn_after) {
+            let limits = Limits { core: shared.core(), max: shared.max(), cpus };
+            if let Some(trouble) = stall.look(limits, &sample, shared.config.warn_after, now) {
                 report(shared, &sample, trouble);
             }
             let verdict;
@@ -146,7 +147,12 @@ fn watch(shared: &Arc<Shared>) {
             match verdict {
                 Verdict::Wait => {}
                 Verdict::Wake => shared.wake_overriding(),
-                Verdict::Grow(threads, cause) => grow(shared, threads, cause),
+                Verdict::Grow(threads, cause) => {
+                    if cause == Cause::Hard {
+                        sampler.note_step();
+                    }
+                    grow(shared, threads, cause);
+                }
                 // Husks are no reason to stay: the counts leave them out.
                 Verdict::Disarm if monitor.disarm(|| shared.has_work()) => break,
                 Verdict::Disarm => {}

@@ -8,12 +8,16 @@
 //!
 //! - **E1** Only while something is queued and nobody is idle or on the way. Everything else is the wake-ups' affair.
 //! - **E2** *Hard*: all active threads are blocked, or at least three quarters of them are and nothing has completed for
-//!   10 ms: four times as many threads.
+//!   10 ms, or 1 ms once there has been such a step; and so are three quarters of those that have begun their tasks since the last such step: four threads for each
+//!   of these. What the new threads come to shows what else waits: 50 threads that have been blocked for long are no reason to
+//!   start 200 for what may compute. So the first such step since the monitor was armed goes by `core` threads, and
+//!   leaves no more that are not blocked than E9 would.
 //! - **E3** *Replace*: fewer than `core` active threads are not blocked: make up for the difference.
 //! - **E4** *Soft*: for four looks tasks complete, yet the threads sleep half of the time and use less CPU than
 //!   three quarters of `core`: twice as many threads.
 //! - **E5** *Liveness*: nothing has completed for 100 ms: one thread more, per 100 ms up to twice what the pool is
-//!   entitled to, then per 500 ms. This is for waits that burn CPU.
+//!   entitled to, then per 500 ms, and per 5 s where more threads are certain to compute than E9 has start. This is for waits
+//!   that burn CPU.
 //! - **E6** A tick that took far longer than asked says that the machine is short of CPU, not that threads block; no
 //!   more of it counts than a good tick takes. Where 16 in a row did, the clock is coarse, or nothing better is to be had:
 //!   then the shortest of them is what a good tick takes. Short of CPU is also a machine where a thread is ready to run and
@@ -25,19 +29,20 @@
 //!   for longer until it counts. Threads that queue
 //!   for one lock look like threads that wait for a disk; only the pay-off tells them apart.
 //! - **E8** *Outside*: threads that sleep for a timer, a peer or a child, and not for what may be another thread, are in
-//!   nobody's way. Where most of the blocked ones do, E2 needs neither all of them nor a lull, and asks for eight times as
-//!   many threads; and E6 and E7 are waived: the step ends what was on probation.
+//!   nobody's way. Where most of the blocked ones do, E2 needs neither all of them nor a lull, and asks for eight threads
+//!   for each; and E6 and E7 are waived: the step ends what was on probation.
 //! - **E9** *Waiting*: a task has waited for a millisecond, and fewer than `core` threads are neither blocked nor occupied:
 //!   make up for the difference. Work that waits behind computations of its own kind calls for nobody, since they
-//!   would take the new threads too. So a lane one of whose own threads computes does not, and outside of lanes there are
+//!   would take the new threads too. So a lane of which `core` threads compute does not, and outside of lanes there are
 //!   twice `core` threads that are not blocked at most. If a task has waited behind as many that have computed for
 //!   longer, there may be four times `core`, and where the evidence is certain one more: so that a handful of long
 //!   computations leaves a thread for what is short, while a flood of them does not become a flood of threads. Occupied
 //!   threads of lanes do not count: their lanes' limits bound them. It makes up for occupied threads alone, and where
 //!   others are blocked its steps must pay (E7).
 //! - **E10** *Time alone*: where the system does not tell who sleeps, threads that have been in one task for a whole tick
-//!   count as blocked while a CPU is to spare, for who computes would use it. Unless one has been to spare for four looks
-//!   in a row, E2 to E4 go up to four times `core` and no further; if it has, E2 asks for eight times as many threads.
+//!   count as blocked while a CPU is to spare, for who computes would use it. Only if one has been to spare for four looks, and
+//!   there are as many such threads as CPUs, is that sure: then E2 asks for eight threads for each. Unless it is, E2 to E4
+//!   go up to four times `core` and no further.
 //!
 //! Antecedents: counting what can run (Linux' workqueues, libdispatch), declared blocking (Chromium, Java's
 //! fork-join pool), the starvation rule and the measured pay-off (.NET's gate thread and hill climbing), the age of the oldest
@@ -45,8 +50,8 @@
 
 use std::time::Duration;
 
-use super::sample::Sample;
-use super::state::State;
+use super::sample::{Fresh, Sample};
+use super::state::{LULL, State};
 
 /// How long the monitor sleeps between two looks when nothing else says.
 pub(super) const TICK: Duration = Duration::from_micros(500);
@@ -60,6 +65,7 @@ pub(super) const STEADY_LOOKS: u32 = 4;
 pub(super) const LONG_LULL: Duration = Duration::from_millis(10);
 pub(super) const LIVENESS: Duration = Duration::from_millis(100);
 const SLOW_LIVENESS: Duration = Duration::from_millis(500);
+const SLOWEST_LIVENESS: Duration = Duration::from_secs(5);
 /// From so long a wait on a task calls for a thread (E9),
 const WAITED: Duration = Duration::from_millis(1);
 /// and from so long on for more than twice `core`.
@@ -72,6 +78,15 @@ const SLEEPY: Duration = Duration::from_micros(100);
 pub(super) struct Limits {
     pub(super) core: usize,
     pub(super) max: usize,
+    /// How many CPUs the process may use.
+    pub(super) cpus: usize,
+}
+
+impl Limits {
+    /// How many threads outside of lanes that are not blocked E9 allows.
+    fn most_live(self, sample: &Sample) -> usize {
+        4 * self.core + usize::from(sample.certain)
+    }
 }
 
 /// Why threads are added.
@@ -151,9 +166,16 @@ fn wanted_for_blocked(limits: Limits, state: &mut State, sample: &Sample) -> Opt
     }
     let active = sample.active();
     let live = active - sample.blocked();
-    let hopeless = live == 0 || state.since_progress >= LONG_LULL || sample.outside; // E8
-    let (wanted, cause) = if active > 0 && 4 * sample.blocked() >= 3 * active && hopeless {
-        (if sample.is_harmless() { 7 } else { 3 } * sample.threads, Cause::Hard) // E2
+    // After a step those that have just begun are live for a moment.
+    let lull = if sample.fresh.is_some() { LULL } else { LONG_LULL };
+    let hopeless = live == 0 || state.since_progress >= lull || sample.outside; // E8
+    let hard = if active > 0 && 4 * sample.blocked() >= 3 * active && hopeless {
+        wanted_for_each(limits, sample)
+    } else {
+        0
+    };
+    let (wanted, cause) = if hard > 0 {
+        (hard, Cause::Hard) // E2
     } else if live < limits.core {
         (limits.core - live, Cause::Replace) // E3
     } else if state.underutilized >= STEADY_LOOKS {
@@ -161,7 +183,7 @@ fn wanted_for_blocked(limits: Limits, state: &mut State, sample: &Sample) -> Opt
     } else {
         return None;
     };
-    let bound = if sample.is_sure() { limits.max } else { 4 * limits.core }; // E10
+    let bound = if sample.is_sure(limits) { limits.max } else { 4 * limits.core }; // E10
     let wanted = wanted.min(bound.saturating_sub(sample.threads + sample.starting));
     if wanted == 0 {
         return None;
@@ -175,6 +197,17 @@ fn wanted_for_blocked(limits: Limits, state: &mut State, sample: &Sample) -> Opt
     granted.map(|granted| (granted, cause))
 }
 
+/// How many threads E2 asks for, going by what the last ones have come to.
+fn wanted_for_each(limits: Limits, sample: &Sample) -> usize {
+    let times = if sample.is_harmless(limits) { 8 } else { 4 };
+    let Some(Fresh { threads, blocked }) = sample.fresh else {
+        let live = sample.active() - sample.blocked() + sample.starting;
+        return (times * sample.blocked().min(limits.core))
+            .min(limits.most_live(sample).saturating_sub(live));
+    };
+    if 4 * blocked >= 3 * threads { times * blocked } else { 0 }
+}
+
 /// How many threads E9 asks for, likewise.
 fn wanted_for_waiting(limits: Limits, state: &mut State, sample: &Sample) -> Option<(usize, Cause)> {
     let wanted = if sample.waited < WAITED { 0 } else { short_of(limits, sample) };
@@ -182,7 +215,7 @@ fn wanted_for_waiting(limits: Limits, state: &mut State, sample: &Sample) -> Opt
         return None;
     }
     // The new threads may be blocked before long by what blocks others.
-    let proven = sample.blocked() == 0 || sample.is_harmless();
+    let proven = sample.blocked() == 0 || sample.is_harmless(limits);
     let granted = if proven { Some(wanted) } else { state.begin_probation(wanted, sample) };
     granted.map(|granted| (granted, Cause::Waiting))
 }
@@ -194,10 +227,10 @@ fn short_of(limits: Limits, sample: &Sample) -> usize {
     let live = active - sample.blocked();
     let free = live.saturating_sub(sample.occupied);
     // Whoever only seems to be blocked may compute.
-    let counted = if sample.is_sure() { live } else { active };
+    let counted = if sample.is_sure(limits) { live } else { active };
     let outside_lanes = counted.saturating_sub(sample.in_lanes);
     let bound = if sample.waited >= WAITED_LONG && sample.long >= 2 * core {
-        4 * core + usize::from(sample.certain)
+        limits.most_live(sample)
     } else {
         2 * core
     };
@@ -214,7 +247,14 @@ fn may_call(limits: Limits, sample: &Sample) -> bool {
 /// Whether E5 asks for one.
 fn wanted_for_liveness(limits: Limits, state: &mut State, sample: &Sample) -> Option<(usize, Cause)> {
     let entitled = limits.core + sample.declared;
-    let patience = if sample.threads < 2 * entitled { LIVENESS } else { SLOW_LIVENESS };
+    let computing = sample.occupied.saturating_sub(sample.in_lanes);
+    let patience = if sample.threads < 2 * entitled {
+        LIVENESS
+    } else if sample.certain && computing >= limits.most_live(sample) {
+        SLOWEST_LIVENESS
+    } else {
+        SLOW_LIVENESS
+    };
     if state.since_progress < patience {
         return None;
     }
@@ -229,13 +269,13 @@ impl Sample {
     }
 
     /// Whether those that seem to be blocked are (E10).
-    fn is_sure(&self) -> bool {
-        self.certain || self.spare >= STEADY_LOOKS
+    fn is_sure(&self, limits: Limits) -> bool {
+        self.certain || self.spare >= STEADY_LOOKS && self.blocked >= limits.cpus
     }
 
     /// Whether more threads are in nobody's way (E8, E10).
-    fn is_harmless(&self) -> bool {
-        self.outside || self.spare >= STEADY_LOOKS
+    fn is_harmless(&self, limits: Limits) -> bool {
+        self.outside || !self.certain && self.is_sure(limits)
     }
 
     /// Those of them that are blocked.

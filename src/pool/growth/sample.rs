@@ -1,22 +1,17 @@
 //! One look at the pool: what the growth policy gets to see.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::detect::{CpuClock, CpuToSpare, Detector, Subject, ThreadState, TimeAlone};
+use super::detect::{CpuClock, CpuToSpare, Detector, ThreadState, TimeAlone};
+use super::survey::{ASKED_AGAIN, Inquiry, Seen, Survey};
 use super::waiting::{PendingLane, Waiting};
 use crate::idle::Counts;
 use crate::pool::config::Config;
 use crate::pool::shared::Shared;
 use crate::sync::atomic::Ordering;
-use crate::worker::{Note, Slot, Totals, Workplace};
+use crate::worker::{Note, Totals, Workplace};
 
-/// So many threads are asked about per look; they stand for the others.
-const ASKED: usize = 8;
-/// If all those are asleep, up to so many others are asked about, for one that is not: a single thread that is ready to
-/// run may be the one that the others wait for. So many are also asked whether they are occupied.
-const ASKED_AGAIN: usize = 64;
 /// A thread that has been in one task for so long, and has used so much CPU time there, is occupied,
 const OCCUPIED: [Duration; 2] = [Duration::from_millis(4), Duration::from_millis(2)];
 /// and has computed for long by then.
@@ -45,6 +40,9 @@ pub(super) struct Sample {
     pub(super) blocked: usize,
     /// Most of the blocked ones wait for a timer, a peer or a child.
     pub(super) outside: bool,
+    /// The threads that have begun their tasks since the last step of E2; `None` if there has been none since the monitor was
+    /// armed.
+    pub(super) fresh: Option<Fresh>,
     /// Threads, neither declared nor blocked ones, that have been in one task for long.
     pub(super) occupied: usize,
     /// Those of them whose task is of a lane.
@@ -73,6 +71,13 @@ pub(super) struct Sample {
     pub(super) cooling: bool,
 }
 
+/// Threads that have begun their tasks since the last step of E2, and those of them that are blocked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fresh {
+    pub(super) threads: usize,
+    pub(super) blocked: usize,
+}
+
 /// How busy the active threads are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usage {
@@ -90,6 +95,8 @@ pub(super) struct Sampler {
     guesses: bool,
     spare: CpuToSpare,
     waiting: Waiting,
+    /// Since the last step of E2, if there has been one since the monitor was armed.
+    since_step: Option<Duration>,
     totals: Totals,
     tokens: usize,
     /// For how many looks nothing has moved.
@@ -99,21 +106,16 @@ pub(super) struct Sampler {
 }
 
 /// What was queued all the time while the tokens were counted.
-struct Queued {
-    /// Tasks of the pool's own queues that had been submitted, and those that have been taken.
-    submitted: u64,
-    taken: u64,
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Queued {
+    /// Tasks of the pool's own queues that had been submitted, those that have begun, and those that have been cancelled.
+    pub(super) submitted: u64,
+    pub(super) begun: u64,
+    pub(super) cancelled: u64,
     /// Slots of lanes that are pending.
-    pending: u64,
-    counts: Counts,
-    totals: Totals,
-}
-
-/// One thread that is inside a task, as seen in one look.
-struct Seen {
-    slot: Arc<Slot>,
-    note: Note,
-    cpu_time: Option<Duration>,
+    pub(super) pending: u64,
+    pub(super) counts: Counts,
+    pub(super) totals: Totals,
 }
 
 impl Sampler {
@@ -124,6 +126,7 @@ impl Sampler {
             guesses: false,
             spare: CpuToSpare::default(),
             waiting: Waiting::default(),
+            since_step: None,
             totals: Totals::default(),
             tokens: 0,
             still: 0,
@@ -145,13 +148,20 @@ impl Sampler {
         self.inside(shared, Duration::ZERO);
         self.spare.look(false);
         self.waiting = Waiting::default();
-        self.waiting.look_at_own(queued.submitted, queued.taken, Duration::ZERO);
-        (self.totals, self.still) = (queued.totals, 0);
+        self.waiting.look_at_own(&queued, Duration::ZERO);
+        (self.since_step, self.totals, self.still) = (None, queued.totals, 0);
+    }
+
+    /// E2 has added threads.
+    pub(super) fn note_step(&mut self) {
+        self.since_step = Some(Duration::ZERO);
     }
 
     /// Looks at the pool's threads.
     pub(super) fn look(&mut self, shared: &Shared, elapsed: Duration) -> Sample {
         self.turn = self.turn.wrapping_add(1);
+        let counted = elapsed.min(MOST_COUNTED);
+        self.since_step = self.since_step.map(|time| time.saturating_add(counted));
         let queued = Queued::count(shared);
         let Queued { counts, totals, .. } = queued;
         let tokens = counts.searching + counts.starting + counts.delivering;
@@ -176,10 +186,11 @@ impl Sampler {
             cooling: shared.cool_down.is_on(),
             ..Sample::default()
         };
-        let mut inside = self.inside(shared, elapsed);
+        let mut inside = self.inside(shared, counted);
         // The answers count only where the policy gets to its rules (E1), and asking costs.
         if queued.all() == 0 || counts.idle > 0 {
             self.spare.look(false);
+            self.waiting = Waiting::default();
         } else {
             self.look_at_waits(&mut sample, shared, &queued, &mut inside);
             // Nor while threads are on their way.
@@ -199,7 +210,7 @@ impl Sampler {
 
     /// The threads inside a task, with their notes brought up to date; deques of stalled threads are emptied, and threads that
     /// are long in one task are told so.
-    fn inside(&self, shared: &Shared, elapsed: Duration) -> Vec<Seen> {
+    fn inside(&self, shared: &Shared, counted: Duration) -> Vec<Seen> {
         let mut inside = Vec::new();
         for slot in shared.roster.slots() {
             let delivered = slot.tallies.delivered.get();
@@ -208,7 +219,7 @@ impl Sampler {
             let mut note = slot.note.lock();
             let same = note.started == started && note.delivered == delivered;
             *note = if busy && same {
-                note.later(elapsed.min(MOST_COUNTED))
+                note.later(counted)
             } else {
                 Note { started, delivered, cpu_time: note.cpu_time, ..Note::default() }
             };
@@ -222,7 +233,7 @@ impl Sampler {
                 slot.overstays.store(true, Ordering::Relaxed);
             }
             if busy && !slot.blocking.load(Ordering::Relaxed) {
-                inside.push(Seen { slot, note: seen, cpu_time: None });
+                inside.push(Seen { slot, note: seen });
             }
         }
         inside
@@ -231,20 +242,32 @@ impl Sampler {
     /// Finds out who is occupied, and how long tasks have waited that call for a thread.
     fn look_at_waits(&mut self, sample: &mut Sample, shared: &Shared, queued: &Queued, inside: &mut [Seen]) {
         self.find_occupied(inside);
-        let occupied: Vec<_> = inside.iter().filter(|seen| seen.note.occupied).collect();
-        let lanes = occupied.iter().map(|seen| seen.slot.lane.load(Ordering::Relaxed));
-        let lanes: BTreeSet<usize> = lanes.filter(|&lane| lane != 0).collect();
-        let is_outside = |seen: &&&Seen| seen.slot.lane.load(Ordering::Relaxed) == 0;
-        sample.occupied = occupied.len();
-        sample.in_lanes = occupied.len() - occupied.iter().filter(is_outside).count();
-        sample.long = occupied.iter().filter(is_outside).filter(|seen| seen.note.long).count();
+        let mut lanes = BTreeMap::new();
+        let mut in_callbacks = 0;
+        for seen in inside.iter().filter(|seen| seen.note.occupied) {
+            sample.occupied += 1;
+            in_callbacks += usize::from(seen.slot.running() == 0);
+            match seen.slot.lane.load(Ordering::Relaxed) {
+                0 => sample.long += usize::from(seen.note.long),
+                lane => {
+                    sample.in_lanes += 1;
+                    *lanes.entry(lane).or_insert(0) += 1;
+                }
+            }
+        }
+        // Whoever is long in a callback does not come soon.
+        sample.delivering = sample.delivering.saturating_sub(in_callbacks);
+        let occupied = |id| lanes.get(&id).is_some_and(|&threads| threads >= shared.core());
         let pending = shared.lanes.pending().into_iter();
-        let pending: Vec<_> =
-            pending.map(|(id, started)| PendingLane { id, started, occupied: lanes.contains(&id) }).collect();
-        let own = self.waiting.look_at_own(queued.submitted, queued.taken, sample.elapsed);
-        let lanes = self.waiting.look_at_lanes(&pending, sample.elapsed);
+        let pending = pending.map(|(id, started)| PendingLane { id, started, occupied: occupied(id) });
+        let own = self.waiting.look_at_own(queued, sample.elapsed);
+        let lanes = self.waiting.look_at_lanes(pending, sample.elapsed);
         sample.calls = own.is_some() || lanes.is_some();
         sample.waited = own.max(lanes).unwrap_or_default();
+        if own >= Some(OCCUPIED[0]) {
+            // Whatever they are at, threads look next at what has waited for everybody.
+            inside.iter().for_each(|seen| seen.slot.overstays.store(true, Ordering::Relaxed));
+        }
     }
 
     /// Marks those who have been in one task for long, and asks some of the others for their CPU time there.
@@ -270,81 +293,31 @@ impl Sampler {
         }
     }
 
-    /// Asks the detectors about some of the threads and extrapolates.
-    fn ask(&mut self, sample: &mut Sample, mut inside: Vec<Seen>) {
-        if inside.is_empty() {
-            return;
+    /// Asks about some of the threads, apart about those that have begun their task since the last step of E2.
+    fn ask(&mut self, sample: &mut Sample, inside: Vec<Seen>) {
+        let inquiry = Inquiry {
+            detectors: &self.detectors,
+            clocks: self.clocks,
+            elapsed: sample.elapsed,
+            spare: sample.spare,
+            turn: self.turn,
+        };
+        let is_fresh = |seen: &Seen| self.since_step.is_some_and(|time| seen.note.held <= time);
+        let (fresh, old) = inside.into_iter().partition(is_fresh);
+        let fresh: Survey = inquiry.ask(fresh);
+        sample.fresh = self.since_step.map(|_| Fresh { threads: fresh.threads, blocked: fresh.blocked() });
+        let survey = inquiry.ask(old).with(&fresh);
+        if let Some(guessed) = survey.has_guessed() {
+            (self.guesses, sample.certain) = (guessed, !guessed);
         }
-        let elapsed = sample.elapsed;
-        let active = inside.len();
-        let stalled = inside.iter().filter(|seen| seen.note.stalled > 0).count();
-        inside.rotate_left(self.turn.wrapping_mul(ASKED) % active);
-        // Stalled threads first: their answers decide the quick rules.
-        inside.sort_by_key(|seen| seen.note.stalled == 0);
-        let others = inside.split_off(ASKED.min(active));
-        let asked_stalled = stalled.min(ASKED);
-        let (mut asleep_stalled, mut asleep, mut used, mut clocks) = (0, 0, Duration::ZERO, 0);
-        let (mut outside, mut occupied, mut occupied_asleep) = (0, 0, 0);
-        for seen in &mut inside {
-            seen.cpu_time = if self.clocks { seen.slot.key.cpu_time() } else { None };
-            let (sleeps, certain) = self.is_asleep(seen, sample);
-            asleep += usize::from(sleeps);
-            occupied += usize::from(seen.note.occupied);
-            occupied_asleep += usize::from(seen.note.occupied && sleeps);
-            if seen.note.stalled > 0 {
-                asleep_stalled += usize::from(sleeps);
-                outside += usize::from(sleeps && self.waits_outside(seen));
-                sample.certain &= certain;
-            }
-            if let (Some(now), Some(before)) = (seen.cpu_time, seen.note.cpu_time) {
-                let own = now.saturating_sub(before).min(elapsed);
-                // It is ready to run, and does not get to.
-                sample.starved |= seen.note.stalled > 0 && !sleeps && certain && own < elapsed / 2;
-                used += own;
-                clocks += 1;
-            }
-            seen.slot.note.lock().cpu_time = seen.cpu_time;
-        }
-        if asked_stalled > 0 {
-            self.guesses = !sample.certain;
-        }
-        sample.blocked = share(stalled, asleep_stalled, asked_stalled);
+        sample.blocked = survey.blocked();
+        sample.outside = survey.is_outside();
+        sample.starved |= survey.starved;
         for count in [&mut sample.occupied, &mut sample.in_lanes, &mut sample.long] {
-            *count -= share(*count, occupied_asleep, occupied).min(*count);
+            *count -= survey.asleep_of(*count);
         }
-        sample.outside = outside > 0 && 4 * outside >= 3 * asleep_stalled;
-        let all = sample.blocked == stalled && asked_stalled == ASKED && !sample.outside;
-        if all && self.any_awake(&others, sample) {
-            sample.blocked -= 1;
-            sample.starved = true;
-        }
-        if clocks > 0 && elapsed > Duration::ZERO {
-            let share = used.as_secs_f64() / elapsed.as_secs_f64() / f64::from(clocks);
-            let asleep = asleep as f64 / inside.len() as f64;
-            sample.usage = Some(Usage { cpus: share * active as f64, asleep });
-        }
-    }
-
-    /// Whether one of the stalled threads among `others` is not asleep.
-    fn any_awake(&self, others: &[Seen], sample: &Sample) -> bool {
-        let stalled = others.iter().filter(|seen| seen.note.stalled > 0);
-        stalled.take(ASKED_AGAIN).any(|seen| !self.is_asleep(seen, sample).0)
-    }
-
-    fn waits_outside(&self, seen: &Seen) -> bool {
-        self.detectors.iter().any(|detector| detector.waits_outside(seen.slot.key))
-    }
-
-    /// Whether the thread is asleep, and whether that is certain.
-    fn is_asleep(&self, seen: &Seen, sample: &Sample) -> (bool, bool) {
-        let Sample { elapsed, spare, .. } = *sample;
-        let subject =
-            Subject { key: seen.slot.key, note: seen.note, cpu_time: seen.cpu_time, elapsed, spare };
-        let answers = self
-            .detectors
-            .iter()
-            .map(|detector| Some((detector.is_asleep(&subject)?, detector.is_certain())));
-        answers.flatten().next().unwrap_or((false, true))
+        let usage = survey.usage(sample.elapsed);
+        sample.usage = usage.map(|(cpus, asleep)| Usage { cpus, asleep });
     }
 }
 
@@ -359,20 +332,26 @@ impl Queued {
         let totals = shared.roster.totals();
         let lanes = shared.lanes.counts();
         // Threads count the starts of lanes' tasks with all others; submissions are counted apart.
-        let begun = (totals.started - before.started).saturating_sub(lanes.started - lanes_before.started);
-        let taken = (before.started + before.cancelled).saturating_sub(lanes_before.started);
-        let taken = taken + begun + (totals.cancelled - before.cancelled);
-        Queued { submitted: before.submitted, taken, pending: lanes.pending, counts, totals }
+        let meanwhile =
+            (totals.started - before.started).saturating_sub(lanes.started - lanes_before.started);
+        Queued {
+            submitted: before.submitted,
+            begun: before.started.saturating_sub(lanes_before.started) + meanwhile,
+            cancelled: totals.cancelled,
+            pending: lanes.pending,
+            counts,
+            totals,
+        }
+    }
+
+    /// Tasks of the pool's own queues.
+    pub(super) fn own(&self) -> u64 {
+        self.submitted.saturating_sub(self.begun + self.cancelled)
     }
 
     fn all(&self) -> u64 {
-        self.submitted.saturating_sub(self.taken) + self.pending
+        self.own() + self.pending
     }
-}
-
-/// The share of `all` that `some` are of `asked`, rounded.
-fn share(all: usize, some: usize, asked: usize) -> usize {
-    (all * some + asked / 2).checked_div(asked).unwrap_or(0)
 }
 
 #[cfg(all(test, not(sidestep_loom)))]

@@ -1,6 +1,6 @@
 //! Noticing that tasks wait for long, and telling the user: that nothing moves at all, or that others are in the way.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::policy::Limits;
 use super::sample::Sample;
@@ -21,8 +21,8 @@ const NAMED: usize = 8;
 pub(super) struct Stall {
     still: Duration,
     reported: bool,
-    /// For how long there is to be no other report of a wait.
-    pause: Duration,
+    /// When there was the last report.
+    last: Option<Instant>,
 }
 
 /// What there is to report.
@@ -53,17 +53,16 @@ impl Stall {
         limits: Limits,
         sample: &Sample,
         warn_after: Option<Duration>,
+        now: Instant,
     ) -> Option<Trouble> {
-        self.pause = self.pause.saturating_sub(sample.elapsed);
-        if let Some(obstacle) = self.look_for_stall(limits, sample) {
-            self.pause = PAUSE;
-            return Some(Trouble::Stalls(obstacle));
-        }
-        let waits = sample.waited >= warn_after.unwrap_or(LONG) && self.pause.is_zero();
-        waits.then(|| {
-            self.pause = PAUSE;
-            Trouble::Waits(sample.waited)
-        })
+        let trouble = match self.look_for_stall(limits, sample) {
+            Some(obstacle) => Trouble::Stalls(obstacle),
+            None if !sample.calls || sample.waited < warn_after.unwrap_or(LONG) => return None,
+            None if self.last.is_some_and(|last| now.saturating_duration_since(last) < PAUSE) => return None,
+            None => Trouble::Waits(sample.waited),
+        };
+        self.last = Some(now);
+        Some(trouble)
     }
 
     fn look_for_stall(&mut self, limits: Limits, sample: &Sample) -> Option<Obstacle> {
@@ -131,25 +130,29 @@ fn running(shared: &Shared) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { core: 2, max: 4 };
+    const LIMITS: Limits = Limits { core: 2, max: 4, cpus: 2 };
     const LOOK: Duration = Duration::from_millis(400);
+
+    fn look(stall: &mut Stall, sample: Sample, warn_after: Option<Duration>) -> Option<Trouble> {
+        stall.look(LIMITS, &sample, warn_after, Instant::now())
+    }
 
     #[test]
     fn a_stall_is_told_once_until_something_moves() {
         let stuck = Sample { elapsed: LOOK, queued: 1, threads: 4, ..Sample::default() };
         let mut stall = Stall::default();
-        let told: Vec<_> = (0..6).map(|_| stall.look(LIMITS, &stuck, None)).collect();
+        let told: Vec<_> = (0..6).map(|_| look(&mut stall, stuck, None)).collect();
         let max = Some(Trouble::Stalls(Obstacle::Max));
         assert_eq!(told, [None, None, max, None, None, None]);
-        assert_eq!(stall.look(LIMITS, &Sample { completed: 1, ..stuck }, None), None);
-        let told: Vec<_> = (0..3).map(|_| stall.look(LIMITS, &stuck, None)).collect();
+        assert_eq!(look(&mut stall, Sample { completed: 1, ..stuck }, None), None);
+        let told: Vec<_> = (0..3).map(|_| look(&mut stall, stuck, None)).collect();
         assert_eq!(told, [None, None, max], "it begins anew");
     }
 
     #[test]
     fn the_obstacle_is_named() {
         let long = Sample { elapsed: LONG, queued: 1, threads: 2, ..Sample::default() };
-        let told = |sample| Stall::default().look(LIMITS, &sample, None);
+        let told = |sample| look(&mut Stall::default(), sample, None);
         assert_eq!(told(long), Some(Trouble::Stalls(Obstacle::Policy)));
         assert_eq!(told(Sample { cooling: true, ..long }), Some(Trouble::Stalls(Obstacle::Refused)));
         assert_eq!(told(Sample { idle: 1, ..long }), None, "somebody will take it");
@@ -157,14 +160,17 @@ mod tests {
 
     #[test]
     fn a_wait_is_told_of_now_and_then() {
-        let waits = |waited| Sample { elapsed: LOOK, queued: 1, completed: 1, waited, ..Sample::default() };
+        let waits = |waited| Sample { calls: true, queued: 1, completed: 1, waited, ..Sample::default() };
+        let start = Instant::now();
         let mut stall = Stall::default();
-        let mut told = |waited, after| stall.look(LIMITS, &waits(waited), after);
+        let mut told = |waited, after| stall.look(LIMITS, &waits(waited), None, start + after);
         let short = LONG.checked_sub(Duration::from_nanos(1)).unwrap();
-        assert_eq!(told(short, None), None);
-        assert_eq!(told(LONG, None), Some(Trouble::Waits(LONG)));
-        let again = (1..).find(|_| told(LONG, None).is_some());
-        assert_eq!(again, Some(25), "ten seconds are 25 looks");
-        assert_eq!(Stall::default().look(LIMITS, &waits(LOOK), Some(LOOK)), Some(Trouble::Waits(LOOK)));
+        assert_eq!(told(short, Duration::ZERO), None);
+        assert_eq!(told(LONG, Duration::ZERO), Some(Trouble::Waits(LONG)));
+        assert_eq!(told(LONG, PAUSE.checked_sub(LOOK).unwrap()), None);
+        assert_eq!(told(LONG, PAUSE), Some(Trouble::Waits(LONG)));
+        let told = |sample, after| look(&mut Stall::default(), sample, Some(after));
+        assert_eq!(told(waits(LOOK), LOOK), Some(Trouble::Waits(LOOK)), "`warn_after` says from when on");
+        assert_eq!(told(Sample::default(), Duration::ZERO), None, "nothing waits");
     }
 }

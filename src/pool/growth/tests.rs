@@ -17,10 +17,10 @@ use super::policy::{
     Cause, LIVENESS, LONG_LULL, Limits, QUIET_LOOKS, SHORT_TICK, STEADY_LOOKS, TICK, Verdict, decide,
 };
 use super::probation::{Flow, Probation};
-use super::sample::{Sample, Usage};
+use super::sample::{Fresh, Sample, Usage};
 use super::state::{FIRST_COOLDOWN, LEAST_STEP_FACTOR, LONG_TICK, LULL, OVERSLEPT, State};
 
-const LIMITS: Limits = Limits { core: 8, max: 512 };
+const LIMITS: Limits = Limits { core: 8, max: 512, cpus: 8 };
 
 /// All is well: eight threads get on with a long queue.
 fn calm() -> Sample {
@@ -32,6 +32,11 @@ fn calm() -> Sample {
         certain: true,
         ..Sample::default()
     }
+}
+
+/// So many threads have begun their tasks since the last step, and so many of them are blocked.
+fn fresh(threads: usize, blocked: usize) -> Option<Fresh> {
+    Some(Fresh { threads, blocked })
 }
 
 /// The verdict of a monitor that has just been armed.
@@ -80,11 +85,33 @@ fn each_rule_decides_its_own_case() {
         ("E1: nobody to wake", Sample { stuck: true, ..calm() }, Wait),
         ("E2: three quarters, but not for long", blocked(8, 6), Grow(6, Replace)),
         ("E6: one of them waits for a CPU", Sample { starved: true, ..blocked(8, 7) }, Wait),
-        ("E2: all", blocked(8, 8), Grow(24, Hard)),
-        ("E2: more than there are", blocked(8, 9), Grow(24, Hard)),
+        ("E2: all", blocked(8, 8), Grow(32, Hard)),
+        ("E2: more than there are", blocked(8, 9), Grow(32, Hard)),
         ("E2: no more than is queued", Sample { queued: 5, ..blocked(8, 8) }, Grow(5, Hard)),
-        ("E2: no more than there is room for", blocked(300, 300), Grow(212, Hard)),
-        ("E2: starting ones take room", Sample { starting: 40, ..blocked(300, 300) }, Grow(172, Hard)),
+        (
+            "E2: no more than there is room for",
+            Sample { fresh: fresh(200, 200), ..blocked(300, 300) },
+            Grow(212, Hard),
+        ),
+        ("E2: the first step goes by core", blocked(300, 300), Grow(32, Hard)),
+        (
+            "E2: and by how many are live",
+            Sample { completed: 0, outside: true, ..blocked(60, 48) },
+            Grow(21, Hard),
+        ),
+        (
+            "E2: four for each of the last ones",
+            Sample { fresh: fresh(20, 20), ..blocked(40, 40) },
+            Grow(80, Hard),
+        ),
+        ("E2: three quarters of those", Sample { fresh: fresh(20, 15), ..blocked(40, 40) }, Grow(60, Hard)),
+        ("E2: fewer, so it is E3", Sample { fresh: fresh(20, 14), ..blocked(40, 40) }, Grow(8, Replace)),
+        ("E2: none of them", Sample { fresh: fresh(9, 0), outside: true, ..blocked(59, 50) }, Wait),
+        (
+            "E2: starting ones take room",
+            Sample { starting: 40, fresh: fresh(100, 100), ..blocked(300, 300) },
+            Grow(172, Hard),
+        ),
         ("E3: less than three quarters", blocked(8, 5), Grow(5, Replace)),
         ("E3: one", blocked(8, 1), Grow(1, Replace)),
         ("E3: above core", blocked(20, 14), Grow(2, Replace)),
@@ -94,20 +121,20 @@ fn each_rule_decides_its_own_case() {
         ("declared ones are not live", Sample { declared: 4, ..blocked(8, 0) }, Grow(4, Replace)),
         ("all declared", Sample { declared: 8, ..blocked(8, 0) }, Grow(8, Replace)),
         ("declared, and replaced", Sample { declared: 4, ..blocked(12, 0) }, Wait),
-        ("declared, others blocked", Sample { declared: 4, ..blocked(12, 8) }, Grow(36, Hard)),
+        ("declared, others blocked", Sample { declared: 4, ..blocked(12, 8) }, Grow(32, Hard)),
         ("more declared than threads", Sample { declared: 9, ..blocked(8, 1) }, Grow(8, Replace)),
         ("somebody searches", Sample { searching: 1, ..blocked(8, 7) }, Wait),
         ("slowly, for want of a CPU", Sample { searching: 1, stuck: true, ..blocked(8, 7) }, Wait),
         ("somebody comes from a waker", Sample { delivering: 1, ..blocked(8, 7) }, Wait),
         ("slowly, but not asleep", Sample { delivering: 1, stuck: true, ..blocked(8, 0) }, Wait),
         ("slowly, and too few", Sample { delivering: 1, stuck: true, ..blocked(3, 0) }, Wait),
-        ("asleep in a waker", Sample { delivering: 1, stuck: true, ..blocked(8, 8) }, Grow(24, Hard)),
+        ("asleep in a waker", Sample { delivering: 1, stuck: true, ..blocked(8, 8) }, Grow(32, Hard)),
         ("cooling", Sample { cooling: true, ..blocked(8, 8) }, Wait),
         ("at max", blocked(512, 512), Wait),
         ("at max with those that start", Sample { starting: 100, ..blocked(412, 412) }, Wait),
         ("above max, for an instant", Sample { starting: 9, ..blocked(510, 510) }, Wait),
         ("many are on the way", Sample { starting: 3, ..blocked(8, 8) }, Wait),
-        ("a few are on the way", Sample { starting: 2, ..blocked(8, 8) }, Grow(24, Hard)),
+        ("a few are on the way", Sample { starting: 2, ..blocked(8, 8) }, Grow(31, Hard)),
     ];
     for (name, sample, verdict) in table {
         assert_eq!(first_verdict(LIMITS, sample), verdict, "{name}");
@@ -117,9 +144,9 @@ fn each_rule_decides_its_own_case() {
 #[test]
 fn a_pool_with_one_thread_grows_and_one_that_may_not_does_not() {
     let blocked = Sample { threads: 1, blocked: 1, completed: 0, ..calm() };
-    let one = Limits { core: 1, max: 2 };
+    let one = Limits { core: 1, max: 2, cpus: 1 };
     assert_eq!(first_verdict(one, blocked), Verdict::Grow(1, Cause::Hard));
-    assert_eq!(first_verdict(Limits { core: 1, max: 1 }, blocked), Verdict::Wait);
+    assert_eq!(first_verdict(Limits { core: 1, max: 1, cpus: 1 }, blocked), Verdict::Wait);
     let lost = Sample { threads: 0, ..calm() };
     assert_eq!(first_verdict(one, lost), Verdict::Grow(1, Cause::Replace));
 }
@@ -128,7 +155,7 @@ fn a_pool_with_one_thread_grows_and_one_that_may_not_does_not() {
 fn e6_an_overslept_look_is_no_evidence() {
     let limit = 2 * State::new().tick + OVERSLEPT;
     let all_blocked = Sample { blocked: 8, elapsed: limit, completed: 0, ..calm() };
-    assert_eq!(first_verdict(LIMITS, all_blocked), Verdict::Grow(24, Cause::Hard));
+    assert_eq!(first_verdict(LIMITS, all_blocked), Verdict::Grow(32, Cause::Hard));
     let overslept = Sample { elapsed: limit + Duration::from_nanos(1), ..all_blocked };
     let (state, verdict) = decide(LIMITS, State::new(), &overslept);
     assert_eq!((verdict, state.tick), (Verdict::Wait, TICK));
@@ -346,14 +373,14 @@ fn e2_three_quarters_count_once_nothing_completes() {
     let mut state = State::new();
     let most = |elapsed| Sample { elapsed, threads: 40, blocked: 30, completed: 0, ..calm() };
     let (time, threads, cause) = until_step(&mut state, most);
-    assert_eq!((threads, cause), (120, Cause::Hard));
+    assert_eq!((threads, cause), (23, Cause::Hard), "33 less the ten that are live");
     assert!(time >= LONG_LULL && time < 2 * LONG_LULL, "{time:?}");
 }
 
 /// A look at threads that are all blocked, though `per_ms` tasks complete per millisecond: a convoy, or a slow disk.
 fn convoy(elapsed: Duration, threads: usize, per_ms: u64) -> Sample {
     let completed = u64::try_from(elapsed.as_micros()).unwrap() * per_ms / 1000;
-    Sample { elapsed, threads, completed, blocked: threads, ..calm() }
+    Sample { elapsed, threads, completed, blocked: threads, fresh: fresh(threads, threads), ..calm() }
 }
 
 #[test]
@@ -381,7 +408,7 @@ fn e7_a_cooldown_ends_with_the_completions() {
     let judged = verdicts(&mut state, Duration::from_millis(30), |elapsed| convoy(elapsed, 16, 40));
     assert_eq!(growth(&judged), [], "cooling down");
     let (time, more, cause) = until_step(&mut state, |elapsed| convoy(elapsed, 16, 0));
-    assert_eq!((more, cause), (48, Cause::Hard), "now they are blocked in earnest");
+    assert_eq!((more, cause), (64, Cause::Hard), "now they are blocked in earnest");
     assert!(time < 2 * LONG_LULL, "{time:?}");
 }
 

@@ -3,10 +3,13 @@
 //! A task carries no time of its own: to look at the clock would cost each of them more than the queue does. But queues are
 //! first-in first-out, nearly. So whoever remembers how many tasks had been submitted at one time, and later finds that
 //! fewer have been taken, knows that the oldest has waited since then at least. Such a *mark* stays until that many
-//! have been taken; then the next look sets a new one.
+//! have been taken; then the next look sets a new one. Only threads that take something move a queue: while none does, a new
+//! mark is as old as the one before, whoever gives up meanwhile.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use super::sample::Queued;
 
 /// How long the oldest task of the pool's own queues and the pending slots of lanes have waited.
 #[derive(Debug, Default)]
@@ -15,10 +18,13 @@ pub(super) struct Waiting {
     lanes: BTreeMap<usize, Mark>,
 }
 
-/// How many had been counted, and how long ago that was.
+/// What had been counted, and how long ago that was.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
-    count: u64,
+    /// Tasks that had been submitted; of a lane, none.
+    submitted: u64,
+    /// Tasks that had begun.
+    begun: u64,
     age: Duration,
 }
 
@@ -29,30 +35,46 @@ pub(super) struct PendingLane {
     pub(super) id: usize,
     /// Tasks of it that have begun.
     pub(super) started: u64,
-    /// Whether one of its own threads is occupied: what waits for another is of the same kind.
+    /// Whether as many of its own threads are occupied as the pool has core threads: what waits for another is of the same
+    /// kind.
     pub(super) occupied: bool,
+}
+
+impl Mark {
+    /// The mark of a look `elapsed` later.
+    fn later(self, elapsed: Duration) -> Self {
+        Mark { age: self.age.saturating_add(elapsed), ..self }
+    }
 }
 
 impl Waiting {
     /// Takes in a look at the pool's own queues, `elapsed` after the last. Gives how long the oldest task has waited at
     /// least; `None` if none waits.
-    pub(super) fn look_at_own(&mut self, submitted: u64, taken: u64, elapsed: Duration) -> Option<Duration> {
-        self.own = match self.own {
-            Some(mark) if taken < mark.count => Some(Mark { age: mark.age + elapsed, ..mark }),
-            _ => (taken < submitted).then_some(Mark { count: submitted, age: Duration::ZERO }),
+    pub(super) fn look_at_own(&mut self, queued: &Queued, elapsed: Duration) -> Option<Duration> {
+        let Queued { submitted, begun, cancelled, .. } = *queued;
+        let before = self.own.take().map(|mark| mark.later(elapsed));
+        self.own = match before {
+            _ if queued.own() == 0 => None,
+            Some(mark) if begun + cancelled < mark.submitted => Some(mark),
+            Some(mark) if begun == mark.begun => Some(Mark { submitted, ..mark }),
+            _ => Some(Mark { submitted, begun, age: Duration::ZERO }),
         };
         self.own.map(|mark| mark.age)
     }
 
     /// The same for the lanes with pending slots: the longest time in which one of them has had none of its tasks begin.
-    pub(super) fn look_at_lanes(&mut self, pending: &[PendingLane], elapsed: Duration) -> Option<Duration> {
+    pub(super) fn look_at_lanes(
+        &mut self,
+        pending: impl Iterator<Item = PendingLane>,
+        elapsed: Duration,
+    ) -> Option<Duration> {
         let before = std::mem::take(&mut self.lanes);
-        for lane in pending.iter().filter(|lane| !lane.occupied) {
-            let mark = match before.get(&lane.id) {
-                Some(mark) if mark.count == lane.started => Mark { age: mark.age + elapsed, ..*mark },
-                _ => Mark { count: lane.started, age: Duration::ZERO },
+        for PendingLane { id, started, .. } in pending.filter(|lane| !lane.occupied) {
+            let mark = match before.get(&id) {
+                Some(mark) if mark.begun == started => mark.later(elapsed),
+                _ => Mark { submitted: 0, begun: started, age: Duration::ZERO },
             };
-            self.lanes.insert(lane.id, mark);
+            self.lanes.insert(id, mark);
         }
         self.lanes.values().map(|mark| mark.age).max()
     }
@@ -63,6 +85,10 @@ mod tests {
     use super::*;
 
     const TICK: Duration = Duration::from_millis(1);
+
+    fn queued(submitted: u64, begun: u64, cancelled: u64) -> Queued {
+        Queued { submitted, begun, cancelled, ..Queued::default() }
+    }
 
     #[test]
     fn a_mark_stays_until_so_many_have_been_taken() {
@@ -77,18 +103,33 @@ mod tests {
             ("all have been taken", 30, 30, None),
             ("a count that runs ahead", 30, 31, None),
         ];
-        for (name, submitted, taken, millis) in table {
-            let waited = waiting.look_at_own(submitted, taken, TICK);
+        for (name, submitted, begun, millis) in table {
+            let waited = waiting.look_at_own(&queued(submitted, begun, 0), TICK);
             assert_eq!(waited, millis.map(Duration::from_millis), "{name}");
         }
+    }
+
+    #[test]
+    fn whoever_gives_up_does_not_hide_how_long_another_waits() {
+        let mut waiting = Waiting::default();
+        // One waits; in each look another comes, and is cancelled.
+        let mut waited = (0..100).map(|look| waiting.look_at_own(&queued(1 + look, 0, look), TICK));
+        assert_eq!(waited.nth(99), Some(Some(99 * TICK)));
+        assert_eq!(
+            waiting.look_at_own(&queued(200, 1, 100), TICK),
+            Some(Duration::ZERO),
+            "it has been taken"
+        );
+        assert_eq!(waiting.look_at_own(&queued(200, 2, 198), TICK), None);
     }
 
     #[test]
     fn a_lane_waits_while_none_of_its_tasks_begins() {
         let mut waiting = Waiting::default();
         let lane = |id, started| PendingLane { id, started, occupied: false };
-        let mut look =
-            |lanes: &[PendingLane]| waiting.look_at_lanes(lanes, TICK).map(|waited| waited.as_millis());
+        let mut look = |lanes: &[PendingLane]| {
+            waiting.look_at_lanes(lanes.iter().copied(), TICK).map(|waited| waited.as_millis())
+        };
         assert_eq!(look(&[]), None);
         assert_eq!(look(&[lane(1, 7), lane(2, 0)]), Some(0));
         assert_eq!(look(&[lane(1, 8), lane(2, 0)]), Some(1), "the longest counts");

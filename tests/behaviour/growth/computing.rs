@@ -156,7 +156,10 @@ fn lanes_that_compute_do_not_keep_other_lanes_from_threads() {
 }
 
 also_by_time_alone! {
+    short_calls_pass_a_lane_that_computes,
     a_lane_that_computes_does_not_have_its_next_turn_first,
+    a_lane_that_computes_alone_needs_no_more_threads,
     a_flood_of_computations_is_no_flood_of_threads,
+    short_calls_pass_a_handful_of_computations,
     lanes_that_compute_do_not_keep_other_lanes_from_threads,
 }

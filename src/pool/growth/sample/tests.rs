@@ -6,8 +6,10 @@ mod tokens;
 
 use super::*;
 use crate::pool::Pool;
+use crate::pool::growth::detect::Subject;
+use crate::pool::growth::survey::ASKED;
 use std::collections::HashSet;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 /// Reaching it is a failure, never a measurement.
@@ -293,4 +295,67 @@ fn a_look_counts_the_ends_since_the_last() {
     assert!(pool.spawn(|| panic!("this one ends as well")).wait().is_err());
     assert_eq!(sampler.look(&pool.shared, Duration::from_micros(500)).completed, 6);
     assert_eq!(sampler.look(&pool.shared, Duration::from_micros(500)).completed, 0);
+}
+
+/// A task that has computed, and sleeps by now, does not keep others of its lane from a thread: it needs none.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_lane_whose_thread_sleeps_calls_for_another() {
+    let pool = Pool::builder().core_threads(1).max_threads(2).build().unwrap();
+    eventually("the first thread rests", || pool.metrics().threads_idle() == 1);
+    pool.shared.monitor.stop();
+    pool.shared.cool_down.begin_for_ever(std::io::Error::other("the test looks by itself"));
+    let lane = pool.lane("lane", 2);
+    let (open, gate) = mpsc::channel::<()>();
+    let (rest, wait) = mpsc::channel::<()>();
+    let own = lane.spawn(move || {
+        while wait.try_recv() == Err(mpsc::TryRecvError::Empty) {
+            std::hint::spin_loop();
+        }
+        let _ = gate.recv();
+    });
+    let other = lane.spawn(|| ());
+    let mut sampler = Sampler::new(vec![Box::new(crate::pool::growth::detect::ThreadState)], true);
+    let mut look = || sampler.look(&pool.shared, Duration::from_micros(500));
+    eventually("it is occupied", || look().occupied == 1);
+    assert!(!look().calls, "it would be taken by a computation of its own kind");
+    drop(rest);
+    eventually("it sleeps", || look().blocked == 1);
+    let calls = (0..10).any(|_| look().calls);
+    drop(open);
+    own.wait().unwrap();
+    other.wait().unwrap();
+    assert!(calls, "who sleeps takes no thread from it");
+}
+
+/// Who computes in a callback does not come soon, whatever token it holds.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_token_of_a_thread_that_computes_in_a_callback_does_not_count() {
+    let pool = Pool::builder().core_threads(1).max_threads(2).build().unwrap();
+    eventually("the first thread rests", || pool.metrics().threads_idle() == 1);
+    pool.shared.monitor.stop();
+    pool.shared.cool_down.begin_for_ever(std::io::Error::other("the test looks by itself"));
+    let (open, gate) = mpsc::channel::<()>();
+    let (inside, entered) = mpsc::channel();
+    let (begin, begun) = mpsc::channel::<()>();
+    let task = pool.spawn(move || {
+        let _ = begun.recv();
+    });
+    task.on_complete(move |_| {
+        inside.send(()).unwrap();
+        while gate.try_recv() == Err(mpsc::TryRecvError::Empty) {
+            std::hint::spin_loop();
+        }
+    });
+    drop(begin);
+    entered.recv().unwrap();
+    let other = pool.spawn(|| ());
+    let mut sampler = Sampler::of(&pool.shared.config);
+    let mut look = || sampler.look(&pool.shared, Duration::from_micros(500));
+    assert_eq!(look().delivering, 1);
+    eventually("it is occupied", || look().occupied == 1);
+    assert_eq!(look().delivering, 0);
+    drop(open);
+    other.wait().unwrap();
 }

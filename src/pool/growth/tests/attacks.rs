@@ -73,7 +73,7 @@ fn any_sample_at_all() {
     let durations = [0, 1, 999, 250_000, 500_000, 1_000_000, 10_000_000, 4_000_000_000, u64::MAX];
     for _ in 0..300 {
         let core = 1 + random(8) as usize;
-        let limits = Limits { core, max: core + random(600) as usize };
+        let limits = Limits { core, max: core + random(600) as usize, cpus: 1 + random(9) as usize };
         let mut state = State::new();
         for _ in 0..1_000 {
             let mut some = || random(if core % 2 == 0 { 20 } else { 700 }) as usize;
@@ -82,6 +82,7 @@ fn any_sample_at_all() {
             let [searching, delivering] = [some() / 300, some() / 300];
             let mut flag = || random(2) == 0;
             let [outside, calls, starved, certain, stuck, cooling] = std::array::from_fn(|_| flag());
+            let fresh = flag().then_some(Fresh { threads: occupied, blocked: long });
             let time = |index: u64| Duration::from_nanos(durations[index as usize]);
             let sample = Sample {
                 elapsed: time(random(8)),
@@ -93,6 +94,7 @@ fn any_sample_at_all() {
                 declared: if random(3) > 0 { 0 } else { declared },
                 blocked,
                 outside,
+                fresh,
                 occupied,
                 in_lanes,
                 long,

@@ -22,7 +22,7 @@ fn threads_that_block_are_seen_though_no_tick_is_good() {
     for elapsed in [10, 100, 10_000].map(Duration::from_millis) {
         let verdicts = with_ticks(elapsed, 16, all_blocked);
         assert!(verdicts[..15].iter().all(|verdict| *verdict == Verdict::Wait), "each may be an accident");
-        assert_eq!(verdicts[15], Verdict::Grow(24, Cause::Hard), "ticks of {elapsed:?}");
+        assert_eq!(verdicts[15], Verdict::Grow(32, Cause::Hard), "ticks of {elapsed:?}");
     }
 }
 

@@ -41,7 +41,7 @@ fn a_step_in_a_lull_is_judged_once_tasks_complete_again() {
         state.before_lull
     );
     let (_, more, cause) = until_step(&mut state, |elapsed| convoy(elapsed, 16, 0));
-    assert_eq!((more, cause), (48, Cause::Hard), "there is no time to lose");
+    assert_eq!((more, cause), (64, Cause::Hard), "there is no time to lose");
     let after = verdicts(&mut state, Duration::from_millis(30), |elapsed| convoy(elapsed, 64, 40));
     assert_eq!(growth(&after), [], "it has brought nothing, so there is no other for a while");
 }
@@ -94,7 +94,7 @@ fn what_waits_outside_ends_a_probation() {
     let probation = Some(Probation::new(1.0, 8, &calm()));
     let outside = Sample { blocked: 8, outside: true, ..calm() };
     let (state, verdict) = decide(LIMITS, State { probation, ..State::new() }, &outside);
-    assert_eq!(verdict, Verdict::Grow(56, Cause::Hard), "E8");
+    assert_eq!(verdict, Verdict::Grow(33, Cause::Hard), "E8");
     assert!(state.probation.is_none());
     assert_eq!(state.flow.completed, 0, "nor does what completed until now count");
 }

@@ -21,10 +21,12 @@ fn flowing(sample: &Sample) -> State {
 fn they_multiply_at_once_though_tasks_complete() {
     let sample = mostly_blocked(true);
     let (state, verdict) = decide(LIMITS, flowing(&sample), &sample);
-    assert_eq!(verdict, Verdict::Grow(7 * 32, Cause::Hard), "E8");
+    assert_eq!(verdict, Verdict::Grow(25, Cause::Hard), "E8");
     assert!(state.probation.is_none(), "and nothing is to be proven");
     // The next step needs no pay-off of this one.
-    let sample = Sample { threads: 200, blocked: 180, ..sample };
+    let sample = Sample { threads: 57, blocked: 48, fresh: fresh(25, 24), ..sample };
+    assert_eq!(decide(LIMITS, state, &sample).1, Verdict::Grow(8 * 24, Cause::Hard));
+    let sample = Sample { threads: 200, blocked: 180, fresh: fresh(150, 150), ..sample };
     assert_eq!(decide(LIMITS, state, &sample).1, Verdict::Grow(312, Cause::Hard), "up to the limit");
 }
 
@@ -48,7 +50,7 @@ fn a_few_of_them_are_no_reason() {
 #[test]
 fn they_need_no_cpu_so_a_busy_machine_is_no_reason_against_them() {
     let sample = Sample { starved: true, elapsed: 20 * TICK, ..mostly_blocked(true) };
-    assert_eq!(decide(LIMITS, flowing(&sample), &sample).1, Verdict::Grow(7 * 32, Cause::Hard), "E8");
+    assert_eq!(decide(LIMITS, flowing(&sample), &sample).1, Verdict::Grow(25, Cause::Hard), "E8");
     let sample = Sample { outside: false, ..sample };
     assert_eq!(decide(LIMITS, flowing(&sample), &sample).1, Verdict::Wait, "E6");
 }

@@ -102,6 +102,8 @@ pub(super) struct Simulated {
     started: u64,
     cpu_used: u64,
     spare: u32,
+    /// When there was the last step of E2.
+    last_step: Option<u64>,
     turn: usize,
     pub(super) steps: Vec<Cause>,
     /// How long the short calls waited, in microseconds.
@@ -111,7 +113,7 @@ pub(super) struct Simulated {
 impl Simulated {
     pub(super) fn new(limits: Limits, cpus: usize, queued: u64, work: Work) -> Self {
         let mut pool = Simulated {
-            limits,
+            limits: Limits { cpus, ..limits },
             cpus,
             step: 10,
             certain: true,
@@ -125,6 +127,7 @@ impl Simulated {
             started: 0,
             cpu_used: 0,
             spare: 0,
+            last_step: None,
             turn: 0,
             steps: Vec::new(),
             waits: Vec::new(),
@@ -163,6 +166,12 @@ impl Simulated {
     pub(super) fn by_time_alone(mut self) -> Self {
         self.certain = false;
         self
+    }
+
+    /// Queues so many tasks more, once the monitor has rested.
+    pub(super) fn resume_with(&mut self, count: u64, work: Work) {
+        self.last_step = None;
+        (0..count).for_each(|_| self.submit(Owner::Pool, work));
     }
 
     fn submit(&mut self, owner: Owner, work: Work) {
@@ -313,8 +322,8 @@ impl Simulated {
         let in_lanes = occupied.iter().filter(|thread| thread.owner == Owner::Lane).count();
         let long =
             occupied.iter().filter(|thread| thread.owner != Owner::Lane && is_past(thread, LONG)).count();
-        // A lane whose own threads are occupied calls for nobody.
-        let calls = |task: &&Task| task.owner != Owner::Lane || in_lanes == 0;
+        // A lane of which as many threads compute as the pool has core threads calls for nobody.
+        let calls = |task: &&Task| task.owner != Owner::Lane || in_lanes < self.limits.core;
         let oldest = self.queue.iter().find(calls).map(|task| task.since);
         let threads = self.threads.len() - starting;
         let share = sleepers as f64 / threads.saturating_sub(idle).max(1) as f64;
@@ -328,6 +337,12 @@ impl Simulated {
             starting,
             idle: if self.queue.is_empty() { idle } else { 0 },
             blocked,
+            fresh: self.last_step.map(|step| {
+                let inside = |thread: &&Thread| thread.task > 0 && thread.doing != Doing::Looking;
+                let fresh = self.threads.iter().filter(inside).filter(|thread| thread.begun >= step);
+                let blocked = fresh.clone().filter(|thread| seems_asleep(thread)).count();
+                Fresh { threads: fresh.count(), blocked }
+            }),
             occupied: occupied.len(),
             in_lanes,
             long,
@@ -346,6 +361,9 @@ impl Simulated {
 
     fn grow(&mut self, threads: usize, cause: Cause) {
         self.steps.push(cause);
+        if cause == Cause::Hard {
+            self.last_step = Some(self.now);
+        }
         for number in 0..threads {
             let until = self.now + START * (number as u64 + 1);
             self.threads.push(Thread::new(Doing::Starting { until }));
@@ -378,5 +396,5 @@ pub(super) fn all_done(pool: &Simulated) -> bool {
 }
 
 pub(super) fn limits(core: usize) -> Limits {
-    Limits { core, max: 512 }
+    Limits { core, max: 512, cpus: core }
 }

@@ -17,8 +17,17 @@ fn with_a_cpu_to_spare_threads_multiply() {
         ("they are there", seemingly_blocked(32, 2), Wait),
         ("and start", Sample { starting: 4, ..seemingly_blocked(28, 2) }, Wait),
         ("three looks are not four", seemingly_blocked(32, 3), Wait),
-        ("four looks: on, and faster", seemingly_blocked(32, 4), Grow(224, Hard)),
-        ("up to the limit", seemingly_blocked(256, 4), Grow(256, Hard)),
+        (
+            "four looks: on, and faster",
+            Sample { fresh: fresh(24, 24), ..seemingly_blocked(32, 4) },
+            Grow(192, Hard),
+        ),
+        (
+            "fewer than the CPUs: they may compute",
+            Sample { blocked: 7, completed: 1, ..seemingly_blocked(40, 9) },
+            Wait,
+        ),
+        ("up to the limit", Sample { fresh: fresh(99, 99), ..seemingly_blocked(256, 4) }, Grow(256, Hard)),
         ("no CPU to spare: nobody seems blocked", Sample { blocked: 0, ..seemingly_blocked(8, 0) }, Wait),
     ];
     for (name, sample, verdict) in table {

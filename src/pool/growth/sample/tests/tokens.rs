@@ -54,7 +54,7 @@ fn verdicts(full: &Full) -> [Verdict; 6] {
         // The pause is the test's own.
         let sample = Sample { cooling: false, ..full.look(&mut sampler) };
         let verdict;
-        (state, verdict) = decide(Limits { core: 3, max: 9 }, state, &sample);
+        (state, verdict) = decide(Limits { core: 3, max: 9, cpus: 3 }, state, &sample);
         verdict
     })
 }

@@ -1,0 +1,183 @@
+//! Asking some threads of a group whether they sleep, and what that says of all of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::detect::{Detector, Subject};
+use crate::worker::{Note, Slot};
+
+/// So many threads of a group are asked about; they stand for the others.
+pub(super) const ASKED: usize = 8;
+/// If all those are asleep, up to so many others are asked about, for one that is not: a single thread that is ready to
+/// run may be the one that the others wait for.
+pub(super) const ASKED_AGAIN: usize = 64;
+
+/// One thread that is inside a task, as seen in one look.
+pub(super) struct Seen {
+    pub(super) slot: Arc<Slot>,
+    pub(super) note: Note,
+}
+
+/// Who asks, and what is known already.
+pub(super) struct Inquiry<'a> {
+    pub(super) detectors: &'a [Box<dyn Detector>],
+    /// Whether the threads' CPU clocks are read.
+    pub(super) clocks: bool,
+    pub(super) elapsed: Duration,
+    pub(super) spare: u32,
+    /// Moves on from look to look, so that others are asked about.
+    pub(super) turn: usize,
+}
+
+/// What asking about a group of threads has shown.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub(super) threads: usize,
+    /// Threads that have been in one task since the last look, those of them that were asked about, and those asleep.
+    stalled: usize,
+    asked_stalled: usize,
+    asleep_stalled: usize,
+    /// Those asleep for something outside of the process.
+    outside: usize,
+    asked: usize,
+    asleep: usize,
+    /// Occupied threads that were asked about, and those asleep.
+    occupied: usize,
+    occupied_asleep: usize,
+    /// CPU time since the last look, of so many threads.
+    used: Duration,
+    clocks: u32,
+    /// One of those that were not asked about at first is awake.
+    one_awake: bool,
+    /// A thread is ready to run and does not get to.
+    pub(super) starved: bool,
+    /// An answer was a guess.
+    guessed: bool,
+}
+
+impl Survey {
+    /// Both groups together.
+    pub(super) fn with(self, other: &Survey) -> Self {
+        Survey {
+            threads: self.threads + other.threads,
+            stalled: self.stalled + other.stalled,
+            asked_stalled: self.asked_stalled + other.asked_stalled,
+            asleep_stalled: self.asleep_stalled + other.asleep_stalled,
+            outside: self.outside + other.outside,
+            asked: self.asked + other.asked,
+            asleep: self.asleep + other.asleep,
+            occupied: self.occupied + other.occupied,
+            occupied_asleep: self.occupied_asleep + other.occupied_asleep,
+            used: self.used + other.used,
+            clocks: self.clocks + other.clocks,
+            one_awake: self.one_awake || other.one_awake,
+            starved: self.starved || other.starved,
+            guessed: self.guessed || other.guessed,
+        }
+    }
+
+    /// How many threads are blocked.
+    pub(super) fn blocked(&self) -> usize {
+        share(self.stalled, self.asleep_stalled, self.asked_stalled) - usize::from(self.one_awake)
+    }
+
+    /// Whether most of them wait for something outside of the process.
+    pub(super) fn is_outside(&self) -> bool {
+        self.outside > 0 && 4 * self.outside >= 3 * self.asleep_stalled
+    }
+
+    /// How many of `count` threads that are occupied are asleep.
+    pub(super) fn asleep_of(&self, count: usize) -> usize {
+        share(count, self.occupied_asleep, self.occupied).min(count)
+    }
+
+    /// Whether there was a guess among the answers that count; `None` if none does.
+    pub(super) fn has_guessed(&self) -> Option<bool> {
+        (self.asked_stalled > 0).then_some(self.guessed)
+    }
+
+    /// The CPUs that the threads use, and the share of them that is asleep.
+    pub(super) fn usage(&self, elapsed: Duration) -> Option<(f64, f64)> {
+        let measured = self.clocks > 0 && elapsed > Duration::ZERO;
+        measured.then(|| {
+            let each = self.used.as_secs_f64() / elapsed.as_secs_f64() / f64::from(self.clocks);
+            (each * self.threads as f64, self.asleep as f64 / self.asked as f64)
+        })
+    }
+}
+
+impl Inquiry<'_> {
+    /// Asks about some of the threads.
+    pub(super) fn ask(&self, mut group: Vec<Seen>) -> Survey {
+        let stalled = group.iter().filter(|seen| seen.note.stalled > 0).count();
+        let mut survey = Survey { threads: group.len(), stalled, ..Survey::default() };
+        if group.is_empty() {
+            return survey;
+        }
+        group.rotate_left(self.turn.wrapping_mul(ASKED) % survey.threads);
+        // Stalled threads first: their answers decide the quick rules.
+        group.sort_by_key(|seen| seen.note.stalled == 0);
+        let others = group.split_off(ASKED.min(survey.threads));
+        group.iter().for_each(|seen| self.ask_one(seen, &mut survey));
+        let all = survey.asleep_stalled == ASKED && !survey.is_outside();
+        if all && self.any_awake(&others) {
+            survey.one_awake = true;
+            survey.starved = true;
+        }
+        survey
+    }
+
+    fn ask_one(&self, seen: &Seen, survey: &mut Survey) {
+        let cpu_time = if self.clocks { seen.slot.key.cpu_time() } else { None };
+        let (sleeps, certain) = self.is_asleep(seen, cpu_time);
+        let Seen { slot, note: Note { stalled, occupied, cpu_time: before, .. } } = seen;
+        survey.asked += 1;
+        survey.asleep += usize::from(sleeps);
+        survey.occupied += usize::from(*occupied);
+        survey.occupied_asleep += usize::from(*occupied && sleeps);
+        if *stalled > 0 {
+            survey.asked_stalled += 1;
+            survey.asleep_stalled += usize::from(sleeps);
+            survey.outside += usize::from(sleeps && self.waits_outside(slot));
+            survey.guessed |= !certain;
+        }
+        if let (Some(now), Some(before)) = (cpu_time, *before) {
+            let own = now.saturating_sub(before).min(self.elapsed);
+            // It is ready to run, and does not get to.
+            survey.starved |= *stalled > 0 && !sleeps && certain && own < self.elapsed / 2;
+            survey.used += own;
+            survey.clocks += 1;
+        }
+        let mut note = slot.note.lock();
+        note.cpu_time = cpu_time;
+        if sleeps {
+            // If it goes on to compute, it is occupied again after a while.
+            (note.occupied, note.long, note.cpu_since) = (false, false, cpu_time);
+        }
+    }
+
+    /// Whether one of the stalled threads among `others` is not asleep.
+    fn any_awake(&self, others: &[Seen]) -> bool {
+        let stalled = others.iter().filter(|seen| seen.note.stalled > 0);
+        stalled.take(ASKED_AGAIN).any(|seen| !self.is_asleep(seen, None).0)
+    }
+
+    fn waits_outside(&self, slot: &Slot) -> bool {
+        self.detectors.iter().any(|detector| detector.waits_outside(slot.key))
+    }
+
+    /// Whether the thread is asleep, and whether that is certain.
+    fn is_asleep(&self, seen: &Seen, cpu_time: Option<Duration>) -> (bool, bool) {
+        let Inquiry { elapsed, spare, .. } = *self;
+        let subject = Subject { key: seen.slot.key, note: seen.note, cpu_time, elapsed, spare };
+        let answers = self.detectors.iter();
+        let mut answers =
+            answers.filter_map(|detector| Some((detector.is_asleep(&subject)?, detector.is_certain())));
+        answers.next().unwrap_or((false, true))
+    }
+}
+
+/// The share of `all` that `some` are of `asked`, rounded.
+fn share(all: usize, some: usize, asked: usize) -> usize {
+    (all * some + asked / 2).checked_div(asked).unwrap_or(0)
+}
