@@ -219,8 +219,9 @@ impl Builder {
     }
 
     /// Has a warning traced, with the name of the task and where it was spawned, for each task that waits or runs for
-    /// longer than this: when it begins, for its wait; when it has run for so long and goes on; and at its end. It also
-    /// makes [`Pool::stuck`] exact. Each task costs an allocation and three looks at the clock more then.
+    /// longer than this: when it begins, for its wait; when it has run for so long and goes on; and at its end. Another one,
+    /// every ten seconds at most, says that a task waits for so long behind others, which those are, and for how long they
+    /// have run. It also makes [`Pool::stuck`] exact. Each task costs an allocation and three looks at the clock more then.
     ///
     /// Without the feature `tracing` there are no warnings.
     pub fn warn_after(mut self, time: Duration) -> Self {

@@ -79,6 +79,8 @@ pub(crate) struct Note {
     pub(crate) stalled: u32,
     /// For how long, as far as looks tell.
     pub(crate) held: Duration,
+    /// Whether it was asleep when that was asked last in this task.
+    pub(crate) asleep: Option<bool>,
     /// It has been there for long, and has computed there as far as the system tells; for long even.
     pub(crate) occupied: bool,
     pub(crate) long: bool,

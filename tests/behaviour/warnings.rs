@@ -256,9 +256,13 @@ fn the_pools_own_events_reach_nobody_who_does_not_listen() {
     check_sound(&pool);
 }
 
-/// A pool with one thread whose monitor is heard: what it says of waits, and when.
+/// What the monitor said, and when.
 #[cfg(target_os = "linux")]
-fn monitored(after: Duration) -> (Pool, Arc<Mutex<Vec<(std::time::Instant, String)>>>) {
+type Said = Arc<Mutex<Vec<(std::time::Instant, String)>>>;
+
+/// A pool with one thread whose monitor is heard when it speaks of waits.
+#[cfg(target_os = "linux")]
+fn monitored(after: Duration) -> (Pool, Said) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let list = Arc::clone(&heard);
     let hear = move |text: &str| {

@@ -10,11 +10,11 @@
 //! - **E2** *Hard*: all active threads are blocked, or at least three quarters of them are and nothing has completed for
 //!   10 ms, or 1 ms once there has been such a step; and so are three quarters of those that have begun their tasks since the last such step: four threads for each
 //!   of these. What the new threads come to shows what else waits: 50 threads that have been blocked for long are no reason to
-//!   start 200 for what may compute. So the first such step since the monitor was armed goes by `core` threads, and
-//!   leaves no more that are not blocked than E9 would.
+//!   start 200 for what may compute. So the first such step for what is queued goes by `core` threads, and leaves no more
+//!   that are not blocked than E9 would.
 //! - **E3** *Replace*: fewer than `core` active threads are not blocked: make up for the difference.
-//! - **E4** *Soft*: for four looks tasks complete, yet the threads sleep half of the time and use less CPU than
-//!   three quarters of `core`: twice as many threads.
+//! - **E4** *Soft*: for four looks tasks complete, yet the threads sleep half of the time, those aside that are in one task
+//!   for long, and use less CPU than three quarters of `core`: twice as many threads.
 //! - **E5** *Liveness*: nothing has completed for 100 ms: one thread more, per 100 ms up to twice what the pool is
 //!   entitled to, then per 500 ms, and per 5 s where more threads are certain to compute than E9 has start. This is for waits
 //!   that burn CPU.

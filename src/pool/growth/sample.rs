@@ -40,8 +40,8 @@ pub(super) struct Sample {
     pub(super) blocked: usize,
     /// Most of the blocked ones wait for a timer, a peer or a child.
     pub(super) outside: bool,
-    /// The threads that have begun their tasks since the last step of E2; `None` if there has been none since the monitor was
-    /// armed.
+    /// The threads that have begun their tasks since the last step of E2; `None` if there has been none, or nothing is queued any
+    /// more that was then.
     pub(super) fresh: Option<Fresh>,
     /// Threads, neither declared nor blocked ones, that have been in one task for long.
     pub(super) occupied: usize,
@@ -95,14 +95,24 @@ pub(super) struct Sampler {
     guesses: bool,
     spare: CpuToSpare,
     waiting: Waiting,
-    /// Since the last step of E2, if there has been one since the monitor was armed.
-    since_step: Option<Duration>,
+    /// The last step of E2, while what was queued then is.
+    step: Option<Step>,
+    /// What the last look found queued.
+    queued: Queued,
     totals: Totals,
     tokens: usize,
     /// For how many looks nothing has moved.
     still: u32,
     /// Moves on from look to look, so that others are asked about.
     turn: usize,
+}
+
+/// A step of E2.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    age: Duration,
+    /// Once so many tasks have been taken, none is queued any more that was then. What has come since may be of another kind.
+    over: u64,
 }
 
 /// What was queued all the time while the tokens were counted.
@@ -126,7 +136,8 @@ impl Sampler {
             guesses: false,
             spare: CpuToSpare::default(),
             waiting: Waiting::default(),
-            since_step: None,
+            step: None,
+            queued: Queued::default(),
             totals: Totals::default(),
             tokens: 0,
             still: 0,
@@ -149,20 +160,24 @@ impl Sampler {
         self.spare.look(false);
         self.waiting = Waiting::default();
         self.waiting.look_at_own(&queued, Duration::ZERO);
-        (self.since_step, self.totals, self.still) = (None, queued.totals, 0);
+        (self.step, self.totals, self.still) = (None, queued.totals, 0);
     }
 
     /// E2 has added threads.
     pub(super) fn note_step(&mut self) {
-        self.since_step = Some(Duration::ZERO);
+        self.step = Some(Step { age: Duration::ZERO, over: self.queued.taken() + self.queued.all() });
     }
 
     /// Looks at the pool's threads.
     pub(super) fn look(&mut self, shared: &Shared, elapsed: Duration) -> Sample {
         self.turn = self.turn.wrapping_add(1);
         let counted = elapsed.min(MOST_COUNTED);
-        self.since_step = self.since_step.map(|time| time.saturating_add(counted));
         let queued = Queued::count(shared);
+        self.queued = queued;
+        self.step = self.step.filter(|step| queued.taken() < step.over);
+        if let Some(step) = &mut self.step {
+            step.age += counted;
+        }
         let Queued { counts, totals, .. } = queued;
         let tokens = counts.searching + counts.starting + counts.delivering;
         // While nothing is queued the monitor asks about nobody: it cannot tell who holds a token for want of a CPU.
@@ -302,10 +317,10 @@ impl Sampler {
             spare: sample.spare,
             turn: self.turn,
         };
-        let is_fresh = |seen: &Seen| self.since_step.is_some_and(|time| seen.note.held <= time);
+        let is_fresh = |seen: &Seen| self.step.is_some_and(|step| seen.note.held < step.age);
         let (fresh, old) = inside.into_iter().partition(is_fresh);
         let fresh: Survey = inquiry.ask(fresh);
-        sample.fresh = self.since_step.map(|_| Fresh { threads: fresh.threads, blocked: fresh.blocked() });
+        sample.fresh = self.step.map(|_| Fresh { threads: fresh.threads, blocked: fresh.blocked() });
         let survey = inquiry.ask(old).with(&fresh);
         if let Some(guessed) = survey.has_guessed() {
             (self.guesses, sample.certain) = (guessed, !guessed);
@@ -351,6 +366,11 @@ impl Queued {
 
     fn all(&self) -> u64 {
         self.own() + self.pending
+    }
+
+    /// Tasks that have been taken, those of lanes included.
+    fn taken(&self) -> u64 {
+        self.totals.started + self.totals.cancelled
     }
 }
 

@@ -12,6 +12,9 @@ pub(super) const ASKED: usize = 8;
 /// run may be the one that the others wait for.
 pub(super) const ASKED_AGAIN: usize = 64;
 
+/// Who has been in one task for so long does not run short calls.
+const LONG_STAY: Duration = Duration::from_millis(4);
+
 /// One thread that is inside a task, as seen in one look.
 pub(super) struct Seen {
     pub(super) slot: Arc<Slot>,
@@ -33,12 +36,15 @@ pub(super) struct Inquiry<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) threads: usize,
-    /// Threads that have been in one task since the last look, those of them that were asked about, and those asleep.
-    stalled: usize,
+    /// Threads that have been in one task since the last look and were asked about, and those of them asleep.
     asked_stalled: usize,
     asleep_stalled: usize,
+    /// Others of them that were asleep when they were asked about last, and those of which nothing is known.
+    remembered: usize,
+    unknown: usize,
     /// Those asleep for something outside of the process.
     outside: usize,
+    /// Threads asked about that have not been in one task for long, and those asleep.
     asked: usize,
     asleep: usize,
     /// Occupied threads that were asked about, and those asleep.
@@ -60,9 +66,10 @@ impl Survey {
     pub(super) fn with(self, other: &Survey) -> Self {
         Survey {
             threads: self.threads + other.threads,
-            stalled: self.stalled + other.stalled,
             asked_stalled: self.asked_stalled + other.asked_stalled,
             asleep_stalled: self.asleep_stalled + other.asleep_stalled,
+            remembered: self.remembered + other.remembered,
+            unknown: self.unknown + other.unknown,
             outside: self.outside + other.outside,
             asked: self.asked + other.asked,
             asleep: self.asleep + other.asleep,
@@ -78,7 +85,8 @@ impl Survey {
 
     /// How many threads are blocked.
     pub(super) fn blocked(&self) -> usize {
-        share(self.stalled, self.asleep_stalled, self.asked_stalled) - usize::from(self.one_awake)
+        let like_others = share(self.unknown, self.asleep_stalled, self.asked_stalled);
+        self.asleep_stalled + self.remembered + like_others - usize::from(self.one_awake)
     }
 
     /// Whether most of them wait for something outside of the process.
@@ -101,7 +109,7 @@ impl Survey {
         let measured = self.clocks > 0 && elapsed > Duration::ZERO;
         measured.then(|| {
             let each = self.used.as_secs_f64() / elapsed.as_secs_f64() / f64::from(self.clocks);
-            (each * self.threads as f64, self.asleep as f64 / self.asked as f64)
+            (each * self.threads as f64, self.asleep as f64 / self.asked.max(1) as f64)
         })
     }
 }
@@ -109,16 +117,19 @@ impl Survey {
 impl Inquiry<'_> {
     /// Asks about some of the threads.
     pub(super) fn ask(&self, mut group: Vec<Seen>) -> Survey {
-        let stalled = group.iter().filter(|seen| seen.note.stalled > 0).count();
-        let mut survey = Survey { threads: group.len(), stalled, ..Survey::default() };
+        let mut survey = Survey { threads: group.len(), ..Survey::default() };
         if group.is_empty() {
             return survey;
         }
         group.rotate_left(self.turn.wrapping_mul(ASKED) % survey.threads);
-        // Stalled threads first: their answers decide the quick rules.
-        group.sort_by_key(|seen| seen.note.stalled == 0);
+        // Stalled threads first, and among them those of which nothing is known: their answers decide the quick rules.
+        group.sort_by_key(|seen| (seen.note.stalled == 0, seen.note.asleep.is_some()));
         let others = group.split_off(ASKED.min(survey.threads));
         group.iter().for_each(|seen| self.ask_one(seen, &mut survey));
+        for seen in others.iter().filter(|seen| seen.note.stalled > 0) {
+            survey.remembered += usize::from(seen.note.asleep == Some(true));
+            survey.unknown += usize::from(seen.note.asleep.is_none());
+        }
         let all = survey.asleep_stalled == ASKED && !survey.is_outside();
         if all && self.any_awake(&others) {
             survey.one_awake = true;
@@ -130,9 +141,12 @@ impl Inquiry<'_> {
     fn ask_one(&self, seen: &Seen, survey: &mut Survey) {
         let cpu_time = if self.clocks { seen.slot.key.cpu_time() } else { None };
         let (sleeps, certain) = self.is_asleep(seen, cpu_time);
-        let Seen { slot, note: Note { stalled, occupied, cpu_time: before, .. } } = seen;
-        survey.asked += 1;
-        survey.asleep += usize::from(sleeps);
+        let Seen { slot, note: Note { stalled, held, occupied, cpu_time: before, .. } } = seen;
+        // Whoever is blocked for long says nothing about short calls.
+        if *held < LONG_STAY {
+            survey.asked += 1;
+            survey.asleep += usize::from(sleeps);
+        }
         survey.occupied += usize::from(*occupied);
         survey.occupied_asleep += usize::from(*occupied && sleeps);
         if *stalled > 0 {
@@ -150,6 +164,9 @@ impl Inquiry<'_> {
         }
         let mut note = slot.note.lock();
         note.cpu_time = cpu_time;
+        if note.stalled > 0 {
+            note.asleep = Some(sleeps);
+        }
         if sleeps {
             // If it goes on to compute, it is occupied again after a while.
             (note.occupied, note.long, note.cpu_since) = (false, false, cpu_time);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{block_for, compute, keeps_to, pool, wait_all};
-use crate::support::{builder, soon};
+use crate::support::{builder, soon, thread_states};
 use sidestep::{Lane, Pool, Task};
 
 const CORE: usize = 2;
@@ -59,7 +59,8 @@ impl Drop for FullLane {
 fn short_calls_pass_a_lane_that_computes() {
     for limit in [1, CORE, 2 * CORE] {
         let pool = pool(CORE);
-        let full = FullLane::new(&pool, limit, 20);
+        // By time alone a thread is occupied after 20 ms.
+        let full = FullLane::new(&pool, limit, if thread_states() { 20 } else { 80 });
         let mut counts = [0; 60].map(|_: i32| {
             block_for(Duration::from_millis(5));
             full.overtakes(&pool)
@@ -89,8 +90,8 @@ fn a_lane_that_computes_does_not_have_its_next_turn_first() {
 }
 
 #[test]
-fn a_lane_that_computes_alone_needs_no_more_threads() {
-    keeps_to(CORE, || {
+fn a_lane_that_computes_alone_needs_few_more_threads() {
+    keeps_to(2 * CORE, || {
         let pool = pool(CORE);
         let lane = pool.lane("computing", 8);
         wait_all((0..40).map(|_| lane.spawn(|| compute(10))).collect());
@@ -158,7 +159,7 @@ fn lanes_that_compute_do_not_keep_other_lanes_from_threads() {
 also_by_time_alone! {
     short_calls_pass_a_lane_that_computes,
     a_lane_that_computes_does_not_have_its_next_turn_first,
-    a_lane_that_computes_alone_needs_no_more_threads,
+    a_lane_that_computes_alone_needs_few_more_threads,
     a_flood_of_computations_is_no_flood_of_threads,
     short_calls_pass_a_handful_of_computations,
     lanes_that_compute_do_not_keep_other_lanes_from_threads,

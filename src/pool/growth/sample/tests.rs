@@ -188,8 +188,20 @@ fn shares_are_rounded_and_all_is_all() {
         (|count| Some(count % ASKED != 0), 8),
     ];
     for (answer, blocked) in answers {
-        assert_eq!(full.look_long(vec![Oracle::new(true, answer)]).blocked, blocked);
+        full.pool.shared.roster.slots().iter().for_each(|slot| *slot.note.lock() = Note::default());
+        let mut sampler = Sampler::new(vec![Oracle::new(true, answer)], true);
+        let _ = full.look(&mut sampler);
+        assert_eq!(full.look(&mut sampler).blocked, blocked);
     }
+}
+
+#[test]
+fn who_was_asked_before_is_remembered() {
+    let full = Full::new(16);
+    // The first eight answers of each kind, and then those of the other eight threads.
+    let mut sampler = Sampler::new(vec![Oracle::new(true, |count| Some(count <= 16 || count > 25))], true);
+    let blocked: Vec<_> = (0..3).map(|_| full.look(&mut sampler).blocked).collect();
+    assert_eq!(blocked, [0, 15, 8], "eight sleep and stand for all, one of whom is awake; the others do not");
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn any_sample_at_all() {
         let limits = Limits { core, max: core + random(600) as usize, cpus: 1 + random(9) as usize };
         let mut state = State::new();
         for _ in 0..1_000 {
-            let mut some = || random(if core % 2 == 0 { 20 } else { 700 }) as usize;
+            let mut some = || random(if core.is_multiple_of(2) { 20 } else { 700 }) as usize;
             let [threads, starting, idle, declared, blocked, occupied, in_lanes, long] =
                 std::array::from_fn(|_| some());
             let [searching, delivering] = [some() / 300, some() / 300];

@@ -102,8 +102,8 @@ pub(super) struct Simulated {
     started: u64,
     cpu_used: u64,
     spare: u32,
-    /// When there was the last step of E2.
-    last_step: Option<u64>,
+    /// When there was the last step of E2, and the number of the last task that was queued then.
+    last_step: Option<(u64, u64)>,
     turn: usize,
     pub(super) steps: Vec<Cause>,
     /// How long the short calls waited, in microseconds.
@@ -337,7 +337,7 @@ impl Simulated {
             starting,
             idle: if self.queue.is_empty() { idle } else { 0 },
             blocked,
-            fresh: self.last_step.map(|step| {
+            fresh: self.last_step.filter(|&(_, last)| self.started < last).map(|(step, _)| {
                 let inside = |thread: &&Thread| thread.task > 0 && thread.doing != Doing::Looking;
                 let fresh = self.threads.iter().filter(inside).filter(|thread| thread.begun >= step);
                 let blocked = fresh.clone().filter(|thread| seems_asleep(thread)).count();
@@ -362,7 +362,7 @@ impl Simulated {
     fn grow(&mut self, threads: usize, cause: Cause) {
         self.steps.push(cause);
         if cause == Cause::Hard {
-            self.last_step = Some(self.now);
+            self.last_step = Some((self.now, self.started + self.queue.len() as u64));
         }
         for number in 0..threads {
             let until = self.now + START * (number as u64 + 1);
