@@ -152,7 +152,8 @@ impl Workplace for Shared {
     }
 
     fn may_linger(&self) -> bool {
-        self.config.lingers
+        // Where there are more, some of them are occupied, and may want the CPU.
+        self.config.lingers && self.headcount.staying() <= self.core()
     }
 
     fn sleep_deadline(&self) -> Option<Instant> {

@@ -7,6 +7,8 @@ use super::policy::{LONG_LULL, Limits, SHORT_TICK, STEADY_LOOKS, Verdict};
 use super::probation::{Flow, Probation};
 use super::sample::Sample;
 
+/// The first look after the monitor was armed: a pool that has just started has no time to lose.
+const FIRST_TICK: Duration = Duration::from_micros(150);
 /// While nothing calls for growth the ticks get longer, up to this.
 pub(super) const LONG_TICK: Duration = Duration::from_millis(4);
 /// A tick may take this much longer than twice the time asked for (E6).
@@ -47,7 +49,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new() -> Self {
         State {
-            tick: SHORT_TICK,
+            tick: FIRST_TICK,
             late: (0, Duration::MAX),
             quiet: 0,
             since_progress: Duration::ZERO,
