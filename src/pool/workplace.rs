@@ -152,8 +152,9 @@ impl Workplace for Shared {
     }
 
     fn may_linger(&self) -> bool {
-        // Where there are more, some of them are occupied, and may want the CPU.
-        self.config.lingers && self.headcount.staying() <= self.core()
+        // Where more threads are at work, some of them may want the CPU.
+        let at_work = || self.headcount.staying().saturating_sub(self.idle.counts().idle);
+        self.config.lingers && at_work() <= self.core()
     }
 
     fn sleep_deadline(&self) -> Option<Instant> {

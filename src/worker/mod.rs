@@ -106,8 +106,8 @@ pub(crate) trait Workplace: Send + Sync + 'static {
     fn add_helper(&self, parker: &Arc<Parker>);
     /// Undoes `add_helper`.
     fn remove_helper(&self, parker: &Arc<Parker>);
-    /// Whether a thread that finds nothing may look on for a while: with one CPU it would only hold up those it looks
-    /// out for.
+    /// Whether a thread that finds nothing may look on for a while: with one CPU, or where more threads are at work than core,
+    /// it would only hold up others.
     fn may_linger(&self) -> bool;
     /// When a thread that goes to sleep now is to leave; `None` if it is to stay.
     fn sleep_deadline(&self) -> Option<Instant>;
