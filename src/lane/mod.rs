@@ -38,7 +38,8 @@
 //! A thread that holds a slot runs the lane's tasks in order until none waits, or until its *turn* is over. If something
 //! else waited in the queues that the thread looks into first when the turn began, that is after 32 tasks or a millisecond,
 //! whichever comes first, so after one task if that is long; if not, it is with the task that runs when something comes to wait.
-//! Then the slot is released and its entry goes to the end of the injector, where it waits for its turn like a task. So a task of the pool, or the entry of another lane, that
+//! Entries of the lane's other slots count as something else. Then the slot is released and its entry goes to the end of the
+//! injector, where it waits for its turn like a task. So a task of the pool, or the entry of another lane, that
 //! waits in the injector is overtaken by no more tasks of a lane than one turn of each thread has; and the entry
 //! of the lane waits no longer than what is before it in the injector.
 //!

@@ -153,7 +153,8 @@ impl Workplace for Shared {
 
     fn may_linger(&self) -> bool {
         // Where more threads are at work, some of them may want the CPU.
-        let at_work = || self.headcount.staying().saturating_sub(self.idle.counts().idle);
+        let resting = || self.idle.counts().idle + self.blocking();
+        let at_work = || self.headcount.staying().saturating_sub(resting());
         self.config.lingers && at_work() <= self.core()
     }
 

@@ -18,7 +18,8 @@
 //!   second time, for a thread with a deque, the injector first, which would otherwise starve where all deques are busy.
 //! - A thread that has been in one task for some milliseconds looks into the injector first ([`Queues::take_injected`]):
 //!   what is there has waited for all threads, and what the long task has put into the thread's own deque is younger. So do all
-//!   threads, at every look of the monitor, while a task has waited for some milliseconds.
+//!   threads that are inside tasks, at every look of the monitor, once something has been queued for some milliseconds without
+//!   a break and nobody is idle.
 //! - The monitor moves the deque of a thread that is long in one task to the end of the injector
 //!   ([`Queues::evacuate`]), so nothing waits for that thread.
 //!

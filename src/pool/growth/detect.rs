@@ -16,7 +16,7 @@ use crate::sync::{now, thread};
 use crate::worker::{Note, ThreadKey};
 
 /// For how many looks a thread must be in one task before its CPU clock counts.
-const PATIENCE: u32 = 4;
+pub(super) const PATIENCE: u32 = 4;
 /// For how many looks a CPU must be to spare.
 pub(super) const SPARE_LOOKS: u32 = 2;
 /// How often [`CpuToSpare`] lets others go first. A thread that has slept has a claim to its CPU, which takes that long to

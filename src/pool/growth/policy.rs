@@ -184,7 +184,7 @@ fn wanted_for_blocked(limits: Limits, state: &mut State, sample: &Sample) -> Opt
         return None;
     };
     let bound = if sample.is_sure(limits) { limits.max } else { 4 * limits.core }; // E10
-    let wanted = wanted.min(bound.saturating_sub(sample.threads + sample.starting));
+    let wanted = wanted.min(bound.saturating_sub(active + sample.starting));
     if wanted == 0 {
         return None;
     }
@@ -201,7 +201,7 @@ fn wanted_for_blocked(limits: Limits, state: &mut State, sample: &Sample) -> Opt
 fn wanted_for_each(limits: Limits, sample: &Sample) -> usize {
     let times = if sample.is_harmless(limits) { 8 } else { 4 };
     let Some(Fresh { threads, blocked }) = sample.fresh else {
-        let live = sample.active() - sample.blocked() + sample.starting;
+        let live = (sample.active() - sample.blocked() + sample.starting).saturating_sub(sample.in_lanes);
         return (times * sample.blocked().min(limits.core))
             .min(limits.most_live(sample).saturating_sub(live));
     };

@@ -95,6 +95,8 @@ pub(super) struct Sampler {
     guesses: bool,
     spare: CpuToSpare,
     waiting: Waiting,
+    /// For how long something has been queued, and nobody idle, without a break.
+    queued_for: Duration,
     /// The last step of E2, while what was queued then is.
     step: Option<Step>,
     /// What the last look found queued.
@@ -111,8 +113,10 @@ pub(super) struct Sampler {
 #[derive(Clone, Copy, Debug)]
 struct Step {
     age: Duration,
-    /// Once so many tasks have been taken, none is queued any more that was then. What has come since may be of another kind.
-    over: u64,
+    /// Once so many tasks of the pool's own queues have been taken, and so many of lanes, none is queued any more that was then.
+    /// What has come since may be of another kind.
+    own: u64,
+    in_lanes: u64,
 }
 
 /// What was queued all the time while the tokens were counted.
@@ -136,6 +140,7 @@ impl Sampler {
             guesses: false,
             spare: CpuToSpare::default(),
             waiting: Waiting::default(),
+            queued_for: Duration::ZERO,
             step: None,
             queued: Queued::default(),
             totals: Totals::default(),
@@ -161,11 +166,14 @@ impl Sampler {
         self.waiting = Waiting::default();
         self.waiting.look_at_own(&queued, Duration::ZERO);
         (self.step, self.totals, self.still) = (None, queued.totals, 0);
+        self.queued_for = Duration::ZERO;
     }
 
     /// E2 has added threads.
     pub(super) fn note_step(&mut self) {
-        self.step = Some(Step { age: Duration::ZERO, over: self.queued.taken() + self.queued.all() });
+        let Queued { submitted, pending, .. } = self.queued;
+        let in_lanes = self.queued.begun_in_lanes() + pending;
+        self.step = Some(Step { age: Duration::ZERO, own: submitted, in_lanes });
     }
 
     /// Looks at the pool's threads.
@@ -174,7 +182,10 @@ impl Sampler {
         let counted = elapsed.min(MOST_COUNTED);
         let queued = Queued::count(shared);
         self.queued = queued;
-        self.step = self.step.filter(|step| queued.taken() < step.over);
+        let is_waiting = |step: &Step| {
+            queued.begun + queued.cancelled < step.own || queued.begun_in_lanes() < step.in_lanes
+        };
+        self.step = self.step.filter(is_waiting);
         if let Some(step) = &mut self.step {
             step.age += counted;
         }
@@ -206,7 +217,9 @@ impl Sampler {
         if queued.all() == 0 || counts.idle > 0 {
             self.spare.look(false);
             self.waiting = Waiting::default();
+            self.queued_for = Duration::ZERO;
         } else {
+            self.queued_for += counted;
             self.look_at_waits(&mut sample, shared, &queued, &mut inside);
             // Nor while threads are on their way.
             if shared.headcount.reserved() < shared.max() && counts.starting <= sample.threads / 4 {
@@ -279,7 +292,7 @@ impl Sampler {
         let lanes = self.waiting.look_at_lanes(pending, sample.elapsed);
         sample.calls = own.is_some() || lanes.is_some();
         sample.waited = own.max(lanes).unwrap_or_default();
-        if own >= Some(OCCUPIED[0]) {
+        if self.queued_for >= OCCUPIED[0] {
             // Whatever they are at, threads look next at what has waited for everybody.
             inside.iter().for_each(|seen| seen.slot.overstays.store(true, Ordering::Relaxed));
         }
@@ -304,6 +317,9 @@ impl Sampler {
                 None => note.held >= held * GUESSED,
             };
             (note.occupied, note.long) = (note.occupied || has(OCCUPIED), has(LONG));
+            if note.occupied && used.is_some() {
+                note.asleep = Some(false);
+            }
             *seen.slot.note.lock() = *note;
         }
     }
@@ -368,9 +384,9 @@ impl Queued {
         self.own() + self.pending
     }
 
-    /// Tasks that have been taken, those of lanes included.
-    fn taken(&self) -> u64 {
-        self.totals.started + self.totals.cancelled
+    /// Tasks of lanes that have begun.
+    fn begun_in_lanes(&self) -> u64 {
+        self.totals.started.saturating_sub(self.begun)
     }
 }
 

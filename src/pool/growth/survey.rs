@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::detect::{Detector, Subject};
+use super::detect::{Detector, PATIENCE, Subject};
 use crate::worker::{Note, Slot};
 
 /// So many threads of a group are asked about; they stand for the others.
@@ -164,7 +164,7 @@ impl Inquiry<'_> {
         }
         let mut note = slot.note.lock();
         note.cpu_time = cpu_time;
-        if note.stalled > 0 {
+        if note.stalled > 0 && (sleeps || note.stalled >= PATIENCE) {
             note.asleep = Some(sleeps);
         }
         if sleeps {
@@ -176,7 +176,9 @@ impl Inquiry<'_> {
     /// Whether one of the stalled threads among `others` is not asleep.
     fn any_awake(&self, others: &[Seen]) -> bool {
         let stalled = others.iter().filter(|seen| seen.note.stalled > 0);
-        stalled.take(ASKED_AGAIN).any(|seen| !self.is_asleep(seen, None).0)
+        // Whoever is occupied has a CPU.
+        let unknown = stalled.filter(|seen| !seen.note.occupied);
+        unknown.take(ASKED_AGAIN).any(|seen| self.is_asleep(seen, None) == (false, true))
     }
 
     fn waits_outside(&self, slot: &Slot) -> bool {

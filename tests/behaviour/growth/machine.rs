@@ -144,7 +144,9 @@ fn case_16_a_process_that_was_stopped() {
         // One may be added for each time in which no task ends since none gets a CPU.
         let slow_steps = start.elapsed().as_millis() / 500;
         let peak = pool.metrics().threads_peak();
-        assert!(peak as u128 <= 4 + slow_steps, "{peak} threads in {:?}", start.elapsed());
+        // By time alone a stay that was none may look like one.
+        let bound = if thread_states() { 4 } else { 8 };
+        assert!(peak as u128 <= bound + slow_steps, "{peak} threads in {:?}", start.elapsed());
         return;
     }
     let (child, mut output) = in_child("case_16_a_process_that_was_stopped");
