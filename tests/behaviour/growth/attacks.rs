@@ -1,4 +1,4 @@
-//! What a reviewer tried in vain on pools whose threads compute.
+//! Attacks on pools whose threads compute.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,21 +1,11 @@
-//! What a reviewer tried in vain on simulated pools, and on the policy.
+//! Attacks on simulated pools, and on the policy, that are in vain.
 
+use super::mixes::{SECOND, compute, quantile};
 use super::simulation::{Simulated, Work, limits};
 use super::*;
 
-const SECOND: u64 = 1_000_000;
-
 /// Longer than any simulation.
 const FOR_EVER: u64 = 1_000 * SECOND;
-
-fn compute(millis: u64) -> Work {
-    Work::new(1_000 * millis, 0)
-}
-
-fn quantile(pool: &mut Simulated, percent: usize) -> u64 {
-    pool.waits.sort_unstable();
-    pool.waits[(pool.waits.len() - 1) * percent / 100]
-}
 
 #[test]
 fn short_calls_pass_a_lane_that_computes_beside_threads_blocked_for_ever() {

@@ -5,14 +5,14 @@ use super::*;
 
 /// CPUs, and the core threads that a pool has there by default.
 const MACHINES: [(usize, usize); 4] = [(1, 2), (2, 2), (8, 8), (64, 64)];
-const SECOND: u64 = 1_000_000;
+pub(super) const SECOND: u64 = 1_000_000;
 
-fn compute(millis: u64) -> Work {
+pub(super) fn compute(millis: u64) -> Work {
     Work::new(1_000 * millis, 0)
 }
 
 /// The wait, in microseconds, that so many of a hundred do not exceed.
-fn quantile(pool: &mut Simulated, percent: usize) -> u64 {
+pub(super) fn quantile(pool: &mut Simulated, percent: usize) -> u64 {
     pool.waits.sort_unstable();
     pool.waits[(pool.waits.len() - 1) * percent / 100]
 }

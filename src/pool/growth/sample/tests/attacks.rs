@@ -1,4 +1,4 @@
-//! What a reviewer tried: whether a slot tells the truth about the lane that its thread is in.
+//! Whether a slot tells the truth about the lane that its thread is in, whatever becomes of the task.
 
 use super::*;
 use crate::current;
