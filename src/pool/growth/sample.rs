@@ -101,8 +101,6 @@ pub(super) struct Sampler {
     step: Option<Step>,
     /// What the last look found queued.
     queued: Queued,
-    totals: Totals,
-    tokens: usize,
     /// For how many looks nothing has moved.
     still: u32,
     /// Moves on from look to look, so that others are asked about.
@@ -143,8 +141,6 @@ impl Sampler {
             queued_for: Duration::ZERO,
             step: None,
             queued: Queued::default(),
-            totals: Totals::default(),
-            tokens: 0,
             still: 0,
             turn: 0,
         }
@@ -165,7 +161,7 @@ impl Sampler {
         self.spare.look(false);
         self.waiting = Waiting::default();
         self.waiting.look_at_own(&queued, Duration::ZERO);
-        (self.step, self.totals, self.still) = (None, queued.totals, 0);
+        (self.step, self.queued, self.still) = (None, queued, 0);
         self.queued_for = Duration::ZERO;
     }
 
@@ -181,7 +177,7 @@ impl Sampler {
         self.turn = self.turn.wrapping_add(1);
         let counted = elapsed.min(MOST_COUNTED);
         let queued = Queued::count(shared);
-        self.queued = queued;
+        let before = std::mem::replace(&mut self.queued, queued);
         let is_waiting = |step: &Step| {
             queued.begun + queued.cancelled < step.own || queued.begun_in_lanes() < step.in_lanes
         };
@@ -190,17 +186,15 @@ impl Sampler {
             step.age += counted;
         }
         let Queued { counts, totals, .. } = queued;
-        let tokens = counts.searching + counts.starting + counts.delivering;
         // While nothing is queued the monitor asks about nobody: it cannot tell who holds a token for want of a CPU.
-        let still = queued.all() > 0 && tokens == self.tokens && totals.started == self.totals.started;
+        let same_tokens = queued.tokens() == before.tokens();
+        let still = queued.all() > 0 && same_tokens && totals.started == before.totals.started;
         self.still = if still { self.still + 1 } else { 0 };
-        let before = std::mem::replace(&mut self.totals, totals);
-        self.tokens = tokens;
         let ends = |totals: &Totals| totals.completed + totals.panicked;
         let mut sample = Sample {
             elapsed,
             queued: queued.all(),
-            completed: ends(&totals) - ends(&before),
+            completed: ends(&totals) - ends(&before.totals),
             threads: shared.headcount.staying().saturating_sub(counts.starting),
             starting: counts.starting,
             idle: counts.idle,
@@ -382,6 +376,11 @@ impl Queued {
 
     fn all(&self) -> u64 {
         self.own() + self.pending
+    }
+
+    /// How many threads hold a token.
+    fn tokens(&self) -> usize {
+        self.counts.searching + self.counts.starting + self.counts.delivering
     }
 
     /// Tasks of lanes that have begun.

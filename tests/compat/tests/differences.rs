@@ -288,14 +288,14 @@ fn each_has_a_variable_of_its_own() {
 }
 
 #[test]
-#[ignore = "run by each_has_a_variable_of_its_own"]
+#[ignore = "the limits belong to the process, so it needs one of its own: run by each_has_a_variable_of_its_own"]
 fn alone_only_the_original_is_limited() {
     assert_two_at_once(ours, true);
     assert_two_at_once(theirs, false);
 }
 
 #[test]
-#[ignore = "run by each_has_a_variable_of_its_own"]
+#[ignore = "the limits belong to the process, so it needs one of its own: run by each_has_a_variable_of_its_own"]
 fn alone_only_the_facade_is_limited() {
     assert_two_at_once(ours, false);
     assert_two_at_once(theirs, true);
@@ -307,7 +307,7 @@ fn the_limit_at_run_time_is_the_same() {
 }
 
 #[test]
-#[ignore = "run by the_limit_at_run_time_is_the_same"]
+#[ignore = "the limits belong to the process, so it needs one of its own: run by the_limit_at_run_time_is_the_same"]
 fn alone_the_limit_can_be_changed() {
     let set_both = |limit| {
         compat::set_max_blocking_threads(limit);
@@ -328,7 +328,7 @@ fn a_queued_closure_that_is_given_up_is_dropped_at_once() {
 }
 
 #[test]
-#[ignore = "run by a_queued_closure_that_is_given_up_is_dropped_at_once"]
+#[ignore = "the limits belong to the process, so it needs one of its own: run by a_queued_closure_that_is_given_up_is_dropped_at_once"]
 fn alone_a_queued_closure_is_given_up() {
     let (gate, ends) = (occupy(ours), Drops::new());
     let [first, second] = [ends.token(), ends.token()];
