@@ -27,7 +27,7 @@ use futures_util::{
     AsyncBufRead,
     stream::{self, StreamExt as _, TryStreamExt as _},
 };
-use sidestep::io::{Sink, SyncReader, producer};
+use sidestep::io::{ItemSender, SyncReader, producer};
 use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
 use walkdir::WalkDir;
@@ -118,7 +118,7 @@ fn decompress(from: impl BufRead) -> io::Result<Vec<u8>> {
 }
 
 /// A writer whose every write becomes an item of the stream.
-struct Chunks<'a>(&'a Sink<io::Result<Vec<u8>>>);
+struct Chunks<'a>(&'a ItemSender<io::Result<Vec<u8>>>);
 
 impl Write for Chunks<'_> {
     /// Blocks while the stream's reader is behind, and fails once it has gone.

@@ -37,7 +37,7 @@ fn main() -> anyhow::Result<()> {
     });
     has_started.recv().context("the task did not start")?;
     pause(LONG * 2);
-    for stuck in pool.stuck(LONG) {
+    for stuck in pool.long_running(LONG) {
         let name = stuck.name.as_deref().unwrap_or("unnamed");
         println!("{} {name:?} of {} has been running for {:.0?}", stuck.id, stuck.site, stuck.running_for);
     }

@@ -8,7 +8,7 @@ use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::error::Reason;
-use crate::pool::{Builder, LaneMetrics, Pool};
+use crate::pool::{LaneMetrics, Pool, PoolBuilder};
 use crate::report::shield;
 use crate::strand::{Strand, refuse};
 use crate::sync::{thread, thread_local_const};
@@ -39,6 +39,7 @@ use crate::task::Task;
 /// words.close().wait()?;
 /// # Ok(()) }
 /// ```
+#[doc(alias = "SyncWrapper")]
 pub struct Dedicated<T: 'static> {
     strand: Strand<Seat<T>>,
 }
@@ -64,17 +65,17 @@ impl<T: 'static> Dedicated<T> {
     ///
     /// # Errors
     ///
-    /// What the operating system says if it refuses the thread; besides, as [`Builder::build`].
+    /// What the operating system says if it refuses the thread; besides, as [`PoolBuilder::build`].
     pub fn new(make: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
         Dedicated::with(Pool::builder().name("dedicated"), make)
     }
 
     /// As [`new`](Dedicated::new), with settings for the thread: its name, its stack, its hooks; and a
-    /// [limit](Builder::queue_limit) for the calls that wait. The numbers of threads in `builder` are overruled.
+    /// [limit](PoolBuilder::queue_limit) for the calls that wait. The numbers of threads in `builder` are overruled.
     ///
     /// # Errors
     ///
-    /// As [`Builder::build`].
+    /// As [`PoolBuilder::build`].
     ///
     /// ```
     /// use sidestep::{Dedicated, Pool};
@@ -84,7 +85,7 @@ impl<T: 'static> Dedicated<T> {
     /// assert!(name.is_some_and(|name| name.starts_with("parser")));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn with(builder: Builder, make: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
+    pub fn with(builder: PoolBuilder, make: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
         let limit = builder.tasks_limit();
         let pool = thread_of_one(builder)?;
         let mut lane = pool.lane_builder("dedicated", 1);
@@ -103,7 +104,7 @@ impl<T: 'static> Dedicated<T> {
     ///
     /// # Errors
     ///
-    /// What the operating system says if it refuses the thread; besides, as [`Builder::build`]. The task gives the error of `make`, and
+    /// What the operating system says if it refuses the thread; besides, as [`PoolBuilder::build`]. The task gives the error of `make`, and
     /// [`is_panic`](crate::TaskError::is_panic) if that panics.
     ///
     /// # Cancellation
@@ -134,6 +135,7 @@ impl<T: 'static> Dedicated<T> {
     /// # Errors
     ///
     /// None here: the handle resolves with the errors of [`Strand::call`].
+    #[doc(alias = "interact")]
     #[track_caller]
     pub fn call<F, R>(&self, f: F) -> Task<R>
     where
@@ -195,7 +197,7 @@ impl<T: 'static> Dedicated<T> {
 }
 
 /// A pool of one thread, which has been started.
-fn thread_of_one(builder: Builder) -> io::Result<Pool> {
+fn thread_of_one(builder: PoolBuilder) -> io::Result<Pool> {
     builder.core_threads(1).max_threads(1).build()
 }
 

@@ -114,7 +114,7 @@ impl TaskError {
 
     /// The id of the task this error speaks of.
     #[must_use]
-    pub fn task_id(&self) -> TaskId {
+    pub fn id(&self) -> TaskId {
         self.0.origin.id
     }
 
@@ -125,7 +125,7 @@ impl TaskError {
         matches!(self.0.reason, Reason::Cancelled | Reason::Abandoned)
     }
 
-    /// True if the closure panicked. [`into_panic`](TaskError::into_panic) gives the payload.
+    /// True if the closure panicked. [`try_into_panic`](TaskError::try_into_panic) gives the payload.
     #[must_use]
     pub fn is_panic(&self) -> bool {
         matches!(self.0.reason, Reason::Panicked(_))
@@ -152,7 +152,7 @@ impl TaskError {
         matches!(self.0.reason, Reason::Expired)
     }
 
-    /// True if the queue of the pool or lane was full (see [`Builder::queue_limit`](crate::Builder::queue_limit)).
+    /// True if the queue of the pool or lane was full (see [`PoolBuilder::queue_limit`](crate::PoolBuilder::queue_limit)).
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self.0.reason, Reason::Full)
@@ -181,7 +181,7 @@ impl TaskError {
     /// # Errors
     ///
     /// Gives the error back if it is not a panic.
-    pub fn into_panic(self) -> Result<Box<dyn Any + Send>, TaskError> {
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, TaskError> {
         match *self.0 {
             Repr { reason: Reason::Panicked(payload), .. } => Ok(payload.into_inner()),
             other => Err(TaskError(Box::new(other))),

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {
-//! # sidestep::current::block_on(async {
+//! # sidestep::block_on(async {
 //! let text = sidestep::unblock(|| std::fs::read_to_string("Cargo.toml")).await?;
 //! # assert!(text.contains("sidestep"));
 //! # Ok(()) })
@@ -28,7 +28,7 @@
 //! | no more than so many at a time | [`Pool::lane`] |
 //! | a value that blocks, such as a connection, shared by many | [`Strand`] |
 //! | the same for a value that must stay on one thread | [`Dedicated`] |
-//! | to be slowed down to the pool's speed | [`Builder::queue_limit`], [`Pool::reserve`] |
+//! | to be slowed down to the pool's speed | [`PoolBuilder::queue_limit`], [`Pool::reserve`] |
 //! | a time limit in the queue, a name, a say in the shutdown | [`Pool::options`] |
 //! | many at once, as they finish | [`Pool::spawn_batch`] |
 //! | to borrow from the stack | [`Pool::scope`] |
@@ -36,7 +36,7 @@
 //! | a reader, a writer or an iterator as an asynchronous one, or the reverse | [`Unblock`], [`io`] |
 //! | the addresses of a name | [`net::lookup_host`] |
 //! | limits, names, an end | [`Pool::builder`], [`Pool::shutdown`] |
-//! | to see what is going on | [`Pool::metrics`], [`Pool::stuck`], [`Builder::warn_after`] |
+//! | to see what is going on | [`Pool::metrics`], [`Pool::long_running`], [`PoolBuilder::warn_after`] |
 //!
 //! `docs/GUIDE.md` goes through them, from `unblock` to a tuned program.
 //!
@@ -45,7 +45,7 @@
 //! - **Dropping a handle cancels.** A queued closure is dropped at once and never runs; a running one is told (see
 //!   [`current`]) and its result is thrown away. So timeouts work as they should.
 //! - **The number of threads follows need.** Tiny tasks run on as many threads as there are CPUs, however many are
-//!   queued; when threads block, others are added within milliseconds, up to [`Builder::max_threads`].
+//!   queued; when threads block, others are added within milliseconds, up to [`PoolBuilder::max_threads`].
 //! - **Waiting inside a task does not deadlock** the pool, whatever its limits. See [`Task::wait`].
 //! - **Nothing is lost.** Each closure ends in exactly one way, and its handle says which.
 //!
@@ -56,10 +56,10 @@
 //!
 //! - `tracing` (default): what the pool swallows on purpose, such as a panic in a detached task, and what it decides,
 //!   such as growth, become `tracing` events under the target `sidestep`.
-//! - `tokio`: `Builder::runtime`, so that closures may use `tokio::runtime::Handle::current()`; and tokio's `AsyncRead`,
+//! - `tokio`: `PoolBuilder::runtime`, so that closures may use `tokio::runtime::Handle::current()`; and tokio's `AsyncRead`,
 //!   `AsyncWrite` and `AsyncSeek` for the types of [`io`] and [`fs`], beside those of `futures-io`.
-//! - `histograms`: `Builder::histograms`, which records how long tasks wait and run.
-//! - `metrics`: `Builder::export_metrics`, which publishes a pool's numbers through the facade crate `metrics`.
+//! - `histograms`: `PoolBuilder::histograms`, which records how long tasks wait and run.
+//! - `metrics`: `PoolBuilder::export_metrics`, which publishes a pool's numbers through the facade crate `metrics`.
 
 #[forbid(unsafe_code)]
 mod dedicated;
@@ -93,14 +93,14 @@ pub use crate::error::{Rejected, TaskError, TaskId};
 pub use crate::event_loop::EventLoop;
 pub use crate::io::Unblock;
 pub use crate::pool::{
-    Batch, Builder, Lane, LaneBuilder, LaneMetrics, Metrics, NewThread, Permit, Pool, Reserve, Scope,
-    ScopedTask, Shutdown, ShutdownReport, StuckTask, TaskOptions,
+    Batch, Lane, LaneBuilder, LaneMetrics, LongRunningTask, Metrics, NewThread, Permit, Pool, PoolBuilder,
+    Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, TaskOptions,
 };
 pub use crate::promise::{LocalPromise, Promise};
 pub use crate::strand::{CallOptions, Strand};
-pub use crate::task::{CancelHandle, Cancelling, OnShutdown, Task, Unblocked};
+pub use crate::task::{CancelHandle, Cancelling, OnShutdown, Task, Unblocked, block_on};
 #[cfg(feature = "histograms")]
-pub use crate::times::Times;
+pub use crate::times::Histogram;
 
 pub mod current {
     //! What a running closure may ask, and tell the pool.
@@ -108,7 +108,7 @@ pub mod current {
     //! The closure needs no handle for it: these functions know the task that runs on the calling thread. Outside a
     //! task they do nothing.
     pub use crate::task::current::{
-        Cancelled, HookGuard, block_on, check, is_cancelled, on_cancel, retire_thread, will_block,
+        Cancelled, HookGuard, check, is_cancelled, on_cancel, retire_thread, will_block,
     };
 }
 
@@ -124,11 +124,12 @@ pub mod current {
 /// instead.
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let size = sidestep::unblock(|| std::fs::metadata("Cargo.toml").map(|meta| meta.len())).await;
 /// assert!(size.unwrap() > 0);
 /// # });
 /// ```
+#[doc(alias = "spawn_blocking")]
 #[track_caller]
 pub fn unblock<F, T>(f: F) -> Unblocked<T>
 where
@@ -149,6 +150,7 @@ where
 /// assert_eq!(task.wait()?, 42);
 /// # Ok::<(), sidestep::TaskError>(())
 /// ```
+#[doc(alias = "spawn_blocking")]
 #[track_caller]
 pub fn spawn<F, T>(f: F) -> Task<T>
 where

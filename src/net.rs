@@ -39,7 +39,7 @@ use sealed::{Host, Question};
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// for address in sidestep::net::lookup_host("localhost:80").await? {
 ///     assert!(address.ip().is_loopback() && address.port() == 80);
 /// }

@@ -317,7 +317,7 @@ fn an_unblock_at_rest_keeps_no_buffers() {
     let mut file = Unblock::new(tempfile::tempfile().unwrap()).on(&pool);
     let mut whole = Vec::with_capacity(2 << 20);
     let before = bytes();
-    sidestep::current::block_on(async {
+    sidestep::block_on(async {
         file.write_all(&text).await.unwrap();
         file.flush().await.unwrap();
         file.seek(std::io::SeekFrom::Start(0)).await.unwrap();

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-use sidestep::{Builder, Pool, Task};
+use sidestep::{Pool, PoolBuilder, Task};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -92,7 +92,7 @@ impl Recorder for Ledger {
 }
 
 /// A pool that publishes to the ledger.
-fn exporting(name: &str, interval: Duration) -> Builder {
+fn exporting(name: &str, interval: Duration) -> PoolBuilder {
     LazyLock::force(&LEDGER);
     Pool::builder().name(name).core_threads(2).max_threads(4).export_metrics(interval)
 }

@@ -101,7 +101,7 @@ fn find_files(root: &Path, tell: &mpsc::Sender<Result<Found, Failure>>, progress
         if let Ok(found) = &found {
             progress.found(found.len);
         }
-        if current::is_cancelled() || current::block_on(tell.send(found)).is_err() {
+        if current::is_cancelled() || sidestep::block_on(tell.send(found)).is_err() {
             return;
         }
     }

@@ -264,7 +264,7 @@ fn end_of(error: TaskError) -> Mark {
     if end.is_none() || other.is_some() {
         fault(format_args!("an error with {end:?} and {other:?} for reasons: {error}"));
     }
-    if let Ok(payload) = error.into_panic() {
+    if let Ok(payload) = error.try_into_panic() {
         defuse(payload);
     }
     end.unwrap_or(Mark::Panic)

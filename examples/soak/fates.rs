@@ -67,7 +67,7 @@ fn by_options(options: &TaskOptions<'_>, (job, watch): (Job, Watch), dice: &mut 
     if dice.one_in(2) {
         options = options.expire_after(dice.micros(2_000));
     }
-    let policies = [OnShutdown::Block, OnShutdown::Discard];
+    let policies = [OnShutdown::AlwaysRun, OnShutdown::Discard];
     if dice.one_in(2) {
         options = options.on_shutdown(*dice.pick(&policies));
     }

@@ -171,7 +171,7 @@ impl Deed {
             }
             Deed::WillBlock(time) => current::will_block(|| current::will_block(|| sleep(time))),
             Deed::BlockOn => {
-                let sum = current::block_on(async {
+                let sum = sidestep::block_on(async {
                     futures_lite::future::yield_now().await;
                     Pool::global().spawn(|| 40).await.map_or(0, |n| n + 2)
                 });

@@ -3,7 +3,6 @@
 use std::{path::Path, sync::Arc, thread, time::Instant};
 
 use futures_util::future::join_all;
-use sidestep::current;
 use tokio::runtime;
 
 use crate::{dice::Dice, fates::singles, files, groups, ledger::fault, loops, pools, site::Site, values};
@@ -49,7 +48,7 @@ fn plain(scene: &Scene, end: Instant, dice: &mut Dice) {
             5 => groups::scope(&scene.tight, dice),
             6 => loops::event_loop(&scene.wide, dice),
             7 => loops::event_loop(&scene.tight, dice),
-            _ => current::block_on(act(scene, dice)),
+            _ => sidestep::block_on(act(scene, dice)),
         }
     }
 }

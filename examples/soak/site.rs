@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use sidestep::{Builder, Lane, NewThread, Pool};
+use sidestep::{Lane, NewThread, Pool, PoolBuilder};
 
 use crate::{
     dice::Dice,
@@ -167,7 +167,7 @@ impl Site {
 }
 
 /// Settings with the hooks that count.
-pub(crate) fn builder(name: &'static str, settings: &Settings, dice: &mut Dice) -> (Builder, Arc<Hands>) {
+pub(crate) fn builder(name: &'static str, settings: &Settings, dice: &mut Dice) -> (PoolBuilder, Arc<Hands>) {
     let threads = Crowd::new("threads", settings.max);
     let hands = Hands { threads, asked: AtomicU64::new(0), refused: AtomicU64::new(0) };
     let hands = Arc::new(hands);

@@ -71,7 +71,7 @@ fn report(scene: &Weak<Scene>, time: Duration) -> io::Result<()> {
     if let Some(scene) = scene.upgrade() {
         for site in scene.sites() {
             writeln!(out, "{}: {:?}", site.name, site.pool.metrics())?;
-            for stuck in site.pool.stuck(Duration::ZERO) {
+            for stuck in site.pool.long_running(Duration::ZERO) {
                 writeln!(out, "    {stuck:?}")?;
             }
         }

@@ -18,7 +18,7 @@ const SMALL: usize = 16 << 10;
 /// As [`std::fs::read`].
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let bytes = sidestep::fs::read("Cargo.toml").await?;
 /// assert!(bytes.starts_with(b"[package]"));
 /// # std::io::Result::Ok(()) })?;
@@ -59,7 +59,7 @@ fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
 /// contents are not UTF-8.
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let text = sidestep::fs::read_to_string("Cargo.toml").await?;
 /// assert!(text.contains("sidestep"));
 /// # std::io::Result::Ok(()) })?;
@@ -92,7 +92,7 @@ pub fn read_to_string(path: impl AsRef<Path>) -> impl Future<Output = io::Result
 /// ```
 /// use std::sync::Arc;
 ///
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// let shared: Arc<[u8]> = Arc::from(*b"one buffer, two files");
 /// sidestep::fs::write(dir.path().join("first"), Arc::clone(&shared)).await?;
@@ -123,7 +123,7 @@ pub fn write(
 /// Once it runs, it copies the whole file, whether the future is dropped or not.
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// let copied = sidestep::fs::copy("Cargo.toml", dir.path().join("copy")).await?;
 /// assert_eq!(copied, sidestep::fs::metadata("Cargo.toml").await?.len());

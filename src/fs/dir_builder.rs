@@ -13,7 +13,7 @@ use super::with_path;
 /// ```
 /// use sidestep::fs::DirBuilder;
 ///
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// let path = dir.path().join("var/spool");
 /// DirBuilder::new().recursive(true).create(&path).await?;
@@ -50,7 +50,7 @@ impl DirBuilder {
     ///
     /// use sidestep::fs::DirBuilder;
     ///
-    /// # sidestep::current::block_on(async {
+    /// # sidestep::block_on(async {
     /// let dir = tempfile::tempdir()?;
     /// let path = dir.path().join("keys");
     /// DirBuilder::new().mode(0o700).create(&path).await?;

@@ -13,7 +13,7 @@ use super::with_path;
 /// As [`std::fs::create_dir`]: [`AlreadyExists`](io::ErrorKind::AlreadyExists) if something is there.
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// let path = dir.path().join("cache");
 /// sidestep::fs::create_dir(&path).await?;
@@ -33,7 +33,7 @@ pub fn create_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>
 /// As [`std::fs::create_dir_all`]. Directories that were made before the error stay.
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// let path = dir.path().join("cache/thumbnails/large");
 /// sidestep::fs::create_dir_all(&path).await?;
@@ -53,7 +53,7 @@ pub fn create_dir_all(path: impl AsRef<Path>) -> impl Future<Output = io::Result
 /// As [`std::fs::remove_dir`]: [`DirectoryNotEmpty`](io::ErrorKind::DirectoryNotEmpty) among them.
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// let path = dir.path().join("cache");
 /// sidestep::fs::create_dir(&path).await?;
@@ -78,7 +78,7 @@ pub fn remove_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>
 /// Once it runs, it removes all of the tree, whether the future is dropped or not.
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// let path = dir.path().join("cache");
 /// sidestep::fs::create_dir_all(path.join("thumbnails/large")).await?;

@@ -37,7 +37,7 @@ const CAPACITY: usize = 256 << 10;
 /// use futures_util::{AsyncReadExt, AsyncWriteExt};
 /// use sidestep::fs::File;
 ///
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// let mut file = File::create(dir.path().join("log")).await?;
 /// file.write_all(b"one\ntwo\n").await?;

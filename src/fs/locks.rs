@@ -26,7 +26,7 @@ impl File {
     /// given up may still come, and an open file has only one, the last.
     ///
     /// ```
-    /// # sidestep::current::block_on(async {
+    /// # sidestep::block_on(async {
     /// use sidestep::fs::File;
     ///
     /// let dir = tempfile::tempdir()?;

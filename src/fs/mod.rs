@@ -3,7 +3,7 @@
 //! ```
 //! use sidestep::fs;
 //!
-//! # sidestep::current::block_on(async {
+//! # sidestep::block_on(async {
 //! let dir = tempfile::tempdir()?;
 //! let path = dir.path().join("greeting");
 //! fs::write(&path, "good day").await?;

@@ -17,7 +17,7 @@ use super::{File, with_path};
 /// ```
 /// use sidestep::fs::OpenOptions;
 ///
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// let log = dir.path().join("log");
 /// let file = OpenOptions::new().append(true).create(true).open(&log).await?;
@@ -102,7 +102,7 @@ impl OpenOptions {
     ///
     /// use sidestep::fs::OpenOptions;
     ///
-    /// # sidestep::current::block_on(async {
+    /// # sidestep::block_on(async {
     /// let dir = tempfile::tempdir()?;
     /// let path = dir.path().join("key");
     /// let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await?;

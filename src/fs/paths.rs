@@ -13,7 +13,7 @@ use super::{Metadata, Permissions, with_path, with_paths};
 /// As [`std::fs::canonicalize`]: [`NotFound`](io::ErrorKind::NotFound) among them, since something must be there.
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let path = sidestep::fs::canonicalize("src/../Cargo.toml").await?;
 /// assert!(path.is_absolute() && path.ends_with("Cargo.toml"));
 /// # std::io::Result::Ok(()) })?;
@@ -34,7 +34,7 @@ pub fn canonicalize(path: impl AsRef<Path>) -> impl Future<Output = io::Result<P
 /// As [`std::fs::exists`]: where it cannot be known, as in a directory that may not be searched.
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// assert!(sidestep::fs::exists("Cargo.toml").await?);
 /// assert!(!sidestep::fs::exists("no such file").await?);
 /// # std::io::Result::Ok(()) })?;
@@ -52,7 +52,7 @@ pub fn exists(path: impl AsRef<Path>) -> impl Future<Output = io::Result<bool>> 
 /// As [`std::fs::metadata`].
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let metadata = sidestep::fs::metadata("Cargo.toml").await?;
 /// assert!(metadata.is_file() && metadata.len() > 0);
 /// # std::io::Result::Ok(()) })?;
@@ -70,7 +70,7 @@ pub fn metadata(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Metad
 /// As [`std::fs::symlink_metadata`].
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let metadata = sidestep::fs::symlink_metadata("Cargo.toml").await?;
 /// assert!(!metadata.is_symlink());
 /// # std::io::Result::Ok(()) })?;
@@ -90,7 +90,7 @@ pub fn symlink_metadata(
 /// As [`std::fs::set_permissions`].
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let file = tempfile::NamedTempFile::new()?;
 /// let mut permissions = sidestep::fs::metadata(file.path()).await?.permissions();
 /// permissions.set_readonly(true);
@@ -114,7 +114,7 @@ pub fn set_permissions(
 /// As [`std::fs::rename`].
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// let (draft, page) = (dir.path().join("draft"), dir.path().join("page"));
 /// sidestep::fs::write(&draft, "complete").await?;
@@ -138,7 +138,7 @@ pub fn rename(
 /// As [`std::fs::remove_file`].
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// let path = dir.path().join("old");
 /// sidestep::fs::write(&path, "").await?;
@@ -159,7 +159,7 @@ pub fn remove_file(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()
 /// As [`std::fs::hard_link`].
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// let (original, link) = (dir.path().join("original"), dir.path().join("link"));
 /// sidestep::fs::write(&original, "one file").await?;
@@ -185,7 +185,7 @@ pub fn hard_link(
 ///
 /// ```
 /// # #[cfg(unix)]
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// let link = dir.path().join("latest");
 /// sidestep::fs::symlink("version-7", &link).await?;

@@ -32,7 +32,7 @@ impl File {
     /// Nothing is lost: the file does not move.
     ///
     /// ```
-    /// # sidestep::current::block_on(async {
+    /// # sidestep::block_on(async {
     /// let file = sidestep::fs::File::open("Cargo.toml").await?;
     /// let (mut first, mut second) = ([0; 9], [0; 4]);
     /// let reads = futures_util::future::try_join(file.read_at(&mut first, 0), file.read_at(&mut second, 10));

@@ -34,7 +34,7 @@ const AHEAD: usize = 1024;
 /// ```
 /// use futures_util::TryStreamExt;
 ///
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let entries = sidestep::fs::read_dir("src").await?;
 /// let names = entries.map_ok(|entry| entry.file_name()).try_collect::<Vec<_>>().await?;
 /// assert!(names.contains(&"lib.rs".into()));

@@ -16,7 +16,7 @@ use super::{on_pool, with_path, with_paths};
 /// As [`std::os::unix::fs::symlink`].
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// sidestep::fs::write(dir.path().join("version-7"), "seven").await?;
 /// sidestep::fs::symlink("version-7", dir.path().join("latest")).await?;
@@ -42,7 +42,7 @@ pub fn symlink(
 /// ```
 /// use std::os::unix::fs::MetadataExt;
 ///
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let file = tempfile::NamedTempFile::new()?;
 /// let group = sidestep::fs::metadata(file.path()).await?.gid();
 /// sidestep::fs::chown(file.path(), None, Some(group)).await?;
@@ -65,7 +65,7 @@ pub fn chown(
 /// As [`std::os::unix::fs::lchown`].
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir()?;
 /// let link = dir.path().join("points to nothing");
 /// sidestep::fs::symlink("nothing", &link).await?;
@@ -94,7 +94,7 @@ pub fn lchown(
 /// As [`std::os::unix::fs::fchown`], and the system's error if it has no descriptor left.
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let file = tempfile::tempfile()?;
 /// sidestep::fs::fchown(&file, None, None).await?;
 /// # std::io::Result::Ok(()) })?;
@@ -124,7 +124,7 @@ pub fn fchown(
 /// Dropping the future leaves it open whether the root has changed or is about to.
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// assert!(sidestep::fs::chroot("no such directory").await.is_err());
 /// # });
 /// ```

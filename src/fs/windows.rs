@@ -14,7 +14,7 @@ use super::with_paths;
 /// As [`std::os::windows::fs::symlink_dir`]: it takes a privilege or the developer mode.
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir().unwrap();
 /// let link = dir.path().join("latest");
 /// match sidestep::fs::symlink_dir(dir.path(), &link).await {
@@ -38,7 +38,7 @@ pub fn symlink_dir(
 /// As [`std::os::windows::fs::symlink_file`]: it takes a privilege or the developer mode.
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let dir = tempfile::tempdir().unwrap();
 /// let (original, link) = (dir.path().join("version-7"), dir.path().join("latest"));
 /// sidestep::fs::write(&original, "seven").await.unwrap();

@@ -74,7 +74,7 @@ impl<T: Unpin> Bridge<T> {
 /// the body of a request.
 ///
 /// It is [`BufRead`] and [`Seek`] too where the reader has the asynchronous counterparts. It takes readers with the traits of
-/// `futures-io`; a reader with those of tokio goes into an `io::Tokio` first (feature `tokio`). Readers that are not `Unpin` go into
+/// `futures-io`; a reader with those of tokio goes into an `io::Compat` first (feature `tokio`). Readers that are not `Unpin` go into
 /// a `Box::pin`.
 ///
 /// A call polls the reader on the calling thread and, while that has nothing, blocks it, which the pool is told. Whatever drives
@@ -95,7 +95,7 @@ impl<T: Unpin> Bridge<T> {
 ///
 /// use sidestep::io::SyncReader;
 ///
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let body: &[u8] = b"one\ntwo\nthree\n"; // any `AsyncRead`
 /// let body = SyncReader::new(body);
 /// let lines = sidestep::unblock(move || body.lines().count()).await;
@@ -191,7 +191,7 @@ impl<R: fmt::Debug> fmt::Debug for SyncReader<R> {
 ///
 /// use sidestep::io::SyncWriter;
 ///
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let mut writer = SyncWriter::new(Vec::new()); // any `AsyncWrite`
 /// let written = sidestep::unblock(move || {
 ///     writeln!(writer, "{:>5}", 42)?;

@@ -1,4 +1,4 @@
-//! tokio's I/O traits as those of `futures-io`: [`Tokio`].
+//! tokio's I/O traits as those of `futures-io`: [`Compat`].
 
 use std::io::{self, IoSlice, SeekFrom};
 use std::pin::Pin;
@@ -15,28 +15,28 @@ use tokio::io as tokio_io;
 /// ```
 /// use std::io::Read;
 ///
-/// use sidestep::io::{SyncReader, Tokio};
+/// use sidestep::io::{SyncReader, Compat};
 ///
 /// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
 /// let text = runtime.block_on(async {
 ///     let input: &[u8] = b"any reader of tokio's";
-///     let mut reader = SyncReader::new(Tokio::new(input));
+///     let mut reader = SyncReader::new(Compat::new(input));
 ///     sidestep::unblock(move || std::io::read_to_string(&mut reader)).await
 /// })?;
 /// assert_eq!(text, "any reader of tokio's");
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Tokio<T> {
+pub struct Compat<T> {
     value: T,
     /// Where to, while a seek that has been started is not complete.
     seeking: Option<SeekFrom>,
 }
 
-impl<T> Tokio<T> {
+impl<T> Compat<T> {
     /// Wraps a value.
     pub fn new(value: T) -> Self {
-        Tokio { value, seeking: None }
+        Compat { value, seeking: None }
     }
 
     /// The value.
@@ -58,13 +58,13 @@ impl<T> Tokio<T> {
     }
 }
 
-impl<T: Unpin> Tokio<T> {
+impl<T: Unpin> Compat<T> {
     fn value(self: Pin<&mut Self>) -> Pin<&mut T> {
         Pin::new(&mut self.get_mut().value)
     }
 }
 
-impl<T: tokio_io::AsyncRead + Unpin> AsyncRead for Tokio<T> {
+impl<T: tokio_io::AsyncRead + Unpin> AsyncRead for Compat<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -76,7 +76,7 @@ impl<T: tokio_io::AsyncRead + Unpin> AsyncRead for Tokio<T> {
     }
 }
 
-impl<T: tokio_io::AsyncBufRead + Unpin> AsyncBufRead for Tokio<T> {
+impl<T: tokio_io::AsyncBufRead + Unpin> AsyncBufRead for Compat<T> {
     fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         self.value().poll_fill_buf(context)
     }
@@ -86,7 +86,7 @@ impl<T: tokio_io::AsyncBufRead + Unpin> AsyncBufRead for Tokio<T> {
     }
 }
 
-impl<T: tokio_io::AsyncWrite + Unpin> AsyncWrite for Tokio<T> {
+impl<T: tokio_io::AsyncWrite + Unpin> AsyncWrite for Compat<T> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.value().poll_write(context, bytes)
     }
@@ -108,7 +108,7 @@ impl<T: tokio_io::AsyncWrite + Unpin> AsyncWrite for Tokio<T> {
     }
 }
 
-impl<T: tokio_io::AsyncSeek + Unpin> AsyncSeek for Tokio<T> {
+impl<T: tokio_io::AsyncSeek + Unpin> AsyncSeek for Compat<T> {
     fn poll_seek(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
         if self.seeking != Some(to) {
             // tokio refuses to start a seek while an operation is under way, be it another seek that nobody waited for.

@@ -34,8 +34,8 @@ mod unblock;
 
 pub use self::bridge::{SyncReader, SyncWriter};
 #[cfg(feature = "tokio")]
-pub use self::compat::Tokio;
-pub use self::producer::{Closed, PRODUCER_CAPACITY, Producer, Sink, producer, producer_with};
+pub use self::compat::Compat;
+pub use self::producer::{Closed, ItemSender, PRODUCER_CAPACITY, Producer, producer, producer_with};
 pub use self::std_streams::{Stderr, Stdout, stderr, stdout};
 pub use self::stdin::{Stdin, stdin};
 pub use self::unblock::{IntoInnerError, Unblock};
@@ -56,7 +56,7 @@ const CAPACITY: usize = 64 << 10;
 /// ```
 /// use futures_util::StreamExt;
 ///
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let squares = sidestep::io::iter((1..=3).map(|n| n * n));
 /// assert_eq!(squares.collect::<Vec<i32>>().await, [1, 4, 9]);
 /// # });

@@ -18,7 +18,8 @@ use super::handover::{Handover, Refused};
 use crate::error::TaskError;
 use crate::pool::{Pool, TaskOptions};
 use crate::report::shield;
-use crate::task::current::{block_on, will_block};
+use crate::task::block_on;
+use crate::task::current::will_block;
 use crate::task::{Task, raise};
 
 /// How many items a [`producer`] may be ahead of its stream.
@@ -28,7 +29,7 @@ pub const PRODUCER_CAPACITY: usize = 64;
 ///
 /// It is for blocking code that finds one thing after another: the rows of a query, the entries of a directory tree, the
 /// lines of a log. The stream holds up to [`PRODUCER_CAPACITY`] items that nobody has asked for yet; after that
-/// [`Sink::send`] blocks, so a slow consumer slows the producer down. [`producer_with`] takes another capacity, another pool
+/// [`ItemSender::send`] blocks, so a slow consumer slows the producer down. [`producer_with`] takes another capacity, another pool
 /// or a lane.
 ///
 /// The stream ends when `f` returns. Errors are items: send a `Result`.
@@ -40,7 +41,7 @@ pub const PRODUCER_CAPACITY: usize = 64;
 /// ```
 /// use futures_util::StreamExt;
 ///
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let mut names = sidestep::io::producer(|sink| {
 ///     for entry in std::fs::read_dir("src").into_iter().flatten().flatten() {
 ///         if sink.send(entry.file_name()).is_err() {
@@ -56,7 +57,7 @@ pub const PRODUCER_CAPACITY: usize = 64;
 #[track_caller]
 pub fn producer<F, T>(f: F) -> Producer<T>
 where
-    F: FnOnce(&Sink<T>) + Send + 'static,
+    F: FnOnce(&ItemSender<T>) + Send + 'static,
     T: Send + 'static,
 {
     producer_with(Pool::global().options(), PRODUCER_CAPACITY, f)
@@ -82,12 +83,12 @@ where
 #[track_caller]
 pub fn producer_with<F, T>(options: TaskOptions<'_>, capacity: usize, f: F) -> Producer<T>
 where
-    F: FnOnce(&Sink<T>) + Send + 'static,
+    F: FnOnce(&ItemSender<T>) + Send + 'static,
     T: Send + 'static,
 {
     assert!(capacity > 0, "capacity (0) is no buffer: room for at least one item is needed");
     let handover = Arc::new(Handover::new(capacity));
-    let sink = Sink { handover: Arc::clone(&handover) };
+    let sink = ItemSender { handover: Arc::clone(&handover) };
     let task = options.spawn(move || f(&sink));
     Producer { task: Some(task), failure: None, over: false, handover, taken: VecDeque::new(), given: 0 }
 }
@@ -97,7 +98,7 @@ where
 /// # Cancellation
 ///
 /// **Dropping it cancels the producer**, as dropping a [`Task`] does: while that is queued its closure never runs; if it
-/// runs, [`current::is_cancelled`](crate::current::is_cancelled) turns true and hooks run, a [`Sink::send`] that waits
+/// runs, [`current::is_cancelled`](crate::current::is_cancelled) turns true and hooks run, a [`ItemSender::send`] that waits
 /// returns at once, and items that nobody has taken are dropped. Dropping the future of a `next()` loses nothing.
 ///
 /// # Panics
@@ -109,7 +110,7 @@ where
 ///
 /// A producer that waits for room keeps its thread. On a pool all of whose threads are held by producers that wait, a
 /// consumer that waits for another producer of the same pool waits for ever: give such a pool enough
-/// [`max_threads`](crate::Builder::max_threads), or consume its producers independently of each other.
+/// [`max_threads`](crate::PoolBuilder::max_threads), or consume its producers independently of each other.
 #[must_use = "dropping a Producer cancels it"]
 pub struct Producer<T> {
     /// `None` once it has ended.
@@ -261,11 +262,11 @@ impl<T> fmt::Debug for Producer<T> {
 /// words.sort();
 /// assert_eq!(words, ["left", "right"]);
 /// ```
-pub struct Sink<T> {
+pub struct ItemSender<T> {
     handover: Arc<Handover<T>>,
 }
 
-impl<T> Sink<T> {
+impl<T> ItemSender<T> {
     /// Gives `item` to the stream. Blocks while [`capacity`](producer_with) items are there that nobody has taken; only then is
     /// the pool told that the thread is blocked, so that it may have one thread more.
     ///
@@ -296,16 +297,16 @@ impl<T> Sink<T> {
     }
 }
 
-impl<T> UnwindSafe for Sink<T> {}
-impl<T> RefUnwindSafe for Sink<T> {}
+impl<T> UnwindSafe for ItemSender<T> {}
+impl<T> RefUnwindSafe for ItemSender<T> {}
 
-impl<T> fmt::Debug for Sink<T> {
+impl<T> fmt::Debug for ItemSender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sink").field("capacity", &self.handover.capacity()).finish_non_exhaustive()
+        f.debug_struct("ItemSender").field("capacity", &self.handover.capacity()).finish_non_exhaustive()
     }
 }
 
-/// The stream of a [`Sink`] has been dropped; here is the item that it did not take.
+/// The stream of a [`ItemSender`] has been dropped; here is the item that it did not take.
 ///
 /// It converts into an [`io::Error`] of the kind [`BrokenPipe`](io::ErrorKind::BrokenPipe).
 ///

@@ -26,7 +26,7 @@ pub struct Stderr(Unblock<io::Stderr>);
 /// ```
 /// use futures_util::AsyncWriteExt;
 ///
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let mut out = sidestep::io::stdout();
 /// out.write_all(b"done\n").await?;
 /// out.flush().await?;
@@ -53,7 +53,7 @@ delegate_write!(Stderr, 0);
 #[cfg(all(test, not(sidestep_loom)))]
 mod tests {
     use super::*;
-    use crate::current::block_on;
+    use crate::block_on;
     use futures_util::AsyncWriteExt;
     use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
     use std::time::Duration;

@@ -22,7 +22,7 @@ use crate::sync::{fork, thread};
 /// ```
 /// use futures_lite::{AsyncBufReadExt, StreamExt, io::BufReader};
 ///
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let mut lines = BufReader::new(sidestep::io::stdin()).lines();
 /// while let Some(line) = lines.next().await {
 ///     println!("{}", line?.to_uppercase());

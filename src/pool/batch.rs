@@ -28,7 +28,7 @@ use crate::task::Task;
 /// use futures_util::StreamExt;
 ///
 /// let pool = sidestep::Pool::new()?;
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let mut sums = pool.spawn_batch((0..3_u64).map(|n| move || (0..=n).sum::<u64>()));
 /// while let Some((index, sum)) = sums.next().await {
 ///     assert_eq!(sum.unwrap(), [0, 1, 3][index]);
@@ -36,6 +36,7 @@ use crate::task::Task;
 /// # });
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "JoinSet")]
 #[must_use = "dropping a Batch cancels its tasks; `detach` it to let them run by themselves"]
 pub struct Batch<T> {
     /// In the order of submission; `None` once its result has been given.

@@ -16,12 +16,12 @@ use crate::sync::fork;
 ///
 /// | setting | default |
 /// |---|---|
-/// | [`core_threads`](Builder::core_threads) | the number of CPUs, at least 2 |
-/// | [`max_threads`](Builder::max_threads) | 512 |
-/// | [`keep_alive`](Builder::keep_alive) | 10 s |
-/// | [`stack_size`](Builder::stack_size) | that of `std::thread` |
-/// | [`queue_limit`](Builder::queue_limit) | none |
-/// | [`name`](Builder::name) | `sidestep` |
+/// | [`core_threads`](PoolBuilder::core_threads) | the number of CPUs, at least 2 |
+/// | [`max_threads`](PoolBuilder::max_threads) | 512 |
+/// | [`keep_alive`](PoolBuilder::keep_alive) | 10 s |
+/// | [`stack_size`](PoolBuilder::stack_size) | that of `std::thread` |
+/// | [`queue_limit`](PoolBuilder::queue_limit) | none |
+/// | [`name`](PoolBuilder::name) | `sidestep` |
 ///
 /// Where only one of `core_threads` and `max_threads` is set, the default of the other is bent to fit.
 ///
@@ -40,7 +40,7 @@ use crate::sync::fork;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[must_use = "a builder does nothing until `build`"]
-pub struct Builder {
+pub struct PoolBuilder {
     pub(super) name: String,
     pub(super) core: Option<usize>,
     pub(super) max: Option<usize>,
@@ -62,9 +62,9 @@ pub struct Builder {
     pub(super) runtime: Option<tokio::runtime::Handle>,
 }
 
-impl Builder {
+impl PoolBuilder {
     pub(super) fn new() -> Self {
-        Builder {
+        PoolBuilder {
             name: "sidestep".to_owned(),
             core: None,
             max: None,
@@ -99,6 +99,7 @@ impl Builder {
     }
 
     /// How many threads there may be at most, at any instant. From 1 to 32767, and no fewer than `core_threads`.
+    #[doc(alias = "max_blocking_threads")]
     pub fn max_threads(mut self, threads: usize) -> Self {
         self.max = Some(threads);
         self
@@ -221,7 +222,7 @@ impl Builder {
     /// Has a warning traced, with the name of the task and where it was spawned, for each task that waits or runs for
     /// longer than this: when it begins, for its wait; when it has run for so long and goes on; and at its end. Another one,
     /// every ten seconds at most, says that a task waits for so long behind others, which those are, and for how long they
-    /// have run. It also makes [`Pool::stuck`] exact. Each task costs an allocation and three looks at the clock more then.
+    /// have run. It also makes [`Pool::long_running`] exact. Each task costs an allocation and three looks at the clock more then.
     ///
     /// Without the feature `tracing` there are no warnings.
     pub fn warn_after(mut self, time: Duration) -> Self {
@@ -339,7 +340,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Builder::build); besides, [`AlreadyExists`](io::ErrorKind::AlreadyExists) if there is a global
+    /// As [`build`](PoolBuilder::build); besides, [`AlreadyExists`](io::ErrorKind::AlreadyExists) if there is a global
     /// pool already, and `InvalidInput` if an environment variable has an impossible value.
     pub fn build_global(self) -> io::Result<&'static Pool> {
         super::global::install(self)
@@ -369,9 +370,9 @@ fn read_variable(name: &str) -> io::Result<Option<usize>> {
     }
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for PoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("PoolBuilder")
             .field("name", &self.name)
             .field("core_threads", &self.core)
             .field("max_threads", &self.max)

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Builder;
+use super::PoolBuilder;
 use super::context::Captures;
 use super::threads::NewThread;
 
@@ -44,7 +44,7 @@ pub(super) struct Config {
     pub(super) runtime: Option<tokio::runtime::Handle>,
 }
 
-impl Builder {
+impl PoolBuilder {
     /// Checks the settings and fills in the defaults.
     pub(super) fn check(self) -> io::Result<Config> {
         let (core, max) = self.check_threads()?;
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn threads(core: Option<usize>, max: Option<usize>) -> Result<(usize, usize), String> {
-        let builder = Builder { core, max, ..Builder::new() };
+        let builder = PoolBuilder { core, max, ..PoolBuilder::new() };
         builder.check_threads().map_err(|error| error.to_string())
     }
 
@@ -137,12 +137,12 @@ mod tests {
         assert!(threads(None, Some(0)).unwrap_err().contains("max_threads (0)"));
         assert!(threads(None, Some(32_768)).unwrap_err().contains("max_threads (32768)"));
         assert!(threads(Some(usize::MAX), None).unwrap_err().contains("core_threads (1844"));
-        let message = |builder: Builder| builder.check().err().unwrap().to_string();
-        assert!(message(Builder::new().stack_size(0)).contains("stack_size (0)"));
-        assert!(message(Builder::new().stack_size(usize::MAX)).contains("stack_size (1844"));
-        assert!(message(Builder::new().queue_limit(0)).contains("queue_limit (0)"));
-        let never = Builder { export_every: Some(Duration::ZERO), ..Builder::new() };
+        let message = |builder: PoolBuilder| builder.check().err().unwrap().to_string();
+        assert!(message(PoolBuilder::new().stack_size(0)).contains("stack_size (0)"));
+        assert!(message(PoolBuilder::new().stack_size(usize::MAX)).contains("stack_size (1844"));
+        assert!(message(PoolBuilder::new().queue_limit(0)).contains("queue_limit (0)"));
+        let never = PoolBuilder { export_every: Some(Duration::ZERO), ..PoolBuilder::new() };
         assert!(message(never).contains("export_metrics (0ns)"));
-        assert!(message(Builder::new().name("a\0b")).contains("name (\"a\\0b\")"));
+        assert!(message(PoolBuilder::new().name("a\0b")).contains("name (\"a\\0b\")"));
     }
 }

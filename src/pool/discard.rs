@@ -15,7 +15,7 @@ impl Shared {
     /// Discards what is queued because of a shutdown, but for tasks that block it.
     pub(super) fn discard_queued(&self) {
         let stays =
-            |task: &TaskRef| task.extras().is_some_and(|extras| extras.on_shutdown == OnShutdown::Block);
+            |task: &TaskRef| task.extras().is_some_and(|extras| extras.on_shutdown == OnShutdown::AlwaysRun);
         self.sort_out(|claimed| {
             let mut staying = Vec::new();
             while let Some(entry) = self.queues.take_any() {

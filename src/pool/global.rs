@@ -4,7 +4,7 @@ use std::io;
 use std::sync::OnceLock;
 
 use super::shared::Shared;
-use super::{Builder, Pool};
+use super::{Pool, PoolBuilder};
 use crate::sync::fork;
 
 static GLOBAL: OnceLock<Pool> = OnceLock::new();
@@ -16,7 +16,7 @@ static GLOBAL: OnceLock<Pool> = OnceLock::new();
 pub(super) fn get() -> &'static Pool {
     let config = || {
         fork::check()?;
-        Builder::new().read_environment()?.check()
+        PoolBuilder::new().read_environment()?.check()
     };
     GLOBAL.get_or_init(|| match config() {
         Ok(config) => {
@@ -31,7 +31,7 @@ pub(super) fn get() -> &'static Pool {
 
 /// A pool that gives `error` to every task.
 fn impossible(error: io::Error) -> Pool {
-    match Builder::new().check() {
+    match PoolBuilder::new().check() {
         Ok(config) => {
             let shared = Shared::new(config);
             shared.cool_down.begin_for_ever(error);
@@ -42,7 +42,7 @@ fn impossible(error: io::Error) -> Pool {
 }
 
 /// Makes a pool of `builder` the global one.
-pub(super) fn install(builder: Builder) -> io::Result<&'static Pool> {
+pub(super) fn install(builder: PoolBuilder) -> io::Result<&'static Pool> {
     let there = || io::Error::new(io::ErrorKind::AlreadyExists, "there is a global pool already");
     if GLOBAL.get().is_some() {
         return Err(there());

@@ -39,7 +39,7 @@ use crate::worker::Workplace;
 /// through channels cannot be seen.
 ///
 /// A waker or callback that blocks holds the slot of its task while more is queued in the lane, unless it says that it
-/// blocks ([`wait`](Task::wait), [`block_on`](crate::current::block_on), [`will_block`](crate::current::will_block)).
+/// blocks ([`wait`](Task::wait), [`block_on`](crate::block_on), [`will_block`](crate::current::will_block)).
 ///
 /// ```
 /// let pool = sidestep::Pool::new()?;
@@ -50,6 +50,7 @@ use crate::worker::Workplace;
 /// }
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "Semaphore")]
 #[derive(Clone)]
 pub struct Lane {
     core: Arc<Core>,
@@ -78,7 +79,7 @@ impl<'a> LaneBuilder<'a> {
         LaneBuilder { pool, name, limit, queue_limit: None }
     }
 
-    /// How many tasks may wait in the lane at one time; see [`Builder::queue_limit`](crate::Builder::queue_limit). The
+    /// How many tasks may wait in the lane at one time; see [`PoolBuilder::queue_limit`](crate::PoolBuilder::queue_limit). The
     /// limit of the pool's own queue does not count them. At least 1; the default is no limit.
     pub fn queue_limit(mut self, tasks: usize) -> Self {
         self.queue_limit = Some(tasks);

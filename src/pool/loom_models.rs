@@ -16,7 +16,7 @@ use std::time::Duration;
 use loom::thread;
 
 use super::shared::Shared;
-use super::{Builder, NewThread, Pool, Reserve};
+use super::{NewThread, Pool, PoolBuilder, Reserve};
 use crate::lane::{Entry, Job};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::stand_in::model::{check, in_one_order};
@@ -26,7 +26,7 @@ use crate::task::{Outcome, Task, new_task};
 use crate::worker::submit;
 
 /// A pool of loom's threads, of which the checker sees that it is freed.
-fn builder(core: usize, max: usize) -> Builder {
+fn builder(core: usize, max: usize) -> PoolBuilder {
     let freed = Tracked::new();
     let keep = move || _ = &freed;
     let start = |new: NewThread| {

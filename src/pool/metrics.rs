@@ -2,9 +2,9 @@
 
 use super::shared::Shared;
 use crate::lane::{Core, Counts};
-use crate::times::Reading;
 #[cfg(feature = "histograms")]
-use crate::times::Times;
+use crate::times::Histogram;
+use crate::times::Reading;
 use crate::worker::Totals;
 
 /// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the tasks.
@@ -68,7 +68,7 @@ impl Metrics {
         self.threads_idle
     }
 
-    /// Threads that have declared that they block: inside `wait`, [`block_on`](crate::current::block_on) or
+    /// Threads that have declared that they block: inside `wait`, [`block_on`](crate::block_on) or
     /// [`will_block`](crate::current::will_block).
     #[must_use]
     pub fn threads_blocked(&self) -> usize {
@@ -133,18 +133,18 @@ impl Metrics {
     }
 
     /// How long tasks have waited, from their spawning to the start of their closure: one time for each task that has
-    /// begun. `None` unless [`Builder::histograms`](crate::Builder::histograms) asks for it.
+    /// begun. `None` unless [`PoolBuilder::histograms`](crate::PoolBuilder::histograms) asks for it.
     #[cfg(feature = "histograms")]
     #[must_use]
-    pub fn wait_times(&self) -> Option<&Times> {
+    pub fn wait_times(&self) -> Option<&Histogram> {
         self.times.wait.as_ref()
     }
 
     /// How long closures have run: one time for each that has returned or panicked, recorded before its result can be
-    /// seen. `None` unless [`Builder::histograms`](crate::Builder::histograms) asks for it.
+    /// seen. `None` unless [`PoolBuilder::histograms`](crate::PoolBuilder::histograms) asks for it.
     #[cfg(feature = "histograms")]
     #[must_use]
-    pub fn run_times(&self) -> Option<&Times> {
+    pub fn run_times(&self) -> Option<&Histogram> {
         self.times.run.as_ref()
     }
 }
@@ -215,14 +215,14 @@ impl LaneMetrics {
     /// How long tasks of the lane have waited, as [`Metrics::wait_times`].
     #[cfg(feature = "histograms")]
     #[must_use]
-    pub fn wait_times(&self) -> Option<&Times> {
+    pub fn wait_times(&self) -> Option<&Histogram> {
         self.times.wait.as_ref()
     }
 
     /// How long closures of the lane have run, as [`Metrics::run_times`].
     #[cfg(feature = "histograms")]
     #[must_use]
-    pub fn run_times(&self) -> Option<&Times> {
+    pub fn run_times(&self) -> Option<&Histogram> {
         self.times.run.as_ref()
     }
 }

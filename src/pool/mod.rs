@@ -51,14 +51,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::batch::Batch;
-pub use self::builder::Builder;
+pub use self::builder::PoolBuilder;
 pub use self::lane::{Lane, LaneBuilder};
 pub use self::metrics::{LaneMetrics, Metrics};
 pub use self::options::TaskOptions;
 pub use self::reserve::{Permit, Reserve};
 pub use self::scope::{Scope, ScopedTask};
 pub use self::shutdown::{Shutdown, ShutdownReport};
-pub use self::stuck::StuckTask;
+pub use self::stuck::LongRunningTask;
 pub use self::threads::NewThread;
 
 use self::admission::Gate;
@@ -98,23 +98,23 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`Builder::build`]: in the main, the system's error if it refuses the first thread.
+    /// As [`PoolBuilder::build`]: in the main, the system's error if it refuses the first thread.
     pub fn new() -> io::Result<Self> {
-        Builder::new().build()
+        PoolBuilder::new().build()
     }
 
     /// Settings for a pool.
-    pub fn builder() -> Builder {
-        Builder::new()
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
     }
 
     /// The pool that the whole process shares, built on first use. The environment variables
-    /// `SIDESTEP_CORE_THREADS` and `SIDESTEP_MAX_THREADS` set its limits; [`Builder::build_global`] does so in the
+    /// `SIDESTEP_CORE_THREADS` and `SIDESTEP_MAX_THREADS` set its limits; [`PoolBuilder::build_global`] does so in the
     /// program.
     ///
     /// It does not fail: if a variable has an impossible value, every task resolves with
     /// [`is_no_thread`](crate::TaskError::is_no_thread) and a message that names the variable and the value, and likewise
-    /// behind more forks than [`Builder::build`] allows; if the system refuses the first thread, the pool tries again when it is used.
+    /// behind more forks than [`PoolBuilder::build`] allows; if the system refuses the first thread, the pool tries again when it is used.
     #[must_use]
     pub fn global() -> &'static Pool {
         global::get()
@@ -129,6 +129,7 @@ impl Pool {
     ///
     /// None here: where the pool is full, shut down, or without a thread, the handle resolves with an error that says
     /// so, and `f` has been dropped unrun.
+    #[doc(alias = "spawn_blocking")]
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> Task<T>
     where
@@ -188,7 +189,7 @@ impl Pool {
         self.gate().try_spawn(f, Location::caller(), self.shared.side())
     }
 
-    /// Waits for a place in the pool's queue, where that has a [limit](Builder::queue_limit): backpressure. The
+    /// Waits for a place in the pool's queue, where that has a [limit](PoolBuilder::queue_limit): backpressure. The
     /// [`Permit`] that comes of it queues one task and is never refused for want of room.
     ///
     /// A producer that awaits this before each `spawn` is slowed down to the speed of the pool, and what waits takes no
@@ -214,6 +215,7 @@ impl Pool {
     /// assert_eq!(squares.len(), 10);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "JoinSet")]
     #[track_caller]
     pub fn spawn_batch<I, F, T>(&self, closures: I) -> Batch<T>
     where
@@ -262,6 +264,7 @@ impl Pool {
     /// # Panics
     ///
     /// If `limit` is 0. [`lane_builder`](Pool::lane_builder) gives an error instead.
+    #[doc(alias = "Semaphore")]
     #[track_caller]
     pub fn lane(&self, name: impl Into<String>, limit: usize) -> Lane {
         match self.lane_builder(name, limit).build() {
@@ -280,7 +283,7 @@ impl Pool {
         TaskOptions::of_pool(self)
     }
 
-    /// Changes [`Builder::max_threads`]. Upwards it takes effect at once; downwards threads leave as their tasks end. A
+    /// Changes [`PoolBuilder::max_threads`]. Upwards it takes effect at once; downwards threads leave as their tasks end. A
     /// limit below `core_threads` lowers that too, for as long as it lasts.
     ///
     /// # Errors
@@ -304,7 +307,7 @@ impl Pool {
     /// The tasks that have been running for longer than `time`, the longest first, with their names and where they were
     /// spawned. Tasks that wait in place for others count too.
     ///
-    /// With [`Builder::warn_after`] the times are exact. Otherwise tasks carry no times, so that they cost nothing: a task
+    /// With [`PoolBuilder::warn_after`] the times are exact. Otherwise tasks carry no times, so that they cost nothing: a task
     /// counts as running since the first call of this that saw it. A watchdog that calls it every few seconds is late by
     /// no more than that.
     ///
@@ -320,14 +323,14 @@ impl Pool {
     /// });
     /// wait.recv().unwrap();
     /// std::thread::sleep(Duration::from_millis(2));
-    /// let stuck = pool.stuck(Duration::from_millis(1));
+    /// let stuck = pool.long_running(Duration::from_millis(1));
     /// assert_eq!(stuck[0].name.as_deref(), Some("tape drive"));
     /// # drop(go);
     /// # let _ = task.wait();
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use]
-    pub fn stuck(&self, time: Duration) -> Vec<StuckTask> {
+    pub fn long_running(&self, time: Duration) -> Vec<LongRunningTask> {
         if self.shared.is_forked() {
             return Vec::new();
         }

@@ -56,7 +56,7 @@ impl<'a> TaskOptions<'a> {
         TaskOptions::new(Target::Lane(lane))
     }
 
-    /// A name for errors, warnings and [`Pool::stuck`]. It need not be unique.
+    /// A name for errors, warnings and [`Pool::long_running`]. It need not be unique.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = Some(name.into());
         self

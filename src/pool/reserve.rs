@@ -227,7 +227,7 @@ impl fmt::Debug for Reserve {
 ///
 /// ```
 /// let pool = sidestep::Pool::builder().queue_limit(100).build()?;
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let permit = pool.reserve().await?; // waits while 100 tasks are queued
 /// let answer = permit.spawn(|| 6 * 7).await?;
 /// assert_eq!(answer, 42);

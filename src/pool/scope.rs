@@ -148,7 +148,7 @@ impl State {
         let looked_at = std::mem::take(&mut *self.looked_at.lock());
         drop(queued);
         let first = failed.iter().find(|task| !looked_at.contains(&task.id()))?;
-        Some(first.error().into_panic().unwrap_or_else(|error| Box::new(error.to_string())))
+        Some(first.error().try_into_panic().unwrap_or_else(|error| Box::new(error.to_string())))
     }
 }
 

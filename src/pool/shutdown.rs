@@ -34,7 +34,7 @@ pub struct ShutdownReport {
 ///
 /// It may be awaited or waited for on the pool's own threads. A task counts as ended while its thread is blocked in that
 /// wait, and runs what is queued meanwhile; when it goes on, with something else that it has awaited beside, it counts as
-/// running again. [`block_on`](crate::current::block_on) and [`wait`](Shutdown::wait) show when the thread is blocked.
+/// running again. [`block_on`](crate::block_on) and [`wait`](Shutdown::wait) show when the thread is blocked.
 /// Under another executor it counts as ended from its poll on. Whenever a thread leaves or somebody new waits, the waker of
 /// one that is awaited is called, and the task counts as running until it has polled again: so does a task in the report of a
 /// [`timeout`](Shutdown::timeout) that has left it no time for that. A task of a lane that [`wait`](Shutdown::wait)s without a timeout gives its slot to the lane's
@@ -80,7 +80,7 @@ impl Shutdown {
 
     /// Discards what is queued, now: closures are dropped here, and their handles resolve with
     /// [`is_shutdown`](crate::TaskError::is_shutdown). Tasks spawned with
-    /// [`OnShutdown::Block`](crate::OnShutdown::Block) still run.
+    /// [`OnShutdown::AlwaysRun`](crate::OnShutdown::AlwaysRun) still run.
     pub fn discard_queued(self) -> Self {
         let shared = &self.shared.0;
         if !shared.is_forked() {

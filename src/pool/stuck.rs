@@ -9,10 +9,10 @@ use crate::error::TaskId;
 use crate::sync::{Mutex, now};
 use crate::worker::{Roster, Shown};
 
-/// A task that has been running for long: what [`Pool::stuck`](crate::Pool::stuck) lists.
+/// A task that has been running for long: what [`Pool::long_running`](crate::Pool::long_running) lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct StuckTask {
+pub struct LongRunningTask {
     /// Which task it is.
     pub id: TaskId,
     /// Its name, if it was given one.
@@ -29,7 +29,7 @@ pub(super) struct Sightings(Mutex<BTreeMap<TaskId, Instant>>);
 
 impl Sightings {
     /// The tasks on the threads of `roster` that have been running for longer than `limit`, the longest first.
-    pub(super) fn longer_than(&self, limit: Duration, roster: &Roster) -> Vec<StuckTask> {
+    pub(super) fn longer_than(&self, limit: Duration, roster: &Roster) -> Vec<LongRunningTask> {
         let now = now();
         let shown: Vec<Shown> = roster.slots().iter().flat_map(|slot| slot.shown()).collect();
         let mut seen = self.0.lock();
@@ -40,7 +40,12 @@ impl Sightings {
             still.insert(origin.id, first);
             let running_for = now.saturating_duration_since(since.unwrap_or(first));
             if running_for > limit {
-                stuck.push(StuckTask { id: origin.id, name: origin.name, site: origin.site, running_for });
+                stuck.push(LongRunningTask {
+                    id: origin.id,
+                    name: origin.name,
+                    site: origin.site,
+                    running_for,
+                });
             }
         }
         *seen = still;

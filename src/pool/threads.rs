@@ -17,7 +17,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::thread;
 use crate::worker::work;
 
-/// A thread that the pool wants: what [`Builder::spawn_handler`](crate::Builder::spawn_handler) gets.
+/// A thread that the pool wants: what [`PoolBuilder::spawn_handler`](crate::PoolBuilder::spawn_handler) gets.
 ///
 /// The handler makes an OS thread, by whatever means, and has it call [`run`](NewThread::run). Dropping a
 /// `NewThread` without running it counts as a failure to start the thread.

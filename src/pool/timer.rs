@@ -262,11 +262,11 @@ impl Alarms {
 #[cfg(all(test, not(sidestep_loom)))]
 mod tests {
     use super::*;
-    use crate::Builder;
+    use crate::PoolBuilder;
 
     #[test]
     fn a_refused_thread_is_tried_again_and_lets_the_pool_go() {
-        let config = Builder { export_every: Some(Duration::MAX), ..Builder::new() }.check().unwrap();
+        let config = PoolBuilder { export_every: Some(Duration::MAX), ..PoolBuilder::new() }.check().unwrap();
         let shared = Shared::new(config);
         let timer = Arc::clone(&shared.timer);
         timer.pause.begin(std::io::Error::other("no"));

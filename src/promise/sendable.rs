@@ -60,7 +60,7 @@ use crate::pool::Pool;
 ///         })
 /// }
 ///
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let word = first_word("no such file").catch(|_| first_word("Cargo.toml")).await?;
 /// assert_eq!(word, "[package]");
 /// # Ok::<(), io::Error>(())
@@ -284,7 +284,7 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
     /// [global](Pool::global) one, as do those of [`Task::promise`](crate::Task::promise); while it waits it holds no thread.
     ///
     /// An error at the end is traced, since nobody else sees it. The promise is dropped, which cancels, if that pool is shut
-    /// down or refuses to go on with it ([`Builder::queue_limit`](crate::Builder::queue_limit)); that is traced too.
+    /// down or refuses to go on with it ([`PoolBuilder::queue_limit`](crate::PoolBuilder::queue_limit)); that is traced too.
     ///
     /// ```
     /// use std::sync::mpsc;

@@ -36,7 +36,7 @@ use crate::task::{OnShutdown, Task};
 /// A call that [`wait`](Task::wait)s for another call of its own strand is told so by
 /// [`is_deadlock`](crate::TaskError::is_deadlock): directly, or through tasks, scopes and calls of other strands, of whatever
 /// pools, that wait for each other in a circle. Then the one whose wait closes the circle is told. A wait through a channel
-/// or [`block_on`](crate::current::block_on) cannot be seen, and hangs.
+/// or [`block_on`](crate::block_on) cannot be seen, and hangs.
 ///
 /// # Poisoning
 ///
@@ -58,7 +58,7 @@ use crate::task::{OnShutdown, Task};
 /// use std::io::Write;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let log = Strand::new(Vec::new());
 /// let first = log.call(|log| writeln!(log, "first"));
 /// let second = log.call(|log| writeln!(log, "second"));
@@ -68,6 +68,7 @@ use crate::task::{OnShutdown, Task};
 /// # Ok(()) })
 /// # }
 /// ```
+#[doc(alias = "SyncWrapper")]
 pub struct Strand<T: Send + 'static> {
     inner: Arc<Inner<T>>,
 }
@@ -126,6 +127,7 @@ impl<T: Send + 'static> Strand<T> {
     /// None here: the handle resolves with a [`TaskError`](crate::TaskError), as any task, and with
     /// [`is_poisoned`](crate::TaskError::is_poisoned) where an earlier call has panicked, or
     /// [`is_shutdown`](crate::TaskError::is_shutdown) where the value has been taken by [`into_inner`](Strand::into_inner).
+    #[doc(alias = "interact")]
     #[track_caller]
     pub fn call<F, R>(&self, f: F) -> Task<R>
     where
@@ -251,7 +253,7 @@ impl<T: Send + 'static> Drop for Inner<T> {
         let Some(value) = self.home.take() else { return };
         // A lane of its own: the queue of the other may be full. And a shutdown that discards does not do it for the pool.
         let lane = self.lane.pool().lane("strand", 1);
-        match lane.options().on_shutdown(OnShutdown::Block).try_spawn(move || drop(value)) {
+        match lane.options().on_shutdown(OnShutdown::AlwaysRun).try_spawn(move || drop(value)) {
             Ok(task) => task.detach(),
             // The pool has been shut down. The value may own another strand.
             Err(refused) => trampoline::bounce(move || {

@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use super::extras::Inside;
 use super::reference::TaskRef;
-pub use super::wait::block_on;
 use crate::error::TaskId;
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::{Parker, thread_local_const};
@@ -343,6 +342,7 @@ impl Drop for Blocking<'_> {
 /// assert!(line.wait()?.is_ok());
 /// # Ok::<(), sidestep::TaskError>(())
 /// ```
+#[doc(alias = "block_in_place")]
 pub fn will_block<R>(f: impl FnOnce() -> R) -> R {
     let _blocking = Blocking::enter();
     f()

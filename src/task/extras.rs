@@ -19,7 +19,7 @@ use crate::sync::{Mutex, now};
 /// |---|---|---|
 /// | `Drain` | runs it | drops it |
 /// | `Discard` | drops it | drops it |
-/// | `Block` | runs it | runs it |
+/// | `AlwaysRun` | runs it | runs it |
 ///
 /// A dropped task resolves with [`is_shutdown`](crate::TaskError::is_shutdown). A [timeout](crate::Shutdown::timeout)
 /// of the shutdown bounds the wait for all of them. A pool whose last handle is dropped runs what is queued,
@@ -31,7 +31,7 @@ use crate::sync::{Mutex, now};
 /// let pool = sidestep::Pool::builder().max_threads(1).build()?;
 /// let (go, gate) = std::sync::mpsc::channel::<()>();
 /// let running = pool.spawn(move || gate.recv());
-/// let save = pool.options().on_shutdown(OnShutdown::Block).spawn(|| "saved");
+/// let save = pool.options().on_shutdown(OnShutdown::AlwaysRun).spawn(|| "saved");
 /// let warm_up = pool.options().on_shutdown(OnShutdown::Discard).spawn(|| "warm");
 /// let shutdown = pool.shutdown().discard_queued();
 /// assert!(warm_up.wait().unwrap_err().is_shutdown());
@@ -49,7 +49,7 @@ pub enum OnShutdown {
     /// Is dropped by any shutdown.
     Discard,
     /// Runs even where the shutdown discards what is queued.
-    Block,
+    AlwaysRun,
 }
 
 /// Runs the closure it is given, surrounded by whatever the spawner had around itself.

@@ -45,7 +45,7 @@ use crate::sync::oneshot::Receiver;
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let text = sidestep::spawn(|| std::fs::read_to_string("Cargo.toml")).await??;
 /// assert!(text.contains("sidestep"));
 /// # Ok(()) })
@@ -59,6 +59,7 @@ use crate::sync::oneshot::Receiver;
 /// [`is_shutdown`]: TaskError::is_shutdown
 /// [`is_full`]: TaskError::is_full
 /// [`is_no_thread`]: TaskError::is_no_thread
+#[doc(alias = "JoinHandle")]
 #[must_use = "dropping a Task cancels it; `detach` it to let it run by itself"]
 pub struct Task<T> {
     /// `None` only inside the methods that consume the handle.
@@ -171,6 +172,7 @@ impl<T> Task<T> {
     /// assert_eq!(task.cancel().wait()?, "cleaned up");
     /// # Ok::<(), sidestep::TaskError>(())
     /// ```
+    #[doc(alias = "abort")]
     pub fn cancel(self) -> Cancelling<T> {
         let joint = self.into_joint();
         if let Some(task) = joint.task() {
@@ -316,6 +318,7 @@ impl<T> fmt::Debug for Cancelling<T> {
 /// drop(go);
 /// let _ = task.wait();
 /// ```
+#[doc(alias = "AbortHandle")]
 #[derive(Clone, Debug)]
 pub struct CancelHandle {
     task: TaskRef,
@@ -323,6 +326,7 @@ pub struct CancelHandle {
 
 impl CancelHandle {
     /// Cancels the task: a queued one ends here and now, a running one is told. Later calls do nothing.
+    #[doc(alias = "abort")]
     pub fn cancel(&self) {
         self.task.cancel();
     }
@@ -344,7 +348,7 @@ impl RefUnwindSafe for CancelHandle {}
 /// with the sentence of the [`TaskError`].
 ///
 /// ```
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// assert_eq!(sidestep::unblock(|| 6 * 7).await, 42);
 /// # });
 /// ```
@@ -379,7 +383,7 @@ impl<T> Future for Unblocked<T> {
 
 /// Passes a panic of the closure on, or panics with the sentence of the error.
 pub(crate) fn raise(error: TaskError) -> ! {
-    match error.into_panic() {
+    match error.try_into_panic() {
         Ok(payload) => resume_unwind(payload),
         Err(error) => panic!("{error}"),
     }

@@ -171,7 +171,7 @@ fn panic_against_wait_and_drop() {
             });
             let worker = books.worker(entry);
             if waits {
-                let payload = task.wait().unwrap_err().into_panic().unwrap();
+                let payload = task.wait().unwrap_err().try_into_panic().unwrap();
                 assert_eq!(books.ends(), (1, 0), "counted before it shows");
                 assert!(payload.is::<Dropped>());
             } else {

@@ -43,6 +43,7 @@ mod wait;
 
 pub use self::extras::OnShutdown;
 pub use self::handle::{CancelHandle, Cancelling, Task, Unblocked};
+pub use self::wait::block_on;
 
 pub(crate) use self::cell::{Attempt, Owner, Runner, Side, Work, new_scoped_task, new_task};
 pub(crate) use self::current::{

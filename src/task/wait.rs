@@ -81,7 +81,7 @@ impl BlockingWait {
 ///
 /// ```
 /// let sum = sidestep::spawn(|| {
-///     sidestep::current::block_on(async { std::future::ready(40).await + 2 })
+///     sidestep::block_on(async { std::future::ready(40).await + 2 })
 /// });
 /// assert_eq!(sum.wait()?, 42);
 /// # Ok::<(), sidestep::TaskError>(())

@@ -11,7 +11,6 @@ use std::fmt;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
-use hdrhistogram::Histogram;
 
 use crate::sync::Mutex;
 
@@ -40,15 +39,15 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, PartialEq)]
-pub struct Times(Histogram<u64>);
+pub struct Histogram(hdrhistogram::Histogram<u64>);
 
 // Counts are whole numbers: all are equal to themselves.
-impl Eq for Times {}
+impl Eq for Histogram {}
 
-impl Times {
+impl Histogram {
     fn new() -> Self {
-        match Histogram::new(DIGITS) {
-            Ok(histogram) => Times(histogram),
+        match hdrhistogram::Histogram::new(DIGITS) {
+            Ok(histogram) => Histogram(histogram),
             Err(error) => unreachable!("two digits are possible: {error}"),
         }
     }
@@ -61,7 +60,7 @@ impl Times {
         }
     }
 
-    fn add(&mut self, other: &Times) {
+    fn add(&mut self, other: &Histogram) {
         // It fails where it cannot grow, as above.
         let _ = self.0.add(&other.0);
     }
@@ -100,7 +99,7 @@ impl Times {
     /// taken as 0 or 1 where it lies outside. Zero if there is no time.
     ///
     /// The time given is never less than the true one, and more by one percent at most, or by a nanosecond; but for a `q`
-    /// of 0 it is [`min`](Times::min).
+    /// of 0 it is [`min`](Histogram::min).
     #[must_use]
     pub fn quantile(&self, q: f64) -> Duration {
         Duration::from_nanos(self.0.value_at_quantile(q.clamp(0.0, 1.0)))
@@ -111,9 +110,9 @@ fn nanos(time: Duration) -> u64 {
     time.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
-impl fmt::Debug for Times {
+impl fmt::Debug for Histogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Times")
+        f.debug_struct("Histogram")
             .field("count", &self.count())
             .field("min", &self.min())
             .field("mean", &self.mean())
@@ -126,13 +125,13 @@ impl fmt::Debug for Times {
 
 /// Wait and run times of the same tasks.
 struct Pair {
-    wait: Times,
-    run: Times,
+    wait: Histogram,
+    run: Histogram,
 }
 
 impl Pair {
     fn new() -> Self {
-        Pair { wait: Times::new(), run: Times::new() }
+        Pair { wait: Histogram::new(), run: Histogram::new() }
     }
 }
 
@@ -164,7 +163,7 @@ impl Recorder {
     }
 
     /// The wait times and the run times so far.
-    pub(super) fn read(&self) -> (Times, Times) {
+    pub(super) fn read(&self) -> (Histogram, Histogram) {
         let mut sum = Pair::new();
         for shard in &self.shards {
             if let Some(pair) = &*shard.lock() {
@@ -186,20 +185,20 @@ impl fmt::Debug for Recorder {
 mod tests {
     use super::*;
 
-    fn of(times: impl IntoIterator<Item = Duration>) -> Times {
-        let mut all = Times::new();
+    fn of(times: impl IntoIterator<Item = Duration>) -> Histogram {
+        let mut all = Histogram::new();
         times.into_iter().for_each(|time| all.record(time));
         all
     }
 
     #[test]
     fn without_times_everything_is_zero() {
-        let none = Times::new();
+        let none = Histogram::new();
         assert!(none.is_empty());
         assert_eq!((none.count(), none.min(), none.max()), (0, Duration::ZERO, Duration::ZERO));
         assert_eq!((none.mean(), none.quantile(0.5)), (Duration::ZERO, Duration::ZERO));
         let text = format!("{none:?}");
-        assert!(text.starts_with("Times { count: 0, min: 0ns"), "{text}");
+        assert!(text.starts_with("Histogram { count: 0, min: 0ns"), "{text}");
     }
 
     #[test]
@@ -242,7 +241,7 @@ mod tests {
         );
         let short = of([Duration::from_millis(10)]);
         assert!(size_of_val(&*vec![0_u64; short.0.distinct_values()]) <= 18 << 10);
-        assert!(size_of_val(&*vec![0_u64; Times::new().0.distinct_values()]) <= 2 << 10);
+        assert!(size_of_val(&*vec![0_u64; Histogram::new().0.distinct_values()]) <= 2 << 10);
     }
 
     #[test]

@@ -17,9 +17,9 @@ use self::facade::Series;
 #[cfg(feature = "metrics")]
 pub(crate) use self::facade::{PLACE, describe};
 #[cfg(feature = "histograms")]
-use self::histograms::Recorder;
+pub use self::histograms::Histogram;
 #[cfg(feature = "histograms")]
-pub use self::histograms::Times;
+use self::histograms::Recorder;
 
 /// What records the times of a pool's tasks, or of a lane's. The default records nothing.
 #[derive(Debug, Default)]
@@ -34,9 +34,9 @@ pub(crate) struct Meter {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reading {
     #[cfg(feature = "histograms")]
-    pub(crate) wait: Option<Times>,
+    pub(crate) wait: Option<Histogram>,
     #[cfg(feature = "histograms")]
-    pub(crate) run: Option<Times>,
+    pub(crate) run: Option<Histogram>,
 }
 
 impl Meter {

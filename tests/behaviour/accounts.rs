@@ -87,7 +87,7 @@ fn an_end_is_counted_before_its_result_is_seen() {
         assert_eq!((pool.metrics().tasks_completed(), pool.metrics().tasks_running()), (2 * number - 1, 0));
         pool.spawn(|| quiet_panic("counted")).wait().unwrap_err();
         assert_eq!((pool.metrics().tasks_panicked(), pool.metrics().tasks_running()), (number, 0));
-        current::block_on(pool.spawn(|| ())).unwrap();
+        sidestep::block_on(pool.spawn(|| ())).unwrap();
         assert_eq!((pool.metrics().tasks_completed(), pool.metrics().tasks_running()), (2 * number, 0));
         assert_eq!((pool.metrics().tasks_submitted(), pool.metrics().tasks_queued()), (3 * number, 0));
     }

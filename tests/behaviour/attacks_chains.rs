@@ -9,7 +9,7 @@ use std::task::{Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use sidestep::{Pool, Task, current};
+use sidestep::{Pool, Task};
 
 #[cfg(unix)]
 use crate::fork::in_child;
@@ -205,7 +205,7 @@ fn a_task_that_runs_what_it_has_put_off_counts_as_running() {
             let kept = stored.keep(move || drop(hold));
             stored.deep(depth, move || {
                 drop(kept);
-                current::block_on(inner.shutdown()).still_running
+                sidestep::block_on(inner.shutdown()).still_running
             })
         });
         begun.pass();

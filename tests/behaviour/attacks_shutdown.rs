@@ -21,7 +21,7 @@ use crate::support::{
 fn ways() -> [fn(Pool) -> ShutdownReport; 9] {
     [
         |pool| pool.shutdown().wait(),
-        |pool| current::block_on(pool.shutdown()),
+        |pool| sidestep::block_on(pool.shutdown()),
         |pool| futures_lite::future::block_on(pool.shutdown()),
         |pool| tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(pool.shutdown()),
         |pool| {
@@ -31,13 +31,13 @@ fn ways() -> [fn(Pool) -> ShutdownReport; 9] {
             ev.run();
             receive.recv().unwrap()
         },
-        |pool| current::block_on(three(&pool).collect::<Vec<_>>())[0],
+        |pool| sidestep::block_on(three(&pool).collect::<Vec<_>>())[0],
         |pool| futures_lite::future::block_on(three(&pool).collect::<Vec<_>>())[0],
-        |pool| current::block_on(async { current::block_on(pool.shutdown()) }),
+        |pool| sidestep::block_on(async { sidestep::block_on(pool.shutdown()) }),
         |pool| {
             let mut kept = pool.shutdown();
             let _ = poll(&mut kept, Waker::noop());
-            current::block_on(futures_lite::future::or(std::future::pending(), kept))
+            sidestep::block_on(futures_lite::future::or(std::future::pending(), kept))
         },
     ]
 }
@@ -99,7 +99,7 @@ fn two_tasks_that_have_started_wait_in_any_two_ways() {
 #[test]
 fn a_foreign_executor_inside_of_block_on() {
     let nested: fn(Pool) -> ShutdownReport =
-        |pool| current::block_on(async { futures_lite::future::block_on(pool.shutdown()) });
+        |pool| sidestep::block_on(async { futures_lite::future::block_on(pool.shutdown()) });
     let pool = pool(2, 2);
     for report in both(&pool, [nested, nested]) {
         assert_eq!(report.still_running, 0);
@@ -135,7 +135,7 @@ fn a_step_that_was_put_off_does_not_run_while_its_thread_counts_as_parked() {
         let last = shelf.clone();
         let act = move || {
             drop(last.spawn(move || drop(hold)));
-            current::block_on(inner.shutdown());
+            sidestep::block_on(inner.shutdown());
         };
         nest(shelf, 32, Box::new(act));
     });
@@ -164,7 +164,7 @@ fn a_wait_that_never_parks_does_not_count() {
         &may_look,
         move || {
             let (mut shutdown, mut other) = (receive.recv().unwrap(), false);
-            current::block_on(poll_fn(|context| {
+            sidestep::block_on(poll_fn(|context| {
                 if other {
                     return Poll::Ready(());
                 }
@@ -216,7 +216,7 @@ fn the_next_task_of_a_thread_is_not_taken_to_wait() {
         &may_look_b,
         move || {
             let mut shutdown = inner.shutdown();
-            current::block_on(poll_fn(|context| {
+            sidestep::block_on(poll_fn(|context| {
                 let polled = poll(&mut shutdown, context.waker());
                 looked.open();
                 park.pass();
@@ -251,7 +251,7 @@ fn a_task_that_is_run_in_place_by_one_of_two_shutdowns_counts_as_running() {
         (pool.clone(), looked_b.clone(), block.clone(), blocked.clone(), park.clone());
     first.on_complete(move |_| {
         let (mut shutdown, mut looks) = (inner.shutdown(), 0);
-        current::block_on(poll_fn(|context| {
+        sidestep::block_on(poll_fn(|context| {
             let polled = poll(&mut shutdown, context.waker());
             looks += 1;
             if looks == 1 {
@@ -344,7 +344,7 @@ fn a_task_that_awaits_something_else_in_the_same_wait_counts_as_running() {
     let neighbour = occupy(&pool, &busy);
     let (inner, shown, (ring, other)) = (pool.clone(), looked.clone(), tokio::sync::oneshot::channel::<()>());
     let task = pool.spawn(move || {
-        current::block_on(async move {
+        sidestep::block_on(async move {
             let mut shutdown = inner.shutdown();
             assert!(poll(&mut shutdown, Waker::noop()).is_pending());
             shown.open();

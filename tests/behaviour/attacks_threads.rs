@@ -9,7 +9,7 @@ use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use sidestep::{Builder, NewThread, Pool, current};
+use sidestep::{NewThread, Pool, PoolBuilder, current};
 
 use crate::support::{
     Gate, PATIENCE, Wakes, check_accounts, check_sound, eventually, nothing_happens, occupy, poll, pool, soon,
@@ -20,7 +20,7 @@ fn start(new: NewThread) -> io::Result<()> {
 }
 
 /// A builder whose first thread is started as usual; `later` deals with the others.
-fn after_the_first(later: impl Fn(NewThread) -> io::Result<()> + Send + Sync + 'static) -> Builder {
+fn after_the_first(later: impl Fn(NewThread) -> io::Result<()> + Send + Sync + 'static) -> PoolBuilder {
     let calls = AtomicUsize::new(0);
     Pool::builder().spawn_handler(move |new| match calls.fetch_add(1, Ordering::SeqCst) {
         0 => start(new),
@@ -31,7 +31,7 @@ fn after_the_first(later: impl Fn(NewThread) -> io::Result<()> + Send + Sync + '
 /// A place for threads that come later or never.
 type Kept = Arc<Mutex<VecDeque<NewThread>>>;
 
-fn keeping() -> (Builder, Kept) {
+fn keeping() -> (PoolBuilder, Kept) {
     let kept = Kept::default();
     let store = Arc::clone(&kept);
     let builder = after_the_first(move |new| {
@@ -42,7 +42,7 @@ fn keeping() -> (Builder, Kept) {
 }
 
 /// Builds a pool whose second thread is refused once the second gate is open; the first opens when that thread is asked for.
-fn refusing_the_second() -> (Builder, Gate, Gate) {
+fn refusing_the_second() -> (PoolBuilder, Gate, Gate) {
     let (entered, refuse) = (Gate::new(), Gate::new());
     let (announce, pass) = (entered.clone(), refuse.clone());
     let builder = after_the_first(move |_new| {

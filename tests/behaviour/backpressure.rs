@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use sidestep::{Lane, Pool, Reserve, current};
+use sidestep::{Lane, Pool, Reserve};
 
 use crate::support::{
     Drops, Gate, PATIENCE, Wakes, all_well, check_sound, counter, eventually, nothing_happens, occupy,
@@ -151,7 +151,7 @@ fn without_a_limit_there_is_always_a_place() {
     let lane = pool.lane("wide", 1);
     let mut tasks = vec![running];
     for _ in 0..1000 {
-        tasks.push(current::block_on(pool.reserve()).unwrap().spawn(|| ()));
+        tasks.push(sidestep::block_on(pool.reserve()).unwrap().spawn(|| ()));
         tasks.push(lane.reserve().wait().unwrap().spawn(|| ()));
     }
     gate.open();
@@ -310,8 +310,8 @@ fn no_place_is_lost_or_made_in_a_storm() {
                     match round % 6 {
                         0 => turn.wait().unwrap().spawn(|| ()).detach(),
                         1 => drop(poll(&mut turn, Waker::noop())),
-                        2 => drop(current::block_on(turn).unwrap()),
-                        3 => drop(current::block_on(turn).unwrap().spawn(|| ())),
+                        2 => drop(sidestep::block_on(turn).unwrap()),
+                        3 => drop(sidestep::block_on(turn).unwrap().spawn(|| ())),
                         4 => {
                             let task = turn.wait().unwrap().spawn(|| quiet_panic("counted"));
                             assert!(soon(task).unwrap_err().is_panic());
@@ -376,7 +376,7 @@ fn the_latest_waker_is_called() {
     assert_eq!(old.count(), 0);
     let (send, receive) = channel();
     thread::scope(|scope| {
-        scope.spawn(|| send.send(current::block_on(turn).is_ok()).unwrap());
+        scope.spawn(|| send.send(sidestep::block_on(turn).is_ok()).unwrap());
     });
     assert!(receive.recv_timeout(PATIENCE).unwrap());
 }

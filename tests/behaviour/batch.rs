@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use futures_core::Stream;
-use sidestep::{Batch, OnShutdown, Pool, TaskError, current};
+use sidestep::{Batch, OnShutdown, Pool, TaskError};
 
 use crate::support::{
     Drops, Gate, PATIENCE, Wakes, check_accounts, check_sound, eventually, nothing_happens, occupy, pool,
@@ -23,7 +23,7 @@ fn poll_next<T>(batch: &mut Batch<T>, waker: &Waker) -> Poll<Option<Item<T>>> {
 
 /// The next of a batch, which must come.
 fn next<T>(batch: &mut Batch<T>) -> Option<Item<T>> {
-    current::block_on(std::future::poll_fn(|context| Pin::new(&mut *batch).poll_next(context)))
+    sidestep::block_on(std::future::poll_fn(|context| Pin::new(&mut *batch).poll_next(context)))
 }
 
 #[test]
@@ -377,7 +377,7 @@ fn a_batch_of_a_pool_that_discards_ends() {
     let mut batch = pool.spawn_batch((0..100).map(|n| move || n));
     let wakes = Wakes::new();
     assert!(poll_next(&mut batch, &Waker::from(Arc::clone(&wakes))).is_pending());
-    let keep = pool.options().on_shutdown(OnShutdown::Block).spawn(|| ());
+    let keep = pool.options().on_shutdown(OnShutdown::AlwaysRun).spawn(|| ());
     let shutdown = pool.shutdown().discard_queued();
     assert_eq!(wakes.count(), 1, "one waker, one wake");
     assert!(batch.wait().into_iter().all(|end| end.unwrap_err().is_shutdown()));

@@ -182,17 +182,17 @@ fn the_bridges_work_on_smols_executor() {
 
 #[cfg(feature = "tokio")]
 mod with_tokio {
-    use sidestep::io::Tokio;
+    use sidestep::io::Compat;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
-    async fn pair() -> (Tokio<TcpStream>, Tokio<TcpStream>) {
+    async fn pair() -> (Compat<TcpStream>, Compat<TcpStream>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (accepted, connected) =
             futures_util::future::join(listener.accept(), TcpStream::connect(address)).await;
-        (Tokio::new(accepted.unwrap().0), Tokio::new(connected.unwrap()))
+        (Compat::new(accepted.unwrap().0), Compat::new(connected.unwrap()))
     }
 
     async fn through_sockets_of_tokio() {
@@ -232,7 +232,7 @@ mod with_tokio {
         for runtime in [one_thread(), many_threads()] {
             let (read, bytes) = runtime.block_on(async {
                 let (pool, mut bytes) = (pool(1, 1), [0; 10]);
-                let mut reader = SyncReader::new(Tokio::new(Late(None)));
+                let mut reader = SyncReader::new(Compat::new(Late(None)));
                 pool.spawn(move || (reader.read(&mut bytes).unwrap(), bytes)).await.unwrap()
             });
             assert_eq!(&bytes[..read], b"late");
@@ -241,13 +241,13 @@ mod with_tokio {
 
     #[test]
     fn buffers_positions_and_slices_go_through_the_adapter() {
-        let mut reader = SyncReader::new(Tokio::new(io::Cursor::new(b"one\ntwo\n".to_vec())));
+        let mut reader = SyncReader::new(Compat::new(io::Cursor::new(b"one\ntwo\n".to_vec())));
         let mut line = String::new();
         assert_eq!(reader.read_line(&mut line).unwrap(), 4);
         assert_eq!(reader.seek(SeekFrom::Current(-3)).unwrap(), 1);
         assert_eq!(reader.seek(SeekFrom::Current(-1)).unwrap(), 0);
         assert_eq!(reader.lines().map(Result::unwrap).collect::<Vec<_>>(), ["one", "two"]);
-        let mut writer = SyncWriter::new(Tokio::new(Vec::new()));
+        let mut writer = SyncWriter::new(Compat::new(Vec::new()));
         let slices = [b"ab", b"cd"].map(|slice| IoSlice::new(slice));
         assert_eq!(writer.write_vectored(&slices).unwrap(), 4);
         writer.close().unwrap();

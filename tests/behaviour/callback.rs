@@ -70,7 +70,7 @@ fn a_panic_calls_back_with_the_payload() {
     let told = tell(pool.spawn(|| quiet_panic(42_u8)));
     gate.open();
     let (_, result) = told.recv().unwrap();
-    let payload = result.unwrap_err().into_panic().unwrap();
+    let payload = result.unwrap_err().try_into_panic().unwrap();
     assert_eq!(payload.downcast_ref(), Some(&42_u8));
     soon(running).unwrap();
     check_sound(&pool);

@@ -149,7 +149,7 @@ fn case_36_tasks_that_wait_for_asynchronous_writes_get_a_thread_for_them() {
     let write = |_| {
         let inner = pool.clone();
         pool.spawn(move || {
-            current::block_on(async {
+            sidestep::block_on(async {
                 let mut out = Unblock::with_capacity(16, Vec::new()).on(&inner);
                 out.write_all(&[7; 1000]).await.unwrap();
                 out.flush().await.unwrap();

@@ -144,7 +144,7 @@ fn one_runtime_after_another_uses_the_same_threads() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert_eq!(runtime.block_on(pool.spawn(move || number)).unwrap(), number);
         drop(runtime);
-        assert_eq!(current::block_on(pool.spawn(move || number)).unwrap(), number);
+        assert_eq!(sidestep::block_on(pool.spawn(move || number)).unwrap(), number);
         let (mut ev, (ran, bump)) = (EventLoop::on(&pool), counter());
         ev.offload(move || number, move |_, end| (end.unwrap() == number).then(bump).unwrap());
         ev.run();
@@ -227,7 +227,7 @@ fn a_pool_may_be_looked_at_while_blocked_threads_come_and_go() {
             while !done.load(Ordering::SeqCst) || looks == 0 {
                 let metrics = pool.metrics();
                 assert!(metrics.threads() <= 16 && metrics.threads_blocked() <= 16, "{metrics:?}");
-                assert!(pool.stuck(Duration::ZERO).len() <= 16);
+                assert!(pool.long_running(Duration::ZERO).len() <= 16);
                 looks += 1;
             }
         });

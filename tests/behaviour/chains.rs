@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::task::Waker;
 use std::thread;
 
-use sidestep::{Pool, Strand, Task, current};
+use sidestep::{Pool, Strand, Task};
 
 use crate::support::{
     Calls, DropToken, Drops, Gate, PATIENCE, check_sound, eventually, occupy, poll, pool, quiet_panic, soon,
@@ -136,7 +136,7 @@ fn a_destructor_may_wait_on_a_thread_of_the_pool() {
 fn waits() -> [fn(Task<()>); 4] {
     [
         |task| assert!(task.cancel().wait().is_err()),
-        |task| assert!(current::block_on(task.cancel()).is_err()),
+        |task| assert!(sidestep::block_on(task.cancel()).is_err()),
         |task| {
             task.cancel_handle().cancel();
             assert!(task.wait().is_err());

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use sidestep::{Builder, OnShutdown, Pool, TaskError};
+use sidestep::{OnShutdown, Pool, PoolBuilder, TaskError};
 
 use crate::support::{Drops, Gate, check_sound, counter, eventually, occupy, quiet_panic, soon};
 
 thread_local! { static REQUEST: Cell<u32> = const { Cell::new(0) } }
 
 /// Sets and restores without a guard: the run is said not to unwind.
-fn carries_request(builder: Builder) -> Builder {
+fn carries_request(builder: PoolBuilder) -> PoolBuilder {
     builder.propagate(|| {
         let request = REQUEST.get();
         move |run: &mut dyn FnMut()| {
@@ -32,7 +32,7 @@ fn for_request<R>(number: u32, f: impl FnOnce() -> R) -> R {
     result
 }
 
-fn one() -> Builder {
+fn one() -> PoolBuilder {
     Pool::builder().core_threads(1).max_threads(1)
 }
 
@@ -209,14 +209,14 @@ fn an_inner_context_that_panics_does_not_unwind_the_outer() {
 }
 
 /// A pool whose contexts count their drops, and use the pool when they are dropped.
-fn counting(builder: Builder) -> (Pool, Drops) {
+fn counting(builder: PoolBuilder) -> (Pool, Drops) {
     struct Reenters(Drops, Arc<Mutex<Option<Pool>>>);
     impl Drop for Reenters {
         fn drop(&mut self) {
             drop(self.0.token());
             let pool = self.1.lock().unwrap().take();
             if let Some(pool) = pool {
-                let _ = (pool.metrics(), pool.stuck(Duration::ZERO), pool.lane("new", 1).metrics());
+                let _ = (pool.metrics(), pool.long_running(Duration::ZERO), pool.lane("new", 1).metrics());
                 *self.1.lock().unwrap() = Some(pool);
             }
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use sidestep::{Builder, NewThread, Pool};
+use sidestep::{NewThread, Pool, PoolBuilder};
 
 use crate::support::{Gate, PATIENCE, eventually};
 
@@ -39,7 +39,7 @@ impl Handler {
         self.calls.load(Ordering::SeqCst)
     }
 
-    fn install(&self, builder: Builder) -> Builder {
+    fn install(&self, builder: PoolBuilder) -> PoolBuilder {
         let handler = self.clone();
         builder.spawn_handler(move |new| {
             handler.calls.fetch_add(1, Ordering::SeqCst);

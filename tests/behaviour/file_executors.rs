@@ -74,7 +74,7 @@ fn every_kind_of_executor_will_do() {
         |make| futures_lite::future::block_on(make()).unwrap(),
         |make| {
             let (outer, future) = (pool(1, 1), make());
-            soon(outer.spawn(|| sidestep::current::block_on(future))).unwrap().unwrap();
+            soon(outer.spawn(|| sidestep::block_on(future))).unwrap().unwrap();
         },
     ];
     for executor in executors {
@@ -171,7 +171,7 @@ mod traced {
     use std::sync::{Arc, Mutex};
 
     use futures_util::AsyncWriteExt;
-    use sidestep::current::block_on;
+    use sidestep::block_on;
     use sidestep::fs::OpenOptions;
     use tracing::field::{Field, Visit};
     use tracing::{Event, Subscriber};

@@ -92,7 +92,7 @@ fn submitting_in_the_child_says_that_there_is_no_thread() {
         let task = pool.spawn(|| 1);
         list.check(task.is_finished());
         list.no_thread(task.wait());
-        list.no_thread(current::block_on(pool.spawn(|| 1)));
+        list.no_thread(sidestep::block_on(pool.spawn(|| 1)));
         let rejected = pool.try_spawn(|| 43).err();
         list.check(rejected.as_ref().is_some_and(|rejected| rejected.error().is_no_thread()));
         list.check(rejected.is_some_and(|rejected| rejected.into_inner()() == 43));
@@ -114,10 +114,10 @@ fn a_handle_from_before_the_fork_resolves_in_every_way() {
     let status = in_child(|list| {
         list.check(first.is_finished());
         list.no_thread(first.wait());
-        list.no_thread(current::block_on(second));
+        list.no_thread(sidestep::block_on(second));
         let mut next = || queued.pop().unwrap();
         list.no_thread(next().wait());
-        list.no_thread(current::block_on(next()));
+        list.no_thread(sidestep::block_on(next()));
         let mut polled = next();
         let ready = poll(&mut polled, Waker::noop());
         list.check(matches!(ready, Poll::Ready(Err(error)) if error.is_no_thread()));
@@ -159,7 +159,7 @@ fn the_rest_of_a_pool_does_not_hang_in_the_child() {
         list.check(format!("{pool:?}").contains("Pool"));
         let report = pool.shutdown().discard_queued().wait();
         list.check(report.still_running == 0 && report.discarded == 0);
-        list.check(current::block_on(pool.shutdown().timeout(Duration::MAX)).still_running == 0);
+        list.check(sidestep::block_on(pool.shutdown().timeout(Duration::MAX)).still_running == 0);
         list.no_thread(pool.spawn(|| 1).wait());
         drop(another);
         drop(pool.clone());
@@ -252,8 +252,8 @@ fn a_task_may_fork_and_ask_what_a_closure_may_ask_in_the_child() {
     in_child_of_a_task(|list, _pool, nested, me| {
         list.check(!current::is_cancelled());
         list.check(current::will_block(|| 1) == 1);
-        list.check(current::block_on(async { 2 }) == 2);
-        list.no_thread(current::block_on(nested));
+        list.check(sidestep::block_on(async { 2 }) == 2);
+        list.no_thread(sidestep::block_on(nested));
         let hooked = Drops::new();
         let token = hooked.token();
         let guard = current::on_cancel(move || drop(token));

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sidestep::current::block_on;
+use sidestep::block_on;
 use sidestep::fs;
 use tempfile::{TempDir, tempdir};
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::task::Waker;
 
-use sidestep::current::block_on;
+use sidestep::block_on;
 use sidestep::{Pool, TaskError, fs};
 
 use crate::fs::folder;

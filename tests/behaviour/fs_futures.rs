@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use sidestep::current::block_on;
+use sidestep::block_on;
 use sidestep::{TaskError, fs};
 
 use crate::fs::{folder, look};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sidestep::current::block_on;
+use sidestep::block_on;
 use sidestep::fs::{DirBuilder, OpenOptions};
 
 use crate::fs::{compare, folder, place};

@@ -75,7 +75,7 @@ fn spaces_around_a_number_do_no_harm() {
 fn the_functions_of_the_root_use_the_global_pool() {
     alone("the_functions_of_the_root_use_the_global_pool", &[], || {
         assert_eq!(sidestep::spawn(|| 6 * 7).wait().unwrap(), 42);
-        assert_eq!(current::block_on(sidestep::unblock(|| 6 * 7)), 42);
+        assert_eq!(sidestep::block_on(sidestep::unblock(|| 6 * 7)), 42);
         assert_eq!(Pool::global().metrics().tasks_completed(), 2);
         let other = Pool::new().unwrap();
         other.spawn(|| ()).wait().unwrap();
@@ -89,7 +89,7 @@ fn refuses(variable: &str, value: &str) {
     let text = error.to_string();
     assert!(error.is_no_thread(), "{text}");
     assert!(text.contains(variable) && text.contains(value), "{text}");
-    assert!(current::block_on(sidestep::spawn(|| 1)).unwrap_err().is_no_thread());
+    assert!(sidestep::block_on(sidestep::spawn(|| 1)).unwrap_err().is_no_thread());
     match Pool::global().try_spawn(|| 1) {
         Ok(task) => assert!(task.wait().unwrap_err().is_no_thread()),
         Err(rejected) => assert!(rejected.error().is_no_thread()),

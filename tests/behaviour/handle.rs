@@ -67,7 +67,7 @@ fn awaiting_works_on_a_multi_thread_runtime() {
 
 #[test]
 fn awaiting_works_without_a_runtime() {
-    on_each_pool(await_all_kinds, current::block_on);
+    on_each_pool(await_all_kinds, sidestep::block_on);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn an_id_is_shown_in_displays_and_errors() {
     assert_eq!(id.to_string(), format!("task {}", id.as_u64()));
     assert!(format!("{task:?}").contains(&id.as_u64().to_string()), "{task:?}");
     let error = soon(task).unwrap_err();
-    assert_eq!(error.task_id(), id);
+    assert_eq!(error.id(), id);
     assert!(error.to_string().starts_with(&id.to_string()), "{error}");
     assert!(error.to_string().contains("handle.rs"), "it says where the task was spawned: {error}");
     assert!(error.to_string().contains("no such drive"), "{error}");
@@ -213,7 +213,7 @@ fn unblocked_resumes_the_panic_itself() {
     let payload = catch_unwind(AssertUnwindSafe(|| pool.unblock(|| quiet_panic(42_u8)).wait())).err();
     assert_eq!(payload.and_then(|payload| payload.downcast().ok()), Some(Box::new(42_u8)));
     let payload =
-        catch_unwind(AssertUnwindSafe(|| current::block_on(pool.unblock(|| quiet_panic(43_u8))))).err();
+        catch_unwind(AssertUnwindSafe(|| sidestep::block_on(pool.unblock(|| quiet_panic(43_u8))))).err();
     assert_eq!(payload.and_then(|payload| payload.downcast().ok()), Some(Box::new(43_u8)));
     check_sound(&pool);
 }
@@ -245,12 +245,12 @@ fn errors_turn_into_io_errors_and_keep_themselves_inside() {
     let pool = pool(1, 1);
     let error = soon(pool.spawn(|| quiet_panic("no"))).unwrap_err();
     let text = error.to_string();
-    let error = error.into_panic().map(|_| ()).map_err(|error| error.to_string());
+    let error = error.try_into_panic().map(|_| ()).map_err(|error| error.to_string());
     assert_eq!(error, Ok(()), "{text}");
     pool.shutdown().wait();
     let error = pool.spawn(|| ()).wait().unwrap_err();
-    let error = error.into_panic().unwrap_err();
-    assert!(error.is_shutdown(), "into_panic gives any other error back");
+    let error = error.try_into_panic().unwrap_err();
+    assert!(error.is_shutdown(), "try_into_panic gives any other error back");
     let error = std::io::Error::from(error);
     assert_eq!(error.kind(), std::io::ErrorKind::Other);
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<sidestep::TaskError>());

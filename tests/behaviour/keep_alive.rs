@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use sidestep::{Builder, Pool};
+use sidestep::{Pool, PoolBuilder};
 
 use crate::support::{Gate, PATIENCE, eventually};
 
@@ -31,7 +31,7 @@ fn grow_to(pool: &Pool, threads: usize) -> HashSet<ThreadId> {
     tasks.into_iter().map(|task| task.wait().unwrap()).collect()
 }
 
-fn builder(core: usize, max: usize) -> Builder {
+fn builder(core: usize, max: usize) -> PoolBuilder {
     Pool::builder().core_threads(core).max_threads(max)
 }
 

@@ -72,7 +72,7 @@ fn misbehave(number: usize) {
         0 => current::retire_thread(),
         1 => current::will_block(thread::yield_now),
         2 => quiet_panic("in a lane"),
-        3 => current::block_on(async { thread::yield_now() }),
+        3 => sidestep::block_on(async { thread::yield_now() }),
         _ => {}
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use sidestep::{Builder, Pool, current};
+use sidestep::{Pool, PoolBuilder, current};
 
 use crate::support::{
     Crowd, Drops, Gate, all_well, check_accounts, check_sound, eventually, occupy, pool, soon,
@@ -149,7 +149,7 @@ fn no_place_is_lost_in_a_storm_of_cancellations() {
     all_well(accepted);
 }
 
-fn watched(builder: Builder) -> (Pool, Arc<Crowd>) {
+fn watched(builder: PoolBuilder) -> (Pool, Arc<Crowd>) {
     let crowd = Arc::new(Crowd::default());
     let (enter, leave) = (Arc::clone(&crowd), Arc::clone(&crowd));
     let pool = builder.on_thread_start(move || enter.enter()).on_thread_stop(move || leave.leave()).build();
@@ -166,7 +166,7 @@ fn mixed(pool: &Pool, number: usize) -> usize {
             1
         }
         2 => current::will_block(|| inner.spawn(|| 1).wait().unwrap()),
-        3 => current::block_on(async {
+        3 => sidestep::block_on(async {
             inner.spawn(|| 1).wait_timeout(Duration::ZERO).map_or(1, Result::unwrap)
         }),
         _ => {
@@ -243,7 +243,7 @@ fn concurrent_submitters_start_no_more_than_core_threads_for_tiny_tasks() {
 
 #[test]
 fn huge_and_zero_values_are_legal_or_refused_by_name() {
-    let refused = |builder: Builder, field: &str| {
+    let refused = |builder: PoolBuilder, field: &str| {
         let error = builder.build().unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
         assert!(error.to_string().contains(field), "{error}");

@@ -4,7 +4,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use sidestep::current::{Cancelled, HookGuard};
 use sidestep::{
-    Builder, CancelHandle, Cancelling, LaneMetrics, Metrics, NewThread, Pool, Rejected, Shutdown,
+    CancelHandle, Cancelling, LaneMetrics, Metrics, NewThread, Pool, PoolBuilder, Rejected, Shutdown,
     ShutdownReport, Task, TaskError, TaskId, Unblocked,
 };
 
@@ -56,7 +56,7 @@ fn pools_and_numbers_can_go_anywhere() {
     check::<TaskId>();
     send::<Shutdown>();
     unpin::<Shutdown>();
-    send::<Builder>();
+    send::<PoolBuilder>();
     send::<NewThread>();
     check::<LaneMetrics>();
     unwind_safe::<Metrics>();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use sidestep::{Builder, Pool, current};
+use sidestep::{Pool, PoolBuilder, current};
 
 use crate::support::{Gate, PATIENCE, all_well, check_sound, counter, eventually, occupy, pool, soon};
 
@@ -166,7 +166,7 @@ fn a_closure_that_spawns_when_discarded_finds_the_pool_closed() {
 struct Later(Arc<OnceLock<Pool>>, Gate);
 
 impl Later {
-    fn build(&self, builder: Builder) -> Pool {
+    fn build(&self, builder: PoolBuilder) -> Pool {
         let pool = builder.core_threads(1).max_threads(1).build().unwrap();
         self.0.set(pool.clone()).unwrap();
         self.1.open();

@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::process::Command;
 use std::task::{Poll, Waker};
 
+use sidestep::Pool;
 use sidestep::net::{Addresses, LookupHost, ToSocketAddrs, lookup_host};
-use sidestep::{Pool, current};
 
 use crate::support::poll;
 
 fn looked_up(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
-    current::block_on(lookup_host(host)).map(Iterator::collect)
+    sidestep::block_on(lookup_host(host)).map(Iterator::collect)
 }
 
 /// The answer of a single poll, which is all that an address may take.
@@ -60,12 +60,12 @@ fn a_name_is_found_on_a_multi_thread_runtime() {
 
 #[test]
 fn a_name_is_found_without_a_runtime() {
-    current::block_on(find_localhost());
+    sidestep::block_on(find_localhost());
 }
 
 #[test]
 fn a_name_is_found_inside_a_task_of_the_pool() {
-    sidestep::spawn(|| current::block_on(find_localhost())).wait().unwrap();
+    sidestep::spawn(|| sidestep::block_on(find_localhost())).wait().unwrap();
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_name_that_does_not_exist_is_an_error() {
 #[test]
 fn the_addresses_are_a_list() {
     let (first, second) = (address("127.0.0.1:1"), address("127.0.0.1:2"));
-    let both: Addresses = current::block_on(lookup_host(&[first, second][..])).unwrap();
+    let both: Addresses = sidestep::block_on(lookup_host(&[first, second][..])).unwrap();
     assert_eq!(both.len(), 2);
     assert!(both.clone().rev().eq([second, first]));
     assert!(both.eq([first, second]));
@@ -153,6 +153,6 @@ fn only_a_name_that_is_awaited_makes_a_trip_to_the_pool() {
     let lookup = lookup_host("localhost:80");
     at_once("127.0.0.1:80");
     assert_eq!(trips(), 0);
-    current::block_on(lookup).unwrap();
+    sidestep::block_on(lookup).unwrap();
     assert_eq!(trips(), 1);
 }

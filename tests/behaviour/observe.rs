@@ -1,4 +1,4 @@
-//! Seeing what runs for long: `Pool::stuck`, and the site that each way to spawn gives.
+//! Seeing what runs for long: `Pool::long_running`, and the site that each way to spawn gives.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidestep::{Builder, Pool, StuckTask};
+use sidestep::{LongRunningTask, Pool, PoolBuilder};
 
 use crate::support::{Gate, check_sound, eventually, nothing_happens, occupy, pool, quiet_panic, soon};
 
 const LONG: Duration = Duration::from_secs(3600);
 
-fn one() -> Builder {
+fn one() -> PoolBuilder {
     Pool::builder().core_threads(1).max_threads(1)
 }
 
-fn names(stuck: &[StuckTask]) -> Vec<&str> {
+fn names(stuck: &[LongRunningTask]) -> Vec<&str> {
     stuck.iter().map(|task| task.name.as_deref().unwrap_or("-")).collect()
 }
 
@@ -69,7 +69,7 @@ fn each_way_to_spawn_names_the_line_of_its_caller() {
 fn with_warn_after_the_times_are_exact() {
     for warn in [Duration::ZERO, Duration::from_millis(1), Duration::MAX] {
         let pool = one().warn_after(warn).build().unwrap();
-        assert!(pool.stuck(Duration::ZERO).is_empty());
+        assert!(pool.long_running(Duration::ZERO).is_empty());
         let (gate, started) = (Gate::new(), Gate::new());
         let (pass, announce) = (gate.clone(), started.clone());
         let before = Instant::now();
@@ -81,14 +81,14 @@ fn with_warn_after_the_times_are_exact() {
         let since = Instant::now();
         nothing_happens();
         let least = since.elapsed();
-        let stuck = pool.stuck(least / 2);
+        let stuck = pool.long_running(least / 2);
         assert_eq!((names(&stuck), stuck[0].id), (vec!["tape"], task.id()));
         assert!(stuck[0].running_for >= least && stuck[0].running_for <= before.elapsed());
         assert!(stuck[0].site.file().ends_with("observe.rs"));
-        assert!(pool.stuck(LONG).is_empty() && pool.stuck(Duration::MAX).is_empty());
+        assert!(pool.long_running(LONG).is_empty() && pool.long_running(Duration::MAX).is_empty());
         gate.open();
         soon(task).unwrap();
-        eventually("it is not listed any more", || pool.stuck(Duration::ZERO).is_empty());
+        eventually("it is not listed any more", || pool.long_running(Duration::ZERO).is_empty());
         check_sound(&pool);
     }
 }
@@ -99,13 +99,13 @@ fn without_it_a_task_runs_since_it_was_first_seen() {
     let gate = Gate::new();
     let busy = occupy(&pool, &gate);
     nothing_happens();
-    assert!(pool.stuck(Duration::ZERO).is_empty(), "the first sight is the beginning");
+    assert!(pool.long_running(Duration::ZERO).is_empty(), "the first sight is the beginning");
     nothing_happens();
     let second = occupy(&pool, &gate);
-    let stuck = pool.stuck(Duration::from_millis(1));
+    let stuck = pool.long_running(Duration::from_millis(1));
     assert_eq!(stuck.iter().map(|task| task.id).collect::<Vec<_>>(), [busy.id()]);
     nothing_happens();
-    let stuck = pool.stuck(Duration::ZERO);
+    let stuck = pool.long_running(Duration::ZERO);
     assert_eq!(
         stuck.iter().map(|task| task.id).collect::<Vec<_>>(),
         [busy.id(), second.id()],
@@ -114,7 +114,7 @@ fn without_it_a_task_runs_since_it_was_first_seen() {
     gate.open();
     soon(busy).unwrap();
     soon(second).unwrap();
-    eventually("nothing is listed", || pool.stuck(Duration::ZERO).is_empty());
+    eventually("nothing is listed", || pool.long_running(Duration::ZERO).is_empty());
 }
 
 #[test]
@@ -135,12 +135,12 @@ fn tasks_that_wait_in_place_are_listed_with_what_they_run() {
             middle.wait().unwrap();
         });
         started.pass();
-        let _ = pool.stuck(Duration::ZERO);
+        let _ = pool.long_running(Duration::ZERO);
         nothing_happens();
-        assert_eq!(names(&pool.stuck(Duration::from_millis(1))), ["outer", "-", "innermost"]);
+        assert_eq!(names(&pool.long_running(Duration::from_millis(1))), ["outer", "-", "innermost"]);
         gate.open();
         soon(task).unwrap();
-        eventually("nothing is listed", || pool.stuck(Duration::ZERO).is_empty());
+        eventually("nothing is listed", || pool.long_running(Duration::ZERO).is_empty());
         check_sound(&pool);
     }
 }
@@ -162,7 +162,7 @@ fn a_task_is_listed_while_what_it_ran_in_place_is_delivered() {
     });
     started.pass();
     nothing_happens();
-    let stuck = pool.stuck(Duration::from_millis(1));
+    let stuck = pool.long_running(Duration::from_millis(1));
     gate.open();
     soon(task).unwrap();
     assert_eq!(names(&stuck), ["outer"], "it waits for the destructor of a result");
@@ -186,7 +186,7 @@ fn nothing_is_listed_that_has_ended() {
             std::hint::spin_loop();
         }
         (0..round % 64).for_each(|_| std::hint::spin_loop());
-        let stuck = pool.stuck(Duration::ZERO);
+        let stuck = pool.long_running(Duration::ZERO);
         assert!(stuck.iter().all(|task| task.id != first.id()), "{stuck:?}");
         soon(first).unwrap();
         soon(second).unwrap();
@@ -211,7 +211,7 @@ fn what_is_listed_has_its_own_name_and_time() {
             }
             before = now;
         }
-        let stuck = pool.stuck(Duration::ZERO);
+        let stuck = pool.long_running(Duration::ZERO);
         let at_most = before.elapsed();
         for task in stuck.iter().filter(|task| task.id == second.id()) {
             names += u32::from(task.name.as_deref() == Some("first"));
@@ -231,8 +231,8 @@ fn it_may_be_asked_by_many_at_any_time() {
         for _ in 0..3 {
             scope.spawn(|| {
                 while !stop.load(Ordering::SeqCst) {
-                    assert!(pool.stuck(LONG).is_empty());
-                    for task in pool.stuck(Duration::ZERO) {
+                    assert!(pool.long_running(LONG).is_empty());
+                    for task in pool.long_running(Duration::ZERO) {
                         assert!(task.site.file().ends_with("observe.rs"));
                     }
                 }

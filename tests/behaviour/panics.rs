@@ -26,7 +26,7 @@ fn in_a_closure() {
     let error = soon(awaited).unwrap_err();
     assert!(error.is_panic() && !error.is_cancelled(), "{error}");
     assert!(error.to_string().contains("awaited"), "{error}");
-    assert_eq!(error.into_panic().unwrap().downcast_ref(), Some(&"awaited"));
+    assert_eq!(error.try_into_panic().unwrap().downcast_ref(), Some(&"awaited"));
     assert!(soon(formatted).unwrap_err().to_string().contains("formatted 1"));
     check_sound(&pool);
     assert_eq!(pool.metrics().tasks_panicked(), 3);

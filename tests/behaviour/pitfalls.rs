@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidestep::{Pool, current};
+use sidestep::Pool;
 
 use crate::support::{
     Drops, Gate, PATIENCE, PanicOnDrop, all_well, check_sound, eventually, occupy, pool, quiet_panic, soon,
@@ -183,7 +183,7 @@ async fn use_in_a_future(pool: Pool) {
     assert_eq!(pool.unblock(|| 2).await, 2);
     // Blocking calls inside of a future block its thread, and that is all.
     assert_eq!(pool.spawn(|| 3).wait().unwrap(), 3);
-    assert_eq!(current::block_on(pool.spawn(|| 4)).unwrap(), 4);
+    assert_eq!(sidestep::block_on(pool.spawn(|| 4)).unwrap(), 4);
     assert!(pool.spawn(|| 5).wait_timeout(PATIENCE).is_ok());
     let (send, receive) = channel();
     pool.spawn(|| 6).on_complete(move |end| send.send(end).unwrap());
@@ -199,7 +199,7 @@ fn pitfall_23_everything_works_on_three_kinds_of_executor() {
     one.block_on(use_in_a_future(new_pool()));
     let many = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     many.block_on(async { tokio::spawn(boxed(use_in_a_future(new_pool()))).await.unwrap() });
-    current::block_on(use_in_a_future(new_pool()));
+    sidestep::block_on(use_in_a_future(new_pool()));
 }
 
 fn boxed(
@@ -225,7 +225,7 @@ fn pitfall_24_no_duration_is_too_long() {
         }
         opener.join().unwrap();
         assert_eq!(pool.shutdown().timeout(longest).wait().still_running, 0);
-        assert_eq!(current::block_on(pool.shutdown().timeout(longest)).still_running, 0);
+        assert_eq!(sidestep::block_on(pool.shutdown().timeout(longest)).still_running, 0);
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use sidestep::{Builder, NewThread, Pool, current};
+use sidestep::{NewThread, Pool, PoolBuilder, current};
 
 #[cfg(target_os = "linux")]
 use crate::support::sleeps;
@@ -16,7 +16,7 @@ use crate::support::{
     Crowd, Gate, PATIENCE, all_well, check_accounts, check_sound, counter, eventually, nothing_happens, soon,
 };
 
-fn small(core: usize, max: usize) -> Builder {
+fn small(core: usize, max: usize) -> PoolBuilder {
     Pool::builder().core_threads(core).max_threads(max)
 }
 
@@ -139,7 +139,7 @@ fn pitfall_09_the_last_handle_may_go_inside_a_task() {
 }
 
 /// Refuses threads by the number of the attempt.
-fn refusing(refuse: impl Fn(usize) -> bool + Send + Sync + 'static) -> Builder {
+fn refusing(refuse: impl Fn(usize) -> bool + Send + Sync + 'static) -> PoolBuilder {
     let attempts = AtomicUsize::new(0);
     small(2, 4).spawn_handler(move |new: NewThread| {
         if refuse(attempts.fetch_add(1, Ordering::SeqCst)) {

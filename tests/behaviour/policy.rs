@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidestep::OnShutdown::{self, Block, Discard, Drain};
+use sidestep::OnShutdown::{self, AlwaysRun, Discard, Drain};
 use sidestep::{Lane, Pool, Task};
 
 use crate::support::{
@@ -29,7 +29,7 @@ fn the_table_holds_in_the_pool_and_in_lanes() {
             let busy = occupy(&pool, &gate);
             let lane = in_lane.then(|| pool.lane("lane", 1));
             let all: Vec<_> = (0..10)
-                .flat_map(|_| [Drain, Discard, Block])
+                .flat_map(|_| [Drain, Discard, AlwaysRun])
                 .map(|policy| (policy, spawn(&pool, lane.as_ref(), policy)))
                 .collect();
             let shutdown = pool.shutdown();
@@ -48,7 +48,7 @@ fn the_table_holds_in_the_pool_and_in_lanes() {
                 (31 - discarded, discarded, 0)
             );
             for (policy, task) in all {
-                let runs = policy == Block || policy == Drain && !discards;
+                let runs = policy == AlwaysRun || policy == Drain && !discards;
                 match soon(task) {
                     Ok(value) => assert!(runs && value == 42),
                     Err(error) => assert!(!runs && error.is_shutdown()),
@@ -102,7 +102,7 @@ fn dropping_the_last_handle_runs_everything() {
     let gate = Gate::new();
     let busy = occupy(&pool, &gate);
     let lane = pool.lane("lane", 1);
-    let tasks: Vec<_> = [Drain, Discard, Block]
+    let tasks: Vec<_> = [Drain, Discard, AlwaysRun]
         .into_iter()
         .flat_map(|policy| [spawn(&pool, None, policy), spawn(&pool, Some(&lane), policy)])
         .collect();
@@ -124,7 +124,7 @@ fn spawns_that_race_with_a_shutdown_end_in_one_way() {
                 let (pool, lane, ran, drops, made) = (&pool, &lane, &ran, &drops, &made);
                 scope.spawn(move || {
                     for n in 0_usize.. {
-                        let policy = [Drain, Discard, Block][n % 3];
+                        let policy = [Drain, Discard, AlwaysRun][n % 3];
                         let (ran, token) = (Arc::clone(ran), drops.token());
                         let options = if on_lane { lane.options() } else { pool.options() };
                         made.fetch_add(1, Ordering::SeqCst);
@@ -155,7 +155,7 @@ fn spawns_that_race_with_a_shutdown_end_in_one_way() {
 fn block_tasks_run_after_the_threads_have_left() {
     for _ in 0..200 {
         let pool = pool(2, 2);
-        let tasks: Vec<_> = (0..20).map(|_| spawn(&pool, None, Block)).collect();
+        let tasks: Vec<_> = (0..20).map(|_| spawn(&pool, None, AlwaysRun)).collect();
         let closer = pool.clone();
         let closer = thread::spawn(move || closer.shutdown().discard_queued().wait());
         let report = pool.shutdown().discard_queued().wait();
@@ -228,8 +228,8 @@ fn a_timeout_bounds_the_wait_for_blocking_tasks() {
     let pool = pool(1, 1);
     let gate = Gate::new();
     let pass = gate.clone();
-    let endless = pool.options().on_shutdown(Block).spawn(move || pass.pass());
-    let queued = spawn(&pool, None, Block);
+    let endless = pool.options().on_shutdown(AlwaysRun).spawn(move || pass.pass());
+    let queued = spawn(&pool, None, AlwaysRun);
     let shutdown = pool.shutdown().discard_queued().timeout(Duration::from_millis(20));
     assert_eq!(shutdown.wait().still_running, 2);
     gate.open();
@@ -312,7 +312,7 @@ fn a_policy_for_a_task_in_place_is_its_own() {
     let inner = pool.clone();
     let task = pool.spawn(move || {
         let doomed = spawn(&inner, None, Discard);
-        let keep = spawn(&inner, None, Block);
+        let keep = spawn(&inner, None, AlwaysRun);
         let drained = spawn(&inner, None, Drain);
         let shutdown = inner.shutdown();
         let ends = (doomed.wait().is_err(), keep.wait().is_ok(), drained.wait().is_ok());
@@ -327,7 +327,7 @@ fn a_policy_for_a_task_in_place_is_its_own() {
 fn an_expired_task_is_not_among_the_discarded_and_a_long_one_is_no_reason_to_wait() {
     let (pool, gate, running) = busy();
     let options = pool.options();
-    let late = options.clone().expire_after(Duration::ZERO).on_shutdown(Block).spawn(|| ());
+    let late = options.clone().expire_after(Duration::ZERO).on_shutdown(AlwaysRun).spawn(|| ());
     let never = options.expire_after(Duration::MAX).on_shutdown(Discard).spawn(|| ());
     assert!(soon(late).unwrap_err().is_expired());
     let begin = Instant::now();

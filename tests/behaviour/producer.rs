@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_util::stream::FusedStream;
 use futures_util::{Stream, StreamExt};
-use sidestep::io::{Producer, Sink, producer, producer_with};
+use sidestep::io::{ItemSender, Producer, producer, producer_with};
 use sidestep::{Pool, current};
 
 use crate::support::{
@@ -72,7 +72,7 @@ fn items_come_in_order_and_then_the_end() {
 
 #[test]
 fn a_producer_of_nothing_ends() {
-    let mut stream = producer(|_: &Sink<u8>| ());
+    let mut stream = producer(|_: &ItemSender<u8>| ());
     assert_eq!(stream.wait_next(), None);
     assert!(is_ended(&mut stream));
 }
@@ -91,7 +91,7 @@ fn it_works_on_three_kinds_of_executor() {
     let task = many.spawn(stream().fold(0, |sum, number| std::future::ready(sum + number)));
     assert_eq!(many.block_on(task).unwrap(), 500_500);
     assert_eq!(futures_lite::future::block_on(sum(stream())), 500_500);
-    assert_eq!(current::block_on(sum(stream())), 500_500);
+    assert_eq!(sidestep::block_on(sum(stream())), 500_500);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn dropping_a_queued_producer_drops_its_closure_unrun() {
     let (pool, gate, drops) = (pool(1, 1), Gate::new(), Drops::new());
     let busy = occupy(&pool, &gate);
     let token = drops.token();
-    let stream = producer_with(pool.options(), 1, move |sink: &Sink<u8>| {
+    let stream = producer_with(pool.options(), 1, move |sink: &ItemSender<u8>| {
         let _token = token;
         sink.send(1).unwrap();
         unreachable!("it is cancelled");
@@ -364,7 +364,7 @@ fn a_forked_child_gets_what_was_done_and_is_told_of_the_rest() {
 fn handles_go_where_they_are_needed() {
     fn check<T: Send + Sync + Unpin + std::panic::UnwindSafe>() {}
     check::<Producer<u8>>();
-    check::<Sink<u8>>();
+    check::<ItemSender<u8>>();
     let broken: std::io::Error = {
         let (send, receive) = channel();
         let mut stream = producer(move |sink| {

@@ -9,7 +9,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 
 use futures_channel::oneshot;
-use sidestep::current::block_on;
+use sidestep::block_on;
 use sidestep::promise::IntoPromise;
 use sidestep::{Pool, Promise, TaskError};
 
@@ -122,7 +122,7 @@ fn panics_arrive_as_errors_with_their_payload_and_place() {
     let error = promise.wait().unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&format!("promise.rs:{line}")) && text.contains("a step"), "{text}");
-    assert_eq!(*error.into_panic().unwrap().downcast::<&str>().unwrap(), "a step");
+    assert_eq!(*error.try_into_panic().unwrap().downcast::<&str>().unwrap(), "a step");
     let lost = || pool.spawn(|| quiet_panic("lost")).wait().unwrap_err();
     let all: [Plain<()>; 6] = [
         pool.promise(|| quiet_panic("the action")),
@@ -134,7 +134,7 @@ fn panics_arrive_as_errors_with_their_payload_and_place() {
     ];
     let messages = all.map(|promise| {
         let error = promise.wait().unwrap_err();
-        *error.into_panic().unwrap().downcast::<&str>().unwrap()
+        *error.try_into_panic().unwrap().downcast::<&str>().unwrap()
     });
     assert_eq!(messages, ["the action", "the future", "then", "catch", "map_err", "finally"]);
 }

@@ -19,7 +19,7 @@ enum Reason {
 
 impl From<TaskError> for Reason {
     fn from(error: TaskError) -> Self {
-        let payload = error.into_panic().expect("nothing here is cancelled");
+        let payload = error.try_into_panic().expect("nothing here is cancelled");
         Reason::Thrown(payload.downcast_ref::<&str>().map_or("?", |text| text).to_owned())
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::task::{Poll, Waker};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
-use sidestep::current::block_on;
+use sidestep::block_on;
 use sidestep::{Pool, TaskError, fs};
 use tempfile::{TempDir, tempdir};
 

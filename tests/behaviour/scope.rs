@@ -254,7 +254,7 @@ fn wait_gives_the_panic_and_the_scope_goes_on() {
     let pool = pool(2, 2);
     let value = pool.scope(|scope| {
         let error = scope.spawn(|| quiet_panic("seen")).wait().map(|(): ()| ()).unwrap_err();
-        *error.into_panic().unwrap().downcast::<&str>().unwrap()
+        *error.try_into_panic().unwrap().downcast::<&str>().unwrap()
     });
     assert_eq!(value, "seen");
     check_sound(&pool);

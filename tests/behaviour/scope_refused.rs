@@ -76,7 +76,7 @@ fn a_shutdown_that_discards_frees_what_is_borrowed_and_the_scope_says_so() {
     let pool = pool(1, 1);
     let (gate, dropped) = (Gate::new(), AtomicUsize::new(0));
     let busy = occupy(&pool, &gate);
-    let keep = pool.options().on_shutdown(OnShutdown::Block).spawn(|| 7);
+    let keep = pool.options().on_shutdown(OnShutdown::AlwaysRun).spawn(|| 7);
     let text = payload_of(|| {
         pool.scope(|scope| {
             for _ in 0..100 {

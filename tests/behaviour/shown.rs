@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use sidestep::event_loop::Closed;
 use sidestep::io::{SyncReader, SyncWriter};
-use sidestep::{EventLoop, LocalPromise, Pool, Strand, Task, TaskError, Unblock, current, fs, io};
+use sidestep::{EventLoop, LocalPromise, Pool, Strand, Task, TaskError, Unblock, fs, io};
 
 use crate::support::{Gate, PATIENCE, occupy, pool, soon};
 
@@ -22,7 +22,7 @@ fn shows(value: &dyn Debug, beginning: &str) {
 #[test]
 fn pools_and_what_they_give_out() {
     let builder = Pool::builder().name("disks").max_threads(3);
-    shows(&builder, "Builder { name: \"disks\"");
+    shows(&builder, "PoolBuilder { name: \"disks\"");
     assert!(format!("{builder:?}").contains("max_threads: Some(3)"), "{builder:?}");
     let pool = pool(1, 1);
     shows(&pool.options().name("scan"), "TaskOptions { name: Some(\"scan\")");
@@ -48,8 +48,8 @@ fn readers_writers_streams_and_files() {
     let mut producer = io::producer(|sink| sink.send(format!("{sink:?}")).unwrap());
     shows(&producer, "Producer { task: ");
     let sink = producer.wait_next();
-    assert!(sink.as_ref().is_some_and(|sink| sink.starts_with("Sink { capacity: ")), "{sink:?}");
-    current::block_on(async {
+    assert!(sink.as_ref().is_some_and(|sink| sink.starts_with("ItemSender { capacity: ")), "{sink:?}");
+    sidestep::block_on(async {
         shows(&fs::File::open("Cargo.toml").await.unwrap(), "File { file: ");
         let mut entries = fs::read_dir("src").await.unwrap();
         shows(&entries, "ReadDir {");
@@ -80,7 +80,7 @@ fn a_deadlock_is_told_in_a_sentence_and_a_kind() {
     let id = task.id();
     send.send(task).unwrap();
     let itself = told.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(itself.task_id(), id);
+    assert_eq!(itself.id(), id);
     assert!(itself.to_string().ends_with("waits for itself and would do so for ever"), "{itself}");
     assert_eq!(std::io::Error::from(itself).kind(), ErrorKind::Deadlock);
 

@@ -113,7 +113,7 @@ fn a_timeout_leaves_running_closures_alone_and_says_so() {
     assert_eq!(figures(report), (0, 0, 2));
     let report = pool.shutdown().timeout(Duration::from_millis(20)).wait();
     assert_eq!(figures(report), (0, 0, 2));
-    let report = current::block_on(pool.shutdown().timeout(Duration::from_millis(20)));
+    let report = sidestep::block_on(pool.shutdown().timeout(Duration::from_millis(20)));
     assert_eq!(figures(report), (0, 0, 2));
     assert!(!running.is_finished());
     gate.open();
@@ -154,7 +154,7 @@ fn an_awaited_shutdown_is_woken_at_the_end_and_only_then_ready() {
     gate.open();
     eventually("it wakes", || new.count() > 0);
     eventually("the end", || pool.metrics().threads() == 0);
-    let report = current::block_on(&mut shutdown);
+    let report = sidestep::block_on(&mut shutdown);
     assert_eq!(figures(report), (1, 0, 0));
     drop(shutdown);
     soon(running).unwrap();

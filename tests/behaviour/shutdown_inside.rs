@@ -17,18 +17,18 @@ use crate::support::{Drops, Gate, PATIENCE, counter, eventually, occupy, poll, p
 fn ways() -> [fn(Pool) -> ShutdownReport; 6] {
     [
         |pool| pool.shutdown().wait(),
-        |pool| current::block_on(pool.shutdown()),
+        |pool| sidestep::block_on(pool.shutdown()),
         |pool| current::will_block(|| pool.shutdown().timeout(Duration::MAX).wait()),
-        |pool| current::block_on(async { pool.shutdown().timeout(PATIENCE).await }),
+        |pool| sidestep::block_on(async { pool.shutdown().timeout(PATIENCE).await }),
         |pool| futures_lite::future::block_on(pool.shutdown()),
-        |pool| current::block_on(async { futures_lite::future::block_on(pool.shutdown()) }),
+        |pool| sidestep::block_on(async { futures_lite::future::block_on(pool.shutdown()) }),
     ]
 }
 
 /// The ways to run a future that awaits one beside other things.
 fn executors() -> [fn(BoxFuture) -> bool; 3] {
     [
-        |future| current::block_on(future),
+        |future| sidestep::block_on(future),
         |future| futures_lite::future::block_on(future),
         |future| runtime().block_on(future),
     ]
@@ -227,11 +227,11 @@ fn a_shutdown_that_was_forgotten_does_not_count_in_later_waits() {
     let (polled, (ring, other)) = (waits.clone(), tokio::sync::oneshot::channel::<()>());
     let task = pool.spawn(move || {
         let (mut awaited, mut polled_once) = (inner.shutdown(), inner.shutdown());
-        current::block_on(async { assert!(poll(&mut awaited, Waker::noop()).is_pending()) });
+        sidestep::block_on(async { assert!(poll(&mut awaited, Waker::noop()).is_pending()) });
         assert!(poll(&mut polled_once, Waker::noop()).is_pending());
         std::mem::forget((awaited, polled_once));
         polled.open();
-        current::block_on(other).unwrap();
+        sidestep::block_on(other).unwrap();
     });
     waits.pass();
     busy.open();

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use sidestep::{Builder, Pool};
+use sidestep::{Pool, PoolBuilder};
 use tracing::{Dispatch, Event, Span, Subscriber, dispatcher, info, info_span, span};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -39,7 +39,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for List {
     }
 }
 
-fn one() -> Builder {
+fn one() -> PoolBuilder {
     Pool::builder().core_threads(1).max_threads(1)
 }
 

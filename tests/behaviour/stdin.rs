@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use futures_io::AsyncRead;
 use futures_lite::AsyncReadExt;
-use sidestep::current::block_on;
+use sidestep::block_on;
 use sidestep::io::{Stdin, stdin};
 
 use crate::support::{PATIENCE, Wakes, eventually};

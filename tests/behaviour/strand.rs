@@ -290,7 +290,7 @@ fn a_call_may_have_a_say_in_the_shutdown() {
     let strand = Strand::on(&pool, 0_u64);
     let gate = Gate::new();
     let held = hold(&strand, &gate);
-    let needed = strand.options().on_shutdown(OnShutdown::Block).call(|value| *value += 1);
+    let needed = strand.options().on_shutdown(OnShutdown::AlwaysRun).call(|value| *value += 1);
     let idle = strand.options().on_shutdown(OnShutdown::Discard).call(|value| *value += 1);
     let shutdown = pool.shutdown().discard_queued();
     assert!(soon(idle).unwrap_err().is_shutdown());

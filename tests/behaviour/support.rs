@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use sidestep::{Builder, Lane, Metrics, Pool, Task, TaskError};
+use sidestep::{Lane, Metrics, Pool, PoolBuilder, Task, TaskError};
 
 /// Longer than anything here takes on the slowest machine: reaching it is a failure, never a measurement. The variable is
 /// for tools that make everything many times slower.
@@ -100,7 +100,7 @@ pub(crate) fn set_thread_states(ask: bool) {
 }
 
 /// A pool's builder, for tests that also run on pools that go by time alone.
-pub(crate) fn builder() -> Builder {
+pub(crate) fn builder() -> PoolBuilder {
     Pool::builder().thread_states(thread_states())
 }
 

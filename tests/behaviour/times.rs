@@ -3,7 +3,7 @@
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
-use sidestep::{LaneMetrics, Metrics, Pool, Times};
+use sidestep::{Histogram, LaneMetrics, Metrics, Pool};
 
 use crate::support::{Gate, all_well, check_accounts, eventually, occupy, pool, quiet_panic, soon};
 
@@ -39,8 +39,8 @@ fn nothing_is_recorded_unless_it_is_asked_for() {
         assert!(metrics.wait_times().is_none() && metrics.run_times().is_none());
     }
     let asked = timed(1, 2);
-    assert!(asked.metrics().wait_times().is_some_and(Times::is_empty));
-    assert!(asked.lane("lane", 1).metrics().run_times().is_some_and(Times::is_empty));
+    assert!(asked.metrics().wait_times().is_some_and(Histogram::is_empty));
+    assert!(asked.lane("lane", 1).metrics().run_times().is_some_and(Histogram::is_empty));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn nothing_is_lost_among_many_threads() {
 fn readings_can_be_compared_and_go_anywhere() {
     fn check<T: Clone + Eq + Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + std::fmt::Debug + 'static>() {
     }
-    check::<Times>();
+    check::<Histogram>();
     let pool = timed(1, 1);
     soon(pool.spawn(|| ())).unwrap();
     let (first, second) = (pool.metrics(), pool.metrics());

@@ -223,7 +223,7 @@ fn nested_declarations_count_as_one_blocked_thread() {
         current::will_block(|| {
             current::will_block(|| {
                 announce.open();
-                current::block_on(slow).unwrap();
+                sidestep::block_on(slow).unwrap();
             });
             assert_eq!(inner.metrics().threads_blocked(), 1, "still inside the outer one");
         });
@@ -343,7 +343,7 @@ fn block_on_polls_on_this_thread_only_and_again_when_woken() {
     let inner = pool.clone();
     let task = pool.spawn(move || {
         let not_send = std::rc::Rc::new(42);
-        current::block_on(async {
+        sidestep::block_on(async {
             for number in 0..100 {
                 assert_eq!(inner.spawn(move || number).await.unwrap(), number);
             }

@@ -1,4 +1,4 @@
-//! What `Builder::warn_after` has to say, and to whom.
+//! What `PoolBuilder::warn_after` has to say, and to whom.
 #![cfg(feature = "tracing")]
 
 use std::fmt::Debug;
@@ -210,7 +210,7 @@ fn silence(pool: &Pool, slot: &Mutex<Option<Pool>>) {
 fn who_hears_it_may_use_the_pool() {
     for max in [1, 4] {
         let (pool, slot) = reentrant(max, |pool, _| {
-            let _ = (pool.metrics(), pool.stuck(Duration::ZERO));
+            let _ = (pool.metrics(), pool.long_running(Duration::ZERO));
             assert_eq!(pool.spawn(|| 42).wait().unwrap(), 42);
             assert_eq!(pool.scope(|scope| scope.spawn(|| 43).wait()).unwrap(), 43);
             assert_eq!(pool.lane("new", 1).spawn(|| 44).wait().unwrap(), 44);

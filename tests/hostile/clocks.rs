@@ -39,7 +39,7 @@ fn a_wait_for_ever_ends_with_the_task_and_one_of_no_time_at_once() {
 fn a_task_expires_at_once_or_never() {
     for ever in EVERS {
         let (pool, gate, running) = busy();
-        let kept = pool.options().expire_after(ever).on_shutdown(OnShutdown::Block).spawn(|| 42);
+        let kept = pool.options().expire_after(ever).on_shutdown(OnShutdown::AlwaysRun).spawn(|| 42);
         let lane = pool.lane("narrow", 1);
         let in_lane = lane.options().expire_after(ever).spawn(|| 43);
         for none in [Duration::ZERO, Duration::from_nanos(1)] {
@@ -58,9 +58,9 @@ fn a_shutdown_waits_for_ever_or_not_at_all() {
     for ever in EVERS {
         let (pool, gate, running) = busy();
         assert_eq!(pool.shutdown().timeout(Duration::ZERO).wait().still_running, 1);
-        assert_eq!(current::block_on(pool.shutdown().timeout(Duration::ZERO)).still_running, 1);
+        assert_eq!(sidestep::block_on(pool.shutdown().timeout(Duration::ZERO)).still_running, 1);
         let opener = std::thread::spawn(move || gate.open());
-        assert_eq!(current::block_on(pool.shutdown().timeout(ever)).still_running, 0);
+        assert_eq!(sidestep::block_on(pool.shutdown().timeout(ever)).still_running, 0);
         assert_eq!(pool.shutdown().timeout(ever).wait().still_running, 0);
         opener.join().unwrap();
         soon(running).unwrap();
@@ -114,8 +114,8 @@ fn warnings_come_for_everything_or_for_nothing() {
         let running = occupy(&pool, &gate);
         let begin = Instant::now();
         while begin.elapsed().is_zero() {}
-        assert_eq!(pool.stuck(Duration::ZERO).len(), 1);
-        assert!(EVERS.iter().all(|ever| pool.stuck(*ever).is_empty()));
+        assert_eq!(pool.long_running(Duration::ZERO).len(), 1);
+        assert!(EVERS.iter().all(|ever| pool.long_running(*ever).is_empty()));
         gate.open();
         soon(running).unwrap();
         check_sound(&pool);

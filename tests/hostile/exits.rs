@@ -5,7 +5,7 @@ use std::process::{Stdio, exit};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use sidestep::{Dedicated, EventLoop, Pool, Strand, current};
+use sidestep::{Dedicated, EventLoop, Pool, Strand};
 
 use crate::child::{case, start_with};
 use crate::support::{Gate, occupy};
@@ -162,7 +162,7 @@ fn a_shutdown_with_a_timeout_lets_the_process_end() {
         pool.spawn(|| ()).detach();
         let report = pool.shutdown().timeout(Duration::from_millis(20)).wait();
         assert!(report.still_running >= 1);
-        current::block_on(pool.shutdown().discard_queued().timeout(Duration::ZERO));
+        sidestep::block_on(pool.shutdown().discard_queued().timeout(Duration::ZERO));
         std::mem::forget(hold);
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 use futures_util::AsyncReadExt;
-use sidestep::{Dedicated, EventLoop, Pool, Strand, Task, TaskError, Unblock, current};
+use sidestep::{Dedicated, EventLoop, Pool, Strand, Task, TaskError, Unblock};
 
 use crate::child::alone;
 use crate::support::{check_sound, eventually, pool, soon};
@@ -122,8 +122,8 @@ fn no_pool_is_built_and_nothing_hangs() {
     let mut values = sidestep::io::producer(|sink| sink.send(1).unwrap());
     assert!(catch_unwind(AssertUnwindSafe(|| values.wait_next())).is_err());
     let mut file = Unblock::new(Cursor::new(vec![1, 2, 3]));
-    assert!(current::block_on(file.read(&mut [0; 3])).is_err());
-    let value = current::block_on(file.into_inner()).unwrap().into_inner();
+    assert!(sidestep::block_on(file.read(&mut [0; 3])).is_err());
+    let value = sidestep::block_on(file.into_inner()).unwrap().into_inner();
     assert_eq!(value, [1, 2, 3], "it has not been lost");
     a_loop_works_but_for_its_actions();
 }

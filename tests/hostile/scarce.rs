@@ -117,7 +117,7 @@ fn without_a_file_descriptor() {
     alone(|| {
         let taken = take_all_descriptors();
         everything();
-        let error = current::block_on(sidestep::fs::read("/proc/self/stat")).unwrap_err();
+        let error = sidestep::block_on(sidestep::fs::read("/proc/self/stat")).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
         drop(taken);
     });

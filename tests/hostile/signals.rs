@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use sidestep::{Pool, current};
+use sidestep::Pool;
 
 use crate::child::{alone, start};
 use crate::support::pool;
@@ -78,10 +78,10 @@ fn in_a_storm_of_signals_no_byte_is_lost() {
             });
             let mut unblock = sidestep::Unblock::new(reader);
             let mut read = Vec::new();
-            current::block_on(unblock.read_to_end(&mut read)).unwrap();
+            sidestep::block_on(unblock.read_to_end(&mut read)).unwrap();
             assert!(read == expected);
             feeder.join().unwrap();
-            let file = current::block_on(sidestep::fs::read("/proc/self/status")).unwrap();
+            let file = sidestep::block_on(sidestep::fs::read("/proc/self/status")).unwrap();
             assert!(!file.is_empty());
         });
     });
@@ -163,6 +163,6 @@ fn a_reader_that_is_interrupted_reads_again() {
     let mut read = Vec::new();
     let pool: Pool = pool(1, 1);
     let mut unblock = sidestep::Unblock::new(Interrupted(0)).on(&pool);
-    current::block_on(unblock.read_to_end(&mut read)).unwrap();
+    sidestep::block_on(unblock.read_to_end(&mut read)).unwrap();
     assert_eq!(read, [1; 50]);
 }

@@ -32,7 +32,7 @@ fn use_in_every_way(pool: &Pool) {
     }
     let kept: Vec<_> = (0..40).map(|_| pool.spawn(|| ())).collect();
     drop(kept);
-    assert_eq!(current::block_on(pool.spawn(|| 1)).unwrap(), 1);
+    assert_eq!(sidestep::block_on(pool.spawn(|| 1)).unwrap(), 1);
     assert!(pool.spawn_batch((0..10).map(|number| move || number)).wait().iter().all(Result::is_ok));
     assert_eq!(pool.scope(|scope| scope.spawn(|| 1).wait().unwrap()), 1);
     let lane = pool.lane("narrow", 1);
@@ -49,7 +49,7 @@ fn use_in_every_way(pool: &Pool) {
     ev.run();
     assert!(!current::is_cancelled());
     assert!(pool.options().expire_after(Duration::ZERO).spawn(|| ()).wait().unwrap_err().is_expired());
-    let _ = (pool.metrics(), pool.stuck(Duration::ZERO));
+    let _ = (pool.metrics(), pool.long_running(Duration::ZERO));
 }
 
 /// Has this thread use `pool` at its end, and say that it has.
@@ -63,7 +63,7 @@ fn arm(pool: &Pool, done: &Sender<()>) {
     };
     EARLY.set(last());
     drop(pool.spawn(|| ()));
-    current::block_on(pool.spawn(|| ())).unwrap();
+    sidestep::block_on(pool.spawn(|| ())).unwrap();
     LATE.set(last());
 }
 

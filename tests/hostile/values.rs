@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use sidestep::{Builder, Dedicated, Pool, Strand, Unblock, current, io};
+use sidestep::{Dedicated, Pool, PoolBuilder, Strand, Unblock, io};
 
 #[cfg(target_os = "linux")]
 use crate::child::alone;
@@ -12,7 +12,12 @@ use crate::child::start_with;
 use crate::support::{check_sound, pool, soon};
 
 /// A setting and its value: refused by name, or not.
-fn try_value<T: Copy + Display>(name: &str, value: T, refused: bool, set: impl Fn(Builder, T) -> Builder) {
+fn try_value<T: Copy + Display>(
+    name: &str,
+    value: T,
+    refused: bool,
+    set: impl Fn(PoolBuilder, T) -> PoolBuilder,
+) {
     let made = set(Pool::builder(), value).build();
     if !refused {
         let pool = made.unwrap();
@@ -29,21 +34,21 @@ fn try_value<T: Copy + Display>(name: &str, value: T, refused: bool, set: impl F
 #[test]
 fn numbers_of_a_pool() {
     for (value, refused) in [(0, true), (1, false), (32_767, false), (32_768, true), (usize::MAX, true)] {
-        try_value("core_threads", value, refused, Builder::core_threads);
-        try_value("max_threads", value, refused, Builder::max_threads);
+        try_value("core_threads", value, refused, PoolBuilder::core_threads);
+        try_value("max_threads", value, refused, PoolBuilder::max_threads);
         let pool = pool(1, 2);
         assert_eq!(pool.set_max_threads(value).is_err(), refused);
         check_sound(&pool);
     }
     for (value, refused) in [(0, true), (256, false), (usize::MAX, false)] {
-        try_value("queue_limit", value, refused, Builder::queue_limit);
+        try_value("queue_limit", value, refused, PoolBuilder::queue_limit);
     }
     let narrow = Pool::builder().queue_limit(1).build().unwrap();
     for number in 0..100 {
         assert_eq!(soon(narrow.spawn(move || number)).unwrap(), number);
     }
     for (value, refused) in [(0, true), (usize::MAX, true), (usize::MAX / 2, true), (1 << 20, false)] {
-        try_value("stack_size", value, refused, Builder::stack_size);
+        try_value("stack_size", value, refused, PoolBuilder::stack_size);
     }
 }
 
@@ -83,16 +88,16 @@ fn capacities() {
     for capacity in [1, 2, usize::MAX / 2, usize::MAX] {
         let mut reader = Unblock::with_capacity(capacity, std::io::Cursor::new(vec![7; 300])).on(&pool);
         let mut read = Vec::new();
-        current::block_on(reader.read_to_end(&mut read)).unwrap();
+        sidestep::block_on(reader.read_to_end(&mut read)).unwrap();
         assert_eq!(read, [7; 300]);
         let mut writer = Unblock::with_capacity(capacity, Vec::new()).on(&pool);
-        current::block_on(async {
+        sidestep::block_on(async {
             writer.write_all(&[7; 300]).await.unwrap();
             writer.flush().await.unwrap();
             assert_eq!(writer.into_inner().await.unwrap(), [7; 300]);
         });
         let items = Unblock::with_capacity(capacity, 0..300).on(&pool);
-        assert_eq!(current::block_on(items.count()), 300);
+        assert_eq!(sidestep::block_on(items.count()), 300);
         let mut producer = io::producer_with(pool.options(), capacity, |sink| {
             assert!((0..300).all(|number| sink.send(number).is_ok()));
         });
@@ -120,7 +125,7 @@ fn names_of_all_kinds() {
         let lost = pool.options().name(name.to_owned()).spawn(|| std::panic::resume_unwind(Box::new("no")));
         let error: sidestep::TaskError = soon::<()>(lost).unwrap_err();
         assert!(error.to_string().contains(&*name.escape_debug().to_string()), "{name:?}");
-        let _ = (format!("{pool:?} {lane:?}"), pool.stuck(std::time::Duration::ZERO));
+        let _ = (format!("{pool:?} {lane:?}"), pool.long_running(std::time::Duration::ZERO));
         // The monitor and the timer are called by it as well.
         pool.options().expire_after(std::time::Duration::from_secs(60)).spawn(|| ()).detach();
         check_sound(&pool);

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
-use sidestep::{EventLoop, Metrics, Pool, Strand, current};
+use sidestep::{EventLoop, Metrics, Pool, Strand};
 
 use crate::support::{Crowd, check_accounts};
 
@@ -57,9 +57,9 @@ pub(crate) fn tiny(rounds: usize) {
             assert_eq!(task.wait().unwrap(), number);
         }
         let batch = pool.spawn_batch((0..BURST).map(|number| move || number));
-        assert_eq!(current::block_on(async { batch.wait() }).len(), BURST);
+        assert_eq!(sidestep::block_on(async { batch.wait() }).len(), BURST);
         for _ in 0..10 {
-            current::block_on(pool.unblock(|| ()));
+            sidestep::block_on(pool.unblock(|| ()));
         }
     }
     let metrics = close(&pool);

@@ -130,7 +130,7 @@ impl World {
             },
             Road::Expires => options.expire_after(Duration::from_millis(1)).spawn(run),
             Road::Skips => options.on_shutdown(OnShutdown::Discard).spawn(run),
-            Road::Blocks => options.on_shutdown(OnShutdown::Block).spawn(run),
+            Road::Blocks => options.on_shutdown(OnShutdown::AlwaysRun).spawn(run),
             Road::Lane(index) => self.lanes[index].0.spawn(run),
             Road::Strand(index) => self.strands[index].call(move |alone| {
                 let others = alone.fetch_add(1, Relaxed);

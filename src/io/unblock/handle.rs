@@ -37,7 +37,7 @@ use crate::sync::atomic::Ordering;
 /// use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 /// use sidestep::Unblock;
 ///
-/// # sidestep::current::block_on(async {
+/// # sidestep::block_on(async {
 /// let mut file = Unblock::new(tempfile::tempfile()?);
 /// file.write_all(b"forty-two").await?;
 /// file.flush().await?;
@@ -80,7 +80,7 @@ use crate::sync::atomic::Ordering;
 /// socket both ways at once wrap two clones of it (`try_clone`), one for each direction.
 ///
 /// It takes a thread of the pool. So a closure on the only thread of a pool must not wait for an `Unblock` on the same pool with
-/// [`current::block_on`](crate::current::block_on).
+/// [`block_on`](crate::block_on).
 ///
 /// # Panics of the value
 ///

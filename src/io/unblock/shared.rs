@@ -241,7 +241,7 @@ impl<T: Send + 'static> Shared<T> {
         let pumped = Arc::clone(self);
         let pump = move || pump::run(&pumped, true);
         self.watch(match laden {
-            true => self.pool().options().on_shutdown(OnShutdown::Block).spawn(pump),
+            true => self.pool().options().on_shutdown(OnShutdown::AlwaysRun).spawn(pump),
             false => self.pool().spawn(pump),
         });
     }
@@ -252,7 +252,7 @@ impl<T: Send + 'static> Shared<T> {
         let pumped = Arc::clone(self);
         let pump = move || pump::run(&pumped, true);
         let task = match laden {
-            true => self.pool().options().on_shutdown(OnShutdown::Block).try_spawn(pump),
+            true => self.pool().options().on_shutdown(OnShutdown::AlwaysRun).try_spawn(pump),
             false => self.pool().try_spawn(pump),
         };
         task.map(|task| self.watch(task)).is_ok()

@@ -21,7 +21,7 @@ impl<T: Send + 'static> Unblock<T> {
     /// If `f` has not begun it never runs; if it has, its result is dropped.
     ///
     /// ```
-    /// # sidestep::current::block_on(async {
+    /// # sidestep::block_on(async {
     /// let mut file = sidestep::Unblock::new(std::fs::File::open("Cargo.toml")?);
     /// let length = file.with_mut(|file| file.metadata()).await??.len();
     /// assert!(length > 0);

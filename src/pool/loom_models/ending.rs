@@ -13,7 +13,7 @@ use crate::sync::Parker;
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
 use crate::task::Task;
-use crate::task::current::block_on;
+use crate::task::block_on;
 
 /// A task that goes on until its parker is unparked: without another one a shutdown that a task awaits is over at once.
 fn neighbour(pool: &Pool) -> (Task<()>, Arc<Parker>) {

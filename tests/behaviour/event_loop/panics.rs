@@ -20,7 +20,7 @@ fn a_panic_of_an_action_is_an_error_for_its_callback() {
     let inner = log.clone();
     ev.offload(
         || quiet_panic(7_u8),
-        move |_, end: Result<(), _>| inner.add(end.unwrap_err().into_panic().is_ok()),
+        move |_, end: Result<(), _>| inner.add(end.unwrap_err().try_into_panic().is_ok()),
     );
     run(&mut ev);
     assert_eq!(log.take(), [true]);

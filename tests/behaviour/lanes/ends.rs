@@ -94,7 +94,7 @@ fn a_shutdown_that_discards_empties_lanes() {
             lane.spawn(move || drop(token))
         })
         .collect();
-    let saved = lane.options().on_shutdown(OnShutdown::Block).spawn(|| 7);
+    let saved = lane.options().on_shutdown(OnShutdown::AlwaysRun).spawn(|| 7);
     drop(lane.spawn(|| ()));
     let shutdown = pool.shutdown().discard_queued();
     assert_eq!(drops.count(), 500);
@@ -129,7 +129,7 @@ fn a_timeout_of_the_shutdown_counts_what_is_in_lanes() {
     for timeout in [Duration::ZERO, Duration::from_millis(1)] {
         let report = pool.shutdown().timeout(timeout).wait();
         assert_eq!((report.completed, report.discarded, report.still_running), (0, 0, 6));
-        let report = current::block_on(pool.shutdown().timeout(timeout));
+        let report = sidestep::block_on(pool.shutdown().timeout(timeout));
         assert_eq!(report.still_running, 6);
     }
     gate.open();
@@ -145,7 +145,7 @@ fn a_lane_made_after_the_shutdown_refuses_everything() {
     assert!(lane.spawn(|| ()).wait().unwrap_err().is_shutdown());
     assert_eq!(lane.try_spawn(|| 7).unwrap_err().into_inner()(), 7);
     assert!(lane.reserve().wait().unwrap_err().is_shutdown());
-    assert!(current::block_on(lane.reserve()).unwrap_err().is_shutdown());
+    assert!(sidestep::block_on(lane.reserve()).unwrap_err().is_shutdown());
     assert_eq!(lane.metrics(), sidestep::LaneMetrics::default());
 }
 

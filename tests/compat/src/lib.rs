@@ -100,7 +100,7 @@ impl<T> Future for FallibleTask<T> {
 
 /// Passes a panic of the closure on.
 fn value<T>(result: std::result::Result<T, TaskError>) -> std::result::Result<T, TaskError> {
-    result.or_else(|error| error.into_panic().map_or_else(Err, |payload| resume_unwind(payload)))
+    result.or_else(|error| error.try_into_panic().map_or_else(Err, |payload| resume_unwind(payload)))
 }
 
 /// A blocking reader, writer or iterator as an asynchronous one. There is no value in it any more once it is closed.

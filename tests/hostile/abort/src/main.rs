@@ -130,8 +130,8 @@ fn everything_works() {
     let inner = pool.clone();
     let sum = pool.scope(|scope| scope.spawn(move || inner.spawn(|| 1).wait().unwrap()).wait().unwrap());
     assert_eq!(sum, 1);
-    assert!(current::block_on(sidestep::fs::read("/no such file")).is_err());
-    assert_eq!(current::block_on(Unblock::new(std::io::empty()).with_mut(|_| 1)).unwrap(), 1);
+    assert!(sidestep::block_on(sidestep::fs::read("/no such file")).is_err());
+    assert_eq!(sidestep::block_on(Unblock::new(std::io::empty()).with_mut(|_| 1)).unwrap(), 1);
     let nested = pool.clone();
     assert!(pool.spawn(move || deadlock(&nested)).wait().unwrap());
     assert_eq!(pool.shutdown().wait().still_running, 0);
