@@ -1,8 +1,9 @@
-//! What do calls of files cost, next to the same calls of `std::fs` on a plain thread, which is the limit?
+//! What do calls of files cost, next to the same calls of `std::fs` on a plain thread, which is the
+//! limit?
 //!
-//! Each group is one scenario, small enough to be repeated often: `cargo bench --bench io [-- GROUP]`. The files are in the
-//! page cache, so that the way there is most of what is measured. Other libraries, and large files, are in
-//! `benches/versus`.
+//! Each group is one scenario, small enough to be repeated often: `cargo bench --bench io [--
+//! GROUP]`. The files are in the page cache, so that the way there is most of what is measured.
+//! Other libraries, and large files, are in `benches/versus`.
 //!
 //! To add a scenario, implement [`Scenario`].
 
@@ -187,7 +188,8 @@ impl Scenario for Directory {
     }
 }
 
-/// Pieces of one file at places without order: one after the other by std, many at a time by sidestep.
+/// Pieces of one file at places without order: one after the other by std, many at a time by
+/// sidestep.
 #[cfg(unix)]
 struct RandomReads(PathBuf);
 

@@ -1,14 +1,17 @@
-//! What does a call on a value behind a pool cost, next to the other ways to keep a value that blocks?
+//! What does a call on a value behind a pool cost, next to the other ways to keep a value that
+//! blocks?
 //!
 //! ```text
 //! cd examples/sqlite && cargo bench --bench resources [-- --rounds 9] [CASE]
 //! ```
 //!
-//! The values are a number, whose calls do nothing, and an SQLite connection in memory, with a tiny query and an insert by
-//! statements that are prepared already: so it is the way there that counts. Every peer is used at its defaults, and as its
-//! users use it. The peers take turns, in another order each round; a ratio is that of two times of the same round.
+//! The values are a number, whose calls do nothing, and an SQLite connection in memory, with a tiny
+//! query and an insert by statements that are prepared already: so it is the way there that counts.
+//! Every peer is used at its defaults, and as its users use it. The peers take turns, in another
+//! order each round; a ratio is that of two times of the same round.
 //!
-//! To add a peer, implement [`Keeper`]; to add what is done, implement [`Work`]. Neither knows of the other's kinds.
+//! To add a peer, implement [`Keeper`]; to add what is done, implement [`Work`]. Neither knows of
+//! the other's kinds.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -109,13 +112,15 @@ trait Answer: Future<Output = bool> + Send + 'static {}
 
 impl<F: Future<Output = bool> + Send + 'static> Answer for F {}
 
-/// One way to keep a value and to have calls run on it. It lives for one run, so that its threads are that run's own.
+/// One way to keep a value and to have calls run on it. It lives for one run, so that its threads
+/// are that run's own.
 trait Keeper<T>: Clone + Send + Sync + 'static {
     fn keep(value: T) -> impl Future<Output = Self> + Send;
 
     fn call(&self, f: impl Call<T>) -> impl Answer;
 
-    /// The same, but the call is under way when this returns. A peer whose calls wait to be polled is polled once for that.
+    /// The same, but the call is under way when this returns. A peer whose calls wait to be polled
+    /// is polled once for that.
     fn start(&self, f: impl Call<T>) -> impl Answer {
         let mut call = Box::pin(self.call(f));
         let early = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -1,10 +1,12 @@
 //! What does it cost to hand a closure over, next to `tokio::task::spawn_blocking`?
 //!
-//! Each group is one scenario, run by both peers at their default settings: `cargo bench --bench spawn [-- GROUP]`.
-//! Below each group stand the time per closure, the most threads that the peer ever had, and the ratio. A machine
-//! that does other work beside this spoils the times but, as both peers suffer, hardly the ratio.
+//! Each group is one scenario, run by both peers at their default settings: `cargo bench --bench
+//! spawn [-- GROUP]`. Below each group stand the time per closure, the most threads that the peer
+//! ever had, and the ratio. A machine that does other work beside this spoils the times but, as
+//! both peers suffer, hardly the ratio.
 //!
-//! To add a scenario, implement [`Scenario`]; to add a peer, implement [`Peer`]. Neither knows of the other's kinds.
+//! To add a scenario, implement [`Scenario`]; to add a peer, implement [`Peer`]. Neither knows of
+//! the other's kinds.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -21,7 +23,8 @@ use tokio::sync::oneshot;
 
 // ---- peers ----
 
-/// One way to run a blocking closure. It lives for one group, so that its threads are that group's own.
+/// One way to run a blocking closure. It lives for one group, so that its threads are that group's
+/// own.
 trait Peer: Send + Sync + Sized + 'static {
     /// The peer's name in the report.
     const NAME: &str;
@@ -118,7 +121,8 @@ enum Flavor {
     MultiThread,
 }
 
-/// The async program that a peer serves: a tokio runtime at its default settings, and a count of its threads.
+/// The async program that a peer serves: a tokio runtime at its default settings, and a count of
+/// its threads.
 struct Host {
     runtime: Runtime,
     census: Arc<Census>,
@@ -146,7 +150,8 @@ impl Host {
         Self { runtime, census, workers }
     }
 
-    /// Runs `program` as a task of the runtime, as an application would, and not beside its scheduler.
+    /// Runs `program` as a task of the runtime, as an application would, and not beside its
+    /// scheduler.
     fn run(&self, program: impl Future<Output = ()> + Send + 'static) {
         let task = self.runtime.spawn(program);
         self.runtime.block_on(task).expect("the program does not panic");
@@ -262,7 +267,8 @@ impl Scenario for Window {
     }
 }
 
-/// Plain threads submit and wait; no event loop takes part. Their own start is counted in: some 10 ns per closure.
+/// Plain threads submit and wait; no event loop takes part. Their own start is counted in: some 10
+/// ns per closure.
 struct Producers;
 
 impl Producers {
@@ -285,7 +291,8 @@ impl Scenario for Producers {
     }
 }
 
-/// A binary tree in which each node spawns its children and goes, as a recursive directory walk does.
+/// A binary tree in which each node spawns its children and goes, as a recursive directory walk
+/// does.
 struct Tree;
 
 impl Tree {

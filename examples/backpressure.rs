@@ -1,7 +1,7 @@
 //! How does a producer that is faster than the pool keep its memory flat?
 //!
-//! It waits for a place in the queue before it makes the next request. With `--unbounded` it does not wait, and what it
-//! has made piles up.
+//! It waits for a place in the queue before it makes the next request. With `--unbounded` it does
+//! not wait, and what it has made piles up.
 //!
 //! ```text
 //! cargo run --release --example backpressure
@@ -24,7 +24,8 @@ const REPORTS: usize = 10;
 #[derive(Parser)]
 #[command(name = "backpressure")]
 struct Args {
-    /// Put every request into the queue at once instead of waiting for a place. A million take about 1 GB.
+    /// Put every request into the queue at once instead of waiting for a place. A million take
+    /// about 1 GB.
     #[arg(long)]
     unbounded: bool,
 
@@ -88,7 +89,8 @@ fn report(pool: &Pool, sent: usize) -> u64 {
     waiting
 }
 
-/// A line of `/proc/self/status`: Linux counts the pages in memory (not to the last one), and remembers the most.
+/// A line of `/proc/self/status`: Linux counts the pages in memory (not to the last one), and
+/// remembers the most.
 fn rss(field: &str) -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(field));

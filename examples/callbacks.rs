@@ -1,7 +1,7 @@
 //! Three steps that block, one after another, as callbacks.
 //!
-//! Each callback starts the next step, so the code goes inwards; each has its own error to deal with. `promises` and `futures` do
-//! the same job: put the three side by side.
+//! Each callback starts the next step, so the code goes inwards; each has its own error to deal
+//! with. `promises` and `futures` do the same job: put the three side by side.
 //!
 //! ```text
 //! cargo run --release --example callbacks -- [FOLDER]

@@ -1,7 +1,8 @@
 //! Three steps that block, one after another, as futures.
 //!
-//! The code reads as if it blocked, with `?` for the errors, and the loop goes on at each `.await`. `callbacks` and `promises` do
-//! the same job: put the three side by side. Here the loop is an [`EventLoop`]; in a runtime, `sums` would be the same.
+//! The code reads as if it blocked, with `?` for the errors, and the loop goes on at each `.await`.
+//! `callbacks` and `promises` do the same job: put the three side by side. Here the loop is an
+//! [`EventLoop`]; in a runtime, `sums` would be the same.
 //!
 //! ```text
 //! cargo run --release --example futures -- [FOLDER]

@@ -1,8 +1,9 @@
 //! How does a blocking compressor work in the middle of an async program?
 //!
-//! A file is compressed by one closure and decompressed by another; what goes from the one to the other passes through a
-//! `current_thread` runtime, in chunks. The compressor writes into a [`producer`], the decoder reads from a
-//! [`SyncReader`]. Then both run on the runtime's own thread, for comparison.
+//! A file is compressed by one closure and decompressed by another; what goes from the one to the
+//! other passes through a `current_thread` runtime, in chunks. The compressor writes into a
+//! [`producer`], the decoder reads from a [`SyncReader`]. Then both run on the runtime's own
+//! thread, for comparison.
 //!
 //! ```text
 //! cargo run --release --example gzip -- [FILE]

@@ -1,7 +1,8 @@
 //! Can a resolver that hangs starve the database?
 //!
-//! For most of a second, DNS calls come in that hang, and whose callers give up early, while one client after another asks a
-//! database. First both go to the pool as they are; then each has a lane of its own. The pool is small in both cases.
+//! For most of a second, DNS calls come in that hang, and whose callers give up early, while one
+//! client after another asks a database. First both go to the pool as they are; then each has a
+//! lane of its own. The pool is small in both cases.
 //!
 //! ```text
 //! cargo run --example lanes
@@ -90,8 +91,8 @@ impl Answer {
     }
 }
 
-/// One DNS call, when its turn has come. The timeout drops the handle: a call that is queued never runs, one that runs
-/// keeps its slot until it has ended.
+/// One DNS call, when its turn has come. The timeout drops the handle: a call that is queued never
+/// runs, one that runs keeps its slot until it has ended.
 async fn resolve(dns: &TaskOptions<'_>, number: u32, gauge: &Arc<Gauge>) -> Answer {
     sleep(EVERY * number).await;
     let gauge = Arc::clone(gauge);

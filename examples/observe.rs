@@ -1,7 +1,8 @@
 //! What is my pool doing, and on whose behalf?
 //!
-//! A subscriber prints what the pool reports under the target `sidestep`; spans of the caller surround what its closures
-//! report; the pool itself tells what has been running for long, and its numbers.
+//! A subscriber prints what the pool reports under the target `sidestep`; spans of the caller
+//! surround what its closures report; the pool itself tells what has been running for long, and its
+//! numbers.
 
 use std::{io, sync::mpsc, thread, time::Duration};
 

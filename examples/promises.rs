@@ -1,7 +1,7 @@
 //! Three steps that block, one after another, as a chain of promises.
 //!
-//! The steps stand one below the other, and an error of any of them passes by the rest to one place. `callbacks` and `futures` do
-//! the same job: put the three side by side.
+//! The steps stand one below the other, and an error of any of them passes by the rest to one
+//! place. `callbacks` and `futures` do the same job: put the three side by side.
 //!
 //! ```text
 //! cargo run --release --example promises -- [FOLDER]

@@ -8,9 +8,9 @@ fn main() -> io::Result<()> {
     let reads = names.map(|name| sidestep::spawn(move || fs::read_to_string(name)));
     println!("{} files are being read", reads.len());
 
-    // `wait` blocks this thread until the closure has ended. Its outer error is the pool's: the closure
-    // panicked, was cancelled or could not run. It turns into an `io::Error`; the inner one is whatever the
-    // closure returned.
+    // `wait` blocks this thread until the closure has ended. Its outer error is the pool's: the
+    // closure panicked, was cancelled or could not run. It turns into an `io::Error`; the inner one
+    // is whatever the closure returned.
     for (name, read) in names.into_iter().zip(reads) {
         match read.wait()? {
             Ok(text) => println!("{name}: {} lines", text.lines().count()),

@@ -1,7 +1,7 @@
 //! How is a call that hangs interrupted when its caller gives up?
 //!
-//! A timeout drops the handle of the task, or cancels it. That runs the hook which the closure has left with
-//! [`current::on_cancel`], and the hook ends the call: the thread comes back at once.
+//! A timeout drops the handle of the task, or cancels it. That runs the hook which the closure has
+//! left with [`current::on_cancel`], and the hook ends the call: the thread comes back at once.
 
 use std::{
     io::Read as _,
@@ -79,7 +79,8 @@ async fn running(started: oneshot::Receiver<()>) -> anyhow::Result<Instant> {
     Ok(Instant::now())
 }
 
-/// The timeout leaves the handle alone, so that the caller can cancel and still learn how the closure ended.
+/// The timeout leaves the handle alone, so that the caller can cancel and still learn how the
+/// closure ended.
 async fn child(pool: &Pool) -> anyhow::Result<()> {
     let (start, started) = oneshot::channel();
     let mut task = pool.spawn(|| {
@@ -98,7 +99,8 @@ async fn child(pool: &Pool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for the end of a child's output, and only then for the child: `wait` and `kill` both want it for themselves.
+/// Waits for the end of a child's output, and only then for the child: `wait` and `kill` both want
+/// it for themselves.
 fn run_child(command: &mut Command) -> anyhow::Result<ExitStatus> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start the child")?;
     let output = child.stdout.take();

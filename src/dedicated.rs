@@ -1,5 +1,6 @@
-//! A value on a thread of its own: [`Dedicated`]. The thread is a pool of one, the turns are those of a [`Strand`], and what
-//! the strand holds is the right to the value, which lies in a thread-local variable and never leaves its thread.
+//! A value on a thread of its own: [`Dedicated`]. The thread is a pool of one, the turns are those
+//! of a [`Strand`], and what the strand holds is the right to the value, which lies in a
+//! thread-local variable and never leaves its thread.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -14,19 +15,22 @@ use crate::strand::{Strand, refuse};
 use crate::sync::{thread, thread_local_const};
 use crate::task::Task;
 
-/// A value with a thread of its own, on which it is made, used and dropped: so it need not be `Send`.
+/// A value with a thread of its own, on which it is made, used and dropped: so it need not be
+/// `Send`.
 ///
-/// For a library that insists on one thread (COM, many graphics and audio interfaces, an interpreter), for a value with
-/// `Rc` or thread-local state inside, or for calls that block for so long that they should have no share in a pool. The
-/// calls are those of a [`Strand`]: one at a time, in order, cancelled and poisoned alike. The thread is there for as long
-/// as the value, and asleep while nothing is queued; it counts in no other pool. Where the value is `Send`, a `Strand` does
-/// the same without a thread of its own.
+/// For a library that insists on one thread (COM, many graphics and audio interfaces, an
+/// interpreter), for a value with `Rc` or thread-local state inside, or for calls that block for so
+/// long that they should have no share in a pool. The calls are those of a [`Strand`]: one at a
+/// time, in order, cancelled and poisoned alike. The thread is there for as long as the value, and
+/// asleep while nothing is queued; it counts in no other pool. Where the value is `Send`, a
+/// `Strand` does the same without a thread of its own.
 ///
-/// Clones are handles to the same value. When the last one is dropped, the calls that are queued still run; then the value
-/// is dropped on its thread, which ends. Nothing waits for that but [`close`](Dedicated::close).
+/// Clones are handles to the same value. When the last one is dropped, the calls that are queued
+/// still run; then the value is dropped on its thread, which ends. Nothing waits for that but
+/// [`close`](Dedicated::close).
 ///
-/// A call that [retires](crate::current::retire_thread) its thread ends the value with it: later calls resolve with
-/// [`is_shutdown`](crate::TaskError::is_shutdown).
+/// A call that [retires](crate::current::retire_thread) its thread ends the value with it: later
+/// calls resolve with [`is_shutdown`](crate::TaskError::is_shutdown).
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -58,10 +62,12 @@ thread_local_const! { static VALUE: RefCell<Resident> = RefCell::new(Resident(No
 struct Resident(Option<Box<dyn Any>>);
 
 impl<T: 'static> Dedicated<T> {
-    /// Starts a thread and has it make the value, before any call. Returns without waiting for that.
+    /// Starts a thread and has it make the value, before any call. Returns without waiting for
+    /// that.
     ///
-    /// If `make` panics, the panic is traced and calls resolve with [`is_poisoned`](crate::TaskError::is_poisoned). If it may
-    /// fail, use [`try_new`](Dedicated::try_new).
+    /// If `make` panics, the panic is traced and calls resolve with
+    /// [`is_poisoned`](crate::TaskError::is_poisoned). If it may fail, use
+    /// [`try_new`](Dedicated::try_new).
     ///
     /// # Errors
     ///
@@ -70,8 +76,9 @@ impl<T: 'static> Dedicated<T> {
         Dedicated::with(Pool::builder().name("dedicated"), make)
     }
 
-    /// As [`new`](Dedicated::new), with settings for the thread: its name, its stack, its hooks; and a
-    /// [limit](PoolBuilder::queue_limit) for the calls that wait. The numbers of threads in `builder` are overruled.
+    /// As [`new`](Dedicated::new), with settings for the thread: its name, its stack, its hooks;
+    /// and a [limit](PoolBuilder::queue_limit) for the calls that wait. The numbers of threads in
+    /// `builder` are overruled.
     ///
     /// # Errors
     ///
@@ -99,13 +106,14 @@ impl<T: 'static> Dedicated<T> {
         Ok(Dedicated { strand })
     }
 
-    /// As [`new`](Dedicated::new) for a value that may not come about, such as a connection. The task gives the handle once the
-    /// value is there.
+    /// As [`new`](Dedicated::new) for a value that may not come about, such as a connection. The
+    /// task gives the handle once the value is there.
     ///
     /// # Errors
     ///
-    /// What the operating system says if it refuses the thread; besides, as [`PoolBuilder::build`]. The task gives the error of `make`, and
-    /// [`is_panic`](crate::TaskError::is_panic) if that panics.
+    /// What the operating system says if it refuses the thread; besides, as [`PoolBuilder::build`].
+    /// The task gives the error of `make`, and [`is_panic`](crate::TaskError::is_panic) if that
+    /// panics.
     ///
     /// # Cancellation
     ///
@@ -145,8 +153,8 @@ impl<T: 'static> Dedicated<T> {
         self.strand.attempt(move |seat| seat.with(f))
     }
 
-    /// Takes the value off its thread, once the calls queued so far have ended; the thread ends with the last handle. See
-    /// [`Strand::into_inner`].
+    /// Takes the value off its thread, once the calls queued so far have ended; the thread ends
+    /// with the last handle. See [`Strand::into_inner`].
     ///
     /// # Errors
     ///
@@ -163,16 +171,19 @@ impl<T: 'static> Dedicated<T> {
         self.strand.take_with(|mut seat| seat.vacate().map(|value| *value))
     }
 
-    /// Drops the value on its thread, once the calls queued so far have ended, and tells when that is done. Later calls, from
-    /// whatever handle, resolve with [`is_shutdown`](crate::TaskError::is_shutdown).
+    /// Drops the value on its thread, once the calls queued so far have ended, and tells when that
+    /// is done. Later calls, from whatever handle, resolve with
+    /// [`is_shutdown`](crate::TaskError::is_shutdown).
     ///
     /// # Errors
     ///
-    /// As [`Strand::into_inner`]; and [`is_panic`](crate::TaskError::is_panic) if the value's destructor panics.
+    /// As [`Strand::into_inner`]; and [`is_panic`](crate::TaskError::is_panic) if the value's
+    /// destructor panics.
     ///
     /// # Cancellation
     ///
-    /// Dropping the task before its turn has come leaves the value to the other handles, or drops it if there are none.
+    /// Dropping the task before its turn has come leaves the value to the other handles, or drops
+    /// it if there are none.
     #[track_caller]
     pub fn close(self) -> Task<()> {
         self.strand.take_with(|mut seat| seat.vacate().map(drop))
@@ -208,7 +219,8 @@ impl<T: 'static> Seat<T> {
         Seat { make: None, thread: Some(thread::current().id()) }
     }
 
-    /// Calls `f` with the value, which is made first if it is not there yet. An error if it is gone.
+    /// Calls `f` with the value, which is made first if it is not there yet. An error if it is
+    /// gone.
     fn with<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> Result<R, Reason> {
         /// Puts the value back, also in a panic.
         struct Borrowed<T: 'static>(Option<Box<T>>);
@@ -251,7 +263,8 @@ impl<T: 'static> Seat<T> {
 /// Makes `value` the value of this thread.
 fn settle(value: Box<dyn Any>) {
     let old = VALUE.with(|resident| resident.replace(Resident(Some(value))));
-    // It may be there still if the thread had another pool before: its destructor is foreign code, so not in `replace`.
+    // It may be there still if the thread had another pool before: its destructor is foreign code,
+    // so not in `replace`.
     drop(old);
 }
 

@@ -13,7 +13,8 @@ use crate::sync::Mutex;
 
 /// Names a task within this process: no two tasks have the same one.
 ///
-/// Ids rise in the order of spawning as long as one thread spawns; between threads the order says nothing.
+/// Ids rise in the order of spawning as long as one thread spawns; between threads the order says
+/// nothing.
 ///
 /// ```
 /// let task = sidestep::spawn(|| ());
@@ -87,13 +88,14 @@ pub(crate) enum Reason {
     Taken,
 }
 
-/// In the place of a panic's payload: the reason with which a closure of this crate has ended its task.
+/// In the place of a panic's payload: the reason with which a closure of this crate has ended its
+/// task.
 pub(crate) struct Raised(pub(crate) Reason);
 
 /// Why a task gave no value.
 ///
-/// One opaque type with a predicate for each reason; more reasons may come. `Display` says in one sentence what
-/// happened to which task and where that was spawned.
+/// One opaque type with a predicate for each reason; more reasons may come. `Display` says in one
+/// sentence what happened to which task and where that was spawned.
 ///
 /// ```
 /// let error = sidestep::spawn(|| panic!("no such drive")).wait().unwrap_err();
@@ -118,28 +120,30 @@ impl TaskError {
         self.0.origin.id
     }
 
-    /// True if the task was cancelled before its closure began; or if an [`EventLoop`](crate::EventLoop) was told to give
-    /// it up ([`Offload::cancel`](crate::event_loop::Offload::cancel)), whatever it did then.
+    /// True if the task was cancelled before its closure began; or if an
+    /// [`EventLoop`](crate::EventLoop) was told to give it up
+    /// ([`Offload::cancel`](crate::event_loop::Offload::cancel)), whatever it did then.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(self.0.reason, Reason::Cancelled | Reason::Abandoned)
     }
 
-    /// True if the closure panicked. [`try_into_panic`](TaskError::try_into_panic) gives the payload.
+    /// True if the closure panicked. [`try_into_panic`](TaskError::try_into_panic) gives the
+    /// payload.
     #[must_use]
     pub fn is_panic(&self) -> bool {
         matches!(self.0.reason, Reason::Panicked(_))
     }
 
-    /// True if the pool had been shut down, or discarded the task while it did; or if the value of the
-    /// [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) had been taken out.
+    /// True if the pool had been shut down, or discarded the task while it did; or if the value of
+    /// the [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) had been taken out.
     #[must_use]
     pub fn is_shutdown(&self) -> bool {
         matches!(self.0.reason, Reason::Shutdown | Reason::Taken)
     }
 
-    /// True if an earlier call on the same [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) panicked, so that this
-    /// one did not run.
+    /// True if an earlier call on the same [`Strand`](crate::Strand) or
+    /// [`Dedicated`](crate::Dedicated) panicked, so that this one did not run.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         matches!(self.0.reason, Reason::Poisoned)
@@ -152,14 +156,16 @@ impl TaskError {
         matches!(self.0.reason, Reason::Expired)
     }
 
-    /// True if the queue of the pool or lane was full (see [`PoolBuilder::queue_limit`](crate::PoolBuilder::queue_limit)).
+    /// True if the queue of the pool or lane was full (see
+    /// [`PoolBuilder::queue_limit`](crate::PoolBuilder::queue_limit)).
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self.0.reason, Reason::Full)
     }
 
-    /// True if no thread could be had to run the task: the operating system refused every one ([`source`] gives
-    /// its error), or this process is a forked child and the pool's threads stayed in the parent.
+    /// True if no thread could be had to run the task: the operating system refused every one
+    /// ([`source`] gives its error), or this process is a forked child and the pool's threads
+    /// stayed in the parent.
     ///
     /// [`source`]: Error::source
     #[must_use]
@@ -167,10 +173,11 @@ impl TaskError {
         matches!(self.0.reason, Reason::NoThread(_))
     }
 
-    /// True if the wait could never have ended: a task waited for itself, directly or through tasks that it ran in
-    /// place; a step of a [`LocalPromise`](crate::LocalPromise) gave that very promise; or every slot of a
-    /// [`Lane`](crate::Lane) was held by a task that waited, itself or through others, for the lane's own queue, this one among
-    /// them. The task that was waited for has been cancelled then.
+    /// True if the wait could never have ended: a task waited for itself, directly or through tasks
+    /// that it ran in place; a step of a [`LocalPromise`](crate::LocalPromise) gave that very
+    /// promise; or every slot of a [`Lane`](crate::Lane) was held by a task that waited, itself or
+    /// through others, for the lane's own queue, this one among them. The task that was waited for
+    /// has been cancelled then.
     #[must_use]
     pub fn is_deadlock(&self) -> bool {
         matches!(self.0.reason, Reason::Deadlock | Reason::LaneDeadlock)
@@ -227,8 +234,9 @@ impl Error for TaskError {
     }
 }
 
-/// Kinds: a missing thread keeps the kind of the system's error, a deadlock is [`io::ErrorKind::Deadlock`], an expired
-/// task [`io::ErrorKind::TimedOut`], everything else [`io::ErrorKind::Other`]. The `TaskError` is the inner error.
+/// Kinds: a missing thread keeps the kind of the system's error, a deadlock is
+/// [`io::ErrorKind::Deadlock`], an expired task [`io::ErrorKind::TimedOut`], everything else
+/// [`io::ErrorKind::Other`]. The `TaskError` is the inner error.
 impl From<TaskError> for io::Error {
     fn from(error: TaskError) -> Self {
         let kind = match &error.0.reason {
@@ -273,8 +281,8 @@ impl<F> Rejected<F> {
         self.closure
     }
 
-    /// Why it was not taken: [`is_full`](TaskError::is_full), [`is_shutdown`](TaskError::is_shutdown) or
-    /// [`is_no_thread`](TaskError::is_no_thread).
+    /// Why it was not taken: [`is_full`](TaskError::is_full),
+    /// [`is_shutdown`](TaskError::is_shutdown) or [`is_no_thread`](TaskError::is_no_thread).
     #[must_use]
     pub fn error(&self) -> &TaskError {
         &self.error

@@ -9,9 +9,9 @@
 //! # }
 //! ```
 //!
-//! A closure goes onto a work-stealing thread pool; its result comes back through a oneshot channel. No runtime is
-//! needed, and any will do: a multi-threaded one, a single-threaded one, or none at all, where a thread simply
-//! [`wait`](Task::wait)s.
+//! A closure goes onto a work-stealing thread pool; its result comes back through a oneshot
+//! channel. No runtime is needed, and any will do: a multi-threaded one, a single-threaded one, or
+//! none at all, where a thread simply [`wait`](Task::wait)s.
 //!
 //! # Which call
 //!
@@ -42,24 +42,28 @@
 //!
 //! # What to know
 //!
-//! - **Dropping a handle cancels.** A queued closure is dropped at once and never runs; a running one is told (see
-//!   [`current`]) and its result is thrown away. So timeouts work as they should.
-//! - **The number of threads follows need.** Tiny tasks run on as many threads as there are CPUs, however many are
-//!   queued; when threads block, others are added within milliseconds, up to [`PoolBuilder::max_threads`].
+//! - **Dropping a handle cancels.** A queued closure is dropped at once and never runs; a running
+//!   one is told (see [`current`]) and its result is thrown away. So timeouts work as they should.
+//! - **The number of threads follows need.** Tiny tasks run on as many threads as there are CPUs,
+//!   however many are queued; when threads block, others are added within milliseconds, up to
+//!   [`PoolBuilder::max_threads`].
 //! - **Waiting inside a task does not deadlock** the pool, whatever its limits. See [`Task::wait`].
 //! - **Nothing is lost.** Each closure ends in exactly one way, and its handle says which.
 //!
-//! What it is not for: closures that never end (give them a thread of their own), parallel iterators over data that
-//! fits the CPUs (rayon), and files by the million where io_uring is to be had.
+//! What it is not for: closures that never end (give them a thread of their own), parallel
+//! iterators over data that fits the CPUs (rayon), and files by the million where io_uring is to be
+//! had.
 //!
 //! # Features
 //!
-//! - `tracing` (default): what the pool swallows on purpose, such as a panic in a detached task, and what it decides,
-//!   such as growth, become `tracing` events under the target `sidestep`.
-//! - `tokio`: `PoolBuilder::runtime`, so that closures may use `tokio::runtime::Handle::current()`; and tokio's `AsyncRead`,
-//!   `AsyncWrite` and `AsyncSeek` for the types of [`io`] and [`fs`], beside those of `futures-io`.
+//! - `tracing` (default): what the pool swallows on purpose, such as a panic in a detached task,
+//!   and what it decides, such as growth, become `tracing` events under the target `sidestep`.
+//! - `tokio`: `PoolBuilder::runtime`, so that closures may use `tokio::runtime::Handle::current()`;
+//!   and tokio's `AsyncRead`, `AsyncWrite` and `AsyncSeek` for the types of [`io`] and [`fs`],
+//!   beside those of `futures-io`.
 //! - `histograms`: `PoolBuilder::histograms`, which records how long tasks wait and run.
-//! - `metrics`: `PoolBuilder::export_metrics`, which publishes a pool's numbers through the facade crate `metrics`.
+//! - `metrics`: `PoolBuilder::export_metrics`, which publishes a pool's numbers through the facade
+//!   crate `metrics`.
 
 #[forbid(unsafe_code)]
 mod dedicated;
@@ -105,8 +109,8 @@ pub use crate::times::Histogram;
 pub mod current {
     //! What a running closure may ask, and tell the pool.
     //!
-    //! The closure needs no handle for it: these functions know the task that runs on the calling thread. Outside a
-    //! task they do nothing.
+    //! The closure needs no handle for it: these functions know the task that runs on the calling
+    //! thread. Outside a task they do nothing.
     pub use crate::task::current::{
         Cancelled, HookGuard, check, is_cancelled, on_cancel, retire_thread, will_block,
     };
@@ -120,8 +124,8 @@ pub mod current {
 ///
 /// # Panics
 ///
-/// Awaiting resumes a panic of `f`, and panics if the global pool could not run it. Use [`spawn`] for an error
-/// instead.
+/// Awaiting resumes a panic of `f`, and panics if the global pool could not run it. Use [`spawn`]
+/// for an error instead.
 ///
 /// ```
 /// # sidestep::block_on(async {
@@ -139,11 +143,13 @@ where
     Pool::global().unblock(f)
 }
 
-/// Runs a blocking closure on the global pool, with a handle to wait for it, cancel it or let it go.
+/// Runs a blocking closure on the global pool, with a handle to wait for it, cancel it or let it
+/// go.
 ///
 /// # Errors
 ///
-/// The task resolves with a [`TaskError`] if the closure panicked, was cancelled, or could not be run.
+/// The task resolves with a [`TaskError`] if the closure panicked, was cancelled, or could not be
+/// run.
 ///
 /// ```
 /// let task = sidestep::spawn(|| 6 * 7);

@@ -16,22 +16,24 @@ use sealed::{Host, Question};
 
 /// Looks up the addresses of a host: [`std::net::ToSocketAddrs`], on the global pool.
 ///
-/// It takes what std takes, borrowed or owned, and keeps a copy: the future borrows nothing. It begins with the first poll.
-/// A host that is an address already, such as `"127.0.0.1:80"`, `("::1", 80)` or a [`SocketAddr`], is answered by that poll,
-/// without a trip to the pool. The addresses come in the order of the resolver, and may repeat.
+/// It takes what std takes, borrowed or owned, and keeps a copy: the future borrows nothing. It
+/// begins with the first poll. A host that is an address already, such as `"127.0.0.1:80"`,
+/// `("::1", 80)` or a [`SocketAddr`], is answered by that poll, without a trip to the pool. The
+/// addresses come in the order of the resolver, and may repeat.
 ///
 /// A type with an implementation of std's trait of its own is not taken: write
 /// `sidestep::unblock(move || host.to_socket_addrs())`.
 ///
 /// # Errors
 ///
-/// As std: [`InvalidInput`](io::ErrorKind::InvalidInput) for text that is not a host and a port, and the resolver's error
-/// for a name it does not know or cannot ask for. If the pool could not run the lookup, the [`TaskError`](crate::TaskError)
-/// as an [`io::Error`].
+/// As std: [`InvalidInput`](io::ErrorKind::InvalidInput) for text that is not a host and a port,
+/// and the resolver's error for a name it does not know or cannot ask for. If the pool could not
+/// run the lookup, the [`TaskError`](crate::TaskError) as an [`io::Error`].
 ///
 /// # Cancellation
 ///
-/// Dropping the future cancels: a lookup that is queued never runs. One that runs cannot be ended from outside.
+/// Dropping the future cancels: a lookup that is queued never runs. One that runs cannot be ended
+/// from outside.
 ///
 /// # Panics
 ///
@@ -49,8 +51,8 @@ use sealed::{Host, Question};
 ///
 /// # A resolver that hangs
 ///
-/// Where no name server answers, the system's resolver gives up after some 30 seconds. A timeout of your runtime bounds
-/// how long you wait for it:
+/// Where no name server answers, the system's resolver gives up after some 30 seconds. A timeout of
+/// your runtime bounds how long you wait for it:
 ///
 /// ```
 /// use std::time::Duration;
@@ -64,9 +66,9 @@ use sealed::{Host, Question};
 /// # }
 /// ```
 ///
-/// It does not bound how many threads hang: each stays with its lookup until the resolver gives up. Where lookups may come
-/// faster than that, give them a [`Lane`](crate::Lane), whose limit holds though its callers give up, and the rest of the
-/// pool to everything else:
+/// It does not bound how many threads hang: each stays with its lookup until the resolver gives up.
+/// Where lookups may come faster than that, give them a [`Lane`](crate::Lane), whose limit holds
+/// though its callers give up, and the rest of the pool to everything else:
 ///
 /// ```
 /// use std::io;

@@ -1,13 +1,14 @@
-//! Where the pool says what it swallows on purpose and what it decides: `tracing` events under the target
-//! `sidestep`, or nothing without the feature.
+//! Where the pool says what it swallows on purpose and what it decides: `tracing` events under the
+//! target `sidestep`, or nothing without the feature.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::sync::trampoline;
 
-/// Records an event; the arguments are those of `tracing::event!` after the target. A subscriber is foreign code: no lock
-/// may be held, and a panic in it is leaked, since there is nobody left to tell.
+/// Records an event; the arguments are those of `tracing::event!` after the target. A subscriber is
+/// foreign code: no lock may be held, and a panic in it is leaked, since there is nobody left to
+/// tell.
 #[cfg(feature = "tracing")]
 macro_rules! event {
     ($level:ident, $($rest:tt)+) => {
@@ -43,8 +44,8 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
     }
 }
 
-/// Runs user code that must not take the thread down. A panic is reported as one in `place` and its payload
-/// returned dropped, however its destructor behaves.
+/// Runs user code that must not take the thread down. A panic is reported as one in `place` and its
+/// payload returned dropped, however its destructor behaves.
 #[inline]
 pub(crate) fn shield<R>(place: &'static str, f: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(f)) {
@@ -56,8 +57,9 @@ pub(crate) fn shield<R>(place: &'static str, f: impl FnOnce() -> R) -> Option<R>
     }
 }
 
-/// Reports a panic nobody else will see and drops its payload, which may own the last handle of a task with another payload,
-/// and so on. Should the payload's destructor panic too, what that left is leaked: there is no end to such chains otherwise.
+/// Reports a panic nobody else will see and drops its payload, which may own the last handle of a
+/// task with another payload, and so on. Should the payload's destructor panic too, what that left
+/// is leaked: there is no end to such chains otherwise.
 pub(crate) fn swallow(place: &'static str, payload: Box<dyn Any + Send>) {
     event!(ERROR, place, message = panic_message(&*payload), "swallowed a panic");
     trampoline::bounce(move || {

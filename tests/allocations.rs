@@ -1,4 +1,5 @@
-//! What tasks cost in memory: how many allocations, how many bytes while they wait, and that all comes back.
+//! What tasks cost in memory: how many allocations, how many bytes while they wait, and that all
+//! comes back.
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -162,7 +163,8 @@ fn nothing_is_left_of_tasks_that_have_ended() {
     use_everything(&pool, 100);
     let before = bytes();
     use_everything(&pool, 2000);
-    // The queue keeps a block or two of a few hundred bytes, which come and go; the 18,000 tasks do not fit into this.
+    // The queue keeps a block or two of a few hundred bytes, which come and go; the 18,000 tasks do
+    // not fit into this.
     eventually("the bytes of all tasks come back", || bytes() - before < 16 * 1024);
     pool.shutdown().wait();
 }
@@ -196,7 +198,8 @@ fn nothing_is_left_of_a_pool_that_has_ended() {
     (0..5).for_each(|_| live());
     let before = bytes();
     (0..POOLS).for_each(|_| live());
-    // The garbage of the lock-free queues is collected now and then; a pool has some thousand bytes.
+    // The garbage of the lock-free queues is collected now and then; a pool has some thousand
+    // bytes.
     eventually("the bytes of all pools come back", || bytes() - before < POOLS as isize * 1024);
 }
 
@@ -227,8 +230,9 @@ fn a_scope_inside_a_task_gives_everything_back() {
     assert!(each < 20.0, "{each:.1} bytes left of each scope");
 }
 
-/// Runs `during`, which lets go of some ten megabytes, while the only slot of a lane is held, and checks that they are gone
-/// while it still is, but for a hundred cells or so of tasks that have ended.
+/// Runs `during`, which lets go of some ten megabytes, while the only slot of a lane is held, and
+/// checks that they are gone while it still is, but for a hundred cells or so of tasks that have
+/// ended.
 fn stays_flat(during: impl Fn(&sidestep::Lane)) {
     let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let pool = Pool::builder().core_threads(2).max_threads(2).build().unwrap();

@@ -1,4 +1,5 @@
-//! The checksum example as its users meet it: run as a program, judged by its output and its exit status.
+//! The checksum example as its users meet it: run as a program, judged by its output and its exit
+//! status.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "in a test, helpers included, an unwrap is an assertion")]
@@ -27,8 +28,8 @@ const SOON: Duration = Duration::from_secs(10);
 const BIG: u64 = 64 << 30;
 const NOBODY: u32 = 65_534;
 
-/// The example beside this test's own executable; `cargo test` has built it unless a single test was asked
-/// for.
+/// The example beside this test's own executable; `cargo test` has built it unless a single test
+/// was asked for.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -138,7 +139,8 @@ fn an_unreadable_file_is_named_and_the_rest_is_hashed() {
     let files = fill(dir.path(), ["a", "b", "z/c"]);
     let locked = dir.path().join("locked");
     fs::write(&locked, "secret").unwrap();
-    // Permissions do not stop root, so the program runs as somebody else, from a place where he may run it.
+    // Permissions do not stop root, so the program runs as somebody else, from a place where he may
+    // run it.
     let copy = dir.path().join("program");
     fs::copy(program(), &copy).unwrap();
     let tree = dir.path();
@@ -226,7 +228,8 @@ fn a_missing_directory_is_named() {
     assert!(text(&output.stderr).contains("missing"), "{}", text(&output.stderr));
 }
 
-/// Starts the program on a tree whose second file is big, and returns once the sum of the first one is out.
+/// Starts the program on a tree whose second file is big, and returns once the sum of the first one
+/// is out.
 fn start_on_a_big_file(args: &[&str], dir: &Path) -> (Child, BufReader<impl std::io::Read + use<>>) {
     fs::write(dir.join("0 small"), "small").unwrap();
     File::create(dir.join("1 big")).unwrap().set_len(BIG).unwrap();

@@ -8,7 +8,8 @@ use std::{
     process::Command,
 };
 
-/// The example beside this test's own executable; `cargo test` has built it unless a single test was asked for.
+/// The example beside this test's own executable; `cargo test` has built it unless a single test
+/// was asked for.
 fn program(name: &str) -> PathBuf {
     let this = env::current_exe().unwrap();
     let profile = this.parent().and_then(Path::parent).unwrap();
@@ -52,7 +53,8 @@ fn a_hanging_resolver_keeps_to_its_lane() {
         let [starved, served] = row(&table, "queries answered");
         starved < served
     };
-    // It has less than a second, in which a busy machine may serve nobody: not in each of so many runs.
+    // It has less than a second, in which a busy machine may serve nobody: not in each of so many
+    // runs.
     assert!((0..8).any(serves), "no more queries were answered with lanes than without");
 }
 

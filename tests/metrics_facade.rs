@@ -1,4 +1,5 @@
-//! What a pool tells the facade crate `metrics`. The recorder is the process's own, so this is a program of its own.
+//! What a pool tells the facade crate `metrics`. The recorder is the process's own, so this is a
+//! program of its own.
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
 use std::collections::BTreeMap;

@@ -17,7 +17,8 @@ pub(crate) struct Sum {
     pub(crate) bytes: u64,
 }
 
-/// Returns the SHA-256 of the file, or the error of `after_chunk`, which hears how much each chunk held.
+/// Returns the SHA-256 of the file, or the error of `after_chunk`, which hears how much each chunk
+/// held.
 pub(crate) fn sha256(path: &Path, mut after_chunk: impl FnMut(u64) -> io::Result<()>) -> io::Result<Sum> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();

@@ -19,7 +19,8 @@ pub(crate) struct Heartbeat {
 impl Heartbeat {
     pub(crate) fn start() -> Heartbeat {
         let (stop, stopped) = oneshot::channel();
-        // The first beat is due one period after the start, even where the event loop is busy from the start.
+        // The first beat is due one period after the start, even where the event loop is busy from
+        // the start.
         let beating = tokio::spawn(beat(Instant::now() + PERIOD, stopped));
         Heartbeat { stop, beating }
     }

@@ -1,11 +1,12 @@
-//! Hears Ctrl-C on a thread of its own, because inline hashing leaves the event loop no time to hear it.
+//! Hears Ctrl-C on a thread of its own, because inline hashing leaves the event loop no time to
+//! hear it.
 
 use std::{future, io, process, thread, time::Duration};
 
 use tokio::{runtime, sync::watch, time};
 
-/// How long the program may take to stop in good order. Whoever is stuck by then, in a read from a dead
-/// network share or in a write to a pipe that nobody empties, goes down with the process.
+/// How long the program may take to stop in good order. Whoever is stuck by then, in a read from a
+/// dead network share or in a write to a pipe that nobody empties, goes down with the process.
 const GRACE: Duration = Duration::from_millis(80);
 
 /// Whether Ctrl-C has been pressed.
@@ -20,7 +21,8 @@ impl Interrupt {
     /// Returns once Ctrl-C has been pressed.
     pub(crate) async fn pressed(&mut self) {
         if self.0.wait_for(|pressed| *pressed).await.is_err() {
-            future::pending::<()>().await; // The listener is gone, so there is nothing left to hear.
+            // The listener is gone, so there is nothing left to hear.
+            future::pending::<()>().await;
         }
     }
 }

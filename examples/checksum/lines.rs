@@ -1,4 +1,5 @@
-//! What is written per file: the lines of `--sums` on standard output, unreadable files on standard error.
+//! What is written per file: the lines of `--sums` on standard output, unreadable files on standard
+//! error.
 
 use std::{
     borrow::Cow,
@@ -22,8 +23,9 @@ impl Lines {
 
     /// Adds the line by which `sha256sum -c` finds and checks the file.
     ///
-    /// As GNU does it, a name with a backslash or a line break in it is escaped, and a backslash before the
-    /// sum says so. Any other name stands there byte for byte, whether or not it is UTF-8.
+    /// As GNU does it, a name with a backslash or a line break in it is escaped, and a backslash
+    /// before the sum says so. Any other name stands there byte for byte, whether or not it is
+    /// UTF-8.
     pub(crate) fn add_sum(&mut self, path: &Path, digest: &[u8; 32]) {
         let name = bytes_of(path);
         let must_escape = name.iter().any(|byte| matches!(byte, b'\\' | b'\n' | b'\r'));

@@ -1,19 +1,20 @@
 //! How long does blocking work hold up a single-threaded event loop, on a pool and without one?
 //!
-//! Computes the SHA-256 of every regular file under a directory, from a `current_thread` tokio runtime on
-//! which a 10 ms heartbeat ticks as well: on a [`sidestep::Pool`], then inline, on the event loop's own
-//! thread. A table puts the two side by side.
+//! Computes the SHA-256 of every regular file under a directory, from a `current_thread` tokio
+//! runtime on which a 10 ms heartbeat ticks as well: on a [`sidestep::Pool`], then inline, on the
+//! event loop's own thread. A table puts the two side by side.
 //!
 //! ```text
 //! cargo run --release --example checksum -- [DIR]
 //! ```
 //!
-//! Whatever goes first would have to read from disk what the other then finds in memory. So a comparison
-//! begins with a round that warms the page cache, on the pool as well, whose figures are not kept. Symbolic
-//! links inside the tree are not followed, and what is neither a directory nor a regular file is passed over.
+//! Whatever goes first would have to read from disk what the other then finds in memory. So a
+//! comparison begins with a round that warms the page cache, on the pool as well, whose figures are
+//! not kept. Symbolic links inside the tree are not followed, and what is neither a directory nor a
+//! regular file is passed over.
 //!
-//! Exit status: 0 if every file was hashed, 1 if some could not be read, 2 if the program could not do its
-//! work, 130 after Ctrl-C, 141 if the reader of standard output went away.
+//! Exit status: 0 if every file was hashed, 1 if some could not be read, 2 if the program could not
+//! do its work, 130 after Ctrl-C, 141 if the reader of standard output went away.
 
 mod hash;
 mod heartbeat;
@@ -43,8 +44,8 @@ const FAILED: u8 = 2;
 const INTERRUPTED: u8 = 130;
 const BROKEN_PIPE: u8 = 141;
 
-/// Hashes every file under a directory (SHA-256) without stopping the event loop, and compares that with
-/// stopping it.
+/// Hashes every file under a directory (SHA-256) without stopping the event loop, and compares that
+/// with stopping it.
 #[derive(Parser)]
 #[command(name = "checksum")]
 struct Args {
@@ -52,12 +53,13 @@ struct Args {
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
 
-    /// Hash only inline, on the event loop's own thread. Without it the table shows the pool and inline side
-    /// by side.
+    /// Hash only inline, on the event loop's own thread. Without it the table shows the pool and
+    /// inline side by side.
     #[arg(long)]
     inline: bool,
 
-    /// Print the lines that `sha256sum -c` accepts, as files get done, and nothing else. Hashes one way only.
+    /// Print the lines that `sha256sum -c` accepts, as files get done, and nothing else. Hashes one
+    /// way only.
     #[arg(long, conflicts_with = "json")]
     sums: bool,
 
@@ -113,7 +115,8 @@ async fn hash(args: &Args, interrupt: Interrupt) -> Result<Report, Halt> {
     } else if args.sums {
         report.pool = Some(ways::on_pool(&job, "pool").await?);
     } else {
-        // From the second round on, the size of the tree is known and its unreadable files have been named.
+        // From the second round on, the size of the tree is known and its unreadable files have
+        // been named.
         job.bytes = Some(ways::on_pool(&job, "warm-up").await?.bytes);
         job.name_failures = false;
         report.pool = Some(ways::on_pool(&job, "pool").await?);

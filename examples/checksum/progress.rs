@@ -7,7 +7,8 @@ use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 const REDRAW: Duration = Duration::from_millis(100);
 const LOOK: &str = "{prefix:>7} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {files}";
 
-/// Counts files and bytes, and shows them where standard error is a terminal. Clones feed the same bar.
+/// Counts files and bytes, and shows them where standard error is a terminal. Clones feed the same
+/// bar.
 #[derive(Clone)]
 pub(crate) struct Progress {
     bytes: ProgressBar,

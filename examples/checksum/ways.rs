@@ -23,8 +23,8 @@ use crate::{
 
 /// How many files are on the pool at a time, so that a tree of any size takes little memory.
 const IN_FLIGHT: usize = 256;
-/// How many files the walk may be ahead of the hashing: enough for the progress bar to know where most trees
-/// end.
+/// How many files the walk may be ahead of the hashing: enough for the progress bar to know where
+/// most trees end.
 const FOUND_AHEAD: usize = 65_536;
 /// How long closures that have been told to stop may take over it. They look after every chunk.
 const WIND_UP: Duration = Duration::from_millis(40);
@@ -48,14 +48,15 @@ pub(crate) enum Halt {
 
 type Outcome = Result<(PathBuf, Sum), Failure>;
 
-/// Walks, reads, hashes and prints on a pool of its own; the event loop only hands out the work and counts.
+/// Walks, reads, hashes and prints on a pool of its own; the event loop only hands out the work and
+/// counts.
 pub(crate) async fn on_pool(job: &Job, name: &'static str) -> Result<Figures, Halt> {
     let pool = Pool::new().map_err(Halt::Failed)?;
     let progress = Progress::start(name, job.bytes);
     let clock = Clock::start();
     let mut interrupt = job.interrupt.clone();
-    // The losing branch is dropped, and with it every task in flight: what is queued never runs, and what
-    // runs hears of it from `current::check`.
+    // The losing branch is dropped, and with it every task in flight: what is queued never runs,
+    // and what runs hears of it from `current::check`.
     let outcome = tokio::select! {
         outcome = hash_on_pool(&pool, job, &progress) => outcome,
         () = interrupt.pressed() => Err(Halt::Interrupted),
@@ -95,7 +96,8 @@ async fn hash_on_pool(pool: &Pool, job: &Job, progress: &Progress) -> Result<Tal
     Ok(tally)
 }
 
-/// Runs on the pool. Where the channel is full it waits there, which `block_on` declares to the pool.
+/// Runs on the pool. Where the channel is full it waits there, which `block_on` declares to the
+/// pool.
 fn find_files(root: &Path, tell: &mpsc::Sender<Result<Found, Failure>>, progress: &Progress) {
     for found in walk::files(root) {
         if let Ok(found) = &found {
@@ -107,8 +109,8 @@ fn find_files(root: &Path, tell: &mpsc::Sender<Result<Found, Failure>>, progress
     }
 }
 
-/// One task per file. A task that ends without a result, say by a panic, counts as a file that could not be
-/// read.
+/// One task per file. A task that ends without a result, say by a panic, counts as a file that
+/// could not be read.
 async fn hash_one(pool: &Pool, found: Result<Found, Failure>, progress: &Progress) -> Outcome {
     let path = found?.path;
     let (file, bar) = (path.clone(), progress.clone());
@@ -126,7 +128,8 @@ async fn hash_one(pool: &Pool, found: Result<Found, Failure>, progress: &Progres
     }
 }
 
-/// Does all of it on the event loop's own thread, which gets back to the event loop only between two files.
+/// Does all of it on the event loop's own thread, which gets back to the event loop only between
+/// two files.
 pub(crate) async fn inline(job: &Job, name: &'static str) -> Result<Figures, Halt> {
     let progress = Progress::start(name, job.bytes);
     let clock = Clock::start();

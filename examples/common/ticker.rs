@@ -1,4 +1,5 @@
-//! Shows that the async thread is free: a task beside the calls that wants to run every millisecond.
+//! Shows that the async thread is free: a task beside the calls that wants to run every
+//! millisecond.
 
 use std::time::Duration;
 

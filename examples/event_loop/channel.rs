@@ -1,4 +1,5 @@
-//! A thread that takes messages from a channel, as those of windows and games do, with the loop inside.
+//! A thread that takes messages from a channel, as those of windows and games do, with the loop
+//! inside.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -40,7 +41,8 @@ fn serve(pool: &Pool, bell: Sender<Message>, inbox: &Receiver<Message>) -> anyho
             ev.post(|_| ());
             clicks += 1;
         }
-        // After each message, so that `turn` says how things stand now; it costs little where there is nothing to do.
+        // After each message, so that `turn` says how things stand now; it costs little where there
+        // is nothing to do.
         turn = ev.turn(Duration::ZERO);
     }
     job.outcome()

@@ -1,4 +1,5 @@
-//! The job: checksums of three files, with a timer that ticks meanwhile and messages from the threads that read.
+//! The job: checksums of three files, with a timer that ticks meanwhile and messages from the
+//! threads that read.
 
 use std::{
     cell::RefCell,
@@ -25,7 +26,8 @@ pub(crate) struct Outcome {
     pub(crate) ticks: usize,
 }
 
-/// The job on its way. Its callbacks share what they know without a lock: they all run on one thread.
+/// The job on its way. Its callbacks share what they know without a lock: they all run on one
+/// thread.
 pub(crate) struct Job {
     outcome: Rc<RefCell<Outcome>>,
     /// Closures from other threads cannot hold an `Rc`, so they leave a message.

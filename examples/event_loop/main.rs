@@ -1,8 +1,9 @@
-//! How does a program without a runtime, or with a loop of its own, get callbacks on its one thread?
+//! How does a program without a runtime, or with a loop of its own, get callbacks on its one
+//! thread?
 //!
-//! The same small job four times: on the loop's own `run`, then with an [`EventLoop`] inside of a channel loop, of a poll loop
-//! that also serves a socket, and of tokio's `LocalSet`. Foreign loops need two things: `notify`, to be told when there is a
-//! reason for a turn, and `Turn::next_timer`.
+//! The same small job four times: on the loop's own `run`, then with an [`EventLoop`] inside of a
+//! channel loop, of a poll loop that also serves a socket, and of tokio's `LocalSet`. Foreign loops
+//! need two things: `notify`, to be told when there is a reason for a turn, and `Turn::next_timer`.
 //!
 //! ```text
 //! cargo run --example event_loop

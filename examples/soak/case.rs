@@ -1,8 +1,9 @@
 //! The oracle: what has become of every closure, every result and every panic payload.
 //!
-//! A [`Case`] is one closure's life. Its guards lie in the closure, in the result and in the payload, and its [`Watch`] with
-//! whoever has the handle; each step is *marked*, in the case, in the [`Book`] of its pool and in the table of all. The last
-//! one to let go of a case closes it, and then it must add up: one drop of the closure, one end, a drop for each result.
+//! A [`Case`] is one closure's life. Its guards lie in the closure, in the result and in the
+//! payload, and its [`Watch`] with whoever has the handle; each step is *marked*, in the case, in
+//! the [`Book`] of its pool and in the table of all. The last one to let go of a case closes it,
+//! and then it must add up: one drop of the closure, one end, a drop for each result.
 
 use std::{
     any::Any,
@@ -180,7 +181,8 @@ pub(crate) fn defuse(payload: Box<dyn Any + Send>) {
     }
 }
 
-/// Lies with the handle, and is told how the closure ended. Dropped untold, it says that nobody looked.
+/// Lies with the handle, and is told how the closure ended. Dropped untold, it says that nobody
+/// looked.
 #[derive(Debug)]
 pub(crate) struct Watch {
     case: Arc<Case>,
@@ -210,7 +212,8 @@ impl Watch {
         self.tell(end);
     }
 
-    /// The closure panicked, and this is what with; or it was refused, and the panic is the crate's.
+    /// The closure panicked, and this is what with; or it was refused, and the panic is the
+    /// crate's.
     pub(crate) fn saw_panic(mut self, payload: Box<dyn Any + Send>) {
         let is_refusal = !payload.is::<Payload>() && !self.case.has(Mark::Begun);
         defuse(payload);

@@ -1,4 +1,5 @@
-//! What the closures do: nothing, work, sleep, wait, ask, panic; and spawn others, for which they wait.
+//! What the closures do: nothing, work, sleep, wait, ask, panic; and spawn others, for which they
+//! wait.
 
 use std::{
     hint,
@@ -244,7 +245,8 @@ fn borrow(site: &Arc<Site>, dice: &mut Dice, depth: usize) {
     }
 }
 
-/// Has `end` end the handle. A task that was refused has ended already; its end is looked at, for the books.
+/// Has `end` end the handle. A task that was refused has ended already; its end is looked at, for
+/// the books.
 pub(crate) fn let_go(task: Task<Yield>, watch: Watch, end: impl FnOnce(Task<Yield>)) {
     if task.is_finished() {
         watch.saw(task.wait());

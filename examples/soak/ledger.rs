@@ -1,4 +1,5 @@
-//! Where everything is counted: what happened to closures, by the way they were spawned and by pool, and what is wrong.
+//! Where everything is counted: what happened to closures, by the way they were spawned and by
+//! pool, and what is wrong.
 
 use std::{
     fmt,

@@ -1,10 +1,12 @@
 //! Does anything get lost, leak or hang when everything happens at once?
 //!
-//! Random load on pools that live as long as the program and on thousands that live for a moment: closures of 0 to 50 ms, panics
-//! wherever foreign code runs, cancellations, time limits, full queues, lanes, values, batches, scopes, waits inside of tasks,
-//! files, event loops, promises, shutdowns in flight, threads that the system refuses; awaited from several kinds of executors.
-//! Meanwhile each closure, result and panic payload is accounted for (`case.rs`). Ten times, and at the end, the load pauses and
-//! all numbers are compared: with those of the pools, and with the threads, open files and memory of the process.
+//! Random load on pools that live as long as the program and on thousands that live for a moment:
+//! closures of 0 to 50 ms, panics wherever foreign code runs, cancellations, time limits, full
+//! queues, lanes, values, batches, scopes, waits inside of tasks, files, event loops, promises,
+//! shutdowns in flight, threads that the system refuses; awaited from several kinds of executors.
+//! Meanwhile each closure, result and panic payload is accounted for (`case.rs`). Ten times, and at
+//! the end, the load pauses and all numbers are compared: with those of the pools, and with the
+//! threads, open files and memory of the process.
 //!
 //! ```text
 //! cargo run --release --example soak -- --seconds 30
@@ -12,8 +14,8 @@
 //!
 //! The same seed makes the same choices, though threads meet differently in each run.
 //!
-//! Exit status: 0 if all is balanced, 1 if something is wrong, which is then named with both values, 2 if nothing happened for
-//! a minute.
+//! Exit status: 0 if all is balanced, 1 if something is wrong, which is then named with both
+//! values, 2 if nothing happened for a minute.
 
 mod case;
 mod dice;
@@ -71,7 +73,8 @@ struct Args {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
     threads: u64,
 
-    /// Seconds in which nothing may happen before the program gives up. The longest closure takes 50 ms.
+    /// Seconds in which nothing may happen before the program gives up. The longest closure takes
+    /// 50 ms.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     patience: u64,
 }
@@ -80,11 +83,13 @@ struct Args {
 const ROUNDS: u32 = 10;
 /// The first rounds fill caches: queues, tables and threads have then been as large as they get.
 const WARM_UP: usize = 3;
-/// So much more may be in use at the end than after the warm-up. Queues and tables keep the room of their worst moment, which
-/// comes when it comes; a leak of 10 bytes for each task would be ten times as much within a minute. The shorter the run, the less
-/// of that has come during the warm-up, so that it has more slack.
+/// So much more may be in use at the end than after the warm-up. Queues and tables keep the room of
+/// their worst moment, which comes when it comes; a leak of 10 bytes for each task would be ten
+/// times as much within a minute. The shorter the run, the less of that has come during the
+/// warm-up, so that it has more slack.
 const HEAP_SLACK: u64 = 512 << 10;
-/// The same for the resident memory, of which the allocator keeps a part that depends on where the pieces lie.
+/// The same for the resident memory, of which the allocator keeps a part that depends on where the
+/// pieces lie.
 const RSS_SLACK: u64 = 8 << 20;
 /// The seconds from which on there is no more slack than that.
 const LONG_RUN: u64 = 60;
@@ -231,7 +236,8 @@ fn eventually(is_right: impl Fn(&Holdings) -> bool, patience: Duration) -> Holdi
     }
 }
 
-/// Compares the least of the last two readings with the most of those that end the warm-up, with so many times the slack.
+/// Compares the least of the last two readings with the most of those that end the warm-up, with so
+/// many times the slack.
 fn watch_memory(readings: &[Holdings], times: u64) {
     let [first @ .., one, two] = readings else { return };
     let Some(warm) = first.get(..WARM_UP) else { return };
@@ -249,7 +255,8 @@ fn watch_memory(readings: &[Holdings], times: u64) {
     }
 }
 
-/// Ends all pools, after which the process is to be as it was. Returns the longest time in which nothing happened.
+/// Ends all pools, after which the process is to be as it was. Returns the longest time in which
+/// nothing happened.
 fn leave(scene: Arc<Scene>, watchdog: Watchdog, before: &Holdings, start: Instant) -> Duration {
     drop(scene);
     let report = Pool::global().shutdown().wait();

@@ -1,4 +1,5 @@
-//! Pools that live for a moment: made, loaded, and ended in each of the ways there are while the load goes on.
+//! Pools that live for a moment: made, loaded, and ended in each of the ways there are while the
+//! load goes on.
 
 use std::{
     mem::take,
@@ -144,8 +145,8 @@ fn end(site: Arc<Site>, dice: &mut Dice) {
     remember(Ended::Shut(site));
 }
 
-/// What the report says was running was, at most. (Whether all ends is seen later: a task may be on its way out, in the
-/// hands of whoever cancels it.)
+/// What the report says was running was, at most. (Whether all ends is seen later: a task may be on
+/// its way out, in the hands of whoever cancels it.)
 fn is_sane(site: &Site, report: &ShutdownReport) {
     let running = site.pool.metrics().tasks_running();
     if running > report.still_running {

@@ -1,4 +1,5 @@
-//! What the process holds: threads, open files, memory. Where the system does not tell, nothing is compared.
+//! What the process holds: threads, open files, memory. Where the system does not tell, nothing is
+//! compared.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -6,7 +7,8 @@ use std::{
     sync::atomic::{AtomicIsize, Ordering},
 };
 
-/// The system's allocator, with an account of the bytes that are in use. Threads share no part of it but by chance.
+/// The system's allocator, with an account of the bytes that are in use. Threads share no part of
+/// it but by chance.
 pub(crate) struct Counting;
 
 #[repr(align(128))]
@@ -15,7 +17,8 @@ struct Part(AtomicIsize);
 const PARTS: usize = 64;
 static PARTS_IN_USE: [Part; PARTS] = [const { Part(AtomicIsize::new(0)) }; PARTS];
 
-/// The part of this thread, told by where its stack is: an allocator can have no thread-local variables.
+/// The part of this thread, told by where its stack is: an allocator can have no thread-local
+/// variables.
 fn part() -> &'static AtomicIsize {
     let here = 0_u8;
     &PARTS_IN_USE[((&raw const here).addr() >> 18) % PARTS].0
@@ -57,7 +60,8 @@ impl Holdings {
     }
 }
 
-/// Has the allocator return to the system what it can, so that the resident memory is what is in use.
+/// Has the allocator return to the system what it can, so that the resident memory is what is in
+/// use.
 fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: it may be called at any time, from any thread.

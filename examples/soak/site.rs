@@ -1,4 +1,5 @@
-//! A pool under load: with its book, its lanes, threads that are refused at random, and the comparison at the end.
+//! A pool under load: with its book, its lanes, threads that are refused at random, and the
+//! comparison at the end.
 
 use std::{
     io,
@@ -76,7 +77,8 @@ pub(crate) struct Site {
     pub(crate) book: Arc<Book>,
     pub(crate) hands: Arc<Hands>,
     lanes: Vec<(Lane, Arc<Crowd>)>,
-    /// The crate spawns tasks of its own on it, for values and files: so it has more of them than its book.
+    /// The crate spawns tasks of its own on it, for values and files: so it has more of them than
+    /// its book.
     pub(crate) has_others: AtomicBool,
     pub(crate) is_limited: bool,
     lasts: bool,
@@ -150,8 +152,8 @@ impl Site {
             - book.get(Mark::Begun)
             - book.get(Mark::HandedBack)
             - book.get(Mark::Full);
-        // These were refused, or accepted and then discarded: nobody outside can tell. Where that happens, it happens also to
-        // some whose handle was let go.
+        // These were refused, or accepted and then discarded: nobody outside can tell. Where that
+        // happens, it happens also to some whose handle was let go.
         let doubtful = book.get(Mark::Shutdown) + book.get(Mark::NoThread);
         let is_exact = self.lasts && doubtful == 0;
         let forgone = if is_exact { 0 } else { book.get(Mark::Forgone) };

@@ -1,5 +1,5 @@
-//! The job that `callbacks`, `promises` and `futures` each do in their own way: three steps that block, one after another.
-//! And what shows how the loop's thread fares meanwhile.
+//! The job that `callbacks`, `promises` and `futures` each do in their own way: three steps that
+//! block, one after another. And what shows how the loop's thread fares meanwhile.
 
 use std::{
     cell::Cell,
@@ -49,7 +49,8 @@ pub(crate) fn digest(pages: &[Page]) -> String {
     pages.iter().map(line).collect()
 }
 
-/// Third step, the disk again: writes the lines to a file until they are safe, and says how many there are.
+/// Third step, the disk again: writes the lines to a file until they are safe, and says how many
+/// there are.
 pub(crate) fn write(sums: &str) -> io::Result<usize> {
     let mut file = NamedTempFile::new()?;
     file.write_all(sums.as_bytes())?;

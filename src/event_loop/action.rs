@@ -15,9 +15,11 @@ use crate::task::{Task, TaskRef};
 
 /// A task and its callback, whatever their types.
 pub(super) trait Action {
-    /// Whether the result is there. If so, `finish` can be called, and else the waker of `context` will tell.
+    /// Whether the result is there. If so, `finish` can be called, and else the waker of `context`
+    /// will tell.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
-    /// Gives the result up. What is returned is the task, or what came of it: its drop cancels, and is foreign code.
+    /// Gives the result up. What is returned is the task, or what came of it: its drop cancels, and
+    /// is foreign code.
     #[must_use]
     fn cancel(&mut self) -> Box<dyn Any>;
     /// Calls back.
@@ -95,8 +97,8 @@ pub(super) fn give_up<T>(remains: T) {
     shield("the destructor of a result nobody took", || drop(remains));
 }
 
-/// Stands for an action whose callback is outstanding: what [`Handle::offload`] returns. Only its [`cancel`](Offload::cancel)
-/// does anything; dropping it leaves the action alone.
+/// Stands for an action whose callback is outstanding: what [`Handle::offload`] returns. Only its
+/// [`cancel`](Offload::cancel) does anything; dropping it leaves the action alone.
 #[derive(Clone)]
 pub struct Offload {
     handle: Handle,
@@ -108,12 +110,13 @@ impl Offload {
         Offload { handle, key }
     }
 
-    /// Cancels the action, and has its callback called in a later turn (or later in this one) with an `Err` for which
-    /// [`is_cancelled`](TaskError::is_cancelled) is true. That is so whatever becomes of the action, even if it has ended
-    /// already, as long as the callback has not been called. After that, or after the end of the loop, it does nothing.
+    /// Cancels the action, and has its callback called in a later turn (or later in this one) with
+    /// an `Err` for which [`is_cancelled`](TaskError::is_cancelled) is true. That is so whatever
+    /// becomes of the action, even if it has ended already, as long as the callback has not been
+    /// called. After that, or after the end of the loop, it does nothing.
     ///
-    /// As with [`Task`]: an action that is still queued is dropped at once; one that is running is told, runs to its own
-    /// end, and its result is dropped.
+    /// As with [`Task`]: an action that is still queued is dropped at once; one that is running is
+    /// told, runs to its own end, and its result is dropped.
     ///
     /// ```
     /// use std::{cell::Cell, rc::Rc};

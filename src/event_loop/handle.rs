@@ -23,12 +23,12 @@ use crate::report::shield;
 use crate::sync::now;
 use crate::task::Task;
 
-/// What callbacks get, and what an [`EventLoop`](crate::EventLoop) derefs to: a handle through which the program gives work to
-/// the loop that it is running on.
+/// What callbacks get, and what an [`EventLoop`](crate::EventLoop) derefs to: a handle through
+/// which the program gives work to the loop that it is running on.
 ///
-/// It is cheap to clone, and a callback, a local future or a widget may keep one. It stays on the loop's thread; for others
-/// there is [`remote`](Handle::remote). A handle that outlives the loop is inert: what is given to it is dropped at once, unrun,
-/// and no action starts.
+/// It is cheap to clone, and a callback, a local future or a widget may keep one. It stays on the
+/// loop's thread; for others there is [`remote`](Handle::remote). A handle that outlives the loop
+/// is inert: what is given to it is dropped at once, unrun, and no action starts.
 #[derive(Clone)]
 pub struct Handle {
     pub(super) inner: Rc<Inner>,
@@ -65,15 +65,18 @@ impl Handle {
         Handle { inner: Rc::new(inner) }
     }
 
-    /// Runs `op` on the pool, then `callback` with its result, here. Neither runs inside of this call.
+    /// Runs `op` on the pool, then `callback` with its result, here. Neither runs inside of this
+    /// call.
     ///
     /// # Errors
     ///
-    /// None here: the callback gets the [`TaskError`] where `op` panicked, was cancelled, or could not be run.
+    /// None here: the callback gets the [`TaskError`] where `op` panicked, was cancelled, or could
+    /// not be run.
     ///
     /// # Cancellation
     ///
-    /// By [`Offload::cancel`]; dropping the token does nothing. Dropping the loop cancels the action and drops the callback.
+    /// By [`Offload::cancel`]; dropping the token does nothing. Dropping the loop cancels the
+    /// action and drops the callback.
     ///
     /// ```
     /// use sidestep::EventLoop;
@@ -98,8 +101,8 @@ impl Handle {
         self.on_complete(self.inner.pool.spawn(op), callback)
     }
 
-    /// [`offload`](Handle::offload) for a task that exists already: of a [`Lane`](crate::Lane), of another pool, with options.
-    /// The loop is its handle from here on.
+    /// [`offload`](Handle::offload) for a task that exists already: of a [`Lane`](crate::Lane), of
+    /// another pool, with options. The loop is its handle from here on.
     ///
     /// # Panics
     ///
@@ -134,8 +137,8 @@ impl Handle {
 
     /// Has `callback` run in the next turn, after all that has become ready before.
     ///
-    /// A long computation that posts its next piece lets others go first. Any number may follow each other: they need no
-    /// stack.
+    /// A long computation that posts its next piece lets others go first. Any number may follow
+    /// each other: they need no stack.
     pub fn post(&self, callback: impl FnOnce(&Handle) + 'static) {
         if self.is_closed() {
             return;
@@ -145,11 +148,11 @@ impl Handle {
         mailbox.push(key);
     }
 
-    /// Has `callback` run once `delay` has passed. Any duration is legal: a timer of [`Duration::MAX`] never comes due, though
-    /// it is outstanding like any other.
+    /// Has `callback` run once `delay` has passed. Any duration is legal: a timer of
+    /// [`Duration::MAX`] never comes due, though it is outstanding like any other.
     ///
-    /// A timer becomes ready at the start of the first turn after its time. Timers run in the order of their deadlines, and
-    /// those with the same in the order of registration.
+    /// A timer becomes ready at the start of the first turn after its time. Timers run in the order
+    /// of their deadlines, and those with the same in the order of registration.
     pub fn after(&self, delay: Duration, callback: impl FnOnce(&Handle) + 'static) -> Timer {
         if self.is_closed() {
             return Timer::new(self.clone(), Key::NONE);
@@ -165,8 +168,8 @@ impl Handle {
         Timer::new(self.clone(), key)
     }
 
-    /// Runs `future` on this thread, beside the callbacks. It is polled in turns, never inside of this call, and it need not be
-    /// `Send`.
+    /// Runs `future` on this thread, beside the callbacks. It is polled in turns, never inside of
+    /// this call, and it need not be `Send`.
     ///
     /// ```
     /// let mut ev = sidestep::EventLoop::new();
@@ -242,8 +245,8 @@ impl Handle {
         let (remains, signal) = (action.cancel(), Arc::clone(signal));
         drop(slots);
         signal.schedule();
-        // The destructor of a result, and the hooks of a task, may do anything here, such as drive the loop: by now the
-        // callback is in the line.
+        // The destructor of a result, and the hooks of a task, may do anything here, such as drive
+        // the loop: by now the callback is in the line.
         give_up(remains);
     }
 
@@ -259,7 +262,8 @@ impl Handle {
         if mailbox.is_forked() && !self.is_closed() { self.start_afresh(&mailbox) } else { mailbox }
     }
 
-    /// Makes another mailbox, in a forked child, and schedules everything: whatever comes of it, it will not be told.
+    /// Makes another mailbox, in a forked child, and schedules everything: whatever comes of it, it
+    /// will not be told.
     #[cold]
     fn start_afresh(&self, old: &Arc<Mailbox>) -> Arc<Mailbox> {
         // What is in it may have been in the midst of a change, so it cannot even be dropped.
@@ -316,7 +320,8 @@ impl Handle {
         self.mailbox().enter();
     }
 
-    /// Where the loop stands at the end of a turn; `reports` says whether its driver will be told of the next timer.
+    /// Where the loop stands at the end of a turn; `reports` says whether its driver will be told
+    /// of the next timer.
     pub(super) fn baggage(&self, reports: bool) -> Baggage {
         let next = self.next_timer();
         self.inner.reported.set(next.filter(|_| reports));
@@ -361,7 +366,8 @@ impl Handle {
     }
 }
 
-// Foreign code runs while nothing of the loop is half changed, so a panic in it leaves nothing broken.
+// Foreign code runs while nothing of the loop is half changed, so a panic in it leaves nothing
+// broken.
 impl UnwindSafe for Handle {}
 impl RefUnwindSafe for Handle {}
 

@@ -1,4 +1,5 @@
-//! The mailbox: what has become ready, in order, and whether the loop has to be told. The module's page proves it right.
+//! The mailbox: what has become ready, in order, and whether the loop has to be told. The module's
+//! page proves it right.
 
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
@@ -83,7 +84,8 @@ impl State {
         self.rouse()
     }
 
-    /// Whoever gets something else than `Nobody` here is the only one until the loop has been up again.
+    /// Whoever gets something else than `Nobody` here is the only one until the loop has been up
+    /// again.
     fn rouse(&mut self) -> Wake {
         match self.posture {
             Posture::Asleep => {
@@ -107,8 +109,8 @@ impl State {
         sleeps
     }
 
-    /// Asleep to awake, after a park that ended in time or did not. False if there was no reason to end it: the token was
-    /// one that came too late for an earlier sleep.
+    /// Asleep to awake, after a park that ended in time or did not. False if there was no reason to
+    /// end it: the token was one that came too late for an earlier sleep.
     fn get_up(&mut self, in_time: bool) -> bool {
         let roused = self.posture == Posture::Awake;
         if !in_time {
@@ -242,7 +244,8 @@ impl Mailbox {
         self.state.lock().posted
     }
 
-    /// Sleeps until something is ready or the deadline has come. Returns at once where something is.
+    /// Sleeps until something is ready or the deadline has come. Returns at once where something
+    /// is.
     pub(super) fn sleep(&self, deadline: Option<Instant>) {
         trampoline::settle(deadline);
         if self.state.lock().lie_down() {

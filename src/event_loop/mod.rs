@@ -1,6 +1,8 @@
-//! A loop for programs with one thread and no runtime: actions go to the pool, callbacks come back to the loop.
+//! A loop for programs with one thread and no runtime: actions go to the pool, callbacks come back
+//! to the loop.
 //!
-//! [`EventLoop`] is the loop, [`Handle`] what callbacks get of it, [`Remote`] the way to it from other threads.
+//! [`EventLoop`] is the loop, [`Handle`] what callbacks get of it, [`Remote`] the way to it from
+//! other threads.
 //!
 //! ```
 //! use sidestep::EventLoop;
@@ -25,8 +27,9 @@
 //
 // # The protocol
 //
-// What is outstanding lies in slots on the loop's thread and need not be `Send`. Other threads see only the mailbox: under
-// one lock a queue of keys (and of closures that a `Remote` posted) and a posture, which says where the loop's thread is.
+// What is outstanding lies in slots on the loop's thread and need not be `Send`. Other threads see
+// only the mailbox: under one lock a queue of keys (and of closures that a `Remote` posted) and a
+// posture, which says where the loop's thread is.
 //
 //     AWAKE ----- lie down: the queue is empty ----> ASLEEP      a push makes it AWAKE and unparks
 //       |  <---- a push, or the deadline -------------'
@@ -37,35 +40,43 @@
 //
 // **Nothing is left lying.** In each posture somebody will look into the queue:
 //
-// - AWAKE: the loop's thread itself. It becomes ASLEEP, or leaves, only in a section of the lock that looks at the queue.
-// - ASLEEP: the queue is empty. It was when the posture was taken, under the lock; and the first push since has
-//   changed the posture in the same section in which it filled the queue.
-// - AWAY: the queue is empty and so is the round, or else leaving would have made it TOLD at once; and a push changes the
-//   posture, as above. (Keys of what has ended may lie in the queue of a loop that is done; nobody needs to run those.)
-// - TOLD: whoever made it so calls `notify`, after the lock, and the driver of the loop owes it a turn.
+// - AWAKE: the loop's thread itself. It becomes ASLEEP, or leaves, only in a section of the lock
+//   that looks at the queue.
+// - ASLEEP: the queue is empty. It was when the posture was taken, under the lock; and the first
+//   push since has changed the posture in the same section in which it filled the queue.
+// - AWAY: the queue is empty and so is the round, or else leaving would have made it TOLD at once;
+//   and a push changes the posture, as above. (Keys of what has ended may lie in the queue of a
+//   loop that is done; nobody needs to run those.)
+// - TOLD: whoever made it so calls `notify`, after the lock, and the driver of the loop owes it a
+//   turn.
 // - CLOSED: nothing gets in.
 //
-// A pusher that made ASLEEP into AWAKE has yet to unpark. That cannot be lost: the parker keeps the token. It can be late: when
-// the deadline has ended the sleep meanwhile, the token meets a later sleep. That sleep finds its posture unchanged and
-// goes on. So the token of its own pusher is never mistaken for it, and if both come together the posture has changed.
+// A pusher that made ASLEEP into AWAKE has yet to unpark. That cannot be lost: the parker keeps the
+// token. It can be late: when the deadline has ended the sleep meanwhile, the token meets a later
+// sleep. That sleep finds its posture unchanged and goes on. So the token of its own pusher is
+// never mistaken for it, and if both come together the posture has changed.
 //
-// **One wake per change.** Whoever wakes has changed ASLEEP to AWAKE or AWAY to TOLD under the lock; nobody does so again
-// before the loop's thread has been in the lock itself. While the loop is awake the posture is AWAKE, which wakes nobody.
+// **One wake per change.** Whoever wakes has changed ASLEEP to AWAKE or AWAY to TOLD under the
+// lock; nobody does so again before the loop's thread has been in the lock itself. While the loop
+// is awake the posture is AWAKE, which wakes nobody.
 //
-// **Once each.** A key is in the queue at most once between two polls: the signal's flag is set by whoever pushes it and
-// cleared before the poll. A wake that finds it set comes before the clearing, so the poll sees what the wake was for: both
-// are changes of one atomic. A callback leaves its slot before it runs, and keys are never used again, so a second event
-// for it finds nothing.
+// **Once each.** A key is in the queue at most once between two polls: the signal's flag is set by
+// whoever pushes it and cleared before the poll. A wake that finds it set comes before the
+// clearing, so the poll sees what the wake was for: both are changes of one atomic. A callback
+// leaves its slot before it runs, and keys are never used again, so a second event for it finds
+// nothing.
 //
-// **Order.** The queue is one, and each push is one section of its lock. A completion pushes from the task's waker, on the thread that
-// ended it. An action that had ended when it was registered is pushed there and then.
+// **Order.** The queue is one, and each push is one section of its lock. A completion pushes from
+// the task's waker, on the thread that ended it. An action that had ended when it was registered is
+// pushed there and then.
 //
-// **No foreign code under a lock or a borrow.** Entries are moved out of their slots to be run, cancelled or dropped; what
-// a push has to wake comes out of the lock as a value (`Wake`).
+// **No foreign code under a lock or a borrow.** Entries are moved out of their slots to be run,
+// cancelled or dropped; what a push has to wake comes out of the lock as a value (`Wake`).
 //
-// **Fork.** In the child the old mailbox may be locked for ever, or half changed. Everybody compares generations first: wakers do
-// nothing, a `Remote` hands back. The loop leaks it, makes another one and schedules all entries but timers: polled
-// in the child, tasks say that there is no thread.
+// **Fork.** In the child the old mailbox may be locked for ever, or half changed. Everybody
+// compares generations first: wakers do nothing, a `Remote` hands back. The loop leaks it, makes
+// another one and schedules all entries but timers: polled in the child, tasks say that there is no
+// thread.
 
 mod action;
 mod handle;
@@ -93,28 +104,34 @@ pub use self::turn::Turn;
 use self::turn::{Root, Visit};
 use crate::pool::Pool;
 
-/// A loop for one thread: long actions run on a pool, their callbacks on this thread, one after another.
+/// A loop for one thread: long actions run on a pool, their callbacks on this thread, one after
+/// another.
 ///
-/// For programs without an async runtime, or with an event loop of their own: a window, a game, a poll loop. What the loop
-/// can do is in [`Handle`], which it derefs to. Callbacks and local futures stay on the thread, so they need not be
-/// `Send` and may share state through `Rc` and `RefCell`.
+/// For programs without an async runtime, or with an event loop of their own: a window, a game, a
+/// poll loop. What the loop can do is in [`Handle`], which it derefs to. Callbacks and local
+/// futures stay on the thread, so they need not be `Send` and may share state through `Rc` and
+/// `RefCell`.
 ///
-/// - **Order.** There is one line for all that becomes ready: results in the order in which their actions concluded, posted closures in
-///   the order of posting. Timers join it at the start of a turn.
-/// - **Never at once.** No callback runs inside of the call that registered it, and each runs exactly once, or is dropped unrun
-///   with the loop.
-/// - **Panics** of a callback or local future come out of [`run`](EventLoop::run), [`turn`](EventLoop::turn) or
-///   [`run_until`](EventLoop::run_until). Nothing else is lost: call it again to go on.
+/// - **Order.** There is one line for all that becomes ready: results in the order in which their
+///   actions concluded, posted closures in the order of posting. Timers join it at the start of a
+///   turn.
+/// - **Never at once.** No callback runs inside of the call that registered it, and each runs
+///   exactly once, or is dropped unrun with the loop.
+/// - **Panics** of a callback or local future come out of [`run`](EventLoop::run),
+///   [`turn`](EventLoop::turn) or [`run_until`](EventLoop::run_until). Nothing else is lost: call
+///   it again to go on.
 /// - **Blocking** in a callback holds up all others.
 ///
-/// Dropping the loop cancels what is outstanding: actions as [dropped tasks](crate::Task#cancellation) are, and callbacks,
-/// futures and posted closures are dropped unrun, on this thread. What they hold of the loop is no obstacle, though it is a circle:
-/// a local future that keeps a [`Handle`] is dropped like the others.
+/// Dropping the loop cancels what is outstanding: actions as [dropped
+/// tasks](crate::Task#cancellation) are, and callbacks, futures and posted closures are dropped
+/// unrun, on this thread. What they hold of the loop is no obstacle, though it is a circle: a local
+/// future that keeps a [`Handle`] is dropped like the others.
 ///
 /// # Inside another loop
 ///
-/// [`turn`](EventLoop::turn) does what can be done without waiting, and [`notify`](EventLoop::notify) takes a function that
-/// makes the other loop call it again. The example `event_loop` does so in a channel loop, in a poll loop and in tokio.
+/// [`turn`](EventLoop::turn) does what can be done without waiting, and
+/// [`notify`](EventLoop::notify) takes a function that makes the other loop call it again. The
+/// example `event_loop` does so in a channel loop, in a poll loop and in tokio.
 ///
 /// ```
 /// use std::{cell::RefCell, rc::Rc, time::Duration};
@@ -139,25 +156,29 @@ impl EventLoop {
         EventLoop::on(Pool::global())
     }
 
-    /// A loop whose actions run on `pool`. It keeps the pool alive, and so does each of its [`Handle`]s and tokens.
+    /// A loop whose actions run on `pool`. It keeps the pool alive, and so does each of its
+    /// [`Handle`]s and tokens.
     #[must_use]
     pub fn on(pool: &Pool) -> Self {
         EventLoop { handle: Handle::new(pool.clone()) }
     }
 
-    /// Has `f` called, by whichever thread, when there is a reason for a [`turn`](EventLoop::turn): for a loop that is
-    /// driven by another one.
+    /// Has `f` called, by whichever thread, when there is a reason for a [`turn`](EventLoop::turn):
+    /// for a loop that is driven by another one.
     ///
-    /// It is called when something becomes ready outside of a turn, at the end of a turn that leaves something ready behind,
-    /// and when [`after`](Handle::after) sets a timer earlier than the one last reported: each time once, until the next turn
-    /// begins. During a turn it is not called. Also the loop's own thread calls it, such as where a click
-    /// handler posts. So a driver that does nothing but call `turn(Duration::ZERO)` each time, and when
+    /// It is called when something becomes ready outside of a turn, at the end of a turn that
+    /// leaves something ready behind, and when [`after`](Handle::after) sets a timer earlier than
+    /// the one last reported: each time once, until the next turn begins. During a turn it is not
+    /// called. Also the loop's own thread calls it, such as where a click handler posts. So a
+    /// driver that does nothing but call `turn(Duration::ZERO)` each time, and when
     /// [`Turn::next_timer`] is due, misses nothing. After a turn that ended in a panic, and after
-    /// [`run_until`](EventLoop::run_until), it is also called if there are timers, since those have not been reported.
+    /// [`run_until`](EventLoop::run_until), it is also called if there are timers, since those have
+    /// not been reported.
     ///
-    /// It should do no more than leave a message. A panic in it is caught and traced. A second function takes the place of the
-    /// first; either is called at once if there is a reason already. In the child of a `fork` nothing can call it until the
-    /// loop is used there: begin with a turn.
+    /// It should do no more than leave a message. A panic in it is caught and traced. A second
+    /// function takes the place of the first; either is called at once if there is a reason
+    /// already. In the child of a `fork` nothing can call it until the loop is used there: begin
+    /// with a turn.
     ///
     /// ```
     /// use std::{sync::mpsc, time::Duration};
@@ -176,15 +197,16 @@ impl EventLoop {
         self
     }
 
-    /// Turns until nothing is outstanding: no callback, no local future, no timer, and nothing that a [`Remote`] has posted.
-    /// Afterwards the loop can be given more and run again.
+    /// Turns until nothing is outstanding: no callback, no local future, no timer, and nothing that
+    /// a [`Remote`] has posted. Afterwards the loop can be given more and run again.
     ///
-    /// On a pool's thread it counts as blocking while it sleeps. It does not run queued tasks in place: on the only thread of a
-    /// pool it waits for ever for an action of that pool.
+    /// On a pool's thread it counts as blocking while it sleeps. It does not run queued tasks in
+    /// place: on the only thread of a pool it waits for ever for an action of that pool.
     ///
     /// # Panics
     ///
-    /// Resumes the panic of a callback or local future. The next call goes on with what comes after it.
+    /// Resumes the panic of a callback or local future. The next call goes on with what comes after
+    /// it.
     pub fn run(&mut self) {
         let _visit = Visit::new(&self.handle);
         while !self.handle.is_done() {
@@ -193,8 +215,8 @@ impl EventLoop {
         }
     }
 
-    /// Drives the loop until `future` is ready. It is polled here and nowhere else, so it may borrow. What else is outstanding
-    /// then stays so, for the next call.
+    /// Drives the loop until `future` is ready. It is polled here and nowhere else, so it may
+    /// borrow. What else is outstanding then stays so, for the next call.
     ///
     /// # Panics
     ///
@@ -223,13 +245,14 @@ impl EventLoop {
         }
     }
 
-    /// One turn: runs what is ready, once; what that registers comes in the next one. Where nothing is ready it first sleeps
-    /// until something is, until the next timer, or for `timeout`: [`Duration::ZERO`] does not sleep, [`Duration::MAX`] is no
-    /// limit.
+    /// One turn: runs what is ready, once; what that registers comes in the next one. Where nothing
+    /// is ready it first sleeps until something is, until the next timer, or for `timeout`:
+    /// [`Duration::ZERO`] does not sleep, [`Duration::MAX`] is no limit.
     ///
     /// # Panics
     ///
-    /// Resumes the panic of a callback or local future. The rest of the round comes in the next turn.
+    /// Resumes the panic of a callback or local future. The rest of the round comes in the next
+    /// turn.
     pub fn turn(&mut self, timeout: Duration) -> Turn {
         let visit = Visit::new(&self.handle);
         self.handle.gather(timeout);

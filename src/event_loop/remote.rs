@@ -8,10 +8,11 @@ use std::sync::Arc;
 use super::handle::Handle;
 use super::mailbox::Mailbox;
 
-/// Posts closures to an [`EventLoop`](crate::EventLoop) from any thread. [`Handle::remote`] makes one.
+/// Posts closures to an [`EventLoop`](crate::EventLoop) from any thread. [`Handle::remote`] makes
+/// one.
 ///
-/// It keeps nothing alive: a [`run`](crate::EventLoop::run) with nothing else outstanding returns, and what is posted after
-/// that waits for the next one.
+/// It keeps nothing alive: a [`run`](crate::EventLoop::run) with nothing else outstanding returns,
+/// and what is posted after that waits for the next one.
 #[derive(Clone)]
 pub struct Remote {
     mailbox: Arc<Mailbox>,
@@ -26,8 +27,9 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// [`Closed`], with the closure, if the loop has been dropped, or if this process is a forked child of the one that made
-    /// the `Remote`. A closure that was taken may still be dropped unrun: when the loop is dropped first.
+    /// [`Closed`], with the closure, if the loop has been dropped, or if this process is a forked
+    /// child of the one that made the `Remote`. A closure that was taken may still be dropped
+    /// unrun: when the loop is dropped first.
     ///
     /// ```
     /// use sidestep::EventLoop;

@@ -30,14 +30,15 @@ impl Signal {
     }
 
     pub(super) fn schedule(&self) {
-        // ORDERING: AcqRel pairs with the swap in `begin`: a waker that finds the entry in the line still makes what came
-        // before the wake visible to the poll.
+        // ORDERING: AcqRel pairs with the swap in `begin`: a waker that finds the entry in the line
+        // still makes what came before the wake visible to the poll.
         if !self.scheduled.swap(true, Ordering::AcqRel) {
             self.mailbox.push(self.key);
         }
     }
 
-    /// The entry has left the line and is about to be polled: from here on a wake puts it there again.
+    /// The entry has left the line and is about to be polled: from here on a wake puts it there
+    /// again.
     pub(super) fn begin(&self) {
         // ORDERING: AcqRel pairs with the swap in `schedule`.
         self.scheduled.swap(false, Ordering::AcqRel);

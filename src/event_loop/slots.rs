@@ -76,7 +76,8 @@ struct Place {
     entry: Option<Entry>,
 }
 
-/// The entries. None of its methods drops one: that is for the caller to do, once nothing is borrowed.
+/// The entries. None of its methods drops one: that is for the caller to do, once nothing is
+/// borrowed.
 #[derive(Default)]
 pub(super) struct Slots {
     places: Vec<Place>,

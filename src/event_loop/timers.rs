@@ -11,8 +11,8 @@ use super::slots::{Key, Slots};
 
 use crate::sync::now;
 
-/// Deadlines, the earliest first, and of the same the one that was registered first. A timer that has been cancelled stays
-/// until its turn comes, or until such timers are most of the heap.
+/// Deadlines, the earliest first, and of the same the one that was registered first. A timer that
+/// has been cancelled stays until its turn comes, or until such timers are most of the heap.
 #[derive(Default)]
 pub(super) struct Timers(BinaryHeap<Reverse<(Instant, Key)>>);
 
@@ -55,8 +55,8 @@ impl Timers {
     }
 }
 
-/// Stands for a callback that waits for its time: what [`Handle::after`] returns. Only its [`cancel`](Timer::cancel) does
-/// anything; dropping it leaves the timer alone.
+/// Stands for a callback that waits for its time: what [`Handle::after`] returns. Only its
+/// [`cancel`](Timer::cancel) does anything; dropping it leaves the timer alone.
 #[derive(Clone)]
 pub struct Timer {
     handle: Handle,
@@ -68,7 +68,8 @@ impl Timer {
         Timer { handle, key }
     }
 
-    /// Drops the callback unrun, now. Once it has begun to run, or with the end of the loop, this does nothing.
+    /// Drops the callback unrun, now. Once it has begun to run, or with the end of the loop, this
+    /// does nothing.
     ///
     /// ```
     /// use std::time::Duration;

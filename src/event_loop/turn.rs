@@ -1,4 +1,5 @@
-//! One turn: waiting for what is ready, running it, and what the driver of the loop is told afterwards.
+//! One turn: waiting for what is ready, running it, and what the driver of the loop is told
+//! afterwards.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -38,8 +39,8 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// How many callbacks ran and local futures were polled. A turn can end early with 0: when a future was woken that has
-    /// ended.
+    /// How many callbacks ran and local futures were polled. A turn can end early with 0: when a
+    /// future was woken that has ended.
     #[must_use]
     pub fn ran(&self) -> usize {
         self.ran
@@ -51,7 +52,8 @@ impl Turn {
         self.next_timer
     }
 
-    /// True if more was ready already when the turn ended: the next one will not sleep. Timers do not count.
+    /// True if more was ready already when the turn ended: the next one will not sleep. Timers do
+    /// not count.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.standing.is_ready
@@ -65,7 +67,8 @@ impl Turn {
     }
 }
 
-/// The loop's thread inside of a turn, or of several. Its drop ends that, also where a panic comes through.
+/// The loop's thread inside of a turn, or of several. Its drop ends that, also where a panic comes
+/// through.
 pub(super) struct Visit<'a>(Option<&'a Handle>);
 
 impl<'a> Visit<'a> {
@@ -237,7 +240,8 @@ impl Drop for Root<'_> {
         let entry = self.handle.inner.slots.borrow_mut().remove(self.key);
         let Some(Entry::Root(signal)) = entry else { return };
         if signal.retire() {
-            // It has woken itself and ended: no reason for a turn, and nothing to pile up where no turn comes.
+            // It has woken itself and ended: no reason for a turn, and nothing to pile up where no
+            // turn comes.
             self.handle.mailbox().withdraw(self.key);
         }
     }

@@ -11,7 +11,8 @@ const SMALL: usize = 16 << 10;
 
 /// Reads a whole file.
 ///
-/// For a file that need not be in memory at once, open a [`File`](super::File) and read it piece by piece.
+/// For a file that need not be in memory at once, open a [`File`](super::File) and read it piece by
+/// piece.
 ///
 /// # Errors
 ///
@@ -29,8 +30,8 @@ pub fn read(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Vec<u8>>>
     with_path(path, |path| read_whole(&path))
 }
 
-/// [`std::fs::read`] with a system call less for a small file: it is not asked for its size, but read into a buffer that it
-/// is likely to fit into.
+/// [`std::fs::read`] with a system call less for a small file: it is not asked for its size, but
+/// read into a buffer that it is likely to fit into.
 fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = std::fs::File::open(path)?;
     let mut buffer = [0; SMALL];
@@ -55,8 +56,8 @@ fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// As [`std::fs::read_to_string`]: besides those of reading, [`InvalidData`](io::ErrorKind::InvalidData) if the
-/// contents are not UTF-8.
+/// As [`std::fs::read_to_string`]: besides those of reading,
+/// [`InvalidData`](io::ErrorKind::InvalidData) if the contents are not UTF-8.
 ///
 /// ```
 /// # sidestep::block_on(async {
@@ -75,9 +76,10 @@ pub fn read_to_string(path: impl AsRef<Path>) -> impl Future<Output = io::Result
 
 /// Writes a whole file, which it makes, or empties first.
 ///
-/// The contents go to the thread that writes them, so they must be owned or live for ever: a `Vec<u8>`, a `String`, a
-/// `&'static str`, an `Arc<[u8]>`. Nothing is copied. Borrowed bytes are refused by the compiler rather than copied
-/// behind your back: say `bytes.to_vec()` where a copy is what you want. The contents are dropped on that thread, too.
+/// The contents go to the thread that writes them, so they must be owned or live for ever: a
+/// `Vec<u8>`, a `String`, a `&'static str`, an `Arc<[u8]>`. Nothing is copied. Borrowed bytes are
+/// refused by the compiler rather than copied behind your back: say `bytes.to_vec()` where a copy
+/// is what you want. The contents are dropped on that thread, too.
 ///
 /// When the future is done the system has the data, but perhaps not yet the disk.
 ///
@@ -109,10 +111,11 @@ pub fn write(
     with_path(path, move |path| std::fs::write(path, contents))
 }
 
-/// Copies a file and its permission bits, and gives the number of bytes. It replaces a file that is at `to`.
+/// Copies a file and its permission bits, and gives the number of bytes. It replaces a file that is
+/// at `to`.
 ///
-/// Where the kernel can copy by itself, the bytes do not go through this process, and where the file system can share
-/// them they are not copied at all.
+/// Where the kernel can copy by itself, the bytes do not go through this process, and where the
+/// file system can share them they are not copied at all.
 ///
 /// # Errors
 ///

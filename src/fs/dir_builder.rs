@@ -8,7 +8,8 @@ use std::path::Path;
 
 use super::with_path;
 
-/// How a directory is to be made: [`std::fs::DirBuilder`], with a [`create`](DirBuilder::create) that does not block.
+/// How a directory is to be made: [`std::fs::DirBuilder`], with a [`create`](DirBuilder::create)
+/// that does not block.
 ///
 /// ```
 /// use sidestep::fs::DirBuilder;
@@ -36,14 +37,15 @@ impl DirBuilder {
         DirBuilder::default()
     }
 
-    /// Whether directories above it are made too where they are missing. Then it is no error if all are there.
+    /// Whether directories above it are made too where they are missing. Then it is no error if all
+    /// are there.
     pub fn recursive(&mut self, recursive: bool) -> &mut Self {
         self.recursive = recursive;
         self
     }
 
-    /// The permission bits of the directories that are made, before the umask takes some away; 0o777 if this is not set.
-    /// Unix only.
+    /// The permission bits of the directories that are made, before the umask takes some away;
+    /// 0o777 if this is not set. Unix only.
     ///
     /// ```
     /// use std::os::unix::fs::PermissionsExt;

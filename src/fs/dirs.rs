@@ -10,7 +10,8 @@ use super::with_path;
 ///
 /// # Errors
 ///
-/// As [`std::fs::create_dir`]: [`AlreadyExists`](io::ErrorKind::AlreadyExists) if something is there.
+/// As [`std::fs::create_dir`]: [`AlreadyExists`](io::ErrorKind::AlreadyExists) if something is
+/// there.
 ///
 /// ```
 /// # sidestep::block_on(async {

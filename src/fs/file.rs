@@ -19,19 +19,22 @@ const CAPACITY: usize = 256 << 10;
 
 /// An open file: [`std::fs::File`], with calls that do not block.
 ///
-/// It is read, written and moved about in by the traits of `futures-io` (and of tokio, with the feature `tokio`), with
-/// buffers as those of [`Unblock`] that grow to at most 256 KiB in each direction; what is said there on reading,
-/// writing and cancellation holds here too. On Linux a read
-/// of what the system has in memory takes no trip to the pool: it is copied at once, as from a buffer.
+/// It is read, written and moved about in by the traits of `futures-io` (and of tokio, with the
+/// feature `tokio`), with buffers as those of [`Unblock`] that grow to at most 256 KiB in each
+/// direction; what is said there on reading, writing and cancellation holds here too. On Linux a
+/// read of what the system has in memory takes no trip to the pool: it is copied at once, as from a
+/// buffer.
 ///
-/// The other methods take `&self` and may be called by many at a time, of a file in an [`Arc`], say. They see what
-/// was written before: they wait until what was accepted has been written, and report an error of that.
+/// The other methods take `&self` and may be called by many at a time, of a file in an [`Arc`],
+/// say. They see what was written before: they wait until what was accepted has been written, and
+/// report an error of that.
 ///
-/// **Flush before you drop a file that was written to.** Dropping does not block: what was accepted is written in the
-/// background, and an error of that is only traced. A file that has nothing to write, and no call in progress, is closed at
-/// once.
+/// **Flush before you drop a file that was written to.** Dropping does not block: what was accepted
+/// is written in the background, and an error of that is only traced. A file that has nothing to
+/// write, and no call in progress, is closed at once.
 ///
-/// After an error of a write the bytes stay here, and every call tries them again; [`unwritten`](File::unwritten) gives them up.
+/// After an error of a write the bytes stay here, and every call tries them again;
+/// [`unwritten`](File::unwritten) gives them up.
 ///
 /// ```
 /// use futures_util::{AsyncReadExt, AsyncWriteExt};
@@ -81,7 +84,8 @@ impl File {
     ///
     /// # Errors
     ///
-    /// Those of [`std::fs::File::create_new`]: [`AlreadyExists`](io::ErrorKind::AlreadyExists) if there is one.
+    /// Those of [`std::fs::File::create_new`]: [`AlreadyExists`](io::ErrorKind::AlreadyExists) if
+    /// there is one.
     #[track_caller]
     pub fn create_new(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
         with_path(path, |path| std::fs::File::create_new(path).map(File::from))
@@ -93,23 +97,26 @@ impl File {
         OpenOptions::new()
     }
 
-    /// The file as one of `std`, at the place where this one stands: what was written has been flushed, what was read ahead
-    /// is undone. Of a pipe or a terminal, which cannot be moved back, what was read and not taken is lost.
+    /// The file as one of `std`, at the place where this one stands: what was written has been
+    /// flushed, what was read ahead is undone. Of a pipe or a terminal, which cannot be moved back,
+    /// what was read and not taken is lost.
     ///
-    /// A call that is still in progress though its future was dropped shares the file; then the result is a duplicate.
+    /// A call that is still in progress though its future was dropped shares the file; then the
+    /// result is a duplicate.
     ///
     /// # Errors
     ///
-    /// That of a write, or of moving the file back. Then the file is gone, and what was not written is tried once more
-    /// in the background: use `flush` before if you want to try again yourself.
+    /// That of a write, or of moving the file back. Then the file is gone, and what was not written
+    /// is tried once more in the background: use `flush` before if you want to try again yourself.
     pub async fn into_std(self) -> io::Result<std::fs::File> {
         let File { file, stream, .. } = self;
         drop(stream.into_inner().await?);
         Arc::try_unwrap(file).or_else(|file| file.try_clone())
     }
 
-    /// Another handle to the same open file, which shares its place. This one is settled first, as for
-    /// [`into_std`](File::into_std); afterwards each buffers for itself, so flush one before you use the other.
+    /// Another handle to the same open file, which shares its place. This one is settled first, as
+    /// for [`into_std`](File::into_std); afterwards each buffers for itself, so flush one before
+    /// you use the other.
     ///
     /// # Errors
     ///
@@ -120,8 +127,8 @@ impl File {
         Ok(File { claims: Arc::clone(self.claims()).into(), ..clone })
     }
 
-    /// Takes the bytes that were accepted and could not be written, so that the file can be used for something else: until then
-    /// every call tries them again, and reports it if that fails.
+    /// Takes the bytes that were accepted and could not be written, so that the file can be used
+    /// for something else: until then every call tries them again, and reports it if that fails.
     ///
     /// # Errors
     ///

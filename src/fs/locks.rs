@@ -1,9 +1,11 @@
-//! Locks of open files, which a call that was dropped while it waited must neither keep nor take from a later one.
+//! Locks of open files, which a call that was dropped while it waited must neither keep nor take
+//! from a later one.
 //!
-//! A thread that waits for a lock cannot be called back, and the lock belongs to the open file, not to the call. So when such
-//! a thread gets a lock that nobody waits for any more, another call may have been told meanwhile that the file has it. A
-//! lock is let go of only if that is not so, and no call is on its way that may be told: [`Claims`] keeps count. It is locked
-//! around the unlocking, so no call can begin in between.
+//! A thread that waits for a lock cannot be called back, and the lock belongs to the open file, not
+//! to the call. So when such a thread gets a lock that nobody waits for any more, another call may
+//! have been told meanwhile that the file has it. A lock is let go of only if that is not so, and
+//! no call is on its way that may be told: [`Claims`] keeps count. It is locked around the
+//! unlocking, so no call can begin in between.
 
 use std::io;
 use std::sync::Arc;
@@ -12,8 +14,8 @@ use super::{File, TryLockError, on_pool};
 use crate::sync::Mutex;
 
 impl File {
-    /// Locks the file for this process alone, and waits for others to let go of it. The lock ends with
-    /// [`unlock`](File::unlock) or when the file is closed.
+    /// Locks the file for this process alone, and waits for others to let go of it. The lock ends
+    /// with [`unlock`](File::unlock) or when the file is closed.
     ///
     /// # Errors
     ///
@@ -21,9 +23,10 @@ impl File {
     ///
     /// # Cancellation
     ///
-    /// A thread of the pool goes on to wait for the lock. If it gets it, it lets go of it, unless the file has been
-    /// locked by a later call: so it is safe to try again after a timeout. Try the same kind of lock then: the one that was
-    /// given up may still come, and an open file has only one, the last.
+    /// A thread of the pool goes on to wait for the lock. If it gets it, it lets go of it, unless
+    /// the file has been locked by a later call: so it is safe to try again after a timeout. Try
+    /// the same kind of lock then: the one that was given up may still come, and an open file has
+    /// only one, the last.
     ///
     /// ```
     /// # sidestep::block_on(async {
@@ -40,7 +43,8 @@ impl File {
         Ok(self.claim(|file| file.lock().map_err(TryLockError::Error)).await?)
     }
 
-    /// As [`lock`](File::lock), for a lock that any number may have as long as nobody has the other.
+    /// As [`lock`](File::lock), for a lock that any number may have as long as nobody has the
+    /// other.
     ///
     /// # Errors
     ///

@@ -15,23 +15,26 @@
 //!
 //! # How it works
 //!
-//! A function here gives a future that does nothing until it is first polled. Then it makes one trip to
-//! [`Pool::global`], however large the file is and however deep the tree: a thread of the pool calls the function of
-//! `std::fs` that has the same name. The future has its own copy of the paths and is `Send` and `'static`, so it can
-//! go to any runtime or wait in a collection.
+//! A function here gives a future that does nothing until it is first polled. Then it makes one
+//! trip to [`Pool::global`], however large the file is and however deep the tree: a thread of the
+//! pool calls the function of `std::fs` that has the same name. The future has its own copy of the
+//! paths and is `Send` and `'static`, so it can go to any runtime or wait in a collection.
 //!
-//! Several calls in a row are cheaper in one trip of your own: `unblock(|| ..)` around the functions of `std::fs`.
+//! Several calls in a row are cheaper in one trip of your own: `unblock(|| ..)` around the
+//! functions of `std::fs`.
 //!
 //! # Errors
 //!
-//! They are those of `std::fs`. Where the pool could not run the call (it is shut down, its queue is full, there is no
-//! thread) the [`io::Error`] has the pool's [`TaskError`](crate::TaskError) inside. So has one for a panic in code of
-//! yours that a call runs, such as the `AsRef` of the contents for [`write()`]: nothing here panics.
+//! They are those of `std::fs`. Where the pool could not run the call (it is shut down, its queue
+//! is full, there is no thread) the [`io::Error`] has the pool's [`TaskError`](crate::TaskError)
+//! inside. So has one for a panic in code of yours that a call runs, such as the `AsRef` of the
+//! contents for [`write()`]: nothing here panics.
 //!
 //! # Cancellation
 //!
-//! Dropping the future takes the call back if it is still in the queue: nothing has been touched then. One that runs
-//! goes on to its end in the background, since no system can stop it halfway; only its result is thrown away.
+//! Dropping the future takes the call back if it is still in the queue: nothing has been touched
+//! then. One that runs goes on to its end in the background, since no system can stop it halfway;
+//! only its result is thrown away.
 
 // | file | owns |
 // |---|---|
@@ -81,7 +84,8 @@ pub use self::windows::{symlink_dir, symlink_file};
 
 use crate::pool::Pool;
 
-/// One trip to the global pool, which begins with the first poll. For the pool's reports it was spawned by the caller.
+/// One trip to the global pool, which begins with the first poll. For the pool's reports it was
+/// spawned by the caller.
 #[track_caller]
 pub(crate) fn on_pool<T, F>(f: F) -> impl Future<Output = io::Result<T>> + Send + 'static
 where
@@ -92,8 +96,8 @@ where
     async move { Pool::global().spawn_at(f, site).await? }
 }
 
-/// [`on_pool`] for `f` of a path. The copy is made before the future, which would otherwise be bound to the caller's
-/// path: neither `'static` nor always `Send`.
+/// [`on_pool`] for `f` of a path. The copy is made before the future, which would otherwise be
+/// bound to the caller's path: neither `'static` nor always `Send`.
 #[track_caller]
 fn with_path<T, F>(path: impl AsRef<Path>, f: F) -> impl Future<Output = io::Result<T>> + Send + 'static
 where

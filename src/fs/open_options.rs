@@ -10,7 +10,8 @@ use std::path::Path;
 
 use super::{File, with_path};
 
-/// How a file is to be opened: [`std::fs::OpenOptions`], with an [`open`](OpenOptions::open) that does not block.
+/// How a file is to be opened: [`std::fs::OpenOptions`], with an [`open`](OpenOptions::open) that
+/// does not block.
 ///
 /// What the extension traits of `std` add for each system are methods here.
 ///
@@ -42,7 +43,8 @@ impl OpenOptions {
         self
     }
 
-    /// Whether the file can be written. What is in an existing file is overwritten in place, not removed first.
+    /// Whether the file can be written. What is in an existing file is overwritten in place, not
+    /// removed first.
     pub fn write(&mut self, write: bool) -> &mut Self {
         self.0.write(write);
         self
@@ -67,8 +69,9 @@ impl OpenOptions {
         self
     }
 
-    /// Whether the file must be made: it is an error if there is one, and nobody can come in between. Then
-    /// [`create`](OpenOptions::create) and [`truncate`](OpenOptions::truncate) do not matter.
+    /// Whether the file must be made: it is an error if there is one, and nobody can come in
+    /// between. Then [`create`](OpenOptions::create) and [`truncate`](OpenOptions::truncate) do not
+    /// matter.
     pub fn create_new(&mut self, create_new: bool) -> &mut Self {
         self.0.create_new(create_new);
         self
@@ -78,13 +81,13 @@ impl OpenOptions {
     ///
     /// # Errors
     ///
-    /// As [`std::fs::OpenOptions::open`]: [`InvalidInput`](io::ErrorKind::InvalidInput) for options that contradict
-    /// each other.
+    /// As [`std::fs::OpenOptions::open`]: [`InvalidInput`](io::ErrorKind::InvalidInput) for options
+    /// that contradict each other.
     ///
     /// # Cancellation
     ///
-    /// If the future is dropped while the file is being opened, the file is closed again, and stays there if it was
-    /// made.
+    /// If the future is dropped while the file is being opened, the file is closed again, and stays
+    /// there if it was made.
     #[track_caller]
     pub fn open(&self, path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
         let options = self.0.clone();
@@ -95,7 +98,8 @@ impl OpenOptions {
 /// Unix only.
 #[cfg(unix)]
 impl OpenOptions {
-    /// The permission bits of a file that is made, before the umask takes some away; 0o666 if this is not set. Unix only.
+    /// The permission bits of a file that is made, before the umask takes some away; 0o666 if this
+    /// is not set. Unix only.
     ///
     /// ```
     /// use std::os::unix::fs::PermissionsExt;
@@ -116,8 +120,8 @@ impl OpenOptions {
         self
     }
 
-    /// Flags for `open(2)` besides those that the other options set, such as `O_NOFOLLOW`; the bits of the access mode
-    /// are ignored. Each call replaces the flags of the one before. Unix only.
+    /// Flags for `open(2)` besides those that the other options set, such as `O_NOFOLLOW`; the bits
+    /// of the access mode are ignored. Each call replaces the flags of the one before. Unix only.
     pub fn custom_flags(&mut self, flags: i32) -> &mut Self {
         self.0.custom_flags(flags);
         self
@@ -127,21 +131,22 @@ impl OpenOptions {
 /// Windows only.
 #[cfg(windows)]
 impl OpenOptions {
-    /// The desired access for `CreateFile`, instead of what [`read`](OpenOptions::read), [`write`](OpenOptions::write)
-    /// and [`append`](OpenOptions::append) say. Windows only.
+    /// The desired access for `CreateFile`, instead of what [`read`](OpenOptions::read),
+    /// [`write`](OpenOptions::write) and [`append`](OpenOptions::append) say. Windows only.
     pub fn access_mode(&mut self, access: u32) -> &mut Self {
         self.0.access_mode(access);
         self
     }
 
-    /// What others may do with the file as long as it is open; everything, if this is not set. Windows only.
+    /// What others may do with the file as long as it is open; everything, if this is not set.
+    /// Windows only.
     pub fn share_mode(&mut self, share: u32) -> &mut Self {
         self.0.share_mode(share);
         self
     }
 
-    /// Flags for `CreateFile`, such as `FILE_FLAG_DELETE_ON_CLOSE`. Each call replaces the flags of the one before.
-    /// Windows only.
+    /// Flags for `CreateFile`, such as `FILE_FLAG_DELETE_ON_CLOSE`. Each call replaces the flags of
+    /// the one before. Windows only.
     pub fn custom_flags(&mut self, flags: u32) -> &mut Self {
         self.0.custom_flags(flags);
         self

@@ -10,7 +10,8 @@ use super::{Metadata, Permissions, with_path, with_paths};
 ///
 /// # Errors
 ///
-/// As [`std::fs::canonicalize`]: [`NotFound`](io::ErrorKind::NotFound) among them, since something must be there.
+/// As [`std::fs::canonicalize`]: [`NotFound`](io::ErrorKind::NotFound) among them, since something
+/// must be there.
 ///
 /// ```
 /// # sidestep::block_on(async {
@@ -24,10 +25,11 @@ pub fn canonicalize(path: impl AsRef<Path>) -> impl Future<Output = io::Result<P
     with_path(path, std::fs::canonicalize)
 }
 
-/// Whether there is something at the path, symbolic links followed: a broken link counts as nothing.
+/// Whether there is something at the path, symbolic links followed: a broken link counts as
+/// nothing.
 ///
-/// The answer may be out of date when you get it. Rather than ask first, try what you want to do and look at the error,
-/// or open with [`create_new`](super::OpenOptions::create_new).
+/// The answer may be out of date when you get it. Rather than ask first, try what you want to do
+/// and look at the error, or open with [`create_new`](super::OpenOptions::create_new).
 ///
 /// # Errors
 ///
@@ -107,7 +109,8 @@ pub fn set_permissions(
     with_path(path, move |path| std::fs::set_permissions(path, permissions))
 }
 
-/// Gives a file another name, in the same file system. A file that has that name already is replaced in one step.
+/// Gives a file another name, in the same file system. A file that has that name already is
+/// replaced in one step.
 ///
 /// # Errors
 ///

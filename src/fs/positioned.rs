@@ -18,8 +18,8 @@ const MOST: usize = 2 << 20;
 
 /// These take `&self`: any number may be in progress at a time.
 impl File {
-    /// Reads up to `buffer.len()` bytes at `offset`, and says how many; none at the end of the file. At most 2 MiB
-    /// are read at a time. The place of the file stays where it is. Unix only.
+    /// Reads up to `buffer.len()` bytes at `offset`, and says how many; none at the end of the
+    /// file. At most 2 MiB are read at a time. The place of the file stays where it is. Unix only.
     ///
     /// On Linux, what the system has in memory is copied at once, without a trip to the pool.
     ///
@@ -49,8 +49,8 @@ impl File {
     ///
     /// # Errors
     ///
-    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the file ends before; what `buffer` then holds is unspecified.
-    /// Else those of [`read_at`](File::read_at).
+    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the file ends before; what `buffer` then
+    /// holds is unspecified. Else those of [`read_at`](File::read_at).
     #[cfg(unix)]
     pub async fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let mut filled = 0;
@@ -63,8 +63,9 @@ impl File {
         Ok(())
     }
 
-    /// Writes `bytes` at `offset`, and says how many: at most 2 MiB at a time. The place of the file stays where it is; a
-    /// file that was opened to append is written at its end on Linux, whatever the offset. Unix only.
+    /// Writes `bytes` at `offset`, and says how many: at most 2 MiB at a time. The place of the
+    /// file stays where it is; a file that was opened to append is written at its end on Linux,
+    /// whatever the offset. Unix only.
     ///
     /// # Errors
     ///
@@ -82,7 +83,8 @@ impl File {
     ///
     /// # Errors
     ///
-    /// [`WriteZero`](io::ErrorKind::WriteZero) if the file takes no more; else those of [`write_at`](File::write_at).
+    /// [`WriteZero`](io::ErrorKind::WriteZero) if the file takes no more; else those of
+    /// [`write_at`](File::write_at).
     #[cfg(unix)]
     pub async fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut written = 0;
@@ -95,8 +97,9 @@ impl File {
         Ok(())
     }
 
-    /// Reads up to `buffer.len()` bytes at `offset`, and says how many; none at the end of the file. At most 2 MiB
-    /// are read at a time. It moves the place of the file, so do not use the reading traits at the same time. Windows only.
+    /// Reads up to `buffer.len()` bytes at `offset`, and says how many; none at the end of the
+    /// file. At most 2 MiB are read at a time. It moves the place of the file, so do not use the
+    /// reading traits at the same time. Windows only.
     ///
     /// # Errors
     ///
@@ -106,8 +109,8 @@ impl File {
         self.read_from(buffer, offset).await
     }
 
-    /// Writes `bytes` at `offset`, and says how many: at most 2 MiB at a time. It moves the place of the file, so do not use
-    /// the writing traits at the same time. Windows only.
+    /// Writes `bytes` at `offset`, and says how many: at most 2 MiB at a time. It moves the place
+    /// of the file, so do not use the writing traits at the same time. Windows only.
     ///
     /// # Errors
     ///

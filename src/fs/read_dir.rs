@@ -15,7 +15,8 @@ use futures_core::Stream;
 use super::{FileType, Metadata, on_pool, with_path};
 use crate::io::{Setup, Unblock};
 
-/// How many entries are fetched at a time: looking at one does not block for long, so the first can wait for the last.
+/// How many entries are fetched at a time: looking at one does not block for long, so the first can
+/// wait for the last.
 const BATCH: usize = 64;
 
 /// How many entries are fetched ahead of the reader of the stream.
@@ -23,13 +24,13 @@ const AHEAD: usize = 1024;
 
 /// The entries of the directory at `path`, as a [`Stream`].
 ///
-/// The first are fetched in the same trip to the pool; further ones, while the caller works with those, in
-/// batches. Their order is up to the file system, and `.` and `..` are not among them.
+/// The first are fetched in the same trip to the pool; further ones, while the caller works with
+/// those, in batches. Their order is up to the file system, and `.` and `..` are not among them.
 ///
 /// # Errors
 ///
-/// Those of [`std::fs::read_dir`]. The entries of the stream may be errors too; one that says that the pool would not fetch
-/// more is the last.
+/// Those of [`std::fs::read_dir`]. The entries of the stream may be errors too; one that says that
+/// the pool would not fetch more is the last.
 ///
 /// ```
 /// use futures_util::TryStreamExt;
@@ -98,8 +99,9 @@ impl fmt::Debug for ReadDir {
 /// An entry as `std` has it, and its type, which most systems tell with the name.
 type Found = (std::fs::DirEntry, Option<FileType>);
 
-/// The entries in batches. A batch that was given out is kept until its entries are likely to have been dropped, so that
-/// their memory is freed by the thread that allocated it; otherwise two threads get in each other's way in the allocator.
+/// The entries in batches. A batch that was given out is kept until its entries are likely to have
+/// been dropped, so that their memory is freed by the thread that allocated it; otherwise two
+/// threads get in each other's way in the allocator.
 struct Entries {
     dir: std::fs::ReadDir,
     batch: Arc<Vec<Found>>,
@@ -192,8 +194,8 @@ impl DirEntry {
         on_pool(move || entry.found().0.metadata()).await
     }
 
-    /// Whether the entry is a file, a directory or something else. A symbolic link is not followed. Most systems tell it
-    /// together with the name, so that there is no trip to the pool.
+    /// Whether the entry is a file, a directory or something else. A symbolic link is not followed.
+    /// Most systems tell it together with the name, so that there is no trip to the pool.
     ///
     /// # Errors
     ///

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::{on_pool, with_path, with_paths};
 
-/// Makes a symbolic link at `link` with the text `original`, which may be relative to the link's directory and need not
-/// exist. Unix only.
+/// Makes a symbolic link at `link` with the text `original`, which may be relative to the link's
+/// directory and need not exist. Unix only.
 ///
 /// # Errors
 ///
@@ -32,8 +32,8 @@ pub fn symlink(
     with_paths(original, link, unix::symlink)
 }
 
-/// Changes the owner and the group of the file at a path, symbolic links followed; `None` leaves one as it is. Unix
-/// only.
+/// Changes the owner and the group of the file at a path, symbolic links followed; `None` leaves
+/// one as it is. Unix only.
 ///
 /// # Errors
 ///
@@ -85,9 +85,9 @@ pub fn lchown(
 
 /// [`chown`] of an open file. Unix only.
 ///
-/// The call itself duplicates the descriptor, so `fd` is free again when it returns, and may even be closed. The
-/// duplicate is closed afterwards: like any close of the file in this process, that gives up the record locks of `fcntl`
-/// that it has on the file.
+/// The call itself duplicates the descriptor, so `fd` is free again when it returns, and may even
+/// be closed. The duplicate is closed afterwards: like any close of the file in this process, that
+/// gives up the record locks of `fcntl` that it has on the file.
 ///
 /// # Errors
 ///
@@ -112,8 +112,8 @@ pub fn fchown(
 
 /// Makes the directory at a path the root of the file system for this whole process. Unix only.
 ///
-/// All threads see the new root from then on; the current directory stays where it is, perhaps outside, until
-/// [`std::env::set_current_dir`] changes it.
+/// All threads see the new root from then on; the current directory stays where it is, perhaps
+/// outside, until [`std::env::set_current_dir`] changes it.
 ///
 /// # Errors
 ///

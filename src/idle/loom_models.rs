@@ -1,8 +1,8 @@
-//! Models of the wake-up protocol for the model checker: `idle` and `queue` alone, with the shortest worker there can
-//! be. The models of `worker` run the real one.
+//! Models of the wake-up protocol for the model checker: `idle` and `queue` alone, with the
+//! shortest worker there can be. The models of `worker` run the real one.
 //!
-//! A thread that parks for ever is a deadlock, which the checker reports: so each model ends only if every item finds
-//! a taker.
+//! A thread that parks for ever is a deadlock, which the checker reports: so each model ends only
+//! if every item finds a taker.
 
 use std::mem::take;
 use std::sync::Arc;
@@ -31,7 +31,8 @@ impl Place {
         self.idle.notify(|| self.queues.is_empty())
     }
 
-    /// A thread that has a searching token from the start, takes `count` items and is never seen again.
+    /// A thread that has a searching token from the start, takes `count` items and is never seen
+    /// again.
     fn worker(self: &Arc<Self>, count: u32) -> thread::JoinHandle<()> {
         self.idle.word.change(SEARCHING, 0);
         let place = Arc::clone(self);
@@ -71,7 +72,8 @@ impl Place {
     }
 }
 
-/// One submitter, one worker: the item is taken, however the push falls between the worker's looks and its sleep.
+/// One submitter, one worker: the item is taken, however the push falls between the worker's looks
+/// and its sleep.
 #[test]
 fn push_against_park() {
     check(None, || {
@@ -82,7 +84,8 @@ fn push_against_park() {
     });
 }
 
-/// One submitter of two items, one worker that takes both: the second push may find the worker at any point.
+/// One submitter of two items, one worker that takes both: the second push may find the worker at
+/// any point.
 #[test]
 fn two_pushes_against_park() {
     check(Some(4), || {
@@ -94,8 +97,9 @@ fn two_pushes_against_park() {
     });
 }
 
-/// Two submitters, two workers of which each takes one item and then blocks for ever. A submitter that wakes nobody
-/// because a token is out relies on the holder, who must pass the baton on its find (invariant S).
+/// Two submitters, two workers of which each takes one item and then blocks for ever. A submitter
+/// that wakes nobody because a token is out relies on the holder, who must pass the baton on its
+/// find (invariant S).
 #[test]
 fn baton() {
     check(Some(3), || {
@@ -125,8 +129,8 @@ fn baton_from_one_submitter() {
     });
 }
 
-/// A thread leaves for good while a submitter comes and another thread sleeps: the item is taken by the one who
-/// stays, unless the leaver has been given a token and has to stay.
+/// A thread leaves for good while a submitter comes and another thread sleeps: the item is taken by
+/// the one who stays, unless the leaver has been given a token and has to stay.
 #[test]
 fn leaving_for_good_against_submit() {
     check(Some(3), || {
@@ -151,8 +155,9 @@ fn leaving_for_good_against_submit() {
     });
 }
 
-/// A thread delivers while a submitter comes: the submitter wakes nobody and arms the monitor instead; or it is
-/// covered. Either way the thread takes the item once it has delivered, whether the monitor acts or not.
+/// A thread delivers while a submitter comes: the submitter wakes nobody and arms the monitor
+/// instead; or it is covered. Either way the thread takes the item once it has delivered, whether
+/// the monitor acts or not.
 #[test]
 fn delivering_against_submit() {
     check(None, || {
@@ -169,8 +174,8 @@ fn delivering_against_submit() {
     });
 }
 
-/// A waker blocks until the item of a submitter has been taken. The submitter relies on nobody but arms the monitor,
-/// which overrides the token and wakes the sleeper.
+/// A waker blocks until the item of a submitter has been taken. The submitter relies on nobody but
+/// arms the monitor, which overrides the token and wakes the sleeper.
 #[test]
 fn a_blocked_waker_does_not_keep_the_sleeper_asleep() {
     check(Some(3), || {
@@ -229,8 +234,8 @@ fn two_submitters_start_one_thread() {
     });
 }
 
-/// A thread goes to sleep unless it sees the pool closed once it is on the stack, while another closes it: it is woken
-/// or does not park.
+/// A thread goes to sleep unless it sees the pool closed once it is on the stack, while another
+/// closes it: it is woken or does not park.
 #[test]
 fn close_against_park() {
     check(None, || {

@@ -11,8 +11,8 @@
 //! | starting | threads being created | **S** |
 //! | delivering | threads inside a waker or callback that will search when it returns | **S**, if the waker returns |
 //!
-//! A token is membership in one of the last three. **Invariant S**: whoever held a token has, after releasing it,
-//! either notified following a find, or looked into every queue.
+//! A token is membership in one of the last three. **Invariant S**: whoever held a token has, after
+//! releasing it, either notified following a find, or looked into every queue.
 //!
 //! # The protocol
 //!
@@ -32,19 +32,20 @@
 //!
 //! # Why no wake-up is lost
 //!
-//! A submitter pushes, fences (F1) and reads the word. If it then finds the queues empty, its task has been taken, or
-//! is being moved from queue to queue by somebody who notifies afterwards. The only other outcome that leaves the task
-//! to others is that a token is out. Its holder H releases it later in the word's modification order than what the
-//! submitter read,
-//! and afterwards, behind a fence (F2), looks into the queues (on a find: to notify; on sleep: to come back).
-//! Either F1 precedes F2 in the total order of `SeqCst` fences: then H's look sees the push (Q4). Or F2 precedes F1:
-//! then the submitter's read sees H's release, against the assumption. So H, or somebody H notifies (who is in turn
-//! a token holder), sees the task; by induction on the finite number of tokens, a thread takes it or nobody holds a
-//! token and the last to look saw it taken.
+//! A submitter pushes, fences (F1) and reads the word. If it then finds the queues empty, its task
+//! has been taken, or is being moved from queue to queue by somebody who notifies afterwards. The
+//! only other outcome that leaves the task to others is that a token is out. Its holder H releases
+//! it later in the word's modification order than what the submitter read, and afterwards, behind a
+//! fence (F2), looks into the queues (on a find: to notify; on sleep: to come back). Either F1
+//! precedes F2 in the total order of `SeqCst` fences: then H's look sees the push (Q4). Or F2
+//! precedes F1: then the submitter's read sees H's release, against the assumption. So H, or
+//! somebody H notifies (who is in turn a token holder), sees the task; by induction on the finite
+//! number of tokens, a thread takes it or nobody holds a token and the last to look saw it taken.
 //!
-//! `starting` is covered likewise: a thread that starts turns its token into a searching one; a start that fails
-//! releases it and then notifies (see `pool`). `delivering` is counted apart because a waker is foreign code and may
-//! block: the submitter that relies on it also arms the monitor, which overrides tokens that do not move.
+//! `starting` is covered likewise: a thread that starts turns its token into a searching one; a
+//! start that fails releases it and then notifies (see `pool`). `delivering` is counted apart
+//! because a waker is foreign code and may block: the submitter that relies on it also arms the
+//! monitor, which overrides tokens that do not move.
 //!
 //! ORDERING: F1 and F2 are each other's partners, wherever a fence is marked as one of them.
 
@@ -69,7 +70,8 @@ use self::word::{DELIVERING, IDLE, SEARCHING, STARTING, Word};
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notify {
-    /// A token is out or has just been given, so its holder will look; or there is nothing left to look for.
+    /// A token is out or has just been given, so its holder will look; or there is nothing left to
+    /// look for.
     Covered,
     /// Only threads inside wakers will look: have the monitor see to it that they do.
     Delivering,
@@ -90,8 +92,8 @@ impl Sleeper {
         Arc::new(Sleeper { parker: Parker::new(), woken: AtomicBool::new(false) })
     }
 
-    /// Parks once. True if a waker has given this thread a searching token; false after a deadline or a call of
-    /// [`Idle::refresh_deadlines`].
+    /// Parks once. True if a waker has given this thread a searching token; false after a deadline
+    /// or a call of [`Idle::refresh_deadlines`].
     pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
         self.parker.park(deadline);
         self.take_token()
@@ -110,8 +112,9 @@ impl Sleeper {
     }
 
     fn wake(&self) {
-        // ORDERING: Release pairs with the Acquire in `take_token`. A store would do, but loom takes a store and a
-        // swap that come at the same time to be in either order, even where the swap has not seen the store.
+        // ORDERING: Release pairs with the Acquire in `take_token`. A store would do, but loom
+        // takes a store and a swap that come at the same time to be in either order, even where the
+        // swap has not seen the store.
         self.woken.swap(true, Ordering::Release);
         self.parker.unpark();
     }
@@ -135,8 +138,8 @@ impl Idle {
         self.word.load()
     }
 
-    /// Has somebody look for what the caller has pushed, unless `all_taken` says that nothing is queued any more. The caller
-    /// has not fenced: this does.
+    /// Has somebody look for what the caller has pushed, unless `all_taken` says that nothing is
+    /// queued any more. The caller has not fenced: this does.
     pub(crate) fn notify(&self, all_taken: impl FnOnce() -> bool) -> Notify {
         fence(Ordering::SeqCst); // F1
         let counts = self.word.load();
@@ -145,7 +148,8 @@ impl Idle {
         } else if counts.delivering > 0 {
             Notify::Delivering
         } else if all_taken() {
-            // By a thread that lingered, and that released its token with the find before the counts were read.
+            // By a thread that lingered, and that released its token with the find before the
+            // counts were read.
             Notify::Covered
         } else if counts.idle > 0 {
             // Rather than to rely on a thread that may be long in starting.
@@ -194,16 +198,17 @@ impl Idle {
         }
     }
 
-    /// Has the sleepers choose their deadlines again: the number of threads has gone above core. Whoever goes on the
-    /// stack later sees the new number.
+    /// Has the sleepers choose their deadlines again: the number of threads has gone above core.
+    /// Whoever goes on the stack later sees the new number.
     pub(crate) fn refresh_deadlines(&self) {
         for sleeper in self.stack.lock().iter() {
             sleeper.parker.unpark();
         }
     }
 
-    /// Goes on the stack and releases the searching token if the caller holds one. The caller must look into every
-    /// queue next, and call [`leave_stack`](Idle::leave_stack) if there is something.
+    /// Goes on the stack and releases the searching token if the caller holds one. The caller must
+    /// look into every queue next, and call [`leave_stack`](Idle::leave_stack) if there is
+    /// something.
     pub(crate) fn enter_stack(&self, sleeper: &Arc<Sleeper>, searching: bool) {
         let mut stack = self.stack.lock();
         stack.push(Arc::clone(sleeper));
@@ -212,14 +217,16 @@ impl Idle {
         fence(Ordering::SeqCst); // F2
     }
 
-    /// Leaves the stack with a searching token: by itself, or because a waker has just given it one.
+    /// Leaves the stack with a searching token: by itself, or because a waker has just given it
+    /// one.
     pub(crate) fn leave_stack(&self, sleeper: &Arc<Sleeper>) {
         if !self.remove(sleeper, SEARCHING) {
             sleeper.await_token();
         }
     }
 
-    /// Leaves the stack without a token, to end the thread. False if a waker was faster and has given one.
+    /// Leaves the stack without a token, to end the thread. False if a waker was faster and has
+    /// given one.
     pub(crate) fn leave_for_good(&self, sleeper: &Arc<Sleeper>) -> bool {
         let left = self.remove(sleeper, 0);
         if !left {
@@ -242,8 +249,8 @@ impl Idle {
         self.word.try_begin_searching()
     }
 
-    /// Releases a searching token after a find, or to end the thread. The caller must look into the queues next
-    /// and notify if there is something: the fence between is here.
+    /// Releases a searching token after a find, or to end the thread. The caller must look into the
+    /// queues next and notify if there is something: the fence between is here.
     pub(crate) fn release_searching(&self) {
         self.word.change(0, SEARCHING);
         fence(Ordering::SeqCst); // F2
@@ -254,7 +261,8 @@ impl Idle {
         self.word.change(DELIVERING, 0);
     }
 
-    /// The waker is about to block by declaration: nobody may rely on it. The caller must look into the queues next.
+    /// The waker is about to block by declaration: nobody may rely on it. The caller must look into
+    /// the queues next.
     pub(crate) fn release_delivering(&self) {
         self.word.change(0, DELIVERING);
         fence(Ordering::SeqCst); // F2
@@ -276,7 +284,8 @@ impl Idle {
         self.word.change(count as u64 * STARTING, 0);
     }
 
-    /// A thread has started and is about to call the user's hook: its token becomes a delivering one.
+    /// A thread has started and is about to call the user's hook: its token becomes a delivering
+    /// one.
     pub(crate) fn started_delivering(&self) {
         self.word.change(DELIVERING, STARTING);
     }

@@ -1,5 +1,5 @@
-//! The protocol step by step on one thread: what each call makes of the counts, of the stack and of the sleepers. How the
-//! steps of several threads mix is the affair of the models.
+//! The protocol step by step on one thread: what each call makes of the counts, of the stack and of
+//! the sleepers. How the steps of several threads mix is the affair of the models.
 
 use super::*;
 use std::sync::mpsc::{RecvTimeoutError, channel};

@@ -1,8 +1,8 @@
 //! The four counts in one atomic word.
 //!
-//! ORDERING: every change is AcqRel and pairs with the next one, and with the load: so who is given a token, or sees
-//! that one has been released, sees what its holder did before. What the counts say of the queues rests on the fences
-//! of the protocol.
+//! ORDERING: every change is AcqRel and pairs with the next one, and with the load: so who is given
+//! a token, or sees that one has been released, sees what its holder did before. What the counts
+//! say of the queues rests on the fences of the protocol.
 
 use std::fmt;
 
@@ -46,7 +46,8 @@ impl Word {
         self.0.load(Ordering::Acquire).into()
     }
 
-    /// Adds and takes units in one step. Units taken are there: their holder is the caller, or the lock is held.
+    /// Adds and takes units in one step. Units taken are there: their holder is the caller, or the
+    /// lock is held.
     pub(super) fn change(&self, plus: u64, minus: u64) {
         let before = self.0.fetch_add(plus.wrapping_sub(minus), Ordering::AcqRel);
         debug_assert!(
@@ -78,22 +79,4 @@ impl fmt::Debug for Word {
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_do_not_run_into_each_other() {
-        let word = Word::new();
-        word.change(IDLE * 40_000, 0);
-        word.change(SEARCHING * 3 + DELIVERING, IDLE * 39_998);
-        assert!(!word.try_begin_starting(), "somebody searches");
-        assert!(!word.try_begin_searching(), "somebody does");
-        word.change(0, SEARCHING * 3);
-        assert!(word.try_begin_searching());
-        word.change(0, SEARCHING);
-        assert_eq!(word.load(), Counts { idle: 2, searching: 0, starting: 0, delivering: 1 });
-        word.change(0, IDLE * 2 + DELIVERING);
-        assert!(word.try_begin_starting());
-        assert!(!word.try_begin_starting(), "one is starting");
-    }
-}
+mod tests;

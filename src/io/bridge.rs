@@ -1,4 +1,5 @@
-//! Asynchronous readers and writers as those of `std`, for blocking code: [`SyncReader`] and [`SyncWriter`].
+//! Asynchronous readers and writers as those of `std`, for blocking code: [`SyncReader`] and
+//! [`SyncWriter`].
 
 use std::fmt;
 use std::io::{self, BufRead, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
@@ -16,7 +17,8 @@ struct Bridge<T> {
     value: T,
     parker: Arc<Parker>,
     waker: Waker,
-    /// The runtime that this was made in, if any: tokio's timers and sockets want to be polled inside it.
+    /// The runtime that this was made in, if any: tokio's timers and sockets want to be polled
+    /// inside it.
     #[cfg(feature = "tokio")]
     runtime: Option<tokio::runtime::Handle>,
 }
@@ -70,25 +72,27 @@ impl<T: Unpin> Bridge<T> {
     }
 }
 
-/// An asynchronous reader as a [`std::io::Read`], to be used by blocking code: a parser or decoder that wants a `Read` and gets
-/// the body of a request.
+/// An asynchronous reader as a [`std::io::Read`], to be used by blocking code: a parser or decoder
+/// that wants a `Read` and gets the body of a request.
 ///
-/// It is [`BufRead`] and [`Seek`] too where the reader has the asynchronous counterparts. It takes readers with the traits of
-/// `futures-io`; a reader with those of tokio goes into an `io::Compat` first (feature `tokio`). Readers that are not `Unpin` go into
-/// a `Box::pin`.
+/// It is [`BufRead`] and [`Seek`] too where the reader has the asynchronous counterparts. It takes
+/// readers with the traits of `futures-io`; a reader with those of tokio goes into an `io::Compat`
+/// first (feature `tokio`). Readers that are not `Unpin` go into a `Box::pin`.
 ///
-/// A call polls the reader on the calling thread and, while that has nothing, blocks it, which the pool is told. Whatever drives
-/// the reader, such as the thread of an event loop, must be free meanwhile: so use it inside [`spawn`](crate::spawn()) and
-/// *await* that. On the event loop's own thread it may wait for ever.
+/// A call polls the reader on the calling thread and, while that has nothing, blocks it, which the
+/// pool is told. Whatever drives the reader, such as the thread of an event loop, must be free
+/// meanwhile: so use it inside [`spawn`](crate::spawn()) and *await* that. On the event loop's own
+/// thread it may wait for ever.
 ///
-/// With the feature `tokio` it remembers the runtime that it was made in and polls inside that, on whatever thread it is used.
-/// So make it in the future, not in the closure.
+/// With the feature `tokio` it remembers the runtime that it was made in and polls inside that, on
+/// whatever thread it is used. So make it in the future, not in the closure.
 ///
 /// # Cancellation
 ///
-/// When the task it is used in is cancelled, a call that waits, or would have to, ends with an error that wraps
-/// [`current::Cancelled`](crate::current::Cancelled): otherwise the peer alone would decide how long the closure keeps its
-/// thread. Calls that need not wait go on as before. No byte is lost: the reader is as it was before the call.
+/// When the task it is used in is cancelled, a call that waits, or would have to, ends with an
+/// error that wraps [`current::Cancelled`](crate::current::Cancelled): otherwise the peer alone
+/// would decide how long the closure keeps its thread. Calls that need not wait go on as before. No
+/// byte is lost: the reader is as it was before the call.
 ///
 /// ```
 /// use std::io::BufRead;
@@ -143,7 +147,8 @@ impl<R: AsyncRead + Unpin> Read for SyncReader<R> {
 
 impl<R: AsyncBufRead + Unpin> BufRead for SyncReader<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        // Waits first and borrows then: what a turn of a loop may return cannot be borrowed in the next.
+        // Waits first and borrows then: what a turn of a loop may return cannot be borrowed in the
+        // next.
         let length = self.bridge.call(|reader, context| reader.poll_fill_buf(context).map_ok(<[u8]>::len))?;
         if length == 0 {
             return Ok(&[]);
@@ -172,19 +177,20 @@ impl<R: fmt::Debug> fmt::Debug for SyncReader<R> {
     }
 }
 
-/// An asynchronous writer as a [`std::io::Write`], to be used by blocking code: an encoder that wants a `Write` and gets the body
-/// of a response.
+/// An asynchronous writer as a [`std::io::Write`], to be used by blocking code: an encoder that
+/// wants a `Write` and gets the body of a response.
 ///
-/// It is [`Seek`] too where the writer is [`AsyncSeek`]. What is said at [`SyncReader`] of tokio and of the thread that must be
-/// free holds here as well.
+/// It is [`Seek`] too where the writer is [`AsyncSeek`]. What is said at [`SyncReader`] of tokio
+/// and of the thread that must be free holds here as well.
 ///
-/// **Dropping it neither flushes nor closes**: call [`flush`](Write::flush) or [`close`](SyncWriter::close) in the closure, which
-/// may block, as a drop should not.
+/// **Dropping it neither flushes nor closes**: call [`flush`](Write::flush) or
+/// [`close`](SyncWriter::close) in the closure, which may block, as a drop should not.
 ///
 /// # Cancellation
 ///
-/// As for [`SyncReader`]: when the task is cancelled, a call that waits, or would have to, ends with an error. A `write` that
-/// fails so has written nothing; what an earlier one has left in the writer's buffer is still there.
+/// As for [`SyncReader`]: when the task is cancelled, a call that waits, or would have to, ends
+/// with an error. A `write` that fails so has written nothing; what an earlier one has left in the
+/// writer's buffer is still there.
 ///
 /// ```
 /// use std::io::Write;
@@ -232,7 +238,8 @@ impl<W> SyncWriter<W> {
 }
 
 impl<W: AsyncWrite + Unpin> SyncWriter<W> {
-    /// Flushes the writer and closes it: a socket sends its end, a compressor its last block. tokio calls this `shutdown`.
+    /// Flushes the writer and closes it: a socket sends its end, a compressor its last block. tokio
+    /// calls this `shutdown`.
     ///
     /// # Errors
     ///

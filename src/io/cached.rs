@@ -1,25 +1,27 @@
-//! Reads of what the system has in memory already: they need no thread of the pool, since they do not block.
+//! Reads of what the system has in memory already: they need no thread of the pool, since they do
+//! not block.
 //!
-//! Linux has `preadv2` with `RWF_NOWAIT` for that (since 4.14, on most file systems that have a disk beneath them; see
-//! `readv(2)`): it copies what is in the page cache, or says that it would have to wait. Elsewhere nothing is ever read this
-//! way.
+//! Linux has `preadv2` with `RWF_NOWAIT` for that (since 4.14, on most file systems that have a
+//! disk beneath them; see `readv(2)`): it copies what is in the page cache, or says that it would
+//! have to wait. Elsewhere nothing is ever read this way.
 
 use std::cell::Cell;
 use std::fs::File;
 
 use crate::sync::thread_local_const;
 
-/// The most that is read this way at once: copying it takes a few microseconds, as copying from a buffer would.
+/// The most that is read this way at once: copying it takes a few microseconds, as copying from a
+/// buffer would.
 pub(crate) const MOST: usize = 64 << 10;
 
-/// As many reads in a row need not wait before others get a turn: some 300 microseconds with the largest of them. On a
-/// runtime of many threads a turn costs as much as four such reads.
+/// As many reads in a row need not wait before others get a turn: some 300 microseconds with the
+/// largest of them. On a runtime of many threads a turn costs as much as four such reads.
 const IN_A_ROW: u8 = 64;
 
 thread_local_const! { static READS: Cell<u8> = Cell::new(0) }
 
-/// Whether a task on this thread may go on to read: after some reads in a row it must not, once, since a loop of reads that
-/// need not wait would never let other tasks have the thread.
+/// Whether a task on this thread may go on to read: after some reads in a row it must not, once,
+/// since a loop of reads that need not wait would never let other tasks have the thread.
 pub(crate) fn is_my_turn() -> bool {
     let goes_on = may_go_on();
     if !goes_on {
@@ -28,7 +30,8 @@ pub(crate) fn is_my_turn() -> bool {
     goes_on
 }
 
-/// The same for more of a read that has brought something already: where it may not go on, the next one waits.
+/// The same for more of a read that has brought something already: where it may not go on, the next
+/// one waits.
 pub(crate) fn may_go_on() -> bool {
     READS.with(|reads| {
         let before = reads.get();
@@ -61,12 +64,13 @@ pub(crate) fn read(file: &File, buffer: &mut [u8], offset: Option<u64>) -> Cache
     let length = buffer.len().min(MOST);
     let slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: length };
     let fd = libc::c_long::from(file.as_raw_fd());
-    // The kernel puts the offset together from two halves, and where a `long` holds it all ignores the second.
+    // The kernel puts the offset together from two halves, and where a `long` holds it all ignores
+    // the second.
     let (low, high) = (offset as libc::c_long, (offset >> 32) as libc::c_long);
     let (slices, flags) = (1 as libc::c_long, libc::c_long::from(libc::RWF_NOWAIT));
     // The call and not the function of that name, which older C libraries lack.
-    // SAFETY: the descriptor is open as long as `file` is borrowed, and `slice` describes memory of `buffer`, which is
-    // borrowed exclusively.
+    // SAFETY: the descriptor is open as long as `file` is borrowed, and `slice` describes memory of
+    // `buffer`, which is borrowed exclusively.
     let count = unsafe { libc::syscall(libc::SYS_preadv2, fd, &raw const slice, slices, low, high, flags) };
     match usize::try_from(count) {
         // Linux 5.9 and 5.10 may say so anywhere.
@@ -97,32 +101,4 @@ pub(crate) fn read(_: &File, _: &mut [u8], _: Option<u64>) -> Cached {
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-    use std::io::{Seek, Write};
-
-    #[test]
-    fn it_reads_what_an_ordinary_read_would_or_nothing() {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(b"0123456789").unwrap();
-        file.rewind().unwrap();
-        let mut buffer = [0; 4];
-        if read(&file, &mut buffer, Some(3)) == Cached::Read(4) {
-            assert_eq!(&buffer, b"3456");
-            assert_eq!(file.stream_position().unwrap(), 0, "a positioned read moves nothing");
-        }
-        if read(&file, &mut buffer, None) == Cached::Read(4) {
-            assert_eq!(&buffer, b"0123");
-            assert_eq!(file.stream_position().unwrap(), 4);
-        }
-        assert_ne!(read(&file, &mut buffer, Some(10)), Cached::Read(4), "there is nothing behind the end");
-    }
-
-    #[test]
-    fn what_it_cannot_do_changes_nothing() {
-        let file = tempfile::tempfile().unwrap();
-        assert_eq!(read(&file, &mut [0; 4], Some(u64::MAX)), Cached::Never);
-        let folder = File::open(".").unwrap();
-        assert!(!matches!(read(&folder, &mut [0; 4], None), Cached::Read(_)));
-    }
-}
+mod tests;

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
 use tokio::io as tokio_io;
 
-/// A value with tokio's I/O traits, which has those of `futures-io` in here: what [`SyncReader`](super::SyncReader) and
-/// [`SyncWriter`](super::SyncWriter) take.
+/// A value with tokio's I/O traits, which has those of `futures-io` in here: what
+/// [`SyncReader`](super::SyncReader) and [`SyncWriter`](super::SyncWriter) take.
 ///
 /// Values that are not `Unpin` go into a `Box::pin`.
 ///
@@ -111,7 +111,8 @@ impl<T: tokio_io::AsyncWrite + Unpin> AsyncWrite for Compat<T> {
 impl<T: tokio_io::AsyncSeek + Unpin> AsyncSeek for Compat<T> {
     fn poll_seek(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
         if self.seeking != Some(to) {
-            // tokio refuses to start a seek while an operation is under way, be it another seek that nobody waited for.
+            // tokio refuses to start a seek while an operation is under way, be it another seek
+            // that nobody waited for.
             ready!(self.as_mut().value().poll_complete(context))?;
             self.as_mut().value().start_seek(to)?;
             self.seeking = Some(to);

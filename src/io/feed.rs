@@ -3,20 +3,23 @@
 //!
 //! # The protocol
 //!
-//! The buffer belongs to the feed, not to a handle: bytes stay in it until a handle takes them, whatever becomes of the handle
-//! that asked for them. A handle that finds it empty enlists its waker; that is the demand. The thread reads only while
-//! somebody is enlisted and the buffer is empty, once for each demand: a *round*. After a round it calls all wakers; who
-//! comes first takes what he has room for, and who finds nothing left enlists again.
+//! The buffer belongs to the feed, not to a handle: bytes stay in it until a handle takes them,
+//! whatever becomes of the handle that asked for them. A handle that finds it empty enlists its
+//! waker; that is the demand. The thread reads only while somebody is enlisted and the buffer is
+//! empty, once for each demand: a *round*. After a round it calls all wakers; who comes first takes
+//! what he has room for, and who finds nothing left enlists again.
 //!
-//! An end of the input, or an error, is no bytes and cannot be left in the buffer. It is told to every handle that asked before it
-//! came: the handle remembers the round it has asked in, and the feed which round was the last to end so. Each later read
-//! asks again, as with a terminal, where input may go on after an end.
+//! An end of the input, or an error, is no bytes and cannot be left in the buffer. It is told to
+//! every handle that asked before it came: the handle remembers the round it has asked in, and the
+//! feed which round was the last to end so. Each later read asks again, as with a terminal, where
+//! input may go on after an end.
 //!
 //! # Why no demand is lost
 //!
-//! A handle looks into the buffer and enlists under one lock, and the thread looks for demand and sleeps under the same. The
-//! handle rings after it has enlisted; so the thread either sees it or is woken. While the thread is in a round nobody can
-//! take from the buffer, which is with the thread, and everybody who enlists is woken at the end of the round.
+//! A handle looks into the buffer and enlists under one lock, and the thread looks for demand and
+//! sleeps under the same. The handle rings after it has enlisted; so the thread either sees it or
+//! is woken. While the thread is in a round nobody can take from the buffer, which is with the
+//! thread, and everybody who enlists is woken at the end of the round.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -31,7 +34,8 @@ use crate::sync::{Condvar, Mutex, trampoline};
 const FIRST_SIZE: usize = 8 * 1024;
 const MOST: usize = 64 * 1024;
 
-/// How a round ended that gave no bytes: a description, since an error itself can be told only once.
+/// How a round ended that gave no bytes: a description, since an error itself can be told only
+/// once.
 enum End {
     /// There is no more.
     Eof,
@@ -97,7 +101,8 @@ pub(super) struct Feed {
     state: Mutex<State>,
     demand: Condvar,
     start: Start,
-    /// The fork generation it was made in: in a forked child there is no thread, and the lock may be held for ever.
+    /// The fork generation it was made in: in a forked child there is no thread, and the lock may
+    /// be held for ever.
     generation: Generation,
 }
 
@@ -141,7 +146,8 @@ impl Feed {
         self.publish(buffer, read.unwrap_or_else(panicked));
     }
 
-    /// Takes the buffer out once it is empty and somebody waits. One that was filled to the brim is replaced by a larger one.
+    /// Takes the buffer out once it is empty and somebody waits. One that was filled to the brim is
+    /// replaced by a larger one.
     fn await_demand(&self) -> Vec<u8> {
         trampoline::settle(None);
         let mut state = self.state.lock();
@@ -195,7 +201,8 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    /// Has `take` copy some of the bytes that are there, and say how many; it is plain copying, under the lock. 0 is the end.
+    /// Has `take` copy some of the bytes that are there, and say how many; it is plain copying,
+    /// under the lock. 0 is the end.
     pub(super) fn poll_read(
         &mut self,
         context: &mut Context<'_>,
@@ -234,7 +241,8 @@ impl Tap {
         Poll::Ready(result)
     }
 
-    /// Starts the thread. If the system refuses it everybody who waits is woken, to try for himself.
+    /// Starts the thread. If the system refuses it everybody who waits is woken, to try for
+    /// himself.
     fn start(&mut self) -> Poll<io::Result<usize>> {
         let Err(error) = (self.feed.start)(&self.feed) else { return Poll::Pending };
         let mut state = self.feed.state.lock();

@@ -1,19 +1,21 @@
-//! How items get from a producer to its stream: a bounded buffer, filled by threads that may block and emptied by a
-//! future.
+//! How items get from a producer to its stream: a bounded buffer, filled by threads that may block
+//! and emptied by a future.
 //!
 //! # Few locks and fewer wake-ups
 //!
-//! An item costs its sender one lock, which nobody else wants most of the time: the stream takes everything that is
-//! there in one go, and tells only when half of the capacity has been consumed. A sender that has found the buffer full
-//! sleeps until at least half of it is free, so it wakes once for many items. The stream's waker is called by the item
-//! that ends the emptiness it waits in, and by no other.
+//! An item costs its sender one lock, which nobody else wants most of the time: the stream takes
+//! everything that is there in one go, and tells only when half of the capacity has been consumed.
+//! A sender that has found the buffer full sleeps until at least half of it is free, so it wakes
+//! once for many items. The stream's waker is called by the item that ends the emptiness it waits
+//! in, and by no other.
 //!
 //! # Why nobody sleeps for ever
 //!
-//! `outstanding` counts the items in the buffer and those that the stream has taken but not given out, as far as it has
-//! told. A sender sleeps only while that is at least the capacity, and whoever lowers it to half or less rings. The stream
-//! waits only after it has told everything and found the buffer empty, under one lock: `outstanding` is 0 then, so no sender
-//! sleeps, and the waker lies ready for the next item.
+//! `outstanding` counts the items in the buffer and those that the stream has taken but not given
+//! out, as far as it has told. A sender sleeps only while that is at least the capacity, and
+//! whoever lowers it to half or less rings. The stream waits only after it has told everything and
+//! found the buffer empty, under one lock: `outstanding` is 0 then, so no sender sleeps, and the
+//! waker lies ready for the next item.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -108,8 +110,9 @@ impl<T> Handover<T> {
         self.settle(self.state.lock(), given);
     }
 
-    /// Moves all items into `taken`, which is empty, and gives the first. If there is none `waker` is kept, to be called
-    /// when there is. `given` items have been given out since the last call of this or of `tell`.
+    /// Moves all items into `taken`, which is empty, and gives the first. If there is none `waker`
+    /// is kept, to be called when there is. `given` items have been given out since the last call
+    /// of this or of `tell`.
     pub(super) fn take(&self, taken: &mut VecDeque<T>, given: usize, waker: Option<&Waker>) -> Option<T> {
         // Cloned and dropped outside the lock: it is foreign code.
         let waker = waker.cloned();
@@ -131,7 +134,8 @@ impl<T> Handover<T> {
         }
     }
 
-    /// The stream is gone: senders that sleep wake, and nothing is taken any more. Gives what nobody will get.
+    /// The stream is gone: senders that sleep wake, and nothing is taken any more. Gives what
+    /// nobody will get.
     pub(super) fn close(&self) -> VecDeque<T> {
         let mut state = self.state.lock();
         state.closed = true;
@@ -159,72 +163,4 @@ fn push<T>(mut state: MutexGuard<'_, State<T>>, item: T) {
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    /// A handover of room for `capacity` numbers that is full.
-    fn full(capacity: usize) -> Arc<Handover<usize>> {
-        let handover = Handover::new(capacity);
-        assert!((0..capacity).all(|item| handover.offer(item).is_ok()));
-        Arc::new(handover)
-    }
-
-    fn is_full(handover: &Handover<usize>) -> bool {
-        matches!(handover.offer(usize::MAX), Err(Refused::Full(usize::MAX)))
-    }
-
-    #[test]
-    fn what_the_stream_has_taken_but_not_given_out_takes_up_room() {
-        let handover = full(4);
-        let mut taken = VecDeque::new();
-        assert_eq!(handover.take(&mut taken, 0, None), Some(0));
-        assert_eq!(taken, [1, 2, 3]);
-        handover.offer(4).unwrap();
-        assert!(is_full(&handover), "3 are with the stream, 1 is here");
-        handover.tell(3);
-        (5..8).for_each(|item| handover.offer(item).unwrap());
-        assert!(is_full(&handover));
-    }
-
-    #[test]
-    fn a_sender_sleeps_until_half_is_free() {
-        let handover = full(4);
-        let sender = std::thread::spawn({
-            let handover = Arc::clone(&handover);
-            move || handover.insist(4)
-        });
-        while handover.state.lock().asleep == 0 {
-            std::thread::yield_now();
-        }
-        let mut taken = VecDeque::new();
-        assert_eq!(handover.take(&mut taken, 0, None), Some(0));
-        assert_eq!(handover.state.lock().asleep, 1, "3 of 4 are outstanding");
-        assert!(!handover.is_worth_telling(1));
-        assert!(handover.is_worth_telling(2));
-        handover.tell(1);
-        sender.join().unwrap().unwrap();
-        assert_eq!(handover.state.lock().queue, [4]);
-    }
-
-    #[test]
-    fn the_smallest_capacity_tells_of_each_item() {
-        let handover = full(1);
-        assert!(handover.is_worth_telling(1));
-        assert_eq!(handover.take(&mut VecDeque::new(), 0, None), Some(0));
-        assert!(handover.offer(1).is_ok());
-    }
-
-    #[test]
-    fn closing_gives_back_what_is_there_and_what_comes() {
-        let handover = full(2);
-        let sender = std::thread::spawn({
-            let handover = Arc::clone(&handover);
-            move || handover.insist(2)
-        });
-        assert_eq!(handover.close(), [0, 1]);
-        assert_eq!(sender.join().unwrap(), Err(2));
-        assert!(matches!(handover.offer(3), Err(Refused::Closed(3))));
-        assert!(handover.is_closed());
-    }
-}
+mod tests;

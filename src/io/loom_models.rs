@@ -1,6 +1,7 @@
 //! Models of the two hand-overs for the model checker: a producer's items, and the bytes of a feed.
 //!
-//! A thread that parks for ever is a deadlock, which the checker reports: so each model ends only if nobody is forgotten.
+//! A thread that parks for ever is a deadlock, which the checker reports: so each model ends only
+//! if nobody is forgotten.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -48,7 +49,8 @@ fn sender(handover: &Arc<Handover<u32>>, items: std::ops::Range<u32>) -> thread:
     thread::spawn(move || items.into_iter().try_for_each(|item| send(&handover, item)))
 }
 
-/// Neither the sender, which waits for room, nor the stream, which waits for items, sleeps for ever.
+/// Neither the sender, which waits for room, nor the stream, which waits for items, sleeps for
+/// ever.
 #[test]
 fn loom_items_pass_in_order() {
     for capacity in [1, 2, 3] {
@@ -73,7 +75,8 @@ fn loom_two_senders_share_the_room() {
     });
 }
 
-/// Whatever the sender does when the stream goes away, each item is given out, left, refused or never sent.
+/// Whatever the sender does when the stream goes away, each item is given out, left, refused or
+/// never sent.
 #[test]
 fn loom_the_stream_goes_away() {
     check(None, || {
@@ -130,7 +133,8 @@ fn loom_two_handles_are_fed() {
     }
 }
 
-/// A handle asks and goes away, at any moment of the read: its byte is there for the next, and then the end.
+/// A handle asks and goes away, at any moment of the read: its byte is there for the next, and then
+/// the end.
 #[test]
 fn loom_a_handle_goes_away() {
     check(Some(3), || {

@@ -46,8 +46,8 @@ const CAPACITY: usize = 64 << 10;
 
 /// Runs an iterator on the global pool; the stream gives its items.
 ///
-/// It is [`Unblock::new`] for what can be turned into an iterator. Items are taken ahead of the stream's reader, up to the
-/// capacity, and each is given out as soon as it is there.
+/// It is [`Unblock::new`] for what can be turned into an iterator. Items are taken ahead of the
+/// stream's reader, up to the capacity, and each is given out as soon as it is there.
 ///
 /// # Panics
 ///

@@ -27,10 +27,10 @@ pub const PRODUCER_CAPACITY: usize = 64;
 
 /// Runs `f` on the global pool, at once, and makes a stream of what it sends.
 ///
-/// It is for blocking code that finds one thing after another: the rows of a query, the entries of a directory tree, the
-/// lines of a log. The stream holds up to [`PRODUCER_CAPACITY`] items that nobody has asked for yet; after that
-/// [`ItemSender::send`] blocks, so a slow consumer slows the producer down. [`producer_with`] takes another capacity, another pool
-/// or a lane.
+/// It is for blocking code that finds one thing after another: the rows of a query, the entries of
+/// a directory tree, the lines of a log. The stream holds up to [`PRODUCER_CAPACITY`] items that
+/// nobody has asked for yet; after that [`ItemSender::send`] blocks, so a slow consumer slows the
+/// producer down. [`producer_with`] takes another capacity, another pool or a lane.
 ///
 /// The stream ends when `f` returns. Errors are items: send a `Result`.
 ///
@@ -63,8 +63,8 @@ where
     producer_with(Pool::global().options(), PRODUCER_CAPACITY, f)
 }
 
-/// [`producer`] with a capacity and options of its own. The options also say where it runs: on a pool, or in a lane, which
-/// then limits how many producers run at a time.
+/// [`producer`] with a capacity and options of its own. The options also say where it runs: on a
+/// pool, or in a lane, which then limits how many producers run at a time.
 ///
 /// # Panics
 ///
@@ -97,20 +97,23 @@ where
 ///
 /// # Cancellation
 ///
-/// **Dropping it cancels the producer**, as dropping a [`Task`] does: while that is queued its closure never runs; if it
-/// runs, [`current::is_cancelled`](crate::current::is_cancelled) turns true and hooks run, a [`ItemSender::send`] that waits
-/// returns at once, and items that nobody has taken are dropped. Dropping the future of a `next()` loses nothing.
+/// **Dropping it cancels the producer**, as dropping a [`Task`] does: while that is queued its
+/// closure never runs; if it runs, [`current::is_cancelled`](crate::current::is_cancelled) turns
+/// true and hooks run, a [`ItemSender::send`] that waits returns at once, and items that nobody has
+/// taken are dropped. Dropping the future of a `next()` loses nothing.
 ///
 /// # Panics
 ///
-/// Polling it resumes a panic of the closure, after the items that were sent before. Where the pool has refused the closure or
-/// could not run it, polling panics with the sentence of the [`TaskError`]. Either happens once; after that the stream has ended.
+/// Polling it resumes a panic of the closure, after the items that were sent before. Where the pool
+/// has refused the closure or could not run it, polling panics with the sentence of the
+/// [`TaskError`]. Either happens once; after that the stream has ended.
 ///
 /// # Threads
 ///
-/// A producer that waits for room keeps its thread. On a pool all of whose threads are held by producers that wait, a
-/// consumer that waits for another producer of the same pool waits for ever: give such a pool enough
-/// [`max_threads`](crate::PoolBuilder::max_threads), or consume its producers independently of each other.
+/// A producer that waits for room keeps its thread. On a pool all of whose threads are held by
+/// producers that wait, a consumer that waits for another producer of the same pool waits for ever:
+/// give such a pool enough [`max_threads`](crate::PoolBuilder::max_threads), or consume its
+/// producers independently of each other.
 #[must_use = "dropping a Producer cancels it"]
 pub struct Producer<T> {
     /// `None` once it has ended.
@@ -126,11 +129,11 @@ pub struct Producer<T> {
 }
 
 impl<T> Producer<T> {
-    /// Blocks this thread until there is an item, and gives it; `None` at the end. For plain threads: in a future, poll the
-    /// stream.
+    /// Blocks this thread until there is an item, and gives it; `None` at the end. For plain
+    /// threads: in a future, poll the stream.
     ///
-    /// On a thread of the producer's own pool this counts as blocking, so the pool may grow; a pool that cannot (see *Threads*
-    /// above) may never come to run the producer.
+    /// On a thread of the producer's own pool this counts as blocking, so the pool may grow; a pool
+    /// that cannot (see *Threads* above) may never come to run the producer.
     ///
     /// # Panics
     ///
@@ -247,7 +250,8 @@ impl<T> fmt::Debug for Producer<T> {
     }
 }
 
-/// Where a [`producer`] puts its items. It can be shared with the threads of a `std::thread::scope`, all of which may send.
+/// Where a [`producer`] puts its items. It can be shared with the threads of a
+/// `std::thread::scope`, all of which may send.
 ///
 /// ```
 /// use std::thread;
@@ -267,10 +271,12 @@ pub struct ItemSender<T> {
 }
 
 impl<T> ItemSender<T> {
-    /// Gives `item` to the stream. Blocks while [`capacity`](producer_with) items are there that nobody has taken; only then is
-    /// the pool told that the thread is blocked, so that it may have one thread more.
+    /// Gives `item` to the stream. Blocks while [`capacity`](producer_with) items are there that
+    /// nobody has taken; only then is the pool told that the thread is blocked, so that it may have
+    /// one thread more.
     ///
-    /// Once it has waited it goes on when half of the capacity is free, so that it does not wait again for each item.
+    /// Once it has waited it goes on when half of the capacity is free, so that it does not wait
+    /// again for each item.
     ///
     /// # Errors
     ///

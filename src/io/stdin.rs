@@ -13,11 +13,13 @@ use crate::sync::{fork, thread};
 
 /// A handle to the standard input of this process, as an asynchronous reader.
 ///
-/// All handles read from one buffer, as those of [`std::io::stdin`] do: each byte goes to one of them.
+/// All handles read from one buffer, as those of [`std::io::stdin`] do: each byte goes to one of
+/// them.
 ///
-/// It reads ahead no further than one read goes, and only once somebody waits and the buffer is empty; so what is not asked for
-/// stays for others, such as a child process that inherits the input. A read that has begun cannot be called off, though: its
-/// bytes come into this process. Meanwhile it holds the lock of [`std::io::stdin`]; so do not read from both.
+/// It reads ahead no further than one read goes, and only once somebody waits and the buffer is
+/// empty; so what is not asked for stays for others, such as a child process that inherits the
+/// input. A read that has begun cannot be called off, though: its bytes come into this process.
+/// Meanwhile it holds the lock of [`std::io::stdin`]; so do not read from both.
 ///
 /// ```
 /// use futures_lite::{AsyncBufReadExt, StreamExt, io::BufReader};
@@ -46,19 +48,20 @@ pub fn stdin() -> Stdin {
 
 /// A handle to the standard input of this process: see [`stdin`].
 ///
-/// The reading is done by one thread, which is made when a byte is first asked for. It belongs to no pool, and it does not
-/// hold up the exit of the process, even while it waits for input.
+/// The reading is done by one thread, which is made when a byte is first asked for. It belongs to
+/// no pool, and it does not hold up the exit of the process, even while it waits for input.
 ///
 /// # Errors
 ///
-/// A read fails where the system does, or where it refuses that thread; the next read tries again. In the child of a fork, if
-/// the parent had called [`stdin`], every read fails. An end of the input is told to every handle that waited for it; a later
-/// read asks the system again, since a terminal may go on.
+/// A read fails where the system does, or where it refuses that thread; the next read tries again.
+/// In the child of a fork, if the parent had called [`stdin`], every read fails. An end of the
+/// input is told to every handle that waited for it; a later read asks the system again, since a
+/// terminal may go on.
 ///
 /// # Cancellation
 ///
-/// Dropping a future that reads, or the handle itself, loses nothing: bytes that come in stay for the next read, by whatever
-/// handle.
+/// Dropping a future that reads, or the handle itself, loses nothing: bytes that come in stay for
+/// the next read, by whatever handle.
 pub struct Stdin {
     tap: Tap,
 }

@@ -1,8 +1,8 @@
 //! What a thread that cancels a queued task touches of the task's lane, and what a lane counts.
 //!
-//! A task knows the account by its address alone (rule T4 of `task`): the lane itself may be on its way out meanwhile. So
-//! the account has an allocation of its own. The lane's drop has the lane to itself, by `&mut`, and waits until every task
-//! is counted before it lets go of the account.
+//! A task knows the account by its address alone (rule T4 of `task`): the lane itself may be on its
+//! way out meanwhile. So the account has an allocation of its own. The lane's drop has the lane to
+//! itself, by `&mut`, and waits until every task is counted before it lets go of the account.
 
 use std::fmt;
 use std::sync::Arc;
@@ -73,7 +73,8 @@ struct Runs {
 }
 
 impl LaneAccount {
-    /// The account of a lane that was made in fork generation `generation`, and whose queue has these places, if it is limited.
+    /// The account of a lane that was made in fork generation `generation`, and whose queue has
+    /// these places, if it is limited.
     pub(super) fn new(places: Option<Places>, generation: Generation) -> Arc<Self> {
         Arc::new(LaneAccount {
             submitted: AtomicU64::new(0),
@@ -102,7 +103,8 @@ impl LaneAccount {
 
     /// A task taken from the queue has begun.
     pub(super) fn count_started(&self) {
-        // ORDERING: Release pairs with the Acquire in `counts`: who sees the start sees the submission.
+        // ORDERING: Release pairs with the Acquire in `counts`: who sees the start sees the
+        // submission.
         self.runs.started.fetch_add(1, Ordering::Release);
     }
 
@@ -113,7 +115,8 @@ impl LaneAccount {
         count.fetch_add(1, Ordering::Release);
     }
 
-    /// Frees the place of a task that will not run, without a call of the waker of the one who gets it.
+    /// Frees the place of a task that will not run, without a call of the waker of the one who gets
+    /// it.
     fn free_place_quietly(&self) -> Option<Waker> {
         // In a forked child nobody waits for a place, and the lock may be held for ever.
         let places = self.places.as_ref().filter(|_| !self.is_forked());
@@ -122,17 +125,20 @@ impl LaneAccount {
 
     /// Counts a submission; under the lane's lock.
     pub(super) fn count_submitted(&self) {
-        // ORDERING: Release pairs with the Acquire in `counts`. One thread writes at a time, so a store will do.
+        // ORDERING: Release pairs with the Acquire in `counts`. One thread writes at a time, so a
+        // store will do.
         self.submitted.store(self.submitted.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
     /// How many slots are pending now; told under the lane's lock.
     pub(super) fn show_pending(&self, pending: usize) {
-        // ORDERING: Release pairs with the Acquire in `counts`; one thread writes at a time, as above.
+        // ORDERING: Release pairs with the Acquire in `counts`; one thread writes at a time, as
+        // above.
         self.pending.store(pending, Ordering::Release);
     }
 
-    /// What has been counted: ends first, then starts, then submissions, so that the differences are never negative.
+    /// What has been counted: ends first, then starts, then submissions, so that the differences
+    /// are never negative.
     pub(crate) fn counts(&self) -> Counts {
         // ORDERING: Acquire pairs with the Release of each count: who sees an end sees the start.
         let cancelled = self.cancelled.load(Ordering::Acquire);
@@ -153,7 +159,8 @@ impl Owner for LaneAccount {
         unsafe { (*this).freed.share() };
         // SAFETY: T4: as above. The reference covers the atomic alone, as all that is passed on.
         let cancelled = unsafe { &(*this).cancelled };
-        // ORDERING: Release pairs with the Acquire in `counts`: a thread that sees the count may free the account.
+        // ORDERING: Release pairs with the Acquire in `counts`: a thread that sees the count may
+        // free the account.
         cancelled.fetch_add(1, Ordering::Release);
         // The waker may let go of the lane's last handle.
         waker.into_iter().for_each(wake);

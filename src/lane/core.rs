@@ -52,7 +52,8 @@ impl Line {
         more
     }
 
-    /// Takes the husks out if most of what waits is husks: callers that give up during an outage must not pile up.
+    /// Takes the husks out if most of what waits is husks: callers that give up during an outage
+    /// must not pile up.
     fn sweep(&mut self, cancelled: u64) -> Vec<TaskRef> {
         let husks = cancelled.saturating_sub(self.cleared);
         if husks <= FEW_HUSKS || husks <= self.waiting.len() as u64 / 2 {
@@ -74,7 +75,8 @@ impl Line {
 }
 
 impl Core {
-    /// A lane of the pool whose lanes are `lanes`, and which was made in fork generation `generation`.
+    /// A lane of the pool whose lanes are `lanes`, and which was made in fork generation
+    /// `generation`.
     pub(crate) fn new(
         name: String,
         limit: usize,
@@ -113,8 +115,8 @@ impl Core {
         self.account.places()
     }
 
-    /// Enqueues a task that has its place. If that makes a slot pending, `push` is to push an entry, and the result is true:
-    /// somebody must look into the pool's queues.
+    /// Enqueues a task that has its place. If that makes a slot pending, `push` is to push an
+    /// entry, and the result is true: somebody must look into the pool's queues.
     #[must_use]
     pub(crate) fn enqueue(&self, task: TaskRef, push: impl FnOnce()) -> bool {
         let cancelled = self.account.cancelled_so_far();
@@ -136,14 +138,16 @@ impl Core {
         self.activate(&mut self.line.lock())
     }
 
-    /// [`begin`](Core::begin) and [`next`](Core::next) in one. If there is a slot and nothing waits, the slot is free.
+    /// [`begin`](Core::begin) and [`next`](Core::next) in one. If there is a slot and nothing
+    /// waits, the slot is free.
     #[must_use]
     pub(crate) fn begin_with_next(&self) -> Option<TaskRef> {
         let mut line = self.line.lock();
         if self.activate(&mut line) { self.take_next(&mut line) } else { None }
     }
 
-    /// The next entry of the lane for the holder of a slot; or `None`, and the slot has been released.
+    /// The next entry of the lane for the holder of a slot; or `None`, and the slot has been
+    /// released.
     #[must_use]
     pub(crate) fn next(&self) -> Option<TaskRef> {
         self.take_next(&mut self.line.lock())
@@ -179,8 +183,8 @@ impl Core {
     /// Releases an active slot if nothing waits.
     #[must_use]
     pub(crate) fn release_if_idle(&self) -> bool {
-        // What was there a moment ago will do. If another thread has taken it since, that one has a slot and comes back to
-        // the queue, and this one's is released by `next`.
+        // What was there a moment ago will do. If another thread has taken it since, that one has a
+        // slot and comes back to the queue, and this one's is released by `next`.
         if self.waiting.load(Ordering::Relaxed) > 0 {
             return false;
         }
@@ -192,7 +196,8 @@ impl Core {
         idle
     }
 
-    /// Releases an active slot: it is for whoever comes next. `push` and the result are those of `enqueue`.
+    /// Releases an active slot: it is for whoever comes next. `push` and the result are those of
+    /// `enqueue`.
     #[must_use]
     pub(crate) fn release(&self, push: impl FnOnce()) -> bool {
         let mut line = self.line.lock();
@@ -207,8 +212,8 @@ impl Core {
         scheduled
     }
 
-    /// The entry is pushed under the lock. So whoever finds all slots taken under that lock can rely on the entries of the
-    /// pending ones being in the pool's queues.
+    /// The entry is pushed under the lock. So whoever finds all slots taken under that lock can
+    /// rely on the entries of the pending ones being in the pool's queues.
     fn schedule(&self, line: &mut Line, push: impl FnOnce()) -> bool {
         let scheduled = line.schedule(self.limit);
         if scheduled {
@@ -218,7 +223,8 @@ impl Core {
         scheduled
     }
 
-    /// Has `parker` woken when a slot that could be taken over for `target` becomes pending; until `unwatch`.
+    /// Has `parker` woken when a slot that could be taken over for `target` becomes pending; until
+    /// `unwatch`.
     pub(crate) fn watch(&self, target: &TaskRef, parker: &Arc<Parker>) {
         let mut line = self.line.lock();
         if !line.watchers.iter().any(|other| other.is(target, parker)) {
@@ -296,7 +302,8 @@ impl Drop for Core {
         if self.account.is_forked() {
             return;
         }
-        // No handle, no entry, no slot: only husks wait, and a canceller may be about to count (T4).
+        // No handle, no entry, no slot: only husks wait, and a canceller may be about to count
+        // (T4).
         while !self.account.counts().balanced() {
             thread::yield_now();
         }

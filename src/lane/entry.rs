@@ -1,7 +1,7 @@
 //! What waits in the pool's queues: a task, or the right to run a lane. One pointer either way.
 //!
-//! - **N4** An entry is the address of a cell, or, with the lowest bit set, of a lane, and stands for one reference to
-//!   it; whoever opens the entry, or drops it, takes that reference back.
+//! - **N4** An entry is the address of a cell, or, with the lowest bit set, of a lane, and stands
+//!   for one reference to it; whoever opens the entry, or drops it, takes that reference back.
 
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -56,7 +56,8 @@ impl Entry {
         let this = ManuallyDrop::new(self);
         let address = this.0.as_ptr();
         if address.addr() & LANE == 0 {
-            // SAFETY: N4: without the mark it came from `TaskRef::into_raw`, and this is the one time it is taken back.
+            // SAFETY: N4: without the mark it came from `TaskRef::into_raw`, and this is the one
+            // time it is taken back.
             Job::Task(unsafe { TaskRef::from_erased(this.0) })
         } else {
             let lane = address.map_addr(|address| address & !LANE).cast::<Core>();

@@ -49,8 +49,8 @@ impl Lanes {
         let listing =
             Listing { core: Arc::downgrade(core), name: Arc::clone(name), account: Arc::clone(account) };
         self.listed.lock().lanes.insert(Arc::as_ptr(account).addr(), listing);
-        // ORDERING: Release pairs with the Acquire in `none`. Whoever sees an effect of a lane's task, which came
-        // later, sees the lane.
+        // ORDERING: Release pairs with the Acquire in `none`. Whoever sees an effect of a lane's
+        // task, which came later, sees the lane.
         self.made.fetch_add(1, Ordering::Release);
         self.waits.begin_to_matter();
     }
@@ -79,8 +79,8 @@ impl Lanes {
         self.made.load(Ordering::Acquire) == 0
     }
 
-    /// The lane whose account is at this address. For the owner of a task that is queued: of one that has ended, the lane may be gone and
-    /// another in its place.
+    /// The lane whose account is at this address. For the owner of a task that is queued: of one
+    /// that has ended, the lane may be gone and another in its place.
     pub(crate) fn find(&self, owner: *const ()) -> Option<Arc<Core>> {
         if self.none() {
             return None;
@@ -88,7 +88,8 @@ impl Lanes {
         self.listed.lock().lanes.get(&owner.addr()).and_then(|listing| listing.core.upgrade())
     }
 
-    /// All lanes there are. To be dropped without a lock held: the last reference to a lane takes it off the list.
+    /// All lanes there are. To be dropped without a lock held: the last reference to a lane takes
+    /// it off the list.
     pub(crate) fn all(&self) -> Vec<Arc<Core>> {
         if self.none() {
             return Vec::new();

@@ -10,8 +10,9 @@
 //!
 //! # Slots
 //!
-//! A lane of limit `n` has `n` slots. A slot is *free*; or *pending*: an entry for it waits in the pool's queues like
-//! a task; or *active*: a thread holds it, and takes tasks of the lane one after another.
+//! A lane of limit `n` has `n` slots. A slot is *free*; or *pending*: an entry for it waits in the
+//! pool's queues like a task; or *active*: a thread holds it, and takes tasks of the lane one after
+//! another.
 //!
 //! ```text
 //!             submit, where one is free                 a thread gets to the entry
@@ -23,48 +24,54 @@
 //!
 //! All of it changes under the lane's lock, so the rules hold at every instant:
 //!
-//! - **N1** A closure of the lane runs only on a thread that holds an active slot, one at a time for each; and pending and
-//!   active together never exceed the limit.
-//! - **N2** As many slots are pending as tasks wait, or no slot is free. (Between taking a slot and taking a task a thread is
-//!   on its way to the queue.)
-//! - **N3** The slot is released by the thread that runs the closure, after the closure has ended, whatever has become of
-//!   the handle.
+//! - **N1** A closure of the lane runs only on a thread that holds an active slot, one at a time
+//!   for each; and pending and active together never exceed the limit.
+//! - **N2** As many slots are pending as tasks wait, or no slot is free. (Between taking a slot and
+//!   taking a task a thread is on its way to the queue.)
+//! - **N3** The slot is released by the thread that runs the closure, after the closure has ended,
+//!   whatever has become of the handle.
 //!
-//! An entry is a hint: a thread that comes with one while nothing is pending, because a waiter was faster, drops it.
-//! Entries are pushed under the lock under which their slot becomes pending, so there are at least as many.
+//! An entry is a hint: a thread that comes with one while nothing is pending, because a waiter was
+//! faster, drops it. Entries are pushed under the lock under which their slot becomes pending, so
+//! there are at least as many.
 //!
 //! # Turns
 //!
-//! A thread that holds a slot runs the lane's tasks in order until none waits, or until its *turn* is over. If something
-//! else waited in the queues that the thread looks into first when the turn began, that is after 32 tasks or a millisecond,
-//! whichever comes first, so after one task if that is long; if not, it is with the task that runs when something comes to wait.
-//! Entries of the lane's other slots count as something else. Then the slot is released and its entry goes to the end of the
-//! injector, where it waits for its turn like a task. So a task of the pool, or the entry of another lane, that
-//! waits in the injector is overtaken by no more tasks of a lane than one turn of each thread has; and the entry
-//! of the lane waits no longer than what is before it in the injector.
+//! A thread that holds a slot runs the lane's tasks in order until none waits, or until its *turn*
+//! is over. If something else waited in the queues that the thread looks into first when the turn
+//! began, that is after 32 tasks or a millisecond, whichever comes first, so after one task if that
+//! is long; if not, it is with the task that runs when something comes to wait. Entries of the
+//! lane's other slots count as something else. Then the slot is released and its entry goes to the
+//! end of the injector, where it waits for its turn like a task. So a task of the pool, or the
+//! entry of another lane, that waits in the injector is overtaken by no more tasks of a lane than
+//! one turn of each thread has; and the entry of the lane waits no longer than what is before it in
+//! the injector.
 //!
 //! # Nothing is lost
 //!
-//! By N2 a task that waits either has a pending slot, so an entry in the pool's queues, for which the pool's own
-//! protocol finds a thread; or all slots are taken. Then each active one either takes another task under the lock,
-//! and so sees this one, or is released, which makes it pending again where more waits than is pending. So a saturated
-//! lane needs no wake-ups, holds no thread besides those that run its closures, and shows the pool nothing that
-//! could be a reason to grow.
+//! By N2 a task that waits either has a pending slot, so an entry in the pool's queues, for which
+//! the pool's own protocol finds a thread; or all slots are taken. Then each active one either
+//! takes another task under the lock, and so sees this one, or is released, which makes it pending
+//! again where more waits than is pending. So a saturated lane needs no wake-ups, holds no thread
+//! besides those that run its closures, and shows the pool nothing that could be a reason to grow.
 //!
 //! # Delivery
 //!
-//! A closure has ended before its result is delivered, so the slot is free for others from then on, in principle. To
-//! give it away would cost a wake-up for each task; so it is kept through the delivery where more waits, and given away
-//! only if a waker or callback declares that it blocks. Where nothing waits the slot is released before the delivery.
+//! A closure has ended before its result is delivered, so the slot is free for others from then on,
+//! in principle. To give it away would cost a wake-up for each task; so it is kept through the
+//! delivery where more waits, and given away only if a waker or callback declares that it blocks.
+//! Where nothing waits the slot is released before the delivery.
 //!
 //! # Waiting inside
 //!
-//! A thread of the pool that waits for a task of a lane while the pool cannot grow takes a pending slot over and runs the
-//! lane in order, through the task it waits for. It registers ([`Core::watch`]) before it looks for a pending slot, and
-//! whoever makes one pending by a release wakes those who are registered.
+//! A thread of the pool that waits for a task of a lane while the pool cannot grow takes a pending
+//! slot over and runs the lane in order, through the task it waits for. It registers
+//! ([`Core::watch`]) before it looks for a pending slot, and whoever makes one pending by a release
+//! wakes those who are registered.
 //!
-//! If all slots are held by threads that wait, in whatever way, for tasks of this very lane, none of them will ever be
-//! released. `waits` finds that out, and gives an error to the thread whose wait closes such a circle.
+//! If all slots are held by threads that wait, in whatever way, for tasks of this very lane, none
+//! of them will ever be released. `waits` finds that out, and gives an error to the thread whose
+//! wait closes such a circle.
 
 mod account;
 mod core;

@@ -1,18 +1,22 @@
-//! Who waits for what inside tasks, in the whole process, so that a circle of waits through lanes can be told.
+//! Who waits for what inside tasks, in the whole process, so that a circle of waits through lanes
+//! can be told.
 //!
-//! A wait ends when its target has ended. A target that runs is *held up* if a thread that is inside it waits, or one that is
-//! inside a task of a scope that it has opened. A target that is queued in a lane is held up if every slot of the lane is held by
-//! a task that a thread which waits is inside. Any other target goes on, as far as can be seen: it runs, waits for a thread, or is being cancelled. A set of waits is
-//! *stuck* if the target of each is held up by waits of the set alone: none of them will ever end.
+//! A wait ends when its target has ended. A target that runs is *held up* if a thread that is
+//! inside it waits, or one that is inside a task of a scope that it has opened. A target that is
+//! queued in a lane is held up if every slot of the lane is held by a task that a thread which
+//! waits is inside. Any other target goes on, as far as can be seen: it runs, waits for a thread,
+//! or is being cancelled. A set of waits is *stuck* if the target of each is held up by waits of
+//! the set alone: none of them will ever end.
 //!
 //! - **W1** No set of the waits that are listed is stuck.
-//! - **W2** The lists of this process and of those it was forked from are leaked: what `NEWEST` has pointed to is
-//!   neither changed nor freed.
+//! - **W2** The lists of this process and of those it was forked from are leaked: what `NEWEST` has
+//!   pointed to is neither changed nor freed.
 //!
-//! A set can become stuck only by a new wait: all else that happens to a target (a thread takes it, it ends, a slot is
-//! released or taken) makes it go on, since a thread that does something does not wait. A wait is listed under the lock
-//! only after it has been tried, and whoever would break the rule is given an error instead. By the rule before, the new wait is
-//! part of every stuck set that there is with it: so one of the circle is told, and nobody who only waits for the circle.
+//! A set can become stuck only by a new wait: all else that happens to a target (a thread takes it,
+//! it ends, a slot is released or taken) makes it go on, since a thread that does something does
+//! not wait. A wait is listed under the lock only after it has been tried, and whoever would break
+//! the rule is given an error instead. By the rule before, the new wait is part of every stuck set
+//! that there is with it: so one of the circle is told, and nobody who only waits for the circle.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -56,7 +60,8 @@ impl Waits {
         use crate::sync::fork::Generation;
         use std::ptr::null_mut;
 
-        /// In a forked child the lock of the parent's may be held for ever. They are leaked: a child has its own.
+        /// In a forked child the lock of the parent's may be held for ever. They are leaked: a
+        /// child has its own.
         static NEWEST: AtomicPtr<(Generation, Arc<Waits>)> = AtomicPtr::new(null_mut());
 
         loop {
@@ -70,7 +75,8 @@ impl Waits {
             let next = Box::into_raw(Box::new((Generation::current(), Arc::default())));
             // ORDERING: Release pairs with the Acquire of the load above.
             if NEWEST.compare_exchange(newest, next, Ordering::Release, Ordering::Relaxed).is_err() {
-                // SAFETY: W2: from `into_raw` above, but `NEWEST` has not pointed to it: nobody else has seen it.
+                // SAFETY: W2: from `into_raw` above, but `NEWEST` has not pointed to it: nobody
+                // else has seen it.
                 drop(unsafe { Box::from_raw(next) });
             }
         }
@@ -98,8 +104,8 @@ impl Waits {
     }
 
     pub(crate) fn matters(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release in `begin_to_matter`. Whoever waits for a task of a lane has been
-        // given it by a way that orders as well: it sees that there is one.
+        // ORDERING: Acquire pairs with the Release in `begin_to_matter`. Whoever waits for a task
+        // of a lane has been given it by a way that orders as well: it sees that there is one.
         self.matter.load(Ordering::Acquire)
     }
 
@@ -125,8 +131,9 @@ impl Waits {
     }
 }
 
-/// The tasks that cannot end before this thread goes on: those that it is inside, and where one of them is part of a scope, also
-/// those that the scope is inside. `core` finds the lane in which a task holds a slot.
+/// The tasks that cannot end before this thread goes on: those that it is inside, and where one of
+/// them is part of a scope, also those that the scope is inside. `core` finds the lane in which a
+/// task holds a slot.
 pub(crate) fn inside(core: impl Fn(&TaskRef) -> Option<Arc<Core>>) -> Vec<Inside> {
     let mut all = Vec::new();
     for task in tasks() {

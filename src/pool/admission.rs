@@ -2,16 +2,18 @@
 //!
 //! # Closing loses nothing
 //!
-//! Closing sets a flag and wakes everybody. A thread leaves once it has seen the flag, fenced, and then found all
-//! queues empty. A submitter pushes, fences, and then looks at the flag; if it is set, the submitter tries to claim
-//! its own task back and refuse it. One of the two fences comes first: either the thread sees the push and stays for
-//! it, or the submitter sees the flag. Both may happen, and the claim decides.
+//! Closing sets a flag and wakes everybody. A thread leaves once it has seen the flag, fenced, and
+//! then found all queues empty. A submitter pushes, fences, and then looks at the flag; if it is
+//! set, the submitter tries to claim its own task back and refuse it. One of the two fences comes
+//! first: either the thread sees the push and stays for it, or the submitter sees the flag. Both
+//! may happen, and the claim decides.
 //!
-//! A task that waits in a lane has an entry in the queues, or every slot of the lane is taken: then the entries of the
-//! pending ones were pushed before this submitter had the lane's lock, so before its fence, and threads with active
-//! ones do not leave.
+//! A task that waits in a lane has an entry in the queues, or every slot of the lane is taken: then
+//! the entries of the pending ones were pushed before this submitter had the lane's lock, so before
+//! its fence, and threads with active ones do not leave.
 //!
-//! ORDERING: the fences here, and the one in `Idle::notify`, pair with the one in `Idle::enter_stack`.
+//! ORDERING: the fences here, and the one in `Idle::notify`, pair with the one in
+//! `Idle::enter_stack`.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -202,7 +204,8 @@ impl<Q: Queue> Gate<'_, Q> {
         self.take_back(handle).map_or(Ok(()), |claimed| Err((claimed, Refused::Closed)))
     }
 
-    /// Pushes a task, unless it is refused. True if somebody must look: [`announce`](Gate::announce) is next.
+    /// Pushes a task, unless it is refused. True if somebody must look:
+    /// [`announce`](Gate::announce) is next.
     #[inline]
     pub(super) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Refused)> {
         let extras = handle.extras();
@@ -218,7 +221,8 @@ impl<Q: Queue> Gate<'_, Q> {
             && !self.shared.discardable.add(handle.clone())
             && let Some(claimed) = handle.clone().claim()
         {
-            // The pool has been shut down since the check, and what any shutdown drops has been dropped.
+            // The pool has been shut down since the check, and what any shutdown drops has been
+            // dropped.
             claimed.count_cancelled();
             return Err((claimed, Refused::Closed));
         }
@@ -249,8 +253,8 @@ impl<Q: Queue> Gate<'_, Q> {
         }
     }
 
-    /// Has somebody look into the queues, or, if the pool has been closed meanwhile, fences: the tasks just pushed will be
-    /// taken back, or somebody has them.
+    /// Has somebody look into the queues, or, if the pool has been closed meanwhile, fences: the
+    /// tasks just pushed will be taken back, or somebody has them.
     #[inline]
     pub(super) fn announce(&self) {
         if self.shared.is_closed() {
@@ -260,8 +264,8 @@ impl<Q: Queue> Gate<'_, Q> {
         }
     }
 
-    /// If the pool has been closed meanwhile, and nobody has taken the task: the task, counted as cancelled. There has been
-    /// a fence since the push.
+    /// If the pool has been closed meanwhile, and nobody has taken the task: the task, counted as
+    /// cancelled. There has been a fence since the push.
     #[inline]
     pub(super) fn take_back(&self, handle: &TaskRef) -> Option<Claimed> {
         if !self.shared.is_closed() {

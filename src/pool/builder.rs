@@ -23,7 +23,8 @@ use crate::sync::fork;
 /// | [`queue_limit`](PoolBuilder::queue_limit) | none |
 /// | [`name`](PoolBuilder::name) | `sidestep` |
 ///
-/// Where only one of `core_threads` and `max_threads` is set, the default of the other is bent to fit.
+/// Where only one of `core_threads` and `max_threads` is set, the default of the other is bent to
+/// fit.
 ///
 /// ```
 /// use std::time::Duration;
@@ -86,41 +87,45 @@ impl PoolBuilder {
         }
     }
 
-    /// The name of the pool: its threads are called by it, with a number. Linux shows the first 15 bytes.
+    /// The name of the pool: its threads are called by it, with a number. Linux shows the first 15
+    /// bytes.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// How many threads the pool keeps, and keeps unblocked: they are started as needed and stay. At least 1.
+    /// How many threads the pool keeps, and keeps unblocked: they are started as needed and stay.
+    /// At least 1.
     pub fn core_threads(mut self, threads: usize) -> Self {
         self.core = Some(threads);
         self
     }
 
-    /// How many threads there may be at most, at any instant. From 1 to 32767, and no fewer than `core_threads`.
+    /// How many threads there may be at most, at any instant. From 1 to 32767, and no fewer than
+    /// `core_threads`.
     #[doc(alias = "max_blocking_threads")]
     pub fn max_threads(mut self, threads: usize) -> Self {
         self.max = Some(threads);
         self
     }
 
-    /// How long a thread above core sleeps for want of work before it leaves. Any duration is legal: zero has it
-    /// leave at once, [`Duration::MAX`] keeps it.
+    /// How long a thread above core sleeps for want of work before it leaves. Any duration is
+    /// legal: zero has it leave at once, [`Duration::MAX`] keeps it.
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
-    /// The stack size of each thread in bytes. Less than 128 KiB is raised to that: the pool itself needs some, and so does
-    /// the report of a panic.
+    /// The stack size of each thread in bytes. Less than 128 KiB is raised to that: the pool itself
+    /// needs some, and so does the report of a panic.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
     }
 
     /// How many tasks may wait at one time. [`Pool::spawn`] on a full queue resolves with
-    /// [`is_full`](crate::TaskError::is_full), [`Pool::try_spawn`] hands the closure back. At least 1.
+    /// [`is_full`](crate::TaskError::is_full), [`Pool::try_spawn`] returns the closure. Must be at
+    /// least 1.
     pub fn queue_limit(mut self, tasks: usize) -> Self {
         self.queue_limit = Some(tasks);
         self
@@ -137,21 +142,25 @@ impl PoolBuilder {
         self
     }
 
-    /// Called on each thread of the pool when it is about to leave. A panic in it is caught and traced.
+    /// Called on each thread of the pool when it is about to leave. A panic in it is caught and
+    /// traced.
     pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_thread_stop = Some(Arc::new(hook));
         self
     }
 
-    /// How a thread of the pool is made: the default uses [`std::thread::Builder`]. A handler that gives an error,
-    /// panics, or drops the [`NewThread`] counts as a refusal; the pool goes on with the threads it has and tries
-    /// again after 100 ms, then after twice as long, up to a second. An error of kind
-    /// [`Unsupported`](io::ErrorKind::Unsupported) is final: the pool does not ask again.
+    /// How a thread of the pool is made: the default uses [`std::thread::Builder`]. A handler that
+    /// gives an error, panics, or drops the [`NewThread`] counts as a refusal; the pool goes on
+    /// with the threads it has and tries again after 100 ms, then after twice as long, up to a
+    /// second. An error of kind [`Unsupported`](io::ErrorKind::Unsupported) is final: the pool does
+    /// not ask again.
     ///
-    /// While a [`NewThread`] waits to be run the pool counts on it, and starts no other in its place.
+    /// While a [`NewThread`] waits to be run the pool counts on it, and starts no other in its
+    /// place.
     ///
-    /// The handler is called on whichever thread needs the new one, that of a submitter included, so it should be quick;
-    /// [`NewThread::run`] belongs on the new thread, since it returns only when the pool lets that go.
+    /// The handler is called on whichever thread needs the new one, that of a submitter included,
+    /// so it should be quick; [`NewThread::run`] belongs on the new thread, since it returns only
+    /// when the pool lets that go.
     ///
     /// ```
     /// let pool = sidestep::Pool::builder()
@@ -171,17 +180,20 @@ impl PoolBuilder {
         self
     }
 
-    /// Carries context from the spawner to the closure: task-locals, a log's diagnostic context, a request's id.
+    /// Carries context from the spawner to the closure: task-locals, a log's diagnostic context, a
+    /// request's id.
     ///
-    /// `capture` runs on the spawner's thread at each `spawn`. What it returns runs on the thread that runs the task, and
-    /// is given the run: it installs the context, calls the run once, and takes the context away again. (A guard could not
-    /// do this: task-locals are set around a call.) The run does not unwind: a panic of the closure is reported by the
-    /// task, and whatever comes after the run is executed. Several contexts may be given; the first is the outermost.
+    /// `capture` runs on the spawner's thread at each `spawn`. What it returns runs on the thread
+    /// that runs the task, and is given the run: it installs the context, calls the run once, and
+    /// takes the context away again. (A guard could not do this: task-locals are set around a
+    /// call.) The run does not unwind: a panic of the closure is reported by the task, and whatever
+    /// comes after the run is executed. Several contexts may be given; the first is the outermost.
     ///
     /// # Panics
     ///
-    /// A panic of `capture` is caught and traced, and the task runs without this context. A panic of what it returned is that
-    /// of the task if it comes before the run, or if the run is never called; after the run it is caught and traced.
+    /// A panic of `capture` is caught and traced, and the task runs without this context. A panic
+    /// of what it returned is that of the task if it comes before the run, or if the run is never
+    /// called; after the run it is caught and traced.
     ///
     /// ```
     /// use std::cell::Cell;
@@ -211,18 +223,21 @@ impl PoolBuilder {
         self
     }
 
-    /// Whether the `tracing` span and dispatcher of the spawner surround the closure. They do unless this says otherwise;
-    /// it costs each task some allocations while a subscriber is installed, and nothing otherwise.
+    /// Whether the `tracing` span and dispatcher of the spawner surround the closure. They do
+    /// unless this says otherwise; it costs each task some allocations while a subscriber is
+    /// installed, and nothing otherwise.
     #[cfg(feature = "tracing")]
     pub fn propagate_spans(mut self, propagate: bool) -> Self {
         self.captures.spans = propagate;
         self
     }
 
-    /// Has a warning traced, with the name of the task and where it was spawned, for each task that waits or runs for
-    /// longer than this: when it begins, for its wait; when it has run for so long and goes on; and at its end. Another one,
-    /// every ten seconds at most, says that a task waits for so long behind others, which those are, and for how long they
-    /// have run. It also makes [`Pool::long_running`] exact. Each task costs an allocation and three looks at the clock more then.
+    /// Has a warning traced, with the name of the task and where it was spawned, for each task that
+    /// waits or runs for longer than this: when it begins, for its wait; when it has run for so
+    /// long and goes on; and at its end. Another one, every ten seconds at most, says that a task
+    /// waits for so long behind others, which those are, and for how long they have run. It also
+    /// makes [`Pool::long_running`] exact. Each task costs an allocation and three looks at the
+    /// clock more then.
     ///
     /// Without the feature `tracing` there are no warnings.
     pub fn warn_after(mut self, time: Duration) -> Self {
@@ -230,11 +245,13 @@ impl PoolBuilder {
         self
     }
 
-    /// Whether the pool asks the system, while tasks wait, whether its threads sleep or compute. It does unless this says
-    /// otherwise. Where it does not, and on systems that do not tell, it goes by time alone: by how long tasks wait and
-    /// threads stay in one task, and by whether the machine has a CPU to spare.
+    /// Whether the pool asks the system, while tasks wait, whether its threads sleep or compute. It
+    /// does unless this says otherwise. Where it does not, and on systems that do not tell, it goes
+    /// by time alone: by how long tasks wait and threads stay in one task, and by whether the
+    /// machine has a CPU to spare.
     ///
-    /// For sandboxes where `/proc` is slow or watched, and to see on one system how a pool grows on another.
+    /// For sandboxes where `/proc` is slow or watched, and to see on one system how a pool grows on
+    /// another.
     ///
     /// ```
     /// let pool = sidestep::Pool::builder().thread_states(false).build()?;
@@ -247,12 +264,13 @@ impl PoolBuilder {
     }
 
     /// Whether it is recorded how long tasks wait and run, for the pool and for each of its lanes:
-    /// [`Metrics::wait_times`](crate::Metrics::wait_times), [`LaneMetrics::run_times`](crate::LaneMetrics::run_times) and
-    /// so on. It is not unless this says so.
+    /// [`Metrics::wait_times`](crate::Metrics::wait_times),
+    /// [`LaneMetrics::run_times`](crate::LaneMetrics::run_times) and so on. It is not unless this
+    /// says so.
     ///
-    /// Each task costs an allocation and three looks at the clock more then. The times are kept in shards, up to eight for
-    /// the pool and for each lane, but no more than the lane's limit; each takes 36 KiB if nothing is longer than 10 ms,
-    /// and never more than 72 KiB.
+    /// Each task costs an allocation and three looks at the clock more then. The times are kept in
+    /// shards, up to eight for the pool and for each lane, but no more than the lane's limit; each
+    /// takes 36 KiB if nothing is longer than 10 ms, and never more than 72 KiB.
     ///
     /// ```
     /// let pool = sidestep::Pool::builder().histograms(true).build()?;
@@ -267,22 +285,24 @@ impl PoolBuilder {
     }
 
     /// Has the pool publish its numbers, and those of its lanes, through the facade crate
-    /// [`metrics`](https://docs.rs/metrics): at once, then every `interval`, and once more at its end, before
-    /// [`shutdown`](Pool::shutdown) resolves. `interval` may be anything but zero.
+    /// [`metrics`](https://docs.rs/metrics): at once, then every `interval`, and once more at its
+    /// end, before [`shutdown`](Pool::shutdown) resolves. `interval` may be anything but zero.
     ///
-    /// All names begin with `sidestep_`; the label `pool` is the name of the pool. Counters and gauges are those of
-    /// [`Metrics`](crate::Metrics), such as `sidestep_tasks_completed_total` and `sidestep_threads`. The histograms
-    /// `sidestep_task_wait_seconds` and `sidestep_task_run_seconds` are told of each task as it happens, by the thread
-    /// that runs it. Lanes have all that belongs to tasks once more, as in `sidestep_lane_tasks_queued`, with the label
-    /// `lane`. Lanes of one name share their series, which last as long as the pool, so names should be few. Pools of one
-    /// name overwrite each other's.
+    /// All names begin with `sidestep_`; the label `pool` is the name of the pool. Counters and
+    /// gauges are those of [`Metrics`](crate::Metrics), such as `sidestep_tasks_completed_total`
+    /// and `sidestep_threads`. The histograms `sidestep_task_wait_seconds` and
+    /// `sidestep_task_run_seconds` are told of each task as it happens, by the thread that runs it.
+    /// Lanes have all that belongs to tasks once more, as in `sidestep_lane_tasks_queued`, with the
+    /// label `lane`. Lanes of one name share their series, which last as long as the pool, so names
+    /// should be few. Pools of one name overwrite each other's.
     ///
-    /// Install the recorder before the pool is built: the histograms go to the one that is there when the pool, or the
-    /// lane, is made. Counters and gauges are published by a thread of their own, so to the global recorder; it is the
-    /// one that ends [overdue](crate::TaskOptions::expire_after) tasks, and a recorder that blocks delays it.
+    /// Install the recorder before the pool is built: the histograms go to the one that is there
+    /// when the pool, or the lane, is made. Counters and gauges are published by a thread of their
+    /// own, so to the global recorder; it is the one that ends
+    /// [overdue](crate::TaskOptions::expire_after) tasks, and a recorder that blocks delays it.
     ///
-    /// Each task costs an allocation and three looks at the clock more, and what the recorder takes. Panics in the
-    /// recorder are caught and traced.
+    /// Each task costs an allocation and three looks at the clock more, and what the recorder
+    /// takes. Panics in the recorder are caught and traced.
     ///
     /// ```
     /// use std::time::Duration;
@@ -297,7 +317,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Has each thread of the pool enter `runtime`, so that closures can use `tokio::runtime::Handle::current()`.
+    /// Has each thread of the pool enter `runtime`, so that closures can use
+    /// `tokio::runtime::Handle::current()`.
     ///
     /// ```
     /// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -316,10 +337,10 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the field and the value, if a setting is impossible;
-    /// the error of the system or of the spawn handler if the first thread cannot be started;
-    /// [`Unsupported`](io::ErrorKind::Unsupported), with the numbers, behind more than 65,534 forks, each of
-    /// which was made in the child of the one before.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the field and the value, if a setting
+    /// is impossible; the error of the system or of the spawn handler if the first thread cannot be
+    /// started; [`Unsupported`](io::ErrorKind::Unsupported), with the numbers, behind more than
+    /// 65,534 forks, each of which was made in the child of the one before.
     ///
     /// ```
     /// let error = sidestep::Pool::builder().core_threads(4).max_threads(2).build().unwrap_err();
@@ -334,14 +355,15 @@ impl PoolBuilder {
         Ok(Pool::from_shared(shared))
     }
 
-    /// Builds the pool and makes it the global one, which [`Pool::global`], [`spawn`](crate::spawn()) and
-    /// [`unblock`](crate::unblock) use. The environment variables of the global pool are read where this builder
-    /// does not set the field.
+    /// Builds the pool and makes it the global one, which [`Pool::global`],
+    /// [`spawn`](crate::spawn()) and [`unblock`](crate::unblock) use. The environment variables of
+    /// the global pool are read where this builder does not set the field.
     ///
     /// # Errors
     ///
-    /// As [`build`](PoolBuilder::build); besides, [`AlreadyExists`](io::ErrorKind::AlreadyExists) if there is a global
-    /// pool already, and `InvalidInput` if an environment variable has an impossible value.
+    /// As [`build`](PoolBuilder::build); besides, [`AlreadyExists`](io::ErrorKind::AlreadyExists)
+    /// if there is a global pool already, and `InvalidInput` if an environment variable has an
+    /// impossible value.
     pub fn build_global(self) -> io::Result<&'static Pool> {
         super::global::install(self)
     }

@@ -13,7 +13,8 @@ pub(super) const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// The counts of `idle` have 16 bits each.
 const MOST_THREADS: usize = 32_767;
 const MOST_STACK: usize = isize::MAX as usize / 2;
-/// What the pool's own calls need in a build without optimisation, the report of a panic included, and as much again.
+/// What the pool's own calls need in a build without optimisation, the report of a panic included,
+/// and as much again.
 const LEAST_STACK: usize = 128 * 1024;
 
 pub(super) type Hook = Arc<dyn Fn() + Send + Sync>;
@@ -24,7 +25,8 @@ pub(super) struct Config {
     pub(super) name: String,
     pub(super) core: usize,
     pub(super) max: usize,
-    /// See [`Workplace::may_linger`](crate::worker::Workplace::may_linger). Models that want it have a pool of their own.
+    /// See [`Workplace::may_linger`](crate::worker::Workplace::may_linger). Models that want it
+    /// have a pool of their own.
     pub(super) lingers: bool,
     pub(super) keep_alive: Duration,
     pub(super) stack_size: Option<usize>,
@@ -114,35 +116,4 @@ pub(super) fn refuse<T>(message: String) -> io::Result<T> {
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-
-    fn threads(core: Option<usize>, max: Option<usize>) -> Result<(usize, usize), String> {
-        let builder = PoolBuilder { core, max, ..PoolBuilder::new() };
-        builder.check_threads().map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn one_limit_bends_the_default_of_the_other() {
-        let cpus = num_cpus::get().max(2);
-        assert_eq!(threads(None, None), Ok((cpus, 512.max(cpus))));
-        assert_eq!(threads(None, Some(1)), Ok((1, 1)));
-        assert_eq!(threads(Some(600), None), Ok((600, 600)));
-        assert_eq!(threads(Some(3), Some(3)), Ok((3, 3)));
-    }
-
-    #[test]
-    fn impossible_values_are_refused_by_name_and_value() {
-        assert!(threads(Some(0), None).unwrap_err().contains("core_threads (0)"));
-        assert!(threads(None, Some(0)).unwrap_err().contains("max_threads (0)"));
-        assert!(threads(None, Some(32_768)).unwrap_err().contains("max_threads (32768)"));
-        assert!(threads(Some(usize::MAX), None).unwrap_err().contains("core_threads (1844"));
-        let message = |builder: PoolBuilder| builder.check().err().unwrap().to_string();
-        assert!(message(PoolBuilder::new().stack_size(0)).contains("stack_size (0)"));
-        assert!(message(PoolBuilder::new().stack_size(usize::MAX)).contains("stack_size (1844"));
-        assert!(message(PoolBuilder::new().queue_limit(0)).contains("queue_limit (0)"));
-        let never = PoolBuilder { export_every: Some(Duration::ZERO), ..PoolBuilder::new() };
-        assert!(message(never).contains("export_metrics (0ns)"));
-        assert!(message(PoolBuilder::new().name("a\0b")).contains("name (\"a\\0b\")"));
-    }
-}
+mod tests;

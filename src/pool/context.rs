@@ -1,4 +1,5 @@
-//! What a task takes along from its spawner: a context to run in, and the time where somebody asks for it.
+//! What a task takes along from its spawner: a context to run in, and the time where somebody asks
+//! for it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -75,7 +76,8 @@ fn capture_span() -> Context {
     Box::new(move |run| tracing::dispatcher::with_default(&dispatch, || span.in_scope(run)))
 }
 
-/// One context inside another. A panic of the inner one does not unwind the outer, which has something to take away again.
+/// One context inside another. A panic of the inner one does not unwind the outer, which has
+/// something to take away again.
 fn nest(outer: Context, inner: Context) -> Context {
     Box::new(move |run| {
         let mut inner = Some(inner);

@@ -1,8 +1,8 @@
 //! The pause after the system has refused a thread.
 //!
-//! ORDERING: the lock orders what is behind it. `cooling` is `SeqCst`, and whoever begins a pause calls
-//! `Shared::growth_ended` next, whose fence pairs with the one in `watch_growth`: a waiter that still hopes to see the
-//! pool grow is woken to look again.
+//! ORDERING: the lock orders what is behind it. `cooling` is `SeqCst`, and whoever begins a pause
+//! calls `Shared::growth_ended` next, whose fence pairs with the one in `watch_growth`: a waiter
+//! that still hopes to see the pool grow is woken to look again.
 
 use std::io;
 use std::sync::Arc;
@@ -59,8 +59,8 @@ impl CoolDown {
         }
     }
 
-    /// Something has failed, and the handler that knows why has not returned: no attempt until `begin` or `end`. The
-    /// clock is not asked.
+    /// Something has failed, and the handler that knows why has not returned: no attempt until
+    /// `begin` or `end`. The clock is not asked.
     pub(super) fn hold(&self) {
         let mut inner = self.inner.lock();
         if !matches!(inner.until, Some(Until::Ever)) {
@@ -69,8 +69,8 @@ impl CoolDown {
         }
     }
 
-    /// Begins a pause, twice as long as the last one if that brought nothing. Failures that come during a pause do not
-    /// lengthen it.
+    /// Begins a pause, twice as long as the last one if that brought nothing. Failures that come
+    /// during a pause do not lengthen it.
     pub(super) fn begin(&self, error: io::Error) {
         let error = Arc::new(error);
         if self.pause(&error) {
@@ -131,47 +131,4 @@ impl CoolDown {
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_doubles_to_a_second_and_ends_with_a_success() {
-        let cool_down = CoolDown::new();
-        assert!(!cool_down.is_on());
-        for _ in 0..6 {
-            cool_down.begin(io::Error::other("no"));
-            assert!(cool_down.is_on());
-            cool_down.begin(io::Error::other("a failure during the pause"));
-            let now = Until::Instant(Instant::now());
-            cool_down.inner.lock().until = Some(now);
-            assert!(!cool_down.is_on(), "the pause has passed");
-        }
-        assert_eq!(cool_down.inner.lock().length, LAST);
-        cool_down.end();
-        assert!(!cool_down.is_on());
-        assert_eq!(cool_down.inner.lock().length, FIRST);
-    }
-
-    #[test]
-    fn no_attempt_is_made_while_a_handler_is_busy_failing() {
-        let cool_down = CoolDown::new();
-        cool_down.begin(io::Error::other("the first"));
-        cool_down.inner.lock().until = Some(Until::Instant(Instant::now()));
-        cool_down.hold();
-        assert!(cool_down.is_on(), "however long ago the last pause was");
-        cool_down.begin(io::Error::other("the second"));
-        assert_eq!(cool_down.error().to_string(), "the second");
-        assert!(matches!(cool_down.inner.lock().until, Some(Until::Instant(_))));
-        cool_down.begin_for_ever(io::Error::other("the last"));
-        cool_down.hold();
-        assert!(matches!(cool_down.inner.lock().until, Some(Until::Ever)));
-    }
-
-    #[test]
-    fn a_system_without_threads_is_asked_once() {
-        let cool_down = CoolDown::new();
-        cool_down.begin(io::ErrorKind::Unsupported.into());
-        assert!(matches!(cool_down.inner.lock().until, Some(Until::Ever)));
-        assert!(cool_down.is_on());
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! Taking out of the queues what is not to run: because of a shutdown, or since there is no thread.
 //!
-//! ORDERING: `sorting` pairs with the look in `Shared::threads_left`, between which is the lock of `Ending`.
+//! ORDERING: `sorting` pairs with the look in `Shared::threads_left`, between which is the lock of
+//! `Ending`.
 
 use std::io;
 use std::sync::Arc;
@@ -45,8 +46,9 @@ impl Shared {
         });
     }
 
-    /// Discards what `sort` claims, once it has claimed everything: foreign code may take its time. Until then the pool does not
-    /// look over, though entries that stay are in no queue for a while; `sort` says whether there were any.
+    /// Discards what `sort` claims, once it has claimed everything: foreign code may take its time.
+    /// Until then the pool does not look over, though entries that stay are in no queue for a
+    /// while; `sort` says whether there were any.
     fn sort_out(&self, sort: impl FnOnce(&mut Vec<Claimed>) -> bool) {
         self.sorting.fetch_add(1, Ordering::SeqCst);
         let mut claimed = Vec::new();
@@ -78,7 +80,8 @@ pub(super) fn give_up(entry: Entry, outcome: Outcome, refusal: Option<&Arc<io::E
     }
 }
 
-/// Takes a queued task that is not to run, and counts it. `None` if it was the husk of one that somebody else had claimed.
+/// Takes a queued task that is not to run, and counts it. `None` if it was the husk of one that
+/// somebody else had claimed.
 fn claim(task: TaskRef) -> Option<Claimed> {
     task.claim().inspect(Claimed::count_cancelled)
 }

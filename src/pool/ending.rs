@@ -1,24 +1,31 @@
 //! Who waits for a pool's end, and when that has come.
 //!
-//! The end has come when every thread has left but those that wait for the end themselves: their tasks count as ended.
-//! Which those are is asked each time under one lock, and whoever finds that the end has come tells everybody in the list.
+//! The end has come when every thread has left but those that wait for the end themselves: their
+//! tasks count as ended. Which those are is asked each time under one lock, and whoever finds that
+//! the end has come tells everybody in the list.
 //!
 //! # Which threads wait
 //!
-//! A thread of the pool that polls its shutdown is in the list, but that alone does not say that it waits: it may have got
-//! something else from a `select`, kept the shutdown, and gone on.
+//! A thread of the pool that polls its shutdown is in the list, but that alone does not say that it
+//! waits: it may have got something else from a `select`, kept the shutdown, and gone on.
 //!
-//! - The one who looks waits, since it is about to park, or to tell its executor that it has nothing to do.
-//! - In `Shutdown::wait` a thread waits as long as it is parked, which its parker shows, up to the wake-up.
-//! - In `block_on` it waits as long as it is parked, and has polled the shutdown since it was parked before.
-//! - Any other executor parks unseen. Its thread waits if it has polled, and has begun and ended no task since.
+//! - The one who looks waits, since it is about to park, or to tell its executor that it has
+//!   nothing to do.
+//! - In `Shutdown::wait` a thread waits as long as it is parked, which its parker shows, up to the
+//!   wake-up.
+//! - In `block_on` it waits as long as it is parked, and has polled the shutdown since it was
+//!   parked before.
+//! - Any other executor parks unseen. Its thread waits if it has polled, and has begun and ended no
+//!   task since.
 //!
-//! The last two answer a *roll call* as well: when somebody new waits, and when a thread has left, their wakers are called,
-//! and they do not wait before they have polled again. Of two threads whose executors park unseen, one may go on between
-//! its answer and that of the other, and yet be counted as waiting.
+//! The last two answer a *roll call* as well: when somebody new waits, and when a thread has left,
+//! their wakers are called, and they do not wait before they have polled again. Of two threads
+//! whose executors park unseen, one may go on between its answer and that of the other, and yet be
+//! counted as waiting.
 //!
-//! ORDERING: the lock orders who looks. Whoever changes what is looked at (a thread has left, nothing is being sorted any
-//! more, a thread is parked) takes it afterwards: one of the two sees the other.
+//! ORDERING: the lock orders who looks. Whoever changes what is looked at (a thread has left,
+//! nothing is being sorted any more, a thread is parked) takes it afterwards: one of the two sees
+//! the other.
 
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -51,7 +58,8 @@ struct Waiter {
     /// `None` once it has been called.
     waker: Option<Waker>,
     thread: Option<WaitingThread>,
-    /// The end has come, with these threads waiting for it. By the time that the one who is told looks, they may have gone on.
+    /// The end has come, with these threads waiting for it. By the time that the one who is told
+    /// looks, they may have gone on.
     end: Option<Crew>,
 }
 
@@ -129,16 +137,16 @@ impl Waiting {
         wakers
     }
 
-    /// Looks whether the end has come, with so many threads left, and who waits then. Adds the wakers of those who do not know
-    /// yet to `woken`.
+    /// Looks whether the end has come, with so many threads left, and who waits then. Adds the
+    /// wakers of those who do not know yet to `woken`.
     fn look(&mut self, looker: Option<u64>, left: Option<usize>, woken: &mut Vec<Waker>) -> Option<Crew> {
         let crew = self.crew(looker);
         if left.is_none_or(|left| left > crew.threads) {
             return None;
         }
         for waiter in self.waiters.iter_mut().filter(|waiter| Some(waiter.id) != looker) {
-            // Without threads in between there is nothing that could have changed when they look themselves, but for one that
-            // is on its way for nothing: they wait for that.
+            // Without threads in between there is nothing that could have changed when they look
+            // themselves, but for one that is on its way for nothing: they wait for that.
             if crew.threads > 0 {
                 waiter.end.get_or_insert(crew);
             }
@@ -183,8 +191,9 @@ impl Ending {
         waiting.last_id
     }
 
-    /// Waits as `id`, on this thread of the pool if it is one: `waker` is called when there is reason to look again. Returns
-    /// who waited at the end, if that has come. `left` says how many threads have not left, if that is certain.
+    /// Waits as `id`, on this thread of the pool if it is one: `waker` is called when there is
+    /// reason to look again. Returns who waited at the end, if that has come. `left` says how many
+    /// threads have not left, if that is certain.
     pub(super) fn wait(
         &self,
         id: u64,

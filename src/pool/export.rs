@@ -1,7 +1,7 @@
 //! A pool's numbers for the facade crate `metrics`, and those of its lanes.
 //!
-//! Lanes of one name share their series, which therefore shows the sums over all of them, also those that are gone: a
-//! counter never goes back.
+//! Lanes of one name share their series, which therefore shows the sums over all of them, also
+//! those that are gone: a counter never goes back.
 
 use metrics::{Label, Unit, counter, describe_counter, describe_gauge, gauge};
 

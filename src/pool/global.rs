@@ -11,8 +11,9 @@ static GLOBAL: OnceLock<Pool> = OnceLock::new();
 
 /// The global pool, built with the defaults and the environment on first use.
 ///
-/// It must come into being whatever happens: one that the environment or too many forks make impossible refuses every task
-/// with the reason, one whose first thread the system refuses tries again when it is used.
+/// It must come into being whatever happens: one that the environment or too many forks make
+/// impossible refuses every task with the reason, one whose first thread the system refuses tries
+/// again when it is used.
 pub(super) fn get() -> &'static Pool {
     let config = || {
         fork::check()?;

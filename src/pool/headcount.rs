@@ -1,8 +1,9 @@
 //! How many threads a pool has: reserved, staying, present.
 //!
-//! ORDERING: `word` is `SeqCst` throughout. Its changes pair with its loads (who sees that a thread has left sees what
-//! it counted); against the queues, the limit and the waiters they are ordered by the fences of whoever changes it:
-//! `set_max`, `growth_ended`, `left`. `present` and `peak` are for the metrics.
+//! ORDERING: `word` is `SeqCst` throughout. Its changes pair with its loads (who sees that a thread
+//! has left sees what it counted); against the queues, the limit and the waiters they are ordered
+//! by the fences of whoever changes it: `set_max`, `growth_ended`, `left`. `present` and `peak` are
+//! for the metrics.
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -101,23 +102,4 @@ impl Headcount {
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reservations_stop_at_the_limits() {
-        let count = Headcount::new();
-        assert!(count.reserve(2, 3));
-        assert!(count.reserve(2, 3));
-        assert!(!count.reserve(2, 3), "two are entitled");
-        assert_eq!(count.reserve_many(9, 3), 1);
-        assert_eq!(count.reserve_many(9, 3), 0);
-        count.resign();
-        assert_eq!((count.reserved(), count.staying()), (3, 2));
-        assert!(!count.reserve(3, 3), "one stays fewer, but it is not gone (P1)");
-        assert!(!count.resign_above(2));
-        count.arrive();
-        count.leave();
-        assert!(count.reserve(3, 3));
-    }
-}
+mod tests;

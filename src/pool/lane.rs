@@ -18,28 +18,34 @@ use crate::task::{Attempt, Task, Unblocked};
 use crate::times::Meter;
 use crate::worker::Workplace;
 
-/// A limited view of a pool: a queue of its own whose tasks run on the pool's threads, no more than so many at a time.
+/// A limited view of a pool: a queue of its own whose tasks run on the pool's threads, no more than
+/// so many at a time.
 ///
-/// One lane for each thing that can be overrun or can hang: a database with four connections, a disk, a resolver.
-/// Whatever happens in one lane, the others and the pool itself go on. [`Pool::lane`] makes one; clones are the same
-/// lane. When the last handle is dropped, what is queued still runs. A lane keeps its pool alive as a [`Pool`] does.
+/// One lane for each thing that can be overrun or can hang: a database with four connections, a
+/// disk, a resolver. Whatever happens in one lane, the others and the pool itself go on.
+/// [`Pool::lane`] makes one; clones are the same lane. When the last handle is dropped, what is
+/// queued still runs. A lane keeps its pool alive as a [`Pool`] does.
 ///
-/// - **The limit holds at every instant**, and a slot belongs to the closure that runs, until it has truly ended: a caller
-///   that gives up waiting frees nothing. So a storm of timeouts never puts more load on what is already hanging.
-/// - **Order** is first-in first-out, where the limit is 1 also in execution: a lane of 1 is a lock that blocks nobody.
-/// - **A lane that is full costs no thread.** What waits in it is no reason for the pool to grow. What runs in it may be:
-///   closures that block occupy threads like any others.
-/// - **Lanes share.** A thread serves a lane for 32 tasks or a millisecond, then what else is queued has its turn; after a
-///   long task it has it at once. Where a lane computes for long on all threads, the pool has others for what is short.
+/// - **The limit holds at every instant**, and a slot belongs to the closure that runs, until it
+///   has truly ended: a caller that gives up waiting frees nothing. So a storm of timeouts never
+///   puts more load on what is already hanging.
+/// - **Order** is first-in first-out, where the limit is 1 also in execution: a lane of 1 is a lock
+///   that blocks nobody.
+/// - **A lane that is full costs no thread.** What waits in it is no reason for the pool to grow.
+///   What runs in it may be: closures that block occupy threads like any others.
+/// - **Lanes share.** A thread serves a lane for 32 tasks or a millisecond, then what else is
+///   queued has its turn; after a long task it has it at once. Where a lane computes for long on
+///   all threads, the pool has others for what is short.
 ///
 /// # Waiting inside a lane
 ///
-/// A closure that [`wait`](Task::wait)s for a task of its own lane may find every slot of it held by closures that do
-/// the same: then the wait gives [`is_deadlock`](crate::TaskError::is_deadlock) instead of hanging. Waits
-/// through channels cannot be seen.
+/// A closure that [`wait`](Task::wait)s for a task of its own lane may find every slot of it held
+/// by closures that do the same: then the wait gives [`is_deadlock`](crate::TaskError::is_deadlock)
+/// instead of hanging. Waits through channels cannot be seen.
 ///
-/// A waker or callback that blocks holds the slot of its task while more is queued in the lane, unless it says that it
-/// blocks ([`wait`](Task::wait), [`block_on`](crate::block_on), [`will_block`](crate::current::will_block)).
+/// A waker or callback that blocks holds the slot of its task while more is queued in the lane,
+/// unless it says that it blocks ([`wait`](Task::wait), [`block_on`](crate::block_on),
+/// [`will_block`](crate::current::will_block)).
 ///
 /// ```
 /// let pool = sidestep::Pool::new()?;
@@ -79,8 +85,9 @@ impl<'a> LaneBuilder<'a> {
         LaneBuilder { pool, name, limit, queue_limit: None }
     }
 
-    /// How many tasks may wait in the lane at one time; see [`PoolBuilder::queue_limit`](crate::PoolBuilder::queue_limit). The
-    /// limit of the pool's own queue does not count them. At least 1; the default is no limit.
+    /// How many tasks may wait in the lane at one time; see
+    /// [`PoolBuilder::queue_limit`](crate::PoolBuilder::queue_limit). The limit of the pool's own
+    /// queue does not count them. At least 1; the default is no limit.
     pub fn queue_limit(mut self, tasks: usize) -> Self {
         self.queue_limit = Some(tasks);
         self
@@ -90,7 +97,8 @@ impl<'a> LaneBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane, the field and the value, if a limit is 0.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane, the field and the value, if
+    /// a limit is 0.
     pub fn build(self) -> io::Result<Lane> {
         let LaneBuilder { pool, name, limit, queue_limit } = self;
         if limit == 0 {
@@ -141,7 +149,8 @@ impl Lane {
     ///
     /// # Errors
     ///
-    /// None here: where the lane is full, or the pool shut down or without a thread, the handle resolves with an error.
+    /// None here: where the lane is full, or the pool shut down or without a thread, the handle
+    /// resolves with an error.
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> Task<T>
     where
@@ -175,11 +184,13 @@ impl Lane {
         Unblocked::new(self.spawn(f))
     }
 
-    /// As [`spawn`](Lane::spawn), but hands the closure back where the lane will not run it, as [`Pool::try_spawn`].
+    /// As [`spawn`](Lane::spawn), but hands the closure back where the lane will not run it, as
+    /// [`Pool::try_spawn`].
     ///
     /// # Errors
     ///
-    /// [`Rejected`], with the closure, if the lane's queue is full, the pool is shut down, or this is the child of a fork.
+    /// [`Rejected`], with the closure, if the lane's queue is full, the pool is shut down, or this
+    /// is the child of a fork.
     #[track_caller]
     pub fn try_spawn<F, T>(&self, f: F) -> Result<Task<T>, Rejected<F>>
     where

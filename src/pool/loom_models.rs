@@ -1,8 +1,8 @@
-//! Models of a whole pool for the model checker: all of it is real but the clock, and the monitor, which lives by the
-//! clock. The pool's threads are loom's.
+//! Models of a whole pool for the model checker: all of it is real but the clock, and the monitor,
+//! which lives by the clock. The pool's threads are loom's.
 //!
-//! A thread that parks for ever is a deadlock, which the checker reports: so every wait that returns, and every thread
-//! that leaves at the end of a model, has been shown to.
+//! A thread that parks for ever is a deadlock, which the checker reports: so every wait that
+//! returns, and every thread that leaves at the end of a model, has been shown to.
 
 mod ending;
 
@@ -45,8 +45,8 @@ fn pool(core: usize, max: usize) -> Pool {
     builder(core, max).build().expect("the first thread starts")
 }
 
-/// A pool's life: the first thread starts, runs a task, sleeps, is told to leave by the drop of the last handle, and
-/// frees everything.
+/// A pool's life: the first thread starts, runs a task, sleeps, is told to leave by the drop of the
+/// last handle, and frees everything.
 #[test]
 fn one_task_and_the_last_handle() {
     check(Some(3), || {
@@ -57,8 +57,8 @@ fn one_task_and_the_last_handle() {
     });
 }
 
-/// The last handle is dropped while a task is cancelled: whoever comes last frees the pool, and not before the
-/// cancellation is counted.
+/// The last handle is dropped while a task is cancelled: whoever comes last frees the pool, and not
+/// before the cancellation is counted.
 #[test]
 fn the_last_handle_against_cancel() {
     check(Some(3), || {
@@ -83,8 +83,9 @@ impl Wake for LetGo {
     }
 }
 
-/// The place of a task that is cancelled goes to one whose waker lets go of the last handle: inside of the cancellation,
-/// or of the run where that was faster. The pool is freed when the cancellation has been counted, and not before.
+/// The place of a task that is cancelled goes to one whose waker lets go of the last handle: inside
+/// of the cancellation, or of the run where that was faster. The pool is freed when the
+/// cancellation has been counted, and not before.
 #[test]
 fn cancel_whose_waker_lets_go_of_the_pool() {
     check(Some(2), || {
@@ -102,8 +103,8 @@ fn cancel_whose_waker_lets_go_of_the_pool() {
     });
 }
 
-/// Shutdown against a submitter: the task is run, refused with its closure, or resolved with the reason; the shutdown
-/// ends after every thread has gone.
+/// Shutdown against a submitter: the task is run, refused with its closure, or resolved with the
+/// reason; the shutdown ends after every thread has gone.
 #[test]
 fn shutdown_against_submit() {
     check(Some(2), || {
@@ -128,7 +129,8 @@ fn shutdown_against_submit() {
     });
 }
 
-/// The queue is discarded while its thread takes from it: each task is run or discarded, and the report says so.
+/// The queue is discarded while its thread takes from it: each task is run or discarded, and the
+/// report says so.
 #[test]
 fn discarding_against_run() {
     check(Some(2), || {
@@ -155,7 +157,8 @@ fn a_chain_of_waits_on_one_thread() {
     });
 }
 
-/// `outer` waits for the task that it has spawned, while another task, spawned as that wait begins, waits for `outer`.
+/// `outer` waits for the task that it has spawned, while another task, spawned as that wait begins,
+/// waits for `outer`.
 fn wait_for_each_other(pool: &Pool) -> Task<i32> {
     let inner = pool.clone();
     let entered = Arc::new(Parker::new());
@@ -169,8 +172,9 @@ fn wait_for_each_other(pool: &Pool) -> Task<i32> {
     pool.spawn(move || outer.wait().expect("it is run"))
 }
 
-/// Growth ends because the last thread that the pool may have is taken by a task that waits for the waiter: the
-/// waiter has registered and then looked, so it looks again, and runs its target in place.
+/// Growth ends because the last thread that the pool may have is taken by a task that waits for the
+/// waiter: the waiter has registered and then looked, so it looks again, and runs its target in
+/// place.
 #[test]
 fn wait_in_place_against_the_last_thread() {
     check(Some(2), || {
@@ -180,7 +184,8 @@ fn wait_in_place_against_the_last_thread() {
     });
 }
 
-/// Growth ends because the system has no second thread: the waiter looks again and runs its target in place.
+/// Growth ends because the system has no second thread: the waiter looks again and runs its target
+/// in place.
 #[test]
 fn wait_in_place_against_a_failed_start() {
     check(Some(2), || {
@@ -200,7 +205,8 @@ fn wait_in_place_against_a_failed_start() {
     });
 }
 
-/// Growth ends because the pool is closed: as above, unless the target came too late for that and was refused.
+/// Growth ends because the pool is closed: as above, unless the target came too late for that and
+/// was refused.
 #[test]
 fn wait_in_place_against_shutdown() {
     check(Some(2), || {
@@ -220,8 +226,9 @@ fn wait_in_place_against_shutdown() {
     });
 }
 
-/// A submitter is about to start a thread in place of one that is blocked, and that one blocks no longer: the token of
-/// the start is given back, so that the next start is not left to a thread that will not come.
+/// A submitter is about to start a thread in place of one that is blocked, and that one blocks no
+/// longer: the token of the start is given back, so that the next start is not left to a thread
+/// that will not come.
 #[test]
 fn a_start_whose_reason_has_gone() {
     check(Some(2), || {
@@ -251,8 +258,8 @@ fn submit_to_monitor(shared: &Arc<Shared>, ended: &Arc<StaticU64>) {
     Task::new(handle, receiver).detach();
 }
 
-/// Two submitters arm the monitor whenever it may have stood down, against the monitor that stands down as soon as it
-/// finds nothing queued: it never sleeps while something is queued.
+/// Two submitters arm the monitor whenever it may have stood down, against the monitor that stands
+/// down as soon as it finds nothing queued: it never sleeps while something is queued.
 #[test]
 fn monitor_disarm_against_submit() {
     check(Some(3), || {

@@ -7,11 +7,13 @@ use crate::times::Histogram;
 use crate::times::Reading;
 use crate::worker::Totals;
 
-/// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the tasks.
+/// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the
+/// tasks.
 ///
-/// The task counts obey `submitted = completed + panicked + cancelled + queued + running` at every moment, and every
-/// end is counted before its result can be seen. Refused tasks were not submitted; but one that meets a shutdown on its way
-/// into the queue may have been, and then counts as cancelled too, even where `try_spawn` hands its closure back.
+/// The task counts obey `submitted = completed + panicked + cancelled + queued + running` at every
+/// moment, and every end is counted before its result can be seen. Refused tasks were not
+/// submitted; but one that meets a shutdown on its way into the queue may have been, and then
+/// counts as cancelled too, even where `try_spawn` hands its closure back.
 ///
 /// ```
 /// let pool = sidestep::Pool::new()?;
@@ -93,7 +95,8 @@ impl Metrics {
         self.tasks.running()
     }
 
-    /// Tasks that the pool has accepted, or taken back because of a shutdown before `spawn` had returned.
+    /// Tasks that the pool has accepted, or taken back because of a shutdown before `spawn` had
+    /// returned.
     #[must_use]
     pub fn tasks_submitted(&self) -> u64 {
         self.tasks.submitted
@@ -105,15 +108,15 @@ impl Metrics {
         self.tasks.completed
     }
 
-    /// Submitted tasks that did not run: cancelled while queued, expired, discarded or taken back because of a shutdown, or
-    /// without a thread.
+    /// Submitted tasks that did not run: cancelled while queued, expired, discarded or taken back
+    /// because of a shutdown, or without a thread.
     #[must_use]
     pub fn tasks_cancelled(&self) -> u64 {
         self.tasks.cancelled
     }
 
-    /// Tasks whose closure has panicked, and calls of a [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) that did not
-    /// run because the value is poisoned or gone.
+    /// Tasks whose closure has panicked, and calls of a [`Strand`](crate::Strand) or
+    /// [`Dedicated`](crate::Dedicated) that did not run because the value is poisoned or gone.
     #[must_use]
     pub fn tasks_panicked(&self) -> u64 {
         self.tasks.panicked
@@ -125,23 +128,25 @@ impl Metrics {
         self.growth_steps
     }
 
-    /// How often the system, or the spawn handler, has refused a thread. Attempts that were not made because the
-    /// last one had just failed do not count.
+    /// How often the system, or the spawn handler, has refused a thread. Attempts that were not
+    /// made because the last one had just failed do not count.
     #[must_use]
     pub fn spawn_failures(&self) -> u64 {
         self.spawn_failures
     }
 
-    /// How long tasks have waited, from their spawning to the start of their closure: one time for each task that has
-    /// begun. `None` unless [`PoolBuilder::histograms`](crate::PoolBuilder::histograms) asks for it.
+    /// How long tasks have waited, from their spawning to the start of their closure: one time for
+    /// each task that has begun. `None` unless
+    /// [`PoolBuilder::histograms`](crate::PoolBuilder::histograms) asks for it.
     #[cfg(feature = "histograms")]
     #[must_use]
     pub fn wait_times(&self) -> Option<&Histogram> {
         self.times.wait.as_ref()
     }
 
-    /// How long closures have run: one time for each that has returned or panicked, recorded before its result can be
-    /// seen. `None` unless [`PoolBuilder::histograms`](crate::PoolBuilder::histograms) asks for it.
+    /// How long closures have run: one time for each that has returned or panicked, recorded before
+    /// its result can be seen. `None` unless
+    /// [`PoolBuilder::histograms`](crate::PoolBuilder::histograms) asks for it.
     #[cfg(feature = "histograms")]
     #[must_use]
     pub fn run_times(&self) -> Option<&Histogram> {
@@ -151,7 +156,8 @@ impl Metrics {
 
 /// The numbers of a [`Lane`](crate::Lane) at one moment.
 ///
-/// As in [`Metrics`], `submitted = completed + panicked + cancelled + queued + running` at every moment.
+/// As in [`Metrics`], `submitted = completed + panicked + cancelled + queued + running` at every
+/// moment.
 ///
 /// ```
 /// let pool = sidestep::Pool::new()?;
@@ -205,8 +211,8 @@ impl LaneMetrics {
         self.tasks.cancelled
     }
 
-    /// Tasks whose closure has panicked, and calls of a [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) that did not
-    /// run because the value is poisoned or gone.
+    /// Tasks whose closure has panicked, and calls of a [`Strand`](crate::Strand) or
+    /// [`Dedicated`](crate::Dedicated) that did not run because the value is poisoned or gone.
     #[must_use]
     pub fn tasks_panicked(&self) -> u64 {
         self.tasks.panicked

@@ -70,14 +70,16 @@ use crate::worker::Workplace;
 
 /// A pool of threads for blocking calls. Cheap to clone; all clones are one pool.
 ///
-/// It keeps a few threads (as many as there are CPUs) and adds more when those are blocked, up to a limit; tiny tasks
-/// do not make it grow, however many wait. Threads above the few leave when they have had nothing to do for a while.
+/// It keeps a few threads (as many as there are CPUs) and adds more when those are blocked, up to a
+/// limit; tiny tasks do not make it grow, however many wait. Threads above the few leave when they
+/// have had nothing to do for a while.
 ///
-/// Most programs need only the global pool, through [`spawn`](crate::spawn()) and [`unblock`](crate::unblock). Make
-/// one of your own to set limits, or to keep one kind of work from standing in the way of another.
+/// Most programs need only the global pool, through [`spawn`](crate::spawn()) and
+/// [`unblock`](crate::unblock). Make one of your own to set limits, or to keep one kind of work
+/// from standing in the way of another.
 ///
-/// When the last handle is dropped, what is queued still runs, then the threads leave; the drop does not wait. See
-/// [`shutdown`](Pool::shutdown) to wait for the end or cut it short.
+/// When the last handle is dropped, what is queued still runs, then the threads leave; the drop
+/// does not wait. See [`shutdown`](Pool::shutdown) to wait for the end or cut it short.
 ///
 /// ```
 /// let pool = sidestep::Pool::builder().name("db").max_threads(8).build()?;
@@ -109,12 +111,13 @@ impl Pool {
     }
 
     /// The pool that the whole process shares, built on first use. The environment variables
-    /// `SIDESTEP_CORE_THREADS` and `SIDESTEP_MAX_THREADS` set its limits; [`PoolBuilder::build_global`] does so in the
-    /// program.
+    /// `SIDESTEP_CORE_THREADS` and `SIDESTEP_MAX_THREADS` set its limits;
+    /// [`PoolBuilder::build_global`] does so in the program.
     ///
     /// It does not fail: if a variable has an impossible value, every task resolves with
-    /// [`is_no_thread`](crate::TaskError::is_no_thread) and a message that names the variable and the value, and likewise
-    /// behind more forks than [`PoolBuilder::build`] allows; if the system refuses the first thread, the pool tries again when it is used.
+    /// [`is_no_thread`](crate::TaskError::is_no_thread) and a message that names the variable and
+    /// the value, and likewise behind more forks than [`PoolBuilder::build`] allows; if the system
+    /// refuses the first thread, the pool tries again when it is used.
     #[must_use]
     pub fn global() -> &'static Pool {
         global::get()
@@ -122,13 +125,13 @@ impl Pool {
 
     /// Queues `f` and returns at once with a handle to its result.
     ///
-    /// A closure spawned from inside a task of this pool goes to the queue of that thread, where every other thread
-    /// of the pool finds it.
+    /// A closure spawned from inside a task of this pool goes to the queue of that thread, where
+    /// every other thread of the pool finds it.
     ///
     /// # Errors
     ///
-    /// None here: where the pool is full, shut down, or without a thread, the handle resolves with an error that says
-    /// so, and `f` has been dropped unrun.
+    /// None here: where the pool is full, shut down, or without a thread, the handle resolves with
+    /// an error that says so, and `f` has been dropped unrun.
     #[doc(alias = "spawn_blocking")]
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> Task<T>
@@ -139,7 +142,8 @@ impl Pool {
         self.gate().spawn(f, Location::caller(), self.shared.side())
     }
 
-    /// [`spawn`](Pool::spawn) for when no error is expected: the future gives the plain result, and resumes a panic.
+    /// [`spawn`](Pool::spawn) for when no error is expected: the future gives the plain result, and
+    /// resumes a panic.
     ///
     /// # Cancellation
     ///
@@ -161,7 +165,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Rejected`], with the closure, if the queue is full, the pool is shut down, or this is the child of a fork.
+    /// [`Rejected`], with the closure, if the queue is full, the pool is shut down, or this is the
+    /// child of a fork.
     ///
     /// ```
     /// let pool = sidestep::Pool::builder().max_threads(1).queue_limit(1).build()?;
@@ -189,20 +194,22 @@ impl Pool {
         self.gate().try_spawn(f, Location::caller(), self.shared.side())
     }
 
-    /// Waits for a place in the pool's queue, where that has a [limit](PoolBuilder::queue_limit): backpressure. The
-    /// [`Permit`] that comes of it queues one task and is never refused for want of room.
+    /// Waits for a place in the pool's queue, where that has a [limit](PoolBuilder::queue_limit):
+    /// backpressure. The [`Permit`] that comes of it queues one task and is never refused for want
+    /// of room.
     ///
-    /// A producer that awaits this before each `spawn` is slowed down to the speed of the pool, and what waits takes no
-    /// more memory than the limit allows.
+    /// A producer that awaits this before each `spawn` is slowed down to the speed of the pool, and
+    /// what waits takes no more memory than the limit allows.
     #[track_caller]
     pub fn reserve(&self) -> Reserve {
         Reserve::in_pool(self.clone(), Location::caller())
     }
 
-    /// Queues many closures with one decision whom to wake, and gives their results as a stream in the order in which they
-    /// end, or as a `Vec` in the order of submission.
+    /// Queues many closures with one decision whom to wake, and gives their results as a stream in
+    /// the order in which they end, or as a `Vec` in the order of submission.
     ///
-    /// The iterator is run to its end first. Closures of different types go in as `Box<dyn FnOnce() -> T + Send>`.
+    /// The iterator is run to its end first. Closures of different types go in as `Box<dyn FnOnce()
+    /// -> T + Send>`.
     ///
     /// # Errors
     ///
@@ -224,21 +231,24 @@ impl Pool {
         T: Send + 'static,
     {
         let site = Location::caller();
-        // The iterator is foreign code, and may take its time or panic: until it has ended there are no tasks.
+        // The iterator is foreign code, and may take its time or panic: until it has ended there
+        // are no tasks.
         let closures: Vec<F> = closures.into_iter().collect();
         let tasks = closures.into_iter().map(|f| self.gate().make(f, site, self.shared.side())).collect();
         Batch::new(self.gate().submit_all(tasks))
     }
 
-    /// Runs `f`, which may spawn tasks that borrow from the calling thread's stack, and blocks until all of them have
-    /// ended and their closures have been freed.
+    /// Runs `f`, which may spawn tasks that borrow from the calling thread's stack, and blocks
+    /// until all of them have ended and their closures have been freed.
     ///
-    /// On a thread of the pool itself it does not deadlock: the thread runs queued tasks of the scope in place.
+    /// On a thread of the pool itself it does not deadlock: the thread runs queued tasks of the
+    /// scope in place.
     ///
     /// # Panics
     ///
-    /// Resumes a panic of `f`; otherwise the first panic of a task whose [`ScopedTask`] nobody has asked. If the pool has not
-    /// run a task, and nobody has asked either, it panics with the sentence of the [`TaskError`](crate::TaskError).
+    /// Resumes a panic of `f`; otherwise the first panic of a task whose [`ScopedTask`] nobody has
+    /// asked. If the pool has not run a task, and nobody has asked either, it panics with the
+    /// sentence of the [`TaskError`](crate::TaskError).
     ///
     /// ```
     /// let pool = sidestep::Pool::new()?;
@@ -258,8 +268,8 @@ impl Pool {
         scope::scope(self, f)
     }
 
-    /// A lane of this pool: a queue of its own whose tasks run on the pool's threads, at most `limit` at a time. Each call
-    /// makes a new one; the name is a label. See [`Lane`].
+    /// A lane of this pool: a queue of its own whose tasks run on the pool's threads, at most
+    /// `limit` at a time. Each call makes a new one; the name is a label. See [`Lane`].
     ///
     /// # Panics
     ///
@@ -283,12 +293,14 @@ impl Pool {
         TaskOptions::of_pool(self)
     }
 
-    /// Changes [`PoolBuilder::max_threads`]. Upwards it takes effect at once; downwards threads leave as their tasks end. A
-    /// limit below `core_threads` lowers that too, for as long as it lasts.
+    /// Changes [`PoolBuilder::max_threads`]. Upwards it takes effect at once; downwards threads
+    /// leave as their tasks end. A limit below `core_threads` lowers that too, for as long as it
+    /// lasts.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the value, if it is 0 or more than 32767.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the value, if it is 0 or above
+    /// 32767.
     ///
     /// ```
     /// let pool = sidestep::Pool::new()?;
@@ -304,12 +316,12 @@ impl Pool {
         Ok(())
     }
 
-    /// The tasks that have been running for longer than `time`, the longest first, with their names and where they were
-    /// spawned. Tasks that wait in place for others count too.
+    /// The tasks that have been running for longer than `time`, the longest first, with their names
+    /// and where they were spawned. Tasks that wait in place for others count too.
     ///
-    /// With [`PoolBuilder::warn_after`] the times are exact. Otherwise tasks carry no times, so that they cost nothing: a task
-    /// counts as running since the first call of this that saw it. A watchdog that calls it every few seconds is late by
-    /// no more than that.
+    /// With [`PoolBuilder::warn_after`] the times are exact. Otherwise tasks carry no times, so
+    /// that they cost nothing: a task counts as running since the first call of this that saw it. A
+    /// watchdog that calls it every few seconds is late by no more than that.
     ///
     /// ```
     /// use std::time::Duration;
@@ -341,7 +353,8 @@ impl Pool {
         Gate { shared: &self.shared, queue: &self.shared, has_place: false }
     }
 
-    /// The pool's numbers. Cheap enough to be asked for every second: it visits each thread's counters once.
+    /// The pool's numbers. Cheap enough to be asked for every second: it visits each thread's
+    /// counters once.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         if self.shared.is_forked() {
@@ -352,9 +365,10 @@ impl Pool {
 
     /// Closes admission, now, for all clones, and gives a future of the pool's end.
     ///
-    /// What is queued is still run ([`Shutdown::discard_queued`] prevents that), then the threads leave. Calling it
-    /// again gives another future of the same end. Neither dropping the future nor waiting for it on the pool's own
-    /// threads does any harm. A task that is cancelled or expires just then may be counted a moment later.
+    /// What is queued is still run ([`Shutdown::discard_queued`] prevents that), then the threads
+    /// leave. Calling it again gives another future of the same end. Neither dropping the future
+    /// nor waiting for it on the pool's own threads does any harm. A task that is cancelled or
+    /// expires just then may be counted a moment later.
     pub fn shutdown(&self) -> Shutdown {
         if !self.shared.is_forked() {
             self.shared.close();
@@ -364,7 +378,8 @@ impl Pool {
     }
 }
 
-// Foreign code runs under no lock of the pool, and a panic in it is caught: nothing is left half changed.
+// Foreign code runs under no lock of the pool, and a panic in it is caught: nothing is left half
+// changed.
 impl UnwindSafe for Pool {}
 impl RefUnwindSafe for Pool {}
 
@@ -378,8 +393,8 @@ impl Clone for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // ORDERING: Release pairs with the Acquire of the last one: what was submitted through any handle comes before
-        // the end.
+        // ORDERING: Release pairs with the Acquire of the last one: what was submitted through any
+        // handle comes before the end.
         let last = self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1;
         if last && !self.shared.is_forked() {
             self.shared.close();

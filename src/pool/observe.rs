@@ -22,8 +22,8 @@ pub(super) struct Observer {
     told: Mutex<BTreeSet<TaskId>>,
 }
 
-/// What records the times of a pool's tasks, or of those of one of its lanes, of which up to `threads` run at a time. It
-/// may call foreign code.
+/// What records the times of a pool's tasks, or of those of one of its lanes, of which up to
+/// `threads` run at a time. It may call foreign code.
 pub(super) fn meter(config: &Config, lane: Option<&str>, threads: usize) -> Meter {
     let meter = Meter::default();
     #[cfg(feature = "histograms")]
@@ -56,8 +56,8 @@ impl Observer {
         self.warn_after.is_some() && cfg!(feature = "tracing")
     }
 
-    /// Warns of the tasks on the threads of `roster` that have been running for long and go on, once of each. Says when
-    /// the next one will have been, if none ends before.
+    /// Warns of the tasks on the threads of `roster` that have been running for long and go on,
+    /// once of each. Says when the next one will have been, if none ends before.
     pub(super) fn patrol(&self, roster: &Roster) -> Option<Instant> {
         let limit = self.warn_after?;
         let shown: Vec<Shown> = roster.slots().iter().flat_map(|slot| slot.shown()).collect();
@@ -112,45 +112,4 @@ impl Observer {
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-    use crate::{Pool, Task};
-    use std::sync::mpsc::{Sender, channel};
-
-    /// A task that runs until the sender is gone, in a pool that warns after `limit`.
-    #[expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
-    fn running(limit: Duration) -> (Pool, Task<()>, Sender<()>) {
-        let pool = Pool::builder().max_threads(1).warn_after(limit).build().unwrap();
-        let ((started, wait), (go, gate)) = (channel(), channel());
-        let task = pool.spawn(move || {
-            started.send(()).unwrap();
-            let _ = gate.recv();
-        });
-        wait.recv().unwrap();
-        (pool, task, go)
-    }
-
-    #[test]
-    fn a_task_that_goes_on_is_told_of_until_it_ends() {
-        let (pool, task, go) = running(Duration::ZERO);
-        let shared = &pool.shared;
-        assert_eq!(shared.observer.patrol(&shared.roster), None, "there is nothing more to tell");
-        assert!(shared.observer.told.lock().contains(&task.id()));
-        drop(go);
-        task.wait().unwrap();
-        assert_eq!(shared.observer.patrol(&shared.roster), None);
-        assert!(shared.observer.told.lock().is_empty());
-    }
-
-    #[test]
-    fn the_next_look_is_due_when_the_time_of_a_task_is_up() {
-        const HOUR: Duration = Duration::from_secs(3600);
-        let (pool, task, go) = running(HOUR);
-        let due = pool.shared.observer.patrol(&pool.shared.roster).unwrap();
-        let left = due.saturating_duration_since(Instant::now());
-        assert!(left > HOUR / 2 && left <= HOUR, "{left:?}");
-        assert!(pool.shared.observer.told.lock().is_empty());
-        drop(go);
-        task.wait().unwrap();
-    }
-}
+mod tests;

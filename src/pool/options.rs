@@ -17,8 +17,8 @@ enum Target<'a> {
     Lane(&'a Lane),
 }
 
-/// Options for one task, or for several alike: a name, a time limit in the queue, what a shutdown does to it.
-/// [`Pool::options`] and [`Lane::options`] give them.
+/// Options for one task, or for several alike: a name, a time limit in the queue, what a shutdown
+/// does to it. [`Pool::options`] and [`Lane::options`] give them.
 ///
 /// An option costs the task one allocation, whatever the number of options.
 ///
@@ -62,12 +62,14 @@ impl<'a> TaskOptions<'a> {
         self
     }
 
-    /// Has the task expire if it is still queued this long after `spawn`: its closure is dropped then and there, by a
-    /// timer, and it resolves with [`is_expired`](crate::TaskError::is_expired). Once it runs, it runs to its end; to
-    /// give up waiting for that, use the timeout of your runtime or [`Task::wait_timeout`].
+    /// Has the task expire if it is still queued this long after `spawn`: its closure is dropped
+    /// then and there, by a timer, and it resolves with
+    /// [`is_expired`](crate::TaskError::is_expired). Once it runs, it runs to its end; to give up
+    /// waiting for that, use the timeout of your runtime or [`Task::wait_timeout`].
     ///
-    /// Any duration is legal: zero lets the task expire unrun, and [`Duration::MAX`] is no limit. The closures of expired
-    /// tasks are dropped one after another by one thread per pool, so a destructor that blocks delays the others.
+    /// Any duration is legal: zero lets the task expire unrun, and [`Duration::MAX`] is no limit.
+    /// The closures of expired tasks are dropped one after another by one thread per pool, so a
+    /// destructor that blocks delays the others.
     ///
     /// ```
     /// use std::time::Duration;
@@ -86,7 +88,8 @@ impl<'a> TaskOptions<'a> {
         self
     }
 
-    /// What a shutdown of the pool does to the task while it is queued. The default is [`OnShutdown::Drain`].
+    /// What a shutdown of the pool does to the task while it is queued. The default is
+    /// [`OnShutdown::Drain`].
     pub fn on_shutdown(mut self, policy: OnShutdown) -> Self {
         self.on_shutdown = policy;
         self
@@ -102,7 +105,8 @@ impl<'a> TaskOptions<'a> {
         self.submit(f, Location::caller())
     }
 
-    /// [`spawn`](TaskOptions::spawn) for a closure that may end its task with a reason of the crate's own.
+    /// [`spawn`](TaskOptions::spawn) for a closure that may end its task with a reason of the
+    /// crate's own.
     #[track_caller]
     pub(crate) fn attempt<F, T>(&self, f: F) -> Task<T>
     where
@@ -127,7 +131,8 @@ impl<'a> TaskOptions<'a> {
     ///
     /// # Panics
     ///
-    /// Not here, but awaiting the future panics if `f` did, or if the task expired or could not be run.
+    /// Not here, but awaiting the future panics if `f` did, or if the task expired or could not be
+    /// run.
     #[track_caller]
     pub fn unblock<F, T>(&self, f: F) -> Unblocked<T>
     where

@@ -38,24 +38,28 @@ impl Target {
     }
 }
 
-/// A wait for a place in the queue of a [`Pool`] or [`Lane`]: what [`Pool::reserve`] and [`Lane::reserve`] return.
+/// A wait for a place in the queue of a [`Pool`] or [`Lane`]: what [`Pool::reserve`] and
+/// [`Lane::reserve`] return.
 ///
-/// Places are given in the order in which the waits began, to whoever waits, before any `spawn` or `try_spawn` gets one.
-/// A wait begins with the first poll, or with [`wait`](Reserve::wait). Where there is no limit it ends at once.
+/// Places are given in the order in which the waits began, to whoever waits, before any `spawn` or
+/// `try_spawn` gets one. A wait begins with the first poll, or with [`wait`](Reserve::wait). Where
+/// there is no limit it ends at once.
 ///
 /// # Errors
 ///
-/// [`is_shutdown`](TaskError::is_shutdown) once the pool is shut down, and [`is_no_thread`](TaskError::is_no_thread) in the
-/// child of a fork.
+/// [`is_shutdown`](TaskError::is_shutdown) once the pool is shut down, and
+/// [`is_no_thread`](TaskError::is_no_thread) in the child of a fork.
 ///
 /// # Cancellation
 ///
-/// Dropping it gives up the turn, or the place if it has come meanwhile: that goes to the next in line.
+/// Dropping it gives up the turn, or the place if it has come meanwhile: that goes to the next in
+/// line.
 ///
-/// One that has been polled and is then forgotten ([`mem::forget`](std::mem::forget), a circle of `Arc`s) stays in line. When its
-/// turn comes it takes the place, as a forgotten [`Permit`] keeps its own, and nobody ever has that place again: the others wait
-/// on for those that are left, and where none is left until the pool is shut down. It also counts as a handle to its pool
-/// for ever, so that only a shutdown ends that.
+/// One that has been polled and is then forgotten ([`mem::forget`](std::mem::forget), a circle of
+/// `Arc`s) stays in line. When its turn comes it takes the place, as a forgotten [`Permit`] keeps
+/// its own, and nobody ever has that place again: the others wait on for those that are left, and
+/// where none is left until the pool is shut down. It also counts as a handle to its pool for ever,
+/// so that only a shutdown ends that.
 ///
 /// # Panics
 ///
@@ -79,13 +83,13 @@ impl Reserve {
 
     /// Blocks this thread until there is a place.
     ///
-    /// On a thread of the pool itself this does not deadlock on a full queue of the pool: where the pool cannot grow, the
-    /// thread runs what is queued meanwhile.
+    /// On a thread of the pool itself this does not deadlock on a full queue of the pool: where the
+    /// pool cannot grow, the thread runs what is queued meanwhile.
     ///
     /// # Errors
     ///
-    /// As for the future; besides, [`is_deadlock`](TaskError::is_deadlock) on a thread that holds every slot of the lane
-    /// whose queue is full.
+    /// As for the future; besides, [`is_deadlock`](TaskError::is_deadlock) on a thread that holds
+    /// every slot of the lane whose queue is full.
     ///
     /// # Panics
     ///
@@ -138,8 +142,8 @@ impl Reserve {
         }
     }
 
-    /// Runs something that is queued. Out of the line meanwhile: a place that came now would lie below what runs on this stack,
-    /// which may want one itself.
+    /// Runs something that is queued. Out of the line meanwhile: a place that came now would lie
+    /// below what runs on this stack, which may want one itself.
     fn help(&mut self, host: &dyn Host) -> bool {
         if !host.has_queued() {
             return false;
@@ -171,8 +175,8 @@ impl Reserve {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             Poll::Ready(Err(_)) => Poll::Ready(Err(Refused::Closed)),
             Poll::Pending => {
-                // ORDERING: pairs with the fence in `Shared::close`, which comes before its look for lanes.
-                // A lane that was made while the pool was closed has not been told.
+                // ORDERING: pairs with the fence in `Shared::close`, which comes before its look
+                // for lanes. A lane that was made while the pool was closed has not been told.
                 fence(Ordering::SeqCst);
                 if shared.is_closed() { Poll::Ready(Err(Refused::Closed)) } else { Poll::Pending }
             }
@@ -219,11 +223,13 @@ impl fmt::Debug for Reserve {
     }
 }
 
-/// A place in the queue of a [`Pool`] or [`Lane`]. Dropping it frees the place for the next who waits.
+/// A place in the queue of a [`Pool`] or [`Lane`]. Dropping it frees the place for the next who
+/// waits.
 ///
-/// One that is forgotten ([`mem::forget`](std::mem::forget), a circle of `Arc`s) keeps its place for ever: the queue takes one task
-/// less from then on, and none if that was its only place; then who waits for one does so until the pool is shut down. The permit
-/// also counts as a handle to its pool for ever, so that only a shutdown ends that.
+/// One that is forgotten ([`mem::forget`](std::mem::forget), a circle of `Arc`s) keeps its place
+/// for ever: the queue takes one task less from then on, and none if that was its only place; then
+/// who waits for one does so until the pool is shut down. The permit also counts as a handle to its
+/// pool for ever, so that only a shutdown ends that.
 ///
 /// ```
 /// let pool = sidestep::Pool::builder().queue_limit(100).build()?;
@@ -244,8 +250,8 @@ pub struct Permit {
 impl Permit {
     /// Queues `f` in the place that this permit holds: it is never refused for want of room.
     ///
-    /// A permit does not keep a shutdown waiting. If the pool has been shut down since it was given, the handle resolves
-    /// with [`is_shutdown`](TaskError::is_shutdown).
+    /// A permit does not keep a shutdown waiting. If the pool has been shut down since it was
+    /// given, the handle resolves with [`is_shutdown`](TaskError::is_shutdown).
     #[track_caller]
     pub fn spawn<F, T>(mut self, f: F) -> Task<T>
     where

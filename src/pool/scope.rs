@@ -2,18 +2,21 @@
 //!
 //! # Why it is safe
 //!
-//! A scoped closure may use what lives as long as `'env`, which is longer than the call of [`Pool::scope`]. That call
-//! does not return, nor unwind, before its count of tasks is zero. The count falls when a task is *released*
-//! ([`Witness`]): after its closure has been consumed or dropped, and after the sender has let go of the result. So by
-//! then what a task has borrowed is neither in the pool nor on any of its threads; a result that was not fetched lies with
-//! its [`ScopedTask`], which cannot leave the scope, or is leaked with it and never touched again. A panic's payload
-//! borrows nothing, since it is `'static`. In a forked child the threads are gone, and nobody will touch anything.
+//! A scoped closure may use what lives as long as `'env`, which is longer than the call of
+//! [`Pool::scope`]. That call does not return, nor unwind, before its count of tasks is zero. The
+//! count falls when a task is *released* ([`Witness`]): after its closure has been consumed or
+//! dropped, and after the sender has let go of the result. So by then what a task has borrowed is
+//! neither in the pool nor on any of its threads; a result that was not fetched lies with its
+//! [`ScopedTask`], which cannot leave the scope, or is leaked with it and never touched again. A
+//! panic's payload borrows nothing, since it is `'static`. In a forked child the threads are gone,
+//! and nobody will touch anything.
 //!
-//! - **T8** What a task's closure and result borrow outlives the task's release and its receiver: it is `'static`, or
-//!   `Pool::scope` neither returns nor unwinds before, and the receiver is in a handle that is bound to `'scope`.
+//! - **T8** What a task's closure and result borrow outlives the task's release and its receiver:
+//!   it is `'static`, or `Pool::scope` neither returns nor unwinds before, and the receiver is in a
+//!   handle that is bound to `'scope`.
 //!
-//! The lifetimes are those of `std::thread::scope`: `'scope` cannot be named by the closures' surroundings, so nothing
-//! of a scope gets out of it.
+//! The lifetimes are those of `std::thread::scope`: `'scope` cannot be named by the closures'
+//! surroundings, so nothing of a scope gets out of it.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -77,7 +80,8 @@ struct State {
     looked_at: Mutex<BTreeSet<TaskId>>,
     /// What the thread that waits for them is inside.
     inside: Vec<Inside>,
-    /// The fork generation that the scope was opened in. In a child locks may be held for ever, and nobody waits.
+    /// The fork generation that the scope was opened in. In a child locks may be held for ever, and
+    /// nobody waits.
     generation: Generation,
     /// In a forked child: tasks that were refused there, less the errors that somebody has taken.
     lost: AtomicIsize,
@@ -90,7 +94,8 @@ impl Witness for State {
         } else if task.outcome() != Outcome::Value {
             self.failed.lock().push(task.clone());
         }
-        // ORDERING: Release pairs with the Acquire in `join`: what the task did comes before the scope's end.
+        // ORDERING: Release pairs with the Acquire in `join`: what the task did comes before the
+        // scope's end.
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.joiner.unpark();
         }
@@ -118,7 +123,8 @@ impl State {
     /// Waits until all tasks have been released.
     fn join(&self, shared: &Shared) {
         let host = host().filter(|host| host.owner() == shared.owner());
-        // ORDERING: Acquire pairs with the Release in `released`; the additions in between do not break its chain.
+        // ORDERING: Acquire pairs with the Release in `released`; the additions in between do not
+        // break its chain.
         while self.left.load(Ordering::Acquire) > 0 && !self.is_forked() {
             if trampoline::settle(None) {
                 continue;
@@ -135,8 +141,8 @@ impl State {
         }
     }
 
-    /// All tasks have been released, or this is a forked child: lets go of them, and gives the error of the first that has
-    /// failed without anybody looking.
+    /// All tasks have been released, or this is a forked child: lets go of them, and gives the
+    /// error of the first that has failed without anybody looking.
     fn close(&self) -> Option<Box<dyn Any + Send>> {
         if self.is_forked() {
             let missing = self.left.load(Ordering::Relaxed).cast_signed() + self.lost.load(Ordering::Relaxed);
@@ -203,11 +209,13 @@ where
 impl<'scope> Scope<'scope, '_> {
     /// Queues `f`, which may borrow what outlives the scope, and returns at once.
     ///
-    /// Dropping the handle does not cancel: the scope waits for every task. Closures may spawn into the same scope.
+    /// Dropping the handle does not cancel: the scope waits for every task. Closures may spawn into
+    /// the same scope.
     ///
     /// # Errors
     ///
-    /// None here: where the pool does not run `f`, the handle says so, or, if nobody asks it, [`Pool::scope`] panics.
+    /// None here: where the pool does not run `f`, the handle says so, or, if nobody asks it,
+    /// [`Pool::scope`] panics.
     #[track_caller]
     pub fn spawn<F, T>(&'scope self, f: F) -> ScopedTask<'scope, T>
     where
@@ -255,8 +263,8 @@ impl<T> ScopedTask<'_, T> {
     ///
     /// # Errors
     ///
-    /// The [`TaskError`] if the closure panicked or was not run. It counts as looked at then: [`Pool::scope`] does not
-    /// panic because of it.
+    /// The [`TaskError`] if the closure panicked or was not run. It counts as looked at then:
+    /// [`Pool::scope`] does not panic because of it.
     pub fn wait(mut self) -> Result<T, TaskError> {
         let Some(task) = self.task.take() else { unreachable!("`wait` consumes the handle") };
         let id = task.id();

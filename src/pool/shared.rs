@@ -1,17 +1,20 @@
-//! One pool's shared state: how it gets help for what is queued, how it gives that up, and how it closes.
+//! One pool's shared state: how it gets help for what is queued, how it gives that up, and how it
+//! closes.
 //!
 //! # Who keeps it alive
 //!
-//! Every thread of the pool and every `Pool` handle holds an `Arc` of it; a task only has the address of its account. That
-//! is enough, because a task follows the address only to count its own cancellation (rule T4 of `task`), and the account
-//! is not freed before every accepted task is counted as ended: the drop of [`Shared`] waits for the sums to agree. A
-//! canceller is between its claim and its count for a few instructions only, so that wait is next to none. A lane is
-//! treated by its tasks as the pool is by its own.
+//! Every thread of the pool and every `Pool` handle holds an `Arc` of it; a task only has the
+//! address of its account. That is enough, because a task follows the address only to count its own
+//! cancellation (rule T4 of `task`), and the account is not freed before every accepted task is
+//! counted as ended: the drop of [`Shared`] waits for the sums to agree. A canceller is between its
+//! claim and its count for a few instructions only, so that wait is next to none. A lane is treated
+//! by its tasks as the pool is by its own.
 //!
-//! ORDERING: `max` and the headcount are `SeqCst`: `set_max` writes the one and reads the other, `reserved_more` comes
-//! the other way. The fence in `growth_ended` pairs with the one in `watch_growth`, that in `set_max` with
-//! `resign_if_over_max`, that in `close` with those of `admission`. `blocking` pairs with itself, `sorting` with the
-//! look in `threads_left`, between which is the lock of `Ending`.
+//! ORDERING: `max` and the headcount are `SeqCst`: `set_max` writes the one and reads the other,
+//! `reserved_more` comes the other way. The fence in `growth_ended` pairs with the one in
+//! `watch_growth`, that in `set_max` with `resign_if_over_max`, that in `close` with those of
+//! `admission`. `blocking` pairs with itself, `sorting` with the look in `threads_left`, between
+//! which is the lock of `Ending`.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -174,7 +177,8 @@ impl Shared {
         totals
     }
 
-    /// Whether a thread would find something to run: a task in the pool's queues, or a lane with a pending slot.
+    /// Whether a thread would find something to run: a task in the pool's queues, or a lane with a
+    /// pending slot.
     pub(super) fn has_work(&self) -> bool {
         // In this order a task that starts meanwhile counts as waiting, never the other way round.
         let totals = self.roster.totals();
@@ -183,7 +187,8 @@ impl Shared {
         own > 0 || lanes.pending > 0
     }
 
-    /// The threads that may exist without evidence that they are needed: `core`, and one for each that blocks.
+    /// The threads that may exist without evidence that they are needed: `core`, and one for each
+    /// that blocks.
     fn entitled(&self) -> usize {
         self.config.core.saturating_add(self.blocking()).min(self.max())
     }
@@ -193,8 +198,9 @@ impl Shared {
         if self.idle.begin_starting() && self.headcount.reserve(1, 1) { start(self, 0) } else { Ok(()) }
     }
 
-    /// Nobody will look into the queues: starts a thread if the pool is entitled to one, else leaves it to the
-    /// monitor. False if the state has changed meanwhile and the question should be asked again.
+    /// Nobody will look into the queues: starts a thread if the pool is entitled to one, else
+    /// leaves it to the monitor. False if the state has changed meanwhile and the question should
+    /// be asked again.
     pub(super) fn get_help(&self) -> bool {
         let may_start = self.headcount.staying() < self.entitled()
             && self.headcount.reserved() < self.max()
@@ -230,7 +236,8 @@ impl Shared {
         true
     }
 
-    /// Threads have been reserved: waiters may have to stop hoping for more, sleepers to leave in time.
+    /// Threads have been reserved: waiters may have to stop hoping for more, sleepers to leave in
+    /// time.
     pub(super) fn reserved_more(&self) {
         // The limit may have been lowered since it was read; `set_max` looks in the other order.
         if self.headcount.staying() > self.max() {
@@ -252,7 +259,8 @@ impl Shared {
         }
     }
 
-    /// The pool can no longer be counted on to grow: waiters look again whether to run their targets in place.
+    /// The pool can no longer be counted on to grow: waiters look again whether to run their
+    /// targets in place.
     pub(super) fn growth_ended(&self) {
         fence(Ordering::SeqCst);
         self.hopeful.wake();
@@ -275,12 +283,14 @@ impl Shared {
         }
     }
 
-    /// How many threads have not left; `None` while entries are on their way from the queues and back.
+    /// How many threads have not left; `None` while entries are on their way from the queues and
+    /// back.
     pub(super) fn threads_left(&self) -> Option<usize> {
         (self.sorting.load(Ordering::SeqCst) == 0).then(|| self.headcount.reserved())
     }
 
-    /// There is no thread and none can be had: what is queued resolves with the reason, as long as that is so.
+    /// There is no thread and none can be had: what is queued resolves with the reason, as long as
+    /// that is so.
     fn abandon_queue(&self) {
         let error = self.cool_down.error();
         let mut abandoned = 0_u64;

@@ -1,4 +1,5 @@
-//! The end of a pool: admission closes at the call, the queue is run or discarded, the threads leave.
+//! The end of a pool: admission closes at the call, the queue is run or discarded, the threads
+//! leave.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,23 +23,27 @@ pub struct ShutdownReport {
     /// Tasks that the shutdown has taken out of the queue: those that it was to discard, by
     /// [`Shutdown::discard_queued`] or by their own [`OnShutdown`](crate::OnShutdown).
     pub discarded: u64,
-    /// Tasks that had not ended when the report was made, because the timeout came first. They go on. Tasks that
-    /// wait for this very shutdown are not among them.
+    /// Tasks that had not ended when the report was made, because the timeout came first. They go
+    /// on. Tasks that wait for this very shutdown are not among them.
     pub still_running: u64,
 }
 
 /// The shutdown of a pool, under way: a future of its end.
 ///
-/// Admission closed when [`Pool::shutdown`](crate::Pool::shutdown) was called. What is queued is still run, unless
-/// [`discard_queued`](Shutdown::discard_queued) is called; then the threads leave and the future resolves.
+/// Admission closed when [`Pool::shutdown`](crate::Pool::shutdown) was called. What is queued is
+/// still run, unless [`discard_queued`](Shutdown::discard_queued) is called; then the threads leave
+/// and the future resolves.
 ///
-/// It may be awaited or waited for on the pool's own threads. A task counts as ended while its thread is blocked in that
-/// wait, and runs what is queued meanwhile; when it goes on, with something else that it has awaited beside, it counts as
-/// running again. [`block_on`](crate::block_on) and [`wait`](Shutdown::wait) show when the thread is blocked.
-/// Under another executor it counts as ended from its poll on. Whenever a thread leaves or somebody new waits, the waker of
-/// one that is awaited is called, and the task counts as running until it has polled again: so does a task in the report of a
-/// [`timeout`](Shutdown::timeout) that has left it no time for that. A task of a lane that [`wait`](Shutdown::wait)s without a timeout gives its slot to the lane's
-/// queue; otherwise what waits for that slot is not run before the task has ended.
+/// It may be awaited or waited for on the pool's own threads. A task counts as ended while its
+/// thread is blocked in that wait, and runs what is queued meanwhile; when it goes on, with
+/// something else that it has awaited beside, it counts as running again.
+/// [`block_on`](crate::block_on) and [`wait`](Shutdown::wait) show when the thread is blocked.
+/// Under another executor it counts as ended from its poll on. Whenever a thread leaves or somebody
+/// new waits, the waker of one that is awaited is called, and the task counts as running until it
+/// has polled again: so does a task in the report of a [`timeout`](Shutdown::timeout) that has left
+/// it no time for that. A task of a lane that [`wait`](Shutdown::wait)s without a timeout gives its
+/// slot to the lane's queue; otherwise what waits for that slot is not run before the task has
+/// ended.
 ///
 /// # Cancellation
 ///
@@ -89,11 +94,11 @@ impl Shutdown {
         self
     }
 
-    /// Resolves `timeout` from now at the latest. What is running then goes on, and the report says how much. Any
-    /// duration is legal.
+    /// Resolves `timeout` from now at the latest. What is running then goes on, and the report says
+    /// how much. Any duration is legal.
     ///
-    /// Awaiting with a timeout takes a thread that does nothing but wait for the time to come; if the system refuses
-    /// that one, the future resolves at once.
+    /// Awaiting with a timeout takes a thread that does nothing but wait for the time to come; if
+    /// the system refuses that one, the future resolves at once.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         // A system without threads need not have a clock either; but then the pool has ended.
         let ended = self.shared.0.threads_left() == Some(0);
@@ -105,7 +110,8 @@ impl Shutdown {
     /// Blocks this thread until the pool has ended.
     pub fn wait(mut self) -> ShutdownReport {
         let owner = self.shared.0.owner();
-        // Without a deadline the closure goes on only when nothing else does: so no lane exceeds its limit by this.
+        // Without a deadline the closure goes on only when nothing else does: so no lane exceeds
+        // its limit by this.
         if let Some(host) = host().filter(|host| host.owner() == owner && self.deadline.is_none()) {
             host.forfeit_slots();
         }
@@ -125,8 +131,9 @@ impl Shutdown {
         self.deadline.is_some_and(|deadline| now() >= deadline)
     }
 
-    /// Registers `waker`, then looks whether all threads have left but those that wait for this. Returns those.
-    /// `blocked` makes of the parker of this wait how it shows that the thread is blocked.
+    /// Registers `waker`, then looks whether all threads have left but those that wait for this.
+    /// Returns those. `blocked` makes of the parker of this wait how it shows that the thread is
+    /// blocked.
     fn look(&mut self, waker: &Waker, blocked: fn(Arc<Parker>) -> Blocked) -> Option<Crew> {
         let shared = &self.shared.0;
         let host = host().filter(|host| host.owner() == shared.owner());
@@ -174,8 +181,8 @@ impl Shutdown {
         }
         let totals = shared.totals();
         let ended = totals.completed + totals.panicked;
-        // With no other thread left nothing runs: a task that still shows is being taken back by its submitter, or waits in a
-        // lane for a slot that a task holds which waits here.
+        // With no other thread left nothing runs: a task that still shows is being taken back by
+        // its submitter, or waits in a lane for a slot that a task holds which waits here.
         let open = match over {
             true if waiting.threads == 0 => 0,
             true => shared.lanes.counts().queued() + waiting.tasks,

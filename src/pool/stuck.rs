@@ -9,7 +9,8 @@ use crate::error::TaskId;
 use crate::sync::{Mutex, now};
 use crate::worker::{Roster, Shown};
 
-/// A task that has been running for long: what [`Pool::long_running`](crate::Pool::long_running) lists.
+/// A task that has been running for long: what [`Pool::long_running`](crate::Pool::long_running)
+/// lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LongRunningTask {
@@ -28,7 +29,8 @@ pub struct LongRunningTask {
 pub(super) struct Sightings(Mutex<BTreeMap<TaskId, Instant>>);
 
 impl Sightings {
-    /// The tasks on the threads of `roster` that have been running for longer than `limit`, the longest first.
+    /// The tasks on the threads of `roster` that have been running for longer than `limit`, the
+    /// longest first.
     pub(super) fn longer_than(&self, limit: Duration, roster: &Roster) -> Vec<LongRunningTask> {
         let now = now();
         let shown: Vec<Shown> = roster.slots().iter().flat_map(|slot| slot.shown()).collect();

@@ -1,11 +1,12 @@
 //! How a pool gets one thread more.
 //!
-//! - **P1** A thread is reserved, by compare-exchange against `max`, before it is made, and given up after its last
-//!   hook has run: so the number of threads never exceeds `max`, not even for an instant.
-//! - **P2** Whoever reserves also holds a starting token. Both go with the [`NewThread`]: into the thread when it
-//!   runs, or back when it is dropped unrun.
-//! - **P3** No lock is held while a thread is made, and the making never makes another on its own account: failures
-//!   end in a cool-down, not in a second attempt.
+//! - **P1** A thread is reserved, by compare-exchange against `max`, before it is made, and given
+//!   up after its last hook has run: so the number of threads never exceeds `max`, not even for an
+//!   instant.
+//! - **P2** Whoever reserves also holds a starting token. Both go with the [`NewThread`]: into the
+//!   thread when it runs, or back when it is dropped unrun.
+//! - **P3** No lock is held while a thread is made, and the making never makes another on its own
+//!   account: failures end in a cool-down, not in a second attempt.
 
 use std::fmt;
 use std::io;
@@ -17,10 +18,11 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::thread;
 use crate::worker::work;
 
-/// A thread that the pool wants: what [`PoolBuilder::spawn_handler`](crate::PoolBuilder::spawn_handler) gets.
+/// A thread that the pool wants: what
+/// [`PoolBuilder::spawn_handler`](crate::PoolBuilder::spawn_handler) gets.
 ///
-/// The handler makes an OS thread, by whatever means, and has it call [`run`](NewThread::run). Dropping a
-/// `NewThread` without running it counts as a failure to start the thread.
+/// The handler makes an OS thread, by whatever means, and has it call [`run`](NewThread::run).
+/// Dropping a `NewThread` without running it counts as a failure to start the thread.
 pub struct NewThread {
     name: String,
     stack_size: Option<usize>,
@@ -104,9 +106,11 @@ impl Seat {
         let lost = credit + 1;
         shared.headcount.release(lost);
         shared.cool_down.count_failure();
-        // A handler that has not returned yet has more to say about why; until then no other attempt is made (P3).
+        // A handler that has not returned yet has more to say about why; until then no other
+        // attempt is made (P3).
         shared.cool_down.hold();
-        // ORDERING: AcqRel pairs with the one in `start`: the second of the two sees the first, and what came before it.
+        // ORDERING: AcqRel pairs with the one in `start`: the second of the two sees the first, and
+        // what came before it.
         let returned = fate.fetch_or(LOST, Ordering::AcqRel) & RETURNED != 0;
         if returned {
             shared.cool_down.begin(dropped_unrun());
@@ -122,8 +126,8 @@ fn dropped_unrun() -> io::Error {
     io::Error::other("the spawn handler dropped the thread without running it")
 }
 
-/// Starts `count` threads that have been reserved and have their tokens: two at most by this thread, which leave
-/// the rest to them.
+/// Starts `count` threads that have been reserved and have their tokens: two at most by this
+/// thread, which leave the rest to them.
 pub(super) fn start_tree(shared: &Arc<Shared>, count: usize) {
     let first = count.div_ceil(2);
     for share in [first, count - first] {
@@ -169,7 +173,8 @@ fn copy(error: &io::Error) -> io::Error {
     }
 }
 
-/// The error without the foreign one inside, whose code must not run wherever this is copied, shown or dropped.
+/// The error without the foreign one inside, whose code must not run wherever this is copied, shown
+/// or dropped.
 fn plain(error: io::Error) -> io::Error {
     let kind = error.kind();
     shield("an error of the spawn handler", move || copy(&error)).unwrap_or_else(|| kind.into())

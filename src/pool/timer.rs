@@ -1,24 +1,28 @@
-//! The thread that ends queued tasks whose time is up, and, where that is asked for, warns of tasks that run for long and
-//! publishes the pool's numbers.
+//! The thread that ends queued tasks whose time is up, and, where that is asked for, warns of tasks
+//! that run for long and publishes the pool's numbers.
 //!
-//! It is apart from the monitor because it drops closures, and so runs foreign code that may take its time. It is made when
-//! a deadline is first set, belongs to one pool and counts in no limit; it sleeps until the next deadline, and without
-//! one until it is needed.
+//! It is apart from the monitor because it drops closures, and so runs foreign code that may take
+//! its time. It is made when a deadline is first set, belongs to one pool and counts in no limit;
+//! it sleeps until the next deadline, and without one until it is needed.
 //!
-//! A worker that comes to an overdue task first ends it likewise. So where the system refuses this thread, tasks still
-//! expire; only later. Where numbers are to be published, tasks that run have it tried again.
+//! A worker that comes to an overdue task first ends it likewise. So where the system refuses this
+//! thread, tasks still expire; only later. Where numbers are to be published, tasks that run have
+//! it tried again.
 //!
 //! # Patrols
 //!
-//! Where long runs are warned of, a task that begins sees to it that the threads are looked at when its time is up. While
-//! looks are due no other task need do so. After the last due one the thread says that none is due, fences, and looks once
-//! more; a task shows itself, fences, and then asks whether one is due. One of the two fences comes first.
+//! Where long runs are warned of, a task that begins sees to it that the threads are looked at when
+//! its time is up. While looks are due no other task need do so. After the last due one the thread
+//! says that none is due, fences, and looks once more; a task shows itself, fences, and then asks
+//! whether one is due. One of the two fences comes first.
 //!
-//! The numbers are the pool's, so a thread that publishes them holds the shared state, as the monitor does. That keeps no
-//! pool open: its handles do, and the threads that have work, and the last of these to go stops this one.
+//! The numbers are the pool's, so a thread that publishes them holds the shared state, as the
+//! monitor does. That keeps no pool open: its handles do, and the threads that have work, and the
+//! last of these to go stops this one.
 //!
-//! ORDERING: the fence in `patrol` pairs with the one in `expect`. Of `stopped` and `manned` each side writes the one
-//! and then reads the other, `stop` against `man`, which needs `SeqCst` on all four.
+//! ORDERING: the fence in `patrol` pairs with the one in `expect`. Of `stopped` and `manned` each
+//! side writes the one and then reads the other, `stop` against `man`, which needs `SeqCst` on all
+//! four.
 
 use std::cmp::Ordering as Order;
 use std::collections::BinaryHeap;
@@ -50,7 +54,8 @@ pub(super) struct Timer {
     patrolling: AtomicBool,
 }
 
-/// The publishing of a pool's numbers, under way: at once, then again and again, and once more at the end.
+/// The publishing of a pool's numbers, under way: at once, then again and again, and once more at
+/// the end.
 struct Round {
     every: Duration,
     shared: Arc<Shared>,
@@ -158,7 +163,8 @@ impl Timer {
         }
     }
 
-    /// A task has begun, of a pool called `pool` that warns of long runs: sees to it that it is looked at in time.
+    /// A task has begun, of a pool called `pool` that warns of long runs: sees to it that it is
+    /// looked at in time.
     pub(super) fn expect(self: &Arc<Self>, pool: &str) {
         fence(Ordering::SeqCst);
         if self.patrolling.load(Ordering::SeqCst) || self.patrolling.swap(true, Ordering::SeqCst) {
@@ -260,24 +266,4 @@ impl Alarms {
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-    use crate::PoolBuilder;
-
-    #[test]
-    fn a_refused_thread_is_tried_again_and_lets_the_pool_go() {
-        let config = PoolBuilder { export_every: Some(Duration::MAX), ..PoolBuilder::new() }.check().unwrap();
-        let shared = Shared::new(config);
-        let timer = Arc::clone(&shared.timer);
-        timer.pause.begin(std::io::Error::other("no"));
-        timer.keep_rounds("test");
-        assert!(!timer.manned.load(Ordering::SeqCst), "not during the pause");
-        timer.pause.end();
-        timer.keep_rounds("test");
-        assert!(timer.manned.load(Ordering::SeqCst));
-        timer.stop();
-        while Arc::strong_count(&shared) > 1 {
-            std::thread::yield_now();
-        }
-    }
-}
+mod tests;

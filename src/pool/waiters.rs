@@ -1,7 +1,7 @@
 //! Threads of the pool that wait inside a task for something to change.
 //!
-//! ORDERING: `count` is written under the lock; the caller's fences (`watch_growth` and `growth_ended`, or
-//! `Idle::notify`) pair, and make one of the two sides see the other.
+//! ORDERING: `count` is written under the lock; the caller's fences (`watch_growth` and
+//! `growth_ended`, or `Idle::notify`) pair, and make one of the two sides see the other.
 
 use std::sync::Arc;
 

@@ -1,9 +1,10 @@
 //! What a pool does for its workers and its tasks.
 //!
-//! ORDERING: the fences of `begin_blocking` and `left` are F2 of `idle`: a change of the counts, a fence, a look into
-//! the queues. That of `watch_growth` pairs with `Shared::growth_ended` for `hopeful`, and with `Idle::notify` for
-//! `helpers`; that of `resign_if_over_max` with the one in `Shared::set_max`. `closed` pairs as in `admission`;
-//! `over_max` is a mark whose setter wakes all afterwards, under a lock that each sleeper takes before it looks.
+//! ORDERING: the fences of `begin_blocking` and `left` are F2 of `idle`: a change of the counts, a
+//! fence, a look into the queues. That of `watch_growth` pairs with `Shared::growth_ended` for
+//! `hopeful`, and with `Idle::notify` for `helpers`; that of `resign_if_over_max` with the one in
+//! `Shared::set_max`. `closed` pairs as in `admission`; `over_max` is a mark whose setter wakes all
+//! afterwards, under a lock that each sleeper takes before it looks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -66,8 +67,8 @@ impl Workplace for Shared {
 
     fn resign_if_over_max(&self) -> bool {
         if !self.headcount.resign_above(self.max()) {
-            // Either the fence in `set_max` comes first, and the second look sees the new limit, or this one does, and
-            // the mark is set again.
+            // Either the fence in `set_max` comes first, and the second look sees the new limit, or
+            // this one does, and the mark is set again.
             self.over_max.store(false, Ordering::SeqCst);
             fence(Ordering::SeqCst);
             if !self.headcount.resign_above(self.max()) {
@@ -92,7 +93,8 @@ impl Workplace for Shared {
     }
 
     fn observe_run(&self, task: &TaskRef, lane: Option<&Core>, run: Duration) {
-        // A task that has forked ends in the child too, where the locks of the times may be held for ever.
+        // A task that has forked ends in the child too, where the locks of the times may be held
+        // for ever.
         if !self.is_forked() {
             self.observer.ran(task, lane, run);
         }
@@ -196,7 +198,8 @@ impl Workplace for Shared {
     }
 
     fn left(&self) {
-        // Not where others do that already: above a lowered limit the successor would leave at once.
+        // Not where others do that already: above a lowered limit the successor would leave at
+        // once.
         let due = self.is_closed() && self.headcount.staying() < self.max() && !self.queues.is_empty();
         let successor = self.owned().filter(|_| due);
         if let Some(shared) = successor {

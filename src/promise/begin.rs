@@ -35,8 +35,8 @@ impl Pool {
 }
 
 impl Lane {
-    /// Queues `op` in the lane at once, as [`spawn`](Lane::spawn), and gives a promise of its result: see
-    /// [`Pool::promise`]. Only `op` runs in the lane, not what is added to the promise.
+    /// Queues `op` in the lane at once, as [`spawn`](Lane::spawn), and gives a promise of its
+    /// result: see [`Pool::promise`]. Only `op` runs in the lane, not what is added to the promise.
     ///
     /// ```
     /// let pool = sidestep::Pool::new()?;
@@ -61,8 +61,8 @@ where
     U: Send + 'static,
     E: From<TaskError> + Send + 'static,
 {
-    /// The task as a promise of what its closure returns: the two errors become one, since what the task itself has to
-    /// say becomes an error made of its [`TaskError`].
+    /// The task as a promise of what its closure returns: the two errors become one, since what the
+    /// task itself has to say becomes an error made of its [`TaskError`].
     ///
     /// # Panics
     ///

@@ -1,7 +1,7 @@
 //! Many promises as one, for both kinds.
 //!
-//! Each promise is woken and polled by itself (`FuturesUnordered`), so a thousand of them cost a thousand polls, not a
-//! million. They are first polled in the order in which they were given.
+//! Each promise is woken and polled by itself (`FuturesUnordered`), so a thousand of them cost a
+//! thousand polls, not a million. They are first polled in the order in which they were given.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,7 +31,8 @@ fn side_by_side<P: Future + Unpin>(promises: Vec<P>) -> FuturesUnordered<Placed<
     promises.into_iter().enumerate().map(|(place, promise)| Placed { place, promise }).collect()
 }
 
-/// What has come so far. Values that nobody will see are dropped one by one, however their destructors behave.
+/// What has come so far. Values that nobody will see are dropped one by one, however their
+/// destructors behave.
 #[derive(Debug)]
 struct Collected<V>(Vec<Option<V>>);
 

@@ -1,7 +1,7 @@
 //! The end of a promise that nobody awaits.
 //!
-//! A detached chain is polled by tasks of a pool, one for each time that there may be something to do, so that it holds no
-//! thread while it waits. The driver is the chain's waker:
+//! A detached chain is polled by tasks of a pool, one for each time that there may be something to
+//! do, so that it holds no thread while it waits. The driver is the chain's waker:
 //!
 //! ```text
 //!                  wake                    a pool's thread begins                 ready
@@ -11,21 +11,25 @@
 //!      +---------------------------------- pending ----------------------+
 //! ```
 //!
-//! The chain is in one place at a time: in the driver while it is `WAITING`, otherwise in the [`Round`] that has been given
-//! to the pool, or on the stack of the thread that polls. Whoever has it may drop it, and does so outside the lock.
+//! The chain is in one place at a time: in the driver while it is `WAITING`, otherwise in the
+//! [`Round`] that has been given to the pool, or on the stack of the thread that polls. Whoever has
+//! it may drop it, and does so outside the lock.
 //!
 //! # Why no wake is lost
 //!
-//! All changes are made under one lock. A wake while `WAITING` queues a round. A wake while `SCHEDULED` does nothing: the
-//! round turns the state to `RUNNING` under the lock before it polls, so this poll sees what the wake is about. A wake while
-//! `RUNNING` may come too late for the poll, and is written down (`woken`); the round finds that under the same lock under
-//! which it would go to `WAITING`, and queues another instead. It does not poll again at once: others have their turn first.
+//! All changes are made under one lock. A wake while `WAITING` queues a round. A wake while
+//! `SCHEDULED` does nothing: the round turns the state to `RUNNING` under the lock before it polls,
+//! so this poll sees what the wake is about. A wake while `RUNNING` may come too late for the poll,
+//! and is written down (`woken`); the round finds that under the same lock under which it would go
+//! to `WAITING`, and queues another instead. It does not poll again at once: others have their turn
+//! first.
 //!
 //! # Why it ends
 //!
-//! The wakers own the driver, and the driver owns the chain. When the last waker goes without a call, the promise can never
-//! be settled: the chain is dropped with the driver. A round that the pool will not run is dropped by the pool, and the
-//! chain with it, which cancels what it waits for; that is reported.
+//! The wakers own the driver, and the driver owns the chain. When the last waker goes without a
+//! call, the promise can never be settled: the chain is dropped with the driver. A round that the
+//! pool will not run is dropped by the pool, and the chain with it, which cancels what it waits
+//! for; that is reported.
 
 use std::mem::replace;
 use std::sync::Arc;
@@ -64,7 +68,8 @@ pub(super) struct Driver<S: Schedule> {
     pool: S,
     /// Where the promise was detached.
     site: Site,
-    /// The fork generation: in a forked child the lock may be held for ever, and nobody would run a round.
+    /// The fork generation: in a forked child the lock may be held for ever, and nobody would run a
+    /// round.
     generation: Generation,
 }
 

@@ -7,10 +7,11 @@ use crate::error::TaskError;
 use crate::event_loop::Handle;
 use crate::task::Task;
 
-/// What a continuation of a [`Promise`] may give: a `Result`, which settles the promise at once, or something that settles
-/// it later.
+/// What a continuation of a [`Promise`] may give: a `Result`, which settles the promise at once, or
+/// something that settles it later.
 ///
-/// It can be implemented for other types whose result comes later, such as a client's handle to a request.
+/// It can be implemented for other types whose result comes later, such as a client's handle to a
+/// request.
 ///
 /// ```
 /// use sidestep::promise::IntoPromise;
@@ -68,8 +69,8 @@ impl<T: Send + 'static, E: From<TaskError> + Send + 'static> IntoPromise for Tas
     }
 }
 
-/// What a continuation of a [`LocalPromise`] may give: as [`IntoPromise`], besides a `LocalPromise`, and nothing needs to be
-/// `Send`.
+/// What a continuation of a [`LocalPromise`] may give: as [`IntoPromise`], besides a
+/// `LocalPromise`, and nothing needs to be `Send`.
 ///
 /// ```
 /// use sidestep::event_loop::Handle;
@@ -102,8 +103,8 @@ pub trait IntoLocalPromise {
     fn into_local_promise(self, ev: &Handle) -> LocalPromise<Self::Value, Self::Error>;
 }
 
-/// The promise itself, also where it is of another loop of this thread. A step that gives it makes what is left of it a part of
-/// its own promise.
+/// The promise itself, also where it is of another loop of this thread. A step that gives it makes
+/// what is left of it a part of its own promise.
 impl<T: 'static, E: 'static> IntoLocalPromise for LocalPromise<T, E> {
     type Value = T;
     type Error = E;

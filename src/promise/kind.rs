@@ -1,5 +1,5 @@
-//! What a chain's values, sources and steps are erased to: [`Sendable`] for promises that may change threads, [`Local`] for
-//! those that stay on one.
+//! What a chain's values, sources and steps are erased to: [`Sendable`] for promises that may
+//! change threads, [`Local`] for those that stay on one.
 
 use std::any::Any;
 use std::future::Future;
@@ -13,7 +13,8 @@ pub(super) trait Kind: Sized + 'static {
     type Value: 'static;
     /// A future of one.
     type Source: Future<Output = Self::Value> + Unpin + 'static;
-    /// What is done with the `Result` of the step before: it makes a chain, of which ours is to go on.
+    /// What is done with the `Result` of the step before: it makes a chain, of which ours is to go
+    /// on.
     type Step: FnOnce(Self::Value) -> Chain<Self> + 'static;
 }
 

@@ -10,16 +10,18 @@
 //!                     the owner adds a step: the loop drives it again
 //! ```
 //!
-//! The loop has the link as a local future, the [`Driver`], while there is something to drive; so a promise is outstanding
-//! until it is settled, whether or not anybody awaits it. All of it is on one thread. No borrow lasts while foreign code runs,
-//! since that may come back here: a continuation may add a step to its own promise, or drop it.
+//! The loop has the link as a local future, the [`Driver`], while there is something to drive; so a
+//! promise is outstanding until it is settled, whether or not anybody awaits it. All of it is on
+//! one thread. No borrow lasts while foreign code runs, since that may come back here: a
+//! continuation may add a step to its own promise, or drop it.
 //!
-//! A poll by the loop ends after so many steps, and the next comes in another turn. So a recursion that never has to wait does
-//! not hold up the callbacks, and the drivers of the promises that it makes and joins, which find nothing left to do, go as they
-//! come.
+//! A poll by the loop ends after so many steps, and the next comes in another turn. So a recursion
+//! that never has to wait does not hold up the callbacks, and the drivers of the promises that it
+//! makes and joins, which find nothing left to do, go as they come.
 //!
-//! A continuation may also give its own promise, which would wait for itself. That is told by `POLLED`: who owns the chain whose
-//! step is running is the innermost driver, since only drivers poll these chains.
+//! A continuation may also give its own promise, which would wait for itself. That is told by
+//! `POLLED`: who owns the chain whose step is running is the innermost driver, since only drivers
+//! poll these chains.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -199,7 +201,8 @@ impl Link {
         POLLED.with(Cell::get) == identity(self.shared())
     }
 
-    /// The chain, for another one to go on with. If it is being polled just now, a chain that waits for it.
+    /// The chain, for another one to go on with. If it is being polled just now, a chain that waits
+    /// for it.
     pub(super) fn into_chain(self) -> Chain<Local> {
         if matches!(self.shared().borrow().stage, Stage::Polled(_)) {
             return Chain::<Local>::pending(Box::pin(Rest(self)));

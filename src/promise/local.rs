@@ -17,30 +17,34 @@ use crate::error::TaskError;
 use crate::event_loop::Handle;
 use crate::task::Task;
 
-/// A [`Promise`](crate::Promise) of an [`EventLoop`](crate::EventLoop): the loop drives it, on its own thread, so what is added
-/// to it need not be `Send` and may share state by `Rc` and `RefCell`.
+/// A [`Promise`](crate::Promise) of an [`EventLoop`](crate::EventLoop): the loop drives it, on its
+/// own thread, so what is added to it need not be `Send` and may share state by `Rc` and `RefCell`.
 ///
-/// [`Handle::promise`] makes one of an action, which starts at once. The steps run in turns of the loop, whether or not anybody
-/// awaits the promise, and never inside the call that adds them. Like a callback it is outstanding until it is settled, so
-/// [`run`](crate::EventLoop::run) waits for it.
+/// [`Handle::promise`] makes one of an action, which starts at once. The steps run in turns of the
+/// loop, whether or not anybody awaits the promise, and never inside the call that adds them. Like
+/// a callback it is outstanding until it is settled, so [`run`](crate::EventLoop::run) waits for
+/// it.
 ///
-/// It is a future too, for the loop's [local futures](Handle::spawn_local) and [`run_until`](crate::EventLoop::run_until). Chains
-/// are flat, and each promise has one owner, as there. Steps that never have to wait let other callbacks run in between.
+/// It is a future too, for the loop's [local futures](Handle::spawn_local) and
+/// [`run_until`](crate::EventLoop::run_until). Chains are flat, and each promise has one owner, as
+/// there. Steps that never have to wait let other callbacks run in between.
 ///
 /// # Cancellation
 ///
-/// Dropping the promise cancels the action and drops the steps unrun; [`detach`](LocalPromise::detach) leaves it to the loop.
-/// Dropping the loop does the same to all its promises.
+/// Dropping the promise cancels the action and drops the steps unrun;
+/// [`detach`](LocalPromise::detach) leaves it to the loop. Dropping the loop does the same to all
+/// its promises.
 ///
 /// # Errors
 ///
-/// As for [`Promise`](crate::Promise). Besides, a step may give the very promise that waits for it, out of a cell: that is an
-/// error made of one that [`is_deadlock`](TaskError::is_deadlock).
+/// As for [`Promise`](crate::Promise). Besides, a step may give the very promise that waits for it,
+/// out of a cell: that is an error made of one that [`is_deadlock`](TaskError::is_deadlock).
 ///
 /// # Panics
 ///
-/// Polling panics once the result has been given, and if the loop was dropped before the promise was settled. A panic of the
-/// conversion from [`TaskError`] comes out of the loop; then, too, polling panics.
+/// Polling panics once the result has been given, and if the loop was dropped before the promise
+/// was settled. A panic of the conversion from [`TaskError`] comes out of the loop; then, too,
+/// polling panics.
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -105,8 +109,8 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         LocalPromise { link, types: PhantomData }
     }
 
-    /// The chain, for a step that was added at `site` to go on with. Its own promise, which waits for that step, is left to
-    /// the loop instead.
+    /// The chain, for a step that was added at `site` to go on with. Its own promise, which waits
+    /// for that step, is left to the loop instead.
     fn into_chain(self, site: Site) -> Chain<Local>
     where
         E: From<TaskError>,
@@ -168,7 +172,8 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         LocalPromise::settled(ev, Err(error))
     }
 
-    /// A promise of what a future gives, which the loop polls from now on. A panic in the future becomes an error.
+    /// A promise of what a future gives, which the loop polls from now on. A panic in the future
+    /// becomes an error.
     ///
     /// ```
     /// use sidestep::{EventLoop, LocalPromise, TaskError};
@@ -205,8 +210,8 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         self.and(steps::map(f, Location::caller()))
     }
 
-    /// Goes on with the value: `f` gives a `Result`, or another promise of either kind, whose end is then the end of this one.
-    /// An error passes by.
+    /// Goes on with the value: `f` gives a `Result`, or another promise of either kind, whose end
+    /// is then the end of this one. An error passes by.
     ///
     /// ```
     /// let mut ev = sidestep::EventLoop::new();
@@ -228,8 +233,8 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         self.and(steps::then::<Local, T, R::Value, E>(f, site))
     }
 
-    /// Goes on with the error: `f` gives a `Result`, or another promise, in place of this one. A value passes by. The type of
-    /// the error may change.
+    /// Goes on with the error: `f` gives a `Result`, or another promise, in place of this one. A
+    /// value passes by. The type of the error may change.
     ///
     /// ```
     /// use std::io::{self, ErrorKind};
@@ -273,7 +278,8 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
 
     /// Runs `f` at either end and passes the result on. If `f` panics, that is the result instead.
     ///
-    /// A promise that is dropped before comes to neither end: what must happen then, too, belongs into a destructor.
+    /// A promise that is dropped before comes to neither end: what must happen then, too, belongs
+    /// into a destructor.
     ///
     /// ```
     /// use std::{cell::Cell, rc::Rc};

@@ -24,8 +24,8 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         LocalPromise::of(Link::new(ev, Chain::<Local>::pending(Box::pin(source))))
     }
 
-    /// All values, in the order of the promises; or the first error, and then the other promises are dropped, which cancels
-    /// them.
+    /// All values, in the order of the promises; or the first error, and then the other promises
+    /// are dropped, which cancels them.
     ///
     /// ```
     /// use sidestep::{EventLoop, LocalPromise, TaskError};
@@ -40,7 +40,8 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         LocalPromise::combined(ev, promises, combine::all)
     }
 
-    /// Every result, in the order of the promises. It never fails, so its own error may be of any type.
+    /// Every result, in the order of the promises. It never fails, so its own error may be of any
+    /// type.
     ///
     /// ```
     /// use sidestep::{EventLoop, LocalPromise, TaskError};
@@ -58,8 +59,8 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         LocalPromise::combined(ev, promises, |promises| async { Ok(combine::all_settled(promises).await) })
     }
 
-    /// The first value, and then the other promises are dropped, which cancels them; or, if there is none, all errors in the
-    /// order of the promises.
+    /// The first value, and then the other promises are dropped, which cancels them; or, if there
+    /// is none, all errors in the order of the promises.
     ///
     /// ```
     /// use sidestep::{EventLoop, LocalPromise};
@@ -73,8 +74,8 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         LocalPromise::combined(ev, promises, combine::any)
     }
 
-    /// The first result, value or error; then the other promises are dropped, which cancels them. Of several that are settled
-    /// already it is the first in order.
+    /// The first result, value or error; then the other promises are dropped, which cancels them.
+    /// Of several that are settled already it is the first in order.
     ///
     /// # Panics
     ///

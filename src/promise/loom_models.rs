@@ -1,7 +1,7 @@
 //! Models of the driver of detached promises for the model checker. Each round is a thread.
 //!
-//! A thread that parks for ever is a deadlock, which the checker reports: so each model ends only if the chain was polled to
-//! its end, or dropped.
+//! A thread that parks for ever is a deadlock, which the checker reports: so each model ends only
+//! if the chain was polled to its end, or dropped.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -74,8 +74,8 @@ impl Drop for Tell {
     }
 }
 
-/// Detaches a chain that waits for `count` signals, then counts itself as ended. Gives the signals, the count, and what is
-/// told when the chain has ended or been dropped.
+/// Detaches a chain that waits for `count` signals, then counts itself as ended. Gives the signals,
+/// the count, and what is told when the chain has ended or been dropped.
 fn detach(count: u32, rounds: usize) -> (Arc<Signals>, Arc<AtomicUsize>, Arc<Parker>) {
     let signals = Arc::new(Signals::default());
     let (ended, gone) = (Arc::new(AtomicUsize::new(0)), Arc::new(Parker::new()));

@@ -21,8 +21,8 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
         Promise::of(Chain::<Sendable>::pending(Box::pin(source)), home)
     }
 
-    /// All values, in the order of the promises; or the first error, and then the other promises are dropped, which cancels
-    /// them.
+    /// All values, in the order of the promises; or the first error, and then the other promises
+    /// are dropped, which cancels them.
     ///
     /// ```
     /// use sidestep::{Pool, Promise, TaskError};
@@ -35,7 +35,8 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
         Promise::combined(promises.into_iter().collect(), combine::all)
     }
 
-    /// Every result, in the order of the promises. It never fails, so its own error may be of any type.
+    /// Every result, in the order of the promises. It never fails, so its own error may be of any
+    /// type.
     ///
     /// ```
     /// use sidestep::{Promise, TaskError};
@@ -54,8 +55,8 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
         })
     }
 
-    /// The first value, and then the other promises are dropped, which cancels them; or, if there is none, all errors in the
-    /// order of the promises.
+    /// The first value, and then the other promises are dropped, which cancels them; or, if there
+    /// is none, all errors in the order of the promises.
     ///
     /// ```
     /// use sidestep::Promise;
@@ -67,8 +68,8 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
         Promise::combined(promises.into_iter().collect(), combine::any)
     }
 
-    /// The first result, value or error; then the other promises are dropped, which cancels them. Of several that are settled
-    /// already it is the first in order.
+    /// The first result, value or error; then the other promises are dropped, which cancels them.
+    /// Of several that are settled already it is the first in order.
     ///
     /// # Panics
     ///

@@ -1,7 +1,8 @@
 //! Promises: a chain of steps on the result of an action, held as one value.
 //!
-//! A [`Promise`] is a future of a `Result` that carries what is to be done with the result. A program that would nest
-//! callbacks writes the steps one below the other instead, with one place for everything that can fail:
+//! A [`Promise`] is a future of a `Result` that carries what is to be done with the result. A
+//! program that would nest callbacks writes the steps one below the other instead, with one place
+//! for everything that can fail:
 //!
 //! ```
 //! use std::io;
@@ -16,8 +17,8 @@
 //! # Ok::<(), io::Error>(())
 //! ```
 //!
-//! Where `async` blocks can be used, they say the same with less: `docs/PROMISES.md` has both side by side, and how these
-//! promises compare with Promises/A+.
+//! Where `async` blocks can be used, they say the same with less: `docs/PROMISES.md` has both side
+//! by side, and how these promises compare with Promises/A+.
 //!
 //! | file | owns |
 //! |---|---|

@@ -1,8 +1,9 @@
 //! The tasks behind a chain, as far as polling it shows them.
 //!
-//! What `all` and its like wait for, or a future that awaits promises, lies in a future that cannot be asked. But the chains in
-//! it are polled on the stack of the outer poll, on the same thread, and each says there what it waits for. Not every poll comes
-//! to each of them, so whoever waits keeps what has been said until it has ended.
+//! What `all` and its like wait for, or a future that awaits promises, lies in a future that cannot
+//! be asked. But the chains in it are polled on the stack of the outer poll, on the same thread,
+//! and each says there what it waits for. Not every poll comes to each of them, so whoever waits
+//! keeps what has been said until it has ended.
 //!
 //! Another task that is run in place on top of that poll has chains of its own, which do not count.
 

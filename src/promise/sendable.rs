@@ -19,32 +19,38 @@ use crate::pool::Pool;
 
 /// A value of type `T` to come, or an error of type `E`; and what is to be done with either.
 ///
-/// [`Pool::promise`], [`Lane::promise`](crate::Lane::promise) and [`Task::promise`](crate::Task::promise) make one of an
-/// action, which starts at once. Each method takes the promise and gives the one that follows from it, so the steps of a
-/// program stand one below the other. A promise is a future of `Result<T, E>`; a thread without one calls
+/// [`Pool::promise`], [`Lane::promise`](crate::Lane::promise) and
+/// [`Task::promise`](crate::Task::promise) make one of an action, which starts at once. Each method
+/// takes the promise and gives the one that follows from it, so the steps of a program stand one
+/// below the other. A promise is a future of `Result<T, E>`; a thread without one calls
 /// [`wait`](Promise::wait).
 ///
-/// - **The steps run in the task that awaits the chain**, while it polls, in order: never inside the call that adds them, and
-///   never on the thread that happened to complete the action. Steps that block belong into a promise of their own.
-/// - **Chains are flat.** A hundred thousand steps take no stack when they are added, run or dropped, and a function that ends
-///   in a promise which calls the function again ([`then`](Promise::then)) takes no more memory the longer it goes on.
-/// - **A promise has one owner**, who awaits it once and gets the value itself. `futures_util`'s `shared` makes it several.
+/// - **The steps run in the task that awaits the chain**, while it polls, in order: never inside
+///   the call that adds them, and never on the thread that happened to complete the action. Steps
+///   that block belong into a promise of their own.
+/// - **Chains are flat.** A hundred thousand steps take no stack when they are added, run or
+///   dropped, and a function that ends in a promise which calls the function again
+///   ([`then`](Promise::then)) takes no more memory the longer it goes on.
+/// - **A promise has one owner**, who awaits it once and gets the value itself. `futures_util`'s
+///   `shared` makes it several.
 ///
 /// # Cancellation
 ///
-/// Dropping the promise cancels the action, as dropping a [`Task`](crate::Task) does, and drops the steps unrun.
-/// [`detach`](Promise::detach) lets all of it run to its end.
+/// Dropping the promise cancels the action, as dropping a [`Task`](crate::Task) does, and drops the
+/// steps unrun. [`detach`](Promise::detach) lets all of it run to its end.
 ///
 /// # Errors
 ///
-/// What was rejected and not caught. A panic in the action or in a step, and the end of an action that was cancelled or that
-/// the pool did not run, arrive as an error made by `E: From<TaskError>`. [`TaskError`] itself, [`std::io::Error`], and the
-/// boxed errors of most crates will do.
+/// What was rejected and not caught. A panic in the action or in a step, and the end of an action
+/// that was cancelled or that the pool did not run, arrive as an error made by `E:
+/// From<TaskError>`. [`TaskError`] itself, [`std::io::Error`], and the boxed errors of most crates
+/// will do.
 ///
 /// # Panics
 ///
-/// Polling panics once the result has been given. A panic of the conversion from [`TaskError`] leaves the poll as it is.
-/// Panics in the destructors of what is dropped unused are caught and traced.
+/// Polling panics once the result has been given. A panic of the conversion from [`TaskError`]
+/// leaves the poll as it is. Panics in the destructors of what is dropped unused are caught and
+/// traced.
 ///
 /// # Examples
 ///
@@ -168,8 +174,8 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
         self.and(steps::map(f, Location::caller()))
     }
 
-    /// Goes on with the value: `f` gives a `Result`, or another promise, whose end is then the end of this one. An error
-    /// passes by.
+    /// Goes on with the value: `f` gives a `Result`, or another promise, whose end is then the end
+    /// of this one. An error passes by.
     ///
     /// ```
     /// use sidestep::{Promise, TaskError};
@@ -194,8 +200,8 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
         self.and(steps::then::<Sendable, T, R::Value, E>(f, Location::caller()))
     }
 
-    /// Goes on with the error: `f` gives a `Result`, or another promise, in place of this one. A value passes by. The type of
-    /// the error may change.
+    /// Goes on with the error: `f` gives a `Result`, or another promise, in place of this one. A
+    /// value passes by. The type of the error may change.
     ///
     /// ```
     /// use sidestep::{Promise, TaskError};
@@ -234,7 +240,8 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
 
     /// Runs `f` at either end and passes the result on. If `f` panics, that is the result instead.
     ///
-    /// A promise that is dropped before comes to neither end: what must happen then, too, belongs into a destructor.
+    /// A promise that is dropped before comes to neither end: what must happen then, too, belongs
+    /// into a destructor.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -256,16 +263,17 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
 
     /// Blocks this thread until the promise is settled. The steps run on it.
     ///
-    /// On a thread of the pool that the promise waits for, an action that is still queued is run in place where the pool
-    /// cannot have another thread, as by [`Task::wait`](crate::Task::wait). That goes for actions in a chain, and for those
-    /// in the promises of [`all`](Promise::all) and its like or that a future awaits. Behind those, what a
-    /// [`Lane`](crate::Lane) has queued cannot be seen, nor can a [`Task`](crate::Task) that a future awaits: a pool whose every
+    /// On a thread of the pool that the promise waits for, an action that is still queued is run in
+    /// place where the pool cannot have another thread, as by [`Task::wait`](crate::Task::wait).
+    /// That goes for actions in a chain, and for those in the promises of [`all`](Promise::all) and
+    /// its like or that a future awaits. Behind those, what a [`Lane`](crate::Lane) has queued
+    /// cannot be seen, nor can a [`Task`](crate::Task) that a future awaits: a pool whose every
     /// thread waits for such a one stands still.
     ///
     /// # Errors
     ///
-    /// As for the future; besides, an error made of one that [`is_deadlock`](TaskError::is_deadlock), if the wait could
-    /// never have ended.
+    /// As for the future; besides, an error made of one that
+    /// [`is_deadlock`](TaskError::is_deadlock), if the wait could never have ended.
     ///
     /// # Panics
     ///
@@ -280,11 +288,13 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
         Sendable::open(wait(self.chain))
     }
 
-    /// Lets the promise run to its end with nobody awaiting it. Its steps run on the pool that it is from, or else on the
-    /// [global](Pool::global) one, as do those of [`Task::promise`](crate::Task::promise); while it waits it holds no thread.
+    /// Lets the promise run to its end with nobody awaiting it. Its steps run on the pool that it
+    /// is from, or else on the [global](Pool::global) one, as do those of
+    /// [`Task::promise`](crate::Task::promise); while it waits it holds no thread.
     ///
-    /// An error at the end is traced, since nobody else sees it. The promise is dropped, which cancels, if that pool is shut
-    /// down or refuses to go on with it ([`PoolBuilder::queue_limit`](crate::PoolBuilder::queue_limit)); that is traced too.
+    /// An error at the end is traced, since nobody else sees it. The promise is dropped, which
+    /// cancels, if that pool is shut down or refuses to go on with it
+    /// ([`PoolBuilder::queue_limit`](crate::PoolBuilder::queue_limit)); that is traced too.
     ///
     /// ```
     /// use std::sync::mpsc;

@@ -1,9 +1,10 @@
 //! What each method of a promise does with the result of the step before, for both kinds.
 //!
-//! A step that has nothing to do drops its closure uncalled and passes the result on. A panic in that destructor is
-//! reported: there is a result already, which it must not replace. A panic in the closure, or in the destructor of what the
-//! closure was given or has captured, is the closure's end, and becomes the error of the promise. Should the conversion to
-//! that error panic too, there is no error to be had: that panic leaves the poll.
+//! A step that has nothing to do drops its closure uncalled and passes the result on. A panic in
+//! that destructor is reported: there is a result already, which it must not replace. A panic in
+//! the closure, or in the destructor of what the closure was given or has captured, is the
+//! closure's end, and becomes the error of the promise. Should the conversion to that error panic
+//! too, there is no error to be had: that panic leaves the poll.
 
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 

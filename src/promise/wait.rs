@@ -1,12 +1,13 @@
 //! Blocking a thread until a chain has its value.
 //!
-//! The chain is polled on this thread. Where it waits for a task, waiting for the chain is waiting for that task: on a
-//! thread of the task's own pool it may be run in place, as [`Task::wait`](crate::Task::wait) does, or a pool without
-//! another thread would never come to it.
+//! The chain is polled on this thread. Where it waits for a task, waiting for the chain is waiting
+//! for that task: on a thread of the task's own pool it may be run in place, as
+//! [`Task::wait`](crate::Task::wait) does, or a pool without another thread would never come to it.
 //!
-//! What it waits for may also be behind a future, such as that of `all`. Then any of the queued tasks that its polls have shown
-//! is run in place, one after another. Only tasks of the thread's pool itself are: one that waits for several things does not
-//! close a circle by one of them, so the lanes must not hear of it.
+//! What it waits for may also be behind a future, such as that of `all`. Then any of the queued
+//! tasks that its polls have shown is run in place, one after another. Only tasks of the thread's
+//! pool itself are: one that waits for several things does not close a circle by one of them, so
+//! the lanes must not hear of it.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,7 +21,8 @@ use crate::task::current::{Blocking, host, is_inside};
 use crate::task::{Host, InPlace};
 
 pub(super) fn wait<K: Kind>(mut chain: Chain<K>) -> K::Value {
-    // A parker of its own: a step may itself wait on this thread, and must not take this wait's wake-up.
+    // A parker of its own: a step may itself wait on this thread, and must not take this wait's
+    // wake-up.
     let parker = Arc::new(Parker::new());
     let waker = parker.waker();
     let mut context = Context::from_waker(&waker);
@@ -49,7 +51,8 @@ pub(super) fn wait<K: Kind>(mut chain: Chain<K>) -> K::Value {
     }
 }
 
-/// Returns when the chain is worth another poll; one of the tasks that it waits for may have been run meanwhile.
+/// Returns when the chain is worth another poll; one of the tasks that it waits for may have been
+/// run meanwhile.
 fn await_any(seen: &mut Seen, host: &dyn Host, parker: &Arc<Parker>) {
     // First, so that no change of `may_grow` is missed.
     host.offer_help(parker);

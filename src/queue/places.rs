@@ -1,4 +1,5 @@
-//! The places of a queue that may hold only so many tasks: a count with a limit, and the line of those who wait.
+//! The places of a queue that may hold only so many tasks: a count with a limit, and the line of
+//! those who wait.
 //!
 //! # The word
 //!
@@ -23,40 +24,47 @@
 //! whenever a waiter has left the line, before the unlock: nobody lives -> clear WAITERS
 //! ```
 //!
-//! `WAITERS` is set and cleared under the lock only, and so is `CLOSED`. The fast paths, each of which is one
-//! compare-exchange, change the count alone, and nothing where `WAITERS` is set. A wait ends once, under the lock, as
-//! granted or as over; only its waker changes without, under the waiter's own lock, which is always taken last.
+//! `WAITERS` is set and cleared under the lock only, and so is `CLOSED`. The fast paths, each of
+//! which is one compare-exchange, change the count alone, and nothing where `WAITERS` is set. A
+//! wait ends once, under the lock, as granted or as over; only its waker changes without, under the
+//! waiter's own lock, which is always taken last.
 //!
 //! # Why no place is lost and no limit passed
 //!
-//! **Invariant W**: whenever the lock is free, `WAITERS` is set if and only if a live waiter is in line; and while it
-//! is set, every place is taken. For it is set by a compare-exchange from exactly `limit`, by one who joins the line
-//! before the unlock. From then on the fast paths change nothing, and those who hold the lock leave the count alone as
-//! long as anybody lives in the line, and clear the bit when nobody does. So whoever holds the lock and finds nobody
-//! alive knows that the bit is clear, and stays so until the unlock: the place can be subtracted in one step.
+//! **Invariant W**: whenever the lock is free, `WAITERS` is set if and only if a live waiter is in
+//! line; and while it is set, every place is taken. For it is set by a compare-exchange from
+//! exactly `limit`, by one who joins the line before the unlock. From then on the fast paths change
+//! nothing, and those who hold the lock leave the count alone as long as anybody lives in the line,
+//! and clear the bit when nobody does. So whoever holds the lock and finds nobody alive knows that
+//! the bit is clear, and stays so until the unlock: the place can be subtracted in one step.
 //!
-//! *The limit.* The count grows only by a compare-exchange from below `limit`. A place that is handed on is counted
-//! all the while, whether its new owner fetches it or gives it up.
+//! *The limit.* The count grows only by a compare-exchange from below `limit`. A place that is
+//! handed on is counted all the while, whether its new owner fetches it or gives it up.
 //!
-//! *No place is lost to a waiter.* Whoever joins where the bit is set finds all places taken, by W. Whoever has to set
-//! the bit changes the same word as a free does. Either the free comes first: then the exchange from `limit` fails,
-//! and the next look finds the place. Or the bit comes first: then the free sees it, and goes through the lock, which
-//! it gets after the waiter has joined. There it ends the longest wait, or finds nobody alive. So while somebody
-//! waits all places are taken, and each of their owners will come through the lock or has gone before the bit was set.
+//! *No place is lost to a waiter.* Whoever joins where the bit is set finds all places taken, by W.
+//! Whoever has to set the bit changes the same word as a free does. Either the free comes first:
+//! then the exchange from `limit` fails, and the next look finds the place. Or the bit comes first:
+//! then the free sees it, and goes through the lock, which it gets after the waiter has joined.
+//! There it ends the longest wait, or finds nobody alive. So while somebody waits all places are
+//! taken, and each of their owners will come through the lock or has gone before the bit was set.
 //!
-//! *Giving up.* A turn is borrowed by whoever polls it or gives it up, so these two never meet. Under the lock its
-//! wait goes on or has ended. If it goes on it ends there, and no grant can reach it any more. If it has ended with a
-//! place, that is freed like any other. The waker of another is called in the one case and not needed in the other.
+//! *Giving up.* A turn is borrowed by whoever polls it or gives it up, so these two never meet.
+//! Under the lock its wait goes on or has ended. If it goes on it ends there, and no grant can
+//! reach it any more. If it has ended with a place, that is freed like any other. The waker of
+//! another is called in the one case and not needed in the other.
 //!
-//! *Closing.* Whoever joined before is in line and is told; whoever comes to join later sees `CLOSED` under the lock.
-//! The line stays empty, so W has the bit cleared for good, and every free subtracts.
+//! *Closing.* Whoever joined before is in line and is told; whoever comes to join later sees
+//! `CLOSED` under the lock. The line stays empty, so W has the bit cleared for good, and every free
+//! subtracts.
 //!
-//! *Order.* Grants are made under the lock from the front of the line, and nobody takes a place past it, by W.
+//! *Order.* Grants are made under the lock from the front of the line, and nobody takes a place
+//! past it, by W.
 //!
 //! # What giving up costs
 //!
-//! Whoever gives up is only marked, and the line is swept when more than half of it is gone. A sweep looks at fewer
-//! than twice as many waiters as it removes, and each is removed once: that makes two looks for each.
+//! Whoever gives up is only marked, and the line is swept when more than half of it is gone. A
+//! sweep looks at fewer than twice as many waiters as it removes, and each is removed once: that
+//! makes two looks for each.
 
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
@@ -93,9 +101,9 @@ pub(crate) struct Places {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-/// One wait in line; a new one is not in line yet. After `Ready` it may be polled again, and starts anew at the end
-/// of the line. Whoever drops it after `Pending` must give it up first, or the place it may be granted is lost: a turn
-/// does not know its places.
+/// One wait in line; a new one is not in line yet. After `Ready` it may be polled again, and starts
+/// anew at the end of the line. Whoever drops it after `Pending` must give it up first, or the
+/// place it may be granted is lost: a turn does not know its places.
 #[derive(Debug, Default)]
 pub(crate) struct Turn(Option<Arc<Waiter>>);
 
@@ -110,8 +118,9 @@ struct Line {
 #[derive(Debug)]
 struct Waiter(Mutex<Wait>);
 
-/// How it stands with a waiter. The first is the only one that changes, and the only one with a waker: so a waiter
-/// that is in line no more, or marked as gone there, can be dropped under the lock.
+/// How it stands with a waiter. The first is the only one that changes, and the only one with a
+/// waker: so a waiter that is in line no more, or marked as gone there, can be dropped under the
+/// lock.
 enum Wait {
     Waiting(Waker),
     /// It has a place, and is not in line.
@@ -121,7 +130,8 @@ enum Wait {
 }
 
 impl Places {
-    /// So many places, all of them free. What is more than the word can count is as good as no limit.
+    /// So many places, all of them free. What is more than the word can count is as good as no
+    /// limit.
     pub(crate) fn new(limit: usize) -> Self {
         Places {
             word: CachePadded::new(AtomicUsize::new(0)),
@@ -134,12 +144,13 @@ impl Places {
     #[must_use]
     pub(crate) fn try_take(&self) -> bool {
         let one_more = |seen: usize| (seen & WAITERS == 0 && seen & COUNT < self.limit).then(|| seen + 1);
-        // ORDERING: Acquire pairs with the Release in `free`: what the former owner did is visible to the next.
+        // ORDERING: Acquire pairs with the Release in `free`: what the former owner did is visible
+        // to the next.
         self.word.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_more).is_ok()
     }
 
-    /// A place is free again: it goes to whoever has waited longest. That one's waker is called here, with no lock
-    /// held.
+    /// A place is free again: it goes to whoever has waited longest. That one's waker is called
+    /// here, with no lock held.
     pub(crate) fn free(&self) {
         if let Some(waker) = self.free_quietly() {
             wake(waker);
@@ -153,8 +164,8 @@ impl Places {
             debug_assert!(seen & COUNT > 0, "nobody has a place");
             (seen & WAITERS == 0).then(|| seen - 1)
         };
-        // ORDERING: Release pairs with the Acquire of whoever takes the place. The changes in between are
-        // read-modify-writes, which do not break the chain.
+        // ORDERING: Release pairs with the Acquire of whoever takes the place. The changes in
+        // between are read-modify-writes, which do not break the chain.
         match self.word.fetch_update(Ordering::Release, Ordering::Relaxed, one_less) {
             Ok(_) => None,
             Err(_) => self.hand_on(),
@@ -175,7 +186,8 @@ impl Places {
         Some(waker)
     }
 
-    /// Takes a place for `turn`, or has `waker` called when there may be one. `Ok` means that the caller has a place.
+    /// Takes a place for `turn`, or has `waker` called when there may be one. `Ok` means that the
+    /// caller has a place.
     pub(crate) fn poll_take(&self, turn: &mut Turn, waker: &Waker) -> Poll<Result<(), Closed>> {
         let answer = match &turn.0 {
             Some(waiter) => waiter.poll(waker),
@@ -187,8 +199,9 @@ impl Places {
         answer
     }
 
-    /// What a turn that is not in line gets without waiting. `None`: it has to wait. With `waits`, for which the caller
-    /// holds the lock, `WAITERS` is set then, and the caller must join the line.
+    /// What a turn that is not in line gets without waiting. `None`: it has to wait. With `waits`,
+    /// for which the caller holds the lock, `WAITERS` is set then, and the caller must join the
+    /// line.
     fn look(&self, waits: bool) -> Option<Result<(), Closed>> {
         // ORDERING: Acquire, here and where the exchange fails, pairs with the Release in `close`.
         let mut seen = self.word.load(Ordering::Acquire);
@@ -227,8 +240,8 @@ impl Places {
         Poll::Pending
     }
 
-    /// The owner of `turn` gives up: its wait is over, and a place that it has been granted and has not fetched goes
-    /// on.
+    /// The owner of `turn` gives up: its wait is over, and a place that it has been granted and has
+    /// not fetched goes on.
     pub(crate) fn give_up(&self, turn: &mut Turn) {
         let Some(waiter) = turn.0.take() else { return };
         let mut line = self.line.lock();
@@ -245,8 +258,8 @@ impl Places {
         }
     }
 
-    /// Everybody who waits, now or later, is told. Whoever has been granted a place keeps it, and `try_take` goes on
-    /// as before.
+    /// Everybody who waits, now or later, is told. Whoever has been granted a place keeps it, and
+    /// `try_take` goes on as before.
     pub(crate) fn close(&self) {
         let mut line = self.line.lock();
         // ORDERING: Release pairs with the Acquire in `look`: whoever is told sees why.
@@ -258,12 +271,13 @@ impl Places {
         wakers.into_iter().for_each(wake);
     }
 
-    /// To be called when a wait has ended, before the unlock: keeps W, and the line from consisting mostly of those
-    /// who have gone.
+    /// To be called when a wait has ended, before the unlock: keeps W, and the line from consisting
+    /// mostly of those who have gone.
     fn settle(&self, line: &mut Line) {
         if line.live == 0 {
             line.waiters.clear();
-            // ORDERING: the lock orders what matters, and a read-modify-write does not break the chain of `free`.
+            // ORDERING: the lock orders what matters, and a read-modify-write does not break the
+            // chain of `free`.
             self.word.fetch_and(!WAITERS, Ordering::Relaxed);
         } else if line.waiters.len() - line.live > line.live {
             line.waiters.retain(|waiter| waiter.is_waiting());
@@ -300,8 +314,9 @@ impl Turn {
 }
 
 impl Waiter {
-    /// Ends the wait as `end` and gives the waker, for the caller to call or drop without a lock. `None`: it had
-    /// ended. The caller holds the lock of the line, unless the waiter has never been in it.
+    /// Ends the wait as `end` and gives the waker, for the caller to call or drop without a lock.
+    /// `None`: it had ended. The caller holds the lock of the line, unless the waiter has never
+    /// been in it.
     fn end(&self, end: Wait) -> Option<Waker> {
         let mut wait = self.0.lock();
         match replace(&mut *wait, end) {
@@ -321,7 +336,8 @@ impl Waiter {
             settled => return settled.answer(),
         }
         drop(wait);
-        // Without the lock: it is foreign code. The wait may end meanwhile, and then nobody calls this one.
+        // Without the lock: it is foreign code. The wait may end meanwhile, and then nobody calls
+        // this one.
         let mut other = waker.clone();
         let mut wait = self.0.lock();
         if let Wait::Waiting(known) = &mut *wait {

@@ -1,4 +1,5 @@
-//! Calling the waker of the one who has been given a place. That may give the place on, whose waker may do the same, and so on.
+//! Calling the waker of the one who has been given a place. That may give the place on, whose waker
+//! may do the same, and so on.
 
 use std::task::Waker;
 
@@ -13,8 +14,8 @@ pub(crate) fn discard(waker: Waker) {
     });
 }
 
-/// Calls a waker, which is foreign code and belongs to no task of this thread: now, or, deep inside other steps, before the
-/// outermost of them returns or the thread waits.
+/// Calls a waker, which is foreign code and belongs to no task of this thread: now, or, deep inside
+/// other steps, before the outermost of them returns or the thread waits.
 pub(crate) fn wake(waker: Waker) {
     trampoline::bounce(move || {
         shield("a waker", || as_nobody(|| waker.wake()));

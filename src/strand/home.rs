@@ -7,12 +7,14 @@
 //!                        +------- take -----------> GONE
 //! ```
 //!
-//! The strand's lane lets one call run at a time, so `enter` finds the value `IDLE` or `GONE`. But a call that waits for
-//! its own pool's shutdown has given its slot away, and the next call comes while the first still has the value: that one
-//! finds it `BUSY` and is refused. So soundness rests on this file alone.
+//! The strand's lane lets one call run at a time, so `enter` finds the value `IDLE` or `GONE`. But
+//! a call that waits for its own pool's shutdown has given its slot away, and the next call comes
+//! while the first still has the value: that one finds it `BUSY` and is refused. So soundness rests
+//! on this file alone.
 //!
 //! - **V1** The value is there unless the stage is `GONE`.
-//! - **V2** Who changes `IDLE` to `BUSY` has the value to itself until it changes the stage again, which nobody else does.
+//! - **V2** Who changes `IDLE` to `BUSY` has the value to itself until it changes the stage again,
+//!   which nobody else does.
 
 use std::mem::MaybeUninit;
 
@@ -55,7 +57,8 @@ impl<T> Home<T> {
 
     /// The value, if it is at home and sound.
     pub(super) fn enter(&self) -> Result<Visit<'_, T>, Absence> {
-        // ORDERING: Acquire pairs with the Release of the visit before: what that made of the value is visible.
+        // ORDERING: Acquire pairs with the Release of the visit before: what that made of the value
+        // is visible.
         match self.stage.compare_exchange(IDLE, BUSY, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => {}
             Err(BUSY) => return Err(Absence::Busy),
@@ -75,8 +78,9 @@ impl<T> Home<T> {
 
     /// The value, if it is still there, whatever has become of it.
     pub(super) fn take(&mut self) -> Option<T> {
-        // There is no visit, since that would borrow the home. ORDERING: the exclusive reference came by synchronisation, but
-        // perhaps by one that the model checker does not see. Acquire as in `enter`.
+        // There is no visit, since that would borrow the home. ORDERING: the exclusive reference
+        // came by synchronisation, but perhaps by one that the model checker does not see. Acquire
+        // as in `enter`.
         if self.stage.swap(GONE, Ordering::Acquire) == GONE {
             return None;
         }
@@ -150,95 +154,7 @@ impl<T> Drop for Visit<'_, T> {
     }
 }
 
-#[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-    use std::cell::Cell;
-    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-    use std::rc::Rc;
-
-    /// Counts its drops.
-    struct Counted(Rc<Cell<u32>>);
-
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            self.0.set(self.0.get() + 1);
-        }
-    }
-
-    #[test]
-    fn a_second_visit_is_refused() {
-        let home = Home::new(1);
-        let visit = home.enter().ok().unwrap();
-        assert_eq!(home.enter().err(), Some(Absence::Busy));
-        visit.with(|value| *value += 1);
-        assert_eq!(home.enter().ok().unwrap().take(), 2);
-        assert_eq!(home.enter().err(), Some(Absence::Gone));
-    }
-
-    #[test]
-    fn a_panic_poisons_and_the_value_stays() {
-        let home = Home::new(1);
-        let panicking = || {
-            home.enter().ok().unwrap().with(|value| {
-                *value = 7;
-                resume_unwind(Box::new("half done"))
-            })
-        };
-        let panicked: Result<(), _> = catch_unwind(AssertUnwindSafe(panicking));
-        assert!(panicked.is_err() && home.is_poisoned());
-        assert_eq!(home.enter().err(), Some(Absence::Poisoned));
-        home.clear_poison();
-        assert_eq!(home.enter().ok().unwrap().take(), 7);
-    }
-
-    #[test]
-    fn the_value_is_dropped_once() {
-        let drops = Rc::new(Cell::new(0));
-        drop(Home::new(Counted(Rc::clone(&drops))));
-        assert_eq!(drops.get(), 1);
-        let mut home = Home::new(Counted(Rc::clone(&drops)));
-        let taken = home.enter().ok().unwrap().take();
-        assert!(home.take().is_none());
-        drop(home);
-        assert_eq!(drops.get(), 1);
-        drop(taken);
-        assert_eq!(drops.get(), 2);
-    }
-}
-
 #[cfg(all(test, sidestep_loom))]
-mod loom_models {
-    use super::*;
-    use std::sync::Arc;
-
-    /// Two threads that both try: each that gets in sees what the other left, and the checker sees no overlap.
-    #[test]
-    fn loom_visits_never_overlap() {
-        loom::model(|| {
-            let home = Arc::new(Home::new(0_u32));
-            let other = Arc::clone(&home);
-            let add = |home: &Home<u32>| home.enter().map(|visit| visit.with(|value| *value += 1)).is_ok();
-            let thread = loom::thread::spawn(move || u32::from(add(&other)));
-            let here = u32::from(add(&home));
-            let there = thread.join().unwrap();
-            assert!(here + there > 0, "one of them has been let in");
-            assert_eq!(home.enter().ok().unwrap().take(), here + there);
-        });
-    }
-
-    /// One takes the value for good while another visits.
-    #[test]
-    fn loom_a_value_is_taken_once() {
-        loom::model(|| {
-            let home = Arc::new(Home::new(Box::new(5)));
-            let other = Arc::clone(&home);
-            let thread = loom::thread::spawn(move || other.enter().ok().map(Visit::take));
-            let here = home.enter().ok().map(Visit::take);
-            let there = thread.join().unwrap();
-            assert!(here.is_none() || there.is_none());
-            let left = Arc::into_inner(home).and_then(|mut home| home.take());
-            assert_eq!([here, there, left].into_iter().flatten().count(), 1);
-        });
-    }
-}
+mod loom_models;
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;

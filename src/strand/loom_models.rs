@@ -34,7 +34,8 @@ fn counted() -> (Counted, Arc<StaticU64>) {
     (Counted(Arc::clone(&drops), 0), drops)
 }
 
-/// A call is cancelled while it may begin, and the last handle is dropped: the value is dropped once, by the pool, which ends.
+/// A call is cancelled while it may begin, and the last handle is dropped: the value is dropped
+/// once, by the pool, which ends.
 #[test]
 fn loom_a_call_is_cancelled_and_the_last_handle_dropped() {
     check(Some(1), || {

@@ -1,5 +1,5 @@
-//! A value behind the pool: [`Strand`]. Its turns are a lane of one; `home` has the value, `options` what a call may be given
-//! along.
+//! A value behind the pool: [`Strand`]. Its turns are a lane of one; `home` has the value,
+//! `options` what a call may be given along.
 
 mod home;
 #[cfg(all(test, sidestep_loom))]
@@ -21,33 +21,39 @@ use crate::report::shield;
 use crate::sync::trampoline;
 use crate::task::{OnShutdown, Task};
 
-/// A value that lives behind a pool: calls on it run on the pool's threads, one at a time, in the order in which they were
-/// made.
+/// A value that lives behind a pool: calls on it run on the pool's threads, one at a time, in the
+/// order in which they were made.
 ///
-/// For a value that blocks and that many share: a database connection, a device, a log file. It takes the place of
-/// `Arc<Mutex<T>>` with a spawned closure that locks it, where each call that waits for the lock holds a thread. A strand
-/// holds a thread only while a call runs, and none while nothing is queued.
+/// For a value that blocks and that many share: a database connection, a device, a log file. It
+/// takes the place of `Arc<Mutex<T>>` with a spawned closure that locks it, where each call that
+/// waits for the lock holds a thread. A strand holds a thread only while a call runs, and none
+/// while nothing is queued.
 ///
-/// Clones are handles to the same value. When the last handle is dropped, the calls that are queued still run; then the
-/// value is dropped on the pool, or in place where that has been shut down. A strand keeps its pool alive as a [`Pool`] does.
+/// Clones are handles to the same value. When the last handle is dropped, the calls that are queued
+/// still run; then the value is dropped on the pool, or in place where that has been shut down. A
+/// strand keeps its pool alive as a [`Pool`] does.
 ///
 /// # Waiting inside a call
 ///
 /// A call that [`wait`](Task::wait)s for another call of its own strand is told so by
-/// [`is_deadlock`](crate::TaskError::is_deadlock): directly, or through tasks, scopes and calls of other strands, of whatever
-/// pools, that wait for each other in a circle. Then the one whose wait closes the circle is told. A wait through a channel
-/// or [`block_on`](crate::block_on) cannot be seen, and hangs.
+/// [`is_deadlock`](crate::TaskError::is_deadlock): directly, or through tasks, scopes and calls of
+/// other strands, of whatever pools, that wait for each other in a circle. Then the one whose wait
+/// closes the circle is told. A wait through a channel or [`block_on`](crate::block_on) cannot be
+/// seen, and hangs.
 ///
 /// # Poisoning
 ///
-/// A call that panics leaves the value as it happens to be, so the strand is *poisoned*, as a [`std::sync::Mutex`] is: later
-/// calls do not run and resolve with [`is_poisoned`](crate::TaskError::is_poisoned). They count as panicked in
-/// [`Metrics`](crate::Metrics). [`clear_poison`](Strand::clear_poison) says that the value is sound after all.
+/// A call that panics leaves the value as it happens to be, so the strand is *poisoned*, as a
+/// [`std::sync::Mutex`] is: later calls do not run and resolve with
+/// [`is_poisoned`](crate::TaskError::is_poisoned). They count as panicked in
+/// [`Metrics`](crate::Metrics). [`clear_poison`](Strand::clear_poison) says that the value is sound
+/// after all.
 ///
 /// # Cancellation
 ///
-/// As for [`Task`]: dropping the handle of a call takes it out of the queue at once; one that runs is told, which
-/// [`current::on_cancel`](crate::current::on_cancel) passes on to what blocks, and the next begins when it has ended.
+/// As for [`Task`]: dropping the handle of a call takes it out of the queue at once; one that runs
+/// is told, which [`current::on_cancel`](crate::current::on_cancel) passes on to what blocks, and
+/// the next begins when it has ended.
 ///
 /// # Cost
 ///
@@ -91,12 +97,15 @@ impl<T: Send + 'static> Strand<T> {
         Strand::in_turn(pool.lane("strand", 1), value)
     }
 
-    /// Puts `value` behind a lane of limit 1, for a name, a [limited queue](crate::LaneBuilder::queue_limit), or the lane's own
-    /// [metrics](Lane::metrics). Values in the same lane take turns.
+    /// Puts `value` behind a lane of limit 1, for a name, a [limited
+    /// queue](crate::LaneBuilder::queue_limit), or the lane's own [metrics](Lane::metrics). Values
+    /// in the same lane take turns.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane and its limit, if that is not 1. The value is dropped.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane and its limit, if that is
+    /// not 1.
+    /// The value is dropped.
     ///
     /// ```
     /// use sidestep::{Pool, Strand};
@@ -126,7 +135,8 @@ impl<T: Send + 'static> Strand<T> {
     ///
     /// None here: the handle resolves with a [`TaskError`](crate::TaskError), as any task, and with
     /// [`is_poisoned`](crate::TaskError::is_poisoned) where an earlier call has panicked, or
-    /// [`is_shutdown`](crate::TaskError::is_shutdown) where the value has been taken by [`into_inner`](Strand::into_inner).
+    /// [`is_shutdown`](crate::TaskError::is_shutdown) where the value has been taken by
+    /// [`into_inner`](Strand::into_inner).
     #[doc(alias = "interact")]
     #[track_caller]
     pub fn call<F, R>(&self, f: F) -> Task<R>
@@ -164,25 +174,27 @@ impl<T: Send + 'static> Strand<T> {
         CallOptions::new(self)
     }
 
-    /// Takes the value out, once the calls queued so far have ended. Later calls, from whatever handle, resolve with
-    /// [`is_shutdown`](crate::TaskError::is_shutdown).
+    /// Takes the value out, once the calls queued so far have ended. Later calls, from whatever
+    /// handle, resolve with [`is_shutdown`](crate::TaskError::is_shutdown).
     ///
     /// # Errors
     ///
-    /// [`is_poisoned`](crate::TaskError::is_poisoned), and the value stays for the other handles; see
-    /// [`clear_poison`](Strand::clear_poison). [`is_shutdown`](crate::TaskError::is_shutdown) if another `into_inner` was faster.
-    /// [`is_full`](crate::TaskError::is_full) if the queue of the strand's lane is: who wants to try again keeps a clone.
+    /// [`is_poisoned`](crate::TaskError::is_poisoned), and the value stays for the other handles;
+    /// see [`clear_poison`](Strand::clear_poison). [`is_shutdown`](crate::TaskError::is_shutdown)
+    /// if another `into_inner` was faster. [`is_full`](crate::TaskError::is_full) if the queue of
+    /// the strand's lane is: who wants to try again keeps a clone.
     ///
     /// # Cancellation
     ///
-    /// Dropping the task before the value has been taken leaves it to the other handles, or drops it if there are none.
+    /// Dropping the task before the value has been taken leaves it to the other handles, or drops
+    /// it if there are none.
     #[track_caller]
     pub fn into_inner(self) -> Task<T> {
         self.take_with(Ok)
     }
 
-    /// Takes the value for good, as [`into_inner`](Strand::into_inner), and gives what `f` makes of it on the pool's thread.
-    /// `f` holds nothing.
+    /// Takes the value for good, as [`into_inner`](Strand::into_inner), and gives what `f` makes of
+    /// it on the pool's thread. `f` holds nothing.
     #[track_caller]
     pub(crate) fn take_with<F, R>(self, f: F) -> Task<R>
     where
@@ -199,14 +211,15 @@ impl<T: Send + 'static> Strand<T> {
         lane.attempt(take)
     }
 
-    /// True if a call has panicked and nobody has [said](Strand::clear_poison) that the value is sound. Calls that are queued or
-    /// running may change that at any time.
+    /// True if a call has panicked and nobody has [said](Strand::clear_poison) that the value is
+    /// sound. Calls that are queued or running may change that at any time.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.inner.home.is_poisoned()
     }
 
-    /// Lets calls run again. Those queued after the one that panicked and before this may run or not.
+    /// Lets calls run again. Those queued after the one that panicked and before this may run or
+    /// not.
     ///
     /// ```
     /// let total = sidestep::Strand::new(40);
@@ -251,7 +264,8 @@ impl<T: Send + 'static> Drop for Inner<T> {
             return;
         }
         let Some(value) = self.home.take() else { return };
-        // A lane of its own: the queue of the other may be full. And a shutdown that discards does not do it for the pool.
+        // A lane of its own: the queue of the other may be full. And a shutdown that discards does
+        // not do it for the pool.
         let lane = self.lane.pool().lane("strand", 1);
         match lane.options().on_shutdown(OnShutdown::AlwaysRun).try_spawn(move || drop(value)) {
             Ok(task) => task.detach(),

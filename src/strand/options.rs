@@ -8,7 +8,8 @@ use super::Strand;
 use crate::pool::TaskOptions;
 use crate::task::{OnShutdown, Task};
 
-/// Options for one call of a [`Strand`], or for several alike, as [`TaskOptions`] for tasks. [`Strand::options`] gives them.
+/// Options for one call of a [`Strand`], or for several alike, as [`TaskOptions`] for tasks.
+/// [`Strand::options`] gives them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,7 +41,8 @@ impl<'a, T: Send + 'static> CallOptions<'a, T> {
         self
     }
 
-    /// As [`TaskOptions::expire_after`]: so a caller can give up on its turn, while a call that has begun runs to its end.
+    /// As [`TaskOptions::expire_after`]: so a caller can give up on its turn, while a call that has
+    /// begun runs to its end.
     pub fn expire_after(mut self, time: Duration) -> Self {
         self.options = self.options.expire_after(time);
         self
@@ -56,8 +58,8 @@ impl<'a, T: Send + 'static> CallOptions<'a, T> {
     ///
     /// # Errors
     ///
-    /// As there; and the handle resolves with [`is_expired`](crate::TaskError::is_expired) where the call's time was up before
-    /// its turn came.
+    /// As there; and the handle resolves with [`is_expired`](crate::TaskError::is_expired) where
+    /// the call's time was up before its turn came.
     #[track_caller]
     pub fn call<F, R>(&self, f: F) -> Task<R>
     where

@@ -1,5 +1,5 @@
-//! An `UnsafeCell` whose every access is a closure, so that loom can check that no two of them overlap, and a mark by
-//! which it sees that what carries it is freed.
+//! An `UnsafeCell` whose every access is a closure, so that loom can check that no two of them
+//! overlap, and a mark by which it sees that what carries it is freed.
 
 #[cfg(sidestep_loom)]
 pub(crate) use loom::cell::UnsafeCell;
@@ -51,7 +51,8 @@ impl Tracked {
         self.uses.with(|_| ());
     }
 
-    /// From here on what carries this is the caller's alone: the checker sees that every use comes before.
+    /// From here on what carries this is the caller's alone: the checker sees that every use comes
+    /// before.
     pub(crate) fn own(&self) {
         #[cfg(sidestep_loom)]
         self.uses.with_mut(|_| ());

@@ -1,16 +1,17 @@
 //! Which process this is: numbers that change in the child of a `fork`.
 //!
-//! A fork copies the memory but only the thread that called it, so in the child every lock may be held for ever
-//! and no pool has a thread. What belongs to a pool remembers the generation it was made in and asks it, before it touches
-//! a lock or a queue, whether that is past.
+//! A fork copies the memory but only the thread that called it, so in the child every lock may be
+//! held for ever and no pool has a thread. What belongs to a pool remembers the generation it was
+//! made in and asks it, before it touches a lock or a queue, whether that is past.
 //!
 //! | type | remembered by | what it tells |
 //! |---|---|---|
 //! | [`Generation`] | everything but tasks | whether it is this one |
 //! | [`ShortGeneration`] | tasks, in the 16 bits that their state word has for it | the same in the first process and behind as many forks as [`MOST_FORKS`]; behind more of them, that all are past |
 //!
-//! So no task is ever taken for one of this process that is not. Behind too many forks that goes for this process's own tasks too:
-//! their handles would not wait for them, and so [`check`] refuses every pool there.
+//! So no task is ever taken for one of this process that is not. Behind too many forks that goes
+//! for this process's own tasks too: their handles would not wait for them, and so [`check`]
+//! refuses every pool there.
 
 use std::io;
 
@@ -19,7 +20,8 @@ use super::atomic::{Ordering, StaticU64};
 /// How many forks there may be between a process with pools and the first one.
 const MOST_FORKS: u64 = 0xFFFE;
 
-/// How many forks there are between this process and the first one, which is where they began to be watched.
+/// How many forks there are between this process and the first one, which is where they began to be
+/// watched.
 static FORKS: StaticU64 = StaticU64::new(0);
 /// The short generation of what is made now.
 static STAMP: StaticU64 = StaticU64::new(0);
@@ -34,7 +36,8 @@ impl Generation {
     /// That of this process.
     #[inline]
     pub(crate) fn current() -> Self {
-        // ORDERING: Relaxed, here and below: it changes only where there is one thread, before that runs anything else.
+        // ORDERING: Relaxed, here and below: it changes only where there is one thread, before that
+        // runs anything else.
         Generation(FORKS.load(Ordering::Relaxed))
     }
 
@@ -71,8 +74,9 @@ impl ShortGeneration {
     }
 }
 
-/// Behind `forks` forks: the stamp of what is made there, and the only stamp that is not past. Both are the number of forks,
-/// as long as that is no more than [`MOST_FORKS`]; then the one stands still, and the other is one that nothing ever has.
+/// Behind `forks` forks: the stamp of what is made there, and the only stamp that is not past. Both
+/// are the number of forks, as long as that is no more than [`MOST_FORKS`]; then the one stands
+/// still, and the other is one that nothing ever has.
 fn short(forks: u64) -> (u64, u64) {
     (forks.min(MOST_FORKS), forks.min(MOST_FORKS + 1))
 }
@@ -96,7 +100,8 @@ pub(crate) fn check() -> io::Result<()> {
     ))
 }
 
-/// Makes sure that a fork is noticed. On systems without `fork`, and under Miri, there is nothing to notice.
+/// Makes sure that a fork is noticed. On systems without `fork`, and under Miri, there is nothing
+/// to notice.
 #[cfg(all(unix, not(miri)))]
 pub(crate) fn watch() {
     static ONCE: std::sync::Once = std::sync::Once::new();
@@ -109,41 +114,17 @@ pub(crate) fn watch() {
     }
 
     ONCE.call_once(|| {
-        // SAFETY: `child` only changes atomics, which is safe in the child of a fork of many threads. A failure
-        // (out of memory) leaves forks unnoticed, as they would be without this call.
+        // SAFETY: `child` only changes atomics, which is safe in the child of a fork of many
+        // threads. A failure (out of memory) leaves forks unnoticed, as they would be without this
+        // call.
         unsafe { libc::pthread_atfork(None, None, Some(child)) };
     });
 }
 
-/// Makes sure that a fork is noticed. On systems without `fork`, and under Miri, there is nothing to notice.
+/// Makes sure that a fork is noticed. On systems without `fork`, and under Miri, there is nothing
+/// to notice.
 #[cfg(not(all(unix, not(miri))))]
 pub(crate) fn watch() {}
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_short_generation_is_its_own_present_and_no_other() {
-        let few = [0, 1, 2, 0x7FFF, 0x8000, MOST_FORKS - 1, MOST_FORKS];
-        let many = [MOST_FORKS + 1, MOST_FORKS + 2, 0x1_0001, 0x1_FFFE, 0xFFFF_FFFF, u64::MAX];
-        for made in few.into_iter().chain(many) {
-            let (stamp, _) = short(made);
-            assert!(stamp <= 0xFFFF, "it goes into 16 bits");
-            for now in few {
-                assert_eq!(stamp == short(now).1, made.min(MOST_FORKS) == now, "made in {made}, now {now}");
-            }
-            for now in many {
-                assert_ne!(stamp, short(now).1, "made in {made}, now {now}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_made_in_this_process_is_not_past() {
-        assert!(!Generation::current().is_past());
-        assert!(!ShortGeneration::current().is_past());
-        assert!(check().is_ok());
-        assert!(ShortGeneration::from_bits(ShortGeneration::current().to_bits() ^ 1).is_past());
-    }
-}
+mod tests;

@@ -75,7 +75,8 @@ impl Condvar {
         MutexGuard(self.0.wait(guard.0).unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits no longer than to `deadline`; `None` waits without limit. It may return earlier. Under loom time does not pass.
+    /// Waits no longer than to `deadline`; `None` waits without limit. It may return earlier. Under
+    /// loom time does not pass.
     pub(crate) fn wait_until<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,

@@ -8,8 +8,8 @@ use super::Parker;
 use super::atomic::{AtomicBool, Ordering};
 use super::stand_in::model::check;
 
-/// One thread parks until two others have each left a message and a token: however the tokens run together, it sees
-/// both messages and does not sleep on one.
+/// One thread parks until two others have each left a message and a token: however the tokens run
+/// together, it sees both messages and does not sleep on one.
 #[test]
 fn park_against_two_unparks() {
     check(Some(4), || {
@@ -31,8 +31,8 @@ fn park_against_two_unparks() {
     });
 }
 
-/// A thread shows itself parked and parks later, against an unpark: it does not sleep on the token, and whoever has left that
-/// does not see it parked any more.
+/// A thread shows itself parked and parks later, against an unpark: it does not sleep on the token,
+/// and whoever has left that does not see it parked any more.
 #[test]
 fn show_parked_against_unpark() {
     check(None, || {

@@ -1,8 +1,9 @@
-//! The one door to the primitives of `std`, of the oneshot and of the deque: every other module takes its atomics,
-//! locks, cells, channels, threads and the time from here, so that a build with `--cfg sidestep_loom` or
-//! `--cfg sidestep_shuttle` runs the same protocols on a model checker's primitives. Loom explores every interleaving of
-//! a small model, and every value that C11 lets a load return; shuttle plays random ones of whole programs, in which
-//! an atomic has one value at a time.
+//! The one door to the primitives of `std`, of the oneshot and of the deque: every other module
+//! takes its atomics, locks, cells, channels, threads and the time from here, so that a build with
+//! `--cfg sidestep_loom` or `--cfg sidestep_shuttle` runs the same protocols on a model checker's
+//! primitives. Loom explores every interleaving of a small model, and every value that C11 lets a
+//! load return; shuttle plays random ones of whole programs, in which an atomic has one value at a
+//! time.
 //!
 //! | name | ordinary build | under loom | under shuttle |
 //! |---|---|---|---|
@@ -14,14 +15,15 @@
 //! | [`oneshot`] | `futures_channel::oneshot` | `stand_in::oneshot` | `stand_in::oneshot` |
 //! | deque (see `queue`) | `crossbeam_deque` | `stand_in::deque` | `stand_in::deque` |
 //!
-//! `--cfg sidestep_tsan` is for ThreadSanitizer, which knows of no fences: the ordinary build with the stand-in deque, and with
-//! fences that it can see. Under Miri it is the stand-in deque as well: the real one makes pointers of integers, which Miri
-//! cannot follow.
+//! `--cfg sidestep_tsan` is for ThreadSanitizer, which knows of no fences: the ordinary build with
+//! the stand-in deque, and with fences that it can see. Under Miri it is the stand-in deque as
+//! well: the real one makes pointers of integers, which Miri cannot follow.
 //!
-//! Beside them stands the [`trampoline`], since a thread has to run what it has put off before it parks.
+//! Beside them stands the [`trampoline`], since a thread has to run what it has put off before it
+//! parks.
 //!
-//! Poisoning is ignored because no user code ever runs under one of these locks: a panic cannot leave what they
-//! protect half changed.
+//! Poisoning is ignored because no user code ever runs under one of these locks: a panic cannot
+//! leave what they protect half changed.
 
 mod cell;
 mod clock;
@@ -61,15 +63,16 @@ pub(crate) mod atomic {
         AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering,
     };
 
-    /// A fence as ThreadSanitizer, which knows of none, can see it: all of them are changes of one atomic, so each is
-    /// after those before it in one order of all.
+    /// A fence as ThreadSanitizer, which knows of none, can see it: all of them are changes of one
+    /// atomic, so each is after those before it in one order of all.
     #[cfg(sidestep_tsan)]
     pub(crate) fn fence(order: Ordering) {
         static FENCES: StaticU64 = StaticU64::new(0);
         FENCES.fetch_add(0, order);
     }
 
-    /// An atomic that can be a `static`: no model checker follows it, so no protocol may rest on it.
+    /// An atomic that can be a `static`: no model checker follows it, so no protocol may rest on
+    /// it.
     pub(crate) type StaticU64 = std::sync::atomic::AtomicU64;
     /// Atomics for hints, which may be late or lost: no model checker follows them either.
     pub(crate) type HintBool = std::sync::atomic::AtomicBool;

@@ -1,7 +1,7 @@
 //! One thread's place to sleep: a token that `unpark` leaves and `park` takes.
 //!
-//! `std::thread::park` would do the same, but its token belongs to the user: a program that passes tokens between
-//! its own threads must not lose one to a `Task::wait` in between.
+//! `std::thread::park` would do the same, but its token belongs to the user: a program that passes
+//! tokens between its own threads must not lose one to a `Task::wait` in between.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -27,8 +27,9 @@ impl Parker {
         Parker { state: AtomicU8::new(EMPTY), lock: Mutex::new(()), bell: Condvar::new() }
     }
 
-    /// Sleeps until the token is there and takes it. Returns false where `deadline` came first. It may return early, as if with
-    /// the token: steps that the thread had put off have run, and may have done what is waited for.
+    /// Sleeps until the token is there and takes it. Returns false where `deadline` came first. It
+    /// may return early, as if with the token: steps that the thread had put off have run, and may
+    /// have done what is waited for.
     pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
         if self.take() {
             return true;
@@ -46,20 +47,23 @@ impl Parker {
                 return true;
             }
             if deadline.is_some_and(|at| now() >= at) {
-                // ORDERING: Acquire pairs with the Release swap in `unpark`, which may have come just now.
+                // ORDERING: Acquire pairs with the Release swap in `unpark`, which may have come
+                // just now.
                 return self.state.swap(EMPTY, Ordering::Acquire) == NOTIFIED;
             }
         }
     }
 
-    /// Shows the thread as parked from here on, before it parks; or takes the token, and returns false.
+    /// Shows the thread as parked from here on, before it parks; or takes the token, and returns
+    /// false.
     pub(crate) fn show_parked(&self) -> bool {
         // ORDERING: Acquire on failure pairs with the Release swap in `unpark`.
         let before = self.state.compare_exchange(EMPTY, PARKED, Ordering::Relaxed, Ordering::Acquire);
         let shown = before != Err(NOTIFIED);
         if !shown {
-            // ORDERING: Acquire pairs with the Release swap in `unpark`. A store would not do: another token may have
-            // come on top of the first, and what came before it must be visible too.
+            // ORDERING: Acquire pairs with the Release swap in `unpark`. A store would not do:
+            // another token may have come on top of the first, and what came before it must be
+            // visible too.
             self.state.swap(EMPTY, Ordering::Acquire);
         }
         shown
@@ -74,8 +78,9 @@ impl Parker {
     pub(crate) fn unpark(&self) {
         // ORDERING: Release pairs with the Acquire in `take` and in `park`.
         if self.state.swap(NOTIFIED, Ordering::Release) == PARKED {
-            // The sleeper holds the lock from its last look at the state, which found no token, until it waits: passing
-            // through the lock makes sure that the bell does not ring in between.
+            // The sleeper holds the lock from its last look at the state, which found no token,
+            // until it waits: passing through the lock makes sure that the bell does not ring in
+            // between.
             drop(self.lock.lock());
             self.bell.notify_one();
         }
@@ -103,42 +108,4 @@ impl Wake for Parker {
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn a_token_left_early_is_kept() {
-        let parker = Parker::new();
-        parker.unpark();
-        parker.unpark();
-        assert!(parker.park(None));
-        assert!(!parker.park(Some(Instant::now())), "two unparks leave one token");
-    }
-
-    #[test]
-    fn a_deadline_ends_the_sleep() {
-        let parker = Parker::new();
-        assert!(!parker.park(Some(Instant::now() + Duration::from_millis(1))));
-        parker.unpark();
-        assert!(parker.park(Some(Instant::now())), "a token beats a deadline that has passed");
-    }
-
-    #[test]
-    fn tokens_cross_threads() {
-        let ping = Arc::new(Parker::new());
-        let pong = Arc::new(Parker::new());
-        let (ping2, pong2) = (Arc::clone(&ping), Arc::clone(&pong));
-        let echo = std::thread::spawn(move || {
-            for _ in 0..1000 {
-                ping2.park(None);
-                pong2.unpark();
-            }
-        });
-        for _ in 0..1000 {
-            ping.unpark();
-            pong.park(None);
-        }
-        echo.join().unwrap();
-    }
-}
+mod tests;

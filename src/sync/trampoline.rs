@@ -1,13 +1,14 @@
-//! Steps that would nest as deep as a chain is long: each runs foreign code that may come to the next one. They run without
-//! such a stack.
+//! Steps that would nest as deep as a chain is long: each runs foreign code that may come to the
+//! next one. They run without such a stack.
 //!
-//! Cancelling is like that: the closure of a queued task may hold the handle of the next. So is dropping a result that holds
-//! the handle of a task that has ended, and giving a place away, where the waker of the one who gets it gives it on.
+//! Cancelling is like that: the closure of a queued task may hold the handle of the next. So is
+//! dropping a result that holds the handle of a task that has ended, and giving a place away, where
+//! the waker of the one who gets it gives it on.
 //!
-//! A step that is put off may be what its thread waits for next: a destructor may cancel a task and wait for its end. So a
-//! thread runs what it has put off ([`settle`]) before it does anything for a wait: before it parks, before it runs something
-//! else meanwhile, and before it is told that the wait would never end. What it runs meanwhile is inside of no step
-//! ([`afresh`]).
+//! A step that is put off may be what its thread waits for next: a destructor may cancel a task and
+//! wait for its end. So a thread runs what it has put off ([`settle`]) before it does anything for
+//! a wait: before it parks, before it runs something else meanwhile, and before it is told that the
+//! wait would never end. What it runs meanwhile is inside of no step ([`afresh`]).
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -21,8 +22,8 @@ const DEEPEST: u32 = 32;
 
 type Step = Box<dyn FnOnce()>;
 
-/// Those that have been put off, in their order. It is not dropped with its thread, whose last destructors may still need it:
-/// the outermost step leaves it empty, and an empty one is freed.
+/// Those that have been put off, in their order. It is not dropped with its thread, whose last
+/// destructors may still need it: the outermost step leaves it empty, and an empty one is freed.
 type List = ManuallyDrop<VecDeque<Step>>;
 
 thread_local_const! { static DEPTH: Cell<u32> = Cell::new(0) }
@@ -46,8 +47,8 @@ impl Drop for Depth {
     }
 }
 
-/// Runs `step`, which does not unwind: now, or, deep inside other steps on this thread, before the outermost of them returns
-/// or the thread waits.
+/// Runs `step`, which does not unwind: now, or, deep inside other steps on this thread, before the
+/// outermost of them returns or the thread waits.
 #[inline]
 pub(crate) fn bounce(step: impl FnOnce() + 'static) {
     // SAFETY: J2: it borrows nothing.
@@ -72,14 +73,15 @@ pub(crate) unsafe fn bounce_unbounded(step: impl FnOnce()) {
     run_put_off();
 }
 
-/// Runs what this thread has put off, unless `deadline` has passed: then it does not wait. True if there was anything: that may
-/// have done what the thread would wait for, or taken a token of its.
+/// Runs what this thread has put off, unless `deadline` has passed: then it does not wait. True if
+/// there was anything: that may have done what the thread would wait for, or taken a token of its.
 #[inline]
 pub(crate) fn settle(deadline: Option<Instant>) -> bool {
     ANY.with(Cell::get) && deadline.is_none_or(|deadline| now() < deadline) && run_put_off()
 }
 
-/// Runs `f` as if this thread were inside of no step: it has settled, and `f` is no part of what it is inside.
+/// Runs `f` as if this thread were inside of no step: it has settled, and `f` is no part of what it
+/// is inside.
 pub(crate) fn afresh<R>(f: impl FnOnce() -> R) -> R {
     let _outside = Depth::set(0);
     f()
@@ -110,57 +112,4 @@ fn with_list<R>(f: impl FnOnce(&mut VecDeque<Step>) -> R) -> R {
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-    use std::rc::Rc;
-
-    /// Bounces `left` steps more, each inside the one before, and counts them; and how deep they were on the stack.
-    fn chain(left: u32, done: Rc<Cell<u32>>) {
-        bounce(move || {
-            if left > 1 {
-                chain(left - 1, Rc::clone(&done));
-            }
-            done.set(done.get() + 1);
-        });
-    }
-
-    #[test]
-    fn a_chain_of_any_length_has_ended_when_its_first_step_returns() {
-        for length in [1, DEEPEST - 1, DEEPEST, DEEPEST + 1, 2 * DEEPEST + 1, 1_000_000] {
-            let done = Rc::default();
-            chain(length, Rc::clone(&done));
-            assert_eq!(done.get(), length);
-            assert!(!settle(None), "nothing is left");
-        }
-    }
-
-    #[test]
-    fn what_is_run_afresh_puts_nothing_off_and_a_panic_leaves_the_depth_as_it_was() {
-        let depth = || DEPTH.with(Cell::get);
-        bounce(move || {
-            let panics = || afresh(|| bounce(|| std::panic::resume_unwind(Box::new("a step"))));
-            assert!(std::panic::catch_unwind(panics).is_err());
-            assert_eq!((depth(), afresh(depth)), (1, 0));
-        });
-        assert_eq!(depth(), 0);
-    }
-
-    #[test]
-    fn a_step_that_is_put_off_runs_when_the_thread_settles() {
-        fn nest(left: u32, seen: Rc<Cell<bool>>) {
-            bounce(move || {
-                if left > 0 {
-                    return nest(left - 1, seen);
-                }
-                let mark = Rc::clone(&seen);
-                bounce(move || mark.set(true));
-                assert!(!seen.get(), "it is put off");
-                assert!(!settle(Some(now())), "the thread would not wait");
-                assert!(settle(None));
-                assert!(seen.get());
-                assert!(!settle(None), "once");
-            });
-        }
-        nest(DEEPEST - 1, Rc::default());
-    }
-}
+mod tests;

@@ -1,22 +1,26 @@
-//! A task in memory: the cell that holds a closure until it runs, and what only code that knows the closure's type can
-//! do with it. [`TaskRef`] is how everybody else gets at it.
+//! A task in memory: the cell that holds a closure until it runs, and what only code that knows the
+//! closure's type can do with it. [`TaskRef`] is how everybody else gets at it.
 //!
 //! Besides the oneshot a task is one piece of memory, the [`Cell`], from the `slab`. Rules:
 //!
-//! - **T1** Closure and sender belong to whoever won the claim ([`Word::claim`], or `CancelAction::End`); that one
-//!   takes each out exactly once and marks the task ended afterwards.
-//! - **T2** A cell lives as long as a `TaskRef` to it; the last one frees it. By then it has ended, so closure and
-//!   sender have been taken and only the side allocation is left to free.
-//! - **T3** The side allocation is installed once, by the spawner before anybody else knows the task or later by the
-//!   claimer alone, and stays until the cell is freed.
-//! - **T4** `owner` points to the account of what spawned the task, an allocation of its own, and is followed only by a
-//!   canceller, between its claim and its count of it ([`Owner::count_cancelled`]). The account is not freed before every
-//!   task that was accepted has been counted. The count may be the last thing before that, so no reference to the account
-//!   that a function was given is alive then: the compiler may take what such a reference covers to stay until the
-//!   function returns.
-//! - **T5** The `F` and `T` of a cell are fixed by its vtable; only functions from that table touch their slots.
-//! - **T7** A pointer to a cell is the one that its memory was made with, never one made from a reference to a part of
-//!   it: so the whole cell can be reached through it, and the chunk that it is cut from.
+//! - **T1** Closure and sender belong to whoever won the claim ([`Word::claim`], or
+//!   `CancelAction::End`); that one takes each out exactly once and marks the task ended
+//!   afterwards.
+//! - **T2** A cell lives as long as a `TaskRef` to it; the last one frees it. By then it has ended,
+//!   so closure and sender have been taken and only the side allocation is left to free.
+//! - **T3** The side allocation is installed once, by the spawner before anybody else knows the
+//!   task or later by the claimer alone, and stays until the cell is freed.
+//! - **T4** `owner` points to the account of what spawned the task, an allocation of its own, and
+//!   is followed only by a canceller, between its claim and its count of it
+//!   ([`Owner::count_cancelled`]). The account is not freed before every task that was accepted has
+//!   been counted. The count may be the last thing before that, so no reference to the account that
+//!   a function was given is alive then: the compiler may take what such a reference covers to stay
+//!   until the function returns.
+//! - **T5** The `F` and `T` of a cell are fixed by its vtable; only functions from that table touch
+//!   their slots.
+//! - **T7** A pointer to a cell is the one that its memory was made with, never one made from a
+//!   reference to a part of it: so the whole cell can be reached through it, and the chunk that it
+//!   is cut from.
 
 use std::alloc::Layout;
 use std::any::Any;
@@ -41,7 +45,8 @@ use crate::sync::{Mutex, Tracked, UnsafeCell, fork};
 
 /// What a cell tells the thread that runs it.
 pub(crate) trait Runner {
-    /// The closure of `task` has ended and its result is about to be delivered: count it, then return.
+    /// The closure of `task` has ended and its result is about to be delivered: count it, then
+    /// return.
     fn ended(&self, task: &TaskRef, panicked: bool);
 }
 
@@ -51,8 +56,8 @@ pub(crate) trait Owner: Sync {
     ///
     /// # Safety
     ///
-    /// `this` is the owner of a task that the caller has claimed and that has not been counted yet (T4). Afterwards the
-    /// owner may be gone.
+    /// `this` is the owner of a task that the caller has claimed and that has not been counted yet
+    /// (T4). Afterwards the owner may be gone.
     unsafe fn count_cancelled(this: *const Self);
 }
 
@@ -69,8 +74,8 @@ impl<T, F: FnOnce() -> T> Work<T> for F {
     }
 }
 
-/// A closure that may end its task with a reason of the crate's own. (It could unwind with the reason; but where panics abort,
-/// that would end the process.)
+/// A closure that may end its task with a reason of the crate's own. (It could unwind with the
+/// reason; but where panics abort, that would end the process.)
 pub(crate) struct Attempt<F>(pub(crate) F);
 
 impl<T, F: FnOnce() -> Result<T, Reason>> Work<T> for Attempt<F> {
@@ -139,8 +144,8 @@ where
 ///
 /// # Safety
 ///
-/// What `F` and `T` borrow stays valid until the task has been released ([`Witness`](super::extras::Witness)) and the
-/// receiver is gone.
+/// What `F` and `T` borrow stays valid until the task has been released
+/// ([`Witness`](super::extras::Witness)) and the receiver is gone.
 pub(crate) unsafe fn new_scoped_task<F, T, O>(
     closure: F,
     owner: *const O,
@@ -226,12 +231,14 @@ unsafe fn run<F: Work<T>, T>(task: &TaskRef, laden: bool, runner: &dyn Runner) {
     }
 }
 
-/// Leaves `payload` for whoever asks why there is no value, and lets go of the sender. By the claimer.
+/// Leaves `payload` for whoever asks why there is no value, and lets go of the sender. By the
+/// claimer.
 #[cold]
 fn fail<T>(task: &TaskRef, sender: Sender<T>, payload: Box<dyn Any + Send>, runner: &dyn Runner) {
     *task.side_or_install().payload.lock() = Some(payload);
     runner.ended(task, true);
-    // Only now: a handle that is dropped and sees this drops the payload, whose destructor may look at the counts.
+    // Only now: a handle that is dropped and sees this drops the payload, whose destructor may look
+    // at the counts.
     task.header().word.set_outcome(Outcome::Panicked);
     let is_unwanted = sender.is_canceled();
     shield("a waker", || current::as_nobody(|| drop(sender)));
@@ -260,7 +267,8 @@ unsafe fn discard<F, T>(header: NonNull<Header>) {
 ///
 /// # Safety
 ///
-/// `owner` points to a live `O`, and the caller has claimed the task and has not counted it yet (T4).
+/// `owner` points to a live `O`, and the caller has claimed the task and has not counted it yet
+/// (T4).
 unsafe fn count_cancelled<O: Owner>(owner: *const ()) {
     // SAFETY: T4.
     unsafe { O::count_cancelled(owner.cast()) };
@@ -277,7 +285,8 @@ unsafe fn free<F, T>(header: NonNull<Header>) {
     debug_assert!(cell.header.word.is_ended(), "T2: only ended tasks are freed");
     // For the model checker: freeing is a write that must come after every use.
     cell.sender.with_mut(|_| ());
-    // ORDERING: Relaxed, here and for the place: the release of the last reference has acquired all there is.
+    // ORDERING: Relaxed, here and for the place: the release of the last reference has acquired all
+    // there is.
     let side = cell.header.side.load(Ordering::Relaxed);
     let place = cell.header.word.place();
     // SAFETY: T2: it is not used again.

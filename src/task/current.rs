@@ -1,7 +1,9 @@
-//! What a running closure may ask: whether it is cancelled, to be told when it is, and that its thread may block.
+//! What a running closure may ask: whether it is cancelled, to be told when it is, and that its
+//! thread may block.
 //!
-//! - **T6** What a slot of the thread (`FRAME`, `HOST`, `INNERMOST` of `wait`, a worker's `STATION`) points to is borrowed by whoever set it, who sets
-//!   it back on every way out, a panic too; and what is read from a slot stays inside what that one runs.
+//! - **T6** What a slot of the thread (`FRAME`, `HOST`, `INNERMOST` of `wait`, a worker's
+//!   `STATION`) points to is borrowed by whoever set it, who sets it back on every way out, a panic
+//!   too; and what is read from a slot stays inside what that one runs.
 
 #[cfg(all(test, not(sidestep_loom)))]
 mod tests;
@@ -34,8 +36,8 @@ pub(crate) trait Host {
     fn begin_blocking(&self);
     /// The thread has stopped blocking.
     fn end_blocking(&self);
-    /// Runs `target` on this thread now, if it waits in a queue of this thread's pool and the pool cannot be counted on
-    /// to give it another thread. Called while blocking, and after `watch`.
+    /// Runs `target` on this thread now, if it waits in a queue of this thread's pool and the pool
+    /// cannot be counted on to give it another thread. Called while blocking, and after `watch`.
     fn run_in_place(&self, target: &TaskRef) -> InPlace;
     /// Has `parker` woken when the answer of `run_in_place` for `target` may have changed.
     fn watch(&self, target: &TaskRef, parker: &Arc<Parker>);
@@ -47,18 +49,22 @@ pub(crate) trait Host {
     fn has_queued(&self) -> bool;
     /// Runs one queue entry of this thread's pool on this thread now. False if there was none.
     fn run_any_in_place(&self) -> bool;
-    /// As `run_any_in_place` for `target`, whether or not the pool may grow. False if somebody else has claimed it.
+    /// As `run_any_in_place` for `target`, whether or not the pool may grow. False if somebody else
+    /// has claimed it.
     fn run_now(&self, target: &TaskRef) -> bool;
-    /// The tasks that this thread is inside wait for the shutdown of its pool, and count as ended: gives their slots away.
+    /// The tasks that this thread is inside wait for the shutdown of its pool, and count as ended:
+    /// gives their slots away.
     fn forfeit_slots(&self);
     /// Whether another thread can be counted on to be started while this one blocks.
     fn may_grow(&self) -> bool;
-    /// Has `parker` woken when `may_grow` turns false, and whenever something is queued that no thread will look for.
+    /// Has `parker` woken when `may_grow` turns false, and whenever something is queued that no
+    /// thread will look for.
     fn offer_help(&self, parker: &Arc<Parker>);
     /// Undoes `offer_help`.
     fn withdraw_help(&self, parker: &Arc<Parker>);
-    /// The thread is about to park in a wait for, among others, the shutdown of its pool, and its parker shows that. False if
-    /// it must look again instead: a waker has forked, and this is the child.
+    /// The thread is about to park in a wait for, among others, the shutdown of its pool, and its
+    /// parker shows that. False if it must look again instead: a waker has forked, and this is the
+    /// child.
     #[must_use]
     fn begin_parking(&self) -> bool;
     /// The thread goes on.
@@ -128,7 +134,8 @@ fn in_frame<R>(task: *const TaskRef, f: impl FnOnce() -> R) -> R {
 fn frames<'a>() -> impl Iterator<Item = Option<&'a TaskRef>> {
     let mut next = FRAME.with(Cell::get);
     std::iter::from_fn(move || {
-        // SAFETY: T6: null, or a frame on the stack of this thread, above us, until `in_frame` takes it off the list.
+        // SAFETY: T6: null, or a frame on the stack of this thread, above us, until `in_frame`
+        // takes it off the list.
         let frame = unsafe { next.as_ref() }?;
         next = frame.below;
         // SAFETY: T6: null, or a reference that the frame borrows for as long.
@@ -172,7 +179,8 @@ pub(crate) fn next_id() -> TaskId {
     })
 }
 
-/// True if somebody has cancelled the task that this code belongs to: dropped its handle, or called `cancel`.
+/// True if somebody has cancelled the task that this code belongs to: dropped its handle, or called
+/// `cancel`.
 ///
 /// Long closures look at it now and then and end early. Outside a task it is false.
 ///
@@ -243,13 +251,14 @@ pub fn check() -> Result<(), Cancelled> {
     if is_cancelled() { Err(Cancelled) } else { Ok(()) }
 }
 
-/// Registers `hook` to be run when the task that this code belongs to is cancelled: to interrupt a query, shut a
-/// socket down, kill a child process.
+/// Registers `hook` to be run when the task that this code belongs to is cancelled: to interrupt a
+/// query, shut a socket down, kill a child process.
 ///
-/// The hook runs at most once, on the thread that cancels, or at once on this one if the task has been cancelled
-/// already; a panic in it is caught and traced. It is unregistered when the guard is dropped, which waits for a
-/// hook that is running on another thread, or when the task ends. These are the rules of C++'s
-/// `std::stop_callback`. No lock of the pool is held while it runs. Outside a task the hook never runs.
+/// The hook runs at most once, on the thread that cancels, or at once on this one if the task has
+/// been cancelled already; a panic in it is caught and traced. It is unregistered when the guard is
+/// dropped, which waits for a hook that is running on another thread, or when the task ends. These
+/// are the rules of C++'s `std::stop_callback`. No lock of the pool is held while it runs. Outside
+/// a task the hook never runs.
 ///
 /// # Cancellation
 ///
@@ -327,11 +336,11 @@ impl Drop for Blocking<'_> {
     }
 }
 
-/// Runs `f` and tells the pool that this part blocks, so that the pool may have one thread more meanwhile. The
-/// thread is made at once, but only if work waits for it.
+/// Runs `f` and tells the pool that this part blocks, so that the pool may have one thread more
+/// meanwhile. The thread is made at once, but only if work waits for it.
 ///
-/// The pool finds blocked threads by itself within a millisecond or so; this saves that time. Nested calls count
-/// once. Outside a pool's thread `f` just runs.
+/// The pool finds blocked threads by itself within a millisecond or so; this saves that time.
+/// Nested calls count once. Outside a pool's thread `f` just runs.
 ///
 /// ```
 /// use sidestep::current;
@@ -348,8 +357,8 @@ pub fn will_block<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Ends this thread once its task has ended, because the task has left it in a state that the next one must not
-/// meet: a seccomp filter, another namespace, a changed user id.
+/// Ends this thread once its task has ended, because the task has left it in a state that the next
+/// one must not meet: a seccomp filter, another namespace, a changed user id.
 ///
 /// The pool starts another thread when it needs one. Outside a pool's thread nothing happens.
 ///

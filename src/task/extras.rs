@@ -1,5 +1,5 @@
-//! What only some tasks carry from their spawner: a name, a deadline, what a shutdown does to them, the context they
-//! run in, and who waits for them all.
+//! What only some tasks carry from their spawner: a name, a deadline, what a shutdown does to them,
+//! the context they run in, and who waits for them all.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,9 +21,9 @@ use crate::sync::{Mutex, now};
 /// | `Discard` | drops it | drops it |
 /// | `AlwaysRun` | runs it | runs it |
 ///
-/// A dropped task resolves with [`is_shutdown`](crate::TaskError::is_shutdown). A [timeout](crate::Shutdown::timeout)
-/// of the shutdown bounds the wait for all of them. A pool whose last handle is dropped runs what is queued,
-/// whatever this says.
+/// A dropped task resolves with [`is_shutdown`](crate::TaskError::is_shutdown). A
+/// [timeout](crate::Shutdown::timeout) of the shutdown bounds the wait for all of them. A pool
+/// whose last handle is dropped runs what is queued, whatever this says.
 ///
 /// ```
 /// use sidestep::OnShutdown;
@@ -55,10 +55,12 @@ pub enum OnShutdown {
 /// Runs the closure it is given, surrounded by whatever the spawner had around itself.
 pub(crate) type Context = Box<dyn FnOnce(&mut dyn FnMut()) + Send>;
 
-/// Who is told when nothing of a task is left: neither closure, nor sender, nor a result on its way.
+/// Who is told when nothing of a task is left: neither closure, nor sender, nor a result on its
+/// way.
 pub(crate) trait Witness: Send + Sync {
     fn released(&self, task: &TaskRef);
-    /// Tasks that cannot end before all of them are released: what the thread was inside that waits.
+    /// Tasks that cannot end before all of them are released: what the thread was inside that
+    /// waits.
     fn holds_up(&self) -> &[Inside];
 }
 
@@ -104,8 +106,8 @@ pub(super) fn run_within<T>(context: Option<Context>, closure: impl FnOnce() -> 
     }
 }
 
-/// The context is foreign code: it may panic before the closure or after it, and may call it once, twice or not at
-/// all. What the closure has given is never lost to that.
+/// The context is foreign code: it may panic before the closure or after it, and may call it once,
+/// twice or not at all. What the closure has given is never lost to that.
 fn surround<T>(context: Context, closure: impl FnOnce() -> T) -> thread::Result<T> {
     let mut closure = Some(closure);
     let mut result = None;
@@ -129,37 +131,4 @@ fn surround<T>(context: Context, closure: impl FnOnce() -> T) -> thread::Result<
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-
-    fn within(context: impl FnOnce(&mut dyn FnMut()) + Send + 'static) -> Result<i32, String> {
-        let result = run_within(Some(Box::new(context)), || 42);
-        result.map_err(|payload| crate::report::panic_message(&*payload).to_owned())
-    }
-
-    #[test]
-    fn the_closure_runs_once_whatever_the_context_does() {
-        assert_eq!(within(|run| run()), Ok(42));
-        assert_eq!(within(|run| (0..3).for_each(|_| run())), Ok(42));
-        assert_eq!(within(|_| panic!("before")), Err("before".to_owned()));
-        let after = |run: &mut dyn FnMut()| {
-            run();
-            panic!("after");
-        };
-        assert_eq!(within(after), Ok(42), "the work has been done");
-        assert!(within(|_| ()).unwrap_err().contains("did not run"));
-    }
-
-    #[test]
-    fn a_panic_of_the_closure_does_not_unwind_the_context() {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let context = move |run: &mut dyn FnMut()| {
-            run();
-            sender.send("restored").unwrap();
-        };
-        let result = run_within(Some(Box::new(context)), || panic!("the closure"));
-        let result: Result<(), _> = result;
-        assert!(result.is_err());
-        assert_eq!(receiver.recv(), Ok("restored"));
-    }
-}
+mod tests;

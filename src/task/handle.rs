@@ -13,29 +13,34 @@ use crate::error::{TaskError, TaskId};
 use crate::sync::now;
 use crate::sync::oneshot::Receiver;
 
-/// A handle to a closure on its way: a future of its result, and for threads without one, [`wait`](Task::wait).
+/// A handle to a closure on its way: a future of its result, and for threads without one,
+/// [`wait`](Task::wait).
 ///
 /// # Cancellation
 ///
-/// **Dropping the handle cancels the task.** While the task is queued, the drop takes it out at once: the closure
-/// never runs and is dropped on the spot, not when a worker would have come to it. A closure that is running
-/// cannot be stopped from outside; it is told ([`current::is_cancelled`], [`current::on_cancel`]), runs to its own
-/// end, and its result is dropped on the pool's thread. [`detach`](Task::detach) lets the task go on without a
-/// handle; [`cancel`](Task::cancel) cancels and waits for the end.
+/// **Dropping the handle cancels the task.** While the task is queued, the drop takes it out at
+/// once: the closure never runs and is dropped on the spot, not when a worker would have come to
+/// it. A closure that is running cannot be stopped from outside; it is told
+/// ([`current::is_cancelled`], [`current::on_cancel`]), runs to its own end, and its result is
+/// dropped on the pool's thread. [`detach`](Task::detach) lets the task go on without a handle;
+/// [`cancel`](Task::cancel) cancels and waits for the end.
 ///
-/// So the timeout of any runtime works as it should: when it gives up and drops the future, the work is called off.
+/// So the timeout of any runtime works as it should: when it gives up and drops the future, the
+/// work is called off.
 ///
-/// The destructors of a chain, where the closure of a queued task owns the handle of the next, nest no deeper than 32. Those
-/// behind them run when one of these has returned, or as soon as one of these waits by a method of this crate, inside of that
-/// wait. So what runs in a destructor, a waker, a cancel hook or a callback must not wait in another way, by a channel or a
-/// lock, for the end of a task that its own thread has cancelled; and must not hold a lock across a wait of this crate that the
-/// destructor of another closure takes. Destructors that wait nest as deep as their chain is long, and so do the handles of a
-/// [scope](crate::Scope) that own each other.
+/// The destructors of a chain, where the closure of a queued task owns the handle of the next, nest
+/// no deeper than 32. Those behind them run when one of these has returned, or as soon as one of
+/// these waits by a method of this crate, inside of that wait. So what runs in a destructor, a
+/// waker, a cancel hook or a callback must not wait in another way, by a channel or a lock, for the
+/// end of a task that its own thread has cancelled; and must not hold a lock across a wait of this
+/// crate that the destructor of another closure takes. Destructors that wait nest as deep as their
+/// chain is long, and so do the handles of a [scope](crate::Scope) that own each other.
 ///
 /// # Errors
 ///
-/// The result is a [`TaskError`] if the closure panicked ([`is_panic`]), was cancelled before it ran
-/// ([`is_cancelled`]), or was not accepted or not run by the pool ([`is_shutdown`], [`is_full`], [`is_no_thread`]).
+/// The result is a [`TaskError`] if the closure panicked ([`is_panic`]), was cancelled before it
+/// ran ([`is_cancelled`]), or was not accepted or not run by the pool ([`is_shutdown`],
+/// [`is_full`], [`is_no_thread`]).
 ///
 /// # Panics
 ///
@@ -92,16 +97,18 @@ impl<T> Task<T> {
 
     /// Blocks this thread until the task has ended and returns its result.
     ///
-    /// On a thread of the same pool this never deadlocks: the thread counts as blocked, so the pool may start
-    /// another one, and where it cannot (at `max_threads`, while the system refuses threads, during shutdown) a
-    /// task that is still queued runs in place, on this thread and to any depth its stack holds. Below
-    /// `max_threads` it does not: running a stranger's closure under locks that the waiter holds could deadlock.
+    /// On a thread of the same pool this never deadlocks: the thread counts as blocked, so the pool
+    /// may start another one, and where it cannot (at `max_threads`, while the system refuses
+    /// threads, during shutdown) a task that is still queued runs in place, on this thread and to
+    /// any depth its stack holds. Below `max_threads` it does not: running a stranger's closure
+    /// under locks that the waiter holds could deadlock.
     ///
     /// On an event loop's thread it blocks the loop; `await` the task there.
     ///
     /// # Errors
     ///
-    /// As for the future; besides, [`is_deadlock`](TaskError::is_deadlock) if a task waits for itself.
+    /// As for the future; besides, [`is_deadlock`](TaskError::is_deadlock) if a task waits for
+    /// itself.
     ///
     /// # Panics
     ///
@@ -116,8 +123,8 @@ impl<T> Task<T> {
         self.into_joint().wait()
     }
 
-    /// Blocks this thread until the task has ended, but no longer than `timeout`. Any duration is legal;
-    /// [`Duration::MAX`] is no limit. The task is never run in place.
+    /// Blocks this thread until the task has ended, but no longer than `timeout`. Any duration is
+    /// legal; [`Duration::MAX`] is no limit. The task is never run in place.
     ///
     /// # Errors
     ///
@@ -143,8 +150,8 @@ impl<T> Task<T> {
         self.into_joint().wait_until(deadline).map_err(|joint| Task { joint: Some(joint) })
     }
 
-    /// Lets the task run to its end without a handle. Its result is dropped on the pool's thread; a panic is
-    /// traced.
+    /// Lets the task run to its end without a handle. Its result is dropped on the pool's thread; a
+    /// panic is traced.
     ///
     /// ```
     /// let (sender, receiver) = std::sync::mpsc::channel();
@@ -156,8 +163,9 @@ impl<T> Task<T> {
         self.into_joint().detach();
     }
 
-    /// Cancels the task now, and returns a future of its true end: `Err` ([`TaskError::is_cancelled`]) if it was
-    /// still queued, and otherwise, once the closure has ended, what the closure made of it.
+    /// Cancels the task now, and returns a future of its true end: `Err`
+    /// ([`TaskError::is_cancelled`]) if it was still queued, and otherwise, once the closure has
+    /// ended, what the closure made of it.
     ///
     /// ```
     /// use sidestep::current;
@@ -212,11 +220,12 @@ impl<T> Task<T> {
         }
     }
 
-    /// Has `callback` called with the result, once: by the thread that ends the task, or at once on this one if it
-    /// has ended already. The task cannot be cancelled by dropping a handle any more.
+    /// Has `callback` called with the result, once: by the thread that ends the task, or at once on
+    /// this one if it has ended already. The task cannot be cancelled by dropping a handle any
+    /// more.
     ///
-    /// The callback runs between two tasks of a pool's thread (or where a `CancelHandle` is used, or the queue
-    /// discarded), so it should be short. A panic in it is caught and traced.
+    /// The callback runs between two tasks of a pool's thread (or where a `CancelHandle` is used,
+    /// or the queue discarded), so it should be short. A panic in it is caught and traced.
     ///
     /// # Panics
     ///
@@ -258,8 +267,8 @@ impl<T> Drop for Task<T> {
     }
 }
 
-// A task owns no value that a panic could leave half changed: what it refers to is behind atomics and locks, and
-// its result is handed over whole.
+// A task owns no value that a panic could leave half changed: what it refers to is behind atomics
+// and locks, and its result is handed over whole.
 impl<T> UnwindSafe for Task<T> {}
 impl<T> RefUnwindSafe for Task<T> {}
 
@@ -269,7 +278,8 @@ impl<T> fmt::Debug for Task<T> {
     }
 }
 
-/// The end of a task that [`Task::cancel`] has cancelled. Dropping it changes nothing: the task stays cancelled.
+/// The end of a task that [`Task::cancel`] has cancelled. Dropping it changes nothing: the task
+/// stays cancelled.
 #[must_use = "the task is cancelled; await this, or `wait`, to know its end"]
 pub struct Cancelling<T> {
     joint: Joint<T>,
@@ -280,7 +290,8 @@ impl<T> Cancelling<T> {
     ///
     /// # Errors
     ///
-    /// [`TaskError::is_cancelled`] if the closure did not run, [`TaskError::is_panic`] if it panicked.
+    /// [`TaskError::is_cancelled`] if the closure did not run, [`TaskError::is_panic`] if it
+    /// panicked.
     ///
     /// # Panics
     ///
@@ -307,8 +318,8 @@ impl<T> fmt::Debug for Cancelling<T> {
     }
 }
 
-/// Cancels a task from anywhere. Holding one neither keeps the task from being cancelled nor cancels it when
-/// dropped.
+/// Cancels a task from anywhere. Holding one neither keeps the task from being cancelled nor
+/// cancels it when dropped.
 ///
 /// ```
 /// let (go, gate) = std::sync::mpsc::channel::<()>();
@@ -325,7 +336,8 @@ pub struct CancelHandle {
 }
 
 impl CancelHandle {
-    /// Cancels the task: a queued one ends here and now, a running one is told. Later calls do nothing.
+    /// Cancels the task: a queued one ends here and now, a running one is told. Later calls do
+    /// nothing.
     #[doc(alias = "abort")]
     pub fn cancel(&self) {
         self.task.cancel();
@@ -344,8 +356,8 @@ impl RefUnwindSafe for CancelHandle {}
 ///
 /// # Panics
 ///
-/// Awaiting it resumes a panic of the closure. Where the pool has refused the task or could not run it, it panics
-/// with the sentence of the [`TaskError`].
+/// Awaiting it resumes a panic of the closure. Where the pool has refused the task or could not run
+/// it, it panics with the sentence of the [`TaskError`].
 ///
 /// ```
 /// # sidestep::block_on(async {

@@ -1,8 +1,10 @@
 //! The interrupt hooks of one running task, with the rules of C++'s `std::stop_callback`
 //! (C++20):
 //!
-//! - a hook runs at most once, on the thread that cancels, or at once if the task is cancelled already;
-//! - removing a hook waits for it where it is running on another thread, and not where it is running on this one;
+//! - a hook runs at most once, on the thread that cancels, or at once if the task is cancelled
+//!   already;
+//! - removing a hook waits for it where it is running on another thread, and not where it is
+//!   running on this one;
 //! - no lock is held while a hook runs.
 
 use std::collections::BTreeMap;
@@ -31,7 +33,8 @@ impl List {
     }
 }
 
-/// Registered hooks. Each is added, run and removed in a time that hardly depends on how many there are.
+/// Registered hooks. Each is added, run and removed in a time that hardly depends on how many there
+/// are.
 pub(super) struct Hooks {
     list: Mutex<List>,
     finished: Condvar,
@@ -42,7 +45,8 @@ impl Hooks {
         Hooks { list: Mutex::new(List::default()), finished: Condvar::new() }
     }
 
-    /// Registers a hook and returns its id; runs it now, and returns `None`, where the cancellation has come.
+    /// Registers a hook and returns its id; runs it now, and returns `None`, where the cancellation
+    /// has come.
     pub(super) fn add(&self, hook: Hook) -> Option<u64> {
         let mut list = self.list.lock();
         if list.fired {

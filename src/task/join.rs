@@ -1,10 +1,11 @@
-//! Receiving a task's result: by polling, by blocking the thread, by a callback. The public handles are thin
-//! wrappers of [`Joint`].
+//! Receiving a task's result: by polling, by blocking the thread, by a callback. The public handles
+//! are thin wrappers of [`Joint`].
 //!
-//! - **J1** A joint lets go of its receiver in its own drop or, in place of that, by `let_go`. (An `Option` would cost each
-//!   handle a word.)
-//! - **J2** What is put off refers to `'static` things alone: it may be run after the code that has put it off, and after a
-//!   scope around that. The result of a task is `'static` unless the task has a witness (T8); and then its drop nests.
+//! - **J1** A joint lets go of its receiver in its own drop or, in place of that, by `let_go`. (An
+//!   `Option` would cost each handle a word.)
+//! - **J2** What is put off refers to `'static` things alone: it may be run after the code that has
+//!   put it off, and after a scope around that. The result of a task is `'static` unless the task
+//!   has a witness (T8); and then its drop nests.
 
 use std::mem::{ManuallyDrop, needs_drop, replace};
 use std::pin::Pin;
@@ -46,7 +47,8 @@ impl<T> Joint<T> {
         task
     }
 
-    /// Lets go of a task that goes on. Its drop does that as well, but where there is no value yet there is nothing that nests.
+    /// Lets go of a task that goes on. Its drop does that as well, but where there is no value yet
+    /// there is nothing that nests.
     pub(super) fn detach(mut self) {
         if let Some(task) = self.task.take_if(|task| !needs_drop::<T>() || !task.is_ended()) {
             drop(self);
@@ -78,8 +80,8 @@ impl<T> Joint<T> {
         })
     }
 
-    /// Blocks the thread until the task has ended. On a thread of the task's own pool a queued task may be run in
-    /// place.
+    /// Blocks the thread until the task has ended. On a thread of the task's own pool a queued task
+    /// may be run in place.
     pub(super) fn wait(mut self) -> Result<T, TaskError> {
         match self.wait_inner(None, true) {
             Some(result) => result,
@@ -87,7 +89,8 @@ impl<T> Joint<T> {
         }
     }
 
-    /// Blocks the thread until the task has ended or `deadline` has come, and then gives the joint back.
+    /// Blocks the thread until the task has ended or `deadline` has come, and then gives the joint
+    /// back.
     pub(super) fn wait_until(mut self, deadline: Option<Instant>) -> Result<Result<T, TaskError>, Self> {
         self.wait_inner(deadline, false).ok_or(self)
     }
@@ -147,7 +150,8 @@ impl<T> Joint<T> {
         }
     }
 
-    /// Has `callback` called with the result: now if the task has ended, else by the thread that ends it.
+    /// Has `callback` called with the result: now if the task has ended, else by the thread that
+    /// ends it.
     pub(super) fn call_back<F>(self, callback: F)
     where
         F: FnOnce(Result<T, TaskError>) + Send + 'static,
@@ -166,8 +170,9 @@ impl<T> Drop for Joint<T> {
     }
 }
 
-/// Drops a receiver of `task`, unless the result has been taken; and with it the value, if that has arrived, or the waker. Those
-/// may own the last handle of another task, with another value or waker, and so on.
+/// Drops a receiver of `task`, unless the result has been taken; and with it the value, if that has
+/// arrived, or the waker. Those may own the last handle of another task, with another value or
+/// waker, and so on.
 #[inline]
 fn drop_receiver<T>(receiver: Receiver<T>, task: Option<&TaskRef>) {
     let act = move || _ = shield("the destructor of a result nobody took", || drop(receiver));

@@ -1,5 +1,6 @@
-//! Models of a task for the model checker: the thread that runs it against those that cancel it, wait for it and let
-//! go of it. `cargo test --release --lib loom` with `--cfg sidestep_loom` runs them.
+//! Models of a task for the model checker: the thread that runs it against those that cancel it,
+//! wait for it and let go of it. `cargo test --release --lib loom` with `--cfg sidestep_loom` runs
+//! them.
 //!
 //! In each of them the checker also sees that every cell is freed, and only after every use of it.
 
@@ -15,10 +16,12 @@ use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
 use crate::sync::{UnsafeCell, thread_local_const};
 
-/// What becomes of one task. The plain counters are for the end of a model, when all threads have been joined.
+/// What becomes of one task. The plain counters are for the end of a model, when all threads have
+/// been joined.
 #[derive(Debug)]
 struct Books {
-    /// The pool's counts, as weak as they come: whoever reads one must be ordered after it by the task itself.
+    /// The pool's counts, as weak as they come: whoever reads one must be ordered after it by the
+    /// task itself.
     ended: AtomicUsize,
     cancelled: AtomicUsize,
     ran: StaticU64,
@@ -105,7 +108,8 @@ impl Drop for Dropped {
     }
 }
 
-/// A worker runs the task while the handle is dropped: it ends once, and nothing is dropped twice or never.
+/// A worker runs the task while the handle is dropped: it ends once, and nothing is dropped twice
+/// or never.
 #[test]
 fn run_against_handle_drop() {
     check(None, || {
@@ -118,8 +122,8 @@ fn run_against_handle_drop() {
     });
 }
 
-/// A worker runs the task, a second thread cancels it and a third waits: the wait returns, with the value or the
-/// cancellation, and finds that end counted.
+/// A worker runs the task, a second thread cancels it and a third waits: the wait returns, with the
+/// value or the cancellation, and finds that end counted.
 #[test]
 fn run_against_cancel_against_wait() {
     check(Some(3), || {
@@ -153,8 +157,8 @@ fn run_against_two_cancels_and_drop() {
     });
 }
 
-/// A worker's closure panics while a waiter waits, or lets go: the payload goes to the waiter, or is dropped with
-/// the cell; once in either case.
+/// A worker's closure panics while a waiter waits, or lets go: the payload goes to the waiter, or
+/// is dropped with the cell; once in either case.
 #[test]
 fn panic_against_wait_and_drop() {
     for waits in [true, false] {
@@ -190,8 +194,8 @@ fn panic_against_wait_and_drop() {
     }
 }
 
-/// The queue is discarded while a second thread cancels and a third waits: one of the two reasons shows, and it is
-/// that of the one who claimed.
+/// The queue is discarded while a second thread cancels and a third waits: one of the two reasons
+/// shows, and it is that of the one who claimed.
 #[test]
 fn discard_against_cancel_against_wait() {
     check(Some(2), || {
@@ -217,7 +221,8 @@ fn discard_against_cancel_against_wait() {
     });
 }
 
-/// A task, and how to take its closure out again. That may be used on a claim of this very task only.
+/// A task, and how to take its closure out again. That may be used on a claim of this very task
+/// only.
 fn revocable_task<F: FnOnce() + Send + 'static>(
     books: &Arc<Books>,
     closure: F,
@@ -251,8 +256,8 @@ fn run_against_take_back() {
     });
 }
 
-/// A task's callback is called once, by the worker that ends it or by the thread that registers it, and with the
-/// result.
+/// A task's callback is called once, by the worker that ends it or by the thread that registers it,
+/// and with the result.
 #[test]
 fn run_against_callback() {
     check(None, || {
@@ -297,8 +302,8 @@ impl Handle {
     }
 }
 
-/// A running closure registers a hook and drops the guard while another thread cancels: the hook runs at most once,
-/// and not during or after what follows the drop of the guard.
+/// A running closure registers a hook and drops the guard while another thread cancels: the hook
+/// runs at most once, and not during or after what follows the drop of the guard.
 #[test]
 fn cancel_against_registration_and_guard_drop() {
     check(Some(5), || {
@@ -320,7 +325,8 @@ fn cancel_against_registration_and_guard_drop() {
     });
 }
 
-/// A running closure leaves the guard of its hook lying about: once the closure has ended the hook does not run.
+/// A running closure leaves the guard of its hook lying about: once the closure has ended the hook
+/// does not run.
 #[test]
 fn cancel_against_the_end_of_the_task() {
     /// Touches the handle when the task ends, as the pool's own work after the closure would.
@@ -355,8 +361,9 @@ fn cancel_against_the_end_of_the_task() {
     });
 }
 
-/// Two threads cancel a closure that registers two hooks: each hook runs once at most; at once if the closure knows of
-/// the cancellation before it registers the first; and never if the closure does not run.
+/// Two threads cancel a closure that registers two hooks: each hook runs once at most; at once if
+/// the closure knows of the cancellation before it registers the first; and never if the closure
+/// does not run.
 #[test]
 fn two_cancels_against_two_hooks() {
     check(Some(2), || {

@@ -19,9 +19,9 @@ use crate::sync::trampoline;
 /// A counted reference to a task.
 pub(crate) struct TaskRef(NonNull<Header>);
 
-// SAFETY: T1: the closure is `Send`, and so is what it gives, and only the claimer touches them. T4: of the owner
-// there is no use but through `&O`, and an `Owner` is `Sync`. Everything else in the cell is atomic, locked or
-// immutable.
+// SAFETY: T1: the closure is `Send`, and so is what it gives, and only the claimer touches them.
+// T4: of the owner there is no use but through `&O`, and an `Owner` is `Sync`. Everything else in
+// the cell is atomic, locked or immutable.
 unsafe impl Send for TaskRef {}
 // SAFETY: T1 and T4, as above.
 unsafe impl Sync for TaskRef {}
@@ -34,7 +34,8 @@ impl TaskRef {
         TaskRef(header)
     }
 
-    /// Gives the reference up for its address, which [`from_erased`](TaskRef::from_erased) takes back.
+    /// Gives the reference up for its address, which [`from_erased`](TaskRef::from_erased) takes
+    /// back.
     pub(crate) fn into_raw(self) -> NonNull<()> {
         ManuallyDrop::new(self).0.cast()
     }
@@ -87,7 +88,8 @@ impl TaskRef {
 
     fn side_installed(&self) -> &Side {
         // ORDERING: Acquire pairs with the Release in `side_or_install`.
-        // SAFETY: T3: the callers have seen to it that it is installed; it stays as long as the cell.
+        // SAFETY: T3: the callers have seen to it that it is installed; it stays as long as the
+        // cell.
         unsafe { &*self.header().side.load(Ordering::Acquire) }
     }
 
@@ -151,7 +153,8 @@ impl TaskRef {
         Some(Claimed { task: self, laden: claim.laden })
     }
 
-    /// Ends the task on this thread, unrun, if it is still queued. False if somebody else had claimed it.
+    /// Ends the task on this thread, unrun, if it is still queued. False if somebody else had
+    /// claimed it.
     pub(crate) fn revoke(&self, outcome: Outcome) -> bool {
         let Some(claimed) = self.clone().claim() else { return false };
         claimed.count_cancelled();
@@ -227,10 +230,12 @@ impl TaskRef {
         self.side().and_then(|side| side.payload.lock().take())
     }
 
-    /// The handle has been let go: reports the closure's panic, if there is one that nobody can ask for any more.
+    /// The handle has been let go: reports the closure's panic, if there is one that nobody can ask
+    /// for any more.
     ///
-    /// Whoever is second, of the runner with the panic and the handle that is dropped, calls this last. Should each miss the
-    /// other, the last reference reports; but that may lie for long in a list of the pool's, or be a `CancelHandle`.
+    /// Whoever is second, of the runner with the panic and the handle that is dropped, calls this
+    /// last. Should each miss the other, the last reference reports; but that may lie for long in a
+    /// list of the pool's, or be a `CancelHandle`.
     pub(super) fn swallow_unwanted(&self) {
         // A scope asks later; in a forked child another thread may hold the lock for ever.
         if self.outcome() == Outcome::Panicked && !self.is_watched() && !self.is_forked() {
@@ -244,7 +249,8 @@ impl TaskRef {
     }
 }
 
-/// Reports a panic that nobody has asked for. What the crate raises itself is no panic of the closure's.
+/// Reports a panic that nobody has asked for. What the crate raises itself is no panic of the
+/// closure's.
 pub(super) fn swallow_unread(payload: Box<dyn Any + Send>) {
     if !payload.is::<Raised>() {
         swallow("a task whose result nobody took", payload);

@@ -1,17 +1,22 @@
-//! Where cells live. A small cell is cut from a chunk of the thread that spawns it, which takes the step of a pointer;
-//! the allocator is asked once for a dozen of them. (The idea is that of region allocation: Hanson, "Fast allocation
-//! and deallocation of memory based on object lifetimes", 1990.)
+//! Where cells live. A small cell is cut from a chunk of the thread that spawns it, which takes the
+//! step of a pointer; the allocator is asked once for a dozen of them. (The idea is that of region
+//! allocation: Hanson, "Fast allocation and deallocation of memory based on object lifetimes",
+//! 1990.)
 //!
-//! - **S1** A chunk's count (`live`) is that of its units, less one for each cell cut from it that has been freed. Letting go
-//!   of the chunk leaves the cells that have not been freed. Whoever takes the count to zero frees the chunk.
-//! - **S2** A chunk has one thread that cuts from it, the one whose [`Bench`] it lies on; letting go of it takes
-//!   what stands for no cell off the count: at least one, for the head, so the count does not reach zero before that.
-//! - **S3** A chunk whose count shows that each of its cells has been freed is its thread's alone, which may begin anew
-//!   in it. So where one call follows another, the allocator is not asked at all.
-//! - **S4** What has the place 0 is an allocation of its own and of the layout asked for; everything else lies in a
-//!   chunk, and the pointer to it may be used for all of that (T7).
+//! - **S1** A chunk's count (`live`) is that of its units, less one for each cell cut from it that
+//!   has been freed. Letting go of the chunk leaves the cells that have not been freed. Whoever
+//!   takes the count to zero frees the chunk.
+//! - **S2** A chunk has one thread that cuts from it, the one whose [`Bench`] it lies on; letting
+//!   go of it takes what stands for no cell off the count: at least one, for the head, so the count
+//!   does not reach zero before that.
+//! - **S3** A chunk whose count shows that each of its cells has been freed is its thread's alone,
+//!   which may begin anew in it. So where one call follows another, the allocator is not asked at
+//!   all.
+//! - **S4** What has the place 0 is an allocation of its own and of the layout asked for;
+//!   everything else lies in a chunk, and the pointer to it may be used for all of that (T7).
 //!
-//! The price: a chunk stays as long as any cell in it, so a task that is kept for long keeps a thousand bytes.
+//! The price: a chunk stays as long as any cell in it, so a task that is kept for long keeps a
+//! thousand bytes.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
@@ -22,8 +27,9 @@ use crate::sync::{Tracked, thread_local_const};
 
 /// Cells begin at multiples of this many bytes.
 const UNIT: usize = 16;
-/// Units in a chunk, its head among them. That is just below the 1,024 bytes from which on glibc's `malloc` first merges
-/// all small blocks that were freed before, and small enough for its cache of freed blocks.
+/// Units in a chunk, its head among them. That is just below the 1,024 bytes from which on glibc's
+/// `malloc` first merges all small blocks that were freed before, and small enough for its cache of
+/// freed blocks.
 ///
 /// The models have chunks of two cells.
 const UNITS: usize = if cfg!(sidestep_loom) { HEAD + 2 * LARGEST } else { 62 };
@@ -64,11 +70,13 @@ impl Place {
     }
 }
 
-/// Memory for a value of `layout`, and where it is. The caller gives both back to [`free`] in the end.
+/// Memory for a value of `layout`, and where it is. The caller gives both back to [`free`] in the
+/// end.
 pub(super) fn allocate(layout: Layout) -> (NonNull<u8>, Place) {
     let units = layout.size().div_ceil(UNIT);
     let small = units <= LARGEST && layout.align() <= UNIT;
-    // Without a bench, that is while the thread ends, and without memory for a chunk the cell is on its own.
+    // Without a bench, that is while the thread ends, and without memory for a chunk the cell is on
+    // its own.
     let cut = if small { BENCH.try_with(|bench| bench.cut(units)).ok().flatten() } else { None };
     cut.unwrap_or_else(|| {
         // SAFETY: S4: a cell has a header, so its size is not zero.
@@ -90,7 +98,8 @@ pub(super) unsafe fn free(memory: NonNull<u8>, place: Place, layout: Layout) {
         // SAFETY: S4: it has an allocation of its own, with this layout.
         return unsafe { dealloc(memory.as_ptr(), layout) };
     }
-    // SAFETY: S1 and S4: the cell lies so many units behind its chunk's head, which is there as long as the cell.
+    // SAFETY: S1 and S4: the cell lies so many units behind its chunk's head, which is there as
+    // long as the cell.
     let chunk = unsafe { memory.as_ptr().sub(usize::from(place.0) * UNIT) };
     let chunk = chunk.cast::<Chunk>();
     // SAFETY: S1: as above. For the model checker: this comes after every use of the cell.
@@ -107,8 +116,8 @@ pub(super) unsafe fn free(memory: NonNull<u8>, place: Place, layout: Layout) {
 unsafe fn discount(chunk: *mut Chunk, count: usize) {
     // SAFETY: S1: the count is not zero yet, so the chunk is there.
     let live = unsafe { &(*chunk).live };
-    // ORDERING: Release, so that the uses of the cell come before the free; Acquire, so that whoever frees the chunk
-    // sees those of all other cells.
+    // ORDERING: Release, so that the uses of the cell come before the free; Acquire, so that
+    // whoever frees the chunk sees those of all other cells.
     if live.fetch_sub(count, Ordering::AcqRel) == count {
         // SAFETY: S1: nobody else stands for any of it, so it is there. For the model checker.
         unsafe { &(*chunk).tracked }.own();
@@ -166,16 +175,18 @@ impl Bench {
         Some(())
     }
 
-    /// Whether there is a chunk and all its cells have been freed. If so, its count is made that of a new one.
+    /// Whether there is a chunk and all its cells have been freed. If so, its count is made that of
+    /// a new one.
     fn is_empty(&self) -> bool {
         // SAFETY: S2: what is on the bench is there.
         let Some(chunk) = (unsafe { self.chunk.get().as_ref() }) else { return false };
-        // ORDERING: Acquire pairs with the Release in `discount`: the cells' uses come before those of the next.
+        // ORDERING: Acquire pairs with the Release in `discount`: the cells' uses come before those
+        // of the next.
         let empty = chunk.live.load(Ordering::Acquire) == self.unused();
         if empty {
             chunk.tracked.own();
-            // ORDERING: Relaxed, though it ends the chain of releases: those have been acquired, and this thread's own
-            // release, in `let_go`, hands them on to whoever frees the chunk.
+            // ORDERING: Relaxed, though it ends the chain of releases: those have been acquired,
+            // and this thread's own release, in `let_go`, hands them on to whoever frees the chunk.
             chunk.live.store(UNITS, Ordering::Relaxed);
         }
         empty
@@ -206,137 +217,4 @@ impl Drop for Bench {
 mod loom_models;
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-    use std::thread;
-
-    const SMALL: Layout = Layout::new::<[u64; 8]>();
-
-    fn chunk_of((memory, place): (NonNull<u8>, Place)) -> usize {
-        memory.as_ptr() as usize - usize::from(place.0) * UNIT
-    }
-
-    fn give((memory, place): (NonNull<u8>, Place)) {
-        // SAFETY: the tests allocate with this layout, and only they use the memory.
-        unsafe { free(memory, place, SMALL) };
-    }
-
-    /// Runs `test` on a thread of its own, with a bench of its own.
-    fn on_a_fresh_bench(test: impl FnOnce() + Send) {
-        thread::scope(|scope| scope.spawn(test).join().expect("the test passes"));
-    }
-
-    #[test]
-    fn neighbours_share_a_chunk_and_do_not_overlap() {
-        on_a_fresh_bench(|| {
-            let cells: Vec<_> = (0..100).map(|_| allocate(SMALL)).collect();
-            let mut places: Vec<_> = cells.iter().map(|cell| cell.0.as_ptr() as usize).collect();
-            places.sort_unstable();
-            assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= SMALL.size()));
-            assert_eq!(chunk_of(cells[0]), chunk_of(cells[14]), "fifteen of 64 bytes in one chunk");
-            assert_ne!(chunk_of(cells[0]), chunk_of(cells[15]));
-            cells.into_iter().for_each(give);
-        });
-    }
-
-    #[test]
-    fn an_empty_chunk_is_used_again() {
-        on_a_fresh_bench(|| {
-            let first = allocate(SMALL);
-            let chunk = chunk_of(first);
-            give(first);
-            for _ in 0..1000 {
-                let cell = allocate(SMALL);
-                assert_eq!(chunk_of(cell), chunk, "S3");
-                give(cell);
-            }
-        });
-    }
-
-    #[test]
-    fn a_chunk_with_a_live_cell_is_left_alone() {
-        on_a_fresh_bench(|| {
-            let kept = allocate(SMALL);
-            // SAFETY: it is this test's, and that large.
-            unsafe { kept.0.cast::<u64>().write(0xA5) };
-            for _ in 0..1000 {
-                let cell = allocate(SMALL);
-                assert_ne!(cell.0, kept.0);
-                // SAFETY: as above.
-                unsafe { cell.0.cast::<u64>().write(0) };
-                give(cell);
-            }
-            // SAFETY: as above.
-            assert_eq!(unsafe { kept.0.cast::<u64>().read() }, 0xA5);
-            give(kept);
-        });
-    }
-
-    /// What is left of the count of the chunk that a cell was cut from.
-    fn live_beside(cell: (NonNull<u8>, Place)) -> usize {
-        let chunk = ptr::with_exposed_provenance::<Chunk>(chunk_of(cell));
-        // SAFETY: S1: the cell has not been freed, so its chunk is there.
-        unsafe { &(*chunk).live }.load(Ordering::Relaxed)
-    }
-
-    #[test]
-    fn a_chunk_that_is_let_go_of_counts_its_cells() {
-        on_a_fresh_bench(|| {
-            let cells: Vec<_> = (0..16).map(|_| allocate(SMALL)).collect();
-            assert_eq!(live_beside(cells[0]), 15, "S2: it is full, and another one is on the bench");
-            assert_eq!(live_beside(cells[15]), UNITS);
-            cells.into_iter().for_each(give);
-            assert!(BENCH.with(Bench::is_empty));
-        });
-        let cell = thread::spawn(|| {
-            let (memory, place) = allocate(SMALL);
-            (memory.as_ptr().expose_provenance(), place)
-        });
-        let (address, place) = cell.join().unwrap();
-        let cell = (NonNull::new(ptr::with_exposed_provenance_mut(address)).unwrap(), place);
-        assert_eq!(live_beside(cell), 1, "the bench went with its thread");
-        give(cell);
-    }
-
-    #[test]
-    fn a_chunk_is_cut_up_to_its_last_unit() {
-        on_a_fresh_bench(|| {
-            let of = |units: usize| Layout::from_size_align(units * UNIT, UNIT).unwrap();
-            let layouts = [of(LARGEST), of(LARGEST), of(LARGEST), of(UNITS - HEAD - 3 * LARGEST)];
-            let cells = layouts.map(allocate);
-            assert!(cells.iter().all(|&cell| chunk_of(cell) == chunk_of(cells[0])));
-            for ((memory, place), layout) in cells.into_iter().zip(layouts) {
-                // SAFETY: it came from `allocate`, with this layout.
-                unsafe { free(memory, place, layout) };
-            }
-        });
-    }
-
-    #[test]
-    fn cells_outlive_the_thread_that_cut_them() {
-        let cells: Vec<_> = thread::spawn(|| {
-            let cells =
-                (0..40).map(|_| allocate(SMALL)).map(|(memory, place)| (memory.as_ptr() as usize, place));
-            cells.collect()
-        })
-        .join()
-        .unwrap();
-        for (address, place) in cells {
-            let memory = NonNull::new(ptr::with_exposed_provenance_mut::<u8>(address)).unwrap();
-            // SAFETY: it is this test's, and that large.
-            unsafe { memory.cast::<u64>().write(1) };
-            give((memory, place));
-        }
-    }
-
-    #[test]
-    fn large_and_strictly_aligned_values_are_on_their_own() {
-        for layout in [Layout::new::<[u8; 257]>(), Layout::from_size_align(64, 64).unwrap()] {
-            let (memory, place) = allocate(layout);
-            assert_eq!(place, Place(0));
-            assert!((memory.as_ptr() as usize).is_multiple_of(layout.align()));
-            // SAFETY: it came from `allocate` just now.
-            unsafe { free(memory, place, layout) };
-        }
-    }
-}
+mod tests;

@@ -65,7 +65,8 @@ impl Outcome {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
-    /// The side allocation was there already: the spawner has put something into it. So most tasks are never asked again.
+    /// The side allocation was there already: the spawner has put something into it. So most tasks
+    /// are never asked again.
     pub(super) laden: bool,
 }
 
@@ -101,8 +102,8 @@ pub(crate) enum ReleaseAction {
 pub(crate) struct Word(AtomicU64);
 
 impl Word {
-    /// A queued task with `refs` references, made in fork generation `generation`, whose cell is at `place`, and whose
-    /// side allocation is there if `side` says so.
+    /// A queued task with `refs` references, made in fork generation `generation`, whose cell is at
+    /// `place`, and whose side allocation is there if `side` says so.
     pub(super) fn new(refs: u32, generation: ShortGeneration, place: Place, side: bool) -> Self {
         let place = u64::from(place.to_bits()) << PLACE_SHIFT;
         let generation = u64::from(generation.to_bits()) << GENERATION_SHIFT;
@@ -112,7 +113,8 @@ impl Word {
 
     #[inline]
     fn load(&self) -> u64 {
-        // ORDERING: Acquire pairs with the AcqRel changes below, so that what the word shows can be read.
+        // ORDERING: Acquire pairs with the AcqRel changes below, so that what the word shows can be
+        // read.
         self.0.load(Ordering::Acquire)
     }
 
@@ -121,8 +123,9 @@ impl Word {
     pub(crate) fn claim(&self) -> Option<Claim> {
         let mut seen = self.0.load(Ordering::Relaxed);
         while seen & STAGE == QUEUED {
-            // ORDERING: Acquire, so that what the spawner wrote into the cell is visible even where the entry came
-            // to this thread by another way than the queue; Release, so that later claims fail with this visible.
+            // ORDERING: Acquire, so that what the spawner wrote into the cell is visible even where
+            // the entry came to this thread by another way than the queue; Release, so that later
+            // claims fail with this visible.
             match self.0.compare_exchange_weak(seen, seen | CLAIMED, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Some(Claim::of(seen)),
                 Err(now) => seen = now,
@@ -152,8 +155,8 @@ impl Word {
         }
     }
 
-    /// Says that the side allocation is in place. True if the task had been cancelled already: then that canceller
-    /// did not see the bit and will not come to the hooks.
+    /// Says that the side allocation is in place. True if the task had been cancelled already: then
+    /// that canceller did not see the bit and will not come to the hooks.
     #[must_use]
     pub(crate) fn announce_side(&self) -> bool {
         // ORDERING: AcqRel. Pairs with `request_cancel`.
@@ -162,7 +165,8 @@ impl Word {
 
     /// Writes down why there is no value. The claimer does so before it drops the sender.
     pub(crate) fn set_outcome(&self, outcome: Outcome) {
-        // ORDERING: Release pairs with the Acquire of whoever saw the sender gone and reads the outcome.
+        // ORDERING: Release pairs with the Acquire of whoever saw the sender gone and reads the
+        // outcome.
         self.0.fetch_or((outcome as u64) << OUTCOME_SHIFT, Ordering::Release);
     }
 
@@ -176,7 +180,8 @@ impl Word {
 
     /// One reference more.
     pub(crate) fn retain(&self) {
-        // ORDERING: Relaxed: the caller holds a reference, so the count cannot reach zero meanwhile.
+        // ORDERING: Relaxed: the caller holds a reference, so the count cannot reach zero
+        // meanwhile.
         let before = self.0.fetch_add(REF, Ordering::Relaxed);
         if before >> REF_SHIFT >= REF_LIMIT {
             std::process::abort();
@@ -185,8 +190,8 @@ impl Word {
 
     /// One reference less.
     pub(crate) fn release(&self) -> ReleaseAction {
-        // ORDERING: Release, so that the uses of this reference come before the free; Acquire, so that whoever
-        // frees sees the uses of all the others.
+        // ORDERING: Release, so that the uses of this reference come before the free; Acquire, so
+        // that whoever frees sees the uses of all the others.
         release_action(self.0.fetch_sub(REF, Ordering::AcqRel))
     }
 
@@ -245,90 +250,4 @@ impl fmt::Debug for Word {
 }
 
 #[cfg(all(test, not(sidestep_loom)))]
-mod tests {
-    use super::*;
-
-    const PLACE: Place = Place::from_bits(61);
-    const FIRST: ShortGeneration = ShortGeneration::from_bits(0);
-
-    #[test]
-    fn only_one_claim_succeeds() {
-        let word = Word::new(2, FIRST, PLACE, false);
-        assert!(word.is_queued());
-        assert!(word.claim().is_some());
-        assert!(word.claim().is_none());
-        assert_eq!(word.request_cancel(), CancelAction::Nothing, "no hooks to run");
-        assert!(word.is_cancelled());
-    }
-
-    #[test]
-    fn cancelling_a_queued_task_claims_it() {
-        let word = Word::new(2, FIRST, PLACE, false);
-        assert_eq!(word.request_cancel(), CancelAction::End(Claim { laden: false }));
-        assert!(word.claim().is_none());
-        assert_eq!(word.request_cancel(), CancelAction::Nothing);
-    }
-
-    #[test]
-    fn only_the_first_canceller_runs_the_hooks() {
-        let word = Word::new(2, FIRST, PLACE, false);
-        assert!(word.claim().is_some());
-        assert!(!word.announce_side());
-        assert_eq!(word.request_cancel(), CancelAction::RunHooks);
-        assert_eq!(word.request_cancel(), CancelAction::Nothing);
-        assert!(word.announce_side(), "a later hook learns that it is late");
-    }
-
-    #[test]
-    fn the_last_reference_frees() {
-        let word = Word::new(2, ShortGeneration::from_bits(0xFFFE), PLACE, false);
-        assert!(word.claim().is_some());
-        word.set_outcome(Outcome::Panicked);
-        assert_eq!(word.end_and_release(), ReleaseAction::Keep);
-        assert!(word.is_ended());
-        word.retain();
-        assert_eq!(word.release(), ReleaseAction::Keep);
-        assert_eq!(word.outcome(), Outcome::Panicked);
-        assert_eq!((word.generation().to_bits(), word.place()), (0xFFFE, PLACE));
-        assert_eq!(word.release(), ReleaseAction::Free);
-    }
-
-    #[test]
-    fn every_outcome_and_every_stage_is_told_apart() {
-        use Outcome::{Cancelled, Expired, Full, NoThread, Panicked, Shutdown, Value};
-        for outcome in [Value, Panicked, Cancelled, Shutdown, Full, NoThread, Expired] {
-            let word = Word::new(2, FIRST, PLACE, false);
-            let stage = || (word.is_queued(), word.is_ended(), word.is_cancelled(), word.has_side());
-            assert_eq!(stage(), (true, false, false, false));
-            assert!(word.claim().is_some());
-            assert_eq!(stage(), (false, false, false, false));
-            word.set_outcome(outcome);
-            assert_eq!(word.outcome(), outcome);
-            assert_eq!(word.end_and_release(), ReleaseAction::Keep);
-            assert_eq!(stage(), (false, true, false, false));
-        }
-        let word = Word::new(2, FIRST, PLACE, true);
-        assert!(word.has_side());
-        assert_eq!(word.request_cancel(), CancelAction::End(Claim { laden: true }));
-        assert!(word.is_cancelled());
-        assert_eq!(Word::new(2, FIRST, PLACE, true).claim(), Some(Claim { laden: true }));
-    }
-
-    #[test]
-    fn debug_decodes_the_bits() {
-        let word = Word::new(3, FIRST, PLACE, false);
-        let text = |stage, cancel, side, refs| {
-            format!(
-                "Word {{ stage: \"{stage}\", cancel: {cancel}, side: {side}, outcome: Value, refs: {refs} }}"
-            )
-        };
-        assert_eq!(format!("{word:?}"), text("queued", false, false, 3));
-        assert!(word.claim().is_some());
-        assert_eq!(format!("{word:?}"), text("claimed", false, false, 3));
-        assert_eq!(word.request_cancel(), CancelAction::Nothing);
-        assert!(word.announce_side());
-        assert_eq!(format!("{word:?}"), text("claimed", true, true, 3));
-        assert_eq!(word.end_and_release(), ReleaseAction::Keep);
-        assert_eq!(format!("{word:?}"), text("ended", true, true, 2));
-    }
-}
+mod tests;

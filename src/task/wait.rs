@@ -1,8 +1,10 @@
-//! A wait that blocks the thread while something is awaited in it, and what the thread's pool learns of that.
+//! A wait that blocks the thread while something is awaited in it, and what the thread's pool
+//! learns of that.
 //!
-//! A task that awaits the shutdown of its own pool counts as ended while its thread is parked in that wait, and at no
-//! other time. So a shutdown that is polled with the waker of such a wait is told its parker, which shows whether the thread is
-//! parked; and the thread looks whether the end has come whenever it parks in a wait in which that has happened.
+//! A task that awaits the shutdown of its own pool counts as ended while its thread is parked in
+//! that wait, and at no other time. So a shutdown that is polled with the waker of such a wait is
+//! told its parker, which shows whether the thread is parked; and the thread looks whether the end
+//! has come whenever it parks in a wait in which that has happened.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -19,7 +21,8 @@ thread_local_const! { static INNERMOST: Cell<*const BlockingWait> = Cell::new(pt
 
 /// A wait of this thread, from its first poll to its end.
 pub(crate) struct BlockingWait {
-    /// Of its own: what is polled in it may itself wait on this thread, and must not take its wake-up.
+    /// Of its own: what is polled in it may itself wait on this thread, and must not take its
+    /// wake-up.
     parker: Arc<Parker>,
     awaits_end: Cell<bool>,
 }
@@ -37,8 +40,8 @@ pub(crate) fn blocking_wait<R>(f: impl FnOnce(&BlockingWait) -> R) -> R {
     f(&wait)
 }
 
-/// The parker of this thread's innermost wait, if `waker` is that of the wait itself; then the wait is for the end of the
-/// thread's pool, among other things.
+/// The parker of this thread's innermost wait, if `waker` is that of the wait itself; then the wait
+/// is for the end of the thread's pool, among other things.
 pub(crate) fn awaits_end(waker: &Waker) -> Option<Arc<Parker>> {
     // SAFETY: T6: `blocking_wait` borrows the wait for longer than the slot holds it.
     let wait = unsafe { INNERMOST.with(Cell::get).as_ref() }?;
@@ -70,14 +73,16 @@ impl BlockingWait {
     }
 }
 
-/// Runs a future to its end on this thread: the bridge in the other direction. Declared as blocking, as by
-/// [`will_block`](crate::current::will_block).
+/// Runs a future to its end on this thread: the bridge in the other direction. Declared as
+/// blocking, as by [`will_block`](crate::current::will_block).
 ///
-/// The future is polled here and nowhere else, so it may borrow and need not be `Send`. A future that needs a
-/// runtime (tokio's timers and sockets) must be polled inside of it: use that runtime's own handle then.
+/// The future is polled here and nowhere else, so it may borrow and need not be `Send`. A future
+/// that needs a runtime (tokio's timers and sockets) must be polled inside of it: use that
+/// runtime's own handle then.
 ///
-/// Inside a task, wait for another of the same pool by [`Task::wait`](crate::Task::wait), which can run it in place. This
-/// function cannot: once the pool has `max_threads`, and all of them wait so for what needs one, **it never returns**.
+/// Inside a task, wait for another of the same pool by [`Task::wait`](crate::Task::wait), which can
+/// run it in place. This function cannot: once the pool has `max_threads`, and all of them wait so
+/// for what needs one, **it never returns**.
 ///
 /// ```
 /// let sum = sidestep::spawn(|| {

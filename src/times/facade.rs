@@ -1,7 +1,7 @@
 //! Wait and run times for the facade crate `metrics`: one series of each per pool and per lane.
 //!
-//! Handles are made with the pool or lane, so a task costs no look-up. The recorder is foreign code: it is shielded, and
-//! no lock is held.
+//! Handles are made with the pool or lane, so a task costs no look-up. The recorder is foreign
+//! code: it is shielded, and no lock is held.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! How long the tasks of a pool or of a lane wait and run: where that is recorded, if anybody has asked for it.
+//! How long the tasks of a pool or of a lane wait and run: where that is recorded, if anybody has
+//! asked for it.
 //!
 //! | file | owns |
 //! |---|---|
@@ -64,7 +65,8 @@ impl Meter {
         is_on
     }
 
-    /// A task is about to run, on the thread with this number. The recorder of the facade is foreign code.
+    /// A task is about to run, on the thread with this number. The recorder of the facade is
+    /// foreign code.
     pub(crate) fn waited(&self, thread: usize, time: Duration) {
         #[cfg(feature = "histograms")]
         self.histograms.iter().for_each(|histograms| histograms.waited(thread, time));
@@ -73,7 +75,8 @@ impl Meter {
         let _ = (thread, time);
     }
 
-    /// A task has ended, on the thread with this number. The recorder of the facade is foreign code.
+    /// A task has ended, on the thread with this number. The recorder of the facade is foreign
+    /// code.
     pub(crate) fn ran(&self, thread: usize, time: Duration) {
         #[cfg(feature = "histograms")]
         self.histograms.iter().for_each(|histograms| histograms.ran(thread, time));

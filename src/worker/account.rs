@@ -1,8 +1,10 @@
-//! What a thread that cancels a queued task touches of the task's pool: the counts, and the places of the queue.
+//! What a thread that cancels a queued task touches of the task's pool: the counts, and the places
+//! of the queue.
 //!
-//! A task knows its account by the address alone (rule T4 of `task`): what the pool holds besides may be on its way out
-//! meanwhile. So the account has an allocation of its own. The pool's drop has its state to itself, by `&mut`, and waits
-//! until every task is counted before it lets go of the account.
+//! A task knows its account by the address alone (rule T4 of `task`): what the pool holds besides
+//! may be on its way out meanwhile. So the account has an allocation of its own. The pool's drop
+//! has its state to itself, by `&mut`, and waits until every task is counted before it lets go of
+//! the account.
 
 use std::fmt;
 use std::sync::Arc;
@@ -54,8 +56,8 @@ impl PoolAccount {
 
     /// A task is about to be queued by a thread that is not the pool's.
     pub(super) fn count_submitted(&self) {
-        // ORDERING: Release pairs with the Acquire in `submitted`. For the monitor the fence in `Idle::notify`, which
-        // comes after, does.
+        // ORDERING: Release pairs with the Acquire in `submitted`. For the monitor the fence in
+        // `Idle::notify`, which comes after, does.
         self.shards[thread_number() % SHARDS].submitted.fetch_add(1, Ordering::Release);
     }
 
@@ -69,7 +71,8 @@ impl PoolAccount {
         self.shards.iter().map(|shard| shard.cancelled.load(Ordering::Acquire)).sum()
     }
 
-    /// Frees the place of a task that will not run, without a call of the waker of the one who gets it.
+    /// Frees the place of a task that will not run, without a call of the waker of the one who gets
+    /// it.
     fn free_place_quietly(&self) -> Option<Waker> {
         // In a forked child nobody waits for a place, and the lock may be held for ever.
         let places = self.places.as_ref().filter(|_| !self.generation.is_past());
@@ -83,9 +86,11 @@ impl Owner for PoolAccount {
         let waker = unsafe { (*this).free_place_quietly() };
         // SAFETY: T4: as above. For the model checker.
         unsafe { (*this).freed.share() };
-        // SAFETY: T4: as above. No function is given this reference but `deref`, which returns before the count.
+        // SAFETY: T4: as above. No function is given this reference but `deref`, which returns
+        // before the count.
         let shard = unsafe { &(*this).shards[thread_number() % SHARDS] };
-        // ORDERING: Release pairs with the Acquire in `cancelled`: a thread that sees the count may free the account.
+        // ORDERING: Release pairs with the Acquire in `cancelled`: a thread that sees the count may
+        // free the account.
         shard.cancelled.fetch_add(1, Ordering::Release);
         // The waker may let go of the pool's last handle.
         waker.into_iter().for_each(wake);

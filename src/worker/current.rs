@@ -1,8 +1,11 @@
-//! Which task a thread runs, for others to read: by id and site, and where the task has more, by name and start.
+//! Which task a thread runs, for others to read: by id and site, and where the task has more, by
+//! name and start.
 //!
-//! An ordinary task costs its thread two stores. The site is `'static` and may be followed whenever it is read.
+//! An ordinary task costs its thread two stores. The site is `'static` and may be followed whenever
+//! it is read.
 //!
-//! - **T9** The site shown is null or was made from a `&'static Location`: whoever reads it may follow it, however late.
+//! - **T9** The site shown is null or was made from a `&'static Location`: whoever reads it may
+//!   follow it, however late.
 
 use std::borrow::Cow;
 use std::panic::Location;
@@ -28,7 +31,8 @@ struct Detail {
     since: Option<Instant>,
 }
 
-/// The task that a thread runs or ran last, and those that wait for it in place, the outermost first.
+/// The task that a thread runs or ran last, and those that wait for it in place, the outermost
+/// first.
 #[derive(Debug)]
 pub(crate) struct Current {
     id: AtomicU64,
@@ -51,7 +55,8 @@ impl Current {
         }
     }
 
-    /// Shows a task that begins and carries nothing. Only the thread itself may call this, as all but `read`.
+    /// Shows a task that begins and carries nothing. Only the thread itself may call this, as all
+    /// but `read`.
     #[inline]
     pub(super) fn show_plain(&self, task: &TaskRef) {
         self.place(task.id(), task.site());
@@ -72,9 +77,9 @@ impl Current {
 
     #[inline]
     fn place(&self, id: TaskId, site: &'static Location<'static>) {
-        // ORDERING: Release, here and for the site, pairs with the Acquire in `read_top`. The task before has been
-        // counted as ended by then: so whoever reads anything of a task that is not counted as begun finds that
-        // nothing runs (`Slot::shown`).
+        // ORDERING: Release, here and for the site, pairs with the Acquire in `read_top`. The task
+        // before has been counted as ended by then: so whoever reads anything of a task that is not
+        // counted as begun finds that nothing runs (`Slot::shown`).
         self.id.store(id.as_u64(), Ordering::Release);
         self.site.store(ptr::from_ref(site).cast_mut(), Ordering::Release);
     }
@@ -105,7 +110,8 @@ impl Current {
     fn read_top(&self) -> Option<Shown> {
         // ORDERING: Acquire pairs with the Release in `place`.
         let site = self.site.load(Ordering::Acquire);
-        // ORDERING: as above. Relaxed would let it be read after the counts that are to vouch for it.
+        // ORDERING: as above. Relaxed would let it be read after the counts that are to vouch for
+        // it.
         let id = self.id.load(Ordering::Acquire);
         // SAFETY: T9.
         let site = unsafe { site.as_ref() }?;
@@ -113,7 +119,8 @@ impl Current {
         Some(Shown { origin: Origin { id: TaskId::new(id), site, name }, since })
     }
 
-    /// The tasks shown. If the thread has gone on to another task meanwhile they may be mixed up: the caller must see to that.
+    /// The tasks shown. If the thread has gone on to another task meanwhile they may be mixed up:
+    /// the caller must see to that.
     pub(super) fn read(&self) -> Vec<Shown> {
         let mut all: Vec<_> = self.below.lock().iter().flatten().cloned().collect();
         all.extend(self.read_top());

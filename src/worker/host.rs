@@ -1,18 +1,20 @@
 //! Blocking and waiting on a pool's thread.
 //!
-//! A thread that blocks by declaration counts apart: the pool is entitled to one thread more meanwhile, so a wait
-//! below `max_threads` is no loss. Where the pool cannot grow, the waiter runs the task it waits for itself, if that
-//! is still queued.
+//! A thread that blocks by declaration counts apart: the pool is entitled to one thread more
+//! meanwhile, so a wait below `max_threads` is no loss. Where the pool cannot grow, the waiter runs
+//! the task it waits for itself, if that is still queued.
 //!
 //! # Why a wait does not deadlock
 //!
-//! Let every thread of the pool be inside a wait for tasks of this pool. If the pool may grow and something is
-//! queued, the last of them to declare itself blocked has notified, and a thread is being started. If it may not
-//! grow: a waiter registers ([`Workplace::watch_growth`]) *before* it looks whether the pool may grow, and whoever
-//! makes the pool unable to grow wakes all who are registered *after* that shows. So each waiter has looked since the
-//! pool last became unable to grow, and a target that was queued then has been claimed: by the waiter or by someone
-//! else, whose thread runs it above all waits on its stack. The innermost of these targets is run by a thread that
-//! does not wait: a contradiction. A task that waits for itself is refused (`is_deadlock`).
+//! Let every thread of the pool be inside a wait for tasks of this pool. If the pool may grow and
+//! something is queued, the last of them to declare itself blocked has notified, and a thread is
+//! being started. If it may not grow: a waiter registers ([`Workplace::watch_growth`]) *before* it
+//! looks whether the pool may grow, and whoever makes the pool unable to grow wakes all who are
+//! registered *after* that shows. So each waiter has looked since the pool last became unable to
+//! grow, and a target that was queued then has been claimed: by the waiter or by someone else,
+//! whose thread runs it above all waits on its stack. The innermost of these targets is run by a
+//! thread that does not wait: a contradiction. A task that waits for itself is refused
+//! (`is_deadlock`).
 
 use std::sync::Arc;
 
@@ -23,7 +25,8 @@ use crate::sync::{Parker, trampoline};
 use crate::task::{Host, InPlace, Inside, TaskRef, claim_in_place, tasks};
 
 impl<P: Workplace> Worker<P> {
-    /// Runs other tasks in the middle of one, by `f`. This thread is not blocked meanwhile, whatever it has declared.
+    /// Runs other tasks in the middle of one, by `f`. This thread is not blocked meanwhile,
+    /// whatever it has declared.
     pub(super) fn nest<R>(&self, f: impl FnOnce() -> R) -> R {
         let declared = self.blocking.replace(0);
         if declared > 0 {

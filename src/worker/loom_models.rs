@@ -1,8 +1,9 @@
-//! Models of a pool's threads for the model checker: the real [`work`], `idle`, `queue` and `task`, in the smallest
-//! pool that can house them. The models of `pool` have the real one.
+//! Models of a pool's threads for the model checker: the real [`work`], `idle`, `queue` and `task`,
+//! in the smallest pool that can house them. The models of `pool` have the real one.
 //!
-//! A thread that parks for ever is a deadlock, which the checker reports. So a model shows that no task is left
-//! lying by waiting for it before it closes the pool, and that threads leave by joining them.
+//! A thread that parks for ever is a deadlock, which the checker reports. So a model shows that no
+//! task is left lying by waiting for it before it closes the pool, and that threads leave by
+//! joining them.
 
 mod lanes;
 
@@ -37,7 +38,8 @@ struct Yard {
     lingers: bool,
     /// Whether threads that block can count on another one.
     grows: bool,
-    /// How many times a submitter has found nobody to rely on but those that deliver, and nobody at all.
+    /// How many times a submitter has found nobody to rely on but those that deliver, and nobody at
+    /// all.
     armed: StaticU64,
     /// Threads that have left.
     left: StaticU64,
@@ -136,7 +138,8 @@ impl Yard {
         assert_eq!((totals.queued(), totals.running(), totals.panicked), (0, 0, 0), "{totals:?}");
     }
 
-    /// As `end`, for models that are not about how threads leave: `close_against_park` and others are.
+    /// As `end`, for models that are not about how threads leave: `close_against_park` and others
+    /// are.
     fn end_in_one_order(&self, threads: Vec<thread::JoinHandle<()>>) {
         in_one_order();
         self.end(threads);
@@ -244,7 +247,8 @@ fn run_two_that_wait_for_each_other(yard: &Arc<Yard>) {
     second.wait().unwrap();
 }
 
-/// One submitter, one worker that starts, looks, sleeps, is woken and leaves: each task is run, then the thread ends.
+/// One submitter, one worker that starts, looks, sleeps, is woken and leaves: each task is run,
+/// then the thread ends.
 #[test]
 fn push_against_park_then_close() {
     check(Some(3), || {
@@ -255,7 +259,8 @@ fn push_against_park_then_close() {
     });
 }
 
-/// One worker that has nothing to do, and the close of its pool: it leaves, wherever the close meets it.
+/// One worker that has nothing to do, and the close of its pool: it leaves, wherever the close
+/// meets it.
 #[test]
 fn close_against_park() {
     check(None, || {
@@ -276,7 +281,8 @@ fn push_against_linger_then_close() {
     });
 }
 
-/// As `baton`, with workers of which one may linger: what it finds second, it has the other look for.
+/// As `baton`, with workers of which one may linger: what it finds second, it has the other look
+/// for.
 #[test]
 fn baton_of_a_lingering_worker() {
     check(Some(2), || {
@@ -296,7 +302,8 @@ fn close_against_linger() {
     });
 }
 
-/// Two tasks that wait for each other, two workers: each is run by a thread of its own, so the baton is passed.
+/// Two tasks that wait for each other, two workers: each is run by a thread of its own, so the
+/// baton is passed.
 #[test]
 fn baton() {
     check(Some(2), || {
@@ -306,7 +313,8 @@ fn baton() {
     });
 }
 
-/// A task spawns another one onto its worker's deque and then blocks until that has run: the other worker finds it.
+/// A task spawns another one onto its worker's deque and then blocks until that has run: the other
+/// worker finds it.
 #[test]
 fn a_child_is_found_although_its_worker_blocks() {
     check(Some(2), || {
@@ -322,7 +330,8 @@ fn a_child_is_found_although_its_worker_blocks() {
     });
 }
 
-/// Two sleepers whose time has come, and a submitter: one of them leaves, and the other runs the task.
+/// Two sleepers whose time has come, and a submitter: one of them leaves, and the other runs the
+/// task.
 #[test]
 fn keep_alive_exit_against_submit() {
     check(Some(2), || {
@@ -336,8 +345,8 @@ fn keep_alive_exit_against_submit() {
     });
 }
 
-/// A thread retires, and its hook blocks until the next task has run, for which a submitter may have relied on that
-/// thread: the other thread runs it.
+/// A thread retires, and its hook blocks until the next task has run, for which a submitter may
+/// have relied on that thread: the other thread runs it.
 #[test]
 fn retiring_against_submit() {
     check(Some(2), || {
@@ -355,8 +364,9 @@ fn retiring_against_submit() {
     });
 }
 
-/// A callback of the first task, called by the worker while it holds a delivering token, spawns the second: the
-/// worker finds it when the callback has returned, and the monitor has been armed in case it does not return.
+/// A callback of the first task, called by the worker while it holds a delivering token, spawns the
+/// second: the worker finds it when the callback has returned, and the monitor has been armed in
+/// case it does not return.
 #[test]
 fn delivering_against_submit() {
     check(Some(3), || {
@@ -370,7 +380,8 @@ fn delivering_against_submit() {
     });
 }
 
-/// A submitter against the close: its task is run, or taken back with the reason, and the worker leaves.
+/// A submitter against the close: its task is run, or taken back with the reason, and the worker
+/// leaves.
 #[test]
 fn shutdown_against_submit() {
     check(Some(3), || {

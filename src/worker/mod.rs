@@ -1,4 +1,5 @@
-//! One thread of a pool: find a task, run it, report; and what it does for the closures that run on it.
+//! One thread of a pool: find a task, run it, report; and what it does for the closures that run on
+//! it.
 //!
 //! | file | owns |
 //! |---|---|
@@ -32,9 +33,9 @@
 //!     deliver: send, wake, call back; a delivering token turns into a searching one
 //! ```
 //!
-//! Idle before deliver: the consumer that the waker wakes often submits its next call at once. It then finds a token
-//! out and wakes nobody, and the thread that has just finished takes the call. So one awaited call after another
-//! stays on one thread.
+//! Idle before deliver: the consumer that the waker wakes often submits its next call at once. It
+//! then finds a token out and wakes nobody, and the thread that has just finished takes the call.
+//! So one awaited call after another stays on one thread.
 
 mod account;
 mod current;
@@ -83,7 +84,8 @@ pub(crate) trait Workplace: Send + Sync + 'static {
     fn waits(&self) -> &Waits;
     /// Whether there are more threads than the pool may have by now: those between two tasks leave.
     fn is_over_max(&self) -> bool;
-    /// Takes this thread out of the number of those that stay, if there are more than the pool may have.
+    /// Takes this thread out of the number of those that stay, if there are more than the pool may
+    /// have.
     fn resign_if_over_max(&self) -> bool;
     /// A task that carries the time of its spawning is about to run, after this wait.
     fn observe_wait(&self, task: &TaskRef, lane: Option<&Core>, wait: Duration);
@@ -102,12 +104,13 @@ pub(crate) trait Workplace: Send + Sync + 'static {
     fn watch_growth(&self, parker: &Arc<Parker>);
     /// Undoes `watch_growth`.
     fn unwatch_growth(&self, parker: &Arc<Parker>);
-    /// Has `parker` woken when something is queued and no thread will look for it. The fence is in `watch_growth`.
+    /// Has `parker` woken when something is queued and no thread will look for it. The fence is in
+    /// `watch_growth`.
     fn add_helper(&self, parker: &Arc<Parker>);
     /// Undoes `add_helper`.
     fn remove_helper(&self, parker: &Arc<Parker>);
-    /// Whether a thread that finds nothing may look on for a while: with one CPU, or where more threads are at work than core,
-    /// it would only hold up others.
+    /// Whether a thread that finds nothing may look on for a while: with one CPU, or where more
+    /// threads are at work than core, it would only hold up others.
     fn may_linger(&self) -> bool;
     /// When a thread that goes to sleep now is to leave; `None` if it is to stay.
     fn sleep_deadline(&self) -> Option<Instant>;
@@ -153,7 +156,8 @@ impl Drop for Manned {
 
 /// This thread's station, if it is one of `owner`'s threads.
 fn this_station<'a>(owner: *const ()) -> Option<&'a Station> {
-    // SAFETY: T6: `Worker::main` borrows the station for longer than the slot holds it, and runs the code that uses this.
+    // SAFETY: T6: `Worker::main` borrows the station for longer than the slot holds it, and runs
+    // the code that uses this.
     let station = unsafe { STATION.with(Cell::get).as_ref() };
     station.filter(|station| ptr::eq(station.owner, owner))
 }
@@ -172,8 +176,8 @@ pub(crate) fn submit(queues: &Queues<Entry>, roster: &Roster, task: TaskRef) {
     }
 }
 
-/// Enqueues a task of `lane`, and an entry for the lane where that is due: it is no task and is not counted. True if
-/// somebody must look into the pool's queues.
+/// Enqueues a task of `lane`, and an entry for the lane where that is due: it is no task and is not
+/// counted. True if somebody must look into the pool's queues.
 #[must_use]
 pub(crate) fn submit_to_lane(
     owner: *const (),
@@ -203,7 +207,8 @@ pub(crate) struct Worker<P: Workplace> {
     delivering: Cell<bool>,
     /// The lane of the task whose result is being delivered, while this thread holds a slot of it.
     lane: Cell<Option<Arc<Core>>>,
-    /// Tasks of lanes that this thread is inside although their slots have been given away: they wait for the shutdown.
+    /// Tasks of lanes that this thread is inside although their slots have been given away: they
+    /// wait for the shutdown.
     forfeited: RefCell<Vec<TaskId>>,
     /// How many tasks below the innermost wait for it in place.
     depth: Cell<u32>,
@@ -255,8 +260,8 @@ impl<P: Workplace> Worker<P> {
         }
     }
 
-    /// Takes a deque, if this thread has none and one is free: at first, and whenever it wakes, since the threads that
-    /// leave after a growth may be those that own one.
+    /// Takes a deque, if this thread has none and one is free: at first, and whenever it wakes,
+    /// since the threads that leave after a growth may be those that own one.
     fn equip(&self) {
         let Station { local, slot, .. } = &self.station;
         if local.get().is_some() {
@@ -291,8 +296,8 @@ impl<P: Workplace> Worker<P> {
         self.place.is_over_max() && self.place.resign_if_over_max()
     }
 
-    /// The next queue entry. After a long task, and where others have waited for long, it is one that has waited for
-    /// everybody: what this thread has put into its own deque came later.
+    /// The next queue entry. After a long task, and where others have waited for long, it is one
+    /// that has waited for everybody: what this thread has put into its own deque came later.
     #[inline]
     fn take(&self) -> Option<Entry> {
         let queues = self.place.queues();

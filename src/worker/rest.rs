@@ -1,15 +1,16 @@
-//! What a thread does that finds nothing: it looks on for a while, then sleeps, and in the end leaves.
+//! What a thread does that finds nothing: it looks on for a while, then sleeps, and in the end
+//! leaves.
 //!
 //! # Lingering
 //!
-//! To be woken costs a system call of the waker and, where the CPU had gone to sleep as well, tens of
-//! microseconds. So a thread goes on looking into the queues for about as long before it sleeps. It keeps a
-//! searching token meanwhile, or takes one: submitters find it out and wake nobody. At most one thread of a pool
-//! lingers; a second would only compete for the same tasks. For how long, and whether at all, is learnt by
-//! [`Patience`](super::patience::Patience).
+//! To be woken costs a system call of the waker and, where the CPU had gone to sleep as well, tens
+//! of microseconds. So a thread goes on looking into the queues for about as long before it sleeps.
+//! It keeps a searching token meanwhile, or takes one: submitters find it out and wake nobody. At
+//! most one thread of a pool lingers; a second would only compete for the same tasks. For how long,
+//! and whether at all, is learnt by [`Patience`](super::patience::Patience).
 //!
-//! For invariant S lingering is nothing new: the token is released with the find, before the baton is passed, or by going
-//! on the stack, before the last look.
+//! For invariant S lingering is nothing new: the token is released with the find, before the baton
+//! is passed, or by going on the stack, before the last look.
 
 use super::patience::Next;
 use super::{Worker, Workplace};
@@ -17,17 +18,20 @@ use crate::sync::{now, thread};
 
 /// How many looks there are at most between two looks at the clock.
 const LOOKS: usize = if cfg!(any(sidestep_loom, sidestep_shuttle)) { 1 } else { 8 };
-/// And at how many deques. With more of them there are fewer looks: a thread with much to look at is not held up.
+/// And at how many deques. With more of them there are fewer looks: a thread with much to look at
+/// is not held up.
 const DEQUES: usize = 512;
 
 impl<P: Workplace> Worker<P> {
-    /// Lingers, and then sleeps, until there may be something to do. False if it is time to leave; no token is held then.
+    /// Lingers, and then sleeps, until there may be something to do. False if it is time to leave;
+    /// no token is held then.
     pub(super) fn rest(&self) -> bool {
         if self.linger() {
             return true;
         }
         let idle = self.place.idle();
-        // Read before the fence in `enter_stack`: a submitter that this thread's look misses sees the pool closed.
+        // Read before the fence in `enter_stack`: a submitter that this thread's look misses sees
+        // the pool closed.
         let closed = self.place.is_closed();
         idle.enter_stack(&self.sleeper, self.searching.take());
         if self.must_look_again(closed) {
@@ -62,8 +66,8 @@ impl<P: Workplace> Worker<P> {
         true
     }
 
-    /// Leaves the stack for good if `resign` agrees: false then. True if the thread has to stay: with a searching
-    /// token, or on the stack again.
+    /// Leaves the stack for good if `resign` agrees: false then. True if the thread has to stay:
+    /// with a searching token, or on the stack again.
     fn depart(&self, resign: impl FnOnce() -> bool) -> bool {
         let idle = self.place.idle();
         if !idle.leave_for_good(&self.sleeper) {
@@ -81,14 +85,15 @@ impl<P: Workplace> Worker<P> {
         true
     }
 
-    /// Whether a thread that has just gone on the stack must not park: something is queued, or the pool has been closed or
-    /// its limit lowered since the thread looked, by someone who may not have found it on the stack.
+    /// Whether a thread that has just gone on the stack must not park: something is queued, or the
+    /// pool has been closed or its limit lowered since the thread looked, by someone who may not
+    /// have found it on the stack.
     fn must_look_again(&self, closed: bool) -> bool {
         !self.place.queues().is_empty() || closed != self.place.is_closed() || self.place.is_over_max()
     }
 
-    /// Looks on with a searching token. True if something is queued. False if it is time to sleep, with or without the
-    /// token.
+    /// Looks on with a searching token. True if something is queued. False if it is time to sleep,
+    /// with or without the token.
     fn linger(&self) -> bool {
         if !self.place.may_linger() || self.place.is_closed() {
             return false;

@@ -1,13 +1,14 @@
 //! Everything a pool counts about tasks, in shards that threads do not fight over.
 //!
-//! A pool's thread counts in its own slot, anybody else in one of a few shared shards. The sums obey
+//! A pool's thread counts in its own slot, anybody else in one of a few shared shards. The sums
+//! obey
 //!
 //! ```text
 //! submitted = completed + panicked + cancelled + queued + running
 //! ```
 //!
-//! at every reading, because every step is counted before the next can happen and the readers go the other way:
-//! ends first, then starts, then submissions.
+//! at every reading, because every step is counted before the next can happen and the readers go
+//! the other way: ends first, then starts, then submissions.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -98,7 +99,8 @@ impl Roster {
         let listed = self.listed.lock();
         let sum =
             |count: fn(&Tallies) -> u64| listed.slots.iter().map(|slot| count(&slot.tallies)).sum::<u64>();
-        // In this order: the Acquire in each pairs with the Release of the count, so who sees an end sees the start.
+        // In this order: the Acquire in each pairs with the Release of the count, so who sees an
+        // end sees the start.
         let cancelled = self.account.cancelled();
         let completed = sum(|tallies| tallies.completed.get()) + listed.gone.completed;
         let panicked = sum(|tallies| tallies.panicked.get()) + listed.gone.panicked;

@@ -17,8 +17,8 @@ const TURN_TIME: Duration = Duration::from_millis(1);
 /// One task that is being run by a worker.
 struct Run<'a, P: Workplace> {
     worker: &'a Worker<P>,
-    /// Its lane, of which the worker holds a slot until the closure has ended. It is let go of after the delivery: that takes
-    /// time where another CPU has just referred to it.
+    /// Its lane, of which the worker holds a slot until the closure has ended. It is let go of
+    /// after the delivery: that takes time where another CPU has just referred to it.
     lane: Cell<Option<Arc<Core>>>,
     /// When the closure began, if the task is timed.
     began: Option<Instant>,
@@ -32,8 +32,8 @@ impl<P: Workplace> Runner for Run<'_, P> {
             ran.into_iter().for_each(|ran| worker.place.observe_run(task, None, ran));
             return worker.count_ended(panicked, false);
         };
-        // N3. Where more waits, the slot is kept while the result is delivered. In a forked child the lock may be held for
-        // ever.
+        // N3. Where more waits, the slot is kept while the result is delivered. In a forked child
+        // the lock may be held for ever.
         let held = !worker.place.is_forked() && !worker.has_forfeited(task);
         let goes_on = held && !lane.release_if_idle();
         if let Some(ran) = ran {
@@ -78,8 +78,8 @@ impl<P: Workplace> Worker<P> {
         }
     }
 
-    /// Runs tasks of a lane, of which this thread has just taken a slot and the `first` entry, until none waits or the turn is
-    /// over. False if there was none to run.
+    /// Runs tasks of a lane, of which this thread has just taken a slot and the `first` entry,
+    /// until none waits or the turn is over. False if there was none to run.
     fn take_turn(&self, mut lane: Arc<Core>, first: TaskRef) -> bool {
         let mut tasks = 0;
         let is_alone = || self.place.queues().looks_empty(self.station.local.get());
@@ -104,7 +104,8 @@ impl<P: Workplace> Worker<P> {
         tasks > 0
     }
 
-    /// Runs a task of a lane of which this thread holds a slot. Gives the lane back if it still does.
+    /// Runs a task of a lane of which this thread holds a slot. Gives the lane back if it still
+    /// does.
     fn run_in_lane(&self, claimed: Claimed, lane: Arc<Core>) -> Option<Arc<Core>> {
         self.run_special(claimed, Some(lane));
         self.lane.take()
@@ -123,13 +124,15 @@ impl<P: Workplace> Worker<P> {
         if self.place.is_forked() {
             return;
         }
-        // Behind what waits already, and not in this thread's own deque: that is what makes turns fair.
+        // Behind what waits already, and not in this thread's own deque: that is what makes turns
+        // fair.
         if lane.release(|| self.place.queues().push(None, Entry::lane(Arc::clone(lane)))) {
             self.place.notify();
         }
     }
 
-    /// Runs what waits in `lane`, of which this thread has taken a slot over, in order through `target`, in place.
+    /// Runs what waits in `lane`, of which this thread has taken a slot over, in order through
+    /// `target`, in place.
     pub(super) fn run_through(&self, mut lane: Arc<Core>, target: &TaskRef) {
         while target.is_queued() && !self.place.is_forked() {
             let Some(claimed) = claim_next(&lane) else { return };
@@ -176,8 +179,8 @@ impl<P: Workplace> Worker<P> {
         }
     }
 
-    /// Runs a claimed task, perhaps of `lane`, of which this thread holds a slot. That is kept in `self.lane` afterwards, unless
-    /// it has been released.
+    /// Runs a claimed task, perhaps of `lane`, of which this thread holds a slot. That is kept in
+    /// `self.lane` afterwards, unless it has been released.
     #[inline(never)]
     fn run_special(&self, claimed: Claimed, lane: Option<Arc<Core>>) {
         let mut began = None;
@@ -187,15 +190,18 @@ impl<P: Workplace> Worker<P> {
             }
             began = extras.spawned.map(|spawned| (now(), spawned));
         }
-        // Shown before it is counted: whoever finds it counted and nothing counted since reads the right one.
+        // Shown before it is counted: whoever finds it counted and nothing counted since reads the
+        // right one.
         self.station.slot.current.show(claimed.task(), began.map(|(now, _)| now));
-        // Before the thread counts it: the monitor must not take it for a task of the pool's own queues.
+        // Before the thread counts it: the monitor must not take it for a task of the pool's own
+        // queues.
         lane.iter().for_each(|lane| lane.count_started());
-        // Counted before the token is released: the monitor must not take the task for one that waits, with nobody
-        // coming for it.
+        // Counted before the token is released: the monitor must not take the task for one that
+        // waits, with nobody coming for it.
         self.station.slot.tallies.started.bump();
         self.pass_baton();
-        // A waker and a subscriber are foreign code. They run as part of the task, so that one that waits for its lane is told.
+        // A waker and a subscriber are foreign code. They run as part of the task, so that one that
+        // waits for its lane is told.
         let is_limited = lane.as_ref().is_none_or(|lane| lane.places().is_some());
         if is_limited || began.is_some() {
             as_current(claimed.task(), || self.free_and_observe(&claimed, lane.as_deref(), began));
@@ -245,8 +251,8 @@ impl<P: Workplace> Worker<P> {
         claimed.discard(Outcome::Expired, None);
     }
 
-    /// A closure has ended and its result is about to be delivered. If the thread `goes_on` with its lane, nobody is to
-    /// count on it for what is queued meanwhile.
+    /// A closure has ended and its result is about to be delivered. If the thread `goes_on` with
+    /// its lane, nobody is to count on it for what is queued meanwhile.
     #[inline]
     fn count_ended(&self, panicked: bool, goes_on: bool) {
         let tallies = &self.station.slot.tallies;
@@ -268,7 +274,8 @@ fn is_within_turn(begun: Instant) -> bool {
     now().saturating_duration_since(begun) < TURN_TIME
 }
 
-/// Claims the next task of a lane of which this thread holds a slot. If there is none, the slot is released.
+/// Claims the next task of a lane of which this thread holds a slot. If there is none, the slot is
+/// released.
 fn claim_next(lane: &Core) -> Option<Claimed> {
     let first = lane.next()?;
     claim_or_next(lane, first)

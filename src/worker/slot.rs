@@ -1,5 +1,5 @@
-//! What one thread of a pool shows to others: counters that it alone writes, the task it runs, and what the system calls
-//! it.
+//! What one thread of a pool shows to others: counters that it alone writes, the task it runs, and
+//! what the system calls it.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -23,7 +23,8 @@ impl Tally {
 
     /// Adds one. Only the owner of the slot may call this.
     pub(super) fn bump(&self) {
-        // ORDERING: Release pairs with the Acquire in `get`: whoever sees the count sees what was counted.
+        // ORDERING: Release pairs with the Acquire in `get`: whoever sees the count sees what was
+        // counted.
         self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
@@ -39,8 +40,8 @@ pub(crate) struct Slot {
     pub(crate) tallies: CachePadded<Tallies>,
     /// The thread has declared that it blocks.
     pub(crate) blocking: AtomicBool,
-    /// The monitor has found the thread to be in one task for long, or others to wait for long; until the thread looks into the
-    /// queues again.
+    /// The monitor has found the thread to be in one task for long, or others to wait for long;
+    /// until the thread looks into the queues again.
     pub(crate) overstays: HintBool,
     /// The address of the account of the lane whose task the thread is inside; 0 if it is none's.
     pub(crate) lane: HintUsize,
@@ -51,7 +52,8 @@ pub(crate) struct Slot {
     pub(crate) key: ThreadKey,
     /// The task that the thread runs or ran last.
     pub(super) current: Current,
-    /// What the monitor remembers of the thread from one look to the next. Only the monitor locks it.
+    /// What the monitor remembers of the thread from one look to the next. Only the monitor locks
+    /// it.
     pub(crate) note: Mutex<Note>,
 }
 
@@ -81,7 +83,8 @@ pub(crate) struct Note {
     pub(crate) held: Duration,
     /// Whether it was asleep when that was asked last in this task.
     pub(crate) asleep: Option<bool>,
-    /// It has been there for long, and has computed there as far as the system tells; for long even.
+    /// It has been there for long, and has computed there as far as the system tells; for long
+    /// even.
     pub(crate) occupied: bool,
     pub(crate) long: bool,
     /// Its CPU clock when it was first asked for in this task.
@@ -129,8 +132,9 @@ impl Slot {
         self.tallies.started.get() - ended
     }
 
-    /// Where the thread is in its life: that changes with each task that begins or ends, and when the thread wakes in a wait for
-    /// the pool's shutdown. The thread itself is asked, or others of one that is blocked or has gone on.
+    /// Where the thread is in its life: that changes with each task that begins or ends, and when
+    /// the thread wakes in a wait for the pool's shutdown. The thread itself is asked, or others of
+    /// one that is blocked or has gone on.
     pub(crate) fn moment(&self) -> Moment {
         let Tallies { started, completed, panicked, .. } = &*self.tallies;
         let ended = completed.get() + panicked.get();
@@ -141,7 +145,8 @@ impl Slot {
         self.parks.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether the thread, which looks into the queues now, is to look first at what has waited for everybody.
+    /// Whether the thread, which looks into the queues now, is to look first at what has waited for
+    /// everybody.
     pub(super) fn take_overstay(&self) -> bool {
         let long = self.overstays.load(Ordering::Relaxed);
         if long {
@@ -150,7 +155,8 @@ impl Slot {
         long
     }
 
-    /// The thread is about to run a task of the lane whose account is at this address. Gives what to return to.
+    /// The thread is about to run a task of the lane whose account is at this address. Gives what
+    /// to return to.
     pub(super) fn enter_lane(&self, account: *const ()) -> usize {
         let outer = self.lane.load(Ordering::Relaxed);
         self.lane.store(account.addr(), Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! The numbers: submitted = completed + panicked + cancelled + queued + running, at every reading, and each end is
-//! counted before anybody can see it.
+//! The numbers: submitted = completed + panicked + cancelled + queued + running, at every reading,
+//! and each end is counted before anybody can see it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,8 +15,8 @@ use crate::support::{
 const PRODUCERS: u64 = 3;
 const ROUNDS: u64 = 2000;
 
-/// Every kind of task, each round: eight submissions of which two panic, one is cancelled for certain and one with
-/// some luck, and one spawns another.
+/// Every kind of task, each round: eight submissions of which two panic, one is cancelled for
+/// certain and one with some luck, and one spawns another.
 fn produce(pool: &Pool) {
     for round in 0..ROUNDS {
         let inner = pool.clone();

@@ -1,4 +1,5 @@
-//! What a hostile reader tried on the way into a queue: tasks that others can see before they are admitted, and forks.
+//! What a hostile reader tried on the way into a queue: tasks that others can see before they are
+//! admitted, and forks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -15,7 +16,8 @@ fn a_discardable_task_is_not_counted_as_cancelled_before_it_is_submitted() {
         let gate = Gate::new();
         let running = occupy(&pool, &gate);
         let options = pool.options().on_shutdown(OnShutdown::Discard);
-        // The next one makes the list of discardable tasks let go of all these, which takes its time.
+        // The next one makes the list of discardable tasks let go of all these, which takes its
+        // time.
         drop((1..65_536).map(|_| options.spawn(|| ())).collect::<Vec<_>>());
         let started = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -31,7 +33,8 @@ fn a_discardable_task_is_not_counted_as_cancelled_before_it_is_submitted() {
                 std::hint::spin_loop();
             }
             let shutdown = pool.shutdown();
-            // Overflows, or gives the greatest of numbers, where a task is cancelled that was not submitted.
+            // Overflows, or gives the greatest of numbers, where a task is cancelled that was not
+            // submitted.
             let queued = (0..100).map(|_| pool.metrics().tasks_queued()).max();
             assert!(queued < Some(1000), "{queued:?}");
             drop(shutdown);
@@ -118,7 +121,8 @@ fn fork_under_load(child: impl Fn(&mut crate::fork::Checks, &Pool, &Lane)) {
             });
         }
         let fork = |_| crate::fork::in_child(|list| child(list, &pool, &lane));
-        // On a slow machine fewer of them will do: the lane's task waits for no longer than `PATIENCE`.
+        // On a slow machine fewer of them will do: the lane's task waits for no longer than
+        // `PATIENCE`.
         let begun = Instant::now();
         let failed = (0..60)
             .take_while(|_| begun.elapsed() < crate::support::PATIENCE / 4)

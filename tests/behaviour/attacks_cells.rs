@@ -1,4 +1,5 @@
-//! Attacks on the memory that tasks live in: sizes and alignments side by side, threads that end, forks.
+//! Attacks on the memory that tasks live in: sizes and alignments side by side, threads that end,
+//! forks.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use sidestep::{Pool, Task};
 
 use crate::support::{Drops, Gate, all_well, check_sound, eventually, occupy, pool, soon};
 
-/// A task whose closure has `N` bytes, all of them `mark`, and says whether they still are when it runs.
+/// A task whose closure has `N` bytes, all of them `mark`, and says whether they still are when it
+/// runs.
 fn marked<const N: usize>(pool: &Pool, mark: u8) -> Task<bool> {
     let bytes = [mark; N];
     pool.spawn(move || std::hint::black_box(&bytes).iter().all(|&byte| byte == mark))
@@ -28,7 +30,8 @@ macro_rules! aligned {
     }};
 }
 
-/// Tasks of sizes from nothing to far beyond what shares memory with others, every byte around the limit among them.
+/// Tasks of sizes from nothing to far beyond what shares memory with others, every byte around the
+/// limit among them.
 fn of_all_sizes(pool: &Pool, mark: u8) -> Vec<Task<bool>> {
     let mut tasks = vec![pool.spawn(|| true), aligned!(pool, 16, mark), aligned!(pool, 32, mark)];
     macro_rules! sizes {
@@ -124,7 +127,8 @@ fn destructors_of_thread_locals_may_spawn() {
     let (send, receive) = channel();
     let place = pool.clone();
     let ending = thread::spawn(move || {
-        // Whichever of them is dropped first, one has the thread's own memory for tasks go before it and the other after.
+        // Whichever of them is dropped first, one has the thread's own memory for tasks go before
+        // it and the other after.
         BEFORE.set(Some(SpawnsInTheEnd(place.clone(), send.clone())));
         soon(place.spawn(|| ())).unwrap();
         AFTER.set(Some(SpawnsInTheEnd(place, send)));

@@ -1,4 +1,5 @@
-//! Attacks on what a thread puts off: what it does meanwhile must not differ from what it does before it puts anything off.
+//! Attacks on what a thread puts off: what it does meanwhile must not differ from what it does
+//! before it puts anything off.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -92,7 +93,8 @@ fn a_task_in_place_drops_at_once_what_it_cancels() {
     }
 }
 
-/// What is put off has run before a wait runs a task in place, which may need that in a way that nobody knows of.
+/// What is put off has run before a wait runs a task in place, which may need that in a way that
+/// nobody knows of.
 #[test]
 fn a_task_in_place_comes_after_what_was_put_off() {
     for depth in DEPTHS {
@@ -222,7 +224,8 @@ fn a_task_that_runs_what_it_has_put_off_counts_as_running() {
     }
 }
 
-/// Panics among the steps neither stop the others nor leave the thread believing that it is deep inside of steps.
+/// Panics among the steps neither stop the others nor leave the thread believing that it is deep
+/// inside of steps.
 #[test]
 fn a_panic_in_what_is_put_off_changes_nothing_for_the_rest() {
     for depth in DEPTHS {
@@ -329,7 +332,8 @@ fn a_chain_may_be_dropped_as_its_thread_ends() {
     assert_eq!(store.0.metrics().tasks_queued(), 0);
 }
 
-/// In the child of a child, each pool knows whose it is; and what was put off before a fork does no harm after it.
+/// In the child of a child, each pool knows whose it is; and what was put off before a fork does no
+/// harm after it.
 #[cfg(unix)]
 #[test]
 fn pools_of_three_generations() {

@@ -1,5 +1,5 @@
-//! Attacks on the event loop: loops that are used and dropped from inside of their own calls, functions to notify that
-//! change, futures that wake themselves, times without end.
+//! Attacks on the event loop: loops that are used and dropped from inside of their own calls,
+//! functions to notify that change, futures that wake themselves, times without end.
 
 mod threads;
 
@@ -54,8 +54,8 @@ fn tally() -> (Rc<Cell<u32>>, impl Fn() + Clone + 'static) {
     (count, move || raised.set(raised.get() + 1))
 }
 
-/// The destructor of a result that a `cancel` gives up turns the loop, or runs it to its end: the callback is called all
-/// the same.
+/// The destructor of a result that a `cancel` gives up turns the loop, or runs it to its end: the
+/// callback is called all the same.
 #[test]
 fn a_destructor_inside_of_a_cancel_may_turn_the_loop() {
     let turn: fn(&mut Option<EventLoop>) = |ev| {
@@ -142,7 +142,8 @@ fn a_second_notify_function_hears_of_what_is_ready() {
     assert_eq!((first.load(Ordering::SeqCst), second.load(Ordering::SeqCst)), (1, 2));
 }
 
-/// A future that wakes itself and is ready at once leaves nothing behind: no reason for a turn, and no memory.
+/// A future that wakes itself and is ready at once leaves nothing behind: no reason for a turn, and
+/// no memory.
 #[test]
 fn a_root_that_wakes_itself_and_ends_leaves_nothing_ready() {
     let (rings, ring) = counter();
@@ -206,7 +207,8 @@ fn a_loop_dropped_by_a_panic_full_of_destructors_that_panic() {
     check_sound(&pool);
 }
 
-/// A destructor panics where a local future has ended, and where a timer is cancelled: the place has been given up before.
+/// A destructor panics where a local future has ended, and where a timer is cancelled: the place
+/// has been given up before.
 #[test]
 fn destructors_of_what_has_ended_may_panic() {
     let (mut ev, drops, (calls, call)) = (EventLoop::on(&pool(1, 1)), Drops::new(), tally());
@@ -228,7 +230,8 @@ fn destructors_of_what_has_ended_may_panic() {
     assert_eq!(drops.count(), 2);
 }
 
-/// A loop runs inside of a callback of another: each keeps its own order, and they reach each other.
+/// A loop runs inside of a callback of another: each keeps its own order, and they reach each
+/// other.
 #[test]
 fn loops_nest() {
     let pool = pool(1, 2);
@@ -297,7 +300,8 @@ fn times_without_end_are_slept_through() {
     ev.run();
 }
 
-/// A pool that refuses: the callbacks come all the same, in the order of their actions, also where each offloads the next.
+/// A pool that refuses: the callbacks come all the same, in the order of their actions, also where
+/// each offloads the next.
 #[test]
 fn a_pool_that_refuses_ends_chains_without_a_stack() {
     fn chain(ev: &Handle, left: u32, done: Rc<Cell<u32>>) {

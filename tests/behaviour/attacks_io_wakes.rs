@@ -1,4 +1,5 @@
-//! What a hostile reader tried against `Unblock`: wakers, two halves at once, and ends of the pool, the process or the handle.
+//! What a hostile reader tried against `Unblock`: wakers, two halves at once, and ends of the pool,
+//! the process or the handle.
 
 use std::future::poll_fn;
 use std::io::{self, Write};
@@ -26,7 +27,8 @@ impl Wake for Counted {
     }
 }
 
-/// Begins to read, and returns when its waker waits: a caller may be asked to come again at once, some times.
+/// Begins to read, and returns when its waker waits: a caller may be asked to come again at once,
+/// some times.
 fn waiting(reader: &mut Unblock<Fake>) -> Arc<Counted> {
     let counted = Arc::new(Counted::default());
     let waker = Waker::from(Arc::clone(&counted));
@@ -39,7 +41,8 @@ fn waiting(reader: &mut Unblock<Fake>) -> Arc<Counted> {
     }
 }
 
-/// Where the pump's turn is over, it asks the pool for another; which a pool that shuts down does not grant.
+/// Where the pump's turn is over, it asks the pool for another; which a pool that shuts down does
+/// not grant.
 #[test]
 fn a_shutdown_waits_for_all_that_was_accepted_however_long_it_takes() {
     let (pool, bytes, started, gate) = (pool(1, 1), Bytes::default(), Gate::new(), Gate::new());
@@ -96,7 +99,8 @@ fn a_waker_that_panics_keeps_nobody_from_going_on() {
     assert_eq!(in_time(reader.read(&mut [0; 4])).unwrap(), 4);
 }
 
-/// Both halves wait at once; the write goes on when the read has ended, and the read when it has bytes.
+/// Both halves wait at once; the write goes on when the read has ended, and the read when it has
+/// bytes.
 #[test]
 fn two_halves_may_wait_at_the_same_time() {
     let (gate, bytes) = (Gate::new(), Bytes::default());

@@ -1,4 +1,5 @@
-//! What a hostile reader tried on lanes: foreign code at odd places, while a slot is held or a count is due.
+//! What a hostile reader tried on lanes: foreign code at odd places, while a slot is held or a
+//! count is due.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -226,7 +227,8 @@ fn tasks_that_a_worker_found_overdue_do_not_make_the_lane_slow_for_ever() {
     late.into_iter().for_each(|task| assert!(soon(task).unwrap_err().is_expired()));
     leave.open();
     assert!(soon(held).unwrap_err().is_expired());
-    // By a factor of hundreds, if it were so. A machine that holds this thread up does not do so each time.
+    // By a factor of hundreds, if it were so. A machine that holds this thread up does not do so
+    // each time.
     let is_quick = |_| time_to_queue(&used) < 10 * time_to_queue(&fresh);
     assert!((0..5).any(is_quick), "queueing is slow after so many tasks have expired");
 }

@@ -178,7 +178,8 @@ fn the_accounts_agree_while_a_joiner_looks_on() {
     check_sound(&pool);
 }
 
-/// Plain spawns begin in order on the only thread of a pool: what is passed on from one to the next arrives.
+/// Plain spawns begin in order on the only thread of a pool: what is passed on from one to the next
+/// arrives.
 #[test]
 fn a_later_task_may_wait_for_what_an_earlier_one_sends_on_the_only_thread() {
     let pool = pool(1, 1);
@@ -285,7 +286,8 @@ fn two_scopes_of_two_tasks_on_one_thread_do_not_wait_for_each_other() {
     check_sound(&pool);
 }
 
-/// Forks in the body of a scope; in the child, `end` says with which status to leave after the scope.
+/// Forks in the body of a scope; in the child, `end` says with which status to leave after the
+/// scope.
 #[cfg(unix)]
 fn fork_in_a_scope(pool: &Pool, tasks: impl Fn() + Sync, opens: &Gate, end: impl Fn(bool) -> i32) -> i32 {
     let mut child = -1;

@@ -1,4 +1,5 @@
-//! Attacks on who counts as waiting for a pool's end: odd executors, futures that are kept, wakers that do anything.
+//! Attacks on who counts as waiting for a pool's end: odd executors, futures that are kept, wakers
+//! that do anything.
 
 use std::future::poll_fn;
 use std::mem::forget;
@@ -95,7 +96,8 @@ fn two_tasks_that_have_started_wait_in_any_two_ways() {
     }
 }
 
-/// F1. A foreign executor inside of a poll of `block_on` is taken for that wait, which never shows as parked.
+/// F1. A foreign executor inside of a poll of `block_on` is taken for that wait, which never shows
+/// as parked.
 #[test]
 fn a_foreign_executor_inside_of_block_on() {
     let nested: fn(Pool) -> ShutdownReport =
@@ -150,7 +152,8 @@ fn a_step_that_was_put_off_does_not_run_while_its_thread_counts_as_parked() {
     assert_eq!((report.still_running, after.still_running), (2, 1), "a destructor is at work");
 }
 
-/// F3. The wake-up is there before the thread parks: it never blocks, and goes on with what it has got.
+/// F3. The wake-up is there before the thread parks: it never blocks, and goes on with what it has
+/// got.
 #[test]
 fn a_wait_that_never_parks_does_not_count() {
     let pool = pool(2, 2);
@@ -240,7 +243,8 @@ fn the_next_task_of_a_thread_is_not_taken_to_wait() {
     assert!(early.is_pending(), "{early:?} while a task runs that knows nothing of it");
 }
 
-/// F5. The task awaits two shutdowns at once, and the first that is polled runs another task in place.
+/// F5. The task awaits two shutdowns at once, and the first that is polled runs another task in
+/// place.
 #[test]
 fn a_task_that_is_run_in_place_by_one_of_two_shutdowns_counts_as_running() {
     let pool = pool(2, 2);

@@ -1,5 +1,6 @@
-//! Attacks on tasks and their threads: shutdowns looked at in the wrong moment, waits in callbacks, threads lent to foreign
-//! pools, evacuated deques, long chains of handles, subscribers that misbehave.
+//! Attacks on tasks and their threads: shutdowns looked at in the wrong moment, waits in callbacks,
+//! threads lent to foreign pools, evacuated deques, long chains of handles, subscribers that
+//! misbehave.
 
 use std::cell::RefCell;
 use std::io;
@@ -17,7 +18,8 @@ fn os_thread(new: NewThread) -> io::Result<()> {
     thread::Builder::new().spawn(move || new.run()).map(drop)
 }
 
-/// Between the end of a retired thread and the start of the next one there is none; the queue is not empty, though.
+/// Between the end of a retired thread and the start of the next one there is none; the queue is
+/// not empty, though.
 #[test]
 fn a_shutdown_looked_at_while_the_only_thread_retires_has_not_ended() {
     const TASKS: u64 = 20;
@@ -43,8 +45,8 @@ fn a_shutdown_looked_at_while_the_only_thread_retires_has_not_ended() {
     }
 }
 
-/// A thread that waits inside a callback is as blocked as any other: its token must not keep the pool from growing, so
-/// that it takes the monitor's patience until the target runs.
+/// A thread that waits inside a callback is as blocked as any other: its token must not keep the
+/// pool from growing, so that it takes the monitor's patience until the target runs.
 #[test]
 fn a_wait_in_a_callback_gets_a_thread_without_the_monitor() {
     let pool = pool(1, 4);
@@ -60,7 +62,8 @@ fn a_wait_in_a_callback_gets_a_thread_without_the_monitor() {
     check_sound(&pool);
 }
 
-/// A callback belongs to no task, also where the task it was registered for has been run in place inside another.
+/// A callback belongs to no task, also where the task it was registered for has been run in place
+/// inside another.
 #[test]
 fn a_callback_of_a_task_run_in_place_is_not_part_of_the_waiter() {
     let pool = pool(1, 1);
@@ -82,7 +85,8 @@ fn a_callback_of_a_task_run_in_place_is_not_part_of_the_waiter() {
     assert!(soon(waiter).unwrap(), "the waiter itself is cancelled");
 }
 
-/// A handle in a closure behind a handle in a closure: dropping the outermost must not recurse through all of them.
+/// A handle in a closure behind a handle in a closure: dropping the outermost must not recurse
+/// through all of them.
 #[test]
 fn a_long_chain_of_queued_tasks_is_cancelled_without_a_deep_stack() {
     let (pool, gate) = (pool(1, 1), Gate::new());
@@ -99,8 +103,8 @@ fn a_long_chain_of_queued_tasks_is_cancelled_without_a_deep_stack() {
     check_sound(&pool);
 }
 
-/// The monitor moves a stalled thread's deque while another thread goes to sleep: what is in its hands is seen by neither
-/// look, so somebody has to be told afterwards.
+/// The monitor moves a stalled thread's deque while another thread goes to sleep: what is in its
+/// hands is seen by neither look, so somebody has to be told afterwards.
 #[test]
 fn evacuating_a_deque_loses_no_wake_up() {
     let pool = pool(2, 2);
@@ -117,8 +121,8 @@ fn evacuating_a_deque_loses_no_wake_up() {
     check_sound(&pool);
 }
 
-/// A start fails, and the task it was for is what the only thread waits for, by means the pool cannot see. Nobody submits
-/// anything again.
+/// A start fails, and the task it was for is what the only thread waits for, by means the pool
+/// cannot see. Nobody submits anything again.
 #[test]
 fn the_pool_recovers_from_a_refusal_by_itself() {
     let calls = AtomicUsize::new(0);
@@ -136,8 +140,8 @@ fn the_pool_recovers_from_a_refusal_by_itself() {
     check_sound(&pool);
 }
 
-/// A pool's thread may be lent to another pool by a handler that runs the `NewThread` inside a task. Afterwards it is its
-/// own pool's thread again.
+/// A pool's thread may be lent to another pool by a handler that runs the `NewThread` inside a
+/// task. Afterwards it is its own pool's thread again.
 #[test]
 fn a_thread_lent_to_another_pool_comes_home() {
     let (home, guests) = (pool(1, 1), channel::<NewThread>());
@@ -243,7 +247,8 @@ mod subscriber {
     }
 }
 
-/// The pool keeps references of its own to tasks with a deadline, and to those that a shutdown is to discard.
+/// The pool keeps references of its own to tasks with a deadline, and to those that a shutdown is
+/// to discard.
 fn remembered(pool: &Pool) -> [TaskOptions<'_>; 2] {
     let late = pool.options().expire_after(Duration::from_secs(1000));
     [late, pool.options().on_shutdown(OnShutdown::Discard)]
@@ -285,7 +290,8 @@ fn what_a_task_panicked_with_goes_with_its_handle() {
     check_sound(&pool);
 }
 
-/// As C++ has it for `std::stop_callback`: on its own thread a hook may remove itself and others, add some, and panic.
+/// As C++ has it for `std::stop_callback`: on its own thread a hook may remove itself and others,
+/// add some, and panic.
 #[test]
 fn a_hook_may_do_with_hooks_what_it_likes() {
     thread_local! { static GUARDS: RefCell<Vec<current::HookGuard>> = const { RefCell::new(Vec::new()) } }

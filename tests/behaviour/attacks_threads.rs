@@ -1,4 +1,5 @@
-//! Attacks on threads that are refused or late, on shutdowns and their reports, and on who may wait for whom.
+//! Attacks on threads that are refused or late, on shutdowns and their reports, and on who may wait
+//! for whom.
 
 use std::collections::VecDeque;
 use std::io;
@@ -41,7 +42,8 @@ fn keeping() -> (PoolBuilder, Kept) {
     (builder, kept)
 }
 
-/// Builds a pool whose second thread is refused once the second gate is open; the first opens when that thread is asked for.
+/// Builds a pool whose second thread is refused once the second gate is open; the first opens when
+/// that thread is asked for.
 fn refusing_the_second() -> (PoolBuilder, Gate, Gate) {
     let (entered, refuse) = (Gate::new(), Gate::new());
     let (announce, pass) = (entered.clone(), refuse.clone());
@@ -53,8 +55,8 @@ fn refusing_the_second() -> (PoolBuilder, Gate, Gate) {
     (builder, entered, refuse)
 }
 
-/// A pool whose one thread sleeps while another thread is inside the handler that will refuse the second; opening the
-/// gate lets it. Ends with the thread that waits for the handler.
+/// A pool whose one thread sleeps while another thread is inside the handler that will refuse the
+/// second; opening the gate lets it. Ends with the thread that waits for the handler.
 fn asleep_beside_a_start() -> (Pool, Gate, thread::JoinHandle<()>) {
     let (builder, entered, refuse) = refusing_the_second();
     let pool = builder.core_threads(2).max_threads(2).build().unwrap();
@@ -307,7 +309,8 @@ mod logging {
         let (slot, done) = (Arc::new(OnceLock::<Pool>::new()), Gate::new());
         let subscriber = tracing_subscriber::registry().with(ThroughThePool(Arc::clone(&slot)));
         let announce = done.clone();
-        // A second refusal after the first pause asks whether there is a pause: that must not be under a lock.
+        // A second refusal after the first pause asks whether there is a pause: that must not be
+        // under a lock.
         thread::spawn(move || {
             tracing::subscriber::with_default(subscriber, || {
                 let builder = after_the_first(|_new| Err(io::Error::other("none to be had")));

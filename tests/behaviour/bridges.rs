@@ -1,5 +1,5 @@
-//! Asynchronous readers and writers inside blocking closures: on three kinds of executor, over sockets and over a pipe in
-//! memory, and when the task is cancelled.
+//! Asynchronous readers and writers inside blocking closures: on three kinds of executor, over
+//! sockets and over a pipe in memory, and when the task is cancelled.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, ErrorKind, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
@@ -86,7 +86,8 @@ fn text() -> String {
     (0..LINES).map(|line| format!("line {line}\n")).collect()
 }
 
-/// Counts the lines of `input` in a closure on the pool, while the executor only awaits and feeds `output`, the other end.
+/// Counts the lines of `input` in a closure on the pool, while the executor only awaits and feeds
+/// `output`, the other end.
 async fn count_lines<R, W>(pool: &Pool, input: R, mut output: W)
 where
     R: AsyncRead + Send + Unpin + 'static,
@@ -103,7 +104,8 @@ where
     assert_eq!(count.unwrap(), LINES);
 }
 
-/// Writes lines from a closure on the pool, while the executor only awaits and reads from `input`, the other end.
+/// Writes lines from a closure on the pool, while the executor only awaits and reads from `input`,
+/// the other end.
 async fn write_lines<R, W>(pool: &Pool, mut input: R, output: W)
 where
     R: AsyncRead + Unpin,

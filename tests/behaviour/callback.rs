@@ -11,7 +11,8 @@ use crate::support::{
     Drops, Gate, check_sound, eventually, nothing_happens, occupy, pool, quiet_panic, soon,
 };
 
-/// Registers a callback and returns where its thread and its result will be told. A second call would fail.
+/// Registers a callback and returns where its thread and its result will be told. A second call
+/// would fail.
 fn tell<T: Send + 'static>(task: Task<T>) -> Receiver<(ThreadId, Result<T, TaskError>)> {
     let (send, receive) = channel();
     task.on_complete(move |result| send.send((thread::current().id(), result)).unwrap());
@@ -159,7 +160,8 @@ fn a_callback_may_spawn_and_wait_on_the_same_pool() {
     }
 }
 
-/// A callback that has run a task in place and then blocks must not count as a thread that looks for work.
+/// A callback that has run a task in place and then blocks must not count as a thread that looks
+/// for work.
 #[test]
 fn a_callback_that_waits_and_then_blocks_keeps_no_other_task_from_running() {
     let pool = pool(2, 2);
@@ -168,7 +170,8 @@ fn a_callback_that_waits_and_then_blocks_keeps_no_other_task_from_running() {
     let second = occupy(&pool, &second_gate);
     let (inner, blocked, pass) = (pool.clone(), Gate::new(), leave.clone());
     let announce = blocked.clone();
-    // The second thread is busy and the pool is full, so the callback of `first` runs its target in place.
+    // The second thread is busy and the pool is full, so the callback of `first` runs its target in
+    // place.
     first.on_complete(move |_| {
         inner.spawn(|| ()).wait().unwrap();
         announce.open();

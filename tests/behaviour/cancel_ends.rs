@@ -8,7 +8,8 @@ use sidestep::Pool;
 
 use crate::support::{Calls, Drops, Gate, check_sound, eventually, occupy, poll, pool, soon};
 
-/// The place of a cancelled task goes to one who lets go of the last handle, inside of the cancellation.
+/// The place of a cancelled task goes to one who lets go of the last handle, inside of the
+/// cancellation.
 #[test]
 fn a_cancellation_may_let_go_of_the_last_handle() {
     let (pool, gate) = (Pool::builder().max_threads(1).queue_limit(1).build().unwrap(), Gate::new());

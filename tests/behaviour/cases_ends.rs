@@ -1,5 +1,5 @@
-//! What the suites of other systems check about interruption, and about waits that something else cuts short. By the
-//! numbers of `docs/TESTING.md`.
+//! What the suites of other systems check about interruption, and about waits that something else
+//! cuts short. By the numbers of `docs/TESTING.md`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -77,7 +77,8 @@ fn case_41_everybody_who_waits_is_told_of_a_shutdown_that_discards() {
     assert_eq!((report.discarded, report.still_running), (5, 0));
 }
 
-/// Waits in short steps, with a token of this thread that is not for the wait; gives it back to the thread.
+/// Waits in short steps, with a token of this thread that is not for the wait; gives it back to the
+/// thread.
 fn wait_in_steps(mut task: Task<u32>, step: Duration) -> Result<u32, TaskError> {
     thread::current().unpark();
     let end = loop {
@@ -92,7 +93,8 @@ fn wait_in_steps(mut task: Task<u32>, step: Duration) -> Result<u32, TaskError> 
     end
 }
 
-/// Java: a timed wait races with an interruption. Here those are the end, a cancellation, and a thread's own wake-up.
+/// Java: a timed wait races with an interruption. Here those are the end, a cancellation, and a
+/// thread's own wake-up.
 #[test]
 fn case_46_a_timed_wait_loses_neither_the_end_nor_the_wake_up_of_its_thread() {
     let pool = pool(1, 1);

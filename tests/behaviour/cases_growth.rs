@@ -1,5 +1,5 @@
-//! What the suites of other systems check about threads: when they come, how many, and what they leave to each other. By
-//! the numbers of `docs/TESTING.md`.
+//! What the suites of other systems check about threads: when they come, how many, and what they
+//! leave to each other. By the numbers of `docs/TESTING.md`.
 
 use std::cell::Cell;
 use std::io;

@@ -1,5 +1,5 @@
-//! What the suites of other systems check about serial queues, said with strands and lanes. Their cases are listed in
-//! `docs/TESTING.md`.
+//! What the suites of other systems check about serial queues, said with strands and lanes. Their
+//! cases are listed in `docs/TESTING.md`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +50,8 @@ fn pass_on(row: &Arc<[Strand<Vec<usize>>]>, place: usize, number: usize, done: S
     call.detach();
 }
 
-/// libdispatch's cascade: what goes through a row of serial queues comes out whole and in its order.
+/// libdispatch's cascade: what goes through a row of serial queues comes out whole and in its
+/// order.
 #[test]
 fn a_row_of_strands_keeps_the_order_of_what_goes_through_it() {
     const NUMBERS: usize = 100;
@@ -93,7 +94,8 @@ fn strands_that_spin_for_another_do_not_keep_it_from_running() {
     check_sound(&pool);
 }
 
-/// asgiref leaves a context whose calls still run: neither the one who leaves nor other calls wait for that.
+/// asgiref leaves a context whose calls still run: neither the one who leaves nor other calls wait
+/// for that.
 #[test]
 fn a_lane_that_is_let_go_while_it_works_holds_nobody_up() {
     let pool = pool(2, 2);
@@ -114,7 +116,8 @@ fn a_lane_that_is_let_go_while_it_works_holds_nobody_up() {
     check_sound(&pool);
 }
 
-/// A forked child (trio empties its cache of threads there) hangs on no value of its parent, and may have its own.
+/// A forked child (trio empties its cache of threads there) hangs on no value of its parent, and
+/// may have its own.
 #[cfg(unix)]
 #[test]
 fn a_forked_child_hangs_on_no_value_of_its_parent() {

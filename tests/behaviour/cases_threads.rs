@@ -1,6 +1,6 @@
-//! What the suites of other systems check about threads and about the end of a call, said with this crate's means:
-//! what is told when, who runs what, and what a pool goes on with while somebody is slow. Their cases are listed in
-//! `docs/TESTING.md`.
+//! What the suites of other systems check about threads and about the end of a call, said with this
+//! crate's means: what is told when, who runs what, and what a pool goes on with while somebody is
+//! slow. Their cases are listed in `docs/TESTING.md`.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -87,7 +87,8 @@ fn relay(pool: &Pool, left: usize, done: Sender<()>) {
 /// trio's thread that delivers is idle already: what is submitted there starts no other.
 #[test]
 fn what_a_callback_submits_needs_no_other_thread() {
-    // A thread that gets no CPU in the middle of a callback may be replaced: not in each of so many attempts.
+    // A thread that gets no CPU in the middle of a callback may be replaced: not in each of so many
+    // attempts.
     let one_is_enough = || {
         let pool = pool(2, 8);
         let (done, end) = channel();
@@ -269,7 +270,8 @@ fn a_thousand_calls_that_block_all_end() {
     check_sound(&pool);
 }
 
-/// cats-effect's dispatcher goes on while somebody who cancels is held up by what the cancelled one has to clean up.
+/// cats-effect's dispatcher goes on while somebody who cancels is held up by what the cancelled one
+/// has to clean up.
 #[test]
 fn a_cancellation_that_takes_its_time_holds_up_only_its_own_thread() {
     let pool = pool(2, 3);
@@ -297,8 +299,9 @@ fn a_cancellation_that_takes_its_time_holds_up_only_its_own_thread() {
     check_sound(&pool);
 }
 
-/// The threads of FastAPI were all taken by requests that waited for their own clean-up. A request that waits for the
-/// clean-up's handle runs it in place; requests in a lane below the maximum leave a thread for it.
+/// The threads of FastAPI were all taken by requests that waited for their own clean-up. A request
+/// that waits for the clean-up's handle runs it in place; requests in a lane below the maximum
+/// leave a thread for it.
 #[test]
 fn requests_that_wait_for_their_clean_up_get_it() {
     let pool = pool(1, 2);
@@ -349,7 +352,8 @@ fn one_job_at_a_time_wakes_one_thread_at_a_time() {
         eventually("all sleep again", || pool.metrics().threads_idle() == 16);
     }
     let naps = naps() - before;
-    // One for each job, and others for locks: more of them where other tests want the memory map or the CPUs.
+    // One for each job, and others for locks: more of them where other tests want the memory map or
+    // the CPUs.
     assert!(naps < 8 * JOBS, "{naps} sleeps of 16 threads for {JOBS} jobs");
     check_sound(&pool);
 }

@@ -1,5 +1,5 @@
-//! What the suites of other systems check about limited views of a pool, which are lanes here. By the numbers of
-//! `docs/TESTING.md`.
+//! What the suites of other systems check about limited views of a pool, which are lanes here. By
+//! the numbers of `docs/TESTING.md`.
 
 use std::io;
 use std::sync::Arc;

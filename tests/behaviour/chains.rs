@@ -36,7 +36,8 @@ fn owners() -> [Owner; 3] {
     [|task| Box::new(task), |task| Box::new(task.cancel()), |task| Box::new((task.cancel_handle(), task))]
 }
 
-/// Makes a chain of tasks that have ended by `end`, each of which owns the one before, and lets go of the last one.
+/// Makes a chain of tasks that have ended by `end`, each of which owns the one before, and lets go
+/// of the last one.
 fn drop_a_chain(end: fn(Link) -> Link) {
     for own in owners() {
         let (pool, drops) = (pool(1, 1), Drops::new());
@@ -175,7 +176,8 @@ fn a_destructor_may_wait_in_any_way_of_the_crate() {
     }
 }
 
-/// A row of wakers that give a place on, the last of which waits, by a wait of the crate, for the thread behind it in the line.
+/// A row of wakers that give a place on, the last of which waits, by a wait of the crate, for the
+/// thread behind it in the line.
 #[test]
 fn a_waker_may_wait_for_the_one_who_gets_its_place() {
     for row in DEPTHS {

@@ -1,4 +1,5 @@
-//! Values for an `Unblock` whose calls do what a test says, and an executor that notices a lost wake-up.
+//! Values for an `Unblock` whose calls do what a test says, and an executor that notices a lost
+//! wake-up.
 
 use std::future::Future;
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -1,4 +1,5 @@
-//! Open files: bytes and places are those of `std`, through streams and at places, and so are errors.
+//! Open files: bytes and places are those of `std`, through streams and at places, and so are
+//! errors.
 #![cfg(target_os = "linux")]
 
 use std::io::{ErrorKind, IoSlice, Read, Seek, SeekFrom, Write};

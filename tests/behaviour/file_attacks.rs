@@ -1,4 +1,5 @@
-//! What a hostile reader tried with open files: stale buffers, calls dropped halfway, waiting without end, turns of others.
+//! What a hostile reader tried with open files: stale buffers, calls dropped halfway, waiting
+//! without end, turns of others.
 #![cfg(target_os = "linux")]
 
 use std::future::Future;
@@ -41,7 +42,8 @@ pub(crate) fn ends<F: Future>(future: F) -> F::Output {
     counted(future).0
 }
 
-/// A directory where reads of what is in memory need no thread of the pool, if the system can do that, and one where they do.
+/// A directory where reads of what is in memory need no thread of the pool, if the system can do
+/// that, and one where they do.
 pub(crate) fn both() -> [TempDir; 2] {
     [tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap()]
 }

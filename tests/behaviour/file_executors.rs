@@ -1,4 +1,5 @@
-//! Files and other blocking values on every kind of executor, with the traits of `futures-io` and with those of tokio.
+//! Files and other blocking values on every kind of executor, with the traits of `futures-io` and
+//! with those of tokio.
 
 use std::future::Future;
 use std::io::{self, Cursor, SeekFrom, Write};

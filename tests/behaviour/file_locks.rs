@@ -1,4 +1,5 @@
-//! Locks of files: between handles, of calls that are dropped while they wait, and what a dropped file lets go of.
+//! Locks of files: between handles, of calls that are dropped while they wait, and what a dropped
+//! file lets go of.
 #![cfg(target_os = "linux")]
 
 use std::task::Waker;
@@ -116,14 +117,16 @@ fn an_attempt_that_fails_leaves_nothing_of_one_that_was_dropped() {
 
 #[test]
 fn a_dropped_file_lets_go_at_once() {
-    // In a process of its own: a child that another test starts has the open files of all for a moment.
+    // In a process of its own: a child that another test starts has the open files of all for a
+    // moment.
     alone_as("file_locks::a_dropped_file_lets_go_at_once", &[], || both().iter().for_each(drop_locked_files));
 }
 
 fn drop_locked_files(dir: &TempDir) {
     let path = numbered(dir.path(), 300_000);
     for round in 0..50 {
-        // One that was read to its end, one that was read in part and is at rest, one that was written to.
+        // One that was read to its end, one that was read in part and is at rest, one that was
+        // written to.
         let mut file = ends(read_write(&path));
         ends(file.lock()).unwrap();
         ends(async {

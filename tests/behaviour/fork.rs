@@ -11,10 +11,11 @@ use sidestep::{CancelHandle, Pool, Task, TaskError, current};
 
 use crate::support::{Drops, Gate, PATIENCE, check_sound, eventually, occupy, poll, pool, soon};
 
-/// Runs checks in a forked child and gives the number of the one that failed, or 0. They come as a list, because a
-/// child must neither unwind into the test harness nor print.
+/// Runs checks in a forked child and gives the number of the one that failed, or 0. They come as a
+/// list, because a child must neither unwind into the test harness nor print.
 pub(crate) fn in_child(checks: impl FnOnce(&mut Checks)) -> i32 {
-    // SAFETY: the child runs this crate's code, which is meant to stand that, and leaves by `_exit`.
+    // SAFETY: the child runs this crate's code, which is meant to stand that, and leaves by
+    // `_exit`.
     match unsafe { libc::fork() } {
         -1 => panic!("fork: {}", std::io::Error::last_os_error()),
         0 => {
@@ -132,7 +133,8 @@ fn a_handle_from_before_the_fork_resolves_in_every_way() {
         drop(next());
     });
     assert_eq!(status, 0);
-    // The closure above took the parent's handles along: they are dropped here, which cancels what is queued.
+    // The closure above took the parent's handles along: they are dropped here, which cancels what
+    // is queued.
     gate.open();
     check_sound(&pool);
 }

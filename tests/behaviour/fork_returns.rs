@@ -1,5 +1,5 @@
-//! Tasks, callbacks and wakers that fork and return: the child goes on in the middle of the pool's own code, and neither hangs there
-//! nor runs what is the parent's.
+//! Tasks, callbacks and wakers that fork and return: the child goes on in the middle of the pool's
+//! own code, and neither hangs there nor runs what is the parent's.
 #![cfg(unix)]
 
 use std::cell::RefCell;
@@ -11,10 +11,11 @@ use std::task::{Wake, Waker};
 use crate::fork::exit_status;
 use crate::support::{Gate, PATIENCE, check_sound, eventually, occupy, poll, pool, soon};
 
-/// Forks, and in the child goes back to where the caller was called from: into the pool's own code. What runs there later
-/// can tell, and ends the child. The parent gets the number it ends with.
+/// Forks, and in the child goes back to where the caller was called from: into the pool's own code.
+/// What runs there later can tell, and ends the child. The parent gets the number it ends with.
 fn fork_and_return(in_child: &AtomicBool) -> Option<i32> {
-    // SAFETY: the child runs this crate's code, which is meant to stand that, and leaves by `_exit`.
+    // SAFETY: the child runs this crate's code, which is meant to stand that, and leaves by
+    // `_exit`.
     match unsafe { libc::fork() } {
         -1 => panic!("fork: {}", std::io::Error::last_os_error()),
         0 => {

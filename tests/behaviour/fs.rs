@@ -1,4 +1,5 @@
-//! The functions of `fs`: each does on disk what `std` does, with the same results and the same errors.
+//! The functions of `fs`: each does on disk what `std` does, with the same results and the same
+//! errors.
 
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
@@ -89,7 +90,8 @@ fn facts(metadata: &fs::Metadata) -> (fs::FileType, Option<u64>, fs::Permissions
     (metadata.file_type(), metadata.is_file().then_some(metadata.len()), metadata.permissions())
 }
 
-/// Plays the same in two equal folders, once with `std` and once with ours, and compares what comes of it.
+/// Plays the same in two equal folders, once with `std` and once with ours, and compares what comes
+/// of it.
 pub(crate) fn compare<T: Debug>(
     what: &str,
     std: impl FnOnce(&Path) -> io::Result<T>,
@@ -102,7 +104,8 @@ pub(crate) fn compare<T: Debug>(
     assert_eq!(look(own.path()), look(theirs.path()), "{what}: what is left");
 }
 
-/// Compares a function of one path for each of [`NAMES`], through `show` where results are not comparable.
+/// Compares a function of one path for each of [`NAMES`], through `show` where results are not
+/// comparable.
 macro_rules! compare_at_each_name {
     ($($function:ident $(.map($show:expr))?),+ $(,)?) => {
         for name in NAMES {

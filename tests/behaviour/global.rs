@@ -1,4 +1,5 @@
-//! The global pool and its environment variables. Each test runs in a process of its own: this binary again.
+//! The global pool and its environment variables. Each test runs in a process of its own: this
+//! binary again.
 
 use std::io::ErrorKind;
 use std::process::Command;
@@ -83,7 +84,8 @@ fn the_functions_of_the_root_use_the_global_pool() {
     });
 }
 
-/// The global pool refuses every task with a sentence that names the variable and its value, and nothing panics.
+/// The global pool refuses every task with a sentence that names the variable and its value, and
+/// nothing panics.
 fn refuses(variable: &str, value: &str) {
     let error = sidestep::spawn(|| 1).wait().unwrap_err();
     let text = error.to_string();

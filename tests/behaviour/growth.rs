@@ -1,5 +1,6 @@
-//! When the pool has more threads and when it has not: the cases of `other-systems.md`, section 2.9, by their numbers.
-//! Case 13 is in `creation`, case 21 with the samplers, the policy alone has its own tables and simulations.
+//! When the pool has more threads and when it has not: the cases of `other-systems.md`, section
+//! 2.9, by their numbers. Case 13 is in `creation`, case 21 with the samplers, the policy alone has
+//! its own tables and simulations.
 
 /// Has the module `by_time_alone` run these tests once more, on pools that go by time alone.
 macro_rules! also_by_time_alone {
@@ -79,8 +80,9 @@ impl Rendezvous {
     }
 }
 
-/// Checks that a pool keeps to `bound` threads, given how many it had at most in one attempt. Where the machine holds a
-/// pool up for so long that one rule or another adds a thread, that does not happen so many times in a row.
+/// Checks that a pool keeps to `bound` threads, given how many it had at most in one attempt. Where
+/// the machine holds a pool up for so long that one rule or another adds a thread, that does not
+/// happen so many times in a row.
 pub(crate) fn keeps_to(bound: usize, attempt: impl Fn() -> usize) {
     let mut peaks = Vec::new();
     while peaks.len() < 8 {
@@ -187,9 +189,11 @@ fn case_3_sleeps_run_together() {
     let pool = pool(2);
     let sleeping = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
-    // By time alone a pool grows while a CPU is to spare, and beside other tests that is now and then.
+    // By time alone a pool grows while a CPU is to spare, and beside other tests that is now and
+    // then.
     let all = if thread_states() { 512 } else { 64 };
-    // Feeds sleeps until all threads sleep at once: one round does where the machine is not crowded.
+    // Feeds sleeps until all threads sleep at once: one round does where the machine is not
+    // crowded.
     eventually("all sleep at once", || {
         let sleep = |_| {
             let (sleeping, most) = (Arc::clone(&sleeping), Arc::clone(&most));

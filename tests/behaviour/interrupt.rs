@@ -1,4 +1,5 @@
-//! Cancelling and expiring, where the side allocation is the spawner's: hooks run once, and not after their guard.
+//! Cancelling and expiring, where the side allocation is the spawner's: hooks run once, and not
+//! after their guard.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,4 +1,5 @@
-//! Threads that have nothing to do leave, but for the core ones; and no task is lost to one that is leaving.
+//! Threads that have nothing to do leave, but for the core ones; and no task is lost to one that is
+//! leaving.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -186,7 +186,8 @@ fn threads_never_exceed_max_whatever_they_do() {
             .map(|number| {
                 let (inner, running) = (pool.clone(), Arc::clone(&running));
                 pool.spawn(move || {
-                    // A task that waits in place is on the stack of one that runs: it is not counted twice.
+                    // A task that waits in place is on the stack of one that runs: it is not
+                    // counted twice.
                     running.enter();
                     running.leave();
                     mixed(&inner, number)

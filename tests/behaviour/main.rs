@@ -1,5 +1,5 @@
-//! What the crate promises, by topic. Hard timings are reached by gates; a test sleeps only to show that nothing
-//! happens.
+//! What the crate promises, by topic. Hard timings are reached by gates; a test sleeps only to show
+//! that nothing happens.
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
 mod fake;

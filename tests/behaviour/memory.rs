@@ -1,4 +1,5 @@
-//! Sizes and auto traits are promises too. What a queued task costs is measured in `tests/allocations.rs`.
+//! Sizes and auto traits are promises too. What a queued task costs is measured in
+//! `tests/allocations.rs`.
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
@@ -8,7 +9,8 @@ use sidestep::{
     ShutdownReport, Task, TaskError, TaskId, Unblocked,
 };
 
-/// A value that can be sent and nothing else: not shared, not pinned loosely, not carried over a panic.
+/// A value that can be sent and nothing else: not shared, not pinned loosely, not carried over a
+/// panic.
 struct OnlySend {
     _cell: std::cell::Cell<u8>,
     _pinned: std::marker::PhantomPinned,
@@ -65,7 +67,8 @@ fn pools_and_numbers_can_go_anywhere() {
     unwind_safe::<Cancelled>();
 }
 
-/// `check` can be called for a type that is not `Send`; for others two implementations apply and nothing compiles.
+/// `check` can be called for a type that is not `Send`; for others two implementations apply and
+/// nothing compiles.
 trait NotSend<A> {
     fn check() {}
 }

@@ -1,4 +1,5 @@
-//! Name lookups: std's answers, from any executor, and a trip to the pool only where there is something to look up.
+//! Name lookups: std's answers, from any executor, and a trip to the pool only where there is
+//! something to look up.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -105,7 +106,8 @@ fn text_that_is_no_host_and_port_is_refused_as_std_refuses_it() {
     assert_eq!(looked_up("localhost:65536").unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
-/// RFC 6761 keeps `.invalid` from ever being a name; where there is no resolver there is an error as well.
+/// RFC 6761 keeps `.invalid` from ever being a name; where there is no resolver there is an error
+/// as well.
 #[test]
 fn a_name_that_does_not_exist_is_an_error() {
     looked_up("host.invalid:80").unwrap_err();

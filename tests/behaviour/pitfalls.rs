@@ -1,5 +1,5 @@
-//! The bugs that other pools had, by their number in the table of pitfalls: those about tasks and results. Those about
-//! threads are in `pitfalls_threads`.
+//! The bugs that other pools had, by their number in the table of pitfalls: those about tasks and
+//! results. Those about threads are in `pitfalls_threads`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -86,7 +86,8 @@ fn pitfall_08_a_closure_may_use_the_pool_when_it_is_dropped() {
     assert_eq!(pool.shutdown().discard_queued().timeout(PATIENCE).wait().still_running, 0);
 }
 
-/// A panic kills a worker or hangs a waiter; destructors of results and payloads panic: glommio, futures-rs, tikv.
+/// A panic kills a worker or hangs a waiter; destructors of results and payloads panic: glommio,
+/// futures-rs, tikv.
 #[test]
 fn pitfall_11_a_panic_anywhere_costs_one_task_only() {
     let pool = pool(1, 1);
@@ -111,7 +112,8 @@ fn pitfall_11_a_panic_anywhere_costs_one_task_only() {
     assert_eq!(pool.metrics().threads_peak(), 1);
 }
 
-/// A spurious wake-up eats a notification: tokio. A wait neither needs nor takes the thread's own token.
+/// A spurious wake-up eats a notification: tokio. A wait neither needs nor takes the thread's own
+/// token.
 #[test]
 fn pitfall_12_a_wait_and_the_tokens_of_its_thread_do_not_mix() {
     let pool = pool(1, 1);
@@ -134,7 +136,8 @@ fn pitfall_12_a_wait_and_the_tokens_of_its_thread_do_not_mix() {
     check_sound(&pool);
 }
 
-/// A submission from inside panics or deadlocks; the pool is exhausted by its own waiters: tokio, delta-kernel, reth.
+/// A submission from inside panics or deadlocks; the pool is exhausted by its own waiters: tokio,
+/// delta-kernel, reth.
 #[test]
 fn pitfall_16_tasks_may_submit_and_wait_on_a_pool_of_one_thread() {
     let pool = pool(1, 1);
@@ -154,7 +157,8 @@ fn pitfall_16_tasks_may_submit_and_wait_on_a_pool_of_one_thread() {
     check_sound(&pool);
 }
 
-/// The receiver goes while the sender sends: futures-rs, kanal. The value must be dropped once, by one of them.
+/// The receiver goes while the sender sends: futures-rs, kanal. The value must be dropped once, by
+/// one of them.
 #[test]
 fn pitfall_17_a_handle_dropped_during_the_send_drops_the_value_once() {
     const MANY: usize = 20_000;

@@ -1,5 +1,5 @@
-//! The bugs that other pools had, by their number in the table of pitfalls: those about limits, and about what calls
-//! borrow or use.
+//! The bugs that other pools had, by their number in the table of pitfalls: those about limits, and
+//! about what calls borrow or use.
 
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -70,7 +70,8 @@ impl Drop for Used {
     }
 }
 
-/// A wrapper is dropped while a call uses what it wraps, and drops that under the call's hands: deadpool.
+/// A wrapper is dropped while a call uses what it wraps, and drops that under the call's hands:
+/// deadpool.
 #[test]
 fn pitfall_18_a_wrapper_dropped_during_a_call_does_not_drop_the_value_under_it() {
     const ROUNDS: usize = 100;
@@ -108,9 +109,10 @@ fn pitfall_18_a_wrapper_dropped_during_a_call_does_not_drop_the_value_under_it()
     assert_eq!((drops.count(), most.load(Ordering::SeqCst)), (made, 1), "once, and while nobody used it");
 }
 
-/// A scope that can be left early frees what its tasks borrow: affinitypool, blocking. Here the scope is a call: neither
-/// a handle that is forgotten nor a panic lets it return before its tasks have ended. That nothing gets out of it is
-/// shown where it is documented, by examples that do not compile.
+/// A scope that can be left early frees what its tasks borrow: affinitypool, blocking. Here the
+/// scope is a call: neither a handle that is forgotten nor a panic lets it return before its tasks
+/// have ended. That nothing gets out of it is shown where it is documented, by examples that do not
+/// compile.
 #[test]
 fn pitfall_19_no_scope_ends_before_what_borrows_from_it() {
     let pool = pool(2, 2);

@@ -1,5 +1,5 @@
-//! The bugs that other pools had, by their number in the table of pitfalls: those about threads, who wakes them, and when
-//! they come and go.
+//! The bugs that other pools had, by their number in the table of pitfalls: those about threads,
+//! who wakes them, and when they come and go.
 
 use std::collections::HashSet;
 use std::io;
@@ -38,7 +38,8 @@ fn grow_to(pool: &Pool, count: usize) {
     all_well(tasks);
 }
 
-/// A submitter counts an idle thread that another has claimed already, and starts none: tokio, rusty_pool.
+/// A submitter counts an idle thread that another has claimed already, and starts none: tokio,
+/// rusty_pool.
 #[test]
 fn pitfall_01_two_tasks_that_need_each_other_both_run() {
     for round in 0..200 {
@@ -118,7 +119,8 @@ fn pitfall_06_all_counts_are_zero_after_a_shutdown() {
     }
 }
 
-/// A pool that is dropped on its own worker joins itself, or leaks its threads: iroh, yatp, surrealdb.
+/// A pool that is dropped on its own worker joins itself, or leaks its threads: iroh, yatp,
+/// surrealdb.
 #[test]
 fn pitfall_09_the_last_handle_may_go_inside_a_task() {
     let (stops, stopped) = counter();
@@ -149,7 +151,8 @@ fn refusing(refuse: impl Fn(usize) -> bool + Send + Sync + 'static) -> PoolBuild
     })
 }
 
-/// The system has no thread to give: panic, orphan, livelock, poison, silent hang (tokio, blocking, bun).
+/// The system has no thread to give: panic, orphan, livelock, poison, silent hang (tokio, blocking,
+/// bun).
 #[test]
 fn pitfall_10_a_refused_thread_loses_no_task() {
     let error = refusing(|_| true).build().unwrap_err();

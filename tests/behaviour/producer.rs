@@ -316,8 +316,8 @@ fn the_sender_and_the_stream_race_to_the_end() {
     check_sound(&pool);
 }
 
-/// In a process of its own: the child panics, and the lock that a panic's report takes must not have been held by another
-/// test at the fork.
+/// In a process of its own: the child panics, and the lock that a panic's report takes must not
+/// have been held by another test at the fork.
 #[cfg(unix)]
 #[test]
 fn a_forked_child_gets_what_was_done_and_is_told_of_the_rest() {

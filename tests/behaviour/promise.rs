@@ -1,5 +1,5 @@
-//! Promises: where they begin, where their steps run, how they end. Combinators, Promises/A+, detached promises and
-//! destructors have files of their own.
+//! Promises: where they begin, where their steps run, how they end. Combinators, Promises/A+,
+//! detached promises and destructors have files of their own.
 
 use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};

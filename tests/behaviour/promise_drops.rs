@@ -1,5 +1,5 @@
-//! Everything a promise is given is dropped exactly once, and a destructor that panics neither breaks the chain nor goes
-//! unnoticed.
+//! Everything a promise is given is dropped exactly once, and a destructor that panics neither
+//! breaks the chain nor goes unnoticed.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};

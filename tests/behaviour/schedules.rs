@@ -1,7 +1,8 @@
-//! Random schedules of reads, writes, seeks, flushes, errors and dropped calls, played with a wrapped value and with the plain one:
-//! every byte and position must agree.
+//! Random schedules of reads, writes, seeks, flushes, errors and dropped calls, played with a
+//! wrapped value and with the plain one: every byte and position must agree.
 //!
-//! `PROPTEST_CASES` says how many of each kind are played. A schedule that fails is made small and printed with its seed.
+//! `PROPTEST_CASES` says how many of each kind are played. A schedule that fails is made small and
+//! printed with its seed.
 
 mod account;
 mod found;

@@ -1,4 +1,5 @@
-//! Scopes: what tasks borrow is theirs until they have been released, and the join cannot be skipped.
+//! Scopes: what tasks borrow is theirs until they have been released, and the join cannot be
+//! skipped.
 
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -139,7 +140,8 @@ fn a_leaked_handle_does_not_let_the_scope_end_early() {
                 thread::yield_now();
                 cell.fetch_add(1, Ordering::SeqCst)
             }));
-            // One handle travels into the closure of another task, and one is in a cycle with itself.
+            // One handle travels into the closure of another task, and one is in a cycle with
+            // itself.
             let handle = scope.spawn(|| cell.fetch_add(1, Ordering::SeqCst));
             forget(scope.spawn(move || handle.wait()));
             let slot = Arc::new(Mutex::new(None));

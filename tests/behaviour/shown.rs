@@ -1,4 +1,5 @@
-//! What is shown of things: by `Debug`, in logs and failed assertions, and by the sentences and kinds of errors.
+//! What is shown of things: by `Debug`, in logs and failed assertions, and by the sentences and
+//! kinds of errors.
 
 use std::error::Error;
 use std::fmt::Debug;

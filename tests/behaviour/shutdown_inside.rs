@@ -163,8 +163,8 @@ fn a_task_that_gave_its_shutdown_away_counts_as_running() {
     assert_eq!(pool.shutdown().timeout(PATIENCE).wait().still_running, 0);
 }
 
-/// A task that gets something else while it awaits the shutdown, and goes on with that, counts as running, whatever has become
-/// of the shutdown that it has polled.
+/// A task that gets something else while it awaits the shutdown, and goes on with that, counts as
+/// running, whatever has become of the shutdown that it has polled.
 #[test]
 fn a_task_that_goes_on_beside_its_shutdown_counts_as_running() {
     let fates: [fn(Shutdown); 2] = [drop, std::mem::forget];

@@ -1,4 +1,5 @@
-//! The standard input. Each test runs in a process of its own, this binary again, with a pipe as its input.
+//! The standard input. Each test runs in a process of its own, this binary again, with a pipe as
+//! its input.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

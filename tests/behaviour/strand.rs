@@ -193,7 +193,8 @@ fn a_call_may_queue_another_of_its_own_strand() {
     assert_eq!(soon(strand.into_inner()).unwrap(), ["first", "later"]);
 }
 
-/// A task that waits for the shutdown counts as ended, so its turn is over while it still has the value.
+/// A task that waits for the shutdown counts as ended, so its turn is over while it still has the
+/// value.
 #[test]
 fn a_call_that_waits_for_the_shutdown_keeps_the_value_to_itself() {
     let pool = pool(2, 2);

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use sidestep::{Lane, Metrics, Pool, PoolBuilder, Task, TaskError};
 
-/// Longer than anything here takes on the slowest machine: reaching it is a failure, never a measurement. The variable is
-/// for tools that make everything many times slower.
+/// Longer than anything here takes on the slowest machine: reaching it is a failure, never a
+/// measurement. The variable is for tools that make everything many times slower.
 pub(crate) const PATIENCE: Duration =
     Duration::from_secs(if option_env!("SIDESTEP_PATIENCE").is_some() { 300 } else { 60 });
 
@@ -300,7 +300,8 @@ impl Drop for HoldOnDrop {
     }
 }
 
-/// How often each thread of this process whose name begins so has gone to sleep so far, by its name.
+/// How often each thread of this process whose name begins so has gone to sleep so far, by its
+/// name.
 #[cfg(target_os = "linux")]
 pub(crate) fn sleeps(name: &str) -> Vec<(String, u64)> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);

@@ -1,4 +1,5 @@
-//! The pool's threads: how they are called, what they run first and last, when they are started and replaced.
+//! The pool's threads: how they are called, what they run first and last, when they are started and
+//! replaced.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -309,7 +310,8 @@ fn an_idle_pool_uses_no_cpu() {
         task.wait().unwrap();
     }
     eventually("all rest", || pool.metrics().threads_idle() == 64);
-    // The monitor takes some looks to see that it is over, and on a busy machine some threads have yet to fall asleep.
+    // The monitor takes some looks to see that it is over, and on a busy machine some threads have
+    // yet to fall asleep.
     eventually("300 ms pass without using 5 ms of a CPU", || {
         let before = process_cpu_time();
         #[expect(clippy::disallowed_methods, reason = "the sleep is to show that nothing happens")]

@@ -1,4 +1,5 @@
-//! Histograms of how long tasks wait and run: complete, apart for each lane, and only where they are asked for.
+//! Histograms of how long tasks wait and run: complete, apart for each lane, and only where they
+//! are asked for.
 
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! `Unblock`: reading, writing, seeking, iterating; what is buffered, and what stands when the value is at rest.
+//! `Unblock`: reading, writing, seeking, iterating; what is buffered, and what stands when the
+//! value is at rest.
 
 use std::io::{self, Cursor, ErrorKind, Read, SeekFrom, Write};
 use std::pin::Pin;
@@ -98,7 +99,8 @@ fn pitfall_18_no_more_is_read_ahead_than_the_capacity_and_no_thread_is_held_then
 fn what_may_be_written_to_is_read_only_when_it_is_asked() {
     let ((send, receive), answers) = (channel::<Vec<u8>>(), Bytes::default());
     let seen = answers.clone();
-    // A peer that answers each request with as much as it was sent; a read blocks until there is one.
+    // A peer that answers each request with as much as it was sent; a read blocks until there is
+    // one.
     let socket = Fake::new()
         .reads(move |buffer| {
             let answer = receive.recv_timeout(crate::support::PATIENCE).map_err(io::Error::other)?;

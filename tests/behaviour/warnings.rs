@@ -50,8 +50,8 @@ fn warned(max: usize, after: Duration, hear: impl Fn(&str) + Send + Sync + 'stat
     builder.warn_after(after).spawn_handler(handler).build().unwrap()
 }
 
-/// True in the process that runs this very test once more, which this makes; it must succeed. What the monitor traces goes to
-/// the subscriber of the whole process.
+/// True in the process that runs this very test once more, which this makes; it must succeed. What
+/// the monitor traces goes to the subscriber of the whole process.
 #[cfg(target_os = "linux")]
 fn in_child(test: &str) -> bool {
     const CHILD: &str = "SIDESTEP_TEST_CHILD";

@@ -1,4 +1,5 @@
-//! The pool before `main`: a constructor of the executable uses it, and the program finds it as it was left.
+//! The pool before `main`: a constructor of the executable uses it, and the program finds it as it
+//! was left.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

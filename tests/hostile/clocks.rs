@@ -1,4 +1,5 @@
-//! Durations at their ends, wherever one is taken: none overflows, waits where it should not or ends what it should not.
+//! Durations at their ends, wherever one is taken: none overflows, waits where it should not or
+//! ends what it should not.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +7,8 @@ use sidestep::{EventLoop, OnShutdown, Pool, Task, current};
 
 use crate::support::{Gate, check_sound, occupy, pool, soon};
 
-/// For practical purposes for ever. The last but one fits into an `Instant` on Linux, together with what it is now.
+/// For practical purposes for ever. The last but one fits into an `Instant` on Linux, together with
+/// what it is now.
 const EVERS: [Duration; 5] = [
     Duration::MAX,
     Duration::from_secs(u64::MAX / 2),

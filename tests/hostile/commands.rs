@@ -1,4 +1,5 @@
-//! Other processes from inside of tasks, many at once: by `posix_spawn`, by `fork` and `exec`, by `vfork`.
+//! Other processes from inside of tasks, many at once: by `posix_spawn`, by `fork` and `exec`, by
+//! `vfork`.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -60,7 +61,8 @@ fn commands_by_vfork() {
     });
 }
 
-/// The exit code of `exit 9` in `shell`. The child has this thread's memory until it becomes another program.
+/// The exit code of `exit 9` in `shell`. The child has this thread's memory until it becomes
+/// another program.
 #[cfg(target_os = "linux")]
 #[expect(deprecated, reason = "it is what old libraries use")]
 fn run_by_vfork(shell: &std::ffi::CStr) -> i32 {

@@ -1,4 +1,5 @@
-//! The process ends while tasks run and wait: at once, with the exit code that was asked for, whoever ends it.
+//! The process ends while tasks run and wait: at once, with the exit code that was asked for,
+//! whoever ends it.
 
 use std::io::Write;
 use std::process::{Stdio, exit};
@@ -67,8 +68,8 @@ fn use_fully(work: &str) {
     std::mem::forget(pool);
 }
 
-/// Starts a child for each of [`WORK`], whose standard input stays open and empty, and judges its end. In the child: what
-/// it is to do.
+/// Starts a child for each of [`WORK`], whose standard input stays open and empty, and judges its
+/// end. In the child: what it is to do.
 fn for_each_work(code: Option<i32>) -> Option<String> {
     for work in WORK {
         let Some(child) = start_with(work, |command| command.stdin(Stdio::piped())) else {

@@ -1,4 +1,5 @@
-//! Forks inside of forks, more of them than the 16 bits can count in which a task remembers how many there were.
+//! Forks inside of forks, more of them than the 16 bits can count in which a task remembers how
+//! many there were.
 
 use std::cell::RefCell;
 use std::io::{self, Cursor, ErrorKind, PipeWriter, Read, Write};
@@ -24,7 +25,8 @@ const LIMIT: u32 = 100;
 
 /// `None` in the child.
 fn fork() -> Option<libc::pid_t> {
-    // SAFETY: the child runs code of the crate, which is meant to stand that, and leaves by `_exit`.
+    // SAFETY: the child runs code of the crate, which is meant to stand that, and leaves by
+    // `_exit`.
     match unsafe { libc::fork() } {
         -1 => panic!("fork: {}", io::Error::last_os_error()),
         0 => None,
@@ -57,7 +59,8 @@ struct Legacy {
     queued: Task<i32>,
 }
 
-/// The life of each process below the first: behind `ROUND` forks it tells the first one that all was well.
+/// The life of each process below the first: behind `ROUND` forks it tells the first one that all
+/// was well.
 fn descend(legacy: Legacy, mut report: PipeWriter) {
     for forks in 1..=ROUND {
         match forks {
@@ -73,8 +76,8 @@ fn descend(legacy: Legacy, mut report: PipeWriter) {
     report.write_all(b"all was well").unwrap();
 }
 
-/// Calls `checks`, which may hang. No thread that it has made is left: one that is about to end may hold a lock of the standard
-/// library, for ever in the child of a fork.
+/// Calls `checks`, which may hang. No thread that it has made is left: one that is about to end may
+/// hold a lock of the standard library, for ever in the child of a fork.
 fn limited(checks: impl FnOnce()) {
     // SAFETY: it only sets a timer, which a fork does not inherit.
     unsafe { libc::alarm(LIMIT) };

@@ -1,6 +1,6 @@
-//! The crate under hostile conditions: too little of everything, stopped and interrupted, at the ends of processes, of
-//! threads and of clocks, with settings that nobody means. What needs a process of its own runs in one: this binary
-//! again, under a limit of time (`child`).
+//! The crate under hostile conditions: too little of everything, stopped and interrupted, at the
+//! ends of processes, of threads and of clocks, with settings that nobody means. What needs a
+//! process of its own runs in one: this binary again, under a limit of time (`child`).
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 #![expect(
     clippy::disallowed_methods,

@@ -1,5 +1,5 @@
-//! Limits of the system, reached: address space, threads, file descriptors, stacks; and a system that does not tell how
-//! threads are.
+//! Limits of the system, reached: address space, threads, file descriptors, stacks; and a system
+//! that does not tell how threads are.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -25,7 +25,8 @@ fn limit(resource: libc::__rlimit_resource_t, value: u64) {
     assert_eq!(set, 0, "{}", io::Error::last_os_error());
 }
 
-/// Wants `wanted` threads of a system that gives fewer: everything runs on those, and the refusals are counted.
+/// Wants `wanted` threads of a system that gives fewer: everything runs on those, and the refusals
+/// are counted.
 fn run_on_fewer(pool: &Pool, wanted: usize) {
     let (gate, most) = (Gate::new(), Arc::new(AtomicUsize::new(0)));
     let tasks: Vec<_> = (0..wanted)

@@ -1,4 +1,5 @@
-//! Signals: storms that interrupt every system call, masks that are inherited, and a process that is stopped.
+//! Signals: storms that interrupt every system call, masks that are inherited, and a process that
+//! is stopped.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,7 +21,8 @@ extern "C" fn count(_: libc::c_int) {
 
 /// Has each signal `number` counted; system calls that it interrupts are not restarted.
 fn handle(number: libc::c_int) {
-    // SAFETY: all zeros is an action without flags, `SA_RESTART` among them, and with an empty mask.
+    // SAFETY: all zeros is an action without flags, `SA_RESTART` among them, and with an empty
+    // mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = count as extern "C" fn(libc::c_int) as usize;
     // SAFETY: `action` is valid for reading, and its handler may run at any time.

@@ -1,4 +1,5 @@
-//! Too little CPU, or none for a while: everything still ends, the books balance, and tiny work gets no threads for it.
+//! Too little CPU, or none for a while: everything still ends, the books balance, and tiny work
+//! gets no threads for it.
 
 use std::fs;
 use std::io::Write;
@@ -75,7 +76,8 @@ fn where_everybody_else_goes_first() {
     });
 }
 
-/// The kernel may wake each sleeper of this process so much later than it wants: no look of the monitor is in time.
+/// The kernel may wake each sleeper of this process so much later than it wants: no look of the
+/// monitor is in time.
 #[test]
 fn where_every_sleep_takes_long() {
     alone(|| {

@@ -1,5 +1,5 @@
-//! Threads that end: destructors of their thread-local variables use the pool when its own are gone, on the pool's threads
-//! and on others.
+//! Threads that end: destructors of their thread-local variables use the pool when its own are
+//! gone, on the pool's threads and on others.
 
 use std::cell::RefCell;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -20,8 +20,8 @@ impl Drop for AtTheEnd {
     }
 }
 
-// Variables are destroyed in the order of first use or in the reverse, as the platform likes: so one is used before
-// the pool's own, and one after.
+// Variables are destroyed in the order of first use or in the reverse, as the platform likes: so
+// one is used before the pool's own, and one after.
 thread_local! { static EARLY: RefCell<AtTheEnd> = const { RefCell::new(AtTheEnd(None)) } }
 thread_local! { static LATE: RefCell<AtTheEnd> = const { RefCell::new(AtTheEnd(None)) } }
 

@@ -1,5 +1,6 @@
-//! Settings that nobody means: each number at its ends, and names of all kinds. Either it is refused with a message that
-//! names the field and the value, or it works, and takes no more memory than it should.
+//! Settings that nobody means: each number at its ends, and names of all kinds. Either it is
+//! refused with a message that names the field and the value, or it works, and takes no more memory
+//! than it should.
 
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};

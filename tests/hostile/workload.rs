@@ -1,5 +1,6 @@
-//! What a pool does all day, in small: bursts, blocking, lanes, waits, values, a loop, the end; and what must hold of it
-//! under any condition. Nothing in it waits for a time: what hangs is ended from outside.
+//! What a pool does all day, in small: bursts, blocking, lanes, waits, values, a loop, the end; and
+//! what must hold of it under any condition. Nothing in it waits for a time: what hangs is ended
+//! from outside.
 
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
@@ -9,8 +10,8 @@ use sidestep::{EventLoop, Metrics, Pool, Strand};
 use crate::support::{Crowd, check_accounts};
 
 const CORE: usize = 2;
-/// Threads that tiny work may take above core: rule E5 of the pool's growth adds one where nothing completes for long,
-/// and a machine that gives no CPU looks like that at times.
+/// Threads that tiny work may take above core: rule E5 of the pool's growth adds one where nothing
+/// completes for long, and a machine that gives no CPU looks like that at times.
 const FEW: usize = 4;
 /// From twice core on, E5 adds one in so many milliseconds at most.
 const SLOW_STEP: u128 = 500;

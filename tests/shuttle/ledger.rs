@@ -1,5 +1,5 @@
-//! The oracle: what became of each task, its closure and its result, and how many threads there are. Its own counts are
-//! plain atomics, at which no other thread is let in.
+//! The oracle: what became of each task, its closure and its result, and how many threads there
+//! are. Its own counts are plain atomics, at which no other thread is let in.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -119,8 +119,8 @@ impl Entry {
         self.closures_dropped.load(Relaxed) > 0 && (!self.must_be_told() || is_told())
     }
 
-    /// Whether it runs where the pool refuses nothing before it ends. Strands are poisoned by a panic, and what a task
-    /// submits may come after the end.
+    /// Whether it runs where the pool refuses nothing before it ends. Strands are poisoned by a
+    /// panic, and what a task submits may come after the end.
     fn must_run(&self) -> bool {
         let may_not =
             matches!(self.plan.road, Road::Expires | Road::Skips | Road::Strand(_)) || self.depth > 0;
@@ -218,19 +218,20 @@ impl Ledger {
         });
     }
 
-    /// Whether no other thread does anything any more. One that was given something to do may be about to count a task as
-    /// cancelled, and so may the last thread of a pool that gets no other.
+    /// Whether no other thread does anything any more. One that was given something to do may be
+    /// about to count a task as cancelled, and so may the last thread of a pool that gets no other.
     pub(crate) fn is_alone(&self) -> bool {
         self.helpers.load(Relaxed) == 0 && self.made.load(Relaxed) == 0
     }
 
-    /// Nothing goes on any more: the threads have ended, every closure has been dropped, and all who wait have been told.
-    /// The monitor may be the one to tell.
+    /// Nothing goes on any more: the threads have ended, every closure has been dropped, and all
+    /// who wait have been told. The monitor may be the one to tell.
     pub(crate) fn is_settled(&self) -> bool {
         self.is_alone() && self.entries.lock().unwrap().iter().all(|entry| entry.is_settled())
     }
 
-    /// After the last thread has gone: every account is closed. Where nothing was refused or discarded, `all_run`.
+    /// After the last thread has gone: every account is closed. Where nothing was refused or
+    /// discarded, `all_run`.
     pub(crate) fn check(&self, all_run: bool) {
         for entry in self.entries.lock().unwrap().iter() {
             entry.check(all_run);

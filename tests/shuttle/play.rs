@@ -208,7 +208,8 @@ impl World {
     /// Shuts the pool down, and looks at what it says of itself.
     fn end(&self) {
         let report = self.pool.shutdown().wait();
-        // The timer may be about to end a task that has expired, and the monitor one for which there is no thread.
+        // The timer may be about to end a task that has expired, and the monitor one for which
+        // there is no thread.
         let is_balanced = || {
             let metrics = self.pool.metrics();
             (metrics.tasks_queued(), metrics.tasks_running()) == (0, 0)
@@ -261,7 +262,8 @@ fn perform(world: Arc<World>, road: Road, body: Body, closure: Closure, depth: u
         Body::BlockingChild(plan) => current::will_block(|| world.task(*plan, depth + 1)),
     }
     drop(slot);
-    // It may be the last to know of the pool. That is to happen before the panic: shuttle lets nobody in while one is under way.
+    // It may be the last to know of the pool. That is to happen before the panic: shuttle lets
+    // nobody in while one is under way.
     drop(world);
     if panics {
         drop(closure);

@@ -194,7 +194,8 @@ impl Program {
         Program { setting, threads, ends_by_drop: rng.gen_bool(0.5) }
     }
 
-    /// Whether nothing in it may have the pool refuse or discard a task: no full queue, no refused thread, no early shutdown.
+    /// Whether nothing in it may have the pool refuse or discard a task: no full queue, no refused
+    /// thread, no early shutdown.
     pub(crate) fn runs_everything(&self) -> bool {
         let is_shutdown = |step: &Step| matches!(step, Step::Shutdown(_));
         self.setting.queue_limit.is_none()

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Runs the same work on sidestep and on the other ways to run blocking closures, each pair in a process of its own,
-/// and prints the costs side by side.
+/// Runs the same work on sidestep and on the other ways to run blocking closures, each pair in a
+/// process of its own, and prints the costs side by side.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub(crate) struct Cli {
@@ -27,7 +27,8 @@ pub(crate) struct Cli {
     /// How long one run may take.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: u64,
-    /// Where the cases of files make their files, 2.3 GB at most [default: the folder for temporary files].
+    /// Where the cases of files make their files, 2.3 GB at most [default: the folder for temporary
+    /// files].
     #[arg(long, value_name = "DIR")]
     pub(crate) files: Option<PathBuf>,
     /// Saves all that was measured.
@@ -65,7 +66,8 @@ pub(crate) struct ChildArgs {
     /// How many tasks to measure.
     #[arg(long)]
     pub(crate) tasks: Option<usize>,
-    /// Where the files are that it shares with others [default: it makes its own, and removes them].
+    /// Where the files are that it shares with others [default: it makes its own, and removes
+    /// them].
     #[arg(long)]
     pub(crate) files: Option<PathBuf>,
     /// How many to run before that.

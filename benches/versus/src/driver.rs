@@ -44,7 +44,8 @@ impl Driver {
         self.0.as_ref().expect("peers are called from a runtime").handle()
     }
 
-    /// Runs `program` as a task of the runtime, as an application would, and not beside its scheduler.
+    /// Runs `program` as a task of the runtime, as an application would, and not beside its
+    /// scheduler.
     pub(crate) fn run<T: Send + 'static>(&self, program: impl Future<Output = T> + Send + 'static) -> T {
         let Some(runtime) = &self.0 else { return block_on(program) };
         let task = runtime.spawn(program);

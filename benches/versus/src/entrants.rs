@@ -13,7 +13,8 @@ pub(crate) enum Part {
     Disk(Brand),
 }
 
-/// A peer or a disk with its settings: one row of a table. One that is both has a row as each, of the same name.
+/// A peer or a disk with its settings: one row of a table. One that is both has a row as each, of
+/// the same name.
 #[derive(Debug)]
 pub(crate) struct Entrant {
     /// What the tables call it.
@@ -74,7 +75,8 @@ impl Visit for Environment {
     }
 }
 
-/// All of them, in the order of the tables. Those of fixed size have as many threads as there are cores anyway.
+/// All of them, in the order of the tables. Those of fixed size have as many threads as there are
+/// cores anyway.
 pub(crate) const ENTRANTS: &[Entrant] = &[
     Entrant::new("sidestep", Family::Sidestep),
     Entrant::capped("sidestep-cores", Family::Sidestep),

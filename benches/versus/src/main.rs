@@ -1,7 +1,8 @@
-//! `versus`: the same work on sidestep and on the other ways to run blocking closures, side by side.
+//! `versus`: the same work on sidestep and on the other ways to run blocking closures, side by
+//! side.
 //!
-//! Run it in its own folder, `cargo run --release -- --help`. A module uses only what stands above it, but that tests
-//! look where they like:
+//! Run it in its own folder, `cargo run --release -- --help`. A module uses only what stands above
+//! it, but that tests look where they like:
 //!
 //! | module | owns |
 //! |---|---|

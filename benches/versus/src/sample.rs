@@ -1,4 +1,5 @@
-//! What one run of one case by one peer gave, as it travels from the child to the parent and into the file.
+//! What one run of one case by one peer gave, as it travels from the child to the parent and into
+//! the file.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! What a scenario of files finds when it begins: a runtime, a folder with files, and how much there is to do.
+//! What a scenario of files finds when it begins: a runtime, a folder with files, and how much
+//! there is to do.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -19,7 +20,8 @@ pub(crate) struct Site {
     folder: Folder,
 }
 
-/// Where the files are. They are made by the first run that wants them, and so are in the page cache.
+/// Where the files are. They are made by the first run that wants them, and so are in the page
+/// cache.
 enum Folder {
     /// All runs use the same files.
     Shared(PathBuf),

@@ -8,8 +8,8 @@ use crate::census;
 use crate::driver::{Driver, Flavor};
 use crate::peers::{Call, Limited, Peer, Threads};
 
-/// A peer whose closures leave a mark in the [`census`]. It is borrowed for ever, so that no closure pays for counting
-/// references to it.
+/// A peer whose closures leave a mark in the [`census`]. It is borrowed for ever, so that no
+/// closure pays for counting references to it.
 pub(crate) struct Crew<P: 'static>(&'static P);
 
 impl<P> Clone for Crew<P> {
@@ -33,7 +33,8 @@ impl<P: Peer> Crew<P> {
     }
 }
 
-/// A way into a peer that lets only so many closures run at a time. What a [`Crew`] does for its closures, it does too.
+/// A way into a peer that lets only so many closures run at a time. What a [`Crew`] does for its
+/// closures, it does too.
 pub(crate) struct Door<L: 'static>(&'static L);
 
 impl<L> Clone for Door<L> {
@@ -81,7 +82,8 @@ pub(crate) struct Stage<P: 'static> {
 }
 
 impl<P: Peer> Stage<P> {
-    /// Starts the runtime and the peer; where the peer is to keep a number of threads, they all run when this returns.
+    /// Starts the runtime and the peer; where the peer is to keep a number of threads, they all run
+    /// when this returns.
     pub(crate) fn new(flavor: Flavor, threads: Threads, tasks: usize, warm_up: usize) -> Result<Self> {
         let driver = Driver::new::<P>(flavor, threads).context("the runtime does not start")?;
         let peer = P::start(threads, driver.handle()).context("the peer does not start")?;

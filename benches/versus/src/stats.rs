@@ -29,7 +29,8 @@ impl Spread {
         Some(Self { least, median, most })
     }
 
-    /// Of the ratios of figures taken in the same round; rounds where one of the two is missing do not count.
+    /// Of the ratios of figures taken in the same round; rounds where one of the two is missing do
+    /// not count.
     pub(crate) fn of_ratios(dividends: &[Option<f64>], divisors: &[Option<f64>]) -> Option<Self> {
         let pairs = dividends.iter().zip(divisors);
         Self::of(
@@ -63,7 +64,8 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_pair_by_pair() {
-        // Noise that hits both of a pair leaves the ratio alone: the medians' own ratio would be 20 / 2.
+        // Noise that hits both of a pair leaves the ratio alone: the medians' own ratio would be 20
+        // / 2.
         let ours = [Some(1.0), Some(10.0), Some(2.0)];
         let theirs = [Some(4.0), Some(40.0), Some(20.0)];
         assert_eq!(Spread::of_ratios(&theirs, &ours), Some(Spread { least: 4.0, median: 4.0, most: 10.0 }));

@@ -1,5 +1,5 @@
-//! What the operating system and the allocator know about this process and this machine. Unix only; where only Linux
-//! can tell, the others get `None`.
+//! What the operating system and the allocator know about this process and this machine. Unix only;
+//! where only Linux can tell, the others get `None`.
 
 use std::fs;
 use std::mem::MaybeUninit;
@@ -52,8 +52,8 @@ pub(crate) fn heap_bytes() -> Option<usize> {
     None
 }
 
-/// The most memory that was ever resident, in KiB. Not from `getrusage`, whose figure outlives `exec` and so may be
-/// that of the parent.
+/// The most memory that was ever resident, in KiB. Not from `getrusage`, whose figure outlives
+/// `exec` and so may be that of the parent.
 pub(crate) fn peak_resident() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -7,8 +7,8 @@ use ureq::Agent;
 
 use crate::server::{CHECKSUM, checksum};
 
-/// Bounds each call from the first byte to the last. A running call cannot be taken back; so this is also how long a
-/// caller that gives up keeps its slot and its thread.
+/// Bounds each call from the first byte to the last. A running call cannot be taken back; so this
+/// is also how long a caller that gives up keeps its slot and its thread.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Cheap to clone, as its parts are: all clones share the connections and the limit.
@@ -24,7 +24,8 @@ impl Client {
         let config = Agent::config_builder()
             .timeout_global(Some(PATIENCE))
             .http_status_as_error(false)
-            // The defaults keep three connections to a server, and open and close one for each call beyond that.
+            // The defaults keep three connections to a server, and open and close one for each call
+            // beyond that.
             .max_idle_connections(in_flight)
             .max_idle_connections_per_host(in_flight)
             // The environment's proxy does not know our loopback.
@@ -33,7 +34,8 @@ impl Client {
         Client { agent: config.into(), lane: pool.lane("http", in_flight), server }
     }
 
-    /// Queues the call and returns at once; dropping the task takes the call back if it has not begun.
+    /// Queues the call and returns at once; dropping the task takes the call back if it has not
+    /// begun.
     pub(crate) fn call(&self, number: u32) -> Task<Result<Answer, ureq::Error>> {
         let agent = self.agent.clone();
         let path = format!("/{number}");

@@ -1,7 +1,8 @@
 //! What does it take to put a blocking HTTP client behind an async program?
 //!
-//! Two thousand calls of `ureq`, two hundred in flight, from a runtime of one thread, which stays free for other work. The
-//! server is started here as well, on a thread of its own; it answers each request after a delay.
+//! Two thousand calls of `ureq`, two hundred in flight, from a runtime of one thread, which stays
+//! free for other work. The server is started here as well, on a thread of its own; it answers each
+//! request after a delay.
 //!
 //! ```text
 //! cd examples/http && cargo run --release

@@ -85,7 +85,8 @@ fn listen(runtime: &Runtime) -> io::Result<TcpListener> {
     let _context = runtime.enter();
     let socket = TcpSocket::new_v4()?;
     socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
-    // All clients come at once, and one that finds the usual 128 places taken tries again only after a second.
+    // All clients come at once, and one that finds the usual 128 places taken tries again only
+    // after a second.
     socket.listen(1024)
 }
 

@@ -1,7 +1,8 @@
 //! How are thumbnails made of a folder of pictures while an event loop serves others?
 //!
-//! Each is one closure in a lane that has a place for each core: more at a time would not be faster, and a decoded picture
-//! takes megabytes. Then the same on the event loop's own thread, for comparison. The pictures are made first, by a formula.
+//! Each is one closure in a lane that has a place for each core: more at a time would not be
+//! faster, and a decoded picture takes megabytes. Then the same on the event loop's own thread, for
+//! comparison. The pictures are made first, by a formula.
 //!
 //! ```text
 //! cd examples/images && cargo run --release

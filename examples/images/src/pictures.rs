@@ -21,8 +21,8 @@ pub(crate) fn write(folder: &Path, number: u32) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Two gradients and, in blue, rings around a point that is another one in each picture; over them the noise of a camera,
-/// without which a picture would be no work for a codec.
+/// Two gradients and, in blue, rings around a point that is another one in each picture; over them
+/// the noise of a camera, without which a picture would be no work for a codec.
 fn colour(number: u32, x: u32, y: u32) -> Rgb<u8> {
     let (left, top) = (WIDTH * (number % 5) / 4, HEIGHT * (number % 4) / 3);
     let rings = (x.abs_diff(left).pow(2) + y.abs_diff(top).pow(2)) >> 10;

@@ -1,5 +1,5 @@
-//! The load: a hundred tasks of one event loop, each with an account that it books to and asks for; and the ways in which
-//! they reach the ledger.
+//! The load: a hundred tasks of one event loop, each with an account that it books to and asks for;
+//! and the ways in which they reach the ledger.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -38,7 +38,8 @@ pub(crate) async fn through_strand(ledger: &Strand<Connection>) -> anyhow::Resul
     serve(|account| customer_of_strand(ledger.clone(), account)).await
 }
 
-/// The calls run on the event loop's thread, which `yields` to other tasks after each of them, or only where the task ends.
+/// The calls run on the event loop's thread, which `yields` to other tasks after each of them, or
+/// only where the task ends.
 pub(crate) async fn in_place(ledger: &Arc<Mutex<Connection>>, yields: bool) -> anyhow::Result<Service> {
     serve(|account| customer_in_place(Arc::clone(ledger), account, yields)).await
 }

@@ -1,4 +1,5 @@
-//! A ledger in an SQLite file: amounts booked to accounts. Plain blocking calls, which know nothing of async.
+//! A ledger in an SQLite file: amounts booked to accounts. Plain blocking calls, which know nothing
+//! of async.
 
 use std::path::Path;
 
@@ -14,8 +15,8 @@ pub(crate) fn open(path: &Path) -> rusqlite::Result<Connection> {
          CREATE TABLE entries (account INTEGER NOT NULL, amount INTEGER NOT NULL);
          CREATE INDEX by_account ON entries (account, amount);",
     )?;
-    // SQLite forgets an interrupt that comes before a statement has begun. So each statement also asks for itself,
-    // about every 10 ms; without this, a cancel at the wrong moment would be lost.
+    // SQLite forgets an interrupt that comes before a statement has begun. So each statement also
+    // asks for itself, about every 10 ms; without this, a cancel at the wrong moment would be lost.
     connection.progress_handler(1_000_000, Some(current::is_cancelled))?;
     Ok(connection)
 }

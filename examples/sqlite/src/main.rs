@@ -1,9 +1,10 @@
-//! How do a hundred async tasks share one blocking value? And what ends a call that its caller has given up?
+//! How do a hundred async tasks share one blocking value? And what ends a call that its caller has
+//! given up?
 //!
-//! The value is an SQLite connection behind a [`Strand`]. A hundred tasks of a runtime with one thread make 10,000 inserts
-//! and 10,000 queries through it; then they make the same calls in place, to show what that does to everything else on the
-//! thread. A query without end is interrupted by a timeout, the connection is as good as before, and is taken back and
-//! closed.
+//! The value is an SQLite connection behind a [`Strand`]. A hundred tasks of a runtime with one
+//! thread make 10,000 inserts and 10,000 queries through it; then they make the same calls in
+//! place, to show what that does to everything else on the thread. A query without end is
+//! interrupted by a timeout, the connection is as good as before, and is taken back and closed.
 //!
 //! ```text
 //! cd examples/sqlite && cargo run --release

@@ -1,4 +1,5 @@
-//! Models of the mailbox for the model checker. A loop that sleeps for ever is a deadlock, which the checker reports.
+//! Models of the mailbox for the model checker. A loop that sleeps for ever is a deadlock, which
+//! the checker reports.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,7 +32,8 @@ fn pushers(mailbox: &Arc<Mailbox>, wakes: &Arc<AtomicUsize>, count: usize) -> Ve
     (0..count).map(pusher).collect()
 }
 
-/// Takes what is ready, sleeping in between, until there have been `count`. Gives how many sleeps there were.
+/// Takes what is ready, sleeping in between, until there have been `count`. Gives how many sleeps
+/// there were.
 fn take_events(mailbox: &Mailbox, count: usize) -> usize {
     let (mut round, mut sleeps, mut got) = (VecDeque::new(), 0, 0);
     loop {
@@ -72,7 +74,8 @@ fn loom_a_late_token_wakes_nobody() {
     });
 }
 
-/// A driver that turns only when it is notified misses nothing, and is notified at most once between two turns.
+/// A driver that turns only when it is notified misses nothing, and is notified at most once
+/// between two turns.
 #[test]
 fn loom_a_driver_that_is_away_is_notified_once() {
     check(Some(3), || {

@@ -1,8 +1,10 @@
-//! The state machine of an `Unblock`: what was asked of the value, what is buffered each way, and what to do next.
+//! The state machine of an `Unblock`: what was asked of the value, what is buffered each way, and
+//! what to do next.
 //!
-//! The handle and the pump share one [`Core`] behind a lock. The handle asks; the pump has the value, and does one
-//! [`Step`] after another until nothing is left to do, when it leaves the value here and ends. At most one pump
-//! exists: it is made by whoever finds the value at home and something to do, under the lock.
+//! The handle and the pump share one [`Core`] behind a lock. The handle asks; the pump has the
+//! value, and does one [`Step`] after another until nothing is left to do, when it leaves the value
+//! here and ends. At most one pump exists: it is made by whoever finds the value at home and
+//! something to do, under the lock.
 //!
 //! ```text
 //!            something to do              the pump starts
@@ -16,29 +18,32 @@
 //!  Lent  (get_mut, into_inner)                              Poisoned
 //! ```
 //!
-//! [`Core::plan`] is the order of steps. Writes go before everything, since the caller was told that they are as good as
-//! done; before them the value is moved back by what was read ahead. After an error of a write nothing goes on before
-//! the caller has been told.
+//! [`Core::plan`] is the order of steps. Writes go before everything, since the caller was told
+//! that they are as good as done; before them the value is moved back by what was read ahead. After
+//! an error of a write nothing goes on before the caller has been told.
 //!
 //! # Why nobody waits for ever
 //!
-//! A handle waits only after it has, under one lock, found no answer, said what it wants and left its waker there. Whether that
-//! gives something to do is a question to [`Core::plan`] alone, which handle and pump ask alike. If it does, and the value is
-//! at home, the handle starts a pump when it releases the lock; if the value is out, the pump asks `plan` under the lock
-//! before it puts the value back, so it sees what was wanted. A pump that the pool refuses leaves the reason and wakes all
-//! who wait. If `plan` gives nothing to do, the answer is there or the value is at rest: each step ends by waking whom
-//! it may have helped, and a pump that ends wakes everybody, who then look again. `Shared::poll` looks once more after the
-//! waker has been cloned, which is foreign code and done without the lock. Self-waking and lingering (`shared`, `pump`) are
-//! hints beside this: whoever gives them up does what is said here.
+//! A handle waits only after it has, under one lock, found no answer, said what it wants and left
+//! its waker there. Whether that gives something to do is a question to [`Core::plan`] alone, which
+//! handle and pump ask alike. If it does, and the value is at home, the handle starts a pump when
+//! it releases the lock; if the value is out, the pump asks `plan` under the lock before it puts
+//! the value back, so it sees what was wanted. A pump that the pool refuses leaves the reason and
+//! wakes all who wait. If `plan` gives nothing to do, the answer is there or the value is at rest:
+//! each step ends by waking whom it may have helped, and a pump that ends wakes everybody, who then
+//! look again. `Shared::poll` looks once more after the waker has been cloned, which is foreign
+//! code and done without the lock. Self-waking and lingering (`shared`, `pump`) are hints beside
+//! this: whoever gives them up does what is said here.
 //!
 //! # Why no byte is lost, or written twice
 //!
-//! Bytes that were accepted are in `outbound`, or with the pump in the one step that writes them, and that gives back what it
-//! has not written, together with the error. Bytes that were read are in `inbound`, in the handle's chunk, or in the one step
-//! that reads; a dropped call owns none of them. They are given up only when the value has been moved back by as many, and
-//! while that is being done none are given out. The last step of a pump whose handle is gone has no plan but `End`, which
-//! `plan` gives only when nothing is left to write or the writing has failed, and then the failure is reported with the number
-//! of bytes.
+//! Bytes that were accepted are in `outbound`, or with the pump in the one step that writes them,
+//! and that gives back what it has not written, together with the error. Bytes that were read are
+//! in `inbound`, in the handle's chunk, or in the one step that reads; a dropped call owns none of
+//! them. They are given up only when the value has been moved back by as many, and while that is
+//! being done none are given out. The last step of a pump whose handle is gone has no plan but
+//! `End`, which `plan` gives only when nothing is left to write or the writing has failed, and then
+//! the failure is reported with the number of bytes.
 
 use std::any::Any;
 use std::io::{self, SeekFrom};
@@ -137,8 +142,8 @@ impl<T> Core<T> {
             && self.inbound.wants_read(self.reads_ahead)
     }
 
-    /// Bytes that were accepted are to be written before anything is read; unless what is there already was read from
-    /// a value that cannot seek.
+    /// Bytes that were accepted are to be written before anything is read; unless what is there
+    /// already was read from a value that cannot seek.
     pub(super) fn is_writing(&self) -> bool {
         let independent = self.able.seek.is_none() && self.inbound.has_answer();
         let rewinds = self.rewind && (self.inbound.unread() > 0 || !matches!(self.place, Place::Home(_)));
@@ -302,8 +307,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// Whether a seek is on its way, which a new call has to wait for. An answer that nobody has fetched goes to
-    /// `stale`.
+    /// Whether a seek is on its way, which a new call has to wait for. An answer that nobody has
+    /// fetched goes to `stale`.
     pub(super) fn is_seeking(&mut self, stale: &mut Seeking) -> bool {
         match self.seeking {
             Seeking::No => false,
@@ -315,8 +320,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// Reads without the pump, if it is not needed: the value is at rest, nothing is buffered, and the system has the bytes in
-    /// memory.
+    /// Reads without the pump, if it is not needed: the value is at rest, nothing is buffered, and
+    /// the system has the bytes in memory.
     pub(super) fn read_cached(&mut self, buffer: &mut [u8]) -> Option<usize> {
         let (Some(read), Place::Home(value)) = (self.able.read_cached, &self.place) else { return None };
         let is_next = matches!(self.seeking, Seeking::No) && !self.is_writing() && self.held.is_none();

@@ -20,8 +20,8 @@ use crate::sync::atomic::Ordering;
 
 /// A blocking reader, writer or iterator as an asynchronous one.
 ///
-/// The value lives on a thread pool while it works and at home while it does not; the calls of the asynchronous traits
-/// exchange bytes, or items, with it through buffers. Where `T` is
+/// The value lives on a thread pool while it works and at home while it does not; the calls of the
+/// asynchronous traits exchange bytes, or items, with it through buffers. Where `T` is
 ///
 /// | `T` | `Unblock<T>` |
 /// |---|---|
@@ -30,8 +30,8 @@ use crate::sync::atomic::Ordering;
 /// | [`Seek`] | [`AsyncSeek`](futures_io::AsyncSeek) |
 /// | [`Iterator`] | [`Stream`](futures_core::Stream) |
 ///
-/// and with the feature `tokio` that runtime's traits of the same names. Files have a type of their own,
-/// [`fs::File`](crate::fs::File), made of this one.
+/// and with the feature `tokio` that runtime's traits of the same names. Files have a type of their
+/// own, [`fs::File`](crate::fs::File), made of this one.
 ///
 /// ```
 /// use futures_util::io::{AsyncReadExt, AsyncWriteExt};
@@ -51,53 +51,60 @@ use crate::sync::atomic::Ordering;
 ///
 /// # Reading
 ///
-/// Data is read in chunks that grow with use, at most the capacity is buffered, and while the caller works with one chunk the
-/// next are read. What a dropped read has brought is there for the next one: no byte is lost.
+/// Data is read in chunks that grow with use, at most the capacity is buffered, and while the
+/// caller works with one chunk the next are read. What a dropped read has brought is there for the
+/// next one: no byte is lost.
 ///
-/// A value that has been read ahead of its caller is moved back before it is written to, handed out or given back, if it can
-/// seek. This is known of the types of `std`, such as `File` and `Cursor<Vec<u8>>`; say [`seekable`](Unblock::seekable) for others.
-/// A value that cannot seek keeps its place, and what was read stays in the buffer.
+/// A value that has been read ahead of its caller is moved back before it is written to, handed out
+/// or given back, if it can seek. This is known of the types of `std`, such as `File` and
+/// `Cursor<Vec<u8>>`; say [`seekable`](Unblock::seekable) for others. A value that cannot seek
+/// keeps its place, and what was read stays in the buffer.
 ///
-/// Reading ahead happens only where it cannot stand in the way of a write: if the value can seek, or is one of the types of
-/// `std` that can only be read. For others say [`read_ahead`](Unblock::read_ahead): for a decompressor, say.
+/// Reading ahead happens only where it cannot stand in the way of a write: if the value can seek,
+/// or is one of the types of `std` that can only be read. For others say
+/// [`read_ahead`](Unblock::read_ahead): for a decompressor, say.
 ///
 /// # Writing
 ///
-/// A write is done when the bytes are in the buffer; they are written at once, in the background, in order. An error of that is
-/// reported by the next call, whichever that is, and the bytes stay in the buffer: the call after it tries them again.
-/// [`unwritten`](Unblock::unwritten) gives them up.
+/// A write is done when the bytes are in the buffer; they are written at once, in the background,
+/// in order. An error of that is reported by the next call, whichever that is, and the bytes stay
+/// in the buffer: the call after it tries them again. [`unwritten`](Unblock::unwritten) gives them
+/// up.
 ///
-/// Dropping the `Unblock` does not block: what was accepted is written, and flushed, on the pool, and then the value is dropped
-/// there. Nobody learns of an error then but `tracing`; so end with `flush` or `close`. Closing flushes, and leaves the value
-/// usable. If the pool has ended, writes go on on a thread of their own, while reads fail.
+/// Dropping the `Unblock` does not block: what was accepted is written, and flushed, on the pool,
+/// and then the value is dropped there. Nobody learns of an error then but `tracing`; so end with
+/// `flush` or `close`. Closing flushes, and leaves the value usable. If the pool has ended, writes
+/// go on on a thread of their own, while reads fail.
 ///
-/// At the end of the process nothing is flushed by itself: wait for `flush`, or for the pool's [`shutdown`](Pool::shutdown), which
-/// lets all writes end first.
+/// At the end of the process nothing is flushed by itself: wait for `flush`, or for the pool's
+/// [`shutdown`](Pool::shutdown), which lets all writes end first.
 ///
 /// # One thing at a time
 ///
-/// A value does one thing at a time. A write waits for a read that is in progress, even one whose caller has given up: to use a
-/// socket both ways at once wrap two clones of it (`try_clone`), one for each direction.
+/// A value does one thing at a time. A write waits for a read that is in progress, even one whose
+/// caller has given up: to use a socket both ways at once wrap two clones of it (`try_clone`), one
+/// for each direction.
 ///
-/// It takes a thread of the pool. So a closure on the only thread of a pool must not wait for an `Unblock` on the same pool with
-/// [`block_on`](crate::block_on).
+/// It takes a thread of the pool. So a closure on the only thread of a pool must not wait for an
+/// `Unblock` on the same pool with [`block_on`](crate::block_on).
 ///
 /// # Panics of the value
 ///
-/// If the value panics it is dropped, and this and all later calls report an error that says so; a stream resumes the panic
-/// once, and then ends.
+/// If the value panics it is dropped, and this and all later calls report an error that says so; a
+/// stream resumes the panic once, and then ends.
 ///
 /// # Cancellation
 ///
-/// Every call can be dropped. A read that was begun goes on, and its bytes go to the next read. A seek that was begun
-/// takes effect before the next call; if that is a seek to the same position, it is taken for the same one. A closure of
-/// [`with_mut`](Unblock::with_mut) that has not begun never runs.
+/// Every call can be dropped. A read that was begun goes on, and its bytes go to the next read. A
+/// seek that was begun takes effect before the next call; if that is a seek to the same position,
+/// it is taken for the same one. A closure of [`with_mut`](Unblock::with_mut) that has not begun
+/// never runs.
 pub struct Unblock<T: Send + 'static> {
     pub(super) shared: Arc<Shared<T>>,
     /// Bytes that are being given out.
     pub(super) chunk: Chunk,
-    /// Items that are being given out. The lock is never taken: it makes the handle one that threads can share, though
-    /// its items cannot be shared.
+    /// Items that are being given out. The lock is never taken: it makes the handle one that
+    /// threads can share, though its items cannot be shared.
     pub(super) items: Mutex<Option<Items>>,
     /// How many items may be buffered, if that was said.
     pub(super) capacity: Option<usize>,
@@ -112,15 +119,16 @@ pub struct Unblock<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Unblock<T> {
-    /// Wraps `value`, with at most 64 KiB buffered in each direction (of an iterator, as many items as fit into that, and
-    /// at most 1,024).
+    /// Wraps `value`, with at most 64 KiB buffered in each direction (of an iterator, as many items
+    /// as fit into that, and at most 1,024).
     ///
     /// Nothing is allocated for buffers before they are used.
     pub fn new(value: T) -> Self {
         Self::set_up(value, None, Setup::default())
     }
 
-    /// Wraps `value`, with at most `capacity` bytes buffered in each direction, or that many items of an iterator.
+    /// Wraps `value`, with at most `capacity` bytes buffered in each direction, or that many items
+    /// of an iterator.
     ///
     /// # Panics
     ///
@@ -171,8 +179,8 @@ impl<T: Send + 'static> Unblock<T> {
         self
     }
 
-    /// Says that the value can seek, where that cannot be known, so that it can be moved back when it has been read ahead
-    /// of the caller.
+    /// Says that the value can seek, where that cannot be known, so that it can be moved back when
+    /// it has been read ahead of the caller.
     #[must_use]
     pub fn seekable(self) -> Self
     where
@@ -187,21 +195,23 @@ impl<T: Send + 'static> Unblock<T> {
 
     /// Whether the value is read while nobody waits for it.
     ///
-    /// Say `true` for a value that is only read, such as a decompressor, so that it works while the caller does. Do
-    /// not say so for one that is also written to and cannot seek, such as a TLS stream: the write would wait for a read that
-    /// nobody asked for. Say `false` for a file that is read here and there, to save the reads that are not needed.
+    /// Say `true` for a value that is only read, such as a decompressor, so that it works while the
+    /// caller does. Do not say so for one that is also written to and cannot seek, such as a TLS
+    /// stream: the write would wait for a read that nobody asked for. Say `false` for a file that
+    /// is read here and there, to save the reads that are not needed.
     #[must_use]
     pub fn read_ahead(self, ahead: bool) -> Self {
         self.shared.lock().reads_ahead = ahead;
         self
     }
 
-    /// The value itself, once it is at rest: what was written has been flushed, and what was read ahead undone (where the
-    /// value can seek).
+    /// The value itself, once it is at rest: what was written has been flushed, and what was read
+    /// ahead undone (where the value can seek).
     ///
     /// # Errors
     ///
-    /// That of a write or flush, or of moving the value back. The bytes are kept, as after any failed write.
+    /// That of a write or flush, or of moving the value back. The bytes are kept, as after any
+    /// failed write.
     pub async fn get_mut(&mut self) -> io::Result<&mut T> {
         if self.lent.get_mut().is_none() {
             poll_fn(|context| self.poll_settled(context)).await?;
@@ -228,10 +238,12 @@ impl<T: Send + 'static> Unblock<T> {
         }
     }
 
-    /// Takes the bytes that were accepted and could not be written, so that the value can be used for something else.
+    /// Takes the bytes that were accepted and could not be written, so that the value can be used
+    /// for something else.
     ///
-    /// It waits for a write that is in progress. Without a write that failed there are none; if there are some, their error
-    /// is over with them. A flush that failed is given up too, and not tried again before something else has been written.
+    /// It waits for a write that is in progress. Without a write that failed there are none; if
+    /// there are some, their error is over with them. A flush that failed is given up too, and not
+    /// tried again before something else has been written.
     ///
     /// # Errors
     ///
@@ -277,10 +289,12 @@ impl<T: Send + 'static> Unblock<T> {
         })
     }
 
-    /// Says, from anywhere, that what was read and not yet asked for is not what the value has any more.
+    /// Says, from anywhere, that what was read and not yet asked for is not what the value has any
+    /// more.
     pub(crate) fn invalidator(&self) -> impl Fn() + Send + use<T> {
         let shared = Arc::clone(&self.shared);
-        // ORDERING: Release pairs with the Acquire in `give_back`: what made the bytes stale comes before they are read anew.
+        // ORDERING: Release pairs with the Acquire in `give_back`: what made the bytes stale comes
+        // before they are read anew.
         move || shared.stale.store(true, Ordering::Release)
     }
 
@@ -301,8 +315,8 @@ impl<T: Send + 'static> Unblock<T> {
     /// Gives bytes back that are not what the value has any more.
     pub(super) fn give_back(&mut self) {
         let stale = &self.shared.stale;
-        // ORDERING: Acquire pairs with the Release in `invalidator`. Relaxed is enough to find nothing: a read that
-        // must know has come after the change by a way that orders as well.
+        // ORDERING: Acquire pairs with the Release in `invalidator`. Relaxed is enough to find
+        // nothing: a read that must know has come after the change by a way that orders as well.
         if stale.load(Ordering::Relaxed) && !self.shared.is_forked() && stale.swap(false, Ordering::Acquire) {
             let mut core = self.shared.lock();
             if core.able.seek.is_some() {

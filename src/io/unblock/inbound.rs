@@ -71,7 +71,8 @@ pub(super) struct Inbound {
     demand: usize,
     /// The read in progress was begun for a caller who waited.
     asked: bool,
-    /// The reader answers soon, whatever happens: so the caller can wait for more than the first bytes.
+    /// The reader answers soon, whatever happens: so the caller can wait for more than the first
+    /// bytes.
     pub(super) patient: bool,
     /// What comes after the bytes.
     end: Option<End>,
@@ -161,7 +162,8 @@ impl Inbound {
         self.window = (self.window * 2).max(4 * SMALLEST).min(self.capacity);
     }
 
-    /// Whether a read now would be of use; `ahead` says whether it may be one that nobody waits for.
+    /// Whether a read now would be of use; `ahead` says whether it may be one that nobody waits
+    /// for.
     pub(super) fn wants_read(&self, ahead: bool) -> bool {
         if self.end.is_some() {
             return false;
@@ -194,7 +196,8 @@ impl Inbound {
             self.unread += count;
             self.ready.push_back(Chunk::new(bytes, count));
         } else if (demanded || (self.asked && !self.patient)) && self.unread == 0 {
-            // A terminal tells its end once, and the caller who asked may have gone elsewhere; a file tells it again.
+            // A terminal tells its end once, and the caller who asked may have gone elsewhere; a
+            // file tells it again.
             self.end = Some(End::Eof);
         }
         if !self.patient || self.paused || self.unread >= self.demand.min(self.capacity / 2) {
@@ -233,8 +236,8 @@ impl Inbound {
         }
     }
 
-    /// The value has been moved to another position: what was read from the old one is of no use. Gives the error
-    /// that a read ahead has met, if it has.
+    /// The value has been moved to another position: what was read from the old one is of no use.
+    /// Gives the error that a read ahead has met, if it has.
     #[must_use]
     pub(super) fn forget(&mut self) -> Option<io::Error> {
         let end = self.end.take();

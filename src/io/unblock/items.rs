@@ -1,5 +1,5 @@
-//! The items of an iterator, without their type: an `Unblock<T>` does not know whether its `T` is an iterator until it
-//! is polled as a stream.
+//! The items of an iterator, without their type: an `Unblock<T>` does not know whether its `T` is
+//! an iterator until it is polled as a stream.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -10,7 +10,8 @@ pub(super) type Items = Box<dyn Any + Send>;
 /// The most items that are buffered by default.
 const MOST: usize = 1024;
 
-/// How many items of type `I` are buffered by default: what fits into the bytes that a reader may buffer.
+/// How many items of type `I` are buffered by default: what fits into the bytes that a reader may
+/// buffer.
 pub(super) fn default_capacity<I>() -> usize {
     (crate::io::CAPACITY / size_of::<I>().max(1)).clamp(1, MOST)
 }
@@ -73,7 +74,8 @@ fn append<I: Send + 'static>(to: &mut Items, from: &mut Items) {
     typed::<I>(to).append(typed::<I>(from));
 }
 
-/// The items that were taken from the iterator and not yet asked for, and how many more there may be.
+/// The items that were taken from the iterator and not yet asked for, and how many more there may
+/// be.
 pub(super) struct Ready {
     items: Items,
     count: usize,
@@ -119,7 +121,8 @@ impl Ready {
         self.done = done;
     }
 
-    /// Exchanges the handle's items, which are used up, for all that are ready. Says whether there were any.
+    /// Exchanges the handle's items, which are used up, for all that are ready. Says whether there
+    /// were any.
     pub(super) fn exchange(&mut self, used: &mut Items) -> bool {
         std::mem::swap(&mut self.items, used);
         self.lent = std::mem::take(&mut self.count);

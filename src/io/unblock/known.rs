@@ -1,12 +1,14 @@
 //! What is known of the types of `std` that an `Unblock` may wrap.
 //!
-//! A reader that is asked ahead of its caller has moved on too far when the caller turns to writing, or wants the value
-//! back. A value that can seek is moved back then. That a type can seek is known where `Seek` is a bound, but `Unblock::new`
-//! has none; so the types of `std` are told by their `TypeId`, and others are declared by `Unblock::seekable`.
+//! A reader that is asked ahead of its caller has moved on too far when the caller turns to
+//! writing, or wants the value back. A value that can seek is moved back then. That a type can seek
+//! is known where `Seek` is a bound, but `Unblock::new` has none; so the types of `std` are told by
+//! their `TypeId`, and others are declared by `Unblock::seekable`.
 //!
-//! One that cannot seek must not be read ahead if it can also be written to: the read would block until the peer sends
-//! something, which it may do only once it has got the answer that waits behind the read. That a type can not be written to
-//! no bound can say, so again those of `std` are listed, and others are declared by `Unblock::read_ahead`.
+//! One that cannot seek must not be read ahead if it can also be written to: the read would block
+//! until the peer sends something, which it may do only once it has got the answer that waits
+//! behind the read. That a type can not be written to no bound can say, so again those of `std` are
+//! listed, and others are declared by `Unblock::read_ahead`.
 
 use std::any::{Any, TypeId};
 use std::fs::File;
@@ -88,24 +90,4 @@ pub(super) fn may_read_ahead<T: 'static>() -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::TcpStream;
-
-    #[test]
-    fn what_can_seek_is_read_ahead_and_moved_back() {
-        let mut cursor = Cursor::new(vec![0; 9]);
-        assert_eq!(seek::<Cursor<Vec<u8>>>().unwrap()(&mut cursor, SeekFrom::Current(4)).unwrap(), 4);
-        assert!(may_read_ahead::<File>());
-    }
-
-    #[test]
-    fn what_only_reads_is_read_ahead() {
-        assert!(may_read_ahead::<ChildStdout>() && seek::<ChildStdout>().is_none());
-    }
-
-    #[test]
-    fn what_may_answer_is_not_read_ahead() {
-        assert!(!may_read_ahead::<TcpStream>() && seek::<TcpStream>().is_none());
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! Models of handle and pump for the model checker.
 //!
-//! A handle that waits for ever is a deadlock, which the checker reports: so each model ends only if no wake-up is lost.
+//! A handle that waits for ever is a deadlock, which the checker reports: so each model ends only
+//! if no wake-up is lost.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::pin::Pin;
@@ -26,7 +27,8 @@ fn wait<R>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<R>>) -> R {
     }
 }
 
-/// A file of few bytes, which it gives one at a time; all that is written to it is seen from outside.
+/// A file of few bytes, which it gives one at a time; all that is written to it is seen from
+/// outside.
 struct Tape {
     bytes: Arc<Mutex<Vec<u8>>>,
     place: usize,
@@ -114,7 +116,8 @@ fn loom_a_writer_waits_for_room_and_a_flush_for_all() {
     });
 }
 
-/// A pump that is still reading ahead when the caller begins to write: the bytes go to the right place.
+/// A pump that is still reading ahead when the caller begins to write: the bytes go to the right
+/// place.
 #[test]
 fn loom_what_was_read_ahead_is_undone_before_a_write() {
     check(Some(2), || {
@@ -160,7 +163,8 @@ fn loom_all_who_wait_for_a_write_are_told() {
     });
 }
 
-/// A handle that is dropped at any point of a write: the bytes are written and flushed, and the value is dropped.
+/// A handle that is dropped at any point of a write: the bytes are written and flushed, and the
+/// value is dropped.
 #[test]
 fn loom_a_dropped_handle_leaves_nothing_unwritten() {
     check(Some(3), || {

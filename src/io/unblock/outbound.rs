@@ -1,5 +1,5 @@
-//! What has been accepted from the caller and not yet been written: two buffers, one that is filled and one that is
-//! written.
+//! What has been accepted from the caller and not yet been written: two buffers, one that is filled
+//! and one that is written.
 
 use std::io::IoSlice;
 
@@ -55,8 +55,8 @@ impl Outbound {
         self.flush_failed = false;
     }
 
-    /// Room for the caller's bytes. At most half of the capacity is filled while the other half is written, so that both
-    /// sides work at the same time.
+    /// Room for the caller's bytes. At most half of the capacity is filled while the other half is
+    /// written, so that both sides work at the same time.
     pub(super) fn room(&self) -> usize {
         let half = self.capacity.div_ceil(2);
         half.saturating_sub(self.back.len()).min(self.capacity.saturating_sub(self.buffered()))
@@ -122,7 +122,8 @@ impl Outbound {
         }
     }
 
-    /// Everything that was not written. A flush that failed is not tried again: else nothing could ever follow it.
+    /// Everything that was not written. A flush that failed is not tried again: else nothing could
+    /// ever follow it.
     pub(super) fn give_up(&mut self) -> Vec<u8> {
         self.dirty &= !std::mem::take(&mut self.flush_failed);
         let mut rest = std::mem::take(&mut self.front);

@@ -1,4 +1,5 @@
-//! The pump: the task that works with the value of an `Unblock` as long as there is something to do.
+//! The pump: the task that works with the value of an `Unblock` as long as there is something to
+//! do.
 
 use std::any::Any;
 use std::io::{self, SeekFrom};
@@ -17,15 +18,16 @@ use crate::sync::{MutexGuard, now};
 /// How long one pump keeps its thread while others may wait for it.
 const TURN: Duration = Duration::from_millis(1);
 
-/// How often a pump in full flow, one that has taken several steps without a pause, looks whether it is asked for more
-/// before it ends: for about as long as the handle takes to use a chunk, so that a stream needs one task and not one for
-/// each chunk.
+/// How often a pump in full flow, one that has taken several steps without a pause, looks whether
+/// it is asked for more before it ends: for about as long as the handle takes to use a chunk, so
+/// that a stream needs one task and not one for each chunk.
 const LOOKS: u32 = if cfg!(sidestep_loom) { 0 } else { 1000 };
 
 /// A pump that follows another so soon is part of the same flow.
 const PAUSE: Duration = Duration::from_micros(100);
 
-/// Works with the value until nothing is left to do, or, on a thread of the pool, others should have that.
+/// Works with the value until nothing is left to do, or, on a thread of the pool, others should
+/// have that.
 pub(super) fn run<T: Send + 'static>(shared: &Arc<Shared<T>>, is_pooled: bool) {
     let mut core = shared.lock();
     let mut value = match std::mem::replace(&mut core.place, Place::Out) {
@@ -112,8 +114,8 @@ fn take<T>(step: Step<T>, value: &mut T) -> Outcome {
     }
 }
 
-/// Repeats a call that was interrupted by a signal. One that would block is no way to fail for a blocking value, and
-/// the traits of an asynchronous one do not allow it.
+/// Repeats a call that was interrupted by a signal. One that would block is no way to fail for a
+/// blocking value, and the traits of an asynchronous one do not allow it.
 pub(crate) fn retry<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     loop {
         match call() {
@@ -211,8 +213,8 @@ fn linger<'a, T: Send + 'static>(
     })
 }
 
-/// Does something without the lock. Meanwhile the value is where a handle that is dropped can drop it too: a file that has
-/// nothing to write is closed, and lets go of its lock, at once.
+/// Does something without the lock. Meanwhile the value is where a handle that is dropped can drop
+/// it too: a file that has nothing to write is closed, and lets go of its lock, at once.
 fn aside<'a, T: Send + 'static>(
     shared: &'a Shared<T>,
     mut core: MutexGuard<'a, Core<T>>,

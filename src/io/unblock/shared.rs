@@ -36,9 +36,9 @@ impl Default for Setup {
     }
 }
 
-/// For how long a caller that has to wait for a pump at work comes again at once, instead of waiting to be woken: in
-/// full flow the pump is done before the caller could fall asleep and be woken. Where that is not so it soon comes for
-/// less long, and now and then tries again.
+/// For how long a caller that has to wait for a pump at work comes again at once, instead of
+/// waiting to be woken: in full flow the pump is done before the caller could fall asleep and be
+/// woken. Where that is not so it soon comes for less long, and now and then tries again.
 pub(super) struct Eagerness {
     most: Duration,
     /// When it began to come again and again.
@@ -98,7 +98,8 @@ impl Eagerness {
 /// The state behind its lock.
 pub(super) struct Shared<T> {
     core: Mutex<Core<T>>,
-    /// Counts what the handle asks while the pump is out, so that a pump that lingers sees it: a hint, on which nothing rests.
+    /// Counts what the handle asks while the pump is out, so that a pump that lingers sees it: a
+    /// hint, on which nothing rests.
     bell: StaticU64,
     /// Counts what the pump has done, so that a handle that is eager sees it: a hint too.
     news: StaticU64,
@@ -150,7 +151,8 @@ impl<T: Send + 'static> Shared<T> {
         self.core.lock()
     }
 
-    /// This is the child of a fork: the lock may be held for ever, and what was in progress stayed with the parent.
+    /// This is the child of a fork: the lock may be held for ever, and what was in progress stayed
+    /// with the parent.
     pub(super) fn is_forked(&self) -> bool {
         self.generation.is_past()
     }
@@ -164,8 +166,8 @@ impl<T: Send + 'static> Shared<T> {
         self.bell.load(Ordering::Relaxed)
     }
 
-    /// Runs `attempt` under the lock until it gives an answer or the caller's waker waits; then a pump is on its way if
-    /// there is anything for it to do.
+    /// Runs `attempt` under the lock until it gives an answer or the caller's waker waits; then a
+    /// pump is on its way if there is anything for it to do.
     pub(super) fn poll<R>(
         self: &Arc<Self>,
         side: Side,
@@ -228,14 +230,16 @@ impl<T: Send + 'static> Shared<T> {
         self.setup.pool.as_ref().unwrap_or_else(|| Pool::global())
     }
 
-    /// The models of this module are about what goes on between handle and pump: any thread will do for the pump.
+    /// The models of this module are about what goes on between handle and pump: any thread will do
+    /// for the pump.
     #[cfg(sidestep_loom)]
     pub(super) fn start(self: &Arc<Self>, _: bool) {
         let pumped = Arc::clone(self);
         thread::spawn(move || pump::run(&pumped, false));
     }
 
-    /// Asks the pool for a thread. A pump that writes is not dropped by a shutdown that discards what is queued.
+    /// Asks the pool for a thread. A pump that writes is not dropped by a shutdown that discards
+    /// what is queued.
     #[cfg(not(sidestep_loom))]
     pub(super) fn start(self: &Arc<Self>, laden: bool) {
         let pumped = Arc::clone(self);
@@ -246,8 +250,8 @@ impl<T: Send + 'static> Shared<T> {
         });
     }
 
-    /// Lets what is queued on the pool go first. False if the pool takes nothing: then the pump goes on, so that a shutdown
-    /// waits for its writes.
+    /// Lets what is queued on the pool go first. False if the pool takes nothing: then the pump
+    /// goes on, so that a shutdown waits for its writes.
     pub(super) fn start_again(self: &Arc<Self>, laden: bool) -> bool {
         let pumped = Arc::clone(self);
         let pump = move || pump::run(&pumped, true);
@@ -319,7 +323,8 @@ impl<T: Send + 'static> Shared<T> {
         }
     }
 
-    /// The handle is gone: what was accepted is written, then the value is dropped, all on the pool.
+    /// The handle is gone: what was accepted is written, then the value is dropped, all on the
+    /// pool.
     pub(super) fn abandon(self: &Arc<Self>) {
         let mut core = self.lock();
         core.abandoned = true;

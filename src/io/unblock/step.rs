@@ -1,4 +1,5 @@
-//! What can be done with the value of an `Unblock`: what it is able to do, the steps, and what comes of them.
+//! What can be done with the value of an `Unblock`: what it is able to do, the steps, and what
+//! comes of them.
 
 use std::any::Any;
 use std::io::{self, SeekFrom};
@@ -12,7 +13,8 @@ pub(super) enum Place<T> {
     Home(T),
     /// Here, and a pump has been asked for.
     Queued(T),
-    /// Here, and the pump comes back for it: it wakes others, or looks for a while whether it is asked for more.
+    /// Here, and the pump comes back for it: it wakes others, or looks for a while whether it is
+    /// asked for more.
     Watched(T),
     /// With the pump.
     Out,

@@ -71,8 +71,8 @@ impl<T: Read + Send + 'static> Unblock<T> {
         Poll::Ready(Ok(filled))
     }
 
-    /// Now and then lets others have the thread before more is fetched, since a loop of reads of what is in memory, or ahead of
-    /// the caller, need not wait, and would never do so.
+    /// Now and then lets others have the thread before more is fetched, since a loop of reads of
+    /// what is in memory, or ahead of the caller, need not wait, and would never do so.
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.begin_reading();
         if self.chunk.is_empty() && !cached::is_my_turn() {
@@ -82,7 +82,8 @@ impl<T: Read + Send + 'static> Unblock<T> {
         Poll::Ready(())
     }
 
-    /// Reads what the system has in memory, straight into the caller's buffer, if that is not too small to be worth it.
+    /// Reads what the system has in memory, straight into the caller's buffer, if that is not too
+    /// small to be worth it.
     fn read_cached(&mut self, buffer: &mut [u8]) -> Option<usize> {
         self.restore();
         if !self.chunk.is_empty() || buffer.len() < SMALL || self.shared.is_forked() {

@@ -1,4 +1,5 @@
-//! What becomes of a read ahead of the caller when that turns elsewhere: it is undone, if the value can seek.
+//! What becomes of a read ahead of the caller when that turns elsewhere: it is undone, if the value
+//! can seek.
 
 use std::io;
 
@@ -80,9 +81,9 @@ impl<T> Core<T> {
         self.inbound.patient = false;
     }
 
-    /// The caller turns from reading to other things: nobody waits for bytes, and what `chunk` still has is unread, if the
-    /// value can be moved back by that. Who still waits for them, through another half of the handle, is to be woken to ask
-    /// again.
+    /// The caller turns from reading to other things: nobody waits for bytes, and what `chunk`
+    /// still has is unread, if the value can be moved back by that. Who still waits for them,
+    /// through another half of the handle, is to be woken to ask again.
     pub(super) fn stop_reading(&mut self, chunk: &mut Chunk) -> Wakes {
         if self.able.seek.is_some() {
             self.inbound.put_back(chunk);

@@ -1,4 +1,5 @@
-//! Who waits for a value: at most one reader, one writer, and any number who wait for writes to be done.
+//! Who waits for a value: at most one reader, one writer, and any number who wait for writes to be
+//! done.
 
 use std::task::Waker;
 

@@ -10,7 +10,8 @@ use super::wakers::{Side, Wakes};
 use crate::sync::oneshot;
 
 impl<T: Send + 'static> Unblock<T> {
-    /// Runs `f` with the value on the pool, once it is at rest as for [`get_mut`](Unblock::get_mut).
+    /// Runs `f` with the value on the pool, once it is at rest as for
+    /// [`get_mut`](Unblock::get_mut).
     ///
     /// # Errors
     ///

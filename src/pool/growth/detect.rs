@@ -1,4 +1,5 @@
-//! Whether a thread is asleep. That is asked of three detectors in turn, the surest first; the first that knows answers.
+//! Whether a thread is asleep. That is asked of three detectors in turn, the surest first; the
+//! first that knows answers.
 //!
 //! | detector | asks | where |
 //! |---|---|---|
@@ -6,8 +7,8 @@
 //! | [`CpuClock`] | how much CPU time the thread has used since the last look | Linux |
 //! | [`TimeAlone`] | nothing: a thread that is long in one task counts as blocked while a CPU is to spare | everywhere |
 //!
-//! The check must not be left out where it can be had: on a busy machine a thread that merely waits for a CPU stays in
-//! one task for longer than a tick, and is not blocked.
+//! The check must not be left out where it can be had: on a busy machine a thread that merely waits
+//! for a CPU stays in one task for longer than a tick, and is not blocked.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,8 +20,9 @@ use crate::worker::{Note, ThreadKey};
 pub(super) const PATIENCE: u32 = 4;
 /// For how many looks a CPU must be to spare.
 pub(super) const SPARE_LOOKS: u32 = 2;
-/// How often [`CpuToSpare`] lets others go first. A thread that has slept has a claim to its CPU, which takes that long to
-/// use up: measured on Linux 6.18, where at 32 no look missed three threads that compute on two CPUs.
+/// How often [`CpuToSpare`] lets others go first. A thread that has slept has a claim to its CPU,
+/// which takes that long to use up: measured on Linux 6.18, where at 32 no look missed three
+/// threads that compute on two CPUs.
 const YIELDS: u32 = 32;
 /// Who is held up for longer when it lets others go first has let one.
 const HELD_UP: Duration = Duration::from_micros(200);
@@ -44,7 +46,8 @@ pub(super) trait Detector: fmt::Debug + Send {
     /// Whether the thread is asleep; `None` if this detector cannot tell.
     fn is_asleep(&self, subject: &Subject) -> Option<bool>;
 
-    /// Whether a thread that is asleep waits for something outside the process, as far as this detector can tell.
+    /// Whether a thread that is asleep waits for something outside the process, as far as this
+    /// detector can tell.
     fn waits_outside(&self, _: ThreadKey) -> bool {
         false
     }
@@ -61,7 +64,8 @@ pub(super) struct ThreadState;
 
 impl Detector for ThreadState {
     fn is_asleep(&self, subject: &Subject) -> Option<bool> {
-        // `R` runs or waits for a CPU; `T` and `t` are stopped by a signal or a debugger, which is no blocking.
+        // `R` runs or waits for a CPU; `T` and `t` are stopped by a signal or a debugger, which is
+        // no blocking.
         subject.key.state().map(|letter| matches!(letter, b'S' | b'D'))
     }
 
@@ -81,8 +85,8 @@ impl Detector for CpuClock {
     }
 }
 
-/// A thread that is long in one task sleeps if a CPU is to spare: if it computed it would use that, or others would be
-/// at work who do.
+/// A thread that is long in one task sleeps if a CPU is to spare: if it computed it would use that,
+/// or others would be at work who do.
 #[derive(Debug)]
 pub(super) struct TimeAlone;
 
@@ -96,15 +100,17 @@ impl Detector for TimeAlone {
     }
 }
 
-/// Notices whether a CPU is to spare, by letting others go first: where nobody wants the CPU that this thread is on, that
-/// takes no time. The system wakes a thread on a CPU that is idle, if there is one.
+/// Notices whether a CPU is to spare, by letting others go first: where nobody wants the CPU that
+/// this thread is on, that takes no time. The system wakes a thread on a CPU that is idle, if there
+/// is one.
 #[derive(Debug, Default)]
 pub(super) struct CpuToSpare {
     looks: u32,
 }
 
 impl CpuToSpare {
-    /// For how many looks in a row, this one included, a CPU has been to spare. Whoever does not `care` begins anew.
+    /// For how many looks in a row, this one included, a CPU has been to spare. Whoever does not
+    /// `care` begins anew.
     pub(super) fn look(&mut self, care: bool) -> u32 {
         self.looks = if care && is_cpu_to_spare() { self.looks.saturating_add(1) } else { 0 };
         self.looks

@@ -1,4 +1,5 @@
-//! When a pool gets more threads than its core: who looks, at what, and by which rules threads are added.
+//! When a pool gets more threads than its core: who looks, at what, and by which rules threads are
+//! added.
 //!
 //! | file | owns |
 //! |---|---|

@@ -1,17 +1,18 @@
 //! The thread that watches a pool while work waits and nobody is idle, and grows it.
 //!
-//! It is made when it is first needed and belongs to the pool alone; it counts in no limit. It sleeps without a
-//! deadline while disarmed.
+//! It is made when it is first needed and belongs to the pool alone; it counts in no limit. It
+//! sleeps without a deadline while disarmed.
 //!
 //! # Disarming loses nothing
 //!
-//! A submitter that finds nobody to wake has pushed, fenced, and then looks whether the monitor is armed. The monitor
-//! disarms, fences, and then looks at the counts, in which a task is before it is pushed. One of the two fences comes
-//! first: either the monitor sees the task and arms itself again, or the submitter sees it disarmed and arms it.
+//! A submitter that finds nobody to wake has pushed, fenced, and then looks whether the monitor is
+//! armed. The monitor disarms, fences, and then looks at the counts, in which a task is before it
+//! is pushed. One of the two fences comes first: either the monitor sees the task and arms itself
+//! again, or the submitter sees it disarmed and arms it.
 //!
-//! ORDERING: the fence in `disarm` pairs with the one in `Idle::notify`. `armed`, `manned` and `stopped` are `SeqCst`
-//! and pair with themselves: what is swapped to true is found true by the thread, which looks before each sleep and is
-//! unparked after each change.
+//! ORDERING: the fence in `disarm` pairs with the one in `Idle::notify`. `armed`, `manned` and
+//! `stopped` are `SeqCst` and pair with themselves: what is swapped to true is found true by the
+//! thread, which looks before each sleep and is unparked after each change.
 
 use std::sync::Arc;
 
@@ -33,8 +34,8 @@ pub(in crate::pool) struct Monitor {
     stopped: AtomicBool,
     /// Whether there is a thread.
     manned: AtomicBool,
-    /// After the system has refused the monitor's own thread. The pool's pauses are no reason not to have a monitor: it
-    /// is what ends them.
+    /// After the system has refused the monitor's own thread. The pool's pauses are no reason not
+    /// to have a monitor: it is what ends them.
     pause: CoolDown,
     parker: Arc<Parker>,
 }
@@ -110,8 +111,8 @@ impl Monitor {
     }
 }
 
-/// Starts the monitor's thread. Not under loom: it lives by the clock, and there time does not pass. Models look at
-/// the switch.
+/// Starts the monitor's thread. Not under loom: it lives by the clock, and there time does not
+/// pass. Models look at the switch.
 fn man(shared: &Shared) -> std::io::Result<()> {
     if cfg!(sidestep_loom) {
         return Ok(());

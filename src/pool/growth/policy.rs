@@ -1,52 +1,64 @@
-//! When a pool gets more threads: a pure function from what the monitor has seen to what it should do.
+//! When a pool gets more threads: a pure function from what the monitor has seen to what it should
+//! do.
 //!
-//! The length of the queue cannot tell 100,000 tiny tasks from 8 blocked threads. Looking at each thread can: it is
-//! *blocked* if it has been inside one and the same task for a whole tick and is asleep. Then keep `core` threads
-//! that are not blocked, and where nearly all are blocked multiply instead of adding one by one. A thread that computes
-//! for long is not blocked, but whatever waits has no use of it either: it is *occupied*. Then look at how long the
-//! oldest task has waited.
+//! The length of the queue cannot tell 100,000 tiny tasks from 8 blocked threads. Looking at each
+//! thread can: it is *blocked* if it has been inside one and the same task for a whole tick and is
+//! asleep. Then keep `core` threads that are not blocked, and where nearly all are blocked multiply
+//! instead of adding one by one. A thread that computes for long is not blocked, but whatever waits
+//! has no use of it either: it is *occupied*. Then look at how long the oldest task has waited.
 //!
-//! - **E1** Only while something is queued and nobody is idle or on the way. Everything else is the wake-ups' affair.
-//! - **E2** *Hard*: all active threads are blocked, or at least three quarters of them are and nothing has completed for
-//!   10 ms, or 1 ms once there has been such a step; and so are three quarters of those that have begun their tasks since the last such step: four threads for each
-//!   of these. What the new threads come to shows what else waits: 50 threads that have been blocked for long are no reason to
-//!   start 200 for what may compute. So the first such step for what is queued goes by `core` threads, and leaves no more
-//!   that are not blocked than E9 would.
-//! - **E3** *Replace*: fewer than `core` active threads are not blocked: make up for the difference.
-//! - **E4** *Soft*: for four looks tasks complete, yet the threads sleep half of the time, those aside that are in one task
-//!   for long, and use less CPU than three quarters of `core`: twice as many threads.
-//! - **E5** *Liveness*: nothing has completed for 100 ms: one thread more, per 100 ms up to twice what the pool is
-//!   entitled to, then per 500 ms, and per 5 s where more threads are certain to compute than E9 has start. This is for waits
-//!   that burn CPU.
-//! - **E6** A tick that took far longer than asked says that the machine is short of CPU, not that threads block; no
-//!   more of it counts than a good tick takes. Where 16 in a row did, the clock is coarse, or nothing better is to be had:
-//!   then the shortest of them is what a good tick takes. Short of CPU is also a machine where a thread is ready to run and
-//!   gets none. Then only E5 adds threads, four times as slowly, and E9.
-//! - **E7** Steps of E2 to E4 must pay: at least half of what they would bring if all threads waited for something else than
-//!   each other, over twice the time that a task stays with a thread (twice the threads: half again as many completions
-//!   per second). While tasks complete there is one such step at a time, which doubles the threads at most; if it does not
-//!   pay there is no other for a while, the next ones are small until they pay, and a lull in the completions must last
-//!   for longer until it counts. Threads that queue
-//!   for one lock look like threads that wait for a disk; only the pay-off tells them apart.
-//! - **E8** *Outside*: threads that sleep for a timer, a peer or a child, and not for what may be another thread, are in
-//!   nobody's way. Where most of the blocked ones do, E2 needs neither all of them nor a lull, and asks for eight threads
-//!   for each; and E6 and E7 are waived: the step ends what was on probation.
-//! - **E9** *Waiting*: a task has waited for a millisecond, and fewer than `core` threads are neither blocked nor occupied:
-//!   make up for the difference. Work that waits behind computations of its own kind calls for nobody, since they
-//!   would take the new threads too. So a lane of which `core` threads compute does not, and outside of lanes there are
-//!   twice `core` threads that are not blocked at most. If a task has waited behind as many that have computed for
-//!   longer, there may be four times `core`, and where the evidence is certain one more: so that a handful of long
-//!   computations leaves a thread for what is short, while a flood of them does not become a flood of threads. Occupied
-//!   threads of lanes do not count: their lanes' limits bound them. It makes up for occupied threads alone, and where
-//!   others are blocked its steps must pay (E7).
-//! - **E10** *Time alone*: where the system does not tell who sleeps, threads that have been in one task for a whole tick
-//!   count as blocked while a CPU is to spare, for who computes would use it. Only if one has been to spare for four looks, and
-//!   there are as many such threads as CPUs, is that sure: then E2 asks for eight threads for each. Unless it is, E2 to E4
-//!   go up to four times `core` and no further.
+//! - **E1** Only while something is queued and nobody is idle or on the way. Everything else is the
+//!   wake-ups' affair.
+//! - **E2** *Hard*: all active threads are blocked, or at least three quarters of them are and
+//!   nothing has completed for 10 ms, or 1 ms once there has been such a step; and so are three
+//!   quarters of those that have begun their tasks since the last such step: four threads for each
+//!   of these. What the new threads come to shows what else waits: 50 threads that have been
+//!   blocked for long are no reason to start 200 for what may compute. So the first such step for
+//!   what is queued goes by `core` threads, and leaves no more that are not blocked than E9 would.
+//! - **E3** *Replace*: fewer than `core` active threads are not blocked: make up for the
+//!   difference.
+//! - **E4** *Soft*: for four looks tasks complete, yet the threads sleep half of the time, those
+//!   aside that are in one task for long, and use less CPU than three quarters of `core`: twice as
+//!   many threads.
+//! - **E5** *Liveness*: nothing has completed for 100 ms: one thread more, per 100 ms up to twice
+//!   what the pool is entitled to, then per 500 ms, and per 5 s where more threads are certain to
+//!   compute than E9 has start. This is for waits that burn CPU.
+//! - **E6** A tick that took far longer than asked says that the machine is short of CPU, not that
+//!   threads block; no more of it counts than a good tick takes. Where 16 in a row did, the clock
+//!   is coarse, or nothing better is to be had: then the shortest of them is what a good tick
+//!   takes. Short of CPU is also a machine where a thread is ready to run and gets none. Then only
+//!   E5 adds threads, four times as slowly, and E9.
+//! - **E7** Steps of E2 to E4 must pay: at least half of what they would bring if all threads
+//!   waited for something else than each other, over twice the time that a task stays with a thread
+//!   (twice the threads: half again as many completions per second). While tasks complete there is
+//!   one such step at a time, which doubles the threads at most; if it does not pay there is no
+//!   other for a while, the next ones are small until they pay, and a lull in the completions must
+//!   last for longer until it counts. Threads that queue for one lock look like threads that wait
+//!   for a disk; only the pay-off tells them apart.
+//! - **E8** *Outside*: threads that sleep for a timer, a peer or a child, and not for what may be
+//!   another thread, are in nobody's way. Where most of the blocked ones do, E2 needs neither all
+//!   of them nor a lull, and asks for eight threads for each; and E6 and E7 are waived: the step
+//!   ends what was on probation.
+//! - **E9** *Waiting*: a task has waited for a millisecond, and fewer than `core` threads are
+//!   neither blocked nor occupied: make up for the difference. Work that waits behind computations
+//!   of its own kind calls for nobody, since they would take the new threads too. So a lane of
+//!   which `core` threads compute does not, and outside of lanes there are twice `core` threads
+//!   that are not blocked at most. If a task has waited behind as many that have computed for
+//!   longer, there may be four times `core`, and where the evidence is certain one more: so that a
+//!   handful of long computations leaves a thread for what is short, while a flood of them does not
+//!   become a flood of threads. Occupied threads of lanes do not count: their lanes' limits bound
+//!   them. It makes up for occupied threads alone, and where others are blocked its steps must pay
+//!   (E7).
+//! - **E10** *Time alone*: where the system does not tell who sleeps, threads that have been in one
+//!   task for a whole tick count as blocked while a CPU is to spare, for who computes would use it.
+//!   Only if one has been to spare for four looks, and there are as many such threads as CPUs, is
+//!   that sure: then E2 asks for eight threads for each. Unless it is, E2 to E4 go up to four times
+//!   `core` and no further.
 //!
-//! Antecedents: counting what can run (Linux' workqueues, libdispatch), declared blocking (Chromium, Java's
-//! fork-join pool), the starvation rule and the measured pay-off (.NET's gate thread and hill climbing), the age of the oldest
-//! request as the measure of overload (CoDel: Nichols and Jacobson, "Controlling queue delay", 2012).
+//! Antecedents: counting what can run (Linux' workqueues, libdispatch), declared blocking
+//! (Chromium, Java's fork-join pool), the starvation rule and the measured pay-off (.NET's gate
+//! thread and hill climbing), the age of the oldest request as the measure of overload (CoDel:
+//! Nichols and Jacobson, "Controlling queue delay", 2012).
 
 use std::time::Duration;
 
@@ -61,7 +73,8 @@ pub(super) const SHORT_TICK: Duration = Duration::from_micros(250);
 pub(super) const QUIET_LOOKS: u32 = 8;
 /// The looks in a row that E4, E7 and E10 want to see.
 pub(super) const STEADY_LOOKS: u32 = 4;
-/// Where more threads have been found not to pay, completions have ceased when there has been none for so long.
+/// Where more threads have been found not to pay, completions have ceased when there has been none
+/// for so long.
 pub(super) const LONG_LULL: Duration = Duration::from_millis(10);
 pub(super) const LIVENESS: Duration = Duration::from_millis(100);
 const SLOW_LIVENESS: Duration = Duration::from_millis(500);
@@ -124,7 +137,8 @@ pub(super) fn decide(limits: Limits, mut state: State, sample: &Sample) -> (Stat
         state.tick = TICK;
         return (state, if sample.stuck && !overslept { Verdict::Wake } else { Verdict::Wait });
     }
-    // A thread that searches waits for nothing but a CPU and is as good as there; one asleep in a waker is not.
+    // A thread that searches waits for nothing but a CPU and is as good as there; one asleep in a
+    // waker is not.
     let delivering = sample.delivering > 0 && !(sample.stuck && sample.blocked > 0);
     if (sample.searching > 0 || delivering) && (state.since_progress < LIVENESS || overslept) {
         return state.wait(TICK);
@@ -283,8 +297,8 @@ impl Sample {
         self.blocked.min(self.active())
     }
 
-    /// Whether tasks complete although the threads sleep a good deal (E4). Where the system does not tell, that is so if
-    /// a CPU is to spare and a task keeps its thread for long enough (E10).
+    /// Whether tasks complete although the threads sleep a good deal (E4). Where the system does
+    /// not tell, that is so if a CPU is to spare and a task keeps its thread for long enough (E10).
     pub(super) fn is_underutilized(&self, limits: Limits) -> bool {
         if self.completed == 0 {
             return false;

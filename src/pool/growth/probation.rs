@@ -44,7 +44,8 @@ pub(super) struct Probation {
 }
 
 impl Probation {
-    /// A step of `more` threads from the sample's, which have brought `before` completions per second.
+    /// A step of `more` threads from the sample's, which have brought `before` completions per
+    /// second.
     pub(super) fn new(before: f64, more: usize, sample: &Sample) -> Self {
         let threads = sample.threads.max(1) as f64;
         let target = before * (1.0 + PAY_OFF * more as f64 / threads);

@@ -12,12 +12,13 @@ use crate::pool::shared::Shared;
 use crate::sync::atomic::Ordering;
 use crate::worker::{Note, Totals, Workplace};
 
-/// A thread that has been in one task for so long, and has used so much CPU time there, is occupied,
+/// A thread that has been in one task for so long, and has used so much CPU time there, is
+/// occupied,
 const OCCUPIED: [Duration; 2] = [Duration::from_millis(4), Duration::from_millis(2)];
 /// and has computed for long by then.
 const LONG: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(8)];
-/// Where the system does not tell its CPU time, it is if it has been there for so many times as long: a thread that got no
-/// CPU meanwhile looks the same.
+/// Where the system does not tell its CPU time, it is if it has been there for so many times as
+/// long: a thread that got no CPU meanwhile looks the same.
 const GUESSED: u32 = 5;
 /// No more of a look counts as time in a task: the process may have been stopped, or the machine.
 const MOST_COUNTED: Duration = Duration::from_millis(5);
@@ -40,8 +41,8 @@ pub(super) struct Sample {
     pub(super) blocked: usize,
     /// Most of the blocked ones wait for a timer, a peer or a child.
     pub(super) outside: bool,
-    /// The threads that have begun their tasks since the last step of E2; `None` if there has been none, or nothing is queued any
-    /// more that was then.
+    /// The threads that have begun their tasks since the last step of E2; `None` if there has been
+    /// none, or nothing is queued any more that was then.
     pub(super) fresh: Option<Fresh>,
     /// Threads, neither declared nor blocked ones, that have been in one task for long.
     pub(super) occupied: usize,
@@ -52,14 +53,15 @@ pub(super) struct Sample {
     /// Whether a task waits that calls for a thread, and for how long one has.
     pub(super) calls: bool,
     pub(super) waited: Duration,
-    /// A thread is ready to run and has had next to no CPU: one that has been in one task for as long, or one that searches
-    /// while nothing moves.
+    /// A thread is ready to run and has had next to no CPU: one that has been in one task for as
+    /// long, or one that searches while nothing moves.
     pub(super) starved: bool,
     /// Whether the evidence for `blocked` is more than the passing of time.
     pub(super) certain: bool,
     /// For how many looks a CPU has been to spare; 0 where the evidence is certain.
     pub(super) spare: u32,
-    /// Threads that hold a searching token: they will look into the queues as soon as they have a CPU.
+    /// Threads that hold a searching token: they will look into the queues as soon as they have a
+    /// CPU.
     pub(super) searching: usize,
     /// Threads that hold a token inside a waker or a hook: they will look when that returns.
     pub(super) delivering: usize,
@@ -71,7 +73,8 @@ pub(super) struct Sample {
     pub(super) cooling: bool,
 }
 
-/// Threads that have begun their tasks since the last step of E2, and those of them that are blocked.
+/// Threads that have begun their tasks since the last step of E2, and those of them that are
+/// blocked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fresh {
     pub(super) threads: usize,
@@ -111,8 +114,8 @@ pub(super) struct Sampler {
 #[derive(Clone, Copy, Debug)]
 struct Step {
     age: Duration,
-    /// Once so many tasks of the pool's own queues have been taken, and so many of lanes, none is queued any more that was then.
-    /// What has come since may be of another kind.
+    /// Once so many tasks of the pool's own queues have been taken, and so many of lanes, none is
+    /// queued any more that was then. What has come since may be of another kind.
     own: u64,
     in_lanes: u64,
 }
@@ -120,7 +123,8 @@ struct Step {
 /// What was queued all the time while the tokens were counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Queued {
-    /// Tasks of the pool's own queues that had been submitted, those that have begun, and those that have been cancelled.
+    /// Tasks of the pool's own queues that had been submitted, those that have begun, and those
+    /// that have been cancelled.
     pub(super) submitted: u64,
     pub(super) begun: u64,
     pub(super) cancelled: u64,
@@ -186,7 +190,8 @@ impl Sampler {
             step.age += counted;
         }
         let Queued { counts, totals, .. } = queued;
-        // While nothing is queued the monitor asks about nobody: it cannot tell who holds a token for want of a CPU.
+        // While nothing is queued the monitor asks about nobody: it cannot tell who holds a token
+        // for want of a CPU.
         let same_tokens = queued.tokens() == before.tokens();
         let still = queued.all() > 0 && same_tokens && totals.started == before.totals.started;
         self.still = if still { self.still + 1 } else { 0 };
@@ -220,18 +225,20 @@ impl Sampler {
                 sample.spare = self.spare.look(self.guesses);
                 self.ask(&mut sample, inside);
             }
-            // The monitor takes time to ask, the more so where it gets no CPU: whoever was still at first may have moved.
+            // The monitor takes time to ask, the more so where it gets no CPU: whoever was still at
+            // first may have moved.
             let is_still =
                 || shared.idle.counts() == counts && shared.roster.totals().started == totals.started;
             sample.stuck = sample.stuck && is_still();
         }
-        // No foreign code runs with a searching token: whoever holds one waits for nothing but a CPU.
+        // No foreign code runs with a searching token: whoever holds one waits for nothing but a
+        // CPU.
         sample.starved |= sample.stuck && sample.searching > 0;
         sample
     }
 
-    /// The threads inside a task, with their notes brought up to date; deques of stalled threads are emptied, and threads that
-    /// are long in one task are told so.
+    /// The threads inside a task, with their notes brought up to date; deques of stalled threads
+    /// are emptied, and threads that are long in one task are told so.
     fn inside(&self, shared: &Shared, counted: Duration) -> Vec<Seen> {
         let mut inside = Vec::new();
         for slot in shared.roster.slots() {
@@ -292,7 +299,8 @@ impl Sampler {
         }
     }
 
-    /// Marks those who have been in one task for long, and asks some of the others for their CPU time there.
+    /// Marks those who have been in one task for long, and asks some of the others for their CPU
+    /// time there.
     fn find_occupied(&self, inside: &mut [Seen]) {
         if inside.is_empty() {
             return;
@@ -318,7 +326,8 @@ impl Sampler {
         }
     }
 
-    /// Asks about some of the threads, apart about those that have begun their task since the last step of E2.
+    /// Asks about some of the threads, apart about those that have begun their task since the last
+    /// step of E2.
     fn ask(&mut self, sample: &mut Sample, inside: Vec<Seen>) {
         let inquiry = Inquiry {
             detectors: &self.detectors,
@@ -347,9 +356,10 @@ impl Sampler {
 }
 
 impl Queued {
-    /// Counts how many tasks were queued all the time while the tokens were counted, and how many lanes have slots pending. A
-    /// task that was submitted or taken meanwhile says nothing about whether somebody was coming for it; and one that waits in
-    /// a lane for a slot waits for no thread.
+    /// Counts how many tasks were queued all the time while the tokens were counted, and how many
+    /// lanes have slots pending. A task that was submitted or taken meanwhile says nothing about
+    /// whether somebody was coming for it; and one that waits in a lane for a slot waits for no
+    /// thread.
     fn count(shared: &Shared) -> Self {
         let lanes_before = shared.lanes.counts();
         let before = shared.roster.totals();

@@ -1,5 +1,5 @@
-//! What the growth policy remembers from look to look: how long a tick takes, since when nothing has moved, and whether a
-//! step is on probation.
+//! What the growth policy remembers from look to look: how long a tick takes, since when nothing
+//! has moved, and whether a step is on probation.
 
 use std::time::Duration;
 
@@ -41,8 +41,8 @@ pub(super) struct State {
     pub(super) probation: Option<Probation>,
     pub(super) cooldown: Duration,
     pub(super) next_cooldown: Duration,
-    /// How large a step may be while tasks complete, in parts of the threads there are: less after each step that did not
-    /// pay, more after each that did.
+    /// How large a step may be while tasks complete, in parts of the threads there are: less after
+    /// each step that did not pay, more after each that did.
     pub(super) step_factor: f64,
 }
 
@@ -63,7 +63,8 @@ impl State {
         }
     }
 
-    /// Takes in what happened since the last look, whatever is decided about it. True if the tick took too long (E6).
+    /// Takes in what happened since the last look, whatever is decided about it. True if the tick
+    /// took too long (E6).
     pub(super) fn observe(&mut self, limits: Limits, sample: &Sample) -> bool {
         self.cooldown = self.cooldown.saturating_sub(sample.elapsed);
         self.count_late(sample.elapsed);
@@ -122,10 +123,12 @@ impl State {
         }
     }
 
-    /// How large a step that E7 governs may be now; none while another is judged or has just failed.
+    /// How large a step that E7 governs may be now; none while another is judged or has just
+    /// failed.
     pub(super) fn begin_probation(&mut self, wanted: usize, sample: &Sample) -> Option<usize> {
         if !self.is_flowing() {
-            // Nothing completes: there is no time to lose. What it brings shows when something does again.
+            // Nothing completes: there is no time to lose. What it brings shows when something does
+            // again.
             let before = self.before_lull.filter(|_| self.probation.is_none());
             let begun = before.map(|before| Probation::new(before, wanted, sample));
             self.probation = begun.or(self.probation);

@@ -8,8 +8,8 @@ use crate::worker::{Note, Slot};
 
 /// So many threads of a group are asked about; they stand for the others.
 pub(super) const ASKED: usize = 8;
-/// If all those are asleep, up to so many others are asked about, for one that is not: a single thread that is ready to
-/// run may be the one that the others wait for.
+/// If all those are asleep, up to so many others are asked about, for one that is not: a single
+/// thread that is ready to run may be the one that the others wait for.
 pub(super) const ASKED_AGAIN: usize = 64;
 
 /// Who has been in one task for so long does not run short calls.
@@ -36,10 +36,12 @@ pub(super) struct Inquiry<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) threads: usize,
-    /// Threads that have been in one task since the last look and were asked about, and those of them asleep.
+    /// Threads that have been in one task since the last look and were asked about, and those of
+    /// them asleep.
     asked_stalled: usize,
     asleep_stalled: usize,
-    /// Others of them that were asleep when they were asked about last, and those of which nothing is known.
+    /// Others of them that were asleep when they were asked about last, and those of which nothing
+    /// is known.
     remembered: usize,
     unknown: usize,
     /// Those asleep for something outside of the process.
@@ -122,7 +124,8 @@ impl Inquiry<'_> {
             return survey;
         }
         group.rotate_left(self.turn.wrapping_mul(ASKED) % survey.threads);
-        // Stalled threads first, and among them those of which nothing is known: their answers decide the quick rules.
+        // Stalled threads first, and among them those of which nothing is known: their answers
+        // decide the quick rules.
         group.sort_by_key(|seen| (seen.note.stalled == 0, seen.note.asleep.is_some()));
         let others = group.split_off(ASKED.min(survey.threads));
         group.iter().for_each(|seen| self.ask_one(seen, &mut survey));

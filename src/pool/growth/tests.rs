@@ -45,7 +45,8 @@ fn first_verdict(limits: Limits, sample: Sample) -> Verdict {
     decide(limits, State::new(), &sample).1
 }
 
-/// Feeds looks of the state's own tick until `end`, and gives what was decided, with the time of each decision.
+/// Feeds looks of the state's own tick until `end`, and gives what was decided, with the time of
+/// each decision.
 fn verdicts(
     state: &mut State,
     end: Duration,
@@ -294,7 +295,8 @@ fn e2_three_quarters_count_once_nothing_completes() {
     assert!(time >= LONG_LULL && time < 2 * LONG_LULL, "{time:?}");
 }
 
-/// A look at threads that are all blocked, though `per_ms` tasks complete per millisecond: a convoy, or a slow disk.
+/// A look at threads that are all blocked, though `per_ms` tasks complete per millisecond: a
+/// convoy, or a slow disk.
 fn convoy(elapsed: Duration, threads: usize, per_ms: u64) -> Sample {
     let completed = u64::try_from(elapsed.as_micros()).unwrap() * per_ms / 1000;
     Sample { elapsed, threads, completed, blocked: threads, fresh: fresh(threads, threads), ..calm() }

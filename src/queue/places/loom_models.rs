@@ -1,4 +1,5 @@
-//! Models of the places for the model checker. A thread that parks for ever is a deadlock, which the checker reports.
+//! Models of the places for the model checker. A thread that parks for ever is a deadlock, which
+//! the checker reports.
 
 use loom::thread;
 
@@ -41,8 +42,8 @@ fn queue_up(places: &Places) -> Turn {
     turn
 }
 
-/// Uses what only the owner of the one place may use: the checker sees that no two do at once, and that each sees
-/// what the one before did.
+/// Uses what only the owner of the one place may use: the checker sees that no two do at once, and
+/// that each sees what the one before did.
 fn enter(inside: &UnsafeCell<u32>) {
     // SAFETY: the place is for one, and the checker sees to it that it is.
     inside.with_mut(|count| unsafe { *count += 1 });
@@ -67,7 +68,8 @@ fn free_against_waiting() {
     });
 }
 
-/// Two places become free at once while somebody begins to wait: one goes to the waiter, and the other is free.
+/// Two places become free at once while somebody begins to wait: one goes to the waiter, and the
+/// other is free.
 #[test]
 fn two_frees_against_waiting() {
     check(None, || {
@@ -81,8 +83,8 @@ fn two_frees_against_waiting() {
     });
 }
 
-/// A place becomes free while the first in line gives up: it reaches the second, be it that the first was granted it
-/// and hands it on, or that it was passed over.
+/// A place becomes free while the first in line gives up: it reaches the second, be it that the
+/// first was granted it and hands it on, or that it was passed over.
 #[test]
 fn free_against_giving_up_before_another() {
     check(None, || {
@@ -97,8 +99,8 @@ fn free_against_giving_up_before_another() {
     });
 }
 
-/// A place becomes free while the only waiter gives up and a third thread tries its luck: it goes to that thread or
-/// becomes free.
+/// A place becomes free while the only waiter gives up and a third thread tries its luck: it goes
+/// to that thread or becomes free.
 #[test]
 fn free_against_the_last_giving_up() {
     check(None, || {
@@ -136,8 +138,8 @@ fn close_against_waiting() {
     });
 }
 
-/// The queue is closed while a place becomes free and somebody begins to wait: that one has the place or is told, and
-/// not both.
+/// The queue is closed while a place becomes free and somebody begins to wait: that one has the
+/// place or is told, and not both.
 #[test]
 fn close_against_free_and_waiting() {
     check(None, || {
@@ -192,7 +194,8 @@ fn never_two_in_one_place() {
     });
 }
 
-/// A place becomes free while the waiter comes with another waker: that one is called, or the place is there.
+/// A place becomes free while the waiter comes with another waker: that one is called, or the place
+/// is there.
 #[test]
 fn free_against_another_waker() {
     check(None, || {

@@ -381,7 +381,8 @@ fn under_load_no_place_is_lost_and_no_limit_passed() {
                         places.give_up(&mut turn);
                         continue;
                     }
-                    // Only before it stands in line: who is in line may have been given a place already.
+                    // Only before it stands in line: who is in line may have been given a place
+                    // already.
                     let taken = round % 2 == 1 && places.try_take();
                     while !taken && places.poll_take(&mut turn, &waker).is_pending() {
                         assert!(parker.park(None));

@@ -1,4 +1,5 @@
-//! The contract that the stand-ins share with the parts they stand for: each test runs against both.
+//! The contract that the stand-ins share with the parts they stand for: each test runs against
+//! both.
 
 use std::collections::BTreeSet;
 use std::future::Future;

@@ -1,7 +1,7 @@
 //! `crossbeam_deque` as far as `queue` uses it, on a mutex each.
 //!
-//! Whether one is empty is asked without the lock: the lock would order the question against every push, which the
-//! real ones do not, and hide a missing fence from the model checker.
+//! Whether one is empty is asked without the lock: the lock would order the question against every
+//! push, which the real ones do not, and hide a missing fence from the model checker.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! Plain versions of the lock-free parts, for the model checker, which cannot look into other crates, and for
-//! ThreadSanitizer, which knows of no fences. Each passes the same contract tests as the part it stands for.
+//! Plain versions of the lock-free parts, for the model checker, which cannot look into other
+//! crates, and for ThreadSanitizer, which knows of no fences. Each passes the same contract tests
+//! as the part it stands for.
 
 #[cfg(all(test, not(sidestep_loom)))]
 mod contract;

@@ -8,11 +8,12 @@ use crate::sync::atomic::{Ordering, StaticU64};
 
 std::thread_local! { static PANICS: Cell<u64> = const { Cell::new(0) } }
 
-/// Explores the interleavings of `model`: all of them, or, where that takes minutes, those in which a thread is
-/// interrupted at most so many times elsewhere than where it waits.
+/// Explores the interleavings of `model`: all of them, or, where that takes minutes, those in which
+/// a thread is interrupted at most so many times elsewhere than where it waits.
 ///
-/// The model fails with any panic, be it one that the crate swallows: the model checker itself speaks in panics, and
-/// most of what it looks at runs in a closure, a hook or a waker. `resume_unwind` is for panics that are meant.
+/// The model fails with any panic, be it one that the crate swallows: the model checker itself
+/// speaks in panics, and most of what it looks at runs in a closure, a hook or a waker.
+/// `resume_unwind` is for panics that are meant.
 pub(crate) fn check(interruptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
     static WATCH: Once = Once::new();
     WATCH.call_once(|| {
@@ -36,7 +37,8 @@ pub(crate) fn check(interruptions: Option<usize>, model: impl Fn() + Sync + Send
     println!("{} interleavings", explored.load(Ordering::Relaxed));
 }
 
-/// From here on one order of events will do: what a model is about has been shown, and the rest is what others show.
+/// From here on one order of events will do: what a model is about has been shown, and the rest is
+/// what others show.
 pub(crate) fn in_one_order() {
     loom::skip_branch();
 }

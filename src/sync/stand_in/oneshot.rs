@@ -34,8 +34,8 @@ pub(crate) fn channel<T>() -> (Sender<T>, Receiver<T>) {
 }
 
 impl<T> Sender<T> {
-    /// Sends; `Err` hands the value back where the receiver is gone already. After `Ok` the value may still be
-    /// dropped unread, with the receiver.
+    /// Sends; `Err` hands the value back where the receiver is gone already. After `Ok` the value
+    /// may still be dropped unread, with the receiver.
     pub(crate) fn send(self, value: T) -> Result<(), T> {
         let mut inner = self.0.lock();
         if inner.receiver_gone {

@@ -1,8 +1,8 @@
-//! Models of a chunk for the model checker: the thread that cuts cells from it against those that free them. Chunks
-//! have room for two cells, so the third has the thread begin anew or let go.
+//! Models of a chunk for the model checker: the thread that cuts cells from it against those that
+//! free them. Chunks have room for two cells, so the third has the thread begin anew or let go.
 //!
-//! In each of them the checker also sees that every chunk is freed, and that both that and beginning anew come after every
-//! use of its cells.
+//! In each of them the checker also sees that every chunk is freed, and that both that and
+//! beginning anew come after every use of its cells.
 
 use loom::thread;
 
@@ -57,7 +57,8 @@ fn free_against_the_next_cell() {
     });
 }
 
-/// Both cells are freed by threads of their own while the thread that cut them begins anew or lets go.
+/// Both cells are freed by threads of their own while the thread that cut them begins anew or lets
+/// go.
 #[test]
 fn two_frees_against_the_next_cell() {
     check(None, || {
@@ -70,8 +71,8 @@ fn two_frees_against_the_next_cell() {
     });
 }
 
-/// A chunk is begun anew while the free that emptied it may be under way still, and again: a free of the first round is not
-/// taken for one of the second.
+/// A chunk is begun anew while the free that emptied it may be under way still, and again: a free
+/// of the first round is not taken for one of the second.
 #[test]
 fn free_against_beginning_anew_twice() {
     check(Some(3), || {
@@ -103,7 +104,8 @@ fn free_against_the_end_of_the_thread() {
     });
 }
 
-/// A chunk that has been emptied elsewhere, and seen to be, is used again; one with a cell left is not.
+/// A chunk that has been emptied elsewhere, and seen to be, is used again; one with a cell left is
+/// not.
 #[test]
 fn an_emptied_chunk_is_used_again_and_no_other() {
     check(None, || {

@@ -144,7 +144,8 @@ fn lane_submit_against_close() {
     });
 }
 
-/// A cancel against the thread that takes the task, and the lane goes with it: the canceller's count is its last use.
+/// A cancel against the thread that takes the task, and the lane goes with it: the canceller's
+/// count is its last use.
 #[test]
 fn lane_cancel_against_the_end_of_the_lane() {
     check(Some(2), || {
@@ -168,8 +169,8 @@ impl Wake for LetGo {
     }
 }
 
-/// The place of a task that is cancelled goes to one whose waker lets go of the lane's last handle: inside of the
-/// cancellation, or of the run where that was faster.
+/// The place of a task that is cancelled goes to one whose waker lets go of the lane's last handle:
+/// inside of the cancellation, or of the run where that was faster.
 #[test]
 fn lane_cancel_whose_waker_lets_go_of_the_lane() {
     check(Some(2), || {
@@ -188,8 +189,8 @@ fn lane_cancel_whose_waker_lets_go_of_the_lane() {
     });
 }
 
-/// The only thread waits for a task of a lane whose slot is pending: it takes the slot over, and comes through what is
-/// before its target.
+/// The only thread waits for a task of a lane whose slot is pending: it takes the slot over, and
+/// comes through what is before its target.
 #[test]
 fn lane_in_place() {
     check(Some(2), || {

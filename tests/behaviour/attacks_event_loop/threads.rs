@@ -15,7 +15,8 @@ use sidestep::{EventLoop, Pool};
 use super::{LOOP, NOW, tally};
 use crate::support::{Drops, Gate, PATIENCE, check_sound, eventually, occupy, pool, soon};
 
-/// Everything a loop can have, in the destructors of a thread's variables, the handles on either side of the loop.
+/// Everything a loop can have, in the destructors of a thread's variables, the handles on either
+/// side of the loop.
 #[test]
 fn a_loop_in_a_variable_of_a_thread_ends_with_it() {
     type Tokens = Vec<(Handle, Timer, Offload)>;
@@ -123,8 +124,8 @@ fn call_refused(ev: &Handle) -> Rc<Cell<bool>> {
     refused
 }
 
-/// Workers complete and post, every third action is cancelled; the driver turns only when it is told. Nothing is lost,
-/// and the driver is told no more often than it turns.
+/// Workers complete and post, every third action is cancelled; the driver turns only when it is
+/// told. Nothing is lost, and the driver is told no more often than it turns.
 #[test]
 fn a_driver_on_its_own_bell_under_fire() {
     const EACH: usize = 200;

@@ -1,4 +1,5 @@
-//! Spawn handlers that panic, forget, delay, say one thing and do another, or use the pool they work for.
+//! Spawn handlers that panic, forget, delay, say one thing and do another, or use the pool they
+//! work for.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,5 @@
-//! In the child of a fork the loop goes on: its actions say that there is no thread, and nothing hangs.
+//! In the child of a fork the loop goes on: its actions say that there is no thread, and nothing
+//! hangs.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -42,7 +42,8 @@ fn overdue_timers_run_in_one_round_and_in_order() {
     assert_eq!(log.take(), [1, 2, 3]);
 }
 
-/// Some of these have the same deadline, where the clock is coarse: the order of registration decides.
+/// Some of these have the same deadline, where the clock is coarse: the order of registration
+/// decides.
 #[test]
 fn timers_of_no_delay_run_in_the_order_of_registration() {
     let (mut ev, log) = (a_loop(), Log::new());

@@ -1,4 +1,5 @@
-//! Threads that compute beside threads that are blocked, and beside calls that come at an awkward time.
+//! Threads that compute beside threads that are blocked, and beside calls that come at an awkward
+//! time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +10,8 @@ use crate::support::{Crowd, Gate, builder, eventually, nothing_happens, soon};
 
 const CORE: usize = 2;
 
-/// Checks how many of `count` computations run at once at most, once `blocked` threads wait for a gate, or sleep.
+/// Checks how many of `count` computations run at once at most, once `blocked` threads wait for a
+/// gate, or sleep.
 fn check_beside_blocked(blocked: usize, count: usize, sleeps: bool) {
     let pool = pool(CORE);
     let gate = Gate::new();

@@ -1,4 +1,5 @@
-//! Threads that compute for long: what is short does not wait for them, and they do not become many.
+//! Threads that compute for long: what is short does not wait for them, and they do not become
+//! many.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -76,7 +77,8 @@ fn short_calls_pass_a_lane_that_computes() {
 
 #[test]
 fn a_lane_that_computes_does_not_have_its_next_turn_first() {
-    // There can be no thread more: whoever ends a closure of the lane has to look at what else waits.
+    // There can be no thread more: whoever ends a closure of the lane has to look at what else
+    // waits.
     let pool = builder().core_threads(CORE).max_threads(CORE).build().unwrap();
     let full = FullLane::new(&pool, CORE, 20);
     let mut counts = [0; 20].map(|_: i32| {
@@ -99,7 +101,8 @@ fn a_lane_that_computes_alone_needs_few_more_threads() {
     });
 }
 
-/// So many computations, and the most threads that there may be besides one for each 500 ms in which nothing ended.
+/// So many computations, and the most threads that there may be besides one for each 500 ms in
+/// which nothing ended.
 fn check_flood(count: usize, millis: u64) {
     let pool = pool(CORE);
     let start = Instant::now();

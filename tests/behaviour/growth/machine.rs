@@ -17,7 +17,8 @@ fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs this very test of this module once more, in a process of its own, and gives the process and its output.
+/// Runs this very test of this module once more, in a process of its own, and gives the process and
+/// its output.
 fn in_child(test: &str) -> (Child, impl BufRead) {
     let module = if thread_states() { "growth::machine" } else { "growth::machine::by_time_alone" };
     let mut child = Command::new(std::env::current_exe().unwrap())

@@ -1,4 +1,5 @@
-//! Submissions against threads, and a monitor, that are just going to sleep; and one call after another.
+//! Submissions against threads, and a monitor, that are just going to sleep; and one call after
+//! another.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,8 +119,8 @@ fn case_17_shutdown_while_the_pool_grows() {
     }
 }
 
-/// Checks that pools keep to one thread, given how many one has had at most. A thread that gets no CPU in the middle of a waker
-/// may be replaced: not in nearly all of so many attempts.
+/// Checks that pools keep to one thread, given how many one has had at most. A thread that gets no
+/// CPU in the middle of a waker may be replaced: not in nearly all of so many attempts.
 fn check_one_thread(peak: impl Fn() -> usize) {
     let mut peaks = Vec::new();
     while peaks.iter().filter(|&&peak| peak == 1).count() < 2 {

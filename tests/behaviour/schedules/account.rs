@@ -1,4 +1,5 @@
-//! What a player has been told and has had written, against what the value has given and got; and what is in a file.
+//! What a player has been told and has had written, against what the value has given and got; and
+//! what is in a file.
 
 use std::future::Future;
 use std::io;
@@ -135,8 +136,8 @@ pub(crate) fn contents(file: &File) -> Vec<u8> {
     }
 }
 
-/// Polls `future` to its end; or, if it is to be dropped, until its effect, one of `after`, is seen in the file. None says that
-/// it had none.
+/// Polls `future` to its end; or, if it is to be dropped, until its effect, one of `after`, is seen
+/// in the file. None says that it had none.
 pub(crate) fn until_seen<R>(
     file: &File,
     future: impl Future<Output = io::Result<R>>,

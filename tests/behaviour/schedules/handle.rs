@@ -1,4 +1,5 @@
-//! The calls of a handle, through the traits of `futures-io` or of tokio, polled to their end or not.
+//! The calls of a handle, through the traits of `futures-io` or of tokio, polled to their end or
+//! not.
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
@@ -213,7 +214,8 @@ impl Through {
         .await
     }
 
-    /// As the `seek` of either crate's `AsyncSeekExt`: tokio's lets a seek that was begun end first.
+    /// As the `seek` of either crate's `AsyncSeekExt`: tokio's lets a seek that was begun end
+    /// first.
     pub(crate) async fn seek(self, handle: &mut impl Traits, to: SeekFrom) -> io::Result<u64> {
         match self {
             Through::Futures => {

@@ -1,7 +1,8 @@
 //! What the plain value may be like by now, after all that was called and told.
 //!
-//! A call that was dropped may have had its effect or not, where the documentation leaves that open: so there may be more than
-//! one [`Plain`]. What later calls tell rules some of them out; there must always be one left.
+//! A call that was dropped may have had its effect or not, where the documentation leaves that
+//! open: so there may be more than one [`Plain`]. What later calls tell rules some of them out;
+//! there must always be one left.
 
 use std::io::{self, Cursor, ErrorKind, Seek, SeekFrom, Write};
 use std::rc::Rc;
@@ -34,7 +35,8 @@ impl Plain {
         result
     }
 
-    /// What a read of at most `most` bytes would give from a value that gives all it has; it moves nothing.
+    /// What a read of at most `most` bytes would give from a value that gives all it has; it moves
+    /// nothing.
     fn next(&self, most: usize) -> &[u8] {
         let (bytes, place) = match &self.line {
             Some((input, taken)) => (input, *taken),
@@ -217,8 +219,9 @@ impl Plains {
         self.change_file("write_at", |plain| plain.write_at(bytes, at))
     }
 
-    /// What the bytes may be after `set_len` or `write_at`, if that changes them for certain, and if they are as they should be
-    /// `now`: what was accepted and is still to be written may pass through the same state.
+    /// What the bytes may be after `set_len` or `write_at`, if that changes them for certain, and
+    /// if they are as they should be `now`: what was accepted and is still to be written may pass
+    /// through the same state.
     pub(crate) fn after(
         &self,
         now: &[u8],

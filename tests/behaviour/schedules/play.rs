@@ -47,7 +47,8 @@ pub(crate) struct Player<H> {
     /// The errors that the handle has told, in order.
     pub(crate) told: Vec<Fault>,
     pub(crate) poisoned: bool,
-    /// The handle has been written to, so that it flushes what it is asked to; not if it has lent the value since.
+    /// The handle has been written to, so that it flushes what it is asked to; not if it has lent
+    /// the value since.
     pub(crate) writes: bool,
     pub(crate) accepted: Vec<Written>,
 }

@@ -1,5 +1,5 @@
-//! The values that are played with: a disk in memory, a line whose two ends have nothing to do with each other, and both with
-//! faults by plan; and what is done to a value by whoever has it.
+//! The values that are played with: a disk in memory, a line whose two ends have nothing to do with
+//! each other, and both with faults by plan; and what is done to a value by whoever has it.
 
 use std::collections::VecDeque;
 use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -159,7 +159,8 @@ pub(crate) enum Kind {
     Seek,
 }
 
-/// An error that a value gave: of which call, and how much of the stream had been read, or where the value stood.
+/// An error that a value gave: of which call, and how much of the stream had been read, or where
+/// the value stood.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fault {
     pub(crate) kind: Kind,

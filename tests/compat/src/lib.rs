@@ -1,5 +1,6 @@
-//! The public API of the crate `blocking`, over sidestep: a program that uses `blocking` is ported by changing the name in
-//! its imports. `docs/MIGRATING.md` explains it, and says what behaves differently and why.
+//! The public API of the crate `blocking`, over sidestep: a program that uses `blocking` is ported
+//! by changing the name in its imports. `docs/MIGRATING.md` explains it, and says what behaves
+//! differently and why.
 
 use std::future::Future;
 use std::io::{Read, Result, Seek, SeekFrom, Write};
@@ -31,7 +32,8 @@ pub fn set_max_blocking_threads(threads: NonZeroUsize) {
     let _ = Pool::global().set_max_threads(possible);
 }
 
-/// A closure on its way; a future of its plain result, which resumes a panic of it. Dropping it cancels.
+/// A closure on its way; a future of its plain result, which resumes a panic of it. Dropping it
+/// cancels.
 #[derive(Debug)]
 #[must_use = "dropping a Task cancels it; `detach` it to let it run by itself"]
 pub struct Task<T>(sidestep::Task<T>);
@@ -42,7 +44,8 @@ impl<T> Task<T> {
         self.0.detach();
     }
 
-    /// Cancels, and waits for the end: the value if there is one all the same, `None` if the closure never ran.
+    /// Cancels, and waits for the end: the value if there is one all the same, `None` if the
+    /// closure never ran.
     pub async fn cancel(self) -> Option<T> {
         value(self.0.cancel().await).ok()
     }
@@ -103,7 +106,8 @@ fn value<T>(result: std::result::Result<T, TaskError>) -> std::result::Result<T,
     result.or_else(|error| error.try_into_panic().map_or_else(Err, |payload| resume_unwind(payload)))
 }
 
-/// A blocking reader, writer or iterator as an asynchronous one. There is no value in it any more once it is closed.
+/// A blocking reader, writer or iterator as an asynchronous one. There is no value in it any more
+/// once it is closed.
 #[derive(Debug)]
 pub struct Unblock<T: Send + 'static>(Option<sidestep::Unblock<T>>);
 
@@ -151,7 +155,8 @@ impl<T: Send + 'static> Unblock<T> {
         io.into_inner().await.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// With nothing left to write. The methods that call this cannot report a failed write, so they give its bytes up.
+    /// With nothing left to write. The methods that call this cannot report a failed write, so they
+    /// give its bytes up.
     async fn settled(&mut self) -> &mut sidestep::Unblock<T> {
         let io = self.io();
         if io.get_mut().await.is_err() {

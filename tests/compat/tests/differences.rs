@@ -1,4 +1,5 @@
-//! Where the facade differs from `blocking` on purpose: each test shows both. `docs/MIGRATING.md` says why.
+//! Where the facade differs from `blocking` on purpose: each test shows both. `docs/MIGRATING.md`
+//! says why.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 #[path = "cases/support.rs"]

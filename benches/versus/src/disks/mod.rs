@@ -1,7 +1,8 @@
 //! What a disk is, and which disks there are.
 //!
-//! A disk is one way to use files from an async program. To add one: implement [`Disk`] in a file of its own, give it a
-//! [`Brand`], and add its rows to [`ENTRANTS`](crate::entrants::ENTRANTS). No scenario need know.
+//! A disk is one way to use files from an async program. To add one: implement [`Disk`] in a file
+//! of its own, give it a [`Brand`], and add its rows to [`ENTRANTS`](crate::entrants::ENTRANTS). No
+//! scenario need know.
 
 mod async_fs;
 mod sidestep;
@@ -76,7 +77,8 @@ impl Reader for Absent {
     }
 }
 
-/// The bytes that were wanted, of those that a read at a place gave: here it is never near the end of the file.
+/// The bytes that were wanted, of those that a read at a place gave: here it is never near the end
+/// of the file.
 fn full(bytes: Vec<u8>, read: usize) -> io::Result<Vec<u8>> {
     if read == bytes.len() { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }

@@ -1,5 +1,5 @@
-//! The standard library on the calling thread: the limit for all the others. Its futures never wait; they are for a
-//! thread that has nothing else to do.
+//! The standard library on the calling thread: the limit for all the others. Its futures never
+//! wait; they are for a thread that has nothing else to do.
 
 use std::ffi::OsString;
 use std::fs::{self, File, ReadDir};

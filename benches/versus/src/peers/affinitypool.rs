@@ -1,5 +1,5 @@
-//! A pool of `affinitypool`, of fixed size: as it is, and with its results sent through a oneshot, which is what
-//! our results travel through. The difference is what that costs.
+//! A pool of `affinitypool`, of fixed size: as it is, and with its results sent through a oneshot,
+//! which is what our results travel through. The difference is what that costs.
 
 use std::mem;
 
@@ -58,8 +58,8 @@ impl Peer for Affinitypool<true> {
     }
 }
 
-/// There is no detaching, and to drop the future is to cancel. A program would have to keep it somewhere; leaking it
-/// costs less than that.
+/// There is no detaching, and to drop the future is to cancel. A program would have to keep it
+/// somewhere; leaking it costs less than that.
 fn detach(pool: &Threadpool, work: impl FnOnce() + Send + 'static) {
     mem::forget(pool.spawn(work));
 }

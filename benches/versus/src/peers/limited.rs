@@ -9,7 +9,8 @@ use super::{Call, Peer};
 
 /// A way in that lets no more than so many closures run at a time.
 pub(crate) trait Limited: Send + Sync + 'static {
-    /// A call by an async task which does nothing but wait for it, and inside which it may wait for its turn.
+    /// A call by an async task which does nothing but wait for it, and inside which it may wait for
+    /// its turn.
     fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -46,7 +47,8 @@ impl<P: Peer> Limited for Semaphored<P> {
     }
 }
 
-/// The closure has the permit, so that it is free when the closure has ended, whatever becomes of the caller.
+/// The closure has the permit, so that it is free when the closure has ended, whatever becomes of
+/// the caller.
 async fn with_permit<P: Peer, T: Send + 'static>(
     peer: &'static P,
     semaphore: Arc<Semaphore>,

@@ -1,8 +1,9 @@
 //! What a peer is, and which peers there are.
 //!
-//! A peer is one way to run a blocking closure off an async program. To add one: write an adapter of [`Peer`] in a
-//! file of its own, give it a [`Family`], and add its rows to [`ENTRANTS`](crate::entrants::ENTRANTS). No scenario need
-//! know. Where only some calls may run at a time they go in through [`Limited`], for which every peer has a default.
+//! A peer is one way to run a blocking closure off an async program. To add one: write an adapter
+//! of [`Peer`] in a file of its own, give it a [`Family`], and add its rows to
+//! [`ENTRANTS`](crate::entrants::ENTRANTS). No scenario need know. Where only some calls may run at
+//! a time they go in through [`Limited`], for which every peer has a default.
 
 mod affinitypool;
 mod blocking;
@@ -69,8 +70,8 @@ pub(crate) trait Peer: Send + Sync + Sized + 'static {
     /// Runs `work` to its end though nobody holds a handle.
     fn spawn_detached(&self, work: impl FnOnce() + Send + 'static);
 
-    /// A way in for calls of which no more than `limit` run at a time: a semaphore before the peer, where it has no
-    /// better one.
+    /// A way in for calls of which no more than `limit` run at a time: a semaphore before the peer,
+    /// where it has no better one.
     fn limited(&'static self, limit: usize, runtime: &Handle) -> Result<impl Limited> {
         Ok(Semaphored::new(self, limit, runtime))
     }

@@ -1,4 +1,5 @@
-//! A pool of this crate: as it is, and going by time alone, as on a system that does not tell what threads do.
+//! A pool of this crate: as it is, and going by time alone, as on a system that does not tell what
+//! threads do.
 
 use anyhow::Result;
 use sidestep::{Lane, Pool};

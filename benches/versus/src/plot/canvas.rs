@@ -112,7 +112,8 @@ pub(super) struct LogScale {
 }
 
 impl LogScale {
-    /// From the step of 1, 2, 5 below all values to that above them; `None` without positive values.
+    /// From the step of 1, 2, 5 below all values to that above them; `None` without positive
+    /// values.
     pub(super) fn over(values: impl Iterator<Item = f64>, pixels: (i32, i32)) -> Option<Self> {
         let (least, most) = values
             .filter(|value| *value > 0.0 && value.is_finite())
@@ -127,7 +128,8 @@ impl LogScale {
         start + (share.clamp(0.0, 1.0) * f64::from(end - start)).round() as i32
     }
 
-    /// Where to draw the grid, with the values in words: steps of 1, 2, 5 where there is room, else powers of ten.
+    /// Where to draw the grid, with the values in words: steps of 1, 2, 5 where there is room, else
+    /// powers of ten.
     pub(super) fn grid(self, unit: Unit) -> Vec<(i32, String)> {
         let decades = (self.most / self.least).log10();
         let mantissas: &[f64] = if decades <= 3.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };

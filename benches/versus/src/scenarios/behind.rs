@@ -1,7 +1,7 @@
 //! Short calls while the machine computes: how long they take, and whether the computations do.
 //!
-//! The closures that compute never block, so threads beyond the cores bring nothing to them; what they bring is a place
-//! for the short calls.
+//! The closures that compute never block, so threads beyond the cores bring nothing to them; what
+//! they bring is a place for the short calls.
 
 use std::hint::black_box;
 use std::iter;
@@ -22,11 +22,13 @@ use crate::stage::{Crew, Door, Stage};
 
 /// The name of both kinds of cases together.
 const GROUP: &str = "behind_cpu";
-/// How many short calls there are before anything computes, so that nobody measures the start of the first thread.
+/// How many short calls there are before anything computes, so that nobody measures the start of
+/// the first thread.
 const WARM_UP: usize = 10;
 
-/// Makes an empty call after each pause, while `more`, which gets the number of those made, says so. They do not keep
-/// step with anything else, because each pause begins when the call before it has ended.
+/// Makes an empty call after each pause, while `more`, which gets the number of those made, says
+/// so. They do not keep step with anything else, because each pause begins when the call before it
+/// has ended.
 async fn short_calls<P: Peer>(
     crew: Crew<P>,
     pause: Duration,
@@ -42,8 +44,8 @@ async fn short_calls<P: Peer>(
     times
 }
 
-/// The sample of a run in which `times` are those of the short calls and the computations used `burned`: what a short
-/// call cost is the rest.
+/// The sample of a run in which `times` are those of the short calls and the computations used
+/// `burned`: what a short call cost is the rest.
 fn sample(mut reading: Reading, times: Vec<Duration>, burned: Duration, computing: Metric) -> Sample {
     reading.cpu = reading.cpu.saturating_sub(burned);
     let calls = times.len();
@@ -52,7 +54,8 @@ fn sample(mut reading: Reading, times: Vec<Duration>, burned: Duration, computin
     reading.sample(calls, metrics)
 }
 
-/// The computations are in a lane, or in what a peer has instead, which they keep full; the short calls are not.
+/// The computations are in a lane, or in what a peer has instead, which they keep full; the short
+/// calls are not.
 #[derive(Clone, Copy)]
 pub(super) struct Lane {
     pub(super) limit: usize,
@@ -62,11 +65,12 @@ pub(super) struct Lane {
 
 impl Lane {
     const PAUSE: Duration = Duration::from_millis(20);
-    /// When all of it ends even if short calls are missing. One that still waits then gets the machine, and counts.
+    /// When all of it ends even if short calls are missing. One that still waits then gets the
+    /// machine, and counts.
     const MOST: Duration = Duration::from_secs(5);
 
-    /// Has twice as many calls outstanding as may run, until `end`, which ends those that run too; gives the CPU time
-    /// that they have used.
+    /// Has twice as many calls outstanding as may run, until `end`, which ends those that run too;
+    /// gives the CPU time that they have used.
     async fn compute<L: Limited>(self, door: Door<L>, end: Arc<AtomicBool>) -> Duration {
         let Self { limit, cost } = self;
         let calls = iter::from_fn(move || {
@@ -152,8 +156,8 @@ impl Scenario for Flood {
     }
 }
 
-/// In a lane of so many, computations of so many milliseconds, and beside them so many calls: enough of these for one
-/// computation to follow another.
+/// In a lane of so many, computations of so many milliseconds, and beside them so many calls:
+/// enough of these for one computation to follow another.
 const LANES: [(usize, u64, usize); 6] =
     [(1, 10, 100), (2, 10, 100), (2, 50, 100), (4, 50, 100), (4, 200, 100), (8, 1_000, 220)];
 

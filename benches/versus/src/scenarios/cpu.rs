@@ -14,7 +14,8 @@ use crate::sample::{Meter, Metric, Sample};
 use crate::stage::{Crew, Stage};
 use crate::system;
 
-/// What it takes to begin and to end a [`burn`]: two halves of a look at the clock, and on average half a look too many.
+/// What it takes to begin and to end a [`burn`]: two halves of a look at the clock, and on average
+/// half a look too many.
 static OVERRUN: LazyLock<Duration> = LazyLock::new(|| {
     const LOOKS: u32 = 1_000;
     let start = system::thread_cpu();
@@ -29,15 +30,16 @@ pub(super) fn calibrate() {
     LazyLock::force(&OVERRUN);
 }
 
-/// Uses so much CPU time, by the clock of its own thread: the same work whatever else the machine does.
+/// Uses so much CPU time, by the clock of its own thread: the same work whatever else the machine
+/// does.
 pub(super) fn burn(time: Duration) {
     let start = system::thread_cpu();
     let time = time.saturating_sub(*OVERRUN);
     while system::thread_cpu() - start < time {}
 }
 
-/// Uses so much CPU time, but none after `end`; gives how much it has used. For times beside which a look at the clock
-/// is nothing.
+/// Uses so much CPU time, but none after `end`; gives how much it has used. For times beside which
+/// a look at the clock is nothing.
 pub(super) fn burn_until(time: Duration, end: &AtomicBool) -> Duration {
     let start = system::thread_cpu();
     loop {
@@ -48,8 +50,8 @@ pub(super) fn burn_until(time: Duration, end: &AtomicBool) -> Duration {
     }
 }
 
-/// Submits one closure for each of `costs` and awaits all, the last first: to be woken for each would cost the machine
-/// as much as the pool itself does.
+/// Submits one closure for each of `costs` and awaits all, the last first: to be woken for each
+/// would cost the machine as much as the pool itself does.
 pub(super) async fn burn_all<P: Peer>(crew: Crew<P>, costs: Vec<Duration>) {
     let calls: Vec<_> = costs.into_iter().map(|cost| crew.spawn(move || burn(cost))).collect();
     for call in calls.into_iter().rev() {

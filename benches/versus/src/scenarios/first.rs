@@ -13,7 +13,8 @@ use crate::sample::{Meter, Metric, Sample};
 use crate::stage::Stage;
 use crate::stats;
 
-/// Fresh peers, each started and asked for one result, from a fresh runtime whose own start is not counted.
+/// Fresh peers, each started and asked for one result, from a fresh runtime whose own start is not
+/// counted.
 pub(super) struct First;
 
 impl First {

@@ -100,7 +100,8 @@ impl Scenario for Producers {
     }
 }
 
-/// A binary tree in which each node spawns its children and goes, as a recursive directory walk does.
+/// A binary tree in which each node spawns its children and goes, as a recursive directory walk
+/// does.
 pub(super) struct Nested;
 
 /// Says when all nodes have run.

@@ -1,4 +1,5 @@
-//! Calls of which only a few may run at a time, because what they use bears no more: a database with so many connections.
+//! Calls of which only a few may run at a time, because what they use bears no more: a database
+//! with so many connections.
 
 use std::hint::black_box;
 use std::sync::{Arc, Barrier};
@@ -83,8 +84,8 @@ impl Scenario for Clients {
     }
 }
 
-/// Heap for each call that waits, as `bytes` counts it: of an async task that has many, and of one that does nothing but
-/// wait for it, which is counted in.
+/// Heap for each call that waits, as `bytes` counts it: of an async task that has many, and of one
+/// that does nothing but wait for it, which is counted in.
 pub(super) struct Bytes;
 
 impl Bytes {
@@ -152,8 +153,8 @@ impl Scenario for Bytes {
     }
 }
 
-/// The cases of calls that only a few may run at a time, by whatever a peer has for that: sidestep a lane, a pool of fixed
-/// size another pool, the others a semaphore of tokio's.
+/// The cases of calls that only a few may run at a time, by whatever a peer has for that: sidestep
+/// a lane, a pool of fixed size another pool, the others a semaphore of tokio's.
 pub(super) fn cases() -> Vec<Case> {
     let case =
         |name, load, sizes, about| Case::new(name, load, sizes, about).sized(Sizing::Default).both_flavors();

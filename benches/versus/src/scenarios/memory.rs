@@ -1,4 +1,5 @@
-//! Queues that stand still, and threads that do: what they take up, and what it costs to clear them.
+//! Queues that stand still, and threads that do: what they take up, and what it costs to clear
+//! them.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,8 +12,9 @@ use crate::sample::{Meter, Metric, Sample, Unit};
 use crate::stage::Stage;
 use crate::system;
 
-/// Heap for each task that waits behind workers which are all busy. The handles themselves, which the caller may keep
-/// wherever it likes, do not count; what they point to does, and so does the queue.
+/// Heap for each task that waits behind workers which are all busy. The handles themselves, which
+/// the caller may keep wherever it likes, do not count; what they point to does, and so does the
+/// queue.
 pub(super) struct Bytes;
 
 impl Scenario for Bytes {
@@ -36,8 +38,9 @@ impl Scenario for Bytes {
     }
 }
 
-/// A great many tasks wait behind workers which are all busy, and nobody wants them any more. The workers may still
-/// have to step over them, which the time from their release to the result of one last task shows.
+/// A great many tasks wait behind workers which are all busy, and nobody wants them any more. The
+/// workers may still have to step over them, which the time from their release to the result of one
+/// last task shows.
 pub(super) struct Cancel;
 
 impl Scenario for Cancel {
@@ -63,7 +66,8 @@ impl Scenario for Cancel {
     }
 }
 
-/// Threads that have had work, and have none. The number of tasks is that of milliseconds to watch them.
+/// Threads that have had work, and have none. The number of tasks is that of milliseconds to watch
+/// them.
 pub(super) struct Idle;
 
 impl Scenario for Idle {

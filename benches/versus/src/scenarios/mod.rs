@@ -1,7 +1,8 @@
 //! What a scenario is, and which cases there are.
 //!
-//! A scenario is a load. To add one: implement [`Scenario`], give it a [`Load`], and add its case to [`cases`]. No peer
-//! need know. Those whose load is not closures but calls of files are in [`disk`].
+//! A scenario is a load. To add one: implement [`Scenario`], give it a [`Load`], and add its case
+//! to [`cases`]. No peer need know. Those whose load is not closures but calls of files are in
+//! [`disk`].
 
 mod behind;
 mod cpu;
@@ -224,7 +225,8 @@ impl Case {
         format!("{} {}", self.tasks(quick), self.noun)
     }
 
-    /// How many tasks a run of `entrant` measures: a tenth will do for one that takes long and has no queue that might fill.
+    /// How many tasks a run of `entrant` measures: a tenth will do for one that takes long and has
+    /// no queue that might fill.
     pub(crate) fn tasks_for(&self, entrant: &Entrant, quick: bool) -> usize {
         let tenth = self.load.is_flood() && !quick && entrant.is_family(Family::Thread);
         if tenth { self.full / 10 } else { self.tasks(quick) }

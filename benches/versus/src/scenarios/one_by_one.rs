@@ -38,7 +38,8 @@ pub(super) struct Spaced;
 impl Spaced {
     const PAUSE: Duration = Duration::from_micros(300);
 
-    /// The latencies. The pause sleeps on the thread of the runtime: tokio's timer knows only milliseconds.
+    /// The latencies. The pause sleeps on the thread of the runtime: tokio's timer knows only
+    /// milliseconds.
     async fn of<P: Peer>(crew: Crew<P>, tasks: usize) -> Vec<Duration> {
         let mut latencies = Vec::with_capacity(tasks);
         for n in 0..tasks {

@@ -54,8 +54,8 @@ impl Detector for Oracle {
     }
 }
 
-/// A pool of `count` threads that are all inside a task, with one task more queued, room for another thread, and nobody
-/// but the test to look and to decide.
+/// A pool of `count` threads that are all inside a task, with one task more queued, room for
+/// another thread, and nobody but the test to look and to decide.
 struct Full {
     pool: Pool,
     gates: Vec<mpsc::Sender<()>>,
@@ -84,7 +84,8 @@ impl Full {
             entered.recv().unwrap();
             assert_eq!(pool.metrics().threads(), number);
         }
-        // A monitor would share the notes with the test's sampler, and a thread more would take the task.
+        // A monitor would share the notes with the test's sampler, and a thread more would take the
+        // task.
         pool.shared.monitor.stop();
         pool.shared.cool_down.begin_for_ever(std::io::Error::other("the test looks by itself"));
         pool.spawn(|| ()).detach();
@@ -309,7 +310,8 @@ fn a_look_counts_the_ends_since_the_last() {
     assert_eq!(sampler.look(&pool.shared, Duration::from_micros(500)).completed, 0);
 }
 
-/// A task that has computed, and sleeps by now, does not keep others of its lane from a thread: it needs none.
+/// A task that has computed, and sleeps by now, does not keep others of its lane from a thread: it
+/// needs none.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_lane_whose_thread_sleeps_calls_for_another() {

@@ -27,7 +27,8 @@ fn case_1_tiny_tasks_do_not_grow_it() {
     }
 }
 
-/// The most threads there are while `count` tasks pass through one lock and hold it for `hold` microseconds each.
+/// The most threads there are while `count` tasks pass through one lock and hold it for `hold`
+/// microseconds each.
 fn convoy(core: usize, hold: u64, count: u64) -> (usize, Vec<Cause>) {
     let mut pool = Simulated::new(limits(core), 2, count, Work::locked(hold));
     pool.run(true, all_done);

@@ -1,4 +1,5 @@
-//! E6 where every tick is long: by a coarse clock, by a timer slack, or on a machine that gives a CPU now and then.
+//! E6 where every tick is long: by a coarse clock, by a timer slack, or on a machine that gives a
+//! CPU now and then.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! What the policy carries from look to look, one piece at a time: the flow of completions, the lull, the probation, the tick.
+//! What the policy carries from look to look, one piece at a time: the flow of completions, the
+//! lull, the probation, the tick.
 
 use super::*;
 

@@ -1,10 +1,12 @@
-//! Pools that exist on paper only: threads, CPUs, a lock, a lane and a clock, and the policy that decides when they grow.
+//! Pools that exist on paper only: threads, CPUs, a lock, a lane and a clock, and the policy that
+//! decides when they grow.
 
 use std::collections::VecDeque;
 
 use super::*;
 
-/// From the wish for a thread to its first task, in microseconds; threads are started one after the other.
+/// From the wish for a thread to its first task, in microseconds; threads are started one after the
+/// other.
 const START: u64 = 20;
 /// An occupied thread has been in one task for so long, and one that computes for long.
 const OCCUPIED: u64 = 4_000;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::block_on;
 
-/// Longer than anything here takes on the slowest machine: reaching it is a failure, never a measurement.
+/// Longer than anything here takes on the slowest machine: reaching it is a failure, never a
+/// measurement.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A door that is shut until somebody opens it, for ever.

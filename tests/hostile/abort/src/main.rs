@@ -1,5 +1,6 @@
-//! `panic = "abort"`: the library builds and works; a panic in a task ends the process with that panic's message, and
-//! nothing else does. It runs itself again for each case that is to end so: `cargo run` judges them all.
+//! `panic = "abort"`: the library builds and works; a panic in a task ends the process with that
+//! panic's message, and nothing else does. It runs itself again for each case that is to end so:
+//! `cargo run` judges them all.
 #![expect(clippy::unwrap_used, reason = "here a failed unwrap ends the process, as the case demands or not")]
 
 use std::process::{Command, ExitCode};

@@ -15,9 +15,9 @@ use crate::sample::{Metric, Sample, Unit};
 use crate::site::Site;
 use crate::system;
 
-/// Open files, and wrappers around files of `std`, all of the same file: when they are new, when one piece has been read,
-/// and when all has. The handle's own size counts, and so does its heap; what the disk has beside that, such as threads,
-/// was there before.
+/// Open files, and wrappers around files of `std`, all of the same file: when they are new, when
+/// one piece has been read, and when all has. The handle's own size counts, and so does its heap;
+/// what the disk has beside that, such as threads, was there before.
 pub(super) struct Handles;
 
 impl Handles {

@@ -1,7 +1,7 @@
 //! Scenarios of files: what an errand is, and which there are.
 //!
-//! An errand is a load for disks. To add one: implement [`Errand`], give it a [`DiskLoad`], and add its case to
-//! [`cases`]. No disk need know.
+//! An errand is a load for disks. To add one: implement [`Errand`], give it a [`DiskLoad`], and add
+//! its case to [`cases`]. No disk need know.
 
 mod handles;
 mod many;

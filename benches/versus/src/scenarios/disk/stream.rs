@@ -44,7 +44,8 @@ impl Errand for Read {
     }
 }
 
-/// A large file is written, and then belongs to the system: what it does with it later is not measured.
+/// A large file is written, and then belongs to the system: what it does with it later is not
+/// measured.
 pub(super) struct Write;
 
 impl Write {

@@ -1,4 +1,5 @@
-//! Whether a slot tells the truth about the lane that its thread is in, whatever becomes of the task.
+//! Whether a slot tells the truth about the lane that its thread is in, whatever becomes of the
+//! task.
 
 use super::*;
 use crate::current;

@@ -1,13 +1,19 @@
-//! The rules of the source tree that no lint knows: the order of the modules, the first line of each file, the one door
-//! to the primitives, and the numbers of the rules.
+//! The rules of the source tree that no lint knows: the order of the modules, the first line of
+//! each file, the one door to the primitives, and the numbers of the rules.
 #![expect(clippy::unwrap_used, reason = "a tree that cannot be read fails the test")]
+
+mod circles;
+mod names;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The modules in their order: each uses only what stands before it. `current` is the public face of
-/// `task::current`.
+use self::sources::{Source, library, sources};
+
+/// The modules in their order: each uses only what stands before it. `current` is the public face
+/// of `task::current`.
 const ORDER: [&str; 17] = [
     "sync",
     "report",
@@ -27,60 +33,14 @@ const ORDER: [&str; 17] = [
     "event_loop",
     "promise",
 ];
+/// The most lines of code in a file; comments, documentation and the tests beside it do not count.
 const MOST_LINES: usize = 400;
-
-struct Source {
-    path: PathBuf,
-    text: String,
-}
-
-impl Source {
-    /// The lines of code that are not tests, without comments.
-    fn code(&self) -> impl Iterator<Item = &str> {
-        let tests = |line: &&str| !line.starts_with("mod tests {");
-        let lines = self.text.lines().take_while(tests);
-        lines.map(|line| line.split("//").next().unwrap_or("")).filter(|line| !line.trim().is_empty())
-    }
-
-    /// The top-level module that the file belongs to.
-    fn module(&self) -> &str {
-        let inside = self.path.strip_prefix("src").unwrap();
-        let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
-        first.strip_suffix(".rs").unwrap_or(first)
-    }
-
-    fn is_test(&self) -> bool {
-        self.path.components().any(|part| {
-            let name = part.as_os_str().to_string_lossy();
-            ["tests", "tests.rs", "loom_models", "loom_models.rs", "contract", "contract.rs"]
-                .contains(&&*name)
-        })
-    }
-}
-
-fn sources(below: &str) -> Vec<Source> {
-    let mut found = Vec::new();
-    let mut folders = vec![PathBuf::from(below)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() && path.ends_with("target") {
-                continue;
-            }
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(Source { text: fs::read_to_string(&path).unwrap(), path });
-            }
-        }
-    }
-    assert!(!found.is_empty(), "nothing below {below}");
-    found
-}
+/// The most columns of a line of comment.
+const WIDEST_COMMENT: usize = 100;
 
 #[test]
 fn modules_use_only_what_stands_before_them() {
-    for source in sources("src").into_iter().filter(|source| !source.is_test()) {
+    for source in library() {
         let Some(place) = ORDER.iter().position(|module| *module == source.module()) else {
             assert_eq!(source.path, Path::new("src/lib.rs"), "a module without a place in the order");
             continue;
@@ -113,11 +73,40 @@ fn every_file_says_first_what_it_owns() {
 #[test]
 fn every_file_can_be_read_in_one_sitting() {
     for folder in ["src", "tests", "examples"] {
-        for Source { path, text } in sources(folder) {
-            let lines = text.lines().count();
-            assert!(lines <= MOST_LINES, "{} has {lines} lines", path.display());
+        for source in sources(folder) {
+            let lines = source.code().count();
+            assert!(lines <= MOST_LINES, "{} has {lines} lines of code", source.path.display());
         }
     }
+}
+
+#[test]
+fn tests_have_files_of_their_own() {
+    for source in library() {
+        let inline = source.code().find(|line| line.ends_with("tests {") || line.ends_with("_models {"));
+        assert_eq!(inline, None, "{}", source.path.display());
+    }
+}
+
+/// Rows of tables, and what stands as it is in a block, cannot be broken.
+#[test]
+fn comments_are_no_wider_than_a_page() {
+    let mut faults = Vec::new();
+    for folder in ["src", "tests", "examples", "benches"] {
+        for Source { path, text } in sources(folder) {
+            let mut is_block = false;
+            for (number, line) in text.lines().enumerate() {
+                let Some(comment) = line.trim_start().strip_prefix("//") else { continue };
+                let comment = comment.trim_start_matches(['/', '!']).trim_start();
+                is_block ^= comment.starts_with("```");
+                let is_long = line.chars().count() > WIDEST_COMMENT;
+                if is_long && !is_block && !comment.starts_with('|') {
+                    faults.push(format!("{}:{}", path.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "comments of more than {WIDEST_COMMENT} columns: {faults:#?}");
 }
 
 #[test]
@@ -187,13 +176,14 @@ fn is_rule(word: &str) -> bool {
     "TQPELSNVWJ".contains(letter) && digit.is_ascii_digit()
 }
 
-/// The files whose unsafe code keeps a contract of the operating system or of the model checker, and no rule of the crate.
+/// The files whose unsafe code keeps a contract of the operating system or of the model checker,
+/// and no rule of the crate.
 const CONTRACTS: [&str; 4] = ["src/io/cached.rs", "src/sync/cell.rs", "src/sync/fork.rs", "src/worker/os.rs"];
 
 #[test]
 fn unsafe_code_cites_its_rule() {
     let mut faults = Vec::new();
-    for Source { path, text } in sources("src").into_iter().filter(|source| !source.is_test()) {
+    for Source { path, text } in library() {
         let keeps_a_contract = CONTRACTS.iter().any(|file| path == Path::new(file));
         let mut reason = String::new();
         for line in text.lines().take_while(|line| !is_start_of_tests(line)).map(str::trim) {
@@ -238,7 +228,7 @@ fn sides() -> BTreeSet<(String, String)> {
 fn the_page_of_the_memory_model_and_the_code_name_the_same_edges() {
     let strong = ["Ordering::Acquire", "Ordering::Release", "Ordering::AcqRel", "Ordering::SeqCst"];
     let (named, mut functions, mut faults) = (sides(), BTreeSet::new(), Vec::new());
-    for Source { path, text } in sources("src").into_iter().filter(|source| !source.is_test()) {
+    for Source { path, text } in library() {
         let file = path.strip_prefix("src").unwrap().display().to_string();
         let everywhere = text.lines().any(|line| line.starts_with("//! ORDERING:"));
         let (mut side, mut explained) = ((file.clone(), String::new()), false);

@@ -1,0 +1,154 @@
+//! Tests of `queue`.
+
+use super::*;
+
+#[test]
+fn own_deque_then_injector_then_others() {
+    let queues = Queues::new(2);
+    let mine = queues.lend().unwrap();
+    let other = queues.lend().unwrap();
+    assert!(queues.lend().is_none(), "Q1: there are two");
+    queues.push(Some(&other), 3);
+    queues.push(None, 2);
+    queues.push(Some(&mine), 1);
+    let mut walk = Walk::new(0);
+    let order: Vec<i32> = std::iter::from_fn(|| queues.take(Some(&mine), &mut walk)).collect();
+    assert_eq!(order, [1, 2, 3]);
+    assert!(queues.is_empty());
+}
+
+#[test]
+fn a_busy_injector_does_not_starve_the_deques() {
+    let queues = Queues::new(1);
+    let local = queues.lend().unwrap();
+    queues.push(Some(&local), usize::MAX);
+    let mut walk = Walk::new(0);
+    let looks = (0..).find(|&look| {
+        queues.push(None, look);
+        queues.take(None, &mut walk) == Some(usize::MAX)
+    });
+    assert!(looks.unwrap() < FAIRNESS as usize);
+}
+
+#[test]
+fn a_busy_deque_does_not_starve_the_injector() {
+    let queues = Queues::new(1);
+    let local = queues.lend().unwrap();
+    queues.push(None, usize::MAX);
+    let mut walk = Walk::new(0);
+    let looks = (0..).find(|&look| {
+        queues.push(Some(&local), look);
+        queues.take(Some(&local), &mut walk) == Some(usize::MAX)
+    });
+    assert!(looks.unwrap() < FAIRNESS as usize);
+}
+
+/// How many looks a thread with a deque takes to find what `hide` has enqueued, where `refill`
+/// keeps queues busy.
+fn looks_until_found(
+    queues: &Queues<usize>,
+    local: &Local<usize>,
+    hide: impl Fn(usize),
+    refill: impl Fn(usize),
+) -> usize {
+    hide(usize::MAX);
+    let mut walk = Walk::new(0);
+    let found = (0..10_000).find(|&look| {
+        refill(look);
+        queues.take(Some(local), &mut walk) == Some(usize::MAX)
+    });
+    found.expect("it starves")
+}
+
+#[test]
+fn busy_deques_do_not_starve_the_injector() {
+    let queues = Queues::new(2);
+    let (mine, other) = (queues.lend().unwrap(), queues.lend().unwrap());
+    let refill = |look| [&mine, &other].into_iter().for_each(|local| queues.push(Some(local), look));
+    let looks = looks_until_found(&queues, &mine, |item| queues.push(None, item), refill);
+    assert!(looks < 2 * FAIRNESS as usize);
+}
+
+#[test]
+fn a_busy_deque_and_injector_do_not_starve_the_other_deque() {
+    let queues = Queues::new(2);
+    let (mine, other) = (queues.lend().unwrap(), queues.lend().unwrap());
+    let refill = |look| [Some(&mine), None].into_iter().for_each(|local| queues.push(local, look));
+    let looks = looks_until_found(&queues, &mine, |item| queues.push(Some(&other), item), refill);
+    assert!(looks < 2 * FAIRNESS as usize);
+}
+
+#[test]
+fn a_deque_is_emptied_into_the_injector() {
+    let queues = Queues::new(2);
+    let stalled = queues.lend().unwrap();
+    for item in 0..100 {
+        queues.push(Some(&stalled), item);
+    }
+    assert!(queues.evacuate(stalled.index()));
+    let order: Vec<i32> = std::iter::from_fn(|| queues.take_injected()).collect();
+    assert_eq!(order, (0..100).collect::<Vec<_>>(), "all of them, in order");
+    assert!(!queues.evacuate(usize::MAX));
+    queues.push(Some(&stalled), 7);
+    queues.give_back(stalled);
+    assert_eq!(queues.take_any(), Some(7), "a thread that ends leaves nothing behind");
+}
+
+#[test]
+fn every_deque_but_ones_own_is_stolen_from_wherever_the_walk_begins() {
+    let queues = Queues::new(5);
+    let locals: Vec<_> = (0..5).map(|_| queues.lend().unwrap()).collect();
+    let mut walk = Walk::new(1);
+    for round in 0..100 {
+        let thief = &locals[round % 5];
+        let others = || (0..5).filter(|&index| index != thief.index());
+        others().for_each(|index| queues.push(Some(&locals[index]), index));
+        queues.push(Some(thief), 5);
+        let mut stolen: Vec<_> = (0..4).filter_map(|_| queues.take_stolen(Some(thief), &mut walk)).collect();
+        stolen.sort_unstable();
+        assert!(stolen.iter().copied().eq(others()), "{stolen:?} by {}", thief.index());
+        assert_eq!(queues.take_stolen(Some(thief), &mut walk), None, "its own is not a victim");
+        assert_eq!(thief.deque.pop(), Some(5));
+    }
+    assert_eq!(queues.deques(), 5);
+}
+
+#[test]
+fn empty_means_that_no_queue_holds_anything() {
+    let queues = Queues::new(2);
+    let (mine, other) = (queues.lend().unwrap(), queues.lend().unwrap());
+    // Where the item is; whether any queue holds it; whether the owner of `mine`, or who has
+    // none, looks there first.
+    let table = [(Some(&mine), false, true), (Some(&other), true, true), (None, false, false)];
+    for (place, mine_empty, injector_empty) in table {
+        assert!(queues.is_empty() && queues.looks_empty(Some(&mine)) && queues.looks_empty(None));
+        queues.push(place, ());
+        assert!(!queues.is_empty());
+        assert_eq!((queues.looks_empty(Some(&mine)), queues.looks_empty(None)), (mine_empty, injector_empty));
+        assert!(queues.take_any().is_some());
+    }
+}
+
+#[test]
+fn a_deque_given_back_is_lent_again() {
+    let queues = Queues::<()>::new(2);
+    let (first, second) = (queues.lend().unwrap(), queues.lend().unwrap());
+    assert_eq!((first.index(), second.index()), (0, 1));
+    assert_eq!(format!("{queues:?}"), "Queues { deques: 2, .. }");
+    assert_eq!(format!("{second:?}"), "Local { index: 1, .. }");
+    queues.give_back(second);
+    assert_eq!(queues.lend().map(|local| local.index()), Some(1));
+    assert!(queues.lend().is_none());
+}
+
+/// The first numbers that the author of the generator gives for this start.
+#[test]
+fn the_walk_is_that_of_its_source() {
+    let mut walk = Walk { looks: 0, random: 2_463_534_242 };
+    let numbers: Vec<_> = (0..4).map(|_| walk.start(usize::MAX)).collect();
+    assert_eq!(numbers, [723_471_715, 2_497_366_906, 2_064_144_800, 2_008_045_182]);
+    let mut firsts = [0; 8];
+    (0..1000).for_each(|_| firsts[walk.start(firsts.len())] += 1);
+    assert!(firsts.iter().all(|&count| count > 50), "scans begin everywhere: {firsts:?}");
+    assert_eq!(walk.start(0), 0);
+}

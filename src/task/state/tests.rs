@@ -1,0 +1,85 @@
+//! Tests of `state`.
+
+use super::*;
+
+const PLACE: Place = Place::from_bits(61);
+const FIRST: ShortGeneration = ShortGeneration::from_bits(0);
+
+#[test]
+fn only_one_claim_succeeds() {
+    let word = Word::new(2, FIRST, PLACE, false);
+    assert!(word.is_queued());
+    assert!(word.claim().is_some());
+    assert!(word.claim().is_none());
+    assert_eq!(word.request_cancel(), CancelAction::Nothing, "no hooks to run");
+    assert!(word.is_cancelled());
+}
+
+#[test]
+fn cancelling_a_queued_task_claims_it() {
+    let word = Word::new(2, FIRST, PLACE, false);
+    assert_eq!(word.request_cancel(), CancelAction::End(Claim { laden: false }));
+    assert!(word.claim().is_none());
+    assert_eq!(word.request_cancel(), CancelAction::Nothing);
+}
+
+#[test]
+fn only_the_first_canceller_runs_the_hooks() {
+    let word = Word::new(2, FIRST, PLACE, false);
+    assert!(word.claim().is_some());
+    assert!(!word.announce_side());
+    assert_eq!(word.request_cancel(), CancelAction::RunHooks);
+    assert_eq!(word.request_cancel(), CancelAction::Nothing);
+    assert!(word.announce_side(), "a later hook learns that it is late");
+}
+
+#[test]
+fn the_last_reference_frees() {
+    let word = Word::new(2, ShortGeneration::from_bits(0xFFFE), PLACE, false);
+    assert!(word.claim().is_some());
+    word.set_outcome(Outcome::Panicked);
+    assert_eq!(word.end_and_release(), ReleaseAction::Keep);
+    assert!(word.is_ended());
+    word.retain();
+    assert_eq!(word.release(), ReleaseAction::Keep);
+    assert_eq!(word.outcome(), Outcome::Panicked);
+    assert_eq!((word.generation().to_bits(), word.place()), (0xFFFE, PLACE));
+    assert_eq!(word.release(), ReleaseAction::Free);
+}
+
+#[test]
+fn every_outcome_and_every_stage_is_told_apart() {
+    use Outcome::{Cancelled, Expired, Full, NoThread, Panicked, Shutdown, Value};
+    for outcome in [Value, Panicked, Cancelled, Shutdown, Full, NoThread, Expired] {
+        let word = Word::new(2, FIRST, PLACE, false);
+        let stage = || (word.is_queued(), word.is_ended(), word.is_cancelled(), word.has_side());
+        assert_eq!(stage(), (true, false, false, false));
+        assert!(word.claim().is_some());
+        assert_eq!(stage(), (false, false, false, false));
+        word.set_outcome(outcome);
+        assert_eq!(word.outcome(), outcome);
+        assert_eq!(word.end_and_release(), ReleaseAction::Keep);
+        assert_eq!(stage(), (false, true, false, false));
+    }
+    let word = Word::new(2, FIRST, PLACE, true);
+    assert!(word.has_side());
+    assert_eq!(word.request_cancel(), CancelAction::End(Claim { laden: true }));
+    assert!(word.is_cancelled());
+    assert_eq!(Word::new(2, FIRST, PLACE, true).claim(), Some(Claim { laden: true }));
+}
+
+#[test]
+fn debug_decodes_the_bits() {
+    let word = Word::new(3, FIRST, PLACE, false);
+    let text = |stage, cancel, side, refs| {
+        format!("Word {{ stage: \"{stage}\", cancel: {cancel}, side: {side}, outcome: Value, refs: {refs} }}")
+    };
+    assert_eq!(format!("{word:?}"), text("queued", false, false, 3));
+    assert!(word.claim().is_some());
+    assert_eq!(format!("{word:?}"), text("claimed", false, false, 3));
+    assert_eq!(word.request_cancel(), CancelAction::Nothing);
+    assert!(word.announce_side());
+    assert_eq!(format!("{word:?}"), text("claimed", true, true, 3));
+    assert_eq!(word.end_and_release(), ReleaseAction::Keep);
+    assert_eq!(format!("{word:?}"), text("ended", true, true, 2));
+}

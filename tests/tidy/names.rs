@@ -1,0 +1,88 @@
+//! The names of types: each stands for one thing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::sources::library;
+
+/// Names that several files may define, each with the reason.
+const SHARED_NAMES: &[(&str, &str)] = &[
+    ("Alarm", "private to each of its modules"),
+    ("Call", "private to each of its modules"),
+    ("Callback", "private to each of its modules"),
+    ("Chunk", "private to each of its modules"),
+    ("Claim", "private to each of its modules"),
+    ("Closed", "private to each of its modules"),
+    ("Core", "private to each of its modules"),
+    ("Counts", "private to each of its modules"),
+    ("Driver", "private to each of its modules"),
+    ("End", "private to each of its modules"),
+    ("Entry", "private to each of its modules"),
+    ("Hook", "private to each of its modules"),
+    ("Host", "private to each of its modules"),
+    ("Inner", "private to each of its modules"),
+    ("Line", "private to each of its modules"),
+    ("List", "private to each of its modules"),
+    ("Listed", "private to each of its modules"),
+    ("Listing", "private to each of its modules"),
+    ("Local", "private to each of its modules"),
+    ("Notify", "private to each of its modules"),
+    ("Outcome", "private to each of its modules"),
+    ("Place", "private to each of its modules"),
+    ("Reading", "private to each of its modules"),
+    ("Ready", "private to each of its modules"),
+    ("Refused", "private to each of its modules"),
+    ("Reset", "private to each of its modules"),
+    ("Rest", "private to each of its modules"),
+    ("Round", "private to each of its modules"),
+    ("Sealed", "private to each of its modules"),
+    ("Seat", "private to each of its modules"),
+    ("Seen", "private to each of its modules"),
+    ("Shard", "private to each of its modules"),
+    ("Shared", "private to each of its modules"),
+    ("Side", "private to each of its modules"),
+    ("Signal", "private to each of its modules"),
+    ("Stage", "private to each of its modules"),
+    ("State", "private to each of its modules"),
+    ("Step", "private to each of its modules"),
+    ("Target", "private to each of its modules"),
+    ("Timer", "private to each of its modules"),
+    ("Turn", "private to each of its modules"),
+    ("Visit", "private to each of its modules"),
+    ("Wait", "private to each of its modules"),
+    ("Waiter", "private to each of its modules"),
+    ("Waiting", "private to each of its modules"),
+    ("Wakers", "private to each of its modules"),
+    ("Word", "private to each of its modules"),
+    ("Worker", "private to each of its modules"),
+];
+
+/// The type that a line begins to define.
+fn definition(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace().skip_while(|word| word.starts_with("pub") || *word == "unsafe");
+    let kind = words.next()?;
+    let is_alias = kind == "type" && !line.starts_with(' ');
+    if !is_alias && !["struct", "enum", "union", "trait"].contains(&kind) {
+        return None;
+    }
+    words.next()?.split(|char: char| !char.is_alphanumeric() && char != '_').next()
+}
+
+#[test]
+fn each_type_has_a_name_of_its_own() {
+    let mut defined: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in library() {
+        for name in source.code().filter_map(definition) {
+            defined.entry(name.to_owned()).or_default().insert(source.name());
+        }
+    }
+    assert!(defined.len() > 200, "the definitions were found");
+    let shared = defined.iter().filter(|(_, files)| files.len() > 1);
+    let shared: BTreeMap<_, _> = shared.collect();
+    println!("{} names are defined more than once", shared.len());
+    let is_allowed = |name: &str| SHARED_NAMES.iter().any(|(allowed, _)| *allowed == name);
+    let faults: BTreeMap<_, _> = shared.iter().filter(|(name, _)| !is_allowed(name)).collect();
+    assert!(faults.is_empty(), "several files define a type of this name: {faults:#?}");
+    for (name, reason) in SHARED_NAMES {
+        assert!(shared.keys().any(|shared| *shared == name), "only one file defines {name} ({reason})");
+    }
+}
