@@ -9,8 +9,8 @@ use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::error::Reason;
+use crate::panic::catch_panic;
 use crate::pool::{LaneMetrics, Pool, PoolBuilder};
-use crate::report::shield;
 use crate::strand::{Strand, refuse};
 use crate::sync::{thread, thread_local_const};
 use crate::task::Task;
@@ -278,7 +278,7 @@ impl<T: 'static> Drop for Seat<T> {
 impl Drop for Resident {
     fn drop(&mut self) {
         let value = self.0.take();
-        shield("the destructor of a value whose thread has ended", || drop(value));
+        catch_panic("the destructor of a value whose thread has ended", || drop(value));
     }
 }
 

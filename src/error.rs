@@ -8,7 +8,7 @@ use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::report::panic_message;
+use crate::panic::panic_message;
 use crate::sync::Mutex;
 
 /// Names a task within this process: no two tasks have the same one.

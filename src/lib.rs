@@ -78,24 +78,31 @@ mod idle;
 pub mod io;
 mod lane;
 #[forbid(unsafe_code)]
+mod latency;
+#[forbid(unsafe_code)]
 pub mod net;
+#[forbid(unsafe_code)]
+mod panic;
 mod pool;
 #[forbid(unsafe_code)]
 pub mod promise;
-mod queue;
 #[forbid(unsafe_code)]
-mod report;
+mod queue;
+mod semaphore;
 mod strand;
 mod sync;
+mod sys;
 mod task;
 #[forbid(unsafe_code)]
-mod times;
+mod trace;
 mod worker;
 
 pub use crate::dedicated::Dedicated;
 pub use crate::error::{Rejected, TaskError, TaskId};
 pub use crate::event_loop::EventLoop;
 pub use crate::io::Unblock;
+#[cfg(feature = "histograms")]
+pub use crate::latency::Histogram;
 pub use crate::pool::{
     Batch, Lane, LaneBuilder, LaneMetrics, LongRunningTask, Metrics, NewThread, Permit, Pool, PoolBuilder,
     Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, TaskOptions,
@@ -103,8 +110,6 @@ pub use crate::pool::{
 pub use crate::promise::{LocalPromise, Promise};
 pub use crate::strand::{CallOptions, Strand};
 pub use crate::task::{CancelHandle, Cancelling, OnShutdown, Task, Unblocked, block_on};
-#[cfg(feature = "histograms")]
-pub use crate::times::Histogram;
 
 pub mod current {
     //! What a running closure may ask, and tell the pool.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use super::handle::Handle;
 use super::slots::Key;
 use crate::error::TaskError;
-use crate::report::shield;
+use crate::panic::catch_panic;
 use crate::task::{Task, TaskRef};
 
 /// A task and its callback, whatever their types.
@@ -88,13 +88,13 @@ where
         let Call { stage, task, callback } = *self;
         give_up(stage);
         drop(task);
-        shield("the destructor of a callback that did not run", || drop(callback));
+        catch_panic("the destructor of a callback that did not run", || drop(callback));
     }
 }
 
 /// Drops what [`Action::cancel`] returns, or the like.
 pub(super) fn give_up<T>(remains: T) {
-    shield("the destructor of a result nobody took", || drop(remains));
+    catch_panic("the destructor of a result nobody took", || drop(remains));
 }
 
 /// Stands for an action whose callback is outstanding: what [`Handle::offload`] returns. Only its

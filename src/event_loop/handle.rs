@@ -18,8 +18,8 @@ use super::signal::Signal;
 use super::slots::{Entry, Key, Slots};
 use super::timers::{Timer, Timers};
 use crate::error::TaskError;
+use crate::panic::catch_panic;
 use crate::pool::Pool;
-use crate::report::shield;
 use crate::sync::now;
 use crate::task::Task;
 
@@ -357,12 +357,12 @@ impl Handle {
         self.inner.timers.borrow_mut().clear();
         let round = take(&mut *self.inner.round.borrow_mut());
         for event in round.into_iter().chain(queue) {
-            shield("the destructor of a posted closure that did not run", || drop(event));
+            catch_panic("the destructor of a posted closure that did not run", || drop(event));
         }
         let entries = self.inner.slots.borrow_mut().drain();
         entries.into_iter().for_each(Entry::discard);
         let notify = self.inner.notify.take();
-        shield("the destructor of a notify function", || drop((notify, last)));
+        catch_panic("the destructor of a notify function", || drop((notify, last)));
     }
 }
 

@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use super::handle::Handle;
 use super::slots::Key;
-use crate::report::shield;
-use crate::sync::fork::Generation;
+use crate::panic::catch_panic;
 use crate::sync::{Mutex, MutexGuard, Parker, trampoline};
+use crate::sys::fork::Generation;
 use crate::task::current::will_block;
 
 /// Something that is ready to be run on the loop's thread.
@@ -183,7 +183,7 @@ impl Mailbox {
             Wake::Sleeper => self.parker.unpark(),
             Wake::Embedder(notify) => {
                 // By value: where the loop has gone meanwhile this is the last of it.
-                shield("the notify function of an event loop", move || notify());
+                catch_panic("the notify function of an event loop", move || notify());
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::action::Action;
 use super::handle::Handle;
 use super::signal::Signal;
-use crate::report::shield;
+use crate::panic::catch_panic;
 
 /// Names an entry. Keys are never used again, and rise in the order of registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +51,7 @@ impl Entry {
     pub(super) fn discard(self) {
         match self {
             Entry::Post(callback) | Entry::Timer(callback) => {
-                shield("the destructor of a callback that did not run", || drop(callback));
+                catch_panic("the destructor of a callback that did not run", || drop(callback));
             }
             Entry::Action(action, signal) => {
                 signal.retire();
@@ -59,7 +59,7 @@ impl Entry {
             }
             Entry::Future(future, signal) => {
                 signal.retire();
-                shield("the destructor of a local future", || drop(future));
+                catch_panic("the destructor of a local future", || drop(future));
             }
             Entry::Root(signal) => {
                 signal.retire();

@@ -13,7 +13,7 @@ use super::handle::Handle;
 use super::mailbox::{Event, Standing};
 use super::signal::Signal;
 use super::slots::{Entry, Key, LocalFuture};
-use crate::report::shield;
+use crate::panic::catch_panic;
 use crate::sync::now;
 
 /// What a [`turn`](crate::EventLoop::turn) did, and when the next is due.
@@ -196,7 +196,7 @@ impl Handle {
         signal.retire();
         self.free(key);
         if let Err(payload) = polled {
-            shield("the destructor of a local future that panicked", || drop(future));
+            catch_panic("the destructor of a local future that panicked", || drop(future));
             resume_unwind(payload);
         }
     }

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::{File, on_pool};
-use crate::io::cached::{self, Cached};
+use crate::io::budget;
 use crate::io::retry;
+use crate::sys::pread::{self, Cached};
 
 /// The most that one trip to the pool moves: so much memory is needed besides the caller's.
 const MOST: usize = 2 << 20;
@@ -123,7 +124,7 @@ impl File {
     async fn read_from(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.written().await?;
         take_turn().await;
-        if let Cached::Read(count) = cached::read(&self.file, buffer, Some(offset)) {
+        if let Cached::Read(count) = pread::read(&self.file, buffer, Some(offset)) {
             return Ok(count);
         }
         let (file, most) = (Arc::clone(&self.file), buffer.len().min(MOST));
@@ -154,7 +155,7 @@ impl File {
 
 /// Lets other tasks go first now and then, since a read of what is in memory does not wait.
 async fn take_turn() {
-    let mut waits = !cached::is_my_turn();
+    let mut waits = !budget::is_my_turn();
     poll_fn(|context| {
         if std::mem::take(&mut waits) {
             context.waker().wake_by_ref();

@@ -25,10 +25,10 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::queue::wake;
-use crate::report::shield;
-use crate::sync::fork::Generation;
+use crate::panic::catch_panic;
 use crate::sync::{Condvar, Mutex, trampoline};
+use crate::sys::fork::Generation;
+use crate::task::wake;
 
 /// The size of the buffer at first, and the most it grows to while whole buffers come in.
 const FIRST_SIZE: usize = 8 * 1024;
@@ -141,7 +141,7 @@ impl Feed {
     /// Waits for demand and reads once.
     pub(super) fn round(&self, source: &mut impl Read) {
         let mut buffer = self.await_demand();
-        let read = shield("a reader", || read_some(source, &mut buffer));
+        let read = catch_panic("a reader", || read_some(source, &mut buffer));
         let panicked = || Err(End::Other(io::ErrorKind::Other, "the reader panicked".into()));
         self.publish(buffer, read.unwrap_or_else(panicked));
     }

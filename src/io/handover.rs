@@ -20,9 +20,9 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
-use crate::queue::wake;
-use crate::sync::fork::Generation;
 use crate::sync::{Condvar, Mutex, MutexGuard, trampoline};
+use crate::sys::fork::Generation;
+use crate::task::wake;
 
 /// Why an item was not taken, and the item.
 #[derive(Debug)]

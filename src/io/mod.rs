@@ -12,14 +12,14 @@
 // | file | owns |
 // |---|---|
 // | `unblock` | blocking values as asynchronous ones |
-// | `cached` | reads of what the system has in memory |
+// | `budget` | when a task that reads without waiting yields |
 // | `producer`, `handover` | closures that produce items, and how those are handed over |
 // | `bridge`, `compat` | asynchronous readers and writers as blocking ones |
 // | `stdin`, `feed` | standard input, and a buffer that many readers share |
 // | `std_streams`, `delegate` | standard output and error; the traits of what is made of an `Unblock` |
 
 mod bridge;
-pub(crate) mod cached;
+pub(crate) mod budget;
 #[cfg(feature = "tokio")]
 mod compat;
 pub(crate) mod delegate;

@@ -16,8 +16,8 @@ use futures_core::stream::FusedStream;
 
 use super::handover::{Handover, Refused};
 use crate::error::TaskError;
+use crate::panic::catch_panic;
 use crate::pool::{Pool, TaskOptions};
-use crate::report::shield;
 use crate::task::block_on;
 use crate::task::current::will_block;
 use crate::task::{Task, raise};
@@ -231,7 +231,7 @@ impl<T> Drop for Producer<T> {
         drop(self.task.take());
         let rest = if self.handover.is_forked() { VecDeque::new() } else { self.handover.close() };
         for item in take(&mut self.taken).into_iter().chain(rest) {
-            shield("the destructor of an item nobody took", || drop(item));
+            catch_panic("the destructor of an item nobody took", || drop(item));
         }
     }
 }

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use futures_io::AsyncRead;
 
 use super::feed::{Feed, Tap};
-use crate::sync::{fork, thread};
+use crate::sync::thread;
+use crate::sys::fork;
 
 /// A handle to the standard input of this process, as an asynchronous reader.
 ///

@@ -10,11 +10,11 @@ use std::task::Waker;
 
 use crossbeam_utils::CachePadded;
 
-use crate::queue::{Places, wake};
+use crate::semaphore::Semaphore;
 use crate::sync::Tracked;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use crate::sync::fork::Generation;
-use crate::task::Owner;
+use crate::sys::fork::Generation;
+use crate::task::{Owner, wake};
 
 /// What one lane or all of them have counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(crate) struct LaneAccount {
     pending: AtomicUsize,
     /// Apart, since submitters and threads that run are on different CPUs.
     runs: CachePadded<Runs>,
-    places: Option<Places>,
+    places: Option<Semaphore>,
     generation: Generation,
     freed: Tracked,
 }
@@ -75,7 +75,7 @@ struct Runs {
 impl LaneAccount {
     /// The account of a lane that was made in fork generation `generation`, and whose queue has
     /// these places, if it is limited.
-    pub(super) fn new(places: Option<Places>, generation: Generation) -> Arc<Self> {
+    pub(super) fn new(places: Option<Semaphore>, generation: Generation) -> Arc<Self> {
         Arc::new(LaneAccount {
             submitted: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
@@ -88,7 +88,7 @@ impl LaneAccount {
     }
 
     /// The places of the lane's queue, if it is limited.
-    pub(super) fn places(&self) -> Option<&Places> {
+    pub(super) fn places(&self) -> Option<&Semaphore> {
         self.places.as_ref()
     }
 
@@ -120,7 +120,7 @@ impl LaneAccount {
     fn free_place_quietly(&self) -> Option<Waker> {
         // In a forked child nobody waits for a place, and the lock may be held for ever.
         let places = self.places.as_ref().filter(|_| !self.is_forked());
-        places.and_then(Places::free_quietly)
+        places.and_then(Semaphore::free_quietly)
     }
 
     /// Counts a submission; under the lane's lock.

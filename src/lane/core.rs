@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::account::LaneAccount;
 use super::lanes::Lanes;
-use crate::queue::Places;
+use crate::latency::Meter;
+use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::fork::Generation;
 use crate::sync::{Mutex, Parker, thread};
+use crate::sys::fork::Generation;
 use crate::task::{TaskRef, tasks_of};
-use crate::times::Meter;
 
 /// Fewer husks than this are left to lie.
 const FEW_HUSKS: u64 = 32;
@@ -91,7 +91,7 @@ impl Core {
             limit,
             line: Mutex::new(line),
             waiting: AtomicUsize::new(0),
-            account: LaneAccount::new(queue_limit.map(Places::new), generation),
+            account: LaneAccount::new(queue_limit.map(Semaphore::new), generation),
             meter,
             lanes: Arc::clone(lanes),
         });
@@ -111,7 +111,7 @@ impl Core {
     }
 
     /// The places of its queue, if that is limited.
-    pub(crate) fn places(&self) -> Option<&Places> {
+    pub(crate) fn places(&self) -> Option<&Semaphore> {
         self.account.places()
     }
 

@@ -57,7 +57,7 @@ impl Waits {
     #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
     pub(super) fn of_this_process() -> Arc<Self> {
         use crate::sync::atomic::AtomicPtr;
-        use crate::sync::fork::Generation;
+        use crate::sys::fork::Generation;
         use std::ptr::null_mut;
 
         /// In a forked child the lock of the parent's may be held for ever. They are leaked: a

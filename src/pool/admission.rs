@@ -22,12 +22,12 @@ use super::Pool;
 use super::shared::Shared;
 use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::{Core, LaneAccount};
-use crate::queue::Places;
-use crate::report::event;
+use crate::semaphore::Semaphore;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::oneshot::Receiver;
 use crate::sync::trampoline;
 use crate::task::{Claimed, OnShutdown, Outcome, Owner, Side, Task, TaskRef, Work, forked_child, new_task};
+use crate::trace::event;
 use crate::worker::{PoolAccount, Workplace, submit, submit_to_lane};
 
 /// Where tasks can be queued: the pool itself, or a lane of it.
@@ -36,7 +36,7 @@ pub(super) trait Queue {
     type Account: Owner;
     fn account(&self) -> &Arc<Self::Account>;
     /// Its places, if it is limited.
-    fn places(&self) -> Option<&Places>;
+    fn places(&self) -> Option<&Semaphore>;
     /// Counts the task and enqueues it. True if somebody must look into the pool's queues.
     fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool;
 }
@@ -50,7 +50,7 @@ impl Queue for Shared {
     }
 
     #[inline]
-    fn places(&self) -> Option<&Places> {
+    fn places(&self) -> Option<&Semaphore> {
         self.places()
     }
 
@@ -68,7 +68,7 @@ impl Queue for Core {
         self.account()
     }
 
-    fn places(&self) -> Option<&Places> {
+    fn places(&self) -> Option<&Semaphore> {
         self.places()
     }
 
@@ -243,13 +243,13 @@ impl<Q: Queue> Gate<'_, Q> {
             self.give_place_back();
             return Err(Refused::Closed);
         }
-        let has_place = self.has_place || self.queue.places().is_none_or(Places::try_take);
+        let has_place = self.has_place || self.queue.places().is_none_or(Semaphore::try_take);
         if has_place { Ok(()) } else { Err(Refused::Full) }
     }
 
     fn give_place_back(&self) {
         if self.has_place {
-            self.queue.places().into_iter().for_each(Places::free);
+            self.queue.places().into_iter().for_each(Semaphore::free);
         }
     }
 

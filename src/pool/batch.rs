@@ -11,7 +11,7 @@ use futures_core::Stream;
 
 use crate::error::TaskError;
 use crate::sync::Mutex;
-use crate::sync::fork::Generation;
+use crate::sys::fork::Generation;
 use crate::task::Task;
 
 /// Tasks that were spawned together: what [`Pool::spawn_batch`](crate::Pool::spawn_batch) returns.

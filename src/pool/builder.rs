@@ -10,7 +10,7 @@ use super::config::{DEFAULT_KEEP_ALIVE, Hook, SpawnHandler, refuse};
 use super::context::Captures;
 use super::shared::Shared;
 use super::threads::{NewThread, default_handler};
-use crate::sync::fork;
+use crate::sys::fork;
 
 /// Builds a [`Pool`] with settings of its own.
 ///

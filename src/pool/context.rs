@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::shared::Shared;
-use crate::report::{shield, swallow};
+use crate::panic::{catch_panic, report_panic};
 use crate::sync::{Mutex, now};
 use crate::task::{Context, Extras, Side};
 
@@ -51,7 +51,7 @@ impl Captures {
 
     #[cfg(feature = "tracing")]
     fn capture_spans(&self) -> Option<Context> {
-        self.carries_spans().then(|| shield("the capture of a span", capture_span)).flatten()
+        self.carries_spans().then(|| catch_panic("the capture of a span", capture_span)).flatten()
     }
 
     #[cfg(not(feature = "tracing"))]
@@ -62,7 +62,7 @@ impl Captures {
 
     /// Captures all of it. Foreign code: a capture that panics is left out.
     fn capture(&self) -> Option<Context> {
-        let listed = self.list.iter().filter_map(|capture| shield("the capture of a context", capture));
+        let listed = self.list.iter().filter_map(|capture| catch_panic("the capture of a context", capture));
         let all: Vec<Context> = self.capture_spans().into_iter().chain(listed).collect();
         all.into_iter().rev().reduce(|inner, outer| nest(outer, inner))
     }
@@ -89,12 +89,12 @@ fn nest(outer: Context, inner: Context) -> Context {
         };
         let outermost = catch_unwind(AssertUnwindSafe(|| outer(&mut once)));
         let unused = inner.take();
-        shield("the destructor of a context", || drop(unused));
+        catch_panic("the destructor of a context", || drop(unused));
         match (panicked, outermost.err()) {
             (None, None) => {}
             (Some(payload), None) | (None, Some(payload)) => resume_unwind(payload),
             (Some(payload), Some(second)) => {
-                swallow("a context around one that has panicked", second);
+                report_panic("a context around one that has panicked", second);
                 resume_unwind(payload)
             }
         }

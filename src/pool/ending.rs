@@ -30,10 +30,9 @@
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
-use crate::queue::discard;
-use crate::report::shield;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Mutex, Parker};
+use crate::sync::{Parker, ProcessMutex};
+use crate::task::{discard, wake};
 use crate::worker::{Moment, Slot, Totals};
 
 /// What waits for a pool's end.
@@ -42,7 +41,7 @@ pub(super) struct Ending {
     /// Tasks that had ended by running when admission closed.
     baseline: OnceLock<u64>,
     discarded: AtomicU64,
-    waiting: Mutex<Waiting>,
+    waiting: ProcessMutex<Waiting>,
 }
 
 #[derive(Debug, Default)]
@@ -158,11 +157,7 @@ impl Waiting {
 
 impl Ending {
     pub(super) fn new() -> Self {
-        Ending {
-            baseline: OnceLock::new(),
-            discarded: AtomicU64::new(0),
-            waiting: Mutex::new(Waiting::default()),
-        }
+        Ending { baseline: OnceLock::new(), discarded: AtomicU64::new(0), waiting: ProcessMutex::default() }
     }
 
     /// Admission is about to close. Who closes it again changes nothing.
@@ -186,7 +181,7 @@ impl Ending {
     }
 
     pub(super) fn new_id(&self) -> u64 {
-        let mut waiting = self.waiting.lock();
+        let Some(mut waiting) = self.waiting.lock() else { return 0 };
         waiting.last_id += 1;
         waiting.last_id
     }
@@ -202,7 +197,8 @@ impl Ending {
         left: impl FnOnce() -> Option<usize>,
     ) -> Option<Crew> {
         let waker = waker.clone();
-        let mut waiting = self.waiting.lock();
+        // In a forked child the pool has ended.
+        let Some(mut waiting) = self.waiting.lock() else { return Some(Crew::default()) };
         let mut woken = Vec::new();
         if waiting.find(id).is_none() {
             woken = waiting.call_roll();
@@ -223,7 +219,7 @@ impl Ending {
 
     /// A thread is parked: looks whether that was the last that did not wait.
     pub(super) fn look(&self, left: impl FnOnce() -> Option<usize>) {
-        let mut waiting = self.waiting.lock();
+        let Some(mut waiting) = self.waiting.lock() else { return };
         let mut woken = Vec::new();
         let _ = waiting.look(None, left(), &mut woken);
         drop(waiting);
@@ -232,7 +228,7 @@ impl Ending {
 
     /// A thread has left, or something else has changed: everybody is to look again.
     pub(super) fn announce(&self, left: impl FnOnce() -> Option<usize>) {
-        let mut waiting = self.waiting.lock();
+        let Some(mut waiting) = self.waiting.lock() else { return };
         let mut woken = waiting.call_roll();
         let _ = waiting.look(None, left(), &mut woken);
         woken.extend(waiting.waiters.iter_mut().filter_map(|waiter| waiter.waker.take()));
@@ -242,12 +238,12 @@ impl Ending {
 
     /// The threads that wait now, that of `id` among them.
     pub(super) fn crew(&self, id: u64) -> Crew {
-        self.waiting.lock().crew(Some(id))
+        self.waiting.lock().map(|waiting| waiting.crew(Some(id))).unwrap_or_default()
     }
 
     /// `id` waits no longer.
     pub(super) fn leave(&self, id: u64) {
-        let mut waiting = self.waiting.lock();
+        let Some(mut waiting) = self.waiting.lock() else { return };
         let place = waiting.waiters.iter().position(|waiter| waiter.id == id);
         let gone = place.map(|place| waiting.waiters.swap_remove(place));
         drop(waiting);
@@ -257,6 +253,6 @@ impl Ending {
 
 fn wake_all(wakers: Vec<Waker>) {
     for waker in wakers {
-        shield("a waker", || waker.wake());
+        wake(waker);
     }
 }

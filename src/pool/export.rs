@@ -8,8 +8,8 @@ use metrics::{Label, Unit, counter, describe_counter, describe_gauge, gauge};
 use super::metrics::Metrics;
 use super::shared::Shared;
 use crate::lane::Counts;
-use crate::report::shield;
-use crate::times;
+use crate::latency;
+use crate::panic::catch_panic;
 
 /// One of the numbers that `N` has.
 struct Number<N> {
@@ -124,10 +124,10 @@ impl Shared {
 
 /// Tells the recorder what the numbers are.
 fn describe() {
-    shield(times::PLACE, || {
+    catch_panic(latency::PLACE, || {
         describe_all(&COUNTERS, &GAUGES);
         describe_all(&LANE_COUNTERS, &LANE_GAUGES);
-        times::describe();
+        latency::describe();
     });
 }
 
@@ -145,7 +145,7 @@ pub(super) fn publish(shared: &Shared) {
     let metrics = Metrics::counts(shared);
     let lanes = shared.lanes.counts_by_name();
     let pool = &shared.config.name;
-    shield(times::PLACE, || {
+    catch_panic(latency::PLACE, || {
         tell(&COUNTERS, &GAUGES, &metrics, &[Label::new("pool", pool.clone())]);
         for (lane, counts) in &lanes {
             let labels = [Label::new("pool", pool.clone()), Label::new("lane", lane.to_string())];

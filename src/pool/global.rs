@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use super::shared::Shared;
 use super::{Pool, PoolBuilder};
-use crate::sync::fork;
+use crate::sys::fork;
 
 static GLOBAL: OnceLock<Pool> = OnceLock::new();
 

@@ -14,8 +14,8 @@ use super::options::TaskOptions;
 use super::reserve::Reserve;
 use crate::error::{Reason, Rejected};
 use crate::lane::Core;
+use crate::latency::Meter;
 use crate::task::{Attempt, Task, Unblocked};
-use crate::times::Meter;
 use crate::worker::Workplace;
 
 /// A limited view of a pool: a queue of its own whose tasks run on the pool's threads, no more than

@@ -3,8 +3,8 @@
 use super::shared::Shared;
 use crate::lane::{Core, Counts};
 #[cfg(feature = "histograms")]
-use crate::times::Histogram;
-use crate::times::Reading;
+use crate::latency::Histogram;
+use crate::latency::Reading;
 use crate::worker::Totals;
 
 /// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the

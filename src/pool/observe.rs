@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use super::config::Config;
 use crate::error::TaskId;
 use crate::lane::Core;
-use crate::report::event;
+use crate::latency::{Meter, Reading};
 use crate::sync::{Mutex, now};
 use crate::task::TaskRef;
-use crate::times::{Meter, Reading};
+use crate::trace::event;
 use crate::worker::{Roster, Shown, thread_number};
 
 /// What is done with the times of a pool's tasks.

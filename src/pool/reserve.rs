@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use super::admission::{Gate, Refused};
 use super::{Lane, Pool};
 use crate::error::{Origin, Reason, TaskError};
-use crate::queue::{Places, Turn};
+use crate::semaphore::{Acquire, Semaphore};
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{Parker, trampoline};
 use crate::task::{Host, Task, Unblocked, host, next_id};
@@ -30,7 +30,7 @@ impl Target {
         }
     }
 
-    fn places(&self) -> Option<&Places> {
+    fn places(&self) -> Option<&Semaphore> {
         match self {
             Target::Pool(pool) => pool.shared.places(),
             Target::Lane(lane) => lane.core().places(),
@@ -41,7 +41,7 @@ impl Target {
 /// A wait for a place in the queue of a [`Pool`] or [`Lane`]: what [`Pool::reserve`] and
 /// [`Lane::reserve`] return.
 ///
-/// Places are given in the order in which the waits began, to whoever waits, before any `spawn` or
+/// Permits are granted in the order in which the waits began, before any `spawn` or
 /// `try_spawn` gets one. A wait begins with the first poll, or with [`wait`](Reserve::wait). Where
 /// there is no limit it ends at once.
 ///
@@ -68,17 +68,17 @@ impl Target {
 pub struct Reserve {
     /// `None` once the result has been given.
     target: Option<Target>,
-    turn: Turn,
+    turn: Acquire,
     site: &'static Location<'static>,
 }
 
 impl Reserve {
     pub(super) fn in_pool(pool: Pool, site: &'static Location<'static>) -> Self {
-        Reserve { target: Some(Target::Pool(pool)), turn: Turn::new(), site }
+        Reserve { target: Some(Target::Pool(pool)), turn: Acquire::new(), site }
     }
 
     pub(super) fn in_lane(lane: Lane, site: &'static Location<'static>) -> Self {
-        Reserve { target: Some(Target::Lane(lane)), turn: Turn::new(), site }
+        Reserve { target: Some(Target::Lane(lane)), turn: Acquire::new(), site }
     }
 
     /// Blocks this thread until there is a place.
@@ -291,7 +291,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let Some(target) = self.target.take() else { return };
         if !target.pool().shared.is_forked() {
-            target.places().into_iter().for_each(Places::free);
+            target.places().into_iter().for_each(Semaphore::free);
         }
     }
 }

@@ -30,10 +30,10 @@ use super::admission::Gate;
 use super::roll::Roll;
 use super::shared::Shared;
 use crate::error::{TaskError, TaskId};
-use crate::report::swallow;
+use crate::panic::report_panic;
 use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
-use crate::sync::fork::Generation;
 use crate::sync::{Mutex, Parker, trampoline};
+use crate::sys::fork::Generation;
 use crate::task::current::will_block;
 use crate::task::{
     Extras, Host, Inside, Outcome, Task, TaskRef, Witness, forked_child, host, new_scoped_task,
@@ -199,7 +199,7 @@ where
         (Ok(_), Some(payload)) => resume_unwind(payload),
         (Err(payload), failure) => {
             if let Some(failure) = failure {
-                swallow("a task of a scope whose body has panicked", failure);
+                report_panic("a task of a scope whose body has panicked", failure);
             }
             resume_unwind(payload)
         }

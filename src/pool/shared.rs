@@ -33,11 +33,13 @@ use super::timer::Timer;
 use super::waiters::Waiters;
 use crate::idle::{Idle, Notify};
 use crate::lane::{Entry, Lanes};
-use crate::queue::{Places, Queues};
-use crate::report::event;
+use crate::queue::Queues;
+use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use crate::sync::{fork, thread};
+use crate::sync::thread;
+use crate::sys::fork;
 use crate::task::Outcome;
+use crate::trace::event;
 use crate::worker::{Roster, Totals, Workplace};
 
 /// Everything that all handles and threads of one pool share.
@@ -85,7 +87,7 @@ impl Shared {
             queues: Queues::new(config.core),
             lanes: Lanes::new(config.export_every.is_some()),
             idle: Idle::new(),
-            roster: Roster::new(config.queue_limit.map(Places::new)),
+            roster: Roster::new(config.queue_limit.map(Semaphore::new)),
             headcount: Headcount::new(),
             cool_down: CoolDown::new(),
             monitor: Monitor::new(),
@@ -117,7 +119,7 @@ impl Shared {
 
     /// The places of the queue, if it is limited.
     #[inline]
-    pub(super) fn places(&self) -> Option<&Places> {
+    pub(super) fn places(&self) -> Option<&Semaphore> {
         self.roster.account().places()
     }
 
@@ -315,9 +317,9 @@ impl Shared {
         }
         fence(Ordering::SeqCst);
         self.growth_ended();
-        self.places().into_iter().for_each(Places::close);
+        self.places().into_iter().for_each(Semaphore::close);
         for lane in self.lanes.all() {
-            lane.places().into_iter().for_each(Places::close);
+            lane.places().into_iter().for_each(Semaphore::close);
         }
         self.idle.wake_all();
         self.stop_helpers();

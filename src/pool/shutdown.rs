@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::ending::{Blocked, Crew, WaitingThread};
 use super::shared::Shared;
-use crate::report::shield;
 use crate::sync::{Mutex, Parker, now, thread, trampoline};
-use crate::task::{awaits_end, blocking_wait, host};
+use crate::task::{awaits_end, blocking_wait, host, wake};
 use crate::worker::{Workplace, this_slot};
 
 /// What became of the tasks that a pool had when it was shut down.
@@ -79,7 +78,7 @@ impl std::fmt::Debug for ArcShared {
 
 impl Shutdown {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let id = if shared.is_forked() { 0 } else { shared.ending.new_id() };
+        let id = shared.ending.new_id();
         Shutdown { shared: ArcShared(shared), id, deadline: None, timer: None }
     }
 
@@ -154,10 +153,7 @@ impl Shutdown {
 
     /// Nobody waits by this any more.
     fn leave(&self) {
-        let shared = &self.shared.0;
-        if !shared.is_forked() {
-            shared.ending.leave(self.id);
-        }
+        self.shared.0.ending.leave(self.id);
     }
 
     /// The report for one who waits no longer.
@@ -248,7 +244,7 @@ impl Timer {
             rings.parker.park(Some(deadline));
             let waker = rings.waker.lock().take();
             if let Some(waker) = waker {
-                shield("a waker", || waker.wake());
+                wake(waker);
             }
         });
         thread.ok().map(|_| Timer(alarm))

@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::shared::Shared;
-use crate::report::{panic_message, shield};
+use crate::panic::{catch_panic, panic_message};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::thread;
 use crate::worker::work;
@@ -177,7 +177,7 @@ fn copy(error: &io::Error) -> io::Error {
 /// or dropped.
 fn plain(error: io::Error) -> io::Error {
     let kind = error.kind();
-    shield("an error of the spawn handler", move || copy(&error)).unwrap_or_else(|| kind.into())
+    catch_panic("an error of the spawn handler", move || copy(&error)).unwrap_or_else(|| kind.into())
 }
 
 /// Calls the user's spawn handler, or the default one.
@@ -186,7 +186,7 @@ fn call_handler(shared: &Shared, new: NewThread) -> io::Result<()> {
     let call = std::panic::AssertUnwindSafe(|| handler(new));
     std::panic::catch_unwind(call).map(|result| result.map_err(plain)).unwrap_or_else(|payload| {
         let error = io::Error::other(format!("the spawn handler panicked: {}", panic_message(&*payload)));
-        crate::report::swallow("the spawn handler", payload);
+        crate::panic::report_panic("the spawn handler", payload);
         Err(error)
     })
 }

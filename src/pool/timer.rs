@@ -32,10 +32,10 @@ use std::time::{Duration, Instant};
 use super::cool_down::CoolDown;
 use super::roll::next_sweep;
 use super::shared::Shared;
-use crate::report::event;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::{Mutex, Parker, now, thread};
 use crate::task::{Outcome, TaskRef};
+use crate::trace::event;
 
 /// A pool's deadlines.
 #[derive(Debug)]

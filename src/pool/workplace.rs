@@ -13,11 +13,13 @@ use super::shared::Shared;
 use super::threads::start;
 use crate::idle::{Idle, Notify};
 use crate::lane::{Core, Entry, Waits};
-use crate::queue::{Places, Queues};
-use crate::report::{event, shield};
+use crate::panic::catch_panic;
+use crate::queue::Queues;
+use crate::semaphore::Semaphore;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{Parker, now};
 use crate::task::TaskRef;
+use crate::trace::event;
 use crate::worker::{Roster, Workplace};
 
 impl Workplace for Shared {
@@ -49,7 +51,7 @@ impl Workplace for Shared {
 
     #[inline]
     fn free_place(&self) {
-        self.places().into_iter().for_each(Places::free);
+        self.places().into_iter().for_each(Semaphore::free);
     }
 
     fn lane_of(&self, task: &TaskRef) -> Option<Arc<Core>> {
@@ -176,9 +178,7 @@ impl Workplace for Shared {
     }
 
     fn look_for_end(&self) {
-        if !self.is_forked() {
-            self.ending.look(|| self.threads_left());
-        }
+        self.ending.look(|| self.threads_left());
     }
 
     fn resign(&self) {
@@ -187,13 +187,13 @@ impl Workplace for Shared {
 
     fn on_start(&self) {
         if let Some(hook) = &self.config.on_thread_start {
-            shield("on_thread_start", || hook());
+            catch_panic("on_thread_start", || hook());
         }
     }
 
     fn on_stop(&self) {
         if let Some(hook) = &self.config.on_thread_stop {
-            shield("on_thread_stop", || hook());
+            catch_panic("on_thread_stop", || hook());
         }
     }
 

@@ -27,7 +27,7 @@ use std::task::{Context, Poll, ready};
 use super::kind::{Carries, Kind};
 use super::seen;
 use crate::error::{Reason, TaskError};
-use crate::report::shield;
+use crate::panic::catch_panic;
 use crate::sync::trampoline;
 use crate::task::TaskRef;
 
@@ -173,7 +173,7 @@ impl<K: Kind> Chain<K> {
 }
 
 fn drop_head<K: Kind>(head: Head<K>) {
-    shield("the destructor of what a promise was made of", || drop(head));
+    catch_panic("the destructor of what a promise was made of", || drop(head));
 }
 
 impl<K: Kind> Drop for Chain<K> {
@@ -198,7 +198,7 @@ impl<K: Kind> Drop for Rest<K> {
         let head = replace(&mut self.head, Head::Taken);
         drop_head(head);
         while let Some(step) = self.steps.pop_front() {
-            shield("the destructor of a continuation that was not called", || drop(step));
+            catch_panic("the destructor of a continuation that was not called", || drop(step));
         }
     }
 }

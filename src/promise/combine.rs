@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::report::shield;
+use crate::panic::catch_panic;
 
 /// A promise and its place among the others.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl<V> Collected<V> {
 impl<V> Drop for Collected<V> {
     fn drop(&mut self) {
         for value in self.0.drain(..).flatten() {
-            shield("the destructor of a value that came before a promise was settled otherwise", || {
+            catch_panic("the destructor of a value that came before a promise was settled otherwise", || {
                 drop(value)
             });
         }

@@ -39,9 +39,9 @@ use super::chain::Chain;
 use super::kind::Sendable;
 use super::steps::{Site, discard};
 use crate::pool::Pool;
-use crate::report::event;
 use crate::sync::Mutex;
-use crate::sync::fork::Generation;
+use crate::sys::fork::Generation;
+use crate::trace::event;
 
 /// Who runs the rounds: a pool, or a model of one.
 pub(super) trait Schedule: Send + Sync + Sized + 'static {

@@ -36,8 +36,8 @@ use std::task::{Context, Poll, Waker};
 use super::chain::Chain;
 use super::kind::{Kind, Local};
 use crate::event_loop::Handle;
-use crate::report::shield;
 use crate::sync::thread_local_const;
+use crate::task::wake;
 
 type Value = <Local as Kind>::Value;
 type Step = <Local as Kind>::Step;
@@ -96,7 +96,7 @@ impl Shared {
     fn wake_reader(this: &RefCell<Self>) {
         let reader = this.borrow_mut().reader.take();
         if let Some(reader) = reader {
-            shield("a waker", || reader.wake());
+            wake(reader);
         }
     }
 }

@@ -13,7 +13,7 @@ use std::mem::take;
 
 use crate::error::TaskId;
 use crate::sync::thread_local_const;
-use crate::task::{TaskRef, current::tasks};
+use crate::task::{TaskRef, tasks};
 
 /// Tasks, in the order in which they were spawned.
 type Tasks = BTreeMap<TaskId, TaskRef>;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use super::kind::Carries;
 use super::steps::{Site, guarded};
 use crate::error::TaskError;
-use crate::report::shield;
+use crate::panic::catch_panic;
 use crate::task::Task;
 
 /// The result of a task whose closure gives one itself.
@@ -55,6 +55,6 @@ where
         None => unreachable!("it is taken out below"),
     })
     .await;
-    shield("the destructor of a future that a promise was made of", || slot.set(None));
+    catch_panic("the destructor of a future that a promise was made of", || slot.set(None));
     K::seal(ended)
 }

@@ -11,9 +11,10 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use super::chain::Chain;
 use super::kind::Carries;
 use crate::error::{Origin, Reason, TaskError};
-use crate::report::{event, shield};
+use crate::panic::catch_panic;
 use crate::sync::Mutex;
 use crate::task::next_id;
+use crate::trace::event;
 
 /// Where a continuation was added.
 pub(super) type Site = &'static Location<'static>;
@@ -33,7 +34,7 @@ pub(super) fn waits_for_itself(site: Site) -> TaskError {
 
 /// Drops a result that nobody sees.
 pub(super) fn discard<R>(result: R) {
-    shield("the destructor of a result that nobody sees", || drop(result));
+    catch_panic("the destructor of a result that nobody sees", || drop(result));
 }
 
 /// Traces an error at the end of a promise that was detached at `site`.
@@ -46,7 +47,7 @@ pub(super) fn report_unseen<T, E>(result: &Result<T, E>, site: Site) {
 
 /// Drops a closure that has nothing to do.
 fn skip<F>(f: F) {
-    shield("the destructor of a continuation that was not called", || drop(f));
+    catch_panic("the destructor of a continuation that was not called", || drop(f));
 }
 
 pub(super) fn map<K, T, U, E>(f: impl FnOnce(T) -> U, site: Site) -> impl FnOnce(Result<T, E>) -> Chain<K>

@@ -17,7 +17,7 @@ use super::kind::Kind;
 use super::seen::Seen;
 use crate::error::Reason;
 use crate::sync::{Parker, trampoline};
-use crate::task::current::{Blocking, host, is_inside};
+use crate::task::{Blocking, host, is_inside};
 use crate::task::{Host, InPlace};
 
 pub(super) fn wait<K: Kind>(mut chain: Chain<K>) -> K::Value {

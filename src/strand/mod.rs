@@ -16,8 +16,8 @@ pub use self::options::CallOptions;
 
 use self::home::{Absence, Home, Visit};
 use crate::error::Reason;
+use crate::panic::catch_panic;
 use crate::pool::{Lane, Pool};
-use crate::report::shield;
 use crate::sync::trampoline;
 use crate::task::{OnShutdown, Task};
 
@@ -254,7 +254,7 @@ impl<T: Send + 'static> Inner<T> {
 
 /// Drops the closure of a call that will not run. A panic of its destructor is none of the call's.
 pub(crate) fn refuse<F, R>(f: F, reason: Reason) -> Result<R, Reason> {
-    shield("the destructor of a call that was refused", || drop(f));
+    catch_panic("the destructor of a call that was refused", || drop(f));
     Err(reason)
 }
 
@@ -271,7 +271,7 @@ impl<T: Send + 'static> Drop for Inner<T> {
             Ok(task) => task.detach(),
             // The pool has been shut down. The value may own another strand.
             Err(refused) => trampoline::bounce(move || {
-                shield("the destructor of a strand's value", || drop(refused));
+                catch_panic("the destructor of a strand's value", || drop(refused));
             }),
         }
     }

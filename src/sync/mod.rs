@@ -27,11 +27,11 @@
 
 mod cell;
 mod clock;
-pub(crate) mod fork;
 mod lock;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod parker;
+mod process_mutex;
 #[cfg(any(test, sidestep_loom, sidestep_shuttle, sidestep_tsan, miri))]
 pub(crate) mod stand_in;
 pub(crate) mod trampoline;
@@ -40,6 +40,7 @@ pub(crate) use self::cell::{Tracked, UnsafeCell};
 pub(crate) use self::clock::now;
 pub(crate) use self::lock::{Condvar, Mutex, MutexGuard};
 pub(crate) use self::parker::Parker;
+pub(crate) use self::process_mutex::ProcessMutex;
 
 #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
 pub(crate) use futures_channel::oneshot;

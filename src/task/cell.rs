@@ -31,17 +31,19 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::thread;
 
-use super::current;
 use super::extras::{Extras, run_within};
+use super::frame::{as_current, as_nobody};
 use super::hooks::Hooks;
+use super::id::next_id;
 use super::reference::{TaskRef, swallow_unread};
 use super::slab;
 use super::state::{Outcome, Word};
 use crate::error::{Raised, Reason, TaskId};
-use crate::report::shield;
+use crate::panic::catch_panic;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::oneshot::{Receiver, Sender, channel};
-use crate::sync::{Mutex, Tracked, UnsafeCell, fork};
+use crate::sync::{Mutex, Tracked, UnsafeCell};
+use crate::sys::fork;
 
 /// What a cell tells the thread that runs it.
 pub(crate) trait Runner {
@@ -162,7 +164,7 @@ where
     let cell = Cell {
         header: Header {
             word: Word::new(2, fork::ShortGeneration::current(), place, side.is_some()),
-            id: current::next_id(),
+            id: next_id(),
             vtable: const {
                 &Vtable {
                     run: run::<F, T>,
@@ -216,7 +218,7 @@ unsafe fn run<F: Work<T>, T>(task: &TaskRef, laden: bool, runner: &dyn Runner) {
     // SAFETY: T1, as above.
     let sender = unsafe { take(&cell.sender) };
     let context = if laden { task.extras().and_then(Extras::take_context) } else { None };
-    let result = current::as_current(task, || run_within(context, || closure.work()));
+    let result = as_current(task, || run_within(context, || closure.work()));
     // In a forked child nobody may be left to finish a hook.
     if let Some(side) = task.side().filter(|_| !task.is_forked()) {
         side.hooks.close();
@@ -224,8 +226,8 @@ unsafe fn run<F: Work<T>, T>(task: &TaskRef, laden: bool, runner: &dyn Runner) {
     match result {
         Ok(Ok(value)) => {
             runner.ended(task, false);
-            let deliver = || current::as_nobody(|| drop(sender.send(value)));
-            shield("a waker, or the destructor of a result nobody took", deliver);
+            let deliver = || as_nobody(|| drop(sender.send(value)));
+            catch_panic("a waker, or the destructor of a result nobody took", deliver);
         }
         Ok(Err(payload)) | Err(payload) => fail(task, sender, payload, runner),
     }
@@ -241,9 +243,9 @@ fn fail<T>(task: &TaskRef, sender: Sender<T>, payload: Box<dyn Any + Send>, runn
     // at the counts.
     task.header().word.set_outcome(Outcome::Panicked);
     let is_unwanted = sender.is_canceled();
-    shield("a waker", || current::as_nobody(|| drop(sender)));
+    catch_panic("a waker", || as_nobody(|| drop(sender)));
     if is_unwanted {
-        current::as_nobody(|| task.swallow_unwanted());
+        as_nobody(|| task.swallow_unwanted());
     }
 }
 
@@ -257,10 +259,10 @@ unsafe fn discard<F, T>(header: NonNull<Header>) {
     let cell = unsafe { header.cast::<Cell<F, T>>().as_ref() };
     // SAFETY: T1: initialised by `new_task`, taken only by the claimer.
     let closure = unsafe { take(&cell.closure) };
-    shield("the destructor of a closure that did not run", || drop(closure));
+    catch_panic("the destructor of a closure that did not run", || drop(closure));
     // SAFETY: T1, as above.
     let sender = unsafe { take(&cell.sender) };
-    shield("a waker", || current::as_nobody(|| drop(sender)));
+    catch_panic("a waker", || as_nobody(|| drop(sender)));
 }
 
 /// Tells the owner of a cancellation.

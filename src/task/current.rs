@@ -1,183 +1,16 @@
 //! What a running closure may ask: whether it is cancelled, to be told when it is, and that its
 //! thread may block.
-//!
-//! - **T6** What a slot of the thread (`FRAME`, `HOST`, `INNERMOST` of `wait`, a worker's
-//!   `STATION`) points to is borrowed by whoever set it, who sets it back on every way out, a panic
-//!   too; and what is read from a slot stays inside what that one runs.
 
 #[cfg(all(test, not(sidestep_loom)))]
 mod tests;
 
-use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ptr;
-use std::sync::Arc;
 
-use super::extras::Inside;
+use super::frame::current;
+use super::host::{Blocking, host};
 use super::reference::TaskRef;
-use crate::error::TaskId;
-use crate::sync::atomic::{Ordering, StaticU64};
-use crate::sync::{Parker, thread_local_const};
-
-/// A task that this thread is running, and the one it interrupted by running it in place.
-struct Frame {
-    task: *const TaskRef,
-    below: *const Frame,
-}
-
-thread_local_const! { static FRAME: Cell<*const Frame> = Cell::new(ptr::null()) }
-thread_local_const! { static HOST: Cell<Option<*const dyn Host>> = Cell::new(None) }
-
-/// What a thread of a pool does for the code that runs on it. `worker` implements it.
-pub(crate) trait Host {
-    /// The thread is about to block for as long as the code likes.
-    fn begin_blocking(&self);
-    /// The thread has stopped blocking.
-    fn end_blocking(&self);
-    /// Runs `target` on this thread now, if it waits in a queue of this thread's pool and the pool
-    /// cannot be counted on to give it another thread. Called while blocking, and after `watch`.
-    fn run_in_place(&self, target: &TaskRef) -> InPlace;
-    /// Has `parker` woken when the answer of `run_in_place` for `target` may have changed.
-    fn watch(&self, target: &TaskRef, parker: &Arc<Parker>);
-    /// What cannot end before this thread goes on.
-    fn inside(&self) -> Vec<Inside>;
-    /// Undoes `watch`.
-    fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>);
-    /// Whether anything is in the queues of this thread's pool.
-    fn has_queued(&self) -> bool;
-    /// Runs one queue entry of this thread's pool on this thread now. False if there was none.
-    fn run_any_in_place(&self) -> bool;
-    /// As `run_any_in_place` for `target`, whether or not the pool may grow. False if somebody else
-    /// has claimed it.
-    fn run_now(&self, target: &TaskRef) -> bool;
-    /// The tasks that this thread is inside wait for the shutdown of its pool, and count as ended:
-    /// gives their slots away.
-    fn forfeit_slots(&self);
-    /// Whether another thread can be counted on to be started while this one blocks.
-    fn may_grow(&self) -> bool;
-    /// Has `parker` woken when `may_grow` turns false, and whenever something is queued that no
-    /// thread will look for.
-    fn offer_help(&self, parker: &Arc<Parker>);
-    /// Undoes `offer_help`.
-    fn withdraw_help(&self, parker: &Arc<Parker>);
-    /// The thread is about to park in a wait for, among others, the shutdown of its pool, and its
-    /// parker shows that. False if it must look again instead: a waker has forked, and this is the
-    /// child.
-    #[must_use]
-    fn begin_parking(&self) -> bool;
-    /// The thread goes on.
-    fn end_parking(&self);
-    /// Ends this thread after its task.
-    fn retire(&self);
-    /// The address of what owns this thread's pool, for comparison.
-    fn owner(&self) -> *const ();
-}
-
-/// What came of running a task in place.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InPlace {
-    /// It has been run, or something else has been done for it: look again.
-    Ran,
-    /// Nothing can be done but wait.
-    Waits,
-    /// It will never run: everybody who could run it waits.
-    Deadlock,
-}
-
-/// Makes `host` the host of this thread while `f` runs.
-pub(crate) fn with_host<R>(host: &(dyn Host + 'static), f: impl FnOnce() -> R) -> R {
-    struct Reset(Option<*const dyn Host>);
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            HOST.with(|slot| slot.set(self.0));
-        }
-    }
-    let _reset = Reset(HOST.with(|slot| slot.replace(Some(host))));
-    f()
-}
-
-/// This thread's host, where it is a pool's thread.
-pub(crate) fn host<'a>() -> Option<&'a dyn Host> {
-    // SAFETY: T6: `with_host` borrows the host for longer than the slot holds it.
-    HOST.with(Cell::get).map(|host| unsafe { &*host })
-}
-
-/// Runs `f` as the closure of `task`.
-pub(crate) fn as_current<R>(task: &TaskRef, f: impl FnOnce() -> R) -> R {
-    in_frame(task, f)
-}
-
-/// Runs `f`, a waker or a callback, which belongs to no task though the thread may be inside one.
-pub(crate) fn as_nobody<R>(f: impl FnOnce() -> R) -> R {
-    in_frame(ptr::null(), f)
-}
-
-#[inline]
-fn in_frame<R>(task: *const TaskRef, f: impl FnOnce() -> R) -> R {
-    struct Reset(*const Frame);
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            FRAME.with(|slot| slot.set(self.0));
-        }
-    }
-    let below = FRAME.with(Cell::get);
-    let frame = Frame { task, below };
-    FRAME.with(|slot| slot.set(&raw const frame));
-    let _reset = Reset(below);
-    f()
-}
-
-/// The tasks on this thread, innermost first; `None` for code that belongs to none.
-fn frames<'a>() -> impl Iterator<Item = Option<&'a TaskRef>> {
-    let mut next = FRAME.with(Cell::get);
-    std::iter::from_fn(move || {
-        // SAFETY: T6: null, or a frame on the stack of this thread, above us, until `in_frame`
-        // takes it off the list.
-        let frame = unsafe { next.as_ref() }?;
-        next = frame.below;
-        // SAFETY: T6: null, or a reference that the frame borrows for as long.
-        Some(unsafe { frame.task.as_ref() })
-    })
-}
-
-/// The task that this code belongs to.
-fn current<'a>() -> Option<&'a TaskRef> {
-    frames().next().flatten()
-}
-
-/// Whether this thread is inside `task`.
-pub(crate) fn is_inside(task: &TaskRef) -> bool {
-    tasks().any(|other| other.is_same(task))
-}
-
-/// The tasks that this thread is inside, innermost first.
-pub(crate) fn tasks<'a>() -> impl Iterator<Item = &'a TaskRef> {
-    frames().flatten()
-}
-
-/// The tasks of `owner` that this thread is inside.
-pub(crate) fn tasks_of(owner: *const ()) -> Vec<TaskId> {
-    tasks().filter(|task| task.is_owned_by(owner)).map(TaskRef::id).collect()
-}
-
-/// The next task id. Each thread takes them from a block of its own, so that spawners do not meet.
-pub(crate) fn next_id() -> TaskId {
-    const BLOCK: u64 = 1024;
-    static NEXT_BLOCK: StaticU64 = StaticU64::new(0);
-    thread_local_const! { static NEXT: Cell<u64> = Cell::new(0) }
-
-    NEXT.with(|next| {
-        let mut id = next.get();
-        if id % BLOCK == 0 {
-            id = NEXT_BLOCK.fetch_add(1, Ordering::Relaxed) * BLOCK;
-        }
-        next.set(id + 1);
-        TaskId::new(id + 1)
-    })
-}
 
 /// True if somebody has cancelled the task that this code belongs to: dropped its handle, or called
 /// `cancel`.
@@ -306,32 +139,6 @@ impl Drop for HookGuard {
     fn drop(&mut self) {
         if let Some((task, id)) = self.registered.take() {
             task.remove_hook(id);
-        }
-    }
-}
-
-/// Declares the thread blocked from `enter` to the drop, so that its pool may have one thread more.
-pub(crate) struct Blocking<'a>(Option<&'a dyn Host>);
-
-impl Blocking<'_> {
-    pub(crate) fn enter() -> Self {
-        let host = host();
-        if let Some(host) = host {
-            host.begin_blocking();
-        }
-        Blocking(host)
-    }
-
-    /// The host that was told, if this is a pool's thread.
-    pub(crate) fn host(&self) -> Option<&dyn Host> {
-        self.0
-    }
-}
-
-impl Drop for Blocking<'_> {
-    fn drop(&mut self) {
-        if let Some(host) = self.0 {
-            host.end_blocking();
         }
     }
 }

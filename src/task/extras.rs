@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::reference::TaskRef;
 use crate::error::TaskId;
-use crate::report::{shield, swallow};
+use crate::panic::{catch_panic, report_panic};
 use crate::sync::{Mutex, now};
 
 /// What a shutdown of the pool does to a task that is still queued. See
@@ -118,11 +118,11 @@ fn surround<T>(context: Context, closure: impl FnOnce() -> T) -> thread::Result<
     };
     let surrounded = catch_unwind(AssertUnwindSafe(|| context(&mut once)));
     let unrun = closure.take();
-    shield("the destructor of a closure that its context did not run", || drop(unrun));
+    catch_panic("the destructor of a closure that its context did not run", || drop(unrun));
     match (result, surrounded) {
         (Some(result), Ok(())) => result,
         (Some(result), Err(payload)) => {
-            swallow("the context of a task, after its closure", payload);
+            report_panic("the context of a task, after its closure", payload);
             result
         }
         (None, Err(payload)) => Err(payload),

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::report::shield;
+use crate::panic::catch_panic;
 use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Condvar, Mutex, MutexGuard, trampoline};
 
@@ -51,7 +51,7 @@ impl Hooks {
         let mut list = self.list.lock();
         if list.fired {
             drop(list);
-            shield("a cancel hook", hook);
+            catch_panic("a cancel hook", hook);
             return None;
         }
         list.last_id += 1;
@@ -67,7 +67,7 @@ impl Hooks {
         while let Some((id, hook)) = list.waiting.pop_first() {
             list.running = Some((id, thread::current().id()));
             drop(list);
-            shield("a cancel hook", hook);
+            catch_panic("a cancel hook", hook);
             list = self.list.lock();
             list.running = None;
             self.finished.notify_all();
@@ -79,7 +79,7 @@ impl Hooks {
         let mut list = self.list.lock();
         if let Some(hook) = list.waiting.remove(&id) {
             drop(list);
-            shield("the destructor of a cancel hook", || drop(hook));
+            catch_panic("the destructor of a cancel hook", || drop(hook));
             return;
         }
         drop(self.await_end(list, Some(id)));
@@ -105,7 +105,7 @@ impl Hooks {
         let forgotten = std::mem::take(&mut list.waiting);
         drop(self.await_end(list, None));
         for hook in forgotten.into_values() {
-            shield("the destructor of a cancel hook", || drop(hook));
+            catch_panic("the destructor of a cancel hook", || drop(hook));
         }
     }
 }

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
-use super::current::{Blocking, Host, InPlace, is_inside};
+use super::frame::is_inside;
+use super::host::{Blocking, Host, InPlace};
 use super::reference::TaskRef;
 use crate::error::{Reason, TaskError};
-use crate::report::shield;
+use crate::panic::catch_panic;
 use crate::sync::oneshot::Receiver;
 use crate::sync::{Mutex, Parker, trampoline};
 
@@ -175,7 +176,7 @@ impl<T> Drop for Joint<T> {
 /// waker, and so on.
 #[inline]
 fn drop_receiver<T>(receiver: Receiver<T>, task: Option<&TaskRef>) {
-    let act = move || _ = shield("the destructor of a result nobody took", || drop(receiver));
+    let act = move || _ = catch_panic("the destructor of a result nobody took", || drop(receiver));
     if task.is_some_and(|task| !task.is_watched()) {
         // SAFETY: J2: there is no witness, so by T8 the value is `'static`.
         unsafe { trampoline::bounce_unbounded(act) }
@@ -237,7 +238,7 @@ where
                 (Poll::Ready(result), _) => {
                     *stage = Stage::Called;
                     drop(stage);
-                    shield("a completion callback", || callback(result));
+                    catch_panic("a completion callback", || callback(result));
                     return;
                 }
                 (Poll::Pending, Stage::PollAgain) => *stage = Stage::Polling,

@@ -8,9 +8,13 @@
 //! | `reference` | counted references to a cell, and the claim |
 //! | `extras` | what only some tasks carry: name, deadline, context |
 //! | `hooks` | what is to be run when a running task is cancelled |
-//! | `current` | what a running closure may ask, and the door to the thread it runs on |
+//! | `id` | the numbers of tasks |
+//! | `frame` | which tasks a thread is inside |
+//! | `host` | the door to the thread of a pool that a task runs on |
+//! | `current` | what a running closure may ask |
 //! | `join` | receiving the result: polling, waiting, calling back |
 //! | `wait` | waits that block the thread, and what its pool is told of them |
+//! | `wake` | calling and dropping wakers |
 //! | `handle` | the public handles |
 //!
 //! # The life of a task
@@ -32,8 +36,11 @@
 mod cell;
 pub(crate) mod current;
 mod extras;
+mod frame;
 mod handle;
 mod hooks;
+mod host;
+mod id;
 mod join;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
@@ -41,17 +48,19 @@ mod reference;
 mod slab;
 mod state;
 mod wait;
+mod wake;
 
 pub use self::extras::OnShutdown;
 pub use self::handle::{CancelHandle, Cancelling, Task, Unblocked};
 pub use self::wait::block_on;
 
 pub(crate) use self::cell::{Attempt, Owner, Runner, Side, Work, new_scoped_task, new_task};
-pub(crate) use self::current::{
-    Host, InPlace, as_current, as_nobody, host, next_id, tasks, tasks_of, with_host,
-};
 pub(crate) use self::extras::{Context, Extras, Inside, Witness};
+pub(crate) use self::frame::{as_current, is_inside, tasks, tasks_of};
 pub(crate) use self::handle::raise;
+pub(crate) use self::host::{Blocking, Host, InPlace, host, with_host};
+pub(crate) use self::id::next_id;
 pub(crate) use self::reference::{Claimed, TaskRef, claim_in_place, forked_child};
 pub(crate) use self::state::Outcome;
 pub(crate) use self::wait::{awaits_end, blocking_wait};
+pub(crate) use self::wake::{discard, wake};

@@ -11,7 +11,7 @@ use super::cell::{Header, Runner, Side, take_closure};
 use super::extras::{Context, Extras};
 use super::state::{CancelAction, Outcome, ReleaseAction};
 use crate::error::{Origin, Raised, Reason, TaskError, TaskId};
-use crate::report::{shield, swallow};
+use crate::panic::{catch_panic, report_panic};
 use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
 use crate::sync::trampoline;
@@ -253,7 +253,7 @@ impl TaskRef {
 /// closure's.
 pub(super) fn swallow_unread(payload: Box<dyn Any + Send>) {
     if !payload.is::<Raised>() {
-        swallow("a task whose result nobody took", payload);
+        report_panic("a task whose result nobody took", payload);
     }
 }
 
@@ -340,7 +340,7 @@ impl Claimed {
         }
         header.word.set_outcome(outcome);
         let context = self.take_context();
-        shield("the destructor of a context", || drop(context));
+        catch_panic("the destructor of a context", || drop(context));
         // SAFETY: T1 and T5, as in `run`.
         unsafe { (header.vtable.discard)(self.task.0) };
         self.end();
@@ -353,7 +353,7 @@ impl Claimed {
     /// `F` and `T` are those the task was made with.
     pub(crate) unsafe fn into_closure<F, T>(self) -> F {
         let context = self.take_context();
-        shield("the destructor of a context", || drop(context));
+        catch_panic("the destructor of a context", || drop(context));
         // SAFETY: T1: this is the claim. T5: by the caller's promise.
         let closure = unsafe { take_closure::<F, T>(self.task.0) };
         self.end();

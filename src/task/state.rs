@@ -16,7 +16,7 @@ use std::fmt;
 
 use super::slab::Place;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::fork::ShortGeneration;
+use crate::sys::fork::ShortGeneration;
 
 const STAGE: u64 = 0b11;
 const QUEUED: u64 = 0;

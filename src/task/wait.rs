@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::current::{Blocking, host};
+use super::host::{Blocking, host};
 use crate::sync::{Parker, thread_local_const, trampoline};
 
 thread_local_const! { static INNERMOST: Cell<*const BlockingWait> = Cell::new(ptr::null()) }

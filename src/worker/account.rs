@@ -13,11 +13,11 @@ use std::task::Waker;
 use crossbeam_utils::CachePadded;
 
 use super::roster::thread_number;
-use crate::queue::{Places, wake};
+use crate::semaphore::Semaphore;
 use crate::sync::Tracked;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::fork::Generation;
-use crate::task::Owner;
+use crate::sys::fork::Generation;
+use crate::task::{Owner, wake};
 
 const SHARDS: usize = if cfg!(sidestep_loom) { 1 } else { 16 };
 
@@ -31,14 +31,14 @@ struct Shard {
 /// The part of a pool that the tasks of its own queues refer to.
 pub(crate) struct PoolAccount {
     shards: [CachePadded<Shard>; SHARDS],
-    places: Option<Places>,
+    places: Option<Semaphore>,
     generation: Generation,
     freed: Tracked,
 }
 
 impl PoolAccount {
     /// The account of a pool whose queue has these places, if it is limited.
-    pub(super) fn new(places: Option<Places>) -> Arc<Self> {
+    pub(super) fn new(places: Option<Semaphore>) -> Arc<Self> {
         let shard =
             |_| CachePadded::new(Shard { submitted: AtomicU64::new(0), cancelled: AtomicU64::new(0) });
         Arc::new(PoolAccount {
@@ -50,7 +50,7 @@ impl PoolAccount {
     }
 
     /// The places of the pool's queue, if it is limited.
-    pub(crate) fn places(&self) -> Option<&Places> {
+    pub(crate) fn places(&self) -> Option<&Semaphore> {
         self.places.as_ref()
     }
 
@@ -76,7 +76,7 @@ impl PoolAccount {
     fn free_place_quietly(&self) -> Option<Waker> {
         // In a forked child nobody waits for a place, and the lock may be held for ever.
         let places = self.places.as_ref().filter(|_| !self.generation.is_past());
-        places.and_then(Places::free_quietly)
+        places.and_then(Semaphore::free_quietly)
     }
 }
 

@@ -42,7 +42,6 @@ mod current;
 mod host;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
-mod os;
 mod patience;
 mod rest;
 mod roster;
@@ -65,7 +64,6 @@ use self::patience::Patience;
 
 pub(crate) use self::account::PoolAccount;
 pub(crate) use self::current::Shown;
-pub(crate) use self::os::ThreadKey;
 pub(crate) use self::roster::{Roster, Totals, thread_number};
 pub(crate) use self::slot::{Moment, Note, Slot};
 

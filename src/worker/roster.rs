@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::account::PoolAccount;
 use super::slot::{Slot, Tallies};
-use crate::queue::Places;
+use crate::semaphore::Semaphore;
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::{Mutex, thread_local_const};
 
@@ -60,7 +60,7 @@ impl Totals {
 
 impl Roster {
     /// The roster of a pool whose queue has these places, if it is limited.
-    pub(crate) fn new(places: Option<Places>) -> Self {
+    pub(crate) fn new(places: Option<Semaphore>) -> Self {
         Roster { listed: Mutex::new(Listed::default()), account: PoolAccount::new(places) }
     }
 

@@ -10,7 +10,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, HintBool, HintUsize, Ordering};
 
 use super::current::{Current, Shown};
-use super::os::ThreadKey;
+use crate::sys::thread_stat::ThreadKey;
 
 /// A counter with one writer, who therefore needs no read-modify-write.
 #[derive(Debug)]

@@ -46,7 +46,6 @@ const SHARED_NAMES: &[(&str, &str)] = &[
     ("Step", "private to each of its modules"),
     ("Target", "private to each of its modules"),
     ("Timer", "private to each of its modules"),
-    ("Turn", "private to each of its modules"),
     ("Visit", "private to each of its modules"),
     ("Wait", "private to each of its modules"),
     ("Waiter", "private to each of its modules"),

@@ -55,7 +55,7 @@ use super::known::SeekBy;
 use super::outbound::Outbound;
 use super::step::{Able, Call, Left, Outcome, Place, Plan, Poison, Seeking, Step};
 use super::wakers::{Side, Wakers, Wakes};
-use crate::io::cached::Cached;
+use crate::sys::pread::Cached;
 
 /// Everything that the handle and the pump share.
 pub(super) struct Core<T> {

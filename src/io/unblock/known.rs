@@ -16,7 +16,7 @@ use std::io::{self, BufReader, Cursor, Empty, PipeReader, Read, Repeat, Seek, Se
 use std::process::{ChildStderr, ChildStdout};
 use std::sync::Arc;
 
-use crate::io::cached::{self, Cached};
+use crate::sys::pread::{self, Cached};
 
 /// Calls `Seek::seek` of a value whose type is listed.
 pub(super) type SeekBy<T> = fn(&mut T, SeekFrom) -> io::Result<u64>;
@@ -54,7 +54,7 @@ pub(super) fn seek<T: 'static>() -> Option<SeekBy<T>> {
     is_seekable(TypeId::of::<T>()).then_some(seek_listed::<T>)
 }
 
-/// Reads from a value without blocking, as [`cached::read`] does.
+/// Reads from a value without blocking, as [`pread::read`] does.
 pub(super) type ReadCached<T> = fn(&T, &mut [u8]) -> Cached;
 
 /// Whether a `T` is a file, the flush of which does nothing.
@@ -68,7 +68,7 @@ pub(super) fn read_cached<T: 'static>() -> Option<ReadCached<T>> {
         let value: &dyn Any = value;
         let file = value.downcast_ref::<File>();
         let file = file.or_else(|| value.downcast_ref::<Arc<File>>().map(|file| &**file));
-        file.map_or(Cached::Never, |file| cached::read(file, buffer, None))
+        file.map_or(Cached::Never, |file| pread::read(file, buffer, None))
     }
     (writes_through::<T>() && cfg!(target_os = "linux")).then_some(read::<T>)
 }

@@ -12,8 +12,9 @@ use super::known::SeekBy;
 use super::shared::Shared;
 use super::step::{Outcome, Place, Plan, Step, Writing};
 use super::wakers::Side;
-use crate::report::{event, panic_message, shield, swallow};
+use crate::panic::{catch_panic, panic_message, report_panic};
 use crate::sync::{MutexGuard, now};
+use crate::trace::event;
 
 /// How long one pump keeps its thread while others may wait for it.
 const TURN: Duration = Duration::from_millis(1);
@@ -192,7 +193,7 @@ fn conclude<T: Send + 'static>(shared: &Shared<T>, outcome: Outcome, value: T) -
             event!(DEBUG, %error, "a read ahead of the caller failed, and the caller has gone elsewhere");
             let _ = error;
         }
-        shield("a destructor", || drop(left));
+        catch_panic("a destructor", || drop(left));
     })
 }
 
@@ -242,19 +243,19 @@ fn end<T>(mut core: MutexGuard<'_, Core<T>>, value: T) {
     drop(core);
     if let Some(error) = held {
         event!(ERROR, bytes = lost.len(), %error, "what a dropped Unblock had accepted could not be written");
-        shield("a destructor", || drop((error, lost)));
+        catch_panic("a destructor", || drop((error, lost)));
     }
-    shield("a destructor", || drop(value));
+    catch_panic("a destructor", || drop(value));
 }
 
 /// The value has panicked.
 fn poison<T: Send + 'static>(shared: &Shared<T>, value: T, payload: Box<dyn Any + Send>) {
     let message = panic_message(&*payload).to_owned();
     let left = shared.lock().poison(message, payload);
-    shield("a destructor", || drop(value));
-    shield("a destructor", || drop(left.call));
+    catch_panic("a destructor", || drop(value));
+    catch_panic("a destructor", || drop(left.call));
     left.wakes.wake();
     if let Some(payload) = left.swallowed {
-        swallow("a value in an Unblock", payload);
+        report_panic("a value in an Unblock", payload);
     }
 }

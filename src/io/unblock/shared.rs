@@ -12,11 +12,13 @@ use super::pump;
 use super::step::{Able, Place, Seeking};
 use super::wakers::{Side, Wakers};
 use crate::error::TaskError;
+use crate::panic::{catch_panic, report_panic};
 use crate::pool::Pool;
-use crate::report::{event, shield, swallow};
 use crate::sync::atomic::{AtomicBool, Ordering, StaticU64};
-use crate::sync::{Mutex, MutexGuard, fork, now, thread};
+use crate::sync::{Mutex, MutexGuard, now, thread};
+use crate::sys::fork;
 use crate::task::{OnShutdown, Task};
+use crate::trace::event;
 
 /// How an `Unblock` was set up.
 pub(crate) struct Setup {
@@ -283,7 +285,7 @@ impl<T: Send + 'static> Shared<T> {
             let left = core.poison(error.to_string(), Box::new(()));
             drop(core);
             left.wakes.wake();
-            return shield("a destructor", || drop(left.call)).unwrap_or_default();
+            return catch_panic("a destructor", || drop(left.call)).unwrap_or_default();
         }
         if !matches!(core.place, Place::Queued(_)) {
             return;
@@ -309,7 +311,7 @@ impl<T: Send + 'static> Shared<T> {
         let wakes = core.wakers.take(Side::all());
         drop(core);
         wakes.wake();
-        shield("a destructor", || drop(value));
+        catch_panic("a destructor", || drop(value));
     }
 
     /// The pool has ended, and there are bytes to write: on a thread of their own.
@@ -354,9 +356,9 @@ impl<T: Send + 'static> Shared<T> {
             let _ = error;
         }
         if let Some(payload) = payload {
-            swallow("a value in an Unblock", payload);
+            report_panic("a value in an Unblock", payload);
         }
-        shield("a destructor", || drop((held, read_error)));
+        catch_panic("a destructor", || drop((held, read_error)));
         drop((call, items, wakes));
     }
 
@@ -365,7 +367,7 @@ impl<T: Send + 'static> Shared<T> {
         let (Place::Home(value) | Place::Queued(value) | Place::Watched(value)) = place else { return };
         // The models have no pool.
         if self.setup.drops_in_place || !std::mem::needs_drop::<T>() || cfg!(sidestep_loom) {
-            shield("a destructor", || drop(value));
+            catch_panic("a destructor", || drop(value));
         } else {
             self.pool().spawn(move || drop(value)).detach();
         }

@@ -12,7 +12,7 @@ use super::handle::Unblock;
 use super::items::{self, ItemsOf, Ready};
 use super::step::{Place, Seeking, Writing};
 use super::wakers::Side;
-use crate::io::cached;
+use crate::io::budget;
 
 /// A caller who asks for less is served from a buffer.
 const SMALL: usize = 8 << 10;
@@ -65,7 +65,7 @@ impl<T: Read + Send + 'static> Unblock<T> {
         }
         ready!(self.poll_chunk_now(context, buffer.len()))?;
         let mut filled = self.chunk.move_into(buffer);
-        while filled > 0 && filled < buffer.len() && cached::may_go_on() && self.next_chunk() {
+        while filled > 0 && filled < buffer.len() && budget::may_go_on() && self.next_chunk() {
             filled += self.chunk.move_into(&mut buffer[filled..]);
         }
         Poll::Ready(Ok(filled))
@@ -75,7 +75,7 @@ impl<T: Read + Send + 'static> Unblock<T> {
     /// what is in memory, or ahead of the caller, need not wait, and would never do so.
     fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.begin_reading();
-        if self.chunk.is_empty() && !cached::is_my_turn() {
+        if self.chunk.is_empty() && !budget::is_my_turn() {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }

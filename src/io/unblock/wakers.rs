@@ -3,7 +3,7 @@
 
 use std::task::Waker;
 
-use crate::report::shield;
+use crate::task::wake;
 
 /// What a waker waits for. The two halves of a handle may wait at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Wakes {
 
     pub(super) fn wake(self) {
         for waker in self.two.into_iter().flatten().chain(self.more) {
-            shield("a waker", || waker.wake());
+            wake(waker);
         }
     }
 }

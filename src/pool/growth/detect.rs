@@ -14,7 +14,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::sync::{now, thread};
-use crate::worker::{Note, ThreadKey};
+use crate::sys::thread_stat::ThreadKey;
+use crate::worker::Note;
 
 /// For how many looks a thread must be in one task before its CPU clock counts.
 pub(super) const PATIENCE: u32 = 4;

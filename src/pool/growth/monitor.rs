@@ -23,9 +23,9 @@ use super::state::State;
 use crate::pool::cool_down::CoolDown;
 use crate::pool::shared::Shared;
 use crate::pool::threads::start_tree;
-use crate::report::event;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::{Parker, now, thread};
+use crate::trace::event;
 
 /// The switch of a pool's monitor.
 #[derive(Debug)]

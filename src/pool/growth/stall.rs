@@ -7,7 +7,7 @@ use super::policy::Limits;
 use super::sample::Sample;
 use crate::pool::shared::Shared;
 #[cfg(feature = "tracing")]
-use crate::report::event;
+use crate::trace::event;
 
 /// Nothing has moved for so long, or a task has waited for so long where `warn_after` says nothing
 /// else.

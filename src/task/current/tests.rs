@@ -1,76 +1,9 @@
-//! What needs no pool: ids, and what is said of a cancellation.
+//! What is said of a cancellation.
 
 use super::*;
-use std::thread;
-
-#[test]
-fn the_ids_of_a_thread_follow_each_other_and_begin_with_one() {
-    let ids = || (0..3).map(|_| next_id().as_u64()).collect::<Vec<_>>();
-    let [one, other] =
-        [thread::spawn(ids), thread::spawn(ids)].map(|thread| thread.join().expect("it counts"));
-    for ids in [&one, &other] {
-        assert_eq!(ids[0] % 1024, 1, "the first of a block, and none is zero");
-        assert_eq!([ids[1] - ids[0], ids[2] - ids[1]], [1, 1]);
-    }
-    assert_ne!(one[0], other[0]);
-}
 
 #[test]
 fn a_cancellation_says_so_as_an_io_error_too() {
     assert_eq!(Cancelled.to_string(), "the task has been cancelled");
     assert_eq!(std::io::Error::from(Cancelled).to_string(), Cancelled.to_string());
-}
-
-/// A host that is only to be told apart.
-struct Nobody(u8);
-
-impl Host for Nobody {
-    fn begin_blocking(&self) {}
-    fn end_blocking(&self) {}
-    fn run_in_place(&self, _target: &TaskRef) -> InPlace {
-        InPlace::Waits
-    }
-    fn watch(&self, _target: &TaskRef, _parker: &Arc<Parker>) {}
-    fn inside(&self) -> Vec<Inside> {
-        Vec::new()
-    }
-    fn unwatch(&self, _target: &TaskRef, _parker: &Arc<Parker>) {}
-    fn has_queued(&self) -> bool {
-        false
-    }
-    fn run_any_in_place(&self) -> bool {
-        false
-    }
-    fn run_now(&self, _target: &TaskRef) -> bool {
-        false
-    }
-    fn forfeit_slots(&self) {}
-    fn may_grow(&self) -> bool {
-        false
-    }
-    fn offer_help(&self, _parker: &Arc<Parker>) {}
-    fn withdraw_help(&self, _parker: &Arc<Parker>) {}
-    fn begin_parking(&self) -> bool {
-        true
-    }
-    fn end_parking(&self) {}
-    fn retire(&self) {}
-    fn owner(&self) -> *const () {
-        (&raw const self.0).cast()
-    }
-}
-
-#[test]
-fn a_host_is_there_while_its_code_runs_and_not_longer() {
-    let (outer, inner) = (Nobody(1), Nobody(2));
-    let is_host = |expected: &Nobody| host().is_some_and(|host| host.owner() == expected.owner());
-    with_host(&outer, || {
-        assert!(is_host(&outer));
-        with_host(&inner, || assert!(is_host(&inner)));
-        assert!(is_host(&outer));
-        let panic = || with_host(&inner, || std::panic::resume_unwind(Box::new(())));
-        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panic)).is_err());
-        assert!(is_host(&outer), "after a panic too");
-    });
-    assert!(host().is_none());
 }

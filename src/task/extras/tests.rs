@@ -4,7 +4,7 @@ use super::*;
 
 fn within(context: impl FnOnce(&mut dyn FnMut()) + Send + 'static) -> Result<i32, String> {
     let result = run_within(Some(Box::new(context)), || 42);
-    result.map_err(|payload| crate::report::panic_message(&*payload).to_owned())
+    result.map_err(|payload| crate::panic::panic_message(&*payload).to_owned())
 }
 
 #[test]

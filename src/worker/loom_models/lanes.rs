@@ -9,12 +9,13 @@ use loom::thread;
 
 use super::Yard;
 use crate::lane::Core;
-use crate::queue::Turn;
+use crate::latency::Meter;
+use crate::semaphore::Acquire;
+use crate::sync::Mutex;
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
-use crate::sync::{Mutex, fork};
+use crate::sys::fork;
 use crate::task::{Outcome, Task, new_task};
-use crate::times::Meter;
 use crate::worker::{Workplace, submit_to_lane};
 
 impl Yard {
@@ -180,7 +181,7 @@ fn lane_cancel_whose_waker_lets_go_of_the_lane() {
         assert!(places.try_take());
         let task = yard.spawn_in(&lane, || ());
         let last = Arc::new(LetGo(Mutex::new(None)));
-        let _ = places.poll_take(&mut Turn::new(), &Waker::from(Arc::clone(&last)));
+        let _ = places.poll_take(&mut Acquire::new(), &Waker::from(Arc::clone(&last)));
         *last.0.lock() = Some(lane);
         let canceller = thread::spawn(move || drop(task));
         drop(last);

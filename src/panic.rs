@@ -1,37 +1,10 @@
-//! Where the pool says what it swallows on purpose and what it decides: `tracing` events under the
-//! target `sidestep`, or nothing without the feature.
+//! Panics of user code: they are caught, reported and dropped where no caller is left to see them.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::sync::trampoline;
-
-/// Records an event; the arguments are those of `tracing::event!` after the target. A subscriber is
-/// foreign code: no lock may be held, and a panic in it is leaked, since there is nobody left to
-/// tell.
-#[cfg(feature = "tracing")]
-macro_rules! event {
-    ($level:ident, $($rest:tt)+) => {
-        $crate::report::quietly(|| {
-            tracing::event!(target: "sidestep", tracing::Level::$level, $($rest)+);
-        })
-    };
-}
-/// Records nothing: the feature `tracing` is off.
-#[cfg(not(feature = "tracing"))]
-macro_rules! event {
-    ($($rest:tt)+) => {
-        ()
-    };
-}
-pub(crate) use event;
-
-#[cfg(feature = "tracing")]
-pub(crate) fn quietly(f: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-        std::mem::forget(payload);
-    }
-}
+use crate::trace::event;
 
 /// The message of a panic, where it has one.
 pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
@@ -47,11 +20,11 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
 /// Runs user code that must not take the thread down. A panic is reported as one in `place` and its
 /// payload returned dropped, however its destructor behaves.
 #[inline]
-pub(crate) fn shield<R>(place: &'static str, f: impl FnOnce() -> R) -> Option<R> {
+pub(crate) fn catch_panic<R>(place: &'static str, f: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(value) => Some(value),
         Err(payload) => {
-            swallow(place, payload);
+            report_panic(place, payload);
             None
         }
     }
@@ -60,7 +33,7 @@ pub(crate) fn shield<R>(place: &'static str, f: impl FnOnce() -> R) -> Option<R>
 /// Reports a panic nobody else will see and drops its payload, which may own the last handle of a
 /// task with another payload, and so on. Should the payload's destructor panic too, what that left
 /// is leaked: there is no end to such chains otherwise.
-pub(crate) fn swallow(place: &'static str, payload: Box<dyn Any + Send>) {
+pub(crate) fn report_panic(place: &'static str, payload: Box<dyn Any + Send>) {
     event!(ERROR, place, message = panic_message(&*payload), "swallowed a panic");
     trampoline::bounce(move || {
         if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {

@@ -32,17 +32,17 @@ impl Bell {
 /// One who waits, or may.
 #[derive(Default)]
 struct Guest {
-    turn: Turn,
+    turn: Acquire,
     bell: Arc<Bell>,
 }
 
 impl Guest {
-    fn poll(&mut self, places: &Places) -> Poll<Result<(), Closed>> {
+    fn poll(&mut self, places: &Semaphore) -> Poll<Result<(), Closed>> {
         places.poll_take(&mut self.turn, &Waker::from(Arc::clone(&self.bell)))
     }
 
     /// In line.
-    fn waiting(places: &Places) -> Self {
+    fn waiting(places: &Semaphore) -> Self {
         let mut guest = Guest::default();
         assert_eq!(guest.poll(places), Poll::Pending);
         guest
@@ -50,8 +50,8 @@ impl Guest {
 }
 
 /// So many places, all of them taken.
-fn full(limit: usize) -> Places {
-    let places = Places::new(limit);
+fn full(limit: usize) -> Semaphore {
+    let places = Semaphore::new(limit);
     assert!((0..limit).all(|_| places.try_take()));
     assert!(!places.try_take());
     places
@@ -115,7 +115,7 @@ fn a_granted_place_that_is_given_up_goes_on() {
     assert_eq!(places.taken(), 1);
     places.give_up(&mut guests[2].turn);
     assert_eq!(places.taken(), 0, "there is nobody it could go to");
-    places.give_up(&mut Turn::new());
+    places.give_up(&mut Acquire::new());
     assert_eq!(places.taken(), 0);
 }
 
@@ -201,8 +201,8 @@ fn no_limit_is_a_limit_too() {
     assert_eq!(Guest::default().poll(&full_of(usize::MAX, 0)), TAKEN);
 }
 
-fn full_of(limit: usize, taken: usize) -> Places {
-    let places = Places::new(limit);
+fn full_of(limit: usize, taken: usize) -> Semaphore {
+    let places = Semaphore::new(limit);
     places.word.store(taken, Ordering::Relaxed);
     places
 }
@@ -233,7 +233,7 @@ fn the_last_waker_is_called_and_one_that_is_known_is_not_cloned() {
 
 /// A waker that notes when it is called or dropped with the lock held, and panics each time.
 struct Nosy {
-    places: Arc<Places>,
+    places: Arc<Semaphore>,
     locked: Arc<AtomicBool>,
     seen: Arc<AtomicUsize>,
 }
@@ -275,16 +275,16 @@ fn wakers_are_called_and_dropped_without_the_lock_and_their_panics_swallowed() {
     let places = Arc::new(full(1));
     let locked = Arc::new(AtomicBool::new(false));
     let seen = Arc::new(AtomicUsize::new(0));
-    let wait = |turn: &mut Turn| {
+    let wait = |turn: &mut Acquire| {
         let (places, locked) = (Arc::clone(&places), Arc::clone(&locked));
         let nosy = Nosy { places: Arc::clone(&places), locked, seen: Arc::clone(&seen) };
         let waker = Waker::from(Arc::new(nosy));
         let answer = places.poll_take(turn, &waker);
         // What is left of the waker here is dropped by the caller, who may panic.
-        crate::report::shield("a nosy waker", || drop(waker));
+        crate::panic::catch_panic("a nosy waker", || drop(waker));
         answer
     };
-    let mut turns: [Turn; 3] = Default::default();
+    let mut turns: [Acquire; 3] = Default::default();
     assert!(turns.iter_mut().all(|turn| wait(turn).is_pending()));
     assert!(wait(&mut turns[0]).is_pending(), "another waker: the former is dropped");
     assert_eq!(seen.load(Ordering::Relaxed), 1);
@@ -312,7 +312,7 @@ fn it_does_what_the_model_does() {
     };
     for round in 0..200 {
         let limit = 1 + round % 3;
-        let places = Places::new(limit);
+        let places = Semaphore::new(limit);
         let mut guests: Vec<Guest> = (0..6).map(|_| Guest::default()).collect();
         let (mut line, mut granted) = (VecDeque::new(), Vec::new());
         let mut taken = 0;
@@ -366,7 +366,7 @@ fn it_does_what_the_model_does() {
 #[test]
 fn under_load_no_place_is_lost_and_no_limit_passed() {
     const LIMIT: usize = 2;
-    let places = Places::new(LIMIT);
+    let places = Semaphore::new(LIMIT);
     let inside = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for seed in 0..6_usize {
@@ -375,7 +375,7 @@ fn under_load_no_place_is_lost_and_no_limit_passed() {
                 let parker = Arc::new(Parker::new());
                 let waker = parker.waker();
                 for round in 0..if cfg!(miri) { 20 } else { 2_000 } {
-                    let mut turn = Turn::new();
+                    let mut turn = Acquire::new();
                     if (seed + round) % 5 == 0 {
                         let _ = places.poll_take(&mut turn, &waker).map(|_| places.free());
                         places.give_up(&mut turn);

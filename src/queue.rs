@@ -32,13 +32,7 @@
 //! So whatever waits in the injector is overtaken by what is in the deques for 122 tasks of a
 //! thread at most, and where that takes longer, for some milliseconds.
 
-mod places;
-mod wake;
-
 use std::fmt;
-
-pub(crate) use self::places::{Places, Turn};
-pub(crate) use self::wake::{discard, wake};
 
 #[cfg(any(sidestep_loom, sidestep_shuttle, sidestep_tsan, miri))]
 use crate::sync::stand_in::deque::{Injector, Steal, Stealer, Worker};

@@ -79,9 +79,9 @@ use std::task::{Poll, Waker};
 
 use crossbeam_utils::CachePadded;
 
-use super::wake::{discard, wake};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::task::{discard, wake};
 
 const WAITERS: usize = 1 << (usize::BITS - 1);
 const CLOSED: usize = WAITERS >> 1;
@@ -91,7 +91,7 @@ const COUNT: usize = CLOSED - 1;
 const ROOM: usize = 64;
 
 /// The places of a queue that may hold only so many tasks.
-pub(crate) struct Places {
+pub(crate) struct Semaphore {
     word: CachePadded<AtomicUsize>,
     limit: usize,
     line: Mutex<Line>,
@@ -105,7 +105,7 @@ pub(crate) struct Closed;
 /// anew at the end of the line. Whoever drops it after `Pending` must give it up first, or the
 /// place it may be granted is lost: a turn does not know its places.
 #[derive(Debug, Default)]
-pub(crate) struct Turn(Option<Arc<Waiter>>);
+pub(crate) struct Acquire(Option<Arc<Waiter>>);
 
 /// Those who wait, the longest first, and among them those who waited and have given up.
 #[derive(Default)]
@@ -129,11 +129,11 @@ enum Wait {
     Over,
 }
 
-impl Places {
+impl Semaphore {
     /// So many places, all of them free. What is more than the word can count is as good as no
     /// limit.
     pub(crate) fn new(limit: usize) -> Self {
-        Places {
+        Semaphore {
             word: CachePadded::new(AtomicUsize::new(0)),
             limit: limit.min(COUNT),
             line: Mutex::new(Line::default()),
@@ -188,7 +188,7 @@ impl Places {
 
     /// Takes a place for `turn`, or has `waker` called when there may be one. `Ok` means that the
     /// caller has a place.
-    pub(crate) fn poll_take(&self, turn: &mut Turn, waker: &Waker) -> Poll<Result<(), Closed>> {
+    pub(crate) fn poll_take(&self, turn: &mut Acquire, waker: &Waker) -> Poll<Result<(), Closed>> {
         let answer = match &turn.0 {
             Some(waiter) => waiter.poll(waker),
             None => self.look(false).map_or_else(|| self.join(turn, waker), Poll::Ready),
@@ -223,7 +223,7 @@ impl Places {
 
     /// Goes to the end of the line, unless there is an answer now.
     #[cold]
-    fn join(&self, turn: &mut Turn, waker: &Waker) -> Poll<Result<(), Closed>> {
+    fn join(&self, turn: &mut Acquire, waker: &Waker) -> Poll<Result<(), Closed>> {
         let waiter = Arc::new(Waiter(Mutex::new(Wait::Waiting(waker.clone()))));
         let mut line = self.line.lock();
         if let Some(answer) = self.look(true) {
@@ -242,7 +242,7 @@ impl Places {
 
     /// The owner of `turn` gives up: its wait is over, and a place that it has been granted and has
     /// not fetched goes on.
-    pub(crate) fn give_up(&self, turn: &mut Turn) {
+    pub(crate) fn give_up(&self, turn: &mut Acquire) {
         let Some(waiter) = turn.0.take() else { return };
         let mut line = self.line.lock();
         if let Some(waker) = waiter.end(Wait::Over) {
@@ -307,9 +307,9 @@ impl Line {
     }
 }
 
-impl Turn {
+impl Acquire {
     pub(crate) fn new() -> Self {
-        Turn::default()
+        Acquire::default()
     }
 }
 
@@ -368,10 +368,10 @@ impl Wait {
     }
 }
 
-impl fmt::Debug for Places {
+impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seen = self.word.load(Ordering::Relaxed);
-        f.debug_struct("Places")
+        f.debug_struct("Semaphore")
             .field("taken", &(seen & COUNT))
             .field("limit", &self.limit)
             .field("waiters", &(seen & WAITERS != 0))

@@ -40,9 +40,9 @@ fn a_line_of_a_common_length_keeps_its_room() {
 #[test]
 fn debug_decodes_the_word() {
     let places = full(2);
-    assert_eq!(format!("{places:?}"), "Places { taken: 2, limit: 2, waiters: false, closed: false }");
+    assert_eq!(format!("{places:?}"), "Semaphore { taken: 2, limit: 2, waiters: false, closed: false }");
     let _guest = Guest::waiting(&places);
-    assert_eq!(format!("{places:?}"), "Places { taken: 2, limit: 2, waiters: true, closed: false }");
+    assert_eq!(format!("{places:?}"), "Semaphore { taken: 2, limit: 2, waiters: true, closed: false }");
     places.close();
-    assert_eq!(format!("{places:?}"), "Places { taken: 2, limit: 2, waiters: false, closed: true }");
+    assert_eq!(format!("{places:?}"), "Semaphore { taken: 2, limit: 2, waiters: false, closed: true }");
 }

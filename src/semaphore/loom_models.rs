@@ -8,23 +8,23 @@ use crate::sync::stand_in::model::check;
 use crate::sync::{Parker, UnsafeCell};
 
 /// So many places, all of them taken.
-fn full(limit: usize) -> Arc<Places> {
-    let places = Arc::new(Places::new(limit));
+fn full(limit: usize) -> Arc<Semaphore> {
+    let places = Arc::new(Semaphore::new(limit));
     assert!((0..limit).all(|_| places.try_take()));
     places
 }
 
 /// Runs `f` on a thread of its own.
 fn elsewhere<R: 'static>(
-    places: &Arc<Places>,
-    f: impl FnOnce(&Places) -> R + 'static,
+    places: &Arc<Semaphore>,
+    f: impl FnOnce(&Semaphore) -> R + 'static,
 ) -> thread::JoinHandle<R> {
     let places = Arc::clone(places);
     thread::spawn(move || f(&places))
 }
 
 /// Waits for an answer, asleep.
-fn wait(places: &Places, turn: &mut Turn) -> Result<(), Closed> {
+fn wait(places: &Semaphore, turn: &mut Acquire) -> Result<(), Closed> {
     let parker = Arc::new(Parker::new());
     let waker = parker.waker();
     loop {
@@ -36,8 +36,8 @@ fn wait(places: &Places, turn: &mut Turn) -> Result<(), Closed> {
 }
 
 /// A turn that is in line.
-fn queue_up(places: &Places) -> Turn {
-    let mut turn = Turn::new();
+fn queue_up(places: &Semaphore) -> Acquire {
+    let mut turn = Acquire::new();
     assert!(places.poll_take(&mut turn, Waker::noop()).is_pending());
     turn
 }
@@ -50,7 +50,7 @@ fn enter(inside: &UnsafeCell<u32>) {
 }
 
 /// The word says `taken`, and nobody is in line.
-fn assert_calm(places: &Places, taken: usize) {
+fn assert_calm(places: &Semaphore, taken: usize) {
     assert_eq!((places.taken(), places.word.load(Ordering::Relaxed) & WAITERS), (taken, 0));
     let line = places.line.lock();
     assert_eq!((line.live, line.waiters.len()), (0, 0));
@@ -61,8 +61,8 @@ fn assert_calm(places: &Places, taken: usize) {
 fn free_against_waiting() {
     check(None, || {
         let places = full(1);
-        let other = elsewhere(&places, Places::free);
-        assert_eq!(wait(&places, &mut Turn::new()), Ok(()));
+        let other = elsewhere(&places, Semaphore::free);
+        assert_eq!(wait(&places, &mut Acquire::new()), Ok(()));
         other.join().unwrap();
         assert_calm(&places, 1);
     });
@@ -74,8 +74,8 @@ fn free_against_waiting() {
 fn two_frees_against_waiting() {
     check(None, || {
         let places = full(2);
-        let others = [elsewhere(&places, Places::free), elsewhere(&places, Places::free)];
-        assert_eq!(wait(&places, &mut Turn::new()), Ok(()));
+        let others = [elsewhere(&places, Semaphore::free), elsewhere(&places, Semaphore::free)];
+        assert_eq!(wait(&places, &mut Acquire::new()), Ok(()));
         for other in others {
             other.join().unwrap();
         }
@@ -90,8 +90,8 @@ fn free_against_giving_up_before_another() {
     check(None, || {
         let places = full(1);
         let mut first = queue_up(&places);
-        let second = elsewhere(&places, |places| wait(places, &mut Turn::new()));
-        let free = elsewhere(&places, Places::free);
+        let second = elsewhere(&places, |places| wait(places, &mut Acquire::new()));
+        let free = elsewhere(&places, Semaphore::free);
         places.give_up(&mut first);
         assert_eq!(second.join().unwrap(), Ok(()));
         free.join().unwrap();
@@ -131,8 +131,8 @@ fn free_against_the_last_giving_up() {
 fn close_against_waiting() {
     check(None, || {
         let places = full(1);
-        let closer = elsewhere(&places, Places::close);
-        assert_eq!(wait(&places, &mut Turn::new()), Err(Closed));
+        let closer = elsewhere(&places, Semaphore::close);
+        assert_eq!(wait(&places, &mut Acquire::new()), Err(Closed));
         closer.join().unwrap();
         assert_calm(&places, 1);
     });
@@ -144,9 +144,9 @@ fn close_against_waiting() {
 fn close_against_free_and_waiting() {
     check(None, || {
         let places = full(1);
-        let closer = elsewhere(&places, Places::close);
-        let free = elsewhere(&places, Places::free);
-        let answer = wait(&places, &mut Turn::new());
+        let closer = elsewhere(&places, Semaphore::close);
+        let free = elsewhere(&places, Semaphore::free);
+        let answer = wait(&places, &mut Acquire::new());
         closer.join().unwrap();
         free.join().unwrap();
         assert_calm(&places, usize::from(answer.is_ok()));
@@ -159,8 +159,8 @@ fn close_against_free_and_giving_up() {
     check(None, || {
         let places = full(1);
         let mut turn = queue_up(&places);
-        let closer = elsewhere(&places, Places::close);
-        let free = elsewhere(&places, Places::free);
+        let closer = elsewhere(&places, Semaphore::close);
+        let free = elsewhere(&places, Semaphore::free);
         places.give_up(&mut turn);
         closer.join().unwrap();
         free.join().unwrap();
@@ -172,12 +172,12 @@ fn close_against_free_and_giving_up() {
 #[test]
 fn never_two_in_one_place() {
     check(Some(3), || {
-        let places = Arc::new(Places::new(1));
+        let places = Arc::new(Semaphore::new(1));
         let inside = Arc::new(UnsafeCell::new(0));
         let taker = |cell: &Arc<UnsafeCell<u32>>| {
             let cell = Arc::clone(cell);
             elsewhere(&places, move |places| {
-                wait(places, &mut Turn::new()).unwrap();
+                wait(places, &mut Acquire::new()).unwrap();
                 enter(&cell);
                 places.free();
             })
@@ -201,7 +201,7 @@ fn free_against_another_waker() {
     check(None, || {
         let places = full(1);
         let mut turn = queue_up(&places);
-        let free = elsewhere(&places, Places::free);
+        let free = elsewhere(&places, Semaphore::free);
         assert_eq!(wait(&places, &mut turn), Ok(()));
         free.join().unwrap();
         assert_calm(&places, 1);

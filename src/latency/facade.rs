@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use metrics::{Histogram, Unit, describe_histogram, histogram};
 
-use crate::report::shield;
+use crate::panic::catch_panic;
 
 /// What a report calls the place where a recorder has panicked.
 pub(crate) const PLACE: &str = "a recorder of metrics";
@@ -29,7 +29,7 @@ impl Series {
     pub(super) fn register(pool: &str, lane: Option<&str>) -> Option<Self> {
         let pool = pool.to_owned();
         let lane = lane.map(str::to_owned);
-        shield(PLACE, || match lane {
+        catch_panic(PLACE, || match lane {
             None => Series {
                 wait: histogram!(WAIT, "pool" => pool.clone()),
                 run: histogram!(RUN, "pool" => pool),
@@ -42,11 +42,11 @@ impl Series {
     }
 
     pub(super) fn waited(&self, time: Duration) {
-        shield(PLACE, || self.wait.record(time.as_secs_f64()));
+        catch_panic(PLACE, || self.wait.record(time.as_secs_f64()));
     }
 
     pub(super) fn ran(&self, time: Duration) {
-        shield(PLACE, || self.run.record(time.as_secs_f64()));
+        catch_panic(PLACE, || self.run.record(time.as_secs_f64()));
     }
 }
 

@@ -3,14 +3,14 @@
 
 use std::task::Waker;
 
-use crate::report::shield;
+use super::frame::as_nobody;
+use crate::panic::catch_panic;
 use crate::sync::trampoline;
-use crate::task::as_nobody;
 
 /// Drops a waker that is not to be called. It may own another wait, with another waker, and so on.
 pub(crate) fn discard(waker: Waker) {
     trampoline::bounce(move || {
-        shield("the destructor of a waker", || drop(waker));
+        catch_panic("the destructor of a waker", || drop(waker));
     });
 }
 
@@ -18,6 +18,6 @@ pub(crate) fn discard(waker: Waker) {
 /// other steps, before the outermost of them returns or the thread waits.
 pub(crate) fn wake(waker: Waker) {
     trampoline::bounce(move || {
-        shield("a waker", || as_nobody(|| waker.wake()));
+        catch_panic("a waker", || as_nobody(|| waker.wake()));
     });
 }

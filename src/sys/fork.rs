@@ -14,19 +14,18 @@
 //! refuses every pool there.
 
 use std::io;
-
-use super::atomic::{Ordering, StaticU64};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many forks there may be between a process with pools and the first one.
 const MOST_FORKS: u64 = 0xFFFE;
 
 /// How many forks there are between this process and the first one, which is where they began to be
 /// watched.
-static FORKS: StaticU64 = StaticU64::new(0);
+static FORKS: AtomicU64 = AtomicU64::new(0);
 /// The short generation of what is made now.
-static STAMP: StaticU64 = StaticU64::new(0);
+static STAMP: AtomicU64 = AtomicU64::new(0);
 /// The short generation that is not past.
-static PRESENT: StaticU64 = StaticU64::new(0);
+static PRESENT: AtomicU64 = AtomicU64::new(0);
 
 /// A generation of processes.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,12 @@
+//! What only the operating system can say, and all calls of it that `std` does not make: each file
+//! keeps the contract of the calls that it makes.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `fork` | which process this is |
+//! | `thread_stat` | what the system knows of a thread |
+//! | `pread` | reads that do not block |
+
+pub(crate) mod fork;
+pub(crate) mod pread;
+pub(crate) mod thread_stat;

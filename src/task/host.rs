@@ -1,0 +1,114 @@
+//! What a thread of a pool does for the code that runs on it, and the door to it.
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::extras::Inside;
+use super::reference::TaskRef;
+use crate::sync::{Parker, thread_local_const};
+
+thread_local_const! { static HOST: Cell<Option<*const dyn Host>> = Cell::new(None) }
+
+/// What a thread of a pool does for the code that runs on it. `worker` implements it.
+pub(crate) trait Host {
+    /// The thread is about to block for as long as the code likes.
+    fn begin_blocking(&self);
+    /// The thread has stopped blocking.
+    fn end_blocking(&self);
+    /// Runs `target` on this thread now, if it waits in a queue of this thread's pool and the pool
+    /// cannot be counted on to give it another thread. Called while blocking, and after `watch`.
+    fn run_in_place(&self, target: &TaskRef) -> InPlace;
+    /// Has `parker` woken when the answer of `run_in_place` for `target` may have changed.
+    fn watch(&self, target: &TaskRef, parker: &Arc<Parker>);
+    /// What cannot end before this thread goes on.
+    fn inside(&self) -> Vec<Inside>;
+    /// Undoes `watch`.
+    fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>);
+    /// Whether anything is in the queues of this thread's pool.
+    fn has_queued(&self) -> bool;
+    /// Runs one queue entry of this thread's pool on this thread now. False if there was none.
+    fn run_any_in_place(&self) -> bool;
+    /// As `run_any_in_place` for `target`, whether or not the pool may grow. False if somebody else
+    /// has claimed it.
+    fn run_now(&self, target: &TaskRef) -> bool;
+    /// The tasks that this thread is inside wait for the shutdown of its pool, and count as ended:
+    /// gives their slots away.
+    fn forfeit_slots(&self);
+    /// Whether another thread can be counted on to be started while this one blocks.
+    fn may_grow(&self) -> bool;
+    /// Has `parker` woken when `may_grow` turns false, and whenever something is queued that no
+    /// thread will look for.
+    fn offer_help(&self, parker: &Arc<Parker>);
+    /// Undoes `offer_help`.
+    fn withdraw_help(&self, parker: &Arc<Parker>);
+    /// The thread is about to park in a wait for, among others, the shutdown of its pool, and its
+    /// parker shows that. False if it must look again instead: a waker has forked, and this is the
+    /// child.
+    #[must_use]
+    fn begin_parking(&self) -> bool;
+    /// The thread goes on.
+    fn end_parking(&self);
+    /// Ends this thread after its task.
+    fn retire(&self);
+    /// The address of what owns this thread's pool, for comparison.
+    fn owner(&self) -> *const ();
+}
+
+/// What came of running a task in place.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InPlace {
+    /// It has been run, or something else has been done for it: look again.
+    Ran,
+    /// Nothing can be done but wait.
+    Waits,
+    /// It will never run: everybody who could run it waits.
+    Deadlock,
+}
+
+/// Makes `host` the host of this thread while `f` runs.
+pub(crate) fn with_host<R>(host: &(dyn Host + 'static), f: impl FnOnce() -> R) -> R {
+    struct Reset(Option<*const dyn Host>);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            HOST.with(|slot| slot.set(self.0));
+        }
+    }
+    let _reset = Reset(HOST.with(|slot| slot.replace(Some(host))));
+    f()
+}
+
+/// This thread's host, where it is a pool's thread.
+pub(crate) fn host<'a>() -> Option<&'a dyn Host> {
+    // SAFETY: T6: `with_host` borrows the host for longer than the slot holds it.
+    HOST.with(Cell::get).map(|host| unsafe { &*host })
+}
+
+/// Declares the thread blocked from `enter` to the drop, so that its pool may have one thread more.
+pub(crate) struct Blocking<'a>(Option<&'a dyn Host>);
+
+impl Blocking<'_> {
+    pub(crate) fn enter() -> Self {
+        let host = host();
+        if let Some(host) = host {
+            host.begin_blocking();
+        }
+        Blocking(host)
+    }
+
+    /// The host that was told, if this is a pool's thread.
+    pub(crate) fn host(&self) -> Option<&dyn Host> {
+        self.0
+    }
+}
+
+impl Drop for Blocking<'_> {
+    fn drop(&mut self) {
+        if let Some(host) = self.0 {
+            host.end_blocking();
+        }
+    }
+}
