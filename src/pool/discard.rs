@@ -3,13 +3,11 @@
 //! ORDERING: `sorting` pairs with the look in `Shared::threads_left`, between which is the lock of
 //! `Ending`.
 
-use std::io;
-use std::sync::Arc;
-
 use super::shared::Shared;
+use crate::error::Reason;
 use crate::lane::{Entry, Job};
 use crate::sync::atomic::Ordering;
-use crate::task::{Claimed, OnShutdown, Outcome, TaskRef};
+use crate::task::{Claimed, OnShutdown, TaskRef};
 use crate::worker::Workplace;
 
 impl Shared {
@@ -54,7 +52,7 @@ impl Shared {
         let mut claimed = Vec::new();
         let puts_back = sort(&mut claimed);
         self.ending.count_discarded(claimed.len() as u64);
-        claimed.into_iter().for_each(|claimed| claimed.discard(Outcome::Shutdown, None));
+        claimed.into_iter().for_each(|claimed| claimed.discard(Reason::Shutdown));
         self.sorting.fetch_sub(1, Ordering::SeqCst);
         if puts_back {
             self.ending.announce(|| self.threads_left());
@@ -65,11 +63,11 @@ impl Shared {
 }
 
 /// Ends what stands behind an entry unrun. Returns how many tasks that were.
-pub(super) fn give_up(entry: Entry, outcome: Outcome, refusal: Option<&Arc<io::Error>>) -> u64 {
+pub(super) fn give_up(entry: Entry, reason: impl Fn() -> Reason) -> u64 {
     let end = |task| {
         let claimed = claim(task);
         let count = u64::from(claimed.is_some());
-        claimed.into_iter().for_each(|claimed| claimed.discard(outcome, refusal.cloned()));
+        claimed.into_iter().for_each(|claimed| claimed.discard(reason()));
         count
     };
     match entry.open() {

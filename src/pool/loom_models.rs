@@ -17,12 +17,13 @@ use loom::thread;
 
 use super::shared::Shared;
 use super::{NewThread, Pool, PoolBuilder, Reserve};
+use crate::error::Reason;
 use crate::lane::{Entry, Job};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Mutex, Parker, Tracked};
 use crate::task::current::will_block;
-use crate::task::{Outcome, Task, new_task};
+use crate::task::{Task, new_task};
 use crate::worker::submit;
 
 /// A pool of loom's threads, of which the checker sees that it is freed.
@@ -283,7 +284,7 @@ fn monitor_disarm_against_submit() {
                             && let Some(claimed) = task.claim()
                         {
                             claimed.count_cancelled();
-                            claimed.discard(Outcome::Shutdown, None);
+                            claimed.discard(Reason::Shutdown);
                             found += 1;
                         }
                         // A task is counted before it is pushed.

@@ -7,13 +7,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::admission::{Gate, Refused};
+use super::admission::Gate;
 use super::{Lane, Pool};
 use crate::error::{Origin, Reason, TaskError};
 use crate::semaphore::{Acquire, Semaphore};
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{Parker, trampoline};
-use crate::task::{Host, Task, Unblocked, host, next_id};
+use crate::task::{Host, Task, Unblocked, forked_child, host, next_id};
 use crate::worker::Workplace;
 
 /// Whose queue it is.
@@ -159,26 +159,26 @@ impl Reserve {
     }
 
     /// Whether there is a place by now, or never will be.
-    fn look(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+    fn look(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Reason>> {
         let Some(target) = &self.target else {
             panic!("a sidestep reservation was polled after it had given its result");
         };
         let shared = &target.pool().shared;
         if shared.is_forked() {
-            return Poll::Ready(Err(Refused::Forked));
+            return Poll::Ready(Err(Reason::NoThread(forked_child())));
         }
         if shared.is_closed() {
-            return Poll::Ready(Err(Refused::Closed));
+            return Poll::Ready(Err(Reason::Shutdown));
         }
         let Some(places) = target.places() else { return Poll::Ready(Ok(())) };
         match places.poll_take(&mut self.turn, context.waker()) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-            Poll::Ready(Err(_)) => Poll::Ready(Err(Refused::Closed)),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(Reason::Shutdown)),
             Poll::Pending => {
                 // ORDERING: pairs with the fence in `Shared::close`, which comes before its look
                 // for lanes. A lane that was made while the pool was closed has not been told.
                 fence(Ordering::SeqCst);
-                if shared.is_closed() { Poll::Ready(Err(Refused::Closed)) } else { Poll::Pending }
+                if shared.is_closed() { Poll::Ready(Err(Reason::Shutdown)) } else { Poll::Pending }
             }
         }
     }
@@ -203,7 +203,7 @@ impl Future for Reserve {
         let Some(target) = self.target.take() else { unreachable!("`look` has looked") };
         Poll::Ready(match result {
             Ok(()) => Ok(Permit { target: Some(target) }),
-            Err(refused) => Err(TaskError::new(self.origin(), refused.reason())),
+            Err(reason) => Err(TaskError::new(self.origin(), reason)),
         })
     }
 }

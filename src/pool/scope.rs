@@ -35,9 +35,7 @@ use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Parker, trampoline};
 use crate::sys::fork::Generation;
 use crate::task::current::will_block;
-use crate::task::{
-    Extras, Host, Inside, Outcome, Task, TaskRef, Witness, forked_child, host, new_scoped_task,
-};
+use crate::task::{Extras, Host, Inside, Task, TaskRef, Witness, forked_child, host, new_scoped_task};
 
 /// A scope to spawn borrowing tasks in: what [`Pool::scope`] hands to its closure.
 ///
@@ -91,7 +89,7 @@ impl Witness for State {
     fn released(&self, task: &TaskRef) {
         if self.is_forked() {
             self.lost.fetch_add(1, Ordering::Relaxed);
-        } else if task.outcome() != Outcome::Value {
+        } else if !task.has_value() {
             self.failed.lock().push(task.clone());
         }
         // ORDERING: Release pairs with the Acquire in `join`: what the task did comes before the

@@ -31,6 +31,7 @@ use super::stuck::Sightings;
 use super::threads::start;
 use super::timer::Timer;
 use super::waiters::Waiters;
+use crate::error::Reason;
 use crate::idle::{Idle, Notify};
 use crate::lane::{Entry, Lanes};
 use crate::queue::Queues;
@@ -38,7 +39,6 @@ use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sync::thread;
 use crate::sys::fork;
-use crate::task::Outcome;
 use crate::trace::event;
 use crate::worker::{Roster, Totals, Workplace};
 
@@ -302,7 +302,7 @@ impl Shared {
                 self.notify();
                 break;
             }
-            abandoned += give_up(entry, Outcome::NoThread, Some(&error));
+            abandoned += give_up(entry, || Reason::NoThread(Arc::clone(&error)));
         }
         if abandoned > 0 {
             event!(ERROR, abandoned, %error, "gave queued tasks up: the pool has no thread");
@@ -342,7 +342,7 @@ impl Drop for Shared {
         self.timer.stop();
         // Without threads only husks are queued, unless a thread was lost in a way nobody foresaw.
         while let Some(entry) = self.queues.take_any() {
-            give_up(entry, Outcome::Shutdown, None);
+            give_up(entry, || Reason::Shutdown);
         }
         while !self.totals().balanced() {
             thread::yield_now();

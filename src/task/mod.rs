@@ -61,6 +61,5 @@ pub(crate) use self::handle::raise;
 pub(crate) use self::host::{Blocking, Host, InPlace, host, with_host};
 pub(crate) use self::id::next_id;
 pub(crate) use self::reference::{Claimed, TaskRef, claim_in_place, forked_child};
-pub(crate) use self::state::Outcome;
 pub(crate) use self::wait::{awaits_end, blocking_wait};
 pub(crate) use self::wake::{discard, wake};

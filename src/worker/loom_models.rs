@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use loom::thread;
 
 use super::{Roster, Workplace, submit, work};
+use crate::error::Reason;
 use crate::error::TaskError;
 use crate::idle::{Idle, Notify};
 use crate::lane::{Core, Entry, Lanes, Waits};
@@ -22,7 +23,7 @@ use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, StaticU64, fence};
 use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Mutex, Parker, now};
 use crate::task::current::retire_thread;
-use crate::task::{Outcome, Task, TaskRef, new_task};
+use crate::task::{Task, TaskRef, new_task};
 
 /// A pool with a fixed number of threads, of which those above one may leave.
 struct Yard {
@@ -112,7 +113,7 @@ impl Yard {
             && let Some(claimed) = handle.clone().claim()
         {
             claimed.count_cancelled();
-            claimed.discard(Outcome::Shutdown, None);
+            claimed.discard(Reason::Shutdown);
         }
         Task::new(handle, receiver)
     }

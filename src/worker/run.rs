@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Worker, Workplace};
+use crate::error::Reason;
 use crate::lane::{Core, Entry, Job};
 use crate::sync::now;
-use crate::task::{Claimed, Outcome, Runner, TaskRef, as_current};
+use crate::task::{Claimed, Runner, TaskRef, as_current};
 
 /// So many tasks of a lane are run in one turn, if others want the thread.
 const TURN_TASKS: u32 = 32;
@@ -25,7 +26,8 @@ struct Run<'a, P: Workplace> {
 }
 
 impl<P: Workplace> Runner for Run<'_, P> {
-    fn ended(&self, task: &TaskRef, panicked: bool) {
+    fn ended(&self, task: &TaskRef, reason: Option<&Reason>) {
+        let panicked = reason.is_some();
         let worker = self.worker;
         let ran = self.began.map(|began| now() - began);
         let Some(lane) = self.lane.take() else {
@@ -52,8 +54,8 @@ impl<P: Workplace> Runner for Run<'_, P> {
 }
 
 impl<P: Workplace> Runner for Worker<P> {
-    fn ended(&self, _: &TaskRef, panicked: bool) {
-        self.count_ended(panicked, false);
+    fn ended(&self, _: &TaskRef, reason: Option<&Reason>) {
+        self.count_ended(reason.is_some(), false);
     }
 }
 
@@ -248,7 +250,7 @@ impl<P: Workplace> Worker<P> {
         // Whatever blocks in the closure's destructor or in a waker gives the slot away.
         self.lane.replace(lane);
         claimed.count_cancelled();
-        claimed.discard(Outcome::Expired, None);
+        claimed.discard(Reason::Expired);
     }
 
     /// A closure has ended and its result is about to be delivered. If the thread `goes_on` with

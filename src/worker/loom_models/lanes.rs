@@ -8,6 +8,7 @@ use loom::cell::UnsafeCell;
 use loom::thread;
 
 use super::Yard;
+use crate::error::Reason;
 use crate::lane::Core;
 use crate::latency::Meter;
 use crate::semaphore::Acquire;
@@ -15,7 +16,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
 use crate::sys::fork;
-use crate::task::{Outcome, Task, new_task};
+use crate::task::{Task, new_task};
 use crate::worker::{Workplace, submit_to_lane};
 
 impl Yard {
@@ -45,7 +46,7 @@ impl Yard {
             && let Some(claimed) = handle.clone().claim()
         {
             claimed.count_cancelled();
-            claimed.discard(Outcome::Shutdown, None);
+            claimed.discard(Reason::Shutdown);
         }
         Task::new(handle, receiver)
     }
