@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::admission::Gate;
@@ -12,8 +11,7 @@ use super::{Lane, Pool};
 use crate::error::{Origin, Reason, TaskError};
 use crate::semaphore::{Acquire, Semaphore};
 use crate::sync::atomic::{Ordering, fence};
-use crate::sync::{Parker, trampoline};
-use crate::task::{Host, Task, Unblocked, forked_child, host, next_id};
+use crate::task::{BlockingWait, Help, Host, Task, Unblocked, block, forked_child, next_id};
 use crate::worker::Workplace;
 
 /// Whose queue it is.
@@ -95,62 +93,10 @@ impl Reserve {
     ///
     /// If the future has given its result already.
     pub fn wait(mut self) -> Result<Permit, TaskError> {
-        let parker = Arc::new(Parker::new());
-        let waker = parker.waker();
-        let mut context = Context::from_waker(&waker);
-        loop {
-            if let Poll::Ready(result) = Pin::new(&mut self).poll(&mut context) {
-                return result;
-            }
-            if !trampoline::settle(None) {
-                break;
-            }
+        match block(&mut self, None) {
+            Some(result) => result,
+            None => unreachable!("there is no deadline"),
         }
-        let host = match &self.target {
-            Some(Target::Lane(lane)) if lane.core().is_held_here() => {
-                return Err(TaskError::new(self.origin(), Reason::LaneDeadlock));
-            }
-            Some(target) => host().filter(|host| host.owner() == target.pool().shared.owner()),
-            None => None,
-        };
-        crate::task::current::will_block(|| self.poll_and_park(&mut context, &parker, host))
-    }
-
-    fn poll_and_park(
-        &mut self,
-        context: &mut Context<'_>,
-        parker: &Arc<Parker>,
-        host: Option<&dyn Host>,
-    ) -> Result<Permit, TaskError> {
-        loop {
-            if let Some(host) = host {
-                host.offer_help(parker);
-            }
-            if let Poll::Ready(result) = Pin::new(&mut *self).poll(context) {
-                if let Some(host) = host {
-                    host.withdraw_help(parker);
-                }
-                return result;
-            }
-            if trampoline::settle(None) {
-                continue;
-            }
-            let helper = host.filter(|host| !host.may_grow());
-            if !helper.is_some_and(|host| self.help(host)) {
-                parker.park(None);
-            }
-        }
-    }
-
-    /// Runs something that is queued. Out of the line meanwhile: a place that came now would lie
-    /// below what runs on this stack, which may want one itself.
-    fn help(&mut self, host: &dyn Host) -> bool {
-        if !host.has_queued() {
-            return false;
-        }
-        self.give_up();
-        host.run_any_in_place();
-        true
     }
 
     /// For errors: the task that there was to be.
@@ -189,6 +135,34 @@ impl Reserve {
         if let Some(places) = target.places().filter(|_| !target.pool().shared.is_forked()) {
             places.give_up(&mut self.turn);
         }
+    }
+}
+
+impl BlockingWait for Reserve {
+    type Output = Result<Permit, TaskError>;
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Future::poll(Pin::new(self), context)
+    }
+
+    fn help(&mut self, host: Option<&dyn Host>) -> Help {
+        match &self.target {
+            Some(Target::Lane(lane)) if lane.core().is_held_here() => Help::Fail(Reason::LaneDeadlock),
+            Some(target) if host.is_some_and(|host| host.owner() == target.pool().shared.owner()) => {
+                Help::RunAny
+            }
+            _ => Help::Nothing,
+        }
+    }
+
+    /// Out of the line meanwhile: a permit that came now would lie below what runs on this stack,
+    /// which may want one itself.
+    fn step_aside(&mut self) {
+        self.give_up();
+    }
+
+    fn fail(&mut self, reason: Reason) -> Poll<Self::Output> {
+        Poll::Ready(Err(TaskError::new(self.origin(), reason)))
     }
 }
 

@@ -121,7 +121,11 @@ impl<P: Workplace> Host for Worker<P> {
         }
     }
 
-    fn watch(&self, target: &TaskRef, parker: &Arc<Parker>) {
+    fn watch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
+        let Some(target) = target else {
+            self.place.add_helper(parker);
+            return self.place.watch_growth(parker);
+        };
         let lane = self.lane_of(target);
         if target.is_queued() && (target.is_owned_by(self.owner()) || lane.is_some()) {
             self.place.watch_growth(parker);
@@ -139,8 +143,9 @@ impl<P: Workplace> Host for Worker<P> {
         inside(slot_of)
     }
 
-    fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>) {
+    fn unwatch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
         self.place.unwatch_growth(parker);
+        let Some(target) = target else { return self.place.remove_helper(parker) };
         if self.place.is_forked() {
             return;
         }
@@ -177,16 +182,6 @@ impl<P: Workplace> Host for Worker<P> {
 
     fn may_grow(&self) -> bool {
         self.place.may_grow()
-    }
-
-    fn offer_help(&self, parker: &Arc<Parker>) {
-        self.place.add_helper(parker);
-        self.place.watch_growth(parker);
-    }
-
-    fn withdraw_help(&self, parker: &Arc<Parker>) {
-        self.place.unwatch_growth(parker);
-        self.place.remove_helper(parker);
     }
 
     fn begin_parking(&self) -> bool {
