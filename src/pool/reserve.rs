@@ -14,7 +14,6 @@ use crate::semaphore::{Acquire, Semaphore};
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{Parker, trampoline};
 use crate::task::{Host, Task, Unblocked, host, next_id};
-use crate::worker::Workplace;
 
 /// Whose queue it is.
 enum Target {
@@ -32,7 +31,7 @@ impl Target {
 
     fn places(&self) -> Option<&Semaphore> {
         match self {
-            Target::Pool(pool) => pool.shared.places(),
+            Target::Pool(pool) => pool.shared.engine.permits(),
             Target::Lane(lane) => lane.core().places(),
         }
     }
@@ -110,7 +109,7 @@ impl Reserve {
             Some(Target::Lane(lane)) if lane.core().is_held_here() => {
                 return Err(TaskError::new(self.origin(), Reason::LaneDeadlock));
             }
-            Some(target) => host().filter(|host| host.owner() == target.pool().shared.owner()),
+            Some(target) => host().filter(|host| host.owner() == target.pool().shared.engine.owner()),
             None => None,
         };
         crate::task::current::will_block(|| self.poll_and_park(&mut context, &parker, host))
@@ -164,10 +163,10 @@ impl Reserve {
             panic!("a sidestep reservation was polled after it had given its result");
         };
         let shared = &target.pool().shared;
-        if shared.is_forked() {
+        if shared.engine.is_forked() {
             return Poll::Ready(Err(Refused::Forked));
         }
-        if shared.is_closed() {
+        if shared.engine.is_closed() {
             return Poll::Ready(Err(Refused::Closed));
         }
         let Some(places) = target.places() else { return Poll::Ready(Ok(())) };
@@ -178,7 +177,7 @@ impl Reserve {
                 // ORDERING: pairs with the fence in `Shared::close`, which comes before its look
                 // for lanes. A lane that was made while the pool was closed has not been told.
                 fence(Ordering::SeqCst);
-                if shared.is_closed() { Poll::Ready(Err(Refused::Closed)) } else { Poll::Pending }
+                if shared.engine.is_closed() { Poll::Ready(Err(Refused::Closed)) } else { Poll::Pending }
             }
         }
     }
@@ -186,7 +185,7 @@ impl Reserve {
     fn give_up(&mut self) {
         let Some(target) = &self.target else { return };
         // In a forked child somebody may have been in line for ever.
-        if let Some(places) = target.places().filter(|_| !target.pool().shared.is_forked()) {
+        if let Some(places) = target.places().filter(|_| !target.pool().shared.engine.is_forked()) {
             places.give_up(&mut self.turn);
         }
     }
@@ -261,7 +260,7 @@ impl Permit {
         let site = Location::caller();
         match self.target.take() {
             Some(Target::Pool(pool)) => {
-                let has_place = pool.shared.places().is_some();
+                let has_place = pool.shared.engine.permits().is_some();
                 Gate { has_place, ..pool.gate() }.spawn(f, site, pool.shared.side())
             }
             Some(Target::Lane(lane)) => {
@@ -290,7 +289,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(target) = self.target.take() else { return };
-        if !target.pool().shared.is_forked() {
+        if !target.pool().shared.engine.is_forked() {
             target.places().into_iter().for_each(Semaphore::free);
         }
     }

@@ -122,7 +122,7 @@ impl State {
 
     /// Waits until all tasks have been released.
     fn join(&self, shared: &Shared) {
-        let host = host().filter(|host| host.owner() == shared.owner());
+        let host = host().filter(|host| host.owner() == shared.engine.owner());
         // ORDERING: Acquire pairs with the Release in `released`; the additions in between do not
         // break its chain.
         while self.left.load(Ordering::Acquire) > 0 && !self.is_forked() {
@@ -173,7 +173,7 @@ where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
     let shared = &*pool.shared;
-    let helps = host().is_some_and(|host| host.owner() == shared.owner());
+    let helps = host().is_some_and(|host| host.owner() == shared.engine.owner());
     let scope = Scope {
         pool,
         state: Arc::new(State {
@@ -230,7 +230,7 @@ impl<'scope> Scope<'scope, '_> {
         self.state.left.fetch_add(1, Ordering::Relaxed);
         // SAFETY: T8.
         let (entry, handle, receiver) = unsafe {
-            new_scoped_task(f, Arc::as_ptr(shared.roster.account()), Location::caller(), Some(side))
+            new_scoped_task(f, Arc::as_ptr(&shared.engine.account), Location::caller(), Some(side))
         };
         gate.submit(entry, &handle);
         if let Some(queued) = self.state.queued.as_ref().filter(|_| !self.state.is_forked()) {
