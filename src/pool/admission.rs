@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use super::Pool;
 use super::shared::Shared;
+use crate::counts::PoolAccount;
 use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::{Core, LaneAccount};
 use crate::semaphore::Semaphore;
@@ -28,7 +29,6 @@ use crate::sync::oneshot::Receiver;
 use crate::sync::trampoline;
 use crate::task::{Claimed, OnShutdown, Owner, Side, Task, TaskRef, Work, forked_child, new_task};
 use crate::trace::event;
-use crate::worker::{PoolAccount, Workplace, submit, submit_to_lane};
 
 /// Where tasks can be queued: the pool itself, or a lane of it.
 pub(super) trait Queue {
@@ -46,17 +46,17 @@ impl Queue for Shared {
 
     #[inline]
     fn account(&self) -> &Arc<PoolAccount> {
-        self.roster.account()
+        &self.engine.account
     }
 
     #[inline]
     fn places(&self) -> Option<&Semaphore> {
-        self.places()
+        self.engine.permits()
     }
 
     #[inline]
     fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool {
-        submit(&shared.queues, &shared.roster, task);
+        shared.engine.submit(task);
         true
     }
 }
@@ -73,7 +73,7 @@ impl Queue for Core {
     }
 
     fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool {
-        submit_to_lane(shared.owner(), &shared.queues, self, task)
+        shared.engine.submit_to_lane(self, task)
     }
 }
 
@@ -236,10 +236,10 @@ impl<Q: Queue> Gate<'_, Q> {
     #[inline]
     fn check(&self) -> Result<(), Reason> {
         let shared = &**self.shared;
-        if shared.is_forked() {
+        if shared.engine.is_forked() {
             return Err(Reason::NoThread(forked_child()));
         }
-        if shared.is_closed() {
+        if shared.engine.is_closed() {
             self.give_place_back();
             return Err(Reason::Shutdown);
         }
@@ -257,10 +257,10 @@ impl<Q: Queue> Gate<'_, Q> {
     /// tasks just pushed will be taken back, or somebody has them.
     #[inline]
     pub(super) fn announce(&self) {
-        if self.shared.is_closed() {
+        if self.shared.engine.is_closed() {
             fence(Ordering::SeqCst);
         } else {
-            self.shared.notify();
+            self.shared.engine.notify(&**self.shared);
         }
     }
 
@@ -268,7 +268,7 @@ impl<Q: Queue> Gate<'_, Q> {
     /// cancelled. There has been a fence since the push.
     #[inline]
     pub(super) fn take_back(&self, handle: &TaskRef) -> Option<Claimed> {
-        if !self.shared.is_closed() {
+        if !self.shared.engine.is_closed() {
             return None;
         }
         let claimed = handle.clone().claim()?;

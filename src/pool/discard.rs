@@ -8,7 +8,6 @@ use crate::error::Reason;
 use crate::lane::{Entry, Job};
 use crate::sync::atomic::Ordering;
 use crate::task::{Claimed, OnShutdown, TaskRef};
-use crate::worker::Workplace;
 
 impl Shared {
     /// Discards what is queued because of a shutdown, but for tasks that block it.
@@ -17,19 +16,19 @@ impl Shared {
             |task: &TaskRef| task.extras().is_some_and(|extras| extras.on_shutdown == OnShutdown::AlwaysRun);
         self.sort_out(|claimed| {
             let mut staying = Vec::new();
-            while let Some(entry) = self.queues.take_any() {
+            while let Some(entry) = self.engine.queues.take_any() {
                 match entry.open() {
                     Job::Task(task) if stays(&task) => staying.push(Entry::task(task)),
                     Job::Task(task) => claimed.extend(claim(task)),
                     Job::Lane(lane) => staying.push(Entry::lane(lane)),
                 }
             }
-            for lane in self.lanes.all() {
+            for lane in self.engine.lanes.all() {
                 claimed.extend(lane.clear(|task| !stays(task)).into_iter().filter_map(claim));
             }
             let puts_back = !staying.is_empty();
             if puts_back {
-                staying.into_iter().for_each(|entry| self.queues.push(None, entry));
+                staying.into_iter().for_each(|entry| self.engine.queues.push(None, entry));
                 self.notify();
             }
             puts_back

@@ -12,7 +12,6 @@ use crate::error::{Origin, Reason, TaskError};
 use crate::semaphore::{Acquire, Semaphore};
 use crate::sync::atomic::{Ordering, fence};
 use crate::task::{BlockingWait, Help, Host, Task, Unblocked, block, forked_child, next_id};
-use crate::worker::Workplace;
 
 /// Whose queue it is.
 enum Target {
@@ -30,7 +29,7 @@ impl Target {
 
     fn places(&self) -> Option<&Semaphore> {
         match self {
-            Target::Pool(pool) => pool.shared.places(),
+            Target::Pool(pool) => pool.shared.engine.permits(),
             Target::Lane(lane) => lane.core().places(),
         }
     }
@@ -110,10 +109,10 @@ impl Reserve {
             panic!("a sidestep reservation was polled after it had given its result");
         };
         let shared = &target.pool().shared;
-        if shared.is_forked() {
+        if shared.engine.is_forked() {
             return Poll::Ready(Err(Reason::NoThread(forked_child())));
         }
-        if shared.is_closed() {
+        if shared.engine.is_closed() {
             return Poll::Ready(Err(Reason::Shutdown));
         }
         let Some(places) = target.places() else { return Poll::Ready(Ok(())) };
@@ -124,7 +123,7 @@ impl Reserve {
                 // ORDERING: pairs with the fence in `Shared::close`, which comes before its look
                 // for lanes. A lane that was made while the pool was closed has not been told.
                 fence(Ordering::SeqCst);
-                if shared.is_closed() { Poll::Ready(Err(Reason::Shutdown)) } else { Poll::Pending }
+                if shared.engine.is_closed() { Poll::Ready(Err(Reason::Shutdown)) } else { Poll::Pending }
             }
         }
     }
@@ -132,7 +131,7 @@ impl Reserve {
     fn give_up(&mut self) {
         let Some(target) = &self.target else { return };
         // In a forked child somebody may have been in line for ever.
-        if let Some(places) = target.places().filter(|_| !target.pool().shared.is_forked()) {
+        if let Some(places) = target.places().filter(|_| !target.pool().shared.engine.is_forked()) {
             places.give_up(&mut self.turn);
         }
     }
@@ -148,7 +147,7 @@ impl BlockingWait for Reserve {
     fn help(&mut self, host: Option<&dyn Host>) -> Help {
         match &self.target {
             Some(Target::Lane(lane)) if lane.core().is_held_here() => Help::Fail(Reason::LaneDeadlock),
-            Some(target) if host.is_some_and(|host| host.owner() == target.pool().shared.owner()) => {
+            Some(target) if host.is_some_and(|host| host.owner() == target.pool().shared.engine.owner()) => {
                 Help::RunAny
             }
             _ => Help::Nothing,
@@ -235,7 +234,7 @@ impl Permit {
         let site = Location::caller();
         match self.target.take() {
             Some(Target::Pool(pool)) => {
-                let has_place = pool.shared.places().is_some();
+                let has_place = pool.shared.engine.permits().is_some();
                 Gate { has_place, ..pool.gate() }.spawn(f, site, pool.shared.side())
             }
             Some(Target::Lane(lane)) => {
@@ -264,7 +263,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(target) = self.target.take() else { return };
-        if !target.pool().shared.is_forked() {
+        if !target.pool().shared.engine.is_forked() {
             target.places().into_iter().for_each(Semaphore::free);
         }
     }

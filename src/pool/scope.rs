@@ -182,7 +182,7 @@ where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
     let shared = &*pool.shared;
-    let helps = host_of(shared.owner()).is_some();
+    let helps = host_of(shared.engine.owner()).is_some();
     let scope = Scope {
         pool,
         state: Arc::new(State {
@@ -200,7 +200,7 @@ where
     };
     let guard = AbortOnUnwind;
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
-    let _ = block(&mut ScopeWait { state: &scope.state, owner: shared.owner() }, None);
+    let _ = block(&mut ScopeWait { state: &scope.state, owner: shared.engine.owner() }, None);
     let failure = scope.state.close();
     std::mem::forget(guard);
     match (result, failure) {
@@ -239,7 +239,7 @@ impl<'scope> Scope<'scope, '_> {
         self.state.left.fetch_add(1, Ordering::Relaxed);
         // SAFETY: T8.
         let (entry, handle, receiver) = unsafe {
-            new_scoped_task(f, Arc::as_ptr(shared.roster.account()), Location::caller(), Some(side))
+            new_scoped_task(f, Arc::as_ptr(&shared.engine.account), Location::caller(), Some(side))
         };
         gate.submit(entry, &handle);
         if let Some(queued) = self.state.queued.as_ref().filter(|_| !self.state.is_forked()) {

@@ -187,7 +187,7 @@ impl Timer {
             return None;
         }
         let shared = self.shared.upgrade()?;
-        let look = || shared.observer.patrol(&shared.roster);
+        let look = || shared.observer.patrol(&shared.engine.workers);
         look().or_else(|| {
             self.patrolling.store(false, Ordering::SeqCst);
             fence(Ordering::SeqCst);

@@ -17,7 +17,6 @@ use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
 use crate::sys::fork;
 use crate::task::{Task, new_task};
-use crate::worker::{Workplace, submit_to_lane};
 
 impl Yard {
     fn lane(&self, limit: usize) -> Arc<Core> {
@@ -26,7 +25,7 @@ impl Yard {
 
     fn lane_with(&self, limit: usize, queue_limit: Option<usize>) -> Arc<Core> {
         let (meter, generation) = (Meter::default(), fork::Generation::current());
-        Core::new("lane".to_owned(), limit, queue_limit, meter, &self.lanes, generation)
+        Core::new("lane".to_owned(), limit, queue_limit, meter, &self.engine.lanes, generation)
     }
 
     /// As `Lane::spawn`, taking back included.
@@ -37,12 +36,12 @@ impl Yard {
     ) -> Task<T> {
         let (entry, handle, receiver) =
             new_task(closure, Arc::as_ptr(lane.account()), Location::caller(), None);
-        if submit_to_lane(self.roster.owner(), &self.queues, lane, entry) {
-            self.notify();
+        if self.engine.submit_to_lane(lane, entry) {
+            self.engine.notify(&**self);
         } else {
             loom::sync::atomic::fence(Ordering::SeqCst);
         }
-        if self.is_closed()
+        if self.engine.is_closed()
             && let Some(claimed) = handle.clone().claim()
         {
             claimed.count_cancelled();
