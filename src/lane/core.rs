@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::account::{LaneAccount, LaneCounters};
 use super::lanes::Lanes;
+use crate::error::Reason;
 use crate::latency::Meter;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -263,9 +264,9 @@ impl Core {
         self.account.counters.runs.started.increment_shared();
     }
 
-    /// Its closure has ended.
-    pub(crate) fn count_ended(&self, panicked: bool) {
-        self.account.counters.runs.ended(panicked).increment_shared();
+    /// Its closure has ended, with a value or for `reason` without.
+    pub(crate) fn count_ended(&self, reason: Option<&Reason>) {
+        self.account.counters.runs.ended(reason).increment_shared();
     }
 
     /// A place in the queue is free.

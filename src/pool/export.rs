@@ -99,7 +99,7 @@ const LANE_COUNTERS: [Number<TaskCounts>; 4] = [
     Number {
         name: "sidestep_lane_tasks_cancelled_total",
         text: "Accepted tasks of the lane that did not run.",
-        read: |counts| counts.cancelled,
+        read: TaskCounts::unrun,
     },
 ];
 

@@ -108,15 +108,16 @@ impl Metrics {
         self.tasks.completed
     }
 
-    /// Submitted tasks that did not run: cancelled while queued, expired, discarded or taken back
-    /// because of a shutdown, or without a thread.
+    /// Submitted tasks whose closure did not run: cancelled while queued, expired, discarded or
+    /// taken back because of a shutdown, or without a thread; and calls of a
+    /// [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) that found the value poisoned
+    /// or gone.
     #[must_use]
     pub fn tasks_cancelled(&self) -> u64 {
-        self.tasks.cancelled
+        self.tasks.unrun()
     }
 
-    /// Tasks whose closure has panicked, and calls of a [`Strand`](crate::Strand) or
-    /// [`Dedicated`](crate::Dedicated) that did not run because the value is poisoned or gone.
+    /// Tasks whose closure has panicked.
     #[must_use]
     pub fn tasks_panicked(&self) -> u64 {
         self.tasks.panicked
@@ -205,14 +206,14 @@ impl LaneMetrics {
         self.tasks.completed
     }
 
-    /// Submitted tasks that did not run: cancelled while queued, expired, discarded, or taken back.
+    /// Submitted tasks whose closure did not run: cancelled while queued, expired, discarded or
+    /// taken back; and calls of a [`Strand`](crate::Strand) that found the value poisoned or gone.
     #[must_use]
     pub fn tasks_cancelled(&self) -> u64 {
-        self.tasks.cancelled
+        self.tasks.unrun()
     }
 
-    /// Tasks whose closure has panicked, and calls of a [`Strand`](crate::Strand) or
-    /// [`Dedicated`](crate::Dedicated) that did not run because the value is poisoned or gone.
+    /// Tasks whose closure has panicked.
     #[must_use]
     pub fn tasks_panicked(&self) -> u64 {
         self.tasks.panicked

@@ -170,7 +170,7 @@ impl Shutdown {
             shared.timer.publish();
         }
         let totals = shared.engine.counts();
-        let ended = totals.completed + totals.panicked;
+        let ended = totals.ended();
         // With no other thread left nothing runs: a task that still shows is being taken back by
         // its submitter, or waits in a lane for a slot that a task holds which waits here.
         let open = match over {
