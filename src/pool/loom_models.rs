@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use loom::thread;
 
-use super::shared::Shared;
-use super::{NewThread, Pool, PoolBuilder, Reserve};
 use crate::error::Reason;
 use crate::lane::{Entry, Job};
+use crate::pool::inner::Shared;
+use crate::pool::{NewThread, Pool, PoolBuilder, Reserve};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Mutex, Parker, Tracked};

@@ -6,9 +6,9 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::admission::Gate;
-use super::{Lane, Pool};
 use crate::error::{Origin, Reason, TaskError};
+use crate::pool::submit::Gate;
+use crate::pool::{Lane, Pool};
 use crate::semaphore::{Acquire, Semaphore};
 use crate::sync::atomic::{Ordering, fence};
 use crate::task::{BlockingWait, Help, Host, Task, Unblocked, block, forked_child, next_id};
@@ -70,11 +70,11 @@ pub struct Reserve {
 }
 
 impl Reserve {
-    pub(super) fn in_pool(pool: Pool, site: &'static Location<'static>) -> Self {
+    pub(in crate::pool) fn in_pool(pool: Pool, site: &'static Location<'static>) -> Self {
         Reserve { target: Some(Target::Pool(pool)), turn: Acquire::new(), site }
     }
 
-    pub(super) fn in_lane(lane: Lane, site: &'static Location<'static>) -> Self {
+    pub(in crate::pool) fn in_lane(lane: Lane, site: &'static Location<'static>) -> Self {
         Reserve { target: Some(Target::Lane(lane)), turn: Acquire::new(), site }
     }
 

@@ -15,14 +15,28 @@
 //! ORDERING: the fences here, and the one in `Idle::notify`, pair with the one in
 //! `Idle::enter_stack`.
 
+mod batch;
+mod context;
+mod options;
+mod reserve;
+mod scope;
+
+pub use self::batch::Batch;
+pub use self::options::TaskOptions;
+pub use self::reserve::{Permit, Reserve};
+pub use self::scope::{Scope, ScopedTask};
+
+pub(in crate::pool) use self::context::Captures;
+pub(in crate::pool) use self::scope::scope;
+
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::Pool;
-use super::shared::Shared;
 use crate::counts::PoolAccount;
 use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::{Core, LaneAccount};
+use crate::pool::Pool;
+use crate::pool::inner::Shared;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::oneshot::Receiver;
@@ -31,7 +45,7 @@ use crate::task::{Claimed, OnShutdown, Owner, Side, Task, TaskRef, Work, forked_
 use crate::trace::event;
 
 /// Where tasks can be queued: the pool itself, or a lane of it.
-pub(super) trait Queue {
+pub(in crate::pool) trait Queue {
     /// What its tasks refer to.
     type Account: Owner;
     fn account(&self) -> &Arc<Self::Account>;
@@ -78,11 +92,11 @@ impl Queue for Core {
 }
 
 /// The way into one queue of a pool.
-pub(super) struct Gate<'a, Q> {
-    pub(super) shared: &'a Arc<Shared>,
-    pub(super) queue: &'a Arc<Q>,
+pub(in crate::pool) struct Gate<'a, Q> {
+    pub(in crate::pool) shared: &'a Arc<Shared>,
+    pub(in crate::pool) queue: &'a Arc<Q>,
     /// The task has a place already, which is given back if the task is refused.
-    pub(super) has_place: bool,
+    pub(in crate::pool) has_place: bool,
 }
 
 impl Pool {
@@ -97,7 +111,7 @@ impl Pool {
 }
 
 /// A task that is not queued yet.
-pub(super) struct Made<T> {
+pub(in crate::pool) struct Made<T> {
     entry: TaskRef,
     handle: TaskRef,
     receiver: Receiver<T>,
@@ -105,7 +119,7 @@ pub(super) struct Made<T> {
 
 impl<Q: Queue> Gate<'_, Q> {
     /// Queues `f`, or has its handle say why not.
-    pub(super) fn spawn<F, T>(
+    pub(in crate::pool) fn spawn<F, T>(
         &self,
         f: F,
         site: &'static Location<'static>,
@@ -121,7 +135,7 @@ impl<Q: Queue> Gate<'_, Q> {
     }
 
     /// Makes a task that is not queued yet.
-    pub(super) fn make<F, T>(
+    pub(in crate::pool) fn make<F, T>(
         &self,
         f: F,
         site: &'static Location<'static>,
@@ -136,7 +150,7 @@ impl<Q: Queue> Gate<'_, Q> {
     }
 
     /// Queues tasks with one decision whom to wake.
-    pub(super) fn submit_all<T>(&self, made: Vec<Made<T>>) -> Vec<Task<T>> {
+    pub(in crate::pool) fn submit_all<T>(&self, made: Vec<Made<T>>) -> Vec<Task<T>> {
         let mut look = false;
         let mut tasks = Vec::with_capacity(made.len());
         let mut handles = Vec::with_capacity(made.len());
@@ -164,7 +178,7 @@ impl<Q: Queue> Gate<'_, Q> {
     }
 
     /// Queues `f`, or hands it back.
-    pub(super) fn try_spawn<F, T>(
+    pub(in crate::pool) fn try_spawn<F, T>(
         &self,
         f: F,
         site: &'static Location<'static>,
@@ -188,7 +202,7 @@ impl<Q: Queue> Gate<'_, Q> {
 
     /// Queues a task whose handle is `handle`, or discards it with the reason.
     #[inline]
-    pub(super) fn submit(&self, entry: TaskRef, handle: &TaskRef) {
+    pub(in crate::pool) fn submit(&self, entry: TaskRef, handle: &TaskRef) {
         if let Err((claimed, reason)) = self.try_submit(entry, handle) {
             discard(claimed, reason);
         }
@@ -207,7 +221,7 @@ impl<Q: Queue> Gate<'_, Q> {
     /// Pushes a task, unless it is refused. True if somebody must look:
     /// [`announce`](Gate::announce) is next.
     #[inline]
-    pub(super) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Reason)> {
+    pub(in crate::pool) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Reason)> {
         let extras = handle.extras();
         if let Err(reason) = self.check() {
             trace_refusal(handle, &reason);
@@ -256,7 +270,7 @@ impl<Q: Queue> Gate<'_, Q> {
     /// Has somebody look into the queues, or, if the pool has been closed meanwhile, fences: the
     /// tasks just pushed will be taken back, or somebody has them.
     #[inline]
-    pub(super) fn announce(&self) {
+    pub(in crate::pool) fn announce(&self) {
         if self.shared.engine.is_closed() {
             fence(Ordering::SeqCst);
         } else {
@@ -267,7 +281,7 @@ impl<Q: Queue> Gate<'_, Q> {
     /// If the pool has been closed meanwhile, and nobody has taken the task: the task, counted as
     /// cancelled. There has been a fence since the push.
     #[inline]
-    pub(super) fn take_back(&self, handle: &TaskRef) -> Option<Claimed> {
+    pub(in crate::pool) fn take_back(&self, handle: &TaskRef) -> Option<Claimed> {
         if !self.shared.engine.is_closed() {
             return None;
         }

@@ -3,15 +3,15 @@
 //! ORDERING: `sorting` pairs with the look in `Shared::threads_left`, between which is the lock of
 //! `Ending`.
 
-use super::shared::Shared;
 use crate::error::Reason;
 use crate::lane::{Entry, Job};
+use crate::pool::inner::Shared;
 use crate::sync::atomic::Ordering;
 use crate::task::{Claimed, OnShutdown, TaskRef};
 
 impl Shared {
     /// Discards what is queued because of a shutdown, but for tasks that block it.
-    pub(super) fn discard_queued(&self) {
+    pub(in crate::pool) fn discard_queued(&self) {
         let stays =
             |task: &TaskRef| task.extras().is_some_and(|extras| extras.on_shutdown == OnShutdown::AlwaysRun);
         self.sort_out(|claimed| {
@@ -36,7 +36,7 @@ impl Shared {
     }
 
     /// Drops the queued tasks that any shutdown drops.
-    pub(super) fn drop_discardable(&self) {
+    pub(in crate::pool) fn drop_discardable(&self) {
         self.sort_out(|claimed| {
             claimed.extend(self.discardable.close().into_iter().filter_map(claim));
             false
@@ -62,7 +62,7 @@ impl Shared {
 }
 
 /// Ends what stands behind an entry unrun. Returns how many tasks that were.
-pub(super) fn give_up(entry: Entry, reason: impl Fn() -> Reason) -> u64 {
+pub(in crate::pool) fn give_up(entry: Entry, reason: impl Fn() -> Reason) -> u64 {
     let end = |task| {
         let claimed = claim(task);
         let count = u64::from(claimed.is_some());

@@ -1,11 +1,11 @@
 //! Plain numbers of a pool and of a lane.
 
-use super::shared::Shared;
 use crate::counts::TaskCounts;
 use crate::lane::Core;
 #[cfg(feature = "histograms")]
 use crate::latency::Histogram;
 use crate::latency::Reading;
+use crate::pool::inner::Shared;
 
 /// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the
 /// tasks.
@@ -36,14 +36,14 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn read(shared: &Shared) -> Self {
+    pub(in crate::pool) fn read(shared: &Shared) -> Self {
         // In this order each end that is counted has its time.
         let counts = Metrics::counts(shared);
         Metrics { times: shared.observer.read(), ..counts }
     }
 
     /// All but the times.
-    pub(super) fn counts(shared: &Shared) -> Self {
+    pub(in crate::pool) fn counts(shared: &Shared) -> Self {
         let threads = shared.headcount.present();
         Metrics {
             threads,
@@ -175,7 +175,7 @@ pub struct LaneMetrics {
 }
 
 impl LaneMetrics {
-    pub(super) fn read(core: &Core) -> Self {
+    pub(in crate::pool) fn read(core: &Core) -> Self {
         let mut tasks = core.account().counters.counts().tasks;
         // The ends were counted before the starts: of what has begun since, some must have ended.
         tasks.started = tasks.started.min(tasks.ended() + core.limit() as u64);

@@ -1,14 +1,20 @@
 //! The end of a pool: admission closes at the call, the queue is run or discarded, the threads
 //! leave.
 
+mod discard;
+mod ending;
+
+pub(in crate::pool) use self::discard::give_up;
+pub(in crate::pool) use self::ending::Ending;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::ending::{Blocked, Crew, WaitingThread};
-use super::shared::Shared;
+use self::ending::{Blocked, Crew, WaitingThread};
+use crate::pool::inner::Shared;
 use crate::sync::{Mutex, Parker, now, thread, trampoline};
 use crate::task::{BlockingWait, awaits_end, block, host_of, wake};
 use crate::worker::this_record;
@@ -77,7 +83,7 @@ impl std::fmt::Debug for ArcShared {
 }
 
 impl Shutdown {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(in crate::pool) fn new(shared: Arc<Shared>) -> Self {
         let id = shared.ending.new_id();
         Shutdown { shared: ArcShared(shared), id, deadline: None, timer: None }
     }

@@ -26,11 +26,11 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::Pool;
-use super::admission::Gate;
-use super::roll::Roll;
 use crate::error::{TaskError, TaskId};
 use crate::panic::report_panic;
+use crate::pool::Pool;
+use crate::pool::expiry::Roll;
+use crate::pool::submit::Gate;
 use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Parker};
 use crate::sys::fork::Generation;
@@ -177,7 +177,7 @@ impl Drop for AbortOnUnwind {
 }
 
 /// See [`Pool::scope`].
-pub(super) fn scope<'env, F, R>(pool: &'env Pool, f: F) -> R
+pub(in crate::pool) fn scope<'env, F, R>(pool: &'env Pool, f: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
