@@ -1,0 +1,12 @@
+//! Files, directories, names of hosts.
+
+mod alone;
+mod calls;
+mod executors;
+mod file;
+mod futures;
+mod hostile;
+mod locks;
+mod net;
+mod open;
+mod read_dir;

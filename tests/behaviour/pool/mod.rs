@@ -1,0 +1,12 @@
+//! The pool: its limits and queues, groups of tasks, what tasks take along.
+
+mod admission;
+mod backpressure;
+mod batch;
+mod context;
+mod global;
+mod limits;
+mod max_threads;
+mod reserve;
+mod scope;
+mod spans;

@@ -1,0 +1,8 @@
+//! Values that need a home: strands and dedicated threads.
+
+mod calls;
+mod dedicated;
+mod hostile;
+mod pitfalls_resources;
+mod serial;
+mod value;

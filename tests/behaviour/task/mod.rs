@@ -1,0 +1,21 @@
+//! Tasks and their handles.
+
+mod attacks_cells;
+mod callback;
+mod cancel;
+mod cancel_ends;
+mod cases_ends;
+mod chains;
+mod deadlines;
+mod debug;
+mod ends;
+mod handle;
+mod hooks;
+mod interrupt;
+mod memory;
+mod nested;
+mod panics;
+mod reentrancy;
+mod trampoline;
+mod wait;
+mod waker;
