@@ -1,4 +1,4 @@
-//! `EventLoop`.
+//! `EventLoop`. What its tests share is here.
 
 mod callbacks;
 mod cancel;

@@ -1,16 +1,17 @@
 //! In the child of a fork no pool has a thread: every handle says so, and nothing hangs.
 #![cfg(unix)]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use sidestep::{CancelHandle, Pool, Task, current};
+use sidestep::{CancelHandle, Dedicated, Lane, Pool, Strand, Task, current};
 
 use crate::support::fork::{Checks, in_child};
-use crate::support::{Drops, Gate, PATIENCE, check_sound, eventually, occupy, poll, pool, soon};
+use crate::support::{Crowd, Drops, Gate, PATIENCE, check_sound, eventually, occupy, poll, pool, soon};
 
 /// A pool in full use: one thread busy, one task queued.
 fn busy() -> (Pool, Gate, Task<()>, Task<i32>) {
@@ -281,5 +282,121 @@ fn the_child_hangs_on_no_lock_that_another_thread_held() {
         stop.store(1, Ordering::SeqCst);
     });
     eventually("nothing is left", || pool.metrics().tasks_running() == 0);
+    check_sound(&pool);
+}
+
+/// A forked child waits for threads that it does not have: tokio, lancedb.
+#[test]
+#[cfg(unix)]
+fn pitfall_26_a_forked_child_gets_an_error() {
+    let pool = pool(1, 1);
+    let gate = Gate::new();
+    let running = occupy(&pool, &gate);
+    let old = pool.spawn(|| 1);
+    let status = crate::support::fork::in_child(|list| {
+        list.no_thread(pool.spawn(|| 1).wait());
+        list.no_thread(old.wait());
+    });
+    assert_eq!(status, 0);
+    gate.open();
+    soon(running).unwrap();
+    check_sound(&pool);
+}
+
+/// Forks again and again while other threads use a lane, and has `child` look around.
+#[cfg(unix)]
+fn fork_under_load(child: impl Fn(&mut crate::support::fork::Checks, &Pool, &Lane)) {
+    let pool = Pool::builder().max_threads(2).queue_limit(1).build().unwrap();
+    let lane = pool.lane_builder("before", 1).queue_limit(1).build().unwrap();
+    let gate = Gate::new();
+    let running = crate::support::occupy_lane(&lane, &gate);
+    let stop = AtomicBool::new(false);
+    let failed = thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::SeqCst) {
+                    drop(lane.try_spawn(|| ()));
+                    let _ = (lane.metrics(), pool.metrics());
+                }
+            });
+        }
+        let fork = |_| crate::support::fork::in_child(|list| child(list, &pool, &lane));
+        // On a slow machine fewer of them will do: the lane's task waits for no longer than
+        // `PATIENCE`.
+        let begun = Instant::now();
+        let failed = (0..60)
+            .take_while(|_| begun.elapsed() < crate::support::PATIENCE / 4)
+            .map(fork)
+            .find(|status| *status != 0);
+        stop.store(true, Ordering::SeqCst);
+        failed
+    });
+    gate.open();
+    assert_eq!(failed, None, "-1: it hung");
+    soon(running).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_lane_says_in_a_forked_child_that_there_is_no_thread() {
+    fork_under_load(|list, pool, lane| {
+        list.no_thread(lane.spawn(|| ()).wait());
+        list.check(lane.try_spawn(|| ()).is_err_and(|rejected| rejected.error().is_no_thread()));
+        list.no_thread(lane.options().expire_after(Duration::ZERO).spawn(|| ()).wait());
+        list.check(lane.reserve().wait().is_err_and(|error| error.is_no_thread()));
+        list.check(pool.reserve().wait().is_err_and(|error| error.is_no_thread()));
+        list.check(pool.set_max_threads(1).is_ok());
+        list.check(lane.metrics() == sidestep::LaneMetrics::default());
+        drop(lane.clone());
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_lane_can_be_made_in_a_forked_child() {
+    fork_under_load(|list, pool, _| {
+        let late = pool.lane_builder("after", 1).queue_limit(1).build().unwrap();
+        list.no_thread(late.spawn(|| ()).wait());
+        list.check(late.reserve().wait().is_err_and(|error| error.is_no_thread()));
+    });
+}
+
+/// A forked child (trio empties its cache of threads there) hangs on no value of its parent, and
+/// may have its own.
+#[cfg(unix)]
+#[test]
+fn a_forked_child_hangs_on_no_value_of_its_parent() {
+    let pool = pool(1, 1);
+    let (strand, dedicated) = (Strand::on(&pool, vec![1]), Dedicated::new(|| vec![1]).unwrap());
+    let (running, gate) = (Arc::new(Crowd::default()), Gate::new());
+    let hold = || {
+        let (running, pass) = (Arc::clone(&running), gate.clone());
+        move |list: &mut Vec<i32>| {
+            running.enter();
+            pass.pass();
+            list.push(2);
+        }
+    };
+    let held = [strand.call(hold()), dedicated.call(hold())];
+    eventually("both are in use", || running.now() == 2);
+    let queued = [strand.call(|list| list.len()), dedicated.call(|list| list.len())];
+    let status = crate::support::fork::in_child(|list| {
+        queued.into_iter().for_each(|task| list.no_thread(task.wait()));
+        held.into_iter().for_each(|task| list.no_thread(task.wait()));
+        list.no_thread(strand.call(|_| ()).wait());
+        list.no_thread(dedicated.call(|_| ()).wait());
+        list.no_thread(strand.options().name("late").call(|_| ()).wait());
+        list.check(!strand.is_poisoned() && !dedicated.is_poisoned());
+        strand.clear_poison();
+        list.no_thread(strand.clone().into_inner().wait());
+        list.no_thread(dedicated.clone().close().wait());
+        drop((strand, dedicated));
+        let own = Dedicated::new(|| 40).ok();
+        list.check(own.is_some_and(|own| own.call(|value| *value + 2).wait().ok() == Some(42)));
+        let own = Pool::builder().core_threads(1).build().map(|pool| Strand::on(&pool, 40));
+        list.check(own.is_ok_and(|own| own.into_inner().wait().ok() == Some(40)));
+    });
+    assert_eq!(status, 0);
+    gate.open();
     check_sound(&pool);
 }

@@ -1,5 +1,5 @@
-//! What a hostile reader tried with open files: stale buffers, calls dropped halfway, waiting
-//! without end, turns of others.
+//! Open files in the hands of odd users: stale buffers, calls dropped halfway, waiting without end,
+//! turns of others.
 #![cfg(target_os = "linux")]
 
 use std::future::Future;

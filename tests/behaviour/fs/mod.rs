@@ -1,6 +1,5 @@
 //! Files, directories, names of hosts.
 
-mod alone;
 mod calls;
 mod executors;
 mod file;

@@ -1,5 +1,5 @@
-//! What a hostile reader tried against `Unblock`: cancelled calls, errors and destructors with a
-//! life of their own.
+//! `Unblock` in the hands of odd users: cancelled calls, errors and destructors with a life of
+//! their own.
 
 use std::io::{Cursor, Error, ErrorKind, SeekFrom};
 use std::pin::Pin;

@@ -1,5 +1,4 @@
-//! What a hostile reader tried against `Unblock`: wakers, two halves at once, and ends of the pool,
-//! the process or the handle.
+//! `Unblock`: wakers, two halves at once, and ends of the pool, the process or the handle.
 
 use std::future::poll_fn;
 use std::io::{self, Write};

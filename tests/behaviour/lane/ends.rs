@@ -8,7 +8,8 @@ use std::time::Duration;
 use sidestep::{Lane, NewThread, OnShutdown, Pool, current};
 
 use crate::support::{
-    Drops, Gate, PATIENCE, all_well, check_accounts, counter, eventually, occupy_lane, pool, soon,
+    Drops, Gate, PATIENCE, all_well, check_accounts, check_sound, counter, eventually, occupy_lane, pool,
+    soon,
 };
 
 /// A lane with its slot held and `count` tasks behind that.
@@ -249,4 +250,26 @@ fn many_lanes_come_and_go() {
     });
     crate::support::check_sound(&pool);
     assert_eq!(pool.metrics().tasks_submitted(), 3 * 2000 * 2 + 100);
+}
+
+/// asgiref leaves a context whose calls still run: neither the one who leaves nor other calls wait
+/// for that.
+#[test]
+fn a_lane_that_is_let_go_while_it_works_holds_nobody_up() {
+    let pool = pool(2, 2);
+    let gate = Gate::new();
+    let mut calls = Vec::new();
+    for _ in 0..50 {
+        let lane = pool.lane("context", 1);
+        if calls.is_empty() {
+            calls.push(occupy_lane(&lane, &gate));
+        }
+        calls.push(lane.spawn(|| ()));
+        drop(lane);
+        soon(pool.spawn(|| ())).unwrap();
+    }
+    assert_eq!(calls.iter().filter(|call| !call.is_finished()).count(), 2, "the stuck lane's own");
+    gate.open();
+    all_well(calls);
+    check_sound(&pool);
 }

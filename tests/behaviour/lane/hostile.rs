@@ -1,5 +1,5 @@
-//! What a hostile reader tried on lanes: foreign code at odd places, while a slot is held or a
-//! count is due.
+//! Lanes in the hands of odd users: user code at odd places, while a slot is held or a count is
+//! due.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

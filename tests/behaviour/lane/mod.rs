@@ -1,8 +1,8 @@
-//! Lanes.
+//! Lanes: limited queues of a pool.
 
 mod accounts;
-mod cases_views;
 mod ends;
 mod hostile;
+mod order;
 mod slots;
 mod waiting;

@@ -1,15 +1,15 @@
-//! Lanes: their limits, order and fairness, and what they cost the pool.
+//! The limit of a lane: how many of its tasks run at once, and what that costs the pool.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
+use std::{io, thread};
 
-use sidestep::{Lane, Task, current};
+use sidestep::{Lane, NewThread, Pool, Task, current};
 
 use crate::support::{
-    Crowd, Drops, Gate, all_well, check_sound, counter, eventually, nothing_happens, occupy, occupy_lane,
-    pool, quiet_panic, soon,
+    Crowd, Drops, Gate, Rendezvous, all_well, check_sound, counter, eventually, nothing_happens, occupy,
+    occupy_lane, pool, quiet_panic, soon,
 };
 
 /// Tasks that are in `crowd` until `gate` opens.
@@ -137,72 +137,6 @@ fn a_slot_belongs_to_the_closure_and_not_to_its_handle() {
 }
 
 #[test]
-fn what_is_cancelled_in_a_stuck_lane_is_dropped_at_once() {
-    let pool = pool(1, 1);
-    let lane = pool.lane("stuck", 1);
-    let gate = Gate::new();
-    let first = occupy_lane(&lane, &gate);
-    let drops = Drops::new();
-    let kept: Vec<_> = (0..100).map(|number| lane.spawn(move || number)).collect();
-    for round in 1..=20_000 {
-        let token = drops.token();
-        drop(lane.spawn(move || drop(token)));
-        assert_eq!(drops.count(), round);
-    }
-    assert_eq!((lane.metrics().tasks_cancelled(), lane.metrics().tasks_queued()), (20_000, 100));
-    gate.open();
-    soon(first).unwrap();
-    let ends: Vec<_> = kept.into_iter().map(|task| soon(task).unwrap()).collect();
-    assert_eq!(ends, (0..100).collect::<Vec<_>>());
-}
-
-#[test]
-fn a_lane_of_one_keeps_the_order_of_each_submitter() {
-    let pool = pool(4, 8);
-    let lane = pool.lane("serial", 1);
-    let order = Mutex::new(Vec::new());
-    let order = Arc::new(order);
-    thread::scope(|scope| {
-        for producer in 0..4 {
-            let (lane, order) = (&lane, &order);
-            scope.spawn(move || {
-                for number in 0..1000 {
-                    let order = Arc::clone(order);
-                    lane.spawn(move || order.lock().unwrap().push((producer, number))).detach();
-                }
-            });
-        }
-    });
-    check_sound(&pool);
-    for producer in 0..4 {
-        let order = order.lock().unwrap();
-        let mine = order.iter().filter(|(by, _)| *by == producer).map(|(_, number)| *number);
-        assert_eq!(mine.collect::<Vec<_>>(), (0..1000).collect::<Vec<_>>());
-    }
-}
-
-#[test]
-fn a_lane_is_drained_by_a_task_of_it_that_waits_for_the_shutdown() {
-    let pool = pool(2, 2);
-    let lane = pool.lane("serial", 1);
-    let gate = Gate::new();
-    let waits = {
-        let (pool, gate) = (pool.clone(), gate.clone());
-        lane.spawn(move || {
-            gate.pass();
-            pool.shutdown().wait()
-        })
-    };
-    let more: Vec<_> = (0..10).map(|_| lane.spawn(|| ())).collect();
-    gate.open();
-    let report = soon(waits).unwrap();
-    assert!(more.iter().all(|task| task.is_finished()), "{report:?}");
-    all_well(more);
-    assert_eq!((report.completed, report.still_running), (10, 0));
-    assert_eq!(lane.metrics().tasks_completed(), 11);
-}
-
-#[test]
 fn a_saturated_lane_does_not_grow_the_pool() {
     let pool = pool(2, 64);
     let lane = pool.lane("stuck", 1);
@@ -237,66 +171,6 @@ fn beside_a_saturated_lane_tasks_and_other_lanes_make_the_pool_grow() {
 }
 
 #[test]
-fn lanes_and_tasks_share_one_thread_fairly() {
-    const EACH: usize = 2000;
-    let pool = pool(1, 1);
-    let gate = Gate::new();
-    let running = occupy(&pool, &gate);
-    let order = Arc::new(Mutex::new(Vec::with_capacity(3 * EACH)));
-    let note = |who: usize| {
-        let order = Arc::clone(&order);
-        move || order.lock().unwrap().push(who)
-    };
-    let mut tasks = Vec::new();
-    let lanes = [pool.lane("first", 1), pool.lane("second", 4)];
-    for (who, lane) in lanes.iter().enumerate() {
-        tasks.extend((0..EACH).map(|_| lane.spawn(note(who))));
-    }
-    let late = pool.spawn(note(2));
-    gate.open();
-    all_well(tasks.into_iter().chain([running, late]));
-    let order = order.lock().unwrap();
-    let longest = order.chunk_by(|one, next| one == next).map(<[usize]>::len).take(16).max();
-    assert!(longest <= Some(4 * 32), "a turn of {longest:?} tasks while others waited");
-    let place = order.iter().position(|who| *who == 2);
-    assert!(place < Some(10 * 32), "a task behind the lanes came at place {place:?}");
-}
-
-/// How often the pool's threads have gone to sleep by themselves.
-#[cfg(target_os = "linux")]
-fn naps(pool: &str) -> u64 {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
-    let statuses = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
-    let own = statuses.filter(|status| status.contains(&format!("Name:\t{pool}")));
-    let naps = |status: String| {
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        line.unwrap().trim().parse::<u64>().unwrap()
-    };
-    own.map(naps).sum()
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_busy_lane_wakes_nobody_for_what_joins_its_queue() {
-    let pool = sidestep::Pool::builder().name("naps").core_threads(3).max_threads(3).build().unwrap();
-    let lane = pool.lane("busy", 1);
-    let (gate, all) = (Gate::new(), Gate::new());
-    let three: Vec<_> = (0..3).map(|_| occupy(&pool, &all)).collect();
-    all.open();
-    all_well(three);
-    let first = occupy_lane(&lane, &gate);
-    eventually("the others sleep", || pool.metrics().threads_idle() == 2);
-    nothing_happens();
-    let before = naps("naps");
-    let tasks: Vec<_> = (0..10_000).map(|_| lane.spawn(|| ())).collect();
-    nothing_happens();
-    let woken = naps("naps") - before;
-    gate.open();
-    all_well(tasks.into_iter().chain([first]));
-    assert!(woken <= 2, "{woken} wake-ups");
-}
-
-#[test]
 fn a_panic_or_a_retiring_thread_gives_the_slot_back() {
     let pool = pool(1, 2);
     let lane = pool.lane("serial", 1);
@@ -314,5 +188,205 @@ fn a_panic_or_a_retiring_thread_gives_the_slot_back() {
     assert_eq!(ran.load(Ordering::SeqCst), 300);
     assert_eq!(ends.iter().filter(|end| end.is_err()).count(), 60);
     assert_eq!((lane.metrics().tasks_panicked(), lane.metrics().tasks_completed()), (60, 240));
+    check_sound(&pool);
+}
+
+/// A caller that gives up frees its permit while its work goes on: xberg, ironclaw.
+#[test]
+fn pitfall_20_a_storm_of_callers_that_give_up_keeps_to_the_limit() {
+    const LIMIT: usize = 3;
+    let pool = pool(2, 12);
+    let lane = pool.lane_builder("fragile", LIMIT).queue_limit(8).build().unwrap();
+    let (crowd, drops) = (Arc::new(Crowd::default()), Drops::new());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for number in 0..300 {
+                    let (crowd, token) = (Arc::clone(&crowd), drops.token());
+                    let task = lane.reserve().wait().unwrap().spawn(move || {
+                        let _held = token;
+                        crowd.enter();
+                        thread::yield_now();
+                        crowd.leave();
+                    });
+                    match number % 4 {
+                        0 => drop(task),
+                        1 => drop(task.wait_timeout(Duration::from_micros(number))),
+                        2 => drop(task.cancel()),
+                        _ => task.detach(),
+                    }
+                }
+            });
+        }
+    });
+    eventually("the lane is empty", || {
+        let metrics = lane.metrics();
+        (metrics.tasks_queued(), metrics.tasks_running()) == (0, 0)
+    });
+    assert!(crowd.most() <= LIMIT && crowd.now() == 0, "{} at once", crowd.most());
+    assert_eq!((drops.count(), lane.metrics().tasks_submitted()), (1200, 1200));
+    soon(lane.spawn(|| ())).unwrap();
+    check_sound(&pool);
+}
+
+/// trio gives the token of its limiter back where no thread could be started.
+#[test]
+fn a_refused_thread_keeps_no_slot_of_a_lane() {
+    let refuse = Arc::new(AtomicBool::new(false));
+    let refused = Arc::clone(&refuse);
+    let handler = move |new: NewThread| match refused.load(Ordering::SeqCst) {
+        true => Err(io::Error::other("no more threads")),
+        false => thread::Builder::new().spawn(move || new.run()).map(drop),
+    };
+    let pool = Pool::builder().core_threads(2).max_threads(2).spawn_handler(handler).build().unwrap();
+    let lane = pool.lane("two", 2);
+    soon(lane.spawn(current::retire_thread)).unwrap();
+    eventually("no thread is left", || pool.metrics().threads() == 0);
+    refuse.store(true, Ordering::SeqCst);
+    for _ in 0..10 {
+        assert!(soon(lane.spawn(|| ())).unwrap_err().is_no_thread());
+    }
+    assert_eq!((lane.metrics().tasks_running(), lane.metrics().tasks_queued()), (0, 0));
+    refuse.store(false, Ordering::SeqCst);
+    eventually("the pause is over", || soon(lane.spawn(|| ())).is_ok());
+    let meeting = Arc::new(Barrier::new(2));
+    let meet = || {
+        let meeting = Arc::clone(&meeting);
+        lane.spawn(move || meeting.wait().is_leader())
+    };
+    all_well([meet(), meet()]);
+    check_sound(&pool);
+}
+
+/// Kotlin: a task joins the queue of a view while the last one leaves it.
+#[test]
+fn case_08_pairs_of_calls_neither_overlap_in_a_lane_of_one_nor_stay_behind() {
+    const EACH: u64 = 2000;
+    let pool = pool(2, 4);
+    let lane = pool.lane("one", 1);
+    let crowd = Arc::new(Crowd::default());
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..EACH {
+                    let crowd = Arc::clone(&crowd);
+                    let task = lane.spawn(move || {
+                        crowd.enter();
+                        crowd.leave();
+                    });
+                    soon(task).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(crowd.most(), 1);
+    assert_eq!(lane.metrics().tasks_completed(), 2 * EACH);
+    check_sound(&pool);
+}
+
+/// Kotlin: as many tasks of a view as its limit wait for each other, again and again.
+#[test]
+fn case_14_a_lane_has_its_limit_every_time() {
+    const LIMIT: usize = 3;
+    for beside in [0, 2] {
+        let pool = pool(1, 16);
+        let lane = pool.lane("three", LIMIT);
+        for _ in 0..500 {
+            let meeting = Rendezvous::new(LIMIT);
+            let meet = |_| {
+                let meeting = Arc::clone(&meeting);
+                lane.spawn(move || current::will_block(|| meeting.meet()))
+            };
+            let mut tasks: Vec<_> = (0..LIMIT).map(meet).collect();
+            tasks.extend((0..beside).map(|_| pool.spawn(|| ())));
+            all_well(tasks);
+        }
+        check_sound(&pool);
+    }
+}
+
+/// Tasks that stay until the gate opens, among all and among those of their lane.
+fn stay(lane: &Lane, tasks: usize, all: &Arc<Crowd>, gate: &Gate) -> (Arc<Crowd>, Vec<Task<()>>) {
+    let own = Arc::new(Crowd::default());
+    let one = |_| {
+        let (crowds, pass) = ([Arc::clone(all), Arc::clone(&own)], gate.clone());
+        lane.spawn(move || {
+            crowds.iter().for_each(|crowd| crowd.enter());
+            current::will_block(|| pass.pass());
+            crowds.iter().for_each(|crowd| crowd.leave());
+        })
+    };
+    let tasks = (0..tasks).map(one).collect();
+    (own, tasks)
+}
+
+/// Kotlin: the limits of views add up, but not beyond that of the pool.
+#[test]
+fn case_21_the_limits_of_lanes_add_up_to_that_of_the_pool() {
+    const LIMIT: usize = 6;
+    for max in [8, 64] {
+        let pool = pool(1, max);
+        let (gate, all) = (Gate::new(), Arc::new(Crowd::default()));
+        let lanes = [pool.lane("one", LIMIT), pool.lane("other", LIMIT)];
+        let (crowds, tasks): (Vec<_>, Vec<_>) =
+            lanes.iter().map(|lane| stay(lane, 4 * LIMIT, &all, &gate)).unzip();
+        let most = max.min(2 * LIMIT);
+        eventually("as many run as may", || all.now() == most);
+        nothing_happens();
+        gate.open();
+        all_well(tasks.into_iter().flatten());
+        assert_eq!(all.most(), most);
+        assert!(crowds.iter().all(|crowd| crowd.most() <= LIMIT));
+        check_sound(&pool);
+    }
+}
+
+/// Kotlin: what should run the tasks of a view cannot always be had. Here that is a thread.
+#[test]
+fn case_24_a_lane_reaches_its_limit_although_threads_are_refused() {
+    const LIMIT: usize = 5;
+    let made = AtomicUsize::new(0);
+    let handler = move |new: NewThread| {
+        if made.fetch_add(1, Ordering::SeqCst) % 3 == 2 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        thread::Builder::new().spawn(move || new.run()).map(drop)
+    };
+    let builder = Pool::builder().core_threads(1).max_threads(16).keep_alive(Duration::ZERO);
+    let pool = builder.spawn_handler(handler).build().unwrap();
+    let lane = pool.lane("five", LIMIT);
+    let crowd = Arc::new(Crowd::default());
+    for _ in 0..2 {
+        let meeting = Rendezvous::new(LIMIT);
+        let meet = |_| {
+            let (meeting, crowd) = (Arc::clone(&meeting), Arc::clone(&crowd));
+            lane.spawn(move || {
+                crowd.enter();
+                current::will_block(|| meeting.meet());
+                crowd.leave();
+            })
+        };
+        all_well((0..LIMIT).map(meet).collect::<Vec<_>>());
+        all_well((0..100).map(|_| lane.spawn(|| ())).collect::<Vec<_>>());
+    }
+    assert!(pool.metrics().spawn_failures() > 0);
+    assert_eq!(crowd.most(), LIMIT);
+    check_sound(&pool);
+}
+
+/// libuv: slow calls have part of the threads at most, however many are queued.
+#[test]
+fn case_56_slow_calls_in_a_lane_leave_threads_to_fast_ones() {
+    const LIMIT: usize = 2;
+    let pool = pool(4, 4);
+    let (gate, crowd) = (Gate::new(), Arc::new(Crowd::default()));
+    let (ran, count) = counter();
+    let (slow, tasks) = stay(&pool.lane("slow", LIMIT), 50, &crowd, &gate);
+    eventually("slow ones run", || slow.now() == LIMIT);
+    all_well((0..500).map(|_| pool.spawn(count.clone())).collect::<Vec<_>>());
+    assert_eq!((ran.load(Ordering::SeqCst), slow.now()), (500, LIMIT), "none of the slow ones has ended");
+    gate.open();
+    all_well(tasks);
+    assert_eq!(slow.most(), LIMIT);
     check_sound(&pool);
 }

@@ -1,11 +1,10 @@
-//! What a hostile reader tried on the way into a queue: tasks that others can see before they are
-//! admitted, and forks.
+//! On the way into a queue: tasks that others can see before the pool has admitted them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidestep::{Lane, OnShutdown, Pool};
+use sidestep::{OnShutdown, Pool};
 
 use crate::support::{Gate, all_well, check_accounts, check_sound, occupy, pool, soon};
 
@@ -101,62 +100,4 @@ fn occupy_in_turn(pool: &Pool, gate: &Gate) -> sidestep::Task<()> {
     });
     started.pass();
     task
-}
-
-/// Forks again and again while other threads use a lane, and has `child` look around.
-#[cfg(unix)]
-fn fork_under_load(child: impl Fn(&mut crate::support::fork::Checks, &Pool, &Lane)) {
-    let pool = Pool::builder().max_threads(2).queue_limit(1).build().unwrap();
-    let lane = pool.lane_builder("before", 1).queue_limit(1).build().unwrap();
-    let gate = Gate::new();
-    let running = crate::support::occupy_lane(&lane, &gate);
-    let stop = AtomicBool::new(false);
-    let failed = thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                while !stop.load(Ordering::SeqCst) {
-                    drop(lane.try_spawn(|| ()));
-                    let _ = (lane.metrics(), pool.metrics());
-                }
-            });
-        }
-        let fork = |_| crate::support::fork::in_child(|list| child(list, &pool, &lane));
-        // On a slow machine fewer of them will do: the lane's task waits for no longer than
-        // `PATIENCE`.
-        let begun = Instant::now();
-        let failed = (0..60)
-            .take_while(|_| begun.elapsed() < crate::support::PATIENCE / 4)
-            .map(fork)
-            .find(|status| *status != 0);
-        stop.store(true, Ordering::SeqCst);
-        failed
-    });
-    gate.open();
-    assert_eq!(failed, None, "-1: it hung");
-    soon(running).unwrap();
-}
-
-#[cfg(unix)]
-#[test]
-fn a_lane_says_in_a_forked_child_that_there_is_no_thread() {
-    fork_under_load(|list, pool, lane| {
-        list.no_thread(lane.spawn(|| ()).wait());
-        list.check(lane.try_spawn(|| ()).is_err_and(|rejected| rejected.error().is_no_thread()));
-        list.no_thread(lane.options().expire_after(Duration::ZERO).spawn(|| ()).wait());
-        list.check(lane.reserve().wait().is_err_and(|error| error.is_no_thread()));
-        list.check(pool.reserve().wait().is_err_and(|error| error.is_no_thread()));
-        list.check(pool.set_max_threads(1).is_ok());
-        list.check(lane.metrics() == sidestep::LaneMetrics::default());
-        drop(lane.clone());
-    });
-}
-
-#[cfg(unix)]
-#[test]
-fn a_lane_can_be_made_in_a_forked_child() {
-    fork_under_load(|list, pool, _| {
-        let late = pool.lane_builder("after", 1).queue_limit(1).build().unwrap();
-        list.no_thread(late.spawn(|| ()).wait());
-        list.check(late.reserve().wait().is_err_and(|error| error.is_no_thread()));
-    });
 }

@@ -287,3 +287,36 @@ fn it_may_be_called_inside_a_task_a_callback_and_after_the_end() {
     }
     assert_eq!(pool.metrics().threads(), 0);
 }
+
+/// A limit that is lowered while the program runs changes nothing: blocking.
+#[test]
+fn pitfall_14_a_lowered_limit_takes_effect() {
+    let pool = Pool::builder().core_threads(2).max_threads(8).keep_alive(Duration::MAX).build().unwrap();
+    let fill = |count| {
+        let gate = Gate::new();
+        let tasks: Vec<_> = (0..count).map(|_| occupy(&pool, &gate)).collect();
+        gate.open();
+        all_well(tasks);
+    };
+    fill(8);
+    pool.set_max_threads(3).unwrap();
+    eventually("five leave", || pool.metrics().threads() == 3);
+    let (gate, crowd) = (Gate::new(), Arc::new(Crowd::default()));
+    let tasks: Vec<_> = (0..20)
+        .map(|_| {
+            let (pass, crowd) = (gate.clone(), Arc::clone(&crowd));
+            pool.spawn(move || {
+                crowd.enter();
+                current::will_block(|| pass.pass());
+                crowd.leave();
+            })
+        })
+        .collect();
+    eventually("three run", || crowd.now() == 3);
+    nothing_happens();
+    assert_eq!((crowd.most(), pool.metrics().threads()), (3, 3));
+    gate.open();
+    all_well(tasks);
+    assert_eq!(crowd.most(), 3);
+    check_sound(&pool);
+}

@@ -1,5 +1,5 @@
-//! The cases of the Promises/A+ compliance suite that Rust has, by their numbers. The table of all
-//! is in `docs/PROMISES.md`.
+//! The cases of the Promises/A+ compliance suite that Rust has. `docs/PROMISES.md` has the table of
+//! all.
 
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};

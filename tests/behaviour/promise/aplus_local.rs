@@ -1,6 +1,6 @@
 //! The cases of the Promises/A+ compliance suite for promises of an event loop, as far as it is the
 //! loop that keeps the rule. What the steps do with a result is common to both kinds of promise:
-//! see `promise_aplus`.
+//! see `aplus`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -1,5 +1,5 @@
-//! Attacks on promises, most of all those of an event loop: destructors and wakers that panic,
-//! promises that end in themselves, recursion without end, waits on a full pool.
+//! Promises in the hands of odd users, most of all those of an event loop: destructors and wakers
+//! that panic, promises that end in themselves, recursion without end, waits on a full pool.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};

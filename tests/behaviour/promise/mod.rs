@@ -1,4 +1,4 @@
-//! Promises.
+//! Promises, driven by a task or by an event loop.
 
 mod aplus;
 mod aplus_local;

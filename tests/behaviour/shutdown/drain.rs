@@ -10,8 +10,8 @@ use std::time::Duration;
 use sidestep::{Pool, ShutdownReport, current};
 
 use crate::support::{
-    Drops, Gate, PATIENCE, Wakes, all_well, counter, eventually, nothing_happens, occupy, poll, pool,
-    quiet_panic, soon,
+    Drops, Gate, PATIENCE, Wakes, all_well, counter, eventually, nothing_happens, occupy, occupy_lane, poll,
+    pool, quiet_panic, soon,
 };
 
 fn figures(report: ShutdownReport) -> (u64, u64, u64) {
@@ -312,4 +312,98 @@ fn it_can_be_sent_and_awaited_elsewhere() {
     let shutdown = check(pool.shutdown());
     let report = runtime.block_on(async { tokio::spawn(shutdown).await.unwrap() });
     assert_eq!(figures(report), (0, 0, 0));
+}
+
+/// Java: an immediate shutdown while others are in the middle of a join.
+#[test]
+fn case_41_everybody_who_waits_is_told_of_a_shutdown_that_discards() {
+    let pool = pool(2, 2);
+    let (lane, gate) = (pool.lane("one", 1), Gate::new());
+    let holder = occupy_lane(&lane, &gate);
+    let in_lane = lane.spawn(|| ());
+    let inside = pool.spawn(move || in_lane.wait());
+    eventually("it waits on a thread of the pool", || pool.metrics().threads_blocked() == 1);
+    let plain: Vec<_> = (0..3)
+        .map(|_| {
+            let queued = pool.spawn(|| ());
+            thread::spawn(move || soon(queued))
+        })
+        .collect();
+    let wakes = Wakes::new();
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut awaited = pool.spawn(|| ());
+    assert!(poll(&mut awaited, &waker).is_pending());
+    nothing_happens();
+    assert!(!inside.is_finished() && plain.iter().all(|thread| !thread.is_finished()));
+
+    let shutdown = pool.shutdown().discard_queued();
+    assert_eq!(wakes.count(), 1);
+    let Poll::Ready(Err(error)) = poll(&mut awaited, &waker) else { panic!("it has ended") };
+    assert!(error.is_shutdown(), "{error}");
+    for thread in plain {
+        assert!(thread.join().unwrap().unwrap_err().is_shutdown());
+    }
+    assert!(soon(inside).unwrap().unwrap_err().is_shutdown(), "while the slot is still held");
+    gate.open();
+    all_well([holder]);
+    let report = shutdown.timeout(PATIENCE).wait();
+    assert_eq!((report.discarded, report.still_running), (5, 0));
+}
+
+/// Tasks queued at the shutdown are forgotten, or a push slips in behind the seal: tokio.
+#[test]
+fn pitfall_07_every_handle_resolves_when_pushes_race_the_shutdown() {
+    for _ in 0..200 {
+        let pool = pool(1, 2);
+        let submitter = {
+            let pool = pool.clone();
+            thread::spawn(move || (0..50).map(|number| pool.spawn(move || number)).collect::<Vec<_>>())
+        };
+        let shutdown = pool.shutdown();
+        let tasks = submitter.join().unwrap();
+        assert_eq!(shutdown.timeout(PATIENCE).wait().still_running, 0);
+        for (number, task) in tasks.into_iter().enumerate() {
+            match soon(task) {
+                Ok(value) => assert_eq!(value, number),
+                Err(error) => assert!(error.is_shutdown(), "{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn reports_made_at_once_count_from_the_same_moment() {
+    const TASKS: u64 = 64;
+    for _ in 0..300 {
+        let pool = pool(2, 2);
+        (0..TASKS).for_each(|_| pool.spawn(|| ()).detach());
+        eventually("all have ended", || pool.metrics().tasks_completed() == TASKS);
+        let begin = Barrier::new(4);
+        let report = || {
+            begin.wait();
+            pool.shutdown().timeout(Duration::ZERO).wait()
+        };
+        let reports: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(report)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(reports.iter().all(|report| report.completed == 0), "{reports:?}");
+    }
+}
+
+#[test]
+fn a_shorter_timeout_given_after_a_poll_is_kept() {
+    let pool = pool(1, 1);
+    let gate = Gate::new();
+    let running = occupy(&pool, &gate);
+    let wakes = Wakes::new();
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut long = pool.shutdown().timeout(10 * PATIENCE);
+    assert!(poll(&mut long, &waker).is_pending());
+    let mut short = long.timeout(Duration::from_millis(20));
+    let _ = poll(&mut short, &waker);
+    eventually("the timer rings", || wakes.count() > 0);
+    assert!(poll(&mut short, &waker).is_ready());
+    gate.open();
+    soon(running).unwrap();
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sidestep::{Pool, Shutdown, ShutdownReport, current};
 
-use crate::support::{Drops, Gate, PATIENCE, counter, eventually, occupy, poll, pool, soon};
+use crate::support::{Crowd, Drops, Gate, PATIENCE, counter, eventually, occupy, poll, pool, soon};
 
 /// The ways to wait for a shutdown.
 fn ways() -> [fn(Pool) -> ShutdownReport; 6] {
@@ -371,4 +371,59 @@ fn what_is_queued_runs_after_the_last_handle_although_the_only_thread_retires() 
     assert_eq!(soon(queued).map_err(|error| error.to_string()), Ok(42));
     eventually("both threads leave", || stops.load(Ordering::SeqCst) == 2);
     assert_eq!(starts.load(Ordering::SeqCst), 2);
+}
+
+/// A pool that is dropped on its own worker joins itself, or leaks its threads: iroh, yatp,
+/// surrealdb.
+#[test]
+fn pitfall_09_the_last_handle_may_go_inside_a_task() {
+    let (stops, stopped) = counter();
+    for _ in 0..50 {
+        let pool =
+            Pool::builder().core_threads(1).max_threads(1).on_thread_stop(stopped.clone()).build().unwrap();
+        let (gate, inner) = (Gate::new(), pool.clone());
+        let pass = gate.clone();
+        let task = pool.spawn(move || {
+            pass.pass();
+            drop(inner);
+            42
+        });
+        drop(pool);
+        gate.open();
+        assert_eq!(soon(task).unwrap(), 42);
+    }
+    eventually("no thread is leaked", || stops.load(Ordering::SeqCst) == 50);
+}
+
+/// Chromium joins threads that say during the shutdown that they block.
+#[test]
+fn closures_may_say_that_they_block_while_the_pool_shuts_down() {
+    for discards in [false, true] {
+        let pool = pool(2, 4);
+        let (gate, inside) = (Gate::new(), Arc::new(Crowd::default()));
+        let block = |_| {
+            let (gate, inside) = (gate.clone(), Arc::clone(&inside));
+            pool.spawn(move || {
+                inside.enter();
+                current::will_block(|| gate.pass());
+                current::will_block(thread::yield_now);
+                inside.leave();
+            })
+        };
+        let tasks: Vec<_> = (0..40).map(block).collect();
+        eventually("four are inside", || inside.now() == 4);
+        let shutdown = pool.shutdown().timeout(PATIENCE);
+        let shutdown = if discards { shutdown.discard_queued() } else { shutdown };
+        gate.open();
+        let report = shutdown.wait();
+        let discarded = if discards { 36 } else { 0 };
+        assert_eq!(
+            (report.completed, report.discarded, report.still_running),
+            (40 - discarded, discarded, 0)
+        );
+        assert_eq!(tasks.into_iter().filter_map(|task| soon(task).err()).count() as u64, discarded);
+        let metrics = pool.metrics();
+        assert_eq!((metrics.threads(), metrics.threads_blocked(), inside.now()), (0, 0, 0));
+        assert!(inside.most() <= 4);
+    }
 }

@@ -1,5 +1,5 @@
-//! Attacks on who counts as waiting for a pool's end: odd executors, futures that are kept, wakers
-//! that do anything.
+//! Who counts as waiting for a pool's end: odd executors, futures that are kept, wakers that do
+//! anything.
 
 use std::future::poll_fn;
 use std::mem::forget;

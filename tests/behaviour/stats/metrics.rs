@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 use sidestep::{Metrics, Pool, current};
 
 use crate::support::{
-    Gate, all_well, check_accounts, check_sound, eventually, occupy, pool, quiet_panic, soon,
+    Gate, PATIENCE, all_well, check_accounts, check_sound, eventually, occupy, pool, quiet_panic, soon,
 };
 
 const PRODUCERS: u64 = 3;
@@ -204,4 +205,18 @@ fn the_numbers_of_a_fresh_pool() {
     assert_eq!((pool.metrics().threads(), pool.metrics().threads_peak()), (1, 1));
     let shared = Arc::new(pool);
     assert_eq!(shared.clone().metrics(), shared.metrics());
+}
+
+/// An idle counter is raised twice, or runs below zero at shutdown: tokio.
+#[test]
+fn pitfall_06_all_counts_are_zero_after_a_shutdown() {
+    for round in 0..100 {
+        let pool = Pool::builder().core_threads(2).max_threads(4).keep_alive(Duration::ZERO).build().unwrap();
+        (0..round % 7).for_each(|_| pool.spawn(|| ()).detach());
+        assert_eq!(pool.shutdown().timeout(PATIENCE).wait().still_running, 0);
+        let metrics = pool.metrics();
+        check_accounts(&metrics);
+        assert_eq!((metrics.threads(), metrics.threads_idle(), metrics.threads_blocked()), (0, 0, 0));
+        assert_eq!((metrics.tasks_queued(), metrics.tasks_running()), (0, 0));
+    }
 }

@@ -1,14 +1,16 @@
 //! Seeing what runs for long: `Pool::long_running`, and the site that each way to spawn gives.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidestep::{LongRunningTask, Pool, PoolBuilder};
+use sidestep::{LongRunningTask, Pool, PoolBuilder, current};
 
-use crate::support::{Gate, check_sound, eventually, nothing_happens, occupy, pool, quiet_panic, soon};
+use crate::support::{
+    Gate, all_well, check_sound, eventually, nothing_happens, occupy, pool, quiet_panic, soon,
+};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -254,6 +256,38 @@ fn it_may_be_asked_by_many_at_any_time() {
             }
         }
         stop.store(true, Ordering::SeqCst);
+    });
+    check_sound(&pool);
+}
+
+/// cats-effect asks who is blocked while threads that block come and go.
+#[test]
+fn a_pool_may_be_looked_at_while_blocked_threads_come_and_go() {
+    let pool = Pool::builder().core_threads(2).max_threads(16).keep_alive(Duration::ZERO).build().unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let mut looks = 0_u64;
+            while !done.load(Ordering::SeqCst) || looks == 0 {
+                let metrics = pool.metrics();
+                assert!(metrics.threads() <= 16 && metrics.threads_blocked() <= 16, "{metrics:?}");
+                assert!(pool.long_running(Duration::ZERO).len() <= 16);
+                looks += 1;
+            }
+        });
+        for _ in 0..20 {
+            let meeting = Arc::new(Barrier::new(16));
+            let meet = |number| {
+                let meeting = Arc::clone(&meeting);
+                pool.spawn(move || match number % 2 {
+                    0 => meeting.wait().is_leader(),
+                    _ => current::will_block(|| meeting.wait()).is_leader(),
+                })
+            };
+            all_well((0..16).map(meet).collect::<Vec<_>>());
+        }
+        done.store(true, Ordering::SeqCst);
+        looks.join().unwrap();
     });
     check_sound(&pool);
 }

@@ -1,5 +1,5 @@
-//! What a hostile reader tried on strands and dedicated threads: destructors of calls that are
-//! refused, values whose thread is gone, circles of waits.
+//! Strands and dedicated threads in the hands of odd users: destructors of calls that are refused,
+//! values whose thread is gone, circles of waits.
 
 use std::rc::Rc;
 use std::sync::Arc;

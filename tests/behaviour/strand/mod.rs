@@ -3,6 +3,5 @@
 mod calls;
 mod dedicated;
 mod hostile;
-mod pitfalls_resources;
 mod serial;
 mod value;

@@ -1,14 +1,14 @@
-//! What the suites of other systems check about serial queues, said with strands and lanes. Their
-//! cases are listed in `docs/TESTING.md`.
+//! Strands as serial queues: they hand over to each other, keep the order, and do not hold each
+//! other up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use sidestep::{Dedicated, Pool, Strand};
+use sidestep::{Dedicated, Pool, Strand, Unblock};
 
-use crate::support::{Crowd, Gate, PATIENCE, all_well, check_sound, eventually, occupy_lane, pool, soon};
+use crate::support::{Crowd, DropToken, Drops, PATIENCE, all_well, check_sound, eventually, pool, soon};
 
 /// Each call of one strand queues the next call of the other.
 fn serve(left: usize, here: &Strand<usize>, there: &Strand<usize>, done: Sender<()>) {
@@ -94,64 +94,63 @@ fn strands_that_spin_for_another_do_not_keep_it_from_running() {
     check_sound(&pool);
 }
 
-/// asgiref leaves a context whose calls still run: neither the one who leaves nor other calls wait
-/// for that.
-#[test]
-fn a_lane_that_is_let_go_while_it_works_holds_nobody_up() {
-    let pool = pool(2, 2);
-    let gate = Gate::new();
-    let mut calls = Vec::new();
-    for _ in 0..50 {
-        let lane = pool.lane("context", 1);
-        if calls.is_empty() {
-            calls.push(occupy_lane(&lane, &gate));
-        }
-        calls.push(lane.spawn(|| ()));
-        drop(lane);
-        soon(pool.spawn(|| ())).unwrap();
-    }
-    assert_eq!(calls.iter().filter(|call| !call.is_finished()).count(), 2, "the stuck lane's own");
-    gate.open();
-    all_well(calls);
-    check_sound(&pool);
+/// Tells how many used it at once, its destructor among them.
+struct Used {
+    users: Crowd,
+    most: Arc<AtomicUsize>,
+    _token: DropToken,
 }
 
-/// A forked child (trio empties its cache of threads there) hangs on no value of its parent, and
-/// may have its own.
-#[cfg(unix)]
+impl Used {
+    fn work(&self) {
+        self.users.enter();
+        thread::yield_now();
+        self.users.leave();
+    }
+}
+
+impl Drop for Used {
+    fn drop(&mut self) {
+        self.work();
+        self.most.fetch_max(self.users.most(), Ordering::SeqCst);
+    }
+}
+
+/// A wrapper is dropped while a call uses what it wraps, and drops that under the call's hands:
+/// deadpool.
 #[test]
-fn a_forked_child_hangs_on_no_value_of_its_parent() {
-    let pool = pool(1, 1);
-    let (strand, dedicated) = (Strand::on(&pool, vec![1]), Dedicated::new(|| vec![1]).unwrap());
-    let (running, gate) = (Arc::new(Crowd::default()), Gate::new());
-    let hold = || {
-        let (running, pass) = (Arc::clone(&running), gate.clone());
-        move |list: &mut Vec<i32>| {
-            running.enter();
-            pass.pass();
-            list.push(2);
+fn pitfall_18_a_wrapper_dropped_during_a_call_does_not_drop_the_value_under_it() {
+    const ROUNDS: usize = 100;
+    let pool = pool(2, 4);
+    let (most, drops) = (Arc::new(AtomicUsize::new(0)), Drops::new());
+    let value = || Used { users: Crowd::default(), most: Arc::clone(&most), _token: drops.token() };
+    for round in 0..ROUNDS {
+        let strand = Strand::on(&pool, value());
+        let call = strand.call(|value| value.work());
+        drop(strand);
+        if round % 2 == 0 {
+            drop(call)
+        } else {
+            call.detach()
         }
-    };
-    let held = [strand.call(hold()), dedicated.call(hold())];
-    eventually("both are in use", || running.now() == 2);
-    let queued = [strand.call(|list| list.len()), dedicated.call(|list| list.len())];
-    let status = crate::support::fork::in_child(|list| {
-        queued.into_iter().for_each(|task| list.no_thread(task.wait()));
-        held.into_iter().for_each(|task| list.no_thread(task.wait()));
-        list.no_thread(strand.call(|_| ()).wait());
-        list.no_thread(dedicated.call(|_| ()).wait());
-        list.no_thread(strand.options().name("late").call(|_| ()).wait());
-        list.check(!strand.is_poisoned() && !dedicated.is_poisoned());
-        strand.clear_poison();
-        list.no_thread(strand.clone().into_inner().wait());
-        list.no_thread(dedicated.clone().close().wait());
-        drop((strand, dedicated));
-        let own = Dedicated::new(|| 40).ok();
-        list.check(own.is_some_and(|own| own.call(|value| *value + 2).wait().ok() == Some(42)));
-        let own = Pool::builder().core_threads(1).build().map(|pool| Strand::on(&pool, 40));
-        list.check(own.is_ok_and(|own| own.into_inner().wait().ok() == Some(40)));
-    });
-    assert_eq!(status, 0);
-    gate.open();
+
+        let mut unblock = Unblock::new(value()).on(&pool);
+        let waker = std::task::Waker::noop();
+        let mut call = Box::pin(unblock.with_mut(|value| value.work()));
+        drop(call.as_mut().poll(&mut std::task::Context::from_waker(waker)));
+        drop(call);
+        drop(unblock);
+
+        if round % 10 == 0 {
+            let value = value();
+            let dedicated = Dedicated::new(move || value).unwrap();
+            let call = dedicated.call(|value| value.work());
+            drop(dedicated);
+            if round % 20 == 0 { drop(call) } else { call.detach() }
+        }
+    }
+    let made = 2 * ROUNDS + ROUNDS / 10;
+    eventually("each value is dropped", || drops.count() == made);
     check_sound(&pool);
+    assert_eq!((drops.count(), most.load(Ordering::SeqCst)), (made, 1), "once, and while nobody used it");
 }

@@ -1,4 +1,4 @@
-//! A meeting of tasks, and how many threads a pool has at most.
+//! A meeting of tasks, and the bound that a number of threads keeps to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,14 +1,14 @@
-//! `Task::on_complete`: where the callback runs, and that it runs once.
+//! `Task::on_complete`: where the callback runs, that it runs once, and what it may wait for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, ThreadId};
 
-use sidestep::{Task, TaskError};
+use sidestep::{Pool, Task, TaskError, current};
 
 use crate::support::{
-    Drops, Gate, check_sound, eventually, nothing_happens, occupy, pool, quiet_panic, soon,
+    Drops, Gate, PATIENCE, check_sound, eventually, nothing_happens, occupy, pool, quiet_panic, soon,
 };
 
 /// Registers a callback and returns where its thread and its result will be told. A second call
@@ -188,4 +188,68 @@ fn a_callback_that_waits_and_then_blocks_keeps_no_other_task_from_running() {
     leave.open();
     assert_eq!(end.ok().and_then(Result::ok), Some(42), "the idle thread was not woken");
     check_sound(&pool);
+}
+
+/// A thread that waits inside a callback is as blocked as any other: its token must not keep the
+/// pool from growing, so that it takes the monitor's patience until the target runs.
+#[test]
+fn a_wait_in_a_callback_gets_a_thread_without_the_monitor() {
+    let pool = pool(1, 4);
+    for _ in 0..10 {
+        let (gate, inner) = (Gate::new(), pool.clone());
+        let busy = occupy(&pool, &gate);
+        let (send, receive) = channel();
+        busy.on_complete(move |_| send.send(inner.spawn(|| 42).wait()).unwrap());
+        gate.open();
+        assert_eq!(receive.recv_timeout(PATIENCE).unwrap().unwrap(), 42);
+    }
+    assert_eq!(pool.metrics().growth_steps(), 0, "a declared wait is entitled to a thread at once");
+    check_sound(&pool);
+}
+
+/// A callback belongs to no task, also where the task it was registered for has been run in place
+/// inside another.
+#[test]
+fn a_callback_of_a_task_run_in_place_is_not_part_of_the_waiter() {
+    let pool = pool(1, 1);
+    let (started, gate) = (Gate::new(), Gate::new());
+    let (announce, pass, inner) = (started.clone(), gate.clone(), pool.clone());
+    let (send, receive) = channel();
+    let waiter = pool.spawn(move || {
+        announce.open();
+        pass.pass();
+        let stranger = inner.spawn(|| ());
+        stranger.on_complete(move |_| send.send(current::is_cancelled()).unwrap());
+        inner.shutdown().wait();
+        current::is_cancelled()
+    });
+    started.pass();
+    waiter.cancel_handle().cancel();
+    gate.open();
+    assert!(!receive.recv_timeout(PATIENCE).unwrap(), "nobody has cancelled the stranger");
+    assert!(soon(waiter).unwrap(), "the waiter itself is cancelled");
+}
+
+/// Each callback submits the next call.
+fn relay(pool: &Pool, left: usize, done: Sender<()>) {
+    let inner = pool.clone();
+    pool.spawn(|| ()).on_complete(move |_| match left {
+        0 => done.send(()).unwrap(),
+        _ => relay(&inner, left - 1, done),
+    });
+}
+
+/// trio's thread that delivers is idle already: what is submitted there starts no other.
+#[test]
+fn what_a_callback_submits_needs_no_other_thread() {
+    // A thread that gets no CPU in the middle of a callback may be replaced: not in each of so many
+    // attempts.
+    let one_is_enough = || {
+        let pool = pool(2, 8);
+        let (done, end) = channel();
+        relay(&pool, 100, done);
+        end.recv_timeout(PATIENCE).unwrap();
+        pool.metrics().threads_peak() == 1
+    };
+    assert!((0..50).any(|_| one_is_enough()), "each callback had another thread started");
 }

@@ -14,6 +14,7 @@ use crate::support::{
 
 /// Longer than the stacks here are deep; Miri looks at what is done, and not at how deep.
 const LENGTH: usize = if cfg!(miri) { 100 } else { 20_000 };
+
 /// Around the depth from which on a thread puts steps off.
 const DEPTHS: [usize; 5] = [1, 31, 32, 33, if cfg!(miri) { 40 } else { 200 }];
 
@@ -243,4 +244,22 @@ fn strands_that_own_each_other_need_no_deep_stack_once_the_pool_has_ended() {
     }
     pool.shutdown().wait();
     in_time(512 << 10, move || drop(last));
+}
+
+/// A handle in a closure behind a handle in a closure: dropping the outermost must not recurse
+/// through all of them.
+#[test]
+fn a_long_chain_of_queued_tasks_is_cancelled_without_a_deep_stack() {
+    let (pool, gate) = (pool(1, 1), Gate::new());
+    let busy = occupy(&pool, &gate);
+    let mut last = pool.spawn(|| 0_usize);
+    for _ in 0..100_000 {
+        let before = last;
+        last = pool.spawn(move || before.wait().map_or(0, |depth| depth + 1));
+    }
+    drop(last);
+    assert_eq!(pool.metrics().tasks_cancelled(), 100_001, "all at once");
+    gate.open();
+    soon(busy).unwrap();
+    check_sound(&pool);
 }

@@ -1,12 +1,12 @@
 //! Time limits in the queue: what expires, when, on which thread, and that there is one end.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidestep::Pool;
+use sidestep::{Pool, current};
 
 use crate::support::{
     Drops, Gate, HoldOnDrop, PATIENCE, PanicOnDrop, all_well, check_sound, counter, eventually,
@@ -307,4 +307,86 @@ fn a_permit_of_a_task_that_waits_long_is_not_lost_with_it() {
     assert!(pool.try_spawn(|| ()).is_err());
     gate.open();
     all_well(two.into_iter().chain([running]));
+}
+
+#[test]
+fn expiry_and_cancellation_race_for_one_end() {
+    let pool = pool(1, 1);
+    let (drops, ran) = (Drops::new(), Arc::new(AtomicUsize::new(0)));
+    let (mut expired, mut cancelled) = (0, 0);
+    const ROUNDS: usize = 300;
+    for round in 0..ROUNDS {
+        let gate = Gate::new();
+        let busy = occupy(&pool, &gate);
+        let (token, counted) = (drops.token(), Arc::clone(&ran));
+        let time = Duration::from_micros(round as u64);
+        let task = pool.options().expire_after(time).spawn(move || {
+            drop(token);
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
+        let handle = task.cancel_handle();
+        (0..round).for_each(|_| thread::yield_now());
+        handle.cancel();
+        let error = soon(task).unwrap_err();
+        expired += usize::from(error.is_expired());
+        cancelled += usize::from(error.is_cancelled());
+        gate.open();
+        soon(busy).unwrap();
+    }
+    assert_eq!((expired + cancelled, drops.count(), ran.load(Ordering::SeqCst)), (ROUNDS, ROUNDS, 0));
+    assert_eq!(pool.metrics().tasks_cancelled(), ROUNDS as u64);
+    check_sound(&pool);
+}
+
+#[test]
+fn expiry_and_the_beginning_race_for_one_end() {
+    let pool = pool(2, 2);
+    let lane = pool.lane_builder("lane", 1).queue_limit(1000).build().unwrap();
+    let (drops, ran) = (Drops::new(), Arc::new(AtomicUsize::new(0)));
+    let tasks: Vec<_> = (0..4000)
+        .map(|n| {
+            let (token, counted) = (drops.token(), Arc::clone(&ran));
+            let options = if n % 2 == 0 { pool.options() } else { lane.options() };
+            options.expire_after(Duration::from_micros(n % 50)).spawn(move || {
+                drop(token);
+                counted.fetch_add(1, Ordering::SeqCst);
+            })
+        })
+        .collect();
+    let mut ends = 0;
+    for task in tasks {
+        match soon(task) {
+            Ok(()) => ends += 1,
+            Err(error) => assert!(error.is_expired() || error.is_full(), "{error}"),
+        }
+    }
+    assert_eq!((ran.load(Ordering::SeqCst), drops.count()), (ends, 4000));
+    check_sound(&pool);
+    assert_eq!((lane.metrics().tasks_queued(), lane.metrics().tasks_running()), (0, 0));
+}
+
+#[test]
+fn expiry_does_not_touch_what_runs() {
+    let pool = pool(1, 1);
+    let (gate, started) = (Gate::new(), Gate::new());
+    let (pass, announce) = (gate.clone(), started.clone());
+    let task = pool.options().expire_after(Duration::from_secs(3600)).spawn(move || {
+        announce.open();
+        pass.pass();
+        current::is_cancelled()
+    });
+    started.pass();
+    let late = pool.options().expire_after(Duration::ZERO).spawn(|| ());
+    assert!(soon(late).unwrap_err().is_expired());
+    gate.open();
+    assert!(!soon(task).unwrap());
+    let gate = Gate::new();
+    let busy = occupy(&pool, &gate);
+    let inner = pool.clone();
+    let overdue =
+        pool.spawn(move || inner.options().expire_after(Duration::ZERO).spawn(|| ()).wait().is_err());
+    gate.open();
+    soon(busy).unwrap();
+    assert!(soon(overdue).unwrap(), "also in place");
+    check_sound(&pool);
 }

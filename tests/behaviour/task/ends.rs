@@ -1,116 +1,17 @@
-//! The bugs that other pools had, by their number in the table of pitfalls: those about tasks and
-//! results. Those about threads are in `pitfalls_threads`.
+//! The end of a task: what has been dropped by then, what is told of it, and what it leaves behind.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidestep::Pool;
+use sidestep::{Pool, Task, TaskError, current};
 
 use crate::support::{
-    Drops, Gate, PATIENCE, PanicOnDrop, all_well, check_sound, eventually, occupy, pool, quiet_panic, soon,
+    Calls, DropToken, Drops, Gate, PATIENCE, all_well, check_sound, occupy, poll, pool, quiet_panic, soon,
 };
-
-/// A spawn from inside wakes nobody, and the spawner then blocks: tokio, affinitypool.
-#[test]
-fn pitfall_02_a_self_spawn_wakes_a_parked_peer() {
-    let pool = pool(2, 2);
-    let gate = Gate::new();
-    let both = [occupy(&pool, &gate), occupy(&pool, &gate)];
-    gate.open();
-    all_well(both);
-    for _ in 0..200 {
-        eventually("the peers are parked", || pool.metrics().threads_idle() == 2);
-        let inner = pool.clone();
-        let task = pool.spawn(move || {
-            let (send, receive) = channel();
-            inner.spawn(move || send.send(42).unwrap()).detach();
-            receive.recv_timeout(PATIENCE)
-        });
-        assert_eq!(soon(task).unwrap(), Ok(42));
-    }
-}
-
-/// Tasks queued at the shutdown are forgotten, or a push slips in behind the seal: tokio.
-#[test]
-fn pitfall_07_every_handle_resolves_when_pushes_race_the_shutdown() {
-    for _ in 0..200 {
-        let pool = pool(1, 2);
-        let submitter = {
-            let pool = pool.clone();
-            thread::spawn(move || (0..50).map(|number| pool.spawn(move || number)).collect::<Vec<_>>())
-        };
-        let shutdown = pool.shutdown();
-        let tasks = submitter.join().unwrap();
-        assert_eq!(shutdown.timeout(PATIENCE).wait().still_running, 0);
-        for (number, task) in tasks.into_iter().enumerate() {
-            match soon(task) {
-                Ok(value) => assert_eq!(value, number),
-                Err(error) => assert!(error.is_shutdown(), "{error}"),
-            }
-        }
-    }
-}
-
-/// A user's destructor runs under the pool's lock: tokio.
-#[test]
-fn pitfall_08_a_closure_may_use_the_pool_when_it_is_dropped() {
-    struct UsesPool(Pool, Drops);
-    impl Drop for UsesPool {
-        fn drop(&mut self) {
-            let token = self.1.token();
-            self.0.spawn(move || drop(token)).detach();
-            assert!(self.0.metrics().tasks_submitted() > 0);
-            let _ = format!("{:?}", self.0);
-            drop(self.0.clone());
-        }
-    }
-    let pool = pool(1, 1);
-    let gate = Gate::new();
-    let running = occupy(&pool, &gate);
-    let drops = Drops::new();
-    let closure = || {
-        let captured = UsesPool(pool.clone(), drops.clone());
-        move || drop(captured)
-    };
-    let handle = pool.spawn(closure());
-    drop(pool.spawn(closure()));
-    handle.cancel_handle().cancel();
-    gate.open();
-    soon(running).unwrap();
-    eventually("both have spawned", || drops.count() == 2);
-    drop(pool.spawn(closure()).cancel().wait());
-    assert_eq!(pool.shutdown().discard_queued().timeout(PATIENCE).wait().still_running, 0);
-}
-
-/// A panic kills a worker or hangs a waiter; destructors of results and payloads panic: glommio,
-/// futures-rs, tikv.
-#[test]
-fn pitfall_11_a_panic_anywhere_costs_one_task_only() {
-    let pool = pool(1, 1);
-    let gate = Gate::new();
-    let running = occupy(&pool, &gate);
-    let drops = Drops::new();
-    let bomb = || PanicOnDrop(drops.clone());
-    let (result, payload, captured, late) = (bomb(), bomb(), bomb(), bomb());
-    pool.spawn(move || result).detach();
-    pool.spawn(move || quiet_panic(payload)).detach();
-    pool.spawn(|| ()).on_complete(|_| quiet_panic("a callback"));
-    drop(pool.spawn(move || drop(captured)));
-    let awaited = pool.spawn(|| quiet_panic("a closure"));
-    gate.open();
-    soon(running).unwrap();
-    assert!(soon(awaited).unwrap_err().is_panic());
-    let unread = pool.spawn(move || late);
-    eventually("it ends", || unread.is_finished());
-    drop(unread);
-    check_sound(&pool);
-    assert_eq!(drops.count(), 4);
-    assert_eq!(pool.metrics().threads_peak(), 1);
-}
 
 /// A spurious wake-up eats a notification: tokio. A wait neither needs nor takes the thread's own
 /// token.
@@ -132,27 +33,6 @@ fn pitfall_12_a_wait_and_the_tokens_of_its_thread_do_not_mix() {
         }
         gate.open();
         assert!(waiter.join().unwrap() < PATIENCE / 2, "the wait has taken a token that was not its own");
-    }
-    check_sound(&pool);
-}
-
-/// A submission from inside panics or deadlocks; the pool is exhausted by its own waiters: tokio,
-/// delta-kernel, reth.
-#[test]
-fn pitfall_16_tasks_may_submit_and_wait_on_a_pool_of_one_thread() {
-    let pool = pool(1, 1);
-    let tasks: Vec<_> = (0..50)
-        .map(|number| {
-            let inner = pool.clone();
-            pool.spawn(move || {
-                let deeper = inner.clone();
-                let nested = inner.spawn(move || deeper.spawn(move || number).wait().unwrap());
-                nested.wait().unwrap()
-            })
-        })
-        .collect();
-    for (number, task) in tasks.into_iter().enumerate() {
-        assert_eq!(soon(task).unwrap(), number);
     }
     check_sound(&pool);
 }
@@ -182,36 +62,6 @@ fn pitfall_17_a_handle_dropped_during_the_send_drops_the_value_once() {
     assert_eq!(drops.count(), MANY);
 }
 
-async fn use_in_a_future(pool: Pool) {
-    assert_eq!(pool.spawn(|| 1).await.unwrap(), 1);
-    assert_eq!(pool.unblock(|| 2).await, 2);
-    // Blocking calls inside of a future block its thread, and that is all.
-    assert_eq!(pool.spawn(|| 3).wait().unwrap(), 3);
-    assert_eq!(sidestep::block_on(pool.spawn(|| 4)).unwrap(), 4);
-    assert!(pool.spawn(|| 5).wait_timeout(PATIENCE).is_ok());
-    let (send, receive) = channel();
-    pool.spawn(|| 6).on_complete(move |end| send.send(end).unwrap());
-    assert_eq!(receive.recv().unwrap().unwrap(), 6);
-    assert_eq!(pool.shutdown().await.still_running, 0);
-}
-
-/// The bridge hangs on a single-threaded runtime: tokio.
-#[test]
-fn pitfall_23_everything_works_on_three_kinds_of_executor() {
-    let new_pool = || pool(1, 1);
-    let one = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    one.block_on(use_in_a_future(new_pool()));
-    let many = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-    many.block_on(async { tokio::spawn(boxed(use_in_a_future(new_pool()))).await.unwrap() });
-    sidestep::block_on(use_in_a_future(new_pool()));
-}
-
-fn boxed(
-    future: impl Future<Output = ()> + Send + 'static,
-) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(future)
-}
-
 /// A timeout is added to a clock and runs over: tokio.
 #[test]
 fn pitfall_24_no_duration_is_too_long() {
@@ -233,20 +83,127 @@ fn pitfall_24_no_duration_is_too_long() {
     }
 }
 
-/// A forked child waits for threads that it does not have: tokio, lancedb.
+/// Waits in short steps, with a token of this thread that is not for the wait; gives it back to the
+/// thread.
+fn wait_in_steps(mut task: Task<u32>, step: Duration) -> Result<u32, TaskError> {
+    thread::current().unpark();
+    let end = loop {
+        match task.wait_timeout(step) {
+            Ok(end) => break end,
+            Err(same) => task = same,
+        }
+    };
+    let begun = Instant::now();
+    thread::park_timeout(PATIENCE);
+    assert!(begun.elapsed() < PATIENCE / 2, "the wait has taken the thread's token");
+    end
+}
+
+/// Java: a timed wait races with an interruption. Here those are the end, a cancellation, and a
+/// thread's own wake-up.
 #[test]
-#[cfg(unix)]
-fn pitfall_26_a_forked_child_gets_an_error() {
+fn case_46_a_timed_wait_loses_neither_the_end_nor_the_wake_up_of_its_thread() {
     let pool = pool(1, 1);
-    let gate = Gate::new();
+    for round in 0..300 {
+        let gate = Gate::new();
+        let running = occupy(&pool, &gate);
+        let task = pool.spawn(|| 7);
+        let handle = task.cancel_handle();
+        let step = Duration::from_micros(round % 50);
+        let waiter = thread::spawn(move || wait_in_steps(task, step));
+        (0..round % 16).for_each(|_| thread::yield_now());
+        if round % 2 == 0 {
+            handle.cancel();
+            assert!(waiter.join().unwrap().unwrap_err().is_cancelled());
+            gate.open();
+        } else {
+            gate.open();
+            assert_eq!(waiter.join().unwrap().unwrap(), 7);
+        }
+        soon(running).unwrap();
+    }
+    check_sound(&pool);
+}
+
+/// A closure that has captured `token` and does nothing with it.
+fn holding(token: DropToken) -> impl FnOnce() + Send + 'static {
+    move || {
+        let _held = &token;
+    }
+}
+
+/// trio drops a function before it delivers what that has returned.
+#[test]
+fn what_a_closure_has_captured_is_gone_before_its_end_is_told() {
+    let pool = pool(1, 1);
+    let (gate, drops) = (Gate::new(), [Drops::new(), Drops::new(), Drops::new()]);
     let running = occupy(&pool, &gate);
-    let old = pool.spawn(|| 1);
-    let status = crate::support::fork::in_child(|list| {
-        list.no_thread(pool.spawn(|| 1).wait());
-        list.no_thread(old.wait());
-    });
-    assert_eq!(status, 0);
+    let (send, receive) = channel();
+    let tell = |drops: &Drops| {
+        let (send, drops) = (send.clone(), drops.clone());
+        move || send.send(drops.count()).unwrap()
+    };
+    let callback = tell(&drops[0]);
+    pool.spawn(holding(drops[0].token())).on_complete(move |_| callback());
+    let (mut polled, waker) = (pool.spawn(holding(drops[1].token())), Calls::new());
+    waker.set(tell(&drops[1]));
+    assert!(poll(&mut polled, &Waker::from(waker)).is_pending());
+    let waited = pool.spawn(holding(drops[2].token()));
     gate.open();
-    soon(running).unwrap();
+    all_well([running, waited]);
+    assert_eq!(drops[2].count(), 1, "seen by the one who has waited");
+    let seen = [receive.recv_timeout(PATIENCE), receive.recv_timeout(PATIENCE)];
+    assert_eq!(seen, [Ok(1), Ok(1)], "seen by the callback and by the waker");
+    soon(polled).unwrap();
+}
+
+/// anyio looks for references that a finished call leaves behind: in its thread, in its handles.
+#[test]
+fn what_is_left_of_a_task_keeps_neither_its_closure_nor_its_result() {
+    let pool = pool(1, 1);
+    for panics in [false, true] {
+        let (captured, results) = (Drops::new(), Drops::new());
+        let (held, result) = (captured.token(), results.token());
+        let task = pool.spawn(move || {
+            let _held = &held;
+            if panics { quiet_panic(result) } else { result }
+        });
+        let handle = task.cancel_handle();
+        let end = soon(task);
+        assert_eq!((captured.count(), results.count()), (1, 0));
+        assert_eq!(end.is_err(), panics);
+        drop(end);
+        assert_eq!(results.count(), 1, "neither the thread nor the handle for cancelling keeps it");
+        handle.cancel();
+    }
+    check_sound(&pool);
+}
+
+/// cats-effect's dispatcher goes on while somebody who cancels is held up by what the cancelled one
+/// has to clean up.
+#[test]
+fn a_cancellation_that_takes_its_time_holds_up_only_its_own_thread() {
+    let pool = pool(2, 3);
+    let (ready, hooked, gate) = (Gate::new(), Gate::new(), Gate::new());
+    let (announce, begun, slow, pass) = (ready.clone(), hooked.clone(), gate.clone(), gate.clone());
+    let victim = pool.spawn(move || {
+        let _guard = current::on_cancel(move || {
+            begun.open();
+            slow.pass();
+        });
+        announce.open();
+        pass.pass();
+    });
+    ready.pass();
+    let handle = victim.cancel_handle();
+    let canceller = pool.spawn(move || handle.cancel());
+    hooked.pass();
+    for number in 0..100 {
+        assert_eq!(soon(pool.spawn(move || number)).unwrap(), number);
+    }
+    victim.cancel_handle().cancel();
+    assert!(!canceller.is_finished(), "it is still in the hook");
+    gate.open();
+    all_well([victim, canceller]);
     check_sound(&pool);
 }

@@ -1,17 +1,21 @@
 //! The handles: every way to get a result, in every kind of program.
 
 use std::collections::HashSet;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sidestep::{Pool, TaskId, current};
+use sidestep::{EventLoop, Pool, Task, TaskId, current};
 
-use crate::support::{Drops, Gate, check_sound, eventually, occupy, poll, pool, quiet_panic, soon};
+use crate::support::{
+    DropToken, Drops, Gate, PATIENCE, check_sound, counter, eventually, occupy, poll, pool, quiet_panic, soon,
+};
 
 /// Awaits a value, a panic, a cancellation and a hundred tasks at once.
 async fn await_all_kinds(pool: Pool) {
@@ -255,4 +259,90 @@ fn errors_turn_into_io_errors_and_keep_themselves_inside() {
     assert_eq!(error.kind(), std::io::ErrorKind::Other);
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<sidestep::TaskError>());
     assert!(inner.is_some_and(sidestep::TaskError::is_shutdown));
+}
+
+async fn use_in_a_future(pool: Pool) {
+    assert_eq!(pool.spawn(|| 1).await.unwrap(), 1);
+    assert_eq!(pool.unblock(|| 2).await, 2);
+    // Blocking calls inside of a future block its thread, and that is all.
+    assert_eq!(pool.spawn(|| 3).wait().unwrap(), 3);
+    assert_eq!(sidestep::block_on(pool.spawn(|| 4)).unwrap(), 4);
+    assert!(pool.spawn(|| 5).wait_timeout(PATIENCE).is_ok());
+    let (send, receive) = channel();
+    pool.spawn(|| 6).on_complete(move |end| send.send(end).unwrap());
+    assert_eq!(receive.recv().unwrap().unwrap(), 6);
+    assert_eq!(pool.shutdown().await.still_running, 0);
+}
+
+/// The bridge hangs on a single-threaded runtime: tokio.
+#[test]
+fn pitfall_23_everything_works_on_three_kinds_of_executor() {
+    let new_pool = || pool(1, 1);
+    let one = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    one.block_on(use_in_a_future(new_pool()));
+    let many = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    many.block_on(async { tokio::spawn(boxed(use_in_a_future(new_pool()))).await.unwrap() });
+    sidestep::block_on(use_in_a_future(new_pool()));
+}
+
+fn boxed(
+    future: impl Future<Output = ()> + Send + 'static,
+) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(future)
+}
+
+/// Polls a task once inside of a runtime, so that it has a waker of that runtime.
+async fn polled_once(mut task: Task<DropToken>) -> Task<DropToken> {
+    poll_fn(|context| {
+        assert!(Pin::new(&mut task).poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    task
+}
+
+/// A trio thread that ends after its run is over makes no noise.
+#[test]
+fn a_call_may_outlive_the_runtime_that_waited_for_it() {
+    let pool = pool(2, 2);
+    let (gate, drops, (started, bump)) = (Gate::new(), Drops::new(), counter());
+    let call = || {
+        let (pass, token, bump) = (gate.clone(), drops.token(), bump.clone());
+        pool.spawn(move || {
+            bump();
+            pass.pass();
+            token
+        })
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let kept = runtime.block_on(runtime.spawn(polled_once(call()))).unwrap();
+    let abandoned = call();
+    runtime.block_on(async {
+        drop(tokio::spawn(async move { drop(abandoned.await) }));
+        tokio::task::yield_now().await;
+    });
+    eventually("both run", || started.load(Ordering::SeqCst) == 2);
+    drop(runtime);
+    gate.open();
+    drop(soon(kept).unwrap());
+    eventually("the result nobody waits for is dropped", || drops.count() == 2);
+    check_sound(&pool);
+}
+
+/// anyio and trio run one event loop after another: no thread of one may stay with the next.
+#[test]
+fn one_runtime_after_another_uses_the_same_threads() {
+    let pool = pool(2, 2);
+    for number in 0..50 {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert_eq!(runtime.block_on(pool.spawn(move || number)).unwrap(), number);
+        drop(runtime);
+        assert_eq!(sidestep::block_on(pool.spawn(move || number)).unwrap(), number);
+        let (mut ev, (ran, bump)) = (EventLoop::on(&pool), counter());
+        ev.offload(move || number, move |_, end| (end.unwrap() == number).then(bump).unwrap());
+        ev.run();
+        assert_eq!(ran.load(Ordering::SeqCst), 1);
+    }
+    assert_eq!(pool.metrics().tasks_completed(), 150);
+    check_sound(&pool);
 }

@@ -1,14 +1,15 @@
-//! Cancelling and expiring, where the side allocation is the spawner's: hooks run once, and not
-//! after their guard.
+//! A cancelled body is interrupted by its hooks, once, and the next task knows nothing of it.
 
-use std::sync::Arc;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use sidestep::{Pool, Task, current};
 
-use crate::support::{Drops, Gate, check_sound, counter, occupy, pool, soon};
+use crate::support::{Gate, check_sound, counter, pool, quiet_panic, soon};
 
 /// A task with a side allocation from its spawner.
 fn with_options<T: Send + 'static>(pool: &Pool, f: impl FnOnce() -> T + Send + 'static) -> Task<T> {
@@ -95,84 +96,75 @@ fn a_hook_never_runs_after_its_guard() {
     check_sound(&pool);
 }
 
+/// Kotlin: what interrupts a task is over with it. The only thread runs both.
 #[test]
-fn expiry_and_cancellation_race_for_one_end() {
+fn case_17_and_26_a_cancelled_body_is_interrupted_and_the_next_one_knows_nothing_of_it() {
     let pool = pool(1, 1);
-    let (drops, ran) = (Drops::new(), Arc::new(AtomicUsize::new(0)));
-    let (mut expired, mut cancelled) = (0, 0);
-    const ROUNDS: usize = 300;
-    for round in 0..ROUNDS {
-        let gate = Gate::new();
-        let busy = occupy(&pool, &gate);
-        let (token, counted) = (drops.token(), Arc::clone(&ran));
-        let time = Duration::from_micros(round as u64);
-        let task = pool.options().expire_after(time).spawn(move || {
-            drop(token);
-            counted.fetch_add(1, Ordering::SeqCst);
+    let (hooks, hook) = counter();
+    for _ in 0..100 {
+        let (started, gate) = (Gate::new(), Gate::new());
+        let (announce, pass, open) = (started.clone(), gate.clone(), gate);
+        let task = pool.spawn(move || {
+            let _guard = current::on_cancel(move || open.open());
+            announce.open();
+            pass.pass();
+            current::is_cancelled()
         });
-        let handle = task.cancel_handle();
-        (0..round).for_each(|_| thread::yield_now());
-        handle.cancel();
-        let error = soon(task).unwrap_err();
-        expired += usize::from(error.is_expired());
-        cancelled += usize::from(error.is_cancelled());
-        gate.open();
-        soon(busy).unwrap();
+        started.pass();
+        assert!(task.cancel().wait().unwrap(), "it was interrupted, and knew");
+        let hook = hook.clone();
+        let next = pool.spawn(move || {
+            drop(current::on_cancel(hook));
+            (current::is_cancelled(), current::check())
+        });
+        assert_eq!(soon(next).unwrap(), (false, Ok(())));
     }
-    assert_eq!((expired + cancelled, drops.count(), ran.load(Ordering::SeqCst)), (ROUNDS, ROUNDS, 0));
-    assert_eq!(pool.metrics().tasks_cancelled(), ROUNDS as u64);
+    assert_eq!(hooks.load(Ordering::SeqCst), 0);
     check_sound(&pool);
 }
 
+/// As C++ has it for `std::stop_callback`: on its own thread a hook may remove itself and others,
+/// add some, and panic.
 #[test]
-fn expiry_and_the_beginning_race_for_one_end() {
-    let pool = pool(2, 2);
-    let lane = pool.lane_builder("lane", 1).queue_limit(1000).build().unwrap();
-    let (drops, ran) = (Drops::new(), Arc::new(AtomicUsize::new(0)));
-    let tasks: Vec<_> = (0..4000)
-        .map(|n| {
-            let (token, counted) = (drops.token(), Arc::clone(&ran));
-            let options = if n % 2 == 0 { pool.options() } else { lane.options() };
-            options.expire_after(Duration::from_micros(n % 50)).spawn(move || {
-                drop(token);
-                counted.fetch_add(1, Ordering::SeqCst);
-            })
-        })
-        .collect();
-    let mut ends = 0;
-    for task in tasks {
-        match soon(task) {
-            Ok(()) => ends += 1,
-            Err(error) => assert!(error.is_expired() || error.is_full(), "{error}"),
-        }
-    }
-    assert_eq!((ran.load(Ordering::SeqCst), drops.count()), (ends, 4000));
-    check_sound(&pool);
-    assert_eq!((lane.metrics().tasks_queued(), lane.metrics().tasks_running()), (0, 0));
-}
-
-#[test]
-fn expiry_does_not_touch_what_runs() {
+fn a_hook_may_do_with_hooks_what_it_likes() {
+    thread_local! { static GUARDS: RefCell<Vec<current::HookGuard>> = const { RefCell::new(Vec::new()) } }
+    let remove = |place: usize| drop(GUARDS.with(|guards| guards.borrow_mut().remove(place)));
     let pool = pool(1, 1);
-    let (gate, started) = (Gate::new(), Gate::new());
-    let (pass, announce) = (gate.clone(), started.clone());
-    let task = pool.options().expire_after(Duration::from_secs(3600)).spawn(move || {
-        announce.open();
-        pass.pass();
-        current::is_cancelled()
+    let (hand, own) = channel::<sidestep::CancelHandle>();
+    let task = pool.spawn(move || {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let note = |name: &'static str| {
+            let log = Arc::clone(&log);
+            move || log.lock().unwrap().push(name)
+        };
+        let handle = own.recv().unwrap();
+        let (first, second, third, added, again) =
+            (note("first"), note("second"), note("third"), note("added"), handle.clone());
+        let hooks: [Box<dyn FnOnce() + Send>; 4] = [
+            Box::new(move || {
+                first();
+                remove(0);
+                remove(0);
+                again.cancel();
+                let guard = current::on_cancel(added);
+                drop(guard);
+            }),
+            Box::new(second),
+            Box::new(move || {
+                third();
+                quiet_panic("a hook");
+            }),
+            Box::new(note("fourth")),
+        ];
+        for hook in hooks {
+            let guard = current::on_cancel(hook);
+            GUARDS.with(|guards| guards.borrow_mut().push(guard));
+        }
+        handle.cancel();
+        GUARDS.with(|guards| guards.borrow_mut().clear());
+        log.lock().unwrap().clone()
     });
-    started.pass();
-    let late = pool.options().expire_after(Duration::ZERO).spawn(|| ());
-    assert!(soon(late).unwrap_err().is_expired());
-    gate.open();
-    assert!(!soon(task).unwrap());
-    let gate = Gate::new();
-    let busy = occupy(&pool, &gate);
-    let inner = pool.clone();
-    let overdue =
-        pool.spawn(move || inner.options().expire_after(Duration::ZERO).spawn(|| ()).wait().is_err());
-    gate.open();
-    soon(busy).unwrap();
-    assert!(soon(overdue).unwrap(), "also in place");
+    hand.send(task.cancel_handle()).unwrap();
+    assert_eq!(soon(task).unwrap(), ["first", "added", "third", "fourth"]);
     check_sound(&pool);
 }

@@ -1,10 +1,7 @@
 //! Tasks and their handles.
 
-mod attacks_cells;
 mod callback;
 mod cancel;
-mod cancel_ends;
-mod cases_ends;
 mod chains;
 mod deadlines;
 mod debug;

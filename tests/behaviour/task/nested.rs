@@ -1,6 +1,7 @@
 //! Tasks that spawn tasks.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
@@ -230,4 +231,45 @@ fn a_task_may_spawn_on_another_pool() {
     }
     check_sound(&mine);
     check_sound(&other);
+}
+
+/// A spawn from inside wakes nobody, and the spawner then blocks: tokio, affinitypool.
+#[test]
+fn pitfall_02_a_self_spawn_wakes_a_parked_peer() {
+    let pool = pool(2, 2);
+    let gate = Gate::new();
+    let both = [occupy(&pool, &gate), occupy(&pool, &gate)];
+    gate.open();
+    all_well(both);
+    for _ in 0..200 {
+        eventually("the peers are parked", || pool.metrics().threads_idle() == 2);
+        let inner = pool.clone();
+        let task = pool.spawn(move || {
+            let (send, receive) = channel();
+            inner.spawn(move || send.send(42).unwrap()).detach();
+            receive.recv_timeout(PATIENCE)
+        });
+        assert_eq!(soon(task).unwrap(), Ok(42));
+    }
+}
+
+/// A submission from inside panics or deadlocks; the pool is exhausted by its own waiters: tokio,
+/// delta-kernel, reth.
+#[test]
+fn pitfall_16_tasks_may_submit_and_wait_on_a_pool_of_one_thread() {
+    let pool = pool(1, 1);
+    let tasks: Vec<_> = (0..50)
+        .map(|number| {
+            let inner = pool.clone();
+            pool.spawn(move || {
+                let deeper = inner.clone();
+                let nested = inner.spawn(move || deeper.spawn(move || number).wait().unwrap());
+                nested.wait().unwrap()
+            })
+        })
+        .collect();
+    for (number, task) in tasks.into_iter().enumerate() {
+        assert_eq!(soon(task).unwrap(), number);
+    }
+    check_sound(&pool);
 }

@@ -3,8 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use sidestep::{Pool, current};
+use sidestep::{OnShutdown, Pool, TaskOptions, current};
 
 use crate::support::{Drops, Gate, PanicOnDrop, check_sound, eventually, occupy, pool, quiet_panic, soon};
 
@@ -292,4 +293,73 @@ fn ten_thousand_panics_cost_no_thread() {
     let metrics = pool.metrics();
     assert_eq!(metrics.tasks_panicked(), 10_000);
     assert!(metrics.threads() <= 2 && metrics.threads_peak() <= 2, "{metrics:?}");
+}
+
+/// A panic kills a worker or hangs a waiter; destructors of results and payloads panic: glommio,
+/// futures-rs, tikv.
+#[test]
+fn pitfall_11_a_panic_anywhere_costs_one_task_only() {
+    let pool = pool(1, 1);
+    let gate = Gate::new();
+    let running = occupy(&pool, &gate);
+    let drops = Drops::new();
+    let bomb = || PanicOnDrop(drops.clone());
+    let (result, payload, captured, late) = (bomb(), bomb(), bomb(), bomb());
+    pool.spawn(move || result).detach();
+    pool.spawn(move || quiet_panic(payload)).detach();
+    pool.spawn(|| ()).on_complete(|_| quiet_panic("a callback"));
+    drop(pool.spawn(move || drop(captured)));
+    let awaited = pool.spawn(|| quiet_panic("a closure"));
+    gate.open();
+    soon(running).unwrap();
+    assert!(soon(awaited).unwrap_err().is_panic());
+    let unread = pool.spawn(move || late);
+    eventually("it ends", || unread.is_finished());
+    drop(unread);
+    check_sound(&pool);
+    assert_eq!(drops.count(), 4);
+    assert_eq!(pool.metrics().threads_peak(), 1);
+}
+
+/// The pool keeps references of its own to tasks with a deadline, and to those that a shutdown is
+/// to discard.
+fn remembered(pool: &Pool) -> [TaskOptions<'_>; 2] {
+    let late = pool.options().expire_after(Duration::from_secs(1000));
+    [late, pool.options().on_shutdown(OnShutdown::Discard)]
+}
+
+#[test]
+fn what_a_detached_task_panicked_with_does_not_outlive_it_in_the_lists_of_the_pool() {
+    let (pool, gate, drops) = (pool(1, 1), Gate::new(), Drops::new());
+    let busy = occupy(&pool, &gate);
+    for options in remembered(&pool) {
+        let payload = drops.token();
+        options.spawn(move || quiet_panic(payload)).detach();
+    }
+    let payload = drops.token();
+    let task = pool.spawn(move || quiet_panic(payload));
+    let _kept = task.cancel_handle();
+    task.detach();
+    gate.open();
+    soon(busy).unwrap();
+    eventually("the payloads are dropped", || drops.count() == 3);
+    check_sound(&pool);
+}
+
+#[test]
+fn what_a_task_panicked_with_goes_with_its_handle() {
+    let (pool, drops) = (pool(1, 1), Drops::new());
+    for (dropped, options) in remembered(&pool).into_iter().enumerate() {
+        let payload = drops.token();
+        let task = options.spawn(move || quiet_panic(payload));
+        eventually("it has ended", || task.is_finished());
+        assert_eq!(drops.count(), dropped, "its handle may still ask");
+        if dropped == 0 {
+            drop(task)
+        } else {
+            task.detach()
+        }
+        assert_eq!(drops.count(), dropped + 1);
+    }
+    check_sound(&pool);
 }

@@ -1,5 +1,5 @@
-//! Attacks on what a thread puts off: what it does meanwhile must not differ from what it does
-//! before it puts anything off.
+//! What a thread puts off: what it does meanwhile must not differ from what it does before it puts
+//! anything off.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;

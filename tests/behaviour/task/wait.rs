@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use sidestep::{CancelHandle, Pool, Task, TaskError, current};
 
-use crate::support::{Gate, all_well, check_sound, eventually, nothing_happens, occupy, pool, soon};
+use crate::support::{
+    Gate, PATIENCE, all_well, check_sound, eventually, nothing_happens, occupy, pool, soon,
+};
 
 /// A task that waits for a task that waits for a task.
 fn chain(pool: &Pool, depth: usize) -> usize {
@@ -351,5 +353,40 @@ fn block_on_polls_on_this_thread_only_and_again_when_woken() {
         })
     });
     assert_eq!(soon(task).unwrap(), 42);
+    check_sound(&pool);
+}
+
+/// The threads of FastAPI were all taken by requests that waited for their own clean-up. A request
+/// that waits for the clean-up's handle runs it in place; requests in a lane below the maximum
+/// leave a thread for it.
+#[test]
+fn requests_that_wait_for_their_clean_up_get_it() {
+    let pool = pool(1, 2);
+    let cleaned = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&cleaned);
+    let clean_up = move |pool: &Pool| {
+        let count = Arc::clone(&count);
+        pool.spawn(move || count.fetch_add(1, Ordering::SeqCst))
+    };
+    let requests: Vec<_> = (0..20)
+        .map(|_| {
+            let (inner, clean_up) = (pool.clone(), clean_up.clone());
+            pool.spawn(move || clean_up(&inner).wait().unwrap())
+        })
+        .collect();
+    all_well(requests);
+    let lane = pool.lane("requests", 1);
+    let requests: Vec<_> = (0..20)
+        .map(|_| {
+            let (inner, clean_up) = (pool.clone(), clean_up.clone());
+            lane.spawn(move || {
+                let (send, receive) = channel();
+                clean_up(&inner).on_complete(move |end| send.send(end.unwrap()).unwrap());
+                receive.recv_timeout(PATIENCE).unwrap()
+            })
+        })
+        .collect();
+    all_well(requests);
+    assert_eq!(cleaned.load(Ordering::SeqCst), 40);
     check_sound(&pool);
 }

@@ -2,14 +2,14 @@
 //! leaving.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use sidestep::{Pool, PoolBuilder};
 
-use crate::support::{Gate, PATIENCE, eventually};
+use crate::support::{Gate, PATIENCE, check_sound, eventually, soon};
 
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -185,4 +185,50 @@ fn the_stop_hook_runs_on_each_thread_that_leaves() {
     assert_eq!(stopped.lock().unwrap().len(), 8);
     let all: HashSet<_> = started.lock().unwrap().iter().copied().collect();
     assert_eq!((all, started.lock().unwrap().len()), (ids, 8));
+}
+
+/// An idle thread leaves without taking itself off the count, and nobody serves: tokio.
+#[test]
+fn pitfall_04_a_task_after_the_keep_alive_is_served() {
+    let pool = builder(1, 4).keep_alive(Duration::from_millis(1)).build().unwrap();
+    for _ in 0..30 {
+        grow_to(&pool, 4);
+        eventually("all surplus threads leave", || pool.metrics().threads() == 1);
+        eventually("the core thread is idle", || pool.metrics().threads_idle() == 1);
+        soon(pool.spawn(|| ())).unwrap();
+    }
+    check_sound(&pool);
+}
+
+/// A thread leaves while a task is being queued: ntex, PowerThreadPool.
+#[test]
+fn pitfall_05_no_task_is_left_by_leaving_threads() {
+    let pool = builder(1, 4).keep_alive(Duration::ZERO).build().unwrap();
+    for _ in 0..500 {
+        let meeting = Arc::new(Barrier::new(2));
+        let other = Arc::clone(&meeting);
+        let first = pool.spawn(move || meeting.wait().is_leader());
+        let second = pool.spawn(move || other.wait().is_leader());
+        assert_ne!(soon(first).unwrap(), soon(second).unwrap(), "one of the two leads");
+        soon(pool.spawn(|| ())).unwrap();
+    }
+    check_sound(&pool);
+}
+
+/// Idle threads never leave under a trickle of work: blocking, cats-effect.
+#[test]
+fn pitfall_13_a_trickle_of_work_does_not_keep_surplus_threads() {
+    let pool = builder(1, 8).keep_alive(Duration::from_millis(20)).build().unwrap();
+    grow_to(&pool, 8);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::SeqCst) {
+                soon(pool.spawn(|| ())).unwrap();
+            }
+        });
+        eventually("the surplus leaves", || pool.metrics().threads() == 1);
+        stop.store(true, Ordering::SeqCst);
+    });
+    check_sound(&pool);
 }

@@ -1,19 +1,17 @@
-//! Attacks on threads that are refused or late, on shutdowns and their reports, and on who may wait
-//! for whom.
+//! Threads that are refused or late: no task is lost, no sleeper is forgotten, and a shutdown still
+//! ends.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Barrier, Mutex, OnceLock};
-use std::task::Waker;
-use std::thread;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::{io, thread};
 
 use sidestep::{NewThread, Pool, PoolBuilder, current};
 
 use crate::support::{
-    Gate, PATIENCE, Wakes, check_accounts, check_sound, eventually, nothing_happens, occupy, poll, pool, soon,
+    Gate, PATIENCE, all_well, also_by_time_alone, builder, check_accounts, check_sound, eventually,
+    nothing_happens, occupy, soon,
 };
 
 fn start(new: NewThread) -> io::Result<()> {
@@ -202,91 +200,6 @@ fn giving_the_queue_up_spares_what_a_new_thread_will_run() {
     check_sound(&pool);
 }
 
-#[test]
-fn reports_made_at_once_count_from_the_same_moment() {
-    const TASKS: u64 = 64;
-    for _ in 0..300 {
-        let pool = pool(2, 2);
-        (0..TASKS).for_each(|_| pool.spawn(|| ()).detach());
-        eventually("all have ended", || pool.metrics().tasks_completed() == TASKS);
-        let begin = Barrier::new(4);
-        let report = || {
-            begin.wait();
-            pool.shutdown().timeout(Duration::ZERO).wait()
-        };
-        let reports: Vec<_> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(report)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        assert!(reports.iter().all(|report| report.completed == 0), "{reports:?}");
-    }
-}
-
-#[test]
-fn a_shorter_timeout_given_after_a_poll_is_kept() {
-    let pool = pool(1, 1);
-    let gate = Gate::new();
-    let running = occupy(&pool, &gate);
-    let wakes = Wakes::new();
-    let waker = Waker::from(Arc::clone(&wakes));
-    let mut long = pool.shutdown().timeout(10 * PATIENCE);
-    assert!(poll(&mut long, &waker).is_pending());
-    let mut short = long.timeout(Duration::from_millis(20));
-    let _ = poll(&mut short, &waker);
-    eventually("the timer rings", || wakes.count() > 0);
-    assert!(poll(&mut short, &waker).is_ready());
-    gate.open();
-    soon(running).unwrap();
-}
-
-#[test]
-fn the_thread_hooks_may_wait_for_tasks_and_for_the_shutdown() {
-    let ways: [fn(&Pool) -> bool; 2] =
-        [|pool| pool.spawn(|| ()).wait().is_ok(), |pool| pool.shutdown().wait().still_running == 0];
-    for (way, at_start) in [(ways[0], true), (ways[0], false), (ways[1], true), (ways[1], false)] {
-        let (send, receive) = channel();
-        let (send, slot, set) = (Mutex::new(send), Arc::new(OnceLock::<Pool>::new()), Gate::new());
-        let (from_hook, is_set) = (Arc::clone(&slot), set.clone());
-        let hook = move || {
-            is_set.pass();
-            if let Some(pool) = from_hook.get() {
-                let _ = send.lock().unwrap().send(way(pool));
-            }
-        };
-        let builder = Pool::builder().core_threads(1).max_threads(1);
-        let builder = if at_start { builder.on_thread_start(hook) } else { builder.on_thread_stop(hook) };
-        let pool = builder.build().unwrap();
-        slot.set(pool.clone()).unwrap();
-        set.open();
-        pool.spawn(current::retire_thread).detach();
-        assert!(receive.recv_timeout(PATIENCE).unwrap());
-    }
-}
-
-#[test]
-fn a_stop_hook_that_blocks_leaves_no_task_to_a_sleeper() {
-    let leave = Gate::new();
-    let pass = leave.clone();
-    let builder = Pool::builder().core_threads(2).max_threads(2).on_thread_stop(move || pass.pass());
-    let pool = builder.build().unwrap();
-    let hold = Gate::new();
-    let both = [occupy(&pool, &hold), occupy(&pool, &hold)];
-    hold.open();
-    both.into_iter().for_each(|task| soon(task).unwrap());
-    eventually("both sleep", || pool.metrics().threads_idle() == 2);
-    let (send, receive) = channel();
-    let (end, inner) = (Gate::new(), pool.clone());
-    let pass = end.clone();
-    // A thread that calls back will look into the queues, unless it retires instead.
-    pool.spawn(move || pass.pass()).on_complete(move |_| {
-        current::retire_thread();
-        send.send(inner.spawn(|| 5)).unwrap();
-    });
-    end.open();
-    assert_eq!(soon(receive.recv().unwrap()).unwrap(), 5);
-    leave.open();
-}
-
 /// What is logged goes through the pool that is logged about.
 #[cfg(feature = "tracing")]
 mod logging {
@@ -329,4 +242,87 @@ mod logging {
         });
         done.pass();
     }
+}
+
+/// A start fails, and the task it was for is what the only thread waits for, by means the pool
+/// cannot see. Nobody submits anything again.
+#[test]
+fn the_pool_recovers_from_a_refusal_by_itself() {
+    let calls = AtomicUsize::new(0);
+    let handler = move |new| match calls.fetch_add(1, Ordering::SeqCst) {
+        1 => Err(io::Error::other("once")),
+        _ => start(new),
+    };
+    let pool = Pool::builder().core_threads(2).max_threads(4).spawn_handler(handler).build().unwrap();
+    let gate = Gate::new();
+    let busy = occupy(&pool, &gate);
+    let opener = pool.spawn(move || gate.open());
+    soon(busy).unwrap();
+    soon(opener).unwrap();
+    assert_eq!(pool.metrics().spawn_failures(), 1);
+    check_sound(&pool);
+}
+
+/// Go: the process may have ten threads and no more.
+#[test]
+fn case_48_a_system_that_gives_ten_threads_ends_no_program() {
+    const THREADS: usize = 10;
+    let made = AtomicUsize::new(0);
+    let handler = move |new: NewThread| {
+        if made.fetch_add(1, Ordering::SeqCst) >= THREADS {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        thread::Builder::new().spawn(move || new.run()).map(drop)
+    };
+    let pool = builder().core_threads(2).max_threads(64).spawn_handler(handler).build().unwrap();
+    let gate = Gate::new();
+    let block = |_| {
+        let pass = gate.clone();
+        pool.spawn(move || current::will_block(|| pass.pass()))
+    };
+    let tasks: Vec<_> = (0..40).map(block).collect();
+    eventually("there are ten", || pool.metrics().tasks_running() == THREADS as u64);
+    eventually("one more was refused", || pool.metrics().spawn_failures() > 0);
+    gate.open();
+    all_well(tasks);
+    check_sound(&pool);
+    assert_eq!(pool.metrics().threads_peak(), THREADS);
+}
+
+/// Refuses threads by the number of the attempt.
+fn refusing(refuse: impl Fn(usize) -> bool + Send + Sync + 'static) -> PoolBuilder {
+    let attempts = AtomicUsize::new(0);
+    Pool::builder().core_threads(2).max_threads(4).spawn_handler(move |new: NewThread| {
+        if refuse(attempts.fetch_add(1, Ordering::SeqCst)) {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, "no more threads today"));
+        }
+        thread::Builder::new().spawn(move || new.run()).map(drop)
+    })
+}
+
+/// The system has no thread to give: panic, orphan, livelock, poison, silent hang (tokio, blocking,
+/// bun).
+#[test]
+fn pitfall_10_a_refused_thread_loses_no_task() {
+    let error = refusing(|_| true).build().unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (io::ErrorKind::WouldBlock, "no more threads today")
+    );
+    let error = refusing(|attempt| attempt == 0).build().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    for first_refused in 1..4 {
+        let pool = refusing(move |attempt| attempt >= first_refused).build().unwrap();
+        let inner = pool.clone();
+        let task = pool.spawn(move || (0..50).map(|_| inner.spawn(|| 1).wait().unwrap()).sum::<i32>());
+        let others: Vec<_> = (0..50).map(|_| pool.spawn(|| current::will_block(|| 1))).collect();
+        assert_eq!(soon(task).unwrap(), 50);
+        assert!(others.into_iter().all(|task| soon(task).unwrap() == 1));
+        check_sound(&pool);
+        assert!(pool.metrics().threads_peak() <= first_refused);
+    }
+}
+
+also_by_time_alone! {
+    case_48_a_system_that_gives_ten_threads_ends_no_program,
 }

@@ -1,11 +1,10 @@
-//! When the pool has more threads and when it has not: the cases of `other-systems.md`, section
-//! 2.9, by their numbers. Case 13 is in `creation`, case 21 with the samplers, the policy alone has
-//! its own tables and simulations.
+//! When the pool has more threads and when it has not. The policy alone has its own tables and
+//! simulations beside it.
 
-mod attacks;
 mod beside_blocked;
 mod computing;
 mod machine;
+mod need;
 mod progress;
 mod races;
 
