@@ -286,9 +286,10 @@ fn the_child_hangs_on_no_lock_that_another_thread_held() {
 }
 
 /// A forked child waits for threads that it does not have: tokio, lancedb.
+// Origin: pitfall 26
 #[test]
 #[cfg(unix)]
-fn pitfall_26_a_forked_child_gets_an_error() {
+fn a_forked_child_gets_an_error() {
     let pool = pool(1, 1);
     let gate = Gate::new();
     let running = occupy(&pool, &gate);
@@ -363,6 +364,7 @@ fn a_lane_can_be_made_in_a_forked_child() {
 
 /// A forked child (trio empties its cache of threads there) hangs on no value of its parent, and
 /// may have its own.
+// Origin: trio 62
 #[cfg(unix)]
 #[test]
 fn a_forked_child_hangs_on_no_value_of_its_parent() {

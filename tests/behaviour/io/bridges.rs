@@ -158,8 +158,9 @@ fn many_threads() -> tokio::runtime::Runtime {
 }
 
 /// The bridge hangs on a single-threaded runtime: tokio.
+// Origin: pitfall 23
 #[test]
-fn pitfall_23_the_bridges_work_on_a_single_threaded_runtime() {
+fn the_bridges_work_on_a_single_threaded_runtime() {
     one_thread().block_on(async {
         through_a_pipe().await;
         through_a_socket().await;

@@ -33,8 +33,9 @@ fn error_with(kind: ErrorKind, payload: impl Send + Sync + 'static) -> Error {
     Error::new(kind, Payload(payload))
 }
 
+// Origin: pitfall 22
 #[test]
-fn pitfall_22_what_a_dropped_handle_has_written_is_not_moved_by_what_it_has_read_ahead() {
+fn what_a_dropped_handle_has_written_is_not_moved_by_what_it_has_read_ahead() {
     let (pool, gate, bytes) = (pool(1, 1), Gate::new(), Bytes::default());
     let place = Arc::new(AtomicUsize::new(0));
     let (at, moved) = (Arc::clone(&place), Arc::clone(&place));
@@ -68,8 +69,9 @@ fn pitfall_22_what_a_dropped_handle_has_written_is_not_moved_by_what_it_has_read
     assert_eq!(written_at.load(Ordering::SeqCst), 3);
 }
 
+// Origin: pitfall 8
 #[test]
-fn pitfall_8_the_destructor_of_an_error_of_a_seek_does_not_run_under_the_lock() {
+fn the_destructor_of_an_error_of_a_seek_does_not_run_under_the_lock() {
     // The first seek is the one that finds out whether the value can; the second moves it back.
     for failing in 0..2 {
         let (held, begun, leave) = HoldOnDrop::new();
@@ -140,8 +142,9 @@ fn a_seek_that_was_refused_does_not_happen_later() {
     assert_eq!(&buffer, b"01");
 }
 
+// Origin: pitfall 21
 #[test]
-fn pitfall_21_a_seek_that_was_told_the_error_of_a_write_does_not_happen_later() {
+fn a_seek_that_was_told_the_error_of_a_write_does_not_happen_later() {
     let (bytes, gate, fails) = (Bytes::default(), Gate::new(), Arc::new(AtomicUsize::new(1)));
     let (seen, pass) = (bytes.clone(), gate.clone());
     let seeks = Arc::new(AtomicUsize::new(0));
@@ -232,8 +235,9 @@ fn items_that_were_there_before_a_panic_come_before_it() {
     assert_eq!(in_time(stream.next()), None);
 }
 
+// Origin: pitfall 11
 #[test]
-fn pitfall_11_the_payload_of_a_panic_nobody_saw_cannot_hurt_who_drops_the_stream() {
+fn the_payload_of_a_panic_nobody_saw_cannot_hurt_who_drops_the_stream() {
     let (pool, drops) = (pool(1, 1), Drops::new());
     let panics = drops.clone();
     let items = std::iter::from_fn(move || -> Option<i32> { quiet_panic(PanicOnDrop(panics.clone())) });

@@ -73,7 +73,7 @@ fn all_is_read_in_order_whatever_the_capacity_and_the_buffer() {
 }
 
 #[test]
-fn pitfall_18_no_more_is_read_ahead_than_the_capacity_and_no_thread_is_held_then() {
+fn no_more_is_read_ahead_than_the_capacity_and_no_thread_is_held_then() {
     for most in [64 << 10, 10_000, 1] {
         let pool = pool(1, 2);
         let (value, read) = sequential();
@@ -172,8 +172,9 @@ fn vectored_calls_move_all_parts_in_order() {
     assert_eq!(in_time(file.read_vectored(&mut [])).unwrap(), 0);
 }
 
+// Origin: pitfall 21
 #[test]
-fn pitfall_21_after_an_error_the_bytes_are_still_there_and_can_be_given_up() {
+fn after_an_error_the_bytes_are_still_there_and_can_be_given_up() {
     let (fails, bytes) = (Arc::new(AtomicUsize::new(1)), Bytes::default());
     let (failing, seen) = (Arc::clone(&fails), bytes.clone());
     let value = Fake::new().writes(move |bytes| match failing.load(Ordering::SeqCst) {
@@ -246,8 +247,9 @@ fn a_writer_that_takes_nothing_and_one_that_is_interrupted() {
     assert_eq!(bytes.get(), b"abc");
 }
 
+// Origin: pitfall 22
 #[test]
-fn pitfall_22_a_relative_seek_and_the_value_itself_know_nothing_of_what_was_read_ahead() {
+fn a_relative_seek_and_the_value_itself_know_nothing_of_what_was_read_ahead() {
     let (value, place) = sequential();
     let mut file = Unblock::new(value).seekable();
     let mut buffer = [0; 10];
@@ -326,8 +328,9 @@ fn items_come_in_order_and_no_more_are_taken_ahead_than_the_capacity() {
     }
 }
 
+// Origin: pitfall 18
 #[test]
-fn pitfall_18_a_stream_that_is_dropped_drops_its_items_and_the_iterator_once() {
+fn a_stream_that_is_dropped_drops_its_items_and_the_iterator_once() {
     const MANY: usize = 50;
     let (pool, drops, ends, made) = (pool(1, 1), Drops::new(), Drops::new(), Arc::new(AtomicUsize::new(0)));
     let (token, counted, count) = (ends.token(), drops.clone(), Arc::clone(&made));
@@ -347,8 +350,9 @@ fn pitfall_18_a_stream_that_is_dropped_drops_its_items_and_the_iterator_once() {
     assert_eq!((drops.count(), ends.count()), (made.load(Ordering::SeqCst), 1));
 }
 
+// Origin: pitfall 11
 #[test]
-fn pitfall_11_a_panic_is_an_error_from_then_on_wherever_it_was() {
+fn a_panic_is_an_error_from_then_on_wherever_it_was() {
     let values: [fn() -> Fake; 6] = [
         || Fake::new().reads(|_| quiet_panic("broken")),
         || Fake::new().writes(|_| quiet_panic("broken")),

@@ -261,9 +261,10 @@ fn what_was_accepted_survives_a_shutdown_that_discards_and_a_full_queue() {
     }
 }
 
+// Origin: pitfall 26
 #[test]
 #[cfg(unix)]
-fn pitfall_26_in_the_child_of_a_fork_every_call_fails_and_none_hangs() {
+fn in_the_child_of_a_fork_every_call_fails_and_none_hangs() {
     // The pump takes the lock again and again.
     let mut stream = Unblock::with_capacity(usize::MAX, std::iter::repeat(()));
     assert_eq!(in_time(stream.next()), Some(()));

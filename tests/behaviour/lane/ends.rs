@@ -254,6 +254,7 @@ fn many_lanes_come_and_go() {
 
 /// asgiref leaves a context whose calls still run: neither the one who leaves nor other calls wait
 /// for that.
+// Origin: asgiref 80
 #[test]
 fn a_lane_that_is_let_go_while_it_works_holds_nobody_up() {
     let pool = pool(2, 2);

@@ -138,8 +138,9 @@ fn a_busy_lane_wakes_nobody_for_what_joins_its_queue() {
 }
 
 /// Kotlin: back and forth between computing and a view that blocks.
+// Origin: Kotlin 9
 #[test]
-fn case_09_ping_pong_between_a_lane_and_its_pool_needs_few_threads() {
+fn ping_pong_between_a_lane_and_its_pool_needs_few_threads() {
     const CORE: usize = 2;
     const LIMIT: usize = 2;
     keeps_to(CORE + LIMIT + 1, || {
@@ -188,8 +189,9 @@ impl Place {
 }
 
 /// Kotlin: two views share one thread, and one of them never has nothing to do.
+// Origin: Kotlin 22
 #[test]
-fn case_22_a_lane_that_never_ends_leaves_the_thread_to_others() {
+fn a_lane_that_never_ends_leaves_the_thread_to_others() {
     let pool = pool(1, 1);
     let places =
         [Place::Pool(pool.clone()), Place::Lane(pool.lane("one", 1)), Place::Lane(pool.lane("other", 1))];

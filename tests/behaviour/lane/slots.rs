@@ -73,9 +73,9 @@ fn misbehave(number: usize) {
     }
 }
 
+// Origin: pitfall 20
 #[test]
 fn a_storm_of_callers_that_give_up_does_not_pass_the_limit() {
-    // Pitfall 20.
     for limit in [1, 2, 5] {
         let pool = pool(2, 12);
         let lane = pool.lane("fragile", limit);
@@ -192,8 +192,9 @@ fn a_panic_or_a_retiring_thread_gives_the_slot_back() {
 }
 
 /// A caller that gives up frees its permit while its work goes on: xberg, ironclaw.
+// Origin: pitfall 20
 #[test]
-fn pitfall_20_a_storm_of_callers_that_give_up_keeps_to_the_limit() {
+fn callers_with_permits_that_give_up_do_not_pass_the_limit() {
     const LIMIT: usize = 3;
     let pool = pool(2, 12);
     let lane = pool.lane_builder("fragile", LIMIT).queue_limit(8).build().unwrap();
@@ -230,6 +231,7 @@ fn pitfall_20_a_storm_of_callers_that_give_up_keeps_to_the_limit() {
 }
 
 /// trio gives the token of its limiter back where no thread could be started.
+// Origin: trio 66
 #[test]
 fn a_refused_thread_keeps_no_slot_of_a_lane() {
     let refuse = Arc::new(AtomicBool::new(false));
@@ -259,8 +261,9 @@ fn a_refused_thread_keeps_no_slot_of_a_lane() {
 }
 
 /// Kotlin: a task joins the queue of a view while the last one leaves it.
+// Origin: Kotlin 8
 #[test]
-fn case_08_pairs_of_calls_neither_overlap_in_a_lane_of_one_nor_stay_behind() {
+fn pairs_of_calls_neither_overlap_in_a_lane_of_one_nor_stay_behind() {
     const EACH: u64 = 2000;
     let pool = pool(2, 4);
     let lane = pool.lane("one", 1);
@@ -285,8 +288,9 @@ fn case_08_pairs_of_calls_neither_overlap_in_a_lane_of_one_nor_stay_behind() {
 }
 
 /// Kotlin: as many tasks of a view as its limit wait for each other, again and again.
+// Origin: Kotlin 14
 #[test]
-fn case_14_a_lane_has_its_limit_every_time() {
+fn a_lane_has_its_limit_every_time() {
     const LIMIT: usize = 3;
     for beside in [0, 2] {
         let pool = pool(1, 16);
@@ -321,8 +325,9 @@ fn stay(lane: &Lane, tasks: usize, all: &Arc<Crowd>, gate: &Gate) -> (Arc<Crowd>
 }
 
 /// Kotlin: the limits of views add up, but not beyond that of the pool.
+// Origin: Kotlin 21
 #[test]
-fn case_21_the_limits_of_lanes_add_up_to_that_of_the_pool() {
+fn the_limits_of_lanes_add_up_to_that_of_the_pool() {
     const LIMIT: usize = 6;
     for max in [8, 64] {
         let pool = pool(1, max);
@@ -342,8 +347,9 @@ fn case_21_the_limits_of_lanes_add_up_to_that_of_the_pool() {
 }
 
 /// Kotlin: what should run the tasks of a view cannot always be had. Here that is a thread.
+// Origin: Kotlin 24
 #[test]
-fn case_24_a_lane_reaches_its_limit_although_threads_are_refused() {
+fn a_lane_reaches_its_limit_although_threads_are_refused() {
     const LIMIT: usize = 5;
     let made = AtomicUsize::new(0);
     let handler = move |new: NewThread| {
@@ -375,8 +381,9 @@ fn case_24_a_lane_reaches_its_limit_although_threads_are_refused() {
 }
 
 /// libuv: slow calls have part of the threads at most, however many are queued.
+// Origin: libuv 56
 #[test]
-fn case_56_slow_calls_in_a_lane_leave_threads_to_fast_ones() {
+fn slow_calls_in_a_lane_leave_threads_to_fast_ones() {
     const LIMIT: usize = 2;
     let pool = pool(4, 4);
     let (gate, crowd) = (Gate::new(), Arc::new(Crowd::default()));

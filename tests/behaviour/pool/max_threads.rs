@@ -289,8 +289,9 @@ fn it_may_be_called_inside_a_task_a_callback_and_after_the_end() {
 }
 
 /// A limit that is lowered while the program runs changes nothing: blocking.
+// Origin: pitfall 14
 #[test]
-fn pitfall_14_a_lowered_limit_takes_effect() {
+fn a_lowered_limit_takes_effect() {
     let pool = Pool::builder().core_threads(2).max_threads(8).keep_alive(Duration::MAX).build().unwrap();
     let fill = |count| {
         let gate = Gate::new();

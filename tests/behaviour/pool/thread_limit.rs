@@ -126,8 +126,9 @@ fn huge_and_zero_values_are_legal_or_refused_by_name() {
 }
 
 /// Concurrent submitters each start a thread: compio.
+// Origin: pitfall 15
 #[test]
-fn pitfall_15_the_limit_holds_when_many_submit_at_once() {
+fn the_limit_holds_when_many_submit_at_once() {
     for max in [1, 2, 3] {
         let crowd = Arc::new(Crowd::default());
         let (enter, leave) = (Arc::clone(&crowd), Arc::clone(&crowd));

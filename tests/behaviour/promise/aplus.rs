@@ -40,8 +40,9 @@ fn end<T: Send + 'static>(mut promise: P<T>) -> Result<T, Reason> {
     }
 }
 
+// Origin: Promises/A+ 2.1.1.1
 #[test]
-fn case_2_1_1_1_a_pending_promise_may_turn_to_either_state() {
+fn a_pending_promise_may_turn_to_either_state() {
     for result in [Ok(1), Err(DUMMY)] {
         let (settle, mut promise) = deferred();
         assert!(poll(&mut promise, Waker::noop()).is_pending());
@@ -51,8 +52,9 @@ fn case_2_1_1_1_a_pending_promise_may_turn_to_either_state() {
     }
 }
 
+// Origin: Promises/A+ 2.1.2.1
 #[test]
-fn case_2_1_2_1_a_fulfilled_promise_calls_no_rejection_handler() {
+fn a_fulfilled_promise_calls_no_rejection_handler() {
     let (count, call) = counter();
     let promise = P::resolve(1).catch(move |error| {
         call();
@@ -61,33 +63,38 @@ fn case_2_1_2_1_a_fulfilled_promise_calls_no_rejection_handler() {
     assert_eq!((end(promise), calls(&count)), (Ok(1), 0));
 }
 
+// Origin: Promises/A+ 2.1.3.1
 #[test]
-fn case_2_1_3_1_a_rejected_promise_calls_no_fulfilment_handler() {
+fn a_rejected_promise_calls_no_fulfilment_handler() {
     let (count, call) = counter();
     let promise = P::<i32>::reject(DUMMY).map(move |_| call());
     assert_eq!((end(promise), calls(&count)), (Err(DUMMY), 0));
 }
 
+// Origin: Promises/A+ 2.2.1.1
 #[test]
-fn case_2_2_1_1_without_a_fulfilment_handler_the_rejection_handler_is_called() {
+fn without_a_fulfilment_handler_the_rejection_handler_is_called() {
     assert_eq!(end(P::<i32>::reject(DUMMY).catch(|_| Ok::<_, Reason>(2))), Ok(2));
 }
 
+// Origin: Promises/A+ 2.2.1.2
 #[test]
-fn case_2_2_1_2_without_a_rejection_handler_the_fulfilment_handler_is_called() {
+fn without_a_rejection_handler_the_fulfilment_handler_is_called() {
     assert_eq!(end(P::resolve(1).then(|n| Ok(n + 1))), Ok(2));
 }
 
+// Origin: Promises/A+ 2.2.2.1
 #[test]
-fn case_2_2_2_1_the_fulfilment_handler_gets_the_value() {
+fn the_fulfilment_handler_gets_the_value() {
     let (settle, mut promise) = deferred::<_, Reason>();
     assert!(poll(&mut promise, Waker::noop()).is_pending());
     settle.send(Ok(String::from("sentinel"))).unwrap();
     assert_eq!(end(promise.map(|value| assert_eq!(value, "sentinel"))), Ok(()));
 }
 
+// Origin: Promises/A+ 2.2.2.2
 #[test]
-fn case_2_2_2_2_the_fulfilment_handler_waits_for_the_value() {
+fn the_fulfilment_handler_waits_for_the_value() {
     let (count, call) = counter();
     let (settle, promise) = deferred::<(), Reason>();
     let mut promise = promise.map(move |()| call());
@@ -97,8 +104,9 @@ fn case_2_2_2_2_the_fulfilment_handler_waits_for_the_value() {
     assert_eq!((end(promise), calls(&count)), (Ok(()), 1));
 }
 
+// Origin: Promises/A+ 2.2.2.3
 #[test]
-fn case_2_2_2_3_the_fulfilment_handler_is_called_once() {
+fn the_fulfilment_handler_is_called_once() {
     let (count, call) = counter();
     let mut promise = P::resolve(()).map(move |()| call());
     assert!(poll(&mut promise, Waker::noop()).is_ready());
@@ -107,8 +115,9 @@ fn case_2_2_2_3_the_fulfilment_handler_is_called_once() {
     assert_eq!(calls(&count), 1);
 }
 
+// Origin: Promises/A+ 2.2.3.1
 #[test]
-fn case_2_2_3_1_the_rejection_handler_gets_the_reason() {
+fn the_rejection_handler_gets_the_reason() {
     let promise = P::<()>::reject(Reason::Given("sentinel"));
     assert_eq!(
         end(promise.catch(|error| {
@@ -119,8 +128,9 @@ fn case_2_2_3_1_the_rejection_handler_gets_the_reason() {
     );
 }
 
+// Origin: Promises/A+ 2.2.3.2
 #[test]
-fn case_2_2_3_2_the_rejection_handler_waits_for_the_reason() {
+fn the_rejection_handler_waits_for_the_reason() {
     let (count, call) = counter();
     let (settle, promise) = deferred::<(), Reason>();
     let mut promise = promise.catch(move |_| {
@@ -133,8 +143,9 @@ fn case_2_2_3_2_the_rejection_handler_waits_for_the_reason() {
     assert_eq!((end(promise), calls(&count)), (Ok(()), 1));
 }
 
+// Origin: Promises/A+ 2.2.3.3
 #[test]
-fn case_2_2_3_3_the_rejection_handler_is_called_once() {
+fn the_rejection_handler_is_called_once() {
     let (count, call) = counter();
     let mut promise = P::<()>::reject(DUMMY).map_err(move |error: Reason| {
         call();
@@ -146,8 +157,9 @@ fn case_2_2_3_3_the_rejection_handler_is_called_once() {
     assert_eq!(calls(&count), 1);
 }
 
+// Origin: Promises/A+ 2.2.4
 #[test]
-fn case_2_2_4_no_handler_is_called_inside_the_call_that_adds_it() {
+fn no_handler_is_called_inside_the_call_that_adds_it() {
     let order = Arc::new(Mutex::new(Vec::new()));
     let [first, second, third] = [(); 3].map(|()| {
         let order = Arc::clone(&order);
@@ -163,8 +175,9 @@ fn case_2_2_4_no_handler_is_called_inside_the_call_that_adds_it() {
     assert_eq!(*order.lock().unwrap(), ["caller", "handler", "nested"]);
 }
 
+// Origin: Promises/A+ 2.2.6
 #[test]
-fn case_2_2_6_handlers_are_called_in_the_order_in_which_they_were_added() {
+fn handlers_are_called_in_the_order_in_which_they_were_added() {
     let order = Arc::new(Mutex::new(Vec::new()));
     let promise = (0..10).fold(P::resolve(()), |promise, number| {
         let order = Arc::clone(&order);
@@ -174,8 +187,9 @@ fn case_2_2_6_handlers_are_called_in_the_order_in_which_they_were_added() {
     assert_eq!(*order.lock().unwrap(), (0..10).collect::<Vec<_>>());
 }
 
+// Origin: Promises/A+ 2.2.7.1
 #[test]
-fn case_2_2_7_1_what_a_handler_gives_settles_the_next_promise() {
+fn what_a_handler_gives_settles_the_next_promise() {
     assert_eq!(end(P::resolve(1).then(|n| Ok(n + 1))), Ok(2));
     assert_eq!(end(P::resolve(1).then(|_| Err::<i32, _>(DUMMY))), Err(DUMMY));
     assert_eq!(end(P::<i32>::reject(DUMMY).catch(|_| Ok::<_, Reason>(3))), Ok(3));
@@ -183,26 +197,30 @@ fn case_2_2_7_1_what_a_handler_gives_settles_the_next_promise() {
     assert_eq!(end(P::<i32>::reject(DUMMY).catch(|_| Err::<i32, _>(other))), Err(Reason::Given("other")));
 }
 
+// Origin: Promises/A+ 2.2.7.2
 #[test]
-fn case_2_2_7_2_a_handler_that_throws_rejects_the_next_promise() {
+fn a_handler_that_throws_rejects_the_next_promise() {
     let thrown = |text: &str| Err(Reason::Thrown(text.to_owned()));
     assert_eq!(end(P::resolve(1).map(|_| -> i32 { quiet_panic("map") })), thrown("map"));
     assert_eq!(end(P::resolve(1).then(|_| -> P<i32> { quiet_panic("then") })), thrown("then"));
     assert_eq!(end(P::<i32>::reject(DUMMY).catch(|_| -> P<i32> { quiet_panic("catch") })), thrown("catch"));
 }
 
+// Origin: Promises/A+ 2.2.7.3
 #[test]
-fn case_2_2_7_3_a_value_passes_by_what_handles_only_errors() {
+fn a_value_passes_by_what_handles_only_errors() {
     assert_eq!(end(P::resolve(1).catch(|_| Ok::<_, Reason>(2)).map_err(|error: Reason| error)), Ok(1));
 }
 
+// Origin: Promises/A+ 2.2.7.4
 #[test]
-fn case_2_2_7_4_an_error_passes_by_what_handles_only_values() {
+fn an_error_passes_by_what_handles_only_values() {
     assert_eq!(end(P::<i32>::reject(DUMMY).map(|n| n + 1).then(Ok)), Err(DUMMY));
 }
 
+// Origin: Promises/A+ 2.3.2.1
 #[test]
-fn case_2_3_2_1_a_pending_promise_keeps_the_next_one_pending() {
+fn a_pending_promise_keeps_the_next_one_pending() {
     let (settle, inner) = deferred::<i32, Reason>();
     let mut promise = P::resolve(()).then(|()| inner);
     assert!(poll(&mut promise, Waker::noop()).is_pending());
@@ -211,8 +229,9 @@ fn case_2_3_2_1_a_pending_promise_keeps_the_next_one_pending() {
     assert_eq!(end(promise), Ok(1));
 }
 
+// Origin: Promises/A+ 2.3.2.2
 #[test]
-fn case_2_3_2_2_a_promise_that_is_fulfilled_fulfils_the_next() {
+fn a_promise_that_is_fulfilled_fulfils_the_next() {
     assert_eq!(end(P::resolve(()).then(|()| P::resolve("sentinel"))), Ok("sentinel"));
     let (settle, inner) = deferred();
     let mut promise = P::<&str>::reject(DUMMY).catch(|_| inner);
@@ -221,8 +240,9 @@ fn case_2_3_2_2_a_promise_that_is_fulfilled_fulfils_the_next() {
     assert_eq!(end::<&str>(promise), Ok("sentinel"));
 }
 
+// Origin: Promises/A+ 2.3.2.3
 #[test]
-fn case_2_3_2_3_a_promise_that_is_rejected_rejects_the_next() {
+fn a_promise_that_is_rejected_rejects_the_next() {
     assert_eq!(end(P::resolve(()).then(|()| P::<i32>::reject(DUMMY))), Err(DUMMY));
     let (settle, inner) = deferred();
     let mut promise = P::resolve(()).then(|()| inner);
@@ -243,8 +263,9 @@ impl<F: FnOnce() -> P<i32>> IntoPromise for Thenable<F> {
     }
 }
 
+// Origin: Promises/A+ 2.3.3.1
 #[test]
-fn case_2_3_3_1_a_thenable_is_asked_once() {
+fn a_thenable_is_asked_once() {
     let (count, call) = counter();
     let promise = P::resolve(()).then(move |()| {
         Thenable(move || {
@@ -255,32 +276,37 @@ fn case_2_3_3_1_a_thenable_is_asked_once() {
     assert_eq!((end(promise), calls(&count)), (Ok(1), 1));
 }
 
+// Origin: Promises/A+ 2.3.3.2
 #[test]
-fn case_2_3_3_2_a_thenable_that_throws_rejects() {
+fn a_thenable_that_throws_rejects() {
     let promise = P::resolve(()).then(|()| Thenable(|| quiet_panic("no then")));
     assert_eq!(end(promise), Err(Reason::Thrown("no then".to_owned())));
 }
 
+// Origin: Promises/A+ 2.3.3.3.1
 #[test]
-fn case_2_3_3_3_1_a_thenable_of_a_thenable_is_resolved_to_its_end() {
+fn a_thenable_of_a_thenable_is_resolved_to_its_end() {
     let inner = || P::resolve(()).then(|()| Thenable(|| P::resolve(7)));
     assert_eq!(end(P::resolve(()).then(move |()| Thenable(inner))), Ok(7));
 }
 
+// Origin: Promises/A+ 2.3.3.3.2
 #[test]
-fn case_2_3_3_3_2_the_reason_of_a_thenable_rejects() {
+fn the_reason_of_a_thenable_rejects() {
     assert_eq!(end(P::resolve(()).then(|()| Thenable(|| P::reject(DUMMY)))), Err(DUMMY));
 }
 
+// Origin: Promises/A+ 2.3.3.3.4
 #[test]
-fn case_2_3_3_3_4_a_thenable_that_throws_later_rejects() {
+fn a_thenable_that_throws_later_rejects() {
     let future = async { quiet_panic("late") };
     let promise = P::resolve(()).then(|()| Thenable(|| P::from_future(future)));
     assert_eq!(end(promise), Err(Reason::Thrown("late".to_owned())));
 }
 
+// Origin: Promises/A+ 2.3.4
 #[test]
-fn case_2_3_4_any_other_value_fulfils() {
+fn any_other_value_fulfils() {
     assert_eq!(end(P::resolve(()).map(|()| None::<i32>)), Ok(None));
     assert!(end(P::resolve(()).map(|()| || 7)).is_ok_and(|f| f() == 7));
 }

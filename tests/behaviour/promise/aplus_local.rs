@@ -48,8 +48,9 @@ fn turn(ev: &mut EventLoop) {
     while ev.turn(Duration::ZERO).is_ready() {}
 }
 
+// Origin: Promises/A+ 2.1
 #[test]
-fn case_2_1_a_promise_is_pending_until_it_is_settled_and_stays_so() {
+fn a_promise_is_pending_until_it_is_settled_and_stays_so() {
     for end in [Ok(1), Err(DUMMY)] {
         let mut ev = a_loop();
         let (sender, promise) = deferred(&ev);
@@ -75,8 +76,9 @@ fn case_2_1_a_promise_is_pending_until_it_is_settled_and_stays_so() {
     }
 }
 
+// Origin: Promises/A+ 2.2.4
 #[test]
-fn case_2_2_4_handlers_run_in_the_turns_of_the_loop_only() {
+fn handlers_run_in_the_turns_of_the_loop_only() {
     let mut ev = a_loop();
     let order = Rc::new(RefCell::new(Vec::new()));
     let note = |name| {
@@ -103,8 +105,9 @@ fn case_2_2_4_handlers_run_in_the_turns_of_the_loop_only() {
     assert_eq!(*order.borrow(), ["caller", "handler", "nested", "caller", "late"]);
 }
 
+// Origin: Promises/A+ 2.2.6
 #[test]
-fn case_2_2_6_handlers_are_called_in_the_order_in_which_they_were_added() {
+fn handlers_are_called_in_the_order_in_which_they_were_added() {
     let mut ev = a_loop();
     let order = Rc::new(RefCell::new(Vec::new()));
     let add = |promise: P<()>, number| {
@@ -123,8 +126,9 @@ fn case_2_2_6_handlers_are_called_in_the_order_in_which_they_were_added() {
     assert_eq!(*order.borrow(), (0..12).collect::<Vec<_>>());
 }
 
+// Origin: Promises/A+ 2.2.7; Promises/A+ 2.3.4
 #[test]
-fn case_2_2_7_and_2_3_4_what_a_handler_gives_settles_the_next_promise() {
+fn what_a_handler_gives_settles_the_next_promise() {
     let mut ev = a_loop();
     let ends = [
         (P::resolve(&ev, 1).map(|n| n + 1), Ok(2)),
@@ -140,8 +144,9 @@ fn case_2_2_7_and_2_3_4_what_a_handler_gives_settles_the_next_promise() {
     }
 }
 
+// Origin: Promises/A+ 2.3.1
 #[test]
-fn case_2_3_1_a_promise_that_is_resolved_with_itself_is_rejected() {
+fn a_promise_that_is_resolved_with_itself_is_rejected() {
     let mut ev = a_loop();
     let place: Rc<RefCell<Option<P<i32>>>> = Rc::default();
     let (own, reason) = (Rc::clone(&place), Rc::new(Cell::new(None)));
@@ -156,8 +161,9 @@ fn case_2_3_1_a_promise_that_is_resolved_with_itself_is_rejected() {
     assert!(ev.turn(Duration::ZERO).is_done());
 }
 
+// Origin: Promises/A+ 2.3.2
 #[test]
-fn case_2_3_2_a_promise_takes_the_state_of_the_one_that_a_handler_gives() {
+fn a_promise_takes_the_state_of_the_one_that_a_handler_gives() {
     for end in [Ok("sentinel"), Err(DUMMY)] {
         for settled_before in [true, false] {
             let mut ev = a_loop();
@@ -178,8 +184,9 @@ fn case_2_3_2_a_promise_takes_the_state_of_the_one_that_a_handler_gives() {
     }
 }
 
+// Origin: Promises/A+ 2.3.3.3.4
 #[test]
-fn case_2_3_3_3_4_a_thenable_that_throws_later_rejects() {
+fn a_thenable_that_throws_later_rejects() {
     let mut ev = a_loop();
     let handle = ev.clone();
     let (sender, gate) = channel::<()>();

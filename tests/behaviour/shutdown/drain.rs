@@ -315,8 +315,9 @@ fn it_can_be_sent_and_awaited_elsewhere() {
 }
 
 /// Java: an immediate shutdown while others are in the middle of a join.
+// Origin: Java 41
 #[test]
-fn case_41_everybody_who_waits_is_told_of_a_shutdown_that_discards() {
+fn everybody_who_waits_is_told_of_a_shutdown_that_discards() {
     let pool = pool(2, 2);
     let (lane, gate) = (pool.lane("one", 1), Gate::new());
     let holder = occupy_lane(&lane, &gate);
@@ -351,8 +352,9 @@ fn case_41_everybody_who_waits_is_told_of_a_shutdown_that_discards() {
 }
 
 /// Tasks queued at the shutdown are forgotten, or a push slips in behind the seal: tokio.
+// Origin: pitfall 7
 #[test]
-fn pitfall_07_every_handle_resolves_when_pushes_race_the_shutdown() {
+fn every_handle_resolves_when_pushes_race_the_shutdown() {
     for _ in 0..200 {
         let pool = pool(1, 2);
         let submitter = {

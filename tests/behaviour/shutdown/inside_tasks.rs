@@ -375,8 +375,9 @@ fn what_is_queued_runs_after_the_last_handle_although_the_only_thread_retires() 
 
 /// A pool that is dropped on its own worker joins itself, or leaks its threads: iroh, yatp,
 /// surrealdb.
+// Origin: pitfall 9
 #[test]
-fn pitfall_09_the_last_handle_may_go_inside_a_task() {
+fn the_last_handle_may_go_inside_a_task() {
     let (stops, stopped) = counter();
     for _ in 0..50 {
         let pool =
@@ -396,6 +397,7 @@ fn pitfall_09_the_last_handle_may_go_inside_a_task() {
 }
 
 /// Chromium joins threads that say during the shutdown that they block.
+// Origin: Chromium 88
 #[test]
 fn closures_may_say_that_they_block_while_the_pool_shuts_down() {
     for discards in [false, true] {

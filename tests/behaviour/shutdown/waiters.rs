@@ -96,10 +96,10 @@ fn two_tasks_that_have_started_wait_in_any_two_ways() {
     }
 }
 
-/// F1. A foreign executor inside of a poll of `block_on` is taken for that wait, which never shows
+/// A foreign executor inside of a poll of `block_on` is taken for that wait, which never shows
 /// as parked.
 #[test]
-fn a_foreign_executor_inside_of_block_on() {
+fn a_foreign_executor_inside_of_block_on_is_not_taken_for_that_wait() {
     let nested: fn(Pool) -> ShutdownReport =
         |pool| sidestep::block_on(async { futures_lite::future::block_on(pool.shutdown()) });
     let pool = pool(2, 2);
@@ -126,7 +126,7 @@ fn nest(shelf: Pool, left: u32, act: Box<dyn FnOnce() + Send>) {
     drop(shelf.spawn(move || drop(guard)));
 }
 
-/// F2. What a thread has put off is run after it has said that it is parked.
+/// What a thread has put off is run after it has said that it is parked.
 #[test]
 fn a_step_that_was_put_off_does_not_run_while_its_thread_counts_as_parked() {
     let (shelf, pool) = (pool(1, 1), pool(2, 2));
@@ -152,7 +152,7 @@ fn a_step_that_was_put_off_does_not_run_while_its_thread_counts_as_parked() {
     assert_eq!((report.still_running, after.still_running), (2, 1), "a destructor is at work");
 }
 
-/// F3. The wake-up is there before the thread parks: it never blocks, and goes on with what it has
+/// The wake-up is there before the thread parks: it never blocks, and goes on with what it has
 /// got.
 #[test]
 fn a_wait_that_never_parks_does_not_count() {
@@ -196,7 +196,7 @@ fn a_wait_that_never_parks_does_not_count() {
     assert!(early.is_pending(), "{early:?} while the task goes on");
 }
 
-/// F4. A task that has looked has ended, and its thread runs another one, which has never looked.
+/// A task that has looked has ended, and its thread runs another one, which has never looked.
 #[test]
 fn the_next_task_of_a_thread_is_not_taken_to_wait() {
     let pool = pool(2, 2);
@@ -243,7 +243,7 @@ fn the_next_task_of_a_thread_is_not_taken_to_wait() {
     assert!(early.is_pending(), "{early:?} while a task runs that knows nothing of it");
 }
 
-/// F5. The task awaits two shutdowns at once, and the first that is polled runs another task in
+/// The task awaits two shutdowns at once, and the first that is polled runs another task in
 /// place.
 #[test]
 fn a_task_that_is_run_in_place_by_one_of_two_shutdowns_counts_as_running() {
@@ -302,10 +302,10 @@ fn a_task_that_is_run_in_place_by_one_of_two_shutdowns_counts_as_running() {
     assert!(early.is_pending(), "{early:?} while a task runs in place");
 }
 
-/// F6. A waker that the poll of a shutdown calls forks: the poll goes on in the child.
+/// A waker that the poll of a shutdown calls forks: the poll goes on in the child.
 #[cfg(unix)]
 #[test]
-fn a_waker_that_forks_in_the_poll_of_a_shutdown() {
+fn a_waker_may_fork_in_the_poll_of_a_shutdown() {
     let pool = pool(2, 2);
     let [busy, may_look, looked, gate] = std::array::from_fn(|_| Gate::new());
     let neighbour = occupy(&pool, &busy);
@@ -341,7 +341,7 @@ fn a_waker_that_forks_in_the_poll_of_a_shutdown() {
     assert_eq!(status, 0, "in the child it resolves");
 }
 
-/// F7. In one and the same `block_on` a task goes on with something else, and keeps the shutdown.
+/// In one and the same `block_on` a task goes on with something else, and keeps the shutdown.
 #[test]
 fn a_task_that_awaits_something_else_in_the_same_wait_counts_as_running() {
     let (pool, busy, looked) = (pool(2, 2), Gate::new(), Gate::new());

@@ -208,8 +208,9 @@ fn the_numbers_of_a_fresh_pool() {
 }
 
 /// An idle counter is raised twice, or runs below zero at shutdown: tokio.
+// Origin: pitfall 6
 #[test]
-fn pitfall_06_all_counts_are_zero_after_a_shutdown() {
+fn all_counts_are_zero_after_a_shutdown() {
     for round in 0..100 {
         let pool = Pool::builder().core_threads(2).max_threads(4).keep_alive(Duration::ZERO).build().unwrap();
         (0..round % 7).for_each(|_| pool.spawn(|| ()).detach());

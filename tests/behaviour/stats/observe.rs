@@ -261,6 +261,7 @@ fn it_may_be_asked_by_many_at_any_time() {
 }
 
 /// cats-effect asks who is blocked while threads that block come and go.
+// Origin: cats-effect 106
 #[test]
 fn a_pool_may_be_looked_at_while_blocked_threads_come_and_go() {
     let pool = Pool::builder().core_threads(2).max_threads(16).keep_alive(Duration::ZERO).build().unwrap();

@@ -24,6 +24,7 @@ fn serve(left: usize, here: &Strand<usize>, there: &Strand<usize>, done: Sender<
 }
 
 /// libdispatch's ping-pong: two serial queues hand over to each other, and every hand-over counts.
+// Origin: libdispatch 93
 #[test]
 fn two_strands_hand_over_to_each_other() {
     for (core, max) in [(1, 1), (2, 4)] {
@@ -52,6 +53,7 @@ fn pass_on(row: &Arc<[Strand<Vec<usize>>]>, place: usize, number: usize, done: S
 
 /// libdispatch's cascade: what goes through a row of serial queues comes out whole and in its
 /// order.
+// Origin: libdispatch 93
 #[test]
 fn a_row_of_strands_keeps_the_order_of_what_goes_through_it() {
     const NUMBERS: usize = 100;
@@ -70,6 +72,7 @@ fn a_row_of_strands_keeps_the_order_of_what_goes_through_it() {
 }
 
 /// libdispatch has serial queues that spin until the last of them runs: more of them than threads.
+// Origin: libdispatch 91
 #[test]
 fn strands_that_spin_for_another_do_not_keep_it_from_running() {
     let pool = Pool::builder().core_threads(2).build().unwrap();
@@ -118,8 +121,9 @@ impl Drop for Used {
 
 /// A wrapper is dropped while a call uses what it wraps, and drops that under the call's hands:
 /// deadpool.
+// Origin: pitfall 18
 #[test]
-fn pitfall_18_a_wrapper_dropped_during_a_call_does_not_drop_the_value_under_it() {
+fn a_wrapper_dropped_during_a_call_does_not_drop_the_value_under_it() {
     const ROUNDS: usize = 100;
     let pool = pool(2, 4);
     let (most, drops) = (Arc::new(AtomicUsize::new(0)), Drops::new());

@@ -240,6 +240,7 @@ fn relay(pool: &Pool, left: usize, done: Sender<()>) {
 }
 
 /// trio's thread that delivers is idle already: what is submitted there starts no other.
+// Origin: trio 58
 #[test]
 fn what_a_callback_submits_needs_no_other_thread() {
     // A thread that gets no CPU in the middle of a callback may be replaced: not in each of so many

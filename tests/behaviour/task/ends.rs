@@ -15,8 +15,9 @@ use crate::support::{
 
 /// A spurious wake-up eats a notification: tokio. A wait neither needs nor takes the thread's own
 /// token.
+// Origin: pitfall 12
 #[test]
-fn pitfall_12_a_wait_and_the_tokens_of_its_thread_do_not_mix() {
+fn a_wait_and_the_tokens_of_its_thread_do_not_mix() {
     let pool = pool(1, 1);
     for _ in 0..20 {
         let gate = Gate::new();
@@ -39,8 +40,9 @@ fn pitfall_12_a_wait_and_the_tokens_of_its_thread_do_not_mix() {
 
 /// The receiver goes while the sender sends: futures-rs, kanal. The value must be dropped once, by
 /// one of them.
+// Origin: pitfall 17
 #[test]
-fn pitfall_17_a_handle_dropped_during_the_send_drops_the_value_once() {
+fn a_handle_dropped_during_the_send_drops_the_value_once() {
     const MANY: usize = 20_000;
     let pool = pool(1, 1);
     let (made, drops) = (Arc::new(AtomicUsize::new(0)), Drops::new());
@@ -63,8 +65,9 @@ fn pitfall_17_a_handle_dropped_during_the_send_drops_the_value_once() {
 }
 
 /// A timeout is added to a clock and runs over: tokio.
+// Origin: pitfall 24
 #[test]
-fn pitfall_24_no_duration_is_too_long() {
+fn no_duration_is_too_long() {
     for longest in [Duration::MAX, Duration::MAX - Duration::from_nanos(1), Duration::from_secs(u64::MAX / 2)]
     {
         let pool = Pool::builder().core_threads(1).max_threads(2).keep_alive(longest).build().unwrap();
@@ -101,8 +104,9 @@ fn wait_in_steps(mut task: Task<u32>, step: Duration) -> Result<u32, TaskError> 
 
 /// Java: a timed wait races with an interruption. Here those are the end, a cancellation, and a
 /// thread's own wake-up.
+// Origin: Java 46
 #[test]
-fn case_46_a_timed_wait_loses_neither_the_end_nor_the_wake_up_of_its_thread() {
+fn a_timed_wait_loses_neither_the_end_nor_the_wake_up_of_its_thread() {
     let pool = pool(1, 1);
     for round in 0..300 {
         let gate = Gate::new();
@@ -133,6 +137,7 @@ fn holding(token: DropToken) -> impl FnOnce() + Send + 'static {
 }
 
 /// trio drops a function before it delivers what that has returned.
+// Origin: trio 57
 #[test]
 fn what_a_closure_has_captured_is_gone_before_its_end_is_told() {
     let pool = pool(1, 1);
@@ -158,6 +163,7 @@ fn what_a_closure_has_captured_is_gone_before_its_end_is_told() {
 }
 
 /// anyio looks for references that a finished call leaves behind: in its thread, in its handles.
+// Origin: anyio 73
 #[test]
 fn what_is_left_of_a_task_keeps_neither_its_closure_nor_its_result() {
     let pool = pool(1, 1);
@@ -181,6 +187,7 @@ fn what_is_left_of_a_task_keeps_neither_its_closure_nor_its_result() {
 
 /// cats-effect's dispatcher goes on while somebody who cancels is held up by what the cancelled one
 /// has to clean up.
+// Origin: cats-effect 108
 #[test]
 fn a_cancellation_that_takes_its_time_holds_up_only_its_own_thread() {
     let pool = pool(2, 3);

@@ -275,8 +275,9 @@ async fn use_in_a_future(pool: Pool) {
 }
 
 /// The bridge hangs on a single-threaded runtime: tokio.
+// Origin: pitfall 23
 #[test]
-fn pitfall_23_everything_works_on_three_kinds_of_executor() {
+fn everything_works_on_three_kinds_of_executor() {
     let new_pool = || pool(1, 1);
     let one = tokio::runtime::Builder::new_current_thread().build().unwrap();
     one.block_on(use_in_a_future(new_pool()));
@@ -302,6 +303,7 @@ async fn polled_once(mut task: Task<DropToken>) -> Task<DropToken> {
 }
 
 /// A trio thread that ends after its run is over makes no noise.
+// Origin: trio 64
 #[test]
 fn a_call_may_outlive_the_runtime_that_waited_for_it() {
     let pool = pool(2, 2);
@@ -330,6 +332,7 @@ fn a_call_may_outlive_the_runtime_that_waited_for_it() {
 }
 
 /// anyio and trio run one event loop after another: no thread of one may stay with the next.
+// Origin: anyio 72
 #[test]
 fn one_runtime_after_another_uses_the_same_threads() {
     let pool = pool(2, 2);

@@ -97,8 +97,9 @@ fn a_hook_never_runs_after_its_guard() {
 }
 
 /// Kotlin: what interrupts a task is over with it. The only thread runs both.
+// Origin: Kotlin 17; Kotlin 26
 #[test]
-fn case_17_and_26_a_cancelled_body_is_interrupted_and_the_next_one_knows_nothing_of_it() {
+fn a_cancelled_body_is_interrupted_and_the_next_one_knows_nothing_of_it() {
     let pool = pool(1, 1);
     let (hooks, hook) = counter();
     for _ in 0..100 {

@@ -234,8 +234,9 @@ fn a_task_may_spawn_on_another_pool() {
 }
 
 /// A spawn from inside wakes nobody, and the spawner then blocks: tokio, affinitypool.
+// Origin: pitfall 2
 #[test]
-fn pitfall_02_a_self_spawn_wakes_a_parked_peer() {
+fn a_self_spawn_wakes_a_parked_peer() {
     let pool = pool(2, 2);
     let gate = Gate::new();
     let both = [occupy(&pool, &gate), occupy(&pool, &gate)];
@@ -255,8 +256,9 @@ fn pitfall_02_a_self_spawn_wakes_a_parked_peer() {
 
 /// A submission from inside panics or deadlocks; the pool is exhausted by its own waiters: tokio,
 /// delta-kernel, reth.
+// Origin: pitfall 16
 #[test]
-fn pitfall_16_tasks_may_submit_and_wait_on_a_pool_of_one_thread() {
+fn tasks_may_submit_and_wait_on_a_pool_of_one_thread() {
     let pool = pool(1, 1);
     let tasks: Vec<_> = (0..50)
         .map(|number| {

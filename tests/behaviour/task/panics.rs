@@ -297,8 +297,9 @@ fn ten_thousand_panics_cost_no_thread() {
 
 /// A panic kills a worker or hangs a waiter; destructors of results and payloads panic: glommio,
 /// futures-rs, tikv.
+// Origin: pitfall 11
 #[test]
-fn pitfall_11_a_panic_anywhere_costs_one_task_only() {
+fn a_panic_anywhere_costs_one_task_only() {
     let pool = pool(1, 1);
     let gate = Gate::new();
     let running = occupy(&pool, &gate);

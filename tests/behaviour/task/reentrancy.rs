@@ -99,8 +99,9 @@ mod subscriber {
 }
 
 /// A user's destructor runs under the pool's lock: tokio.
+// Origin: pitfall 8
 #[test]
-fn pitfall_08_a_closure_may_use_the_pool_when_it_is_dropped() {
+fn a_closure_may_use_the_pool_when_it_is_dropped() {
     struct UsesPool(Pool, Drops);
     impl Drop for UsesPool {
         fn drop(&mut self) {

@@ -359,6 +359,7 @@ fn block_on_polls_on_this_thread_only_and_again_when_woken() {
 /// The threads of FastAPI were all taken by requests that waited for their own clean-up. A request
 /// that waits for the clean-up's handle runs it in place; requests in a lane below the maximum
 /// leave a thread for it.
+// Origin: FastAPI 110
 #[test]
 fn requests_that_wait_for_their_clean_up_get_it() {
     let pool = pool(1, 2);

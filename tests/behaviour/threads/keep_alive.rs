@@ -188,8 +188,9 @@ fn the_stop_hook_runs_on_each_thread_that_leaves() {
 }
 
 /// An idle thread leaves without taking itself off the count, and nobody serves: tokio.
+// Origin: pitfall 4
 #[test]
-fn pitfall_04_a_task_after_the_keep_alive_is_served() {
+fn a_task_after_the_keep_alive_is_served() {
     let pool = builder(1, 4).keep_alive(Duration::from_millis(1)).build().unwrap();
     for _ in 0..30 {
         grow_to(&pool, 4);
@@ -201,8 +202,9 @@ fn pitfall_04_a_task_after_the_keep_alive_is_served() {
 }
 
 /// A thread leaves while a task is being queued: ntex, PowerThreadPool.
+// Origin: pitfall 5
 #[test]
-fn pitfall_05_no_task_is_left_by_leaving_threads() {
+fn no_task_is_left_by_leaving_threads() {
     let pool = builder(1, 4).keep_alive(Duration::ZERO).build().unwrap();
     for _ in 0..500 {
         let meeting = Arc::new(Barrier::new(2));
@@ -216,8 +218,9 @@ fn pitfall_05_no_task_is_left_by_leaving_threads() {
 }
 
 /// Idle threads never leave under a trickle of work: blocking, cats-effect.
+// Origin: pitfall 13
 #[test]
-fn pitfall_13_a_trickle_of_work_does_not_keep_surplus_threads() {
+fn a_trickle_of_work_does_not_keep_surplus_threads() {
     let pool = builder(1, 8).keep_alive(Duration::from_millis(20)).build().unwrap();
     grow_to(&pool, 8);
     let stop = AtomicBool::new(false);

@@ -264,8 +264,9 @@ fn the_pool_recovers_from_a_refusal_by_itself() {
 }
 
 /// Go: the process may have ten threads and no more.
+// Origin: Go 48
 #[test]
-fn case_48_a_system_that_gives_ten_threads_ends_no_program() {
+fn a_system_that_gives_ten_threads_ends_no_program() {
     const THREADS: usize = 10;
     let made = AtomicUsize::new(0);
     let handler = move |new: NewThread| {
@@ -302,8 +303,9 @@ fn refusing(refuse: impl Fn(usize) -> bool + Send + Sync + 'static) -> PoolBuild
 
 /// The system has no thread to give: panic, orphan, livelock, poison, silent hang (tokio, blocking,
 /// bun).
+// Origin: pitfall 10
 #[test]
-fn pitfall_10_a_refused_thread_loses_no_task() {
+fn a_refused_thread_loses_no_task() {
     let error = refusing(|_| true).build().unwrap_err();
     assert_eq!(
         (error.kind(), error.to_string().as_str()),
@@ -324,5 +326,5 @@ fn pitfall_10_a_refused_thread_loses_no_task() {
 }
 
 also_by_time_alone! {
-    case_48_a_system_that_gives_ten_threads_ends_no_program,
+    a_system_that_gives_ten_threads_ends_no_program,
 }

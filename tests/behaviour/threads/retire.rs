@@ -140,8 +140,9 @@ fn a_shutdown_looked_at_while_the_only_thread_retires_has_not_ended() {
 }
 
 /// What a task did to its thread shows in the next one: rsync.
+// Origin: pitfall 27
 #[test]
-fn pitfall_27_a_tainted_thread_takes_no_other_task() {
+fn a_tainted_thread_takes_no_other_task() {
     thread_local! { static TAINT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) } }
     let pool = Pool::builder().core_threads(2).max_threads(2).build().unwrap();
     let tasks: Vec<_> = (0..200)

@@ -53,8 +53,9 @@ fn requests_seen(pool: &Pool, threads: usize) -> Vec<u32> {
 }
 
 /// .NET: the context of whoever causes a thread to be made is not that of all its later tasks.
+// Origin: .NET 35
 #[test]
-fn case_35_a_thread_does_not_keep_the_context_it_was_made_in() {
+fn a_thread_does_not_keep_the_context_it_was_made_in() {
     const THREADS: usize = 8;
     let carry = || {
         let request = REQUEST.get();
@@ -253,8 +254,9 @@ fn closures_are_inside_the_runtime_they_were_given() {
 }
 
 /// Hooks run on threads that are not the pool's, or not on all that are: tokio_rcu, lighthouse.
+// Origin: pitfall 28
 #[test]
-fn pitfall_28_hooks_run_on_each_thread_of_the_pool_and_nowhere_else() {
+fn hooks_run_on_every_thread_of_the_pool_and_on_no_other() {
     let (started, stopped) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
     let (start, stop) = (Arc::clone(&started), Arc::clone(&stopped));
     let pool = Pool::builder()
@@ -311,5 +313,5 @@ fn the_thread_hooks_may_wait_for_tasks_and_for_the_shutdown() {
 }
 
 also_by_time_alone! {
-    case_35_a_thread_does_not_keep_the_context_it_was_made_in,
+    a_thread_does_not_keep_the_context_it_was_made_in,
 }

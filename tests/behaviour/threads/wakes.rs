@@ -38,8 +38,9 @@ fn grow_to(pool: &Pool, count: usize) {
 
 /// A submitter counts an idle thread that another has claimed already, and starts none: tokio,
 /// rusty_pool.
+// Origin: pitfall 1
 #[test]
-fn pitfall_01_two_tasks_that_need_each_other_both_run() {
+fn two_tasks_that_need_each_other_both_run() {
     for round in 0..200 {
         let pool = small(1 + round % 2, 4).build().unwrap();
         (0..round % 5).for_each(|_| pool.spawn(|| ()).detach());
@@ -57,8 +58,9 @@ fn pitfall_01_two_tasks_that_need_each_other_both_run() {
 }
 
 /// One thread only, for ever; or a thread for each call: async-std.
+// Origin: pitfall 3
 #[test]
-fn pitfall_03_threads_follow_need() {
+fn threads_follow_need() {
     let (starts, started) = counter();
     let pool = small(2, 16).on_thread_start(started).keep_alive(Duration::MAX).build().unwrap();
     for _ in 0..500 {
@@ -76,9 +78,10 @@ fn pitfall_03_threads_follow_need() {
 }
 
 /// Idle threads poll, or spin in a steal loop: affinitypool, rayon.
+// Origin: pitfall 25
 #[test]
 #[cfg(target_os = "linux")]
-fn pitfall_25_an_idle_pool_uses_no_cpu() {
+fn idle_threads_never_wake() {
     let pool = small(64, 65).name("calm").keep_alive(Duration::MAX).build().unwrap();
     grow_to(&pool, 65);
     eventually("all threads are idle", || pool.metrics().threads_idle() == 65);
@@ -158,6 +161,7 @@ fn an_idle_pool_uses_no_cpu() {
 }
 
 /// cats-effect's stress of a thousand calls that block at once.
+// Origin: cats-effect 107
 #[test]
 fn a_thousand_calls_that_block_all_end() {
     let pool = pool(2, 64);
@@ -179,6 +183,7 @@ fn a_thousand_calls_that_block_all_end() {
 }
 
 /// SwiftNIO's pool woke all its threads for each job that came alone.
+// Origin: SwiftNIO 109
 #[cfg(target_os = "linux")]
 #[test]
 fn one_job_at_a_time_wakes_one_thread_at_a_time() {

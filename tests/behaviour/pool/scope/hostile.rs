@@ -354,8 +354,9 @@ fn the_end_of_a_scope_in_a_child_takes_no_lock_of_another_thread() {
 /// scope is a call: neither a handle that is forgotten nor a panic lets it return before its tasks
 /// have ended. That nothing gets out of it is shown where it is documented, by examples that do not
 /// compile.
+// Origin: pitfall 19
 #[test]
-fn pitfall_19_no_scope_ends_before_what_borrows_from_it() {
+fn no_scope_ends_before_what_borrows_from_it() {
     let pool = pool(2, 2);
     for panics in [false, true] {
         let (gate, ends) = (Gate::new(), AtomicUsize::new(0));

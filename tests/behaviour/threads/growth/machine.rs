@@ -67,9 +67,9 @@ fn check_computing() {
 }
 
 #[test]
-fn case_14_one_cpu() {
+fn one_cpu_is_no_reason_to_grow() {
     if !is_child() {
-        let (child, output) = in_child("case_14_one_cpu");
+        let (child, output) = in_child("one_cpu_is_no_reason_to_grow");
         return expect_success(child, output);
     }
     let ask = thread_states();
@@ -119,7 +119,7 @@ impl Drop for Load {
 }
 
 #[test]
-fn case_15_a_crowded_machine_is_no_reason_to_grow() {
+fn a_crowded_machine_is_no_reason_to_grow() {
     let load = Load::new();
     keeps_to(3, || {
         let pool = pool(2);
@@ -137,7 +137,7 @@ fn signal(child: &Child, signal: libc::c_int) {
 }
 
 #[test]
-fn case_16_a_process_that_was_stopped() {
+fn having_been_stopped_is_no_reason_to_grow() {
     if is_child() {
         let (pool, start) = (pool(2), Instant::now());
         let tasks: Vec<_> = (0..300).map(|_| pool.spawn(|| compute(2))).collect();
@@ -151,7 +151,7 @@ fn case_16_a_process_that_was_stopped() {
         assert!(peak as u128 <= bound + slow_steps, "{peak} threads in {:?}", start.elapsed());
         return;
     }
-    let (child, mut output) = in_child("case_16_a_process_that_was_stopped");
+    let (child, mut output) = in_child("having_been_stopped_is_no_reason_to_grow");
     let mut line = String::new();
     while !line.contains("queued") {
         line.clear();
@@ -167,7 +167,7 @@ fn case_16_a_process_that_was_stopped() {
 }
 
 also_by_time_alone! {
-    case_14_one_cpu,
-    case_15_a_crowded_machine_is_no_reason_to_grow,
-    case_16_a_process_that_was_stopped,
+    one_cpu_is_no_reason_to_grow,
+    a_crowded_machine_is_no_reason_to_grow,
+    having_been_stopped_is_no_reason_to_grow,
 }

@@ -56,7 +56,7 @@ fn burst(pool: &Pool, submitters: usize) {
 }
 
 #[test]
-fn case_1_tiny_tasks_use_the_core_threads() {
+fn tiny_tasks_use_the_core_threads() {
     for core in [2, 4] {
         for submitters in [1, 8] {
             keeps_to(core + 1, || {
@@ -71,7 +71,7 @@ fn case_1_tiny_tasks_use_the_core_threads() {
 }
 
 #[test]
-fn case_1_on_a_pool_with_the_default_settings() {
+fn tiny_tasks_use_the_core_threads_of_a_default_pool() {
     let core = std::thread::available_parallelism().map_or(1, usize::from).max(2);
     keeps_to(core + 1, || {
         let pool = builder().build().unwrap();
@@ -81,7 +81,7 @@ fn case_1_on_a_pool_with_the_default_settings() {
 }
 
 #[test]
-fn case_2_a_lock_that_all_want_is_no_reason_to_grow() {
+fn a_lock_that_all_want_is_no_reason_to_grow() {
     for core in [2, 4] {
         keeps_to(2 * core, || {
             let pool = pool(core);
@@ -101,7 +101,7 @@ fn case_2_a_lock_that_all_want_is_no_reason_to_grow() {
 }
 
 #[test]
-fn case_3_all_512_run_together() {
+fn all_512_blocked_tasks_run_together() {
     for core in [2, 8] {
         let pool = pool(core);
         let meeting = Rendezvous::new(512);
@@ -118,7 +118,7 @@ fn case_3_all_512_run_together() {
 }
 
 #[test]
-fn case_3_up_to_a_smaller_maximum_and_never_above() {
+fn blocked_tasks_run_together_up_to_a_smaller_maximum_and_never_above() {
     let pool = builder().core_threads(2).max_threads(40).build().unwrap();
     let running = Arc::new(AtomicUsize::new(0));
     let meeting = Rendezvous::new(40);
@@ -137,7 +137,7 @@ fn case_3_up_to_a_smaller_maximum_and_never_above() {
 }
 
 #[test]
-fn case_3_sleeps_run_together() {
+fn sleeping_tasks_run_together() {
     let pool = pool(2);
     let sleeping = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
@@ -161,7 +161,7 @@ fn case_3_sleeps_run_together() {
 }
 
 #[test]
-fn case_4_short_blocking_calls_get_more_threads() {
+fn short_blocking_calls_get_more_threads() {
     let core = 2;
     let peak = || {
         let pool = pool(core);
@@ -180,7 +180,7 @@ fn case_4_short_blocking_calls_get_more_threads() {
 }
 
 #[test]
-fn case_5_computing_is_no_blocking() {
+fn computing_is_no_blocking() {
     let core = 2;
     keeps_to(2 * core, || {
         let pool = pool(core);
@@ -190,7 +190,7 @@ fn case_5_computing_is_no_blocking() {
 }
 
 #[test]
-fn case_5_long_computing_gets_threads_up_to_a_bound() {
+fn long_computing_gets_threads_up_to_a_bound() {
     let core = 2;
     let pool = pool(core);
     let start = Instant::now();
@@ -201,7 +201,7 @@ fn case_5_long_computing_gets_threads_up_to_a_bound() {
 }
 
 #[test]
-fn case_12_blocked_tasks_that_return_at_once_among_tiny_ones() {
+fn blocked_tasks_that_return_at_once_among_tiny_ones_lose_none() {
     let pool = builder().core_threads(2).max_threads(64).build().unwrap();
     let gate = Gate::new();
     let block = |_| {
@@ -222,7 +222,7 @@ fn case_12_blocked_tasks_that_return_at_once_among_tiny_ones() {
 }
 
 #[test]
-fn case_22_declared_blockers_released_at_once() {
+fn declared_blockers_released_at_once_leave_the_counts_right() {
     let pool = builder().core_threads(1).build().unwrap();
     for round in 0..2 {
         let gate = Gate::new();
@@ -280,17 +280,17 @@ fn nothing_grows_while_somebody_is_idle() {
 }
 
 also_by_time_alone! {
-    case_1_tiny_tasks_use_the_core_threads,
-    case_1_on_a_pool_with_the_default_settings,
-    case_2_a_lock_that_all_want_is_no_reason_to_grow,
-    case_3_all_512_run_together,
-    case_3_up_to_a_smaller_maximum_and_never_above,
-    case_3_sleeps_run_together,
-    case_4_short_blocking_calls_get_more_threads,
-    case_5_computing_is_no_blocking,
-    case_5_long_computing_gets_threads_up_to_a_bound,
-    case_12_blocked_tasks_that_return_at_once_among_tiny_ones,
-    case_22_declared_blockers_released_at_once,
+    tiny_tasks_use_the_core_threads,
+    tiny_tasks_use_the_core_threads_of_a_default_pool,
+    a_lock_that_all_want_is_no_reason_to_grow,
+    all_512_blocked_tasks_run_together,
+    blocked_tasks_run_together_up_to_a_smaller_maximum_and_never_above,
+    sleeping_tasks_run_together,
+    short_blocking_calls_get_more_threads,
+    computing_is_no_blocking,
+    long_computing_gets_threads_up_to_a_bound,
+    blocked_tasks_that_return_at_once_among_tiny_ones_lose_none,
+    declared_blockers_released_at_once_leave_the_counts_right,
     declared_blockers_need_no_monitor,
     nothing_grows_while_somebody_is_idle,
 }

@@ -25,8 +25,9 @@ fn occupy_declared(pool: &Pool, gate: &Gate) -> Task<()> {
 }
 
 /// Kotlin: the task that blocks has the only core thread.
+// Origin: Kotlin 1
 #[test]
-fn case_01_a_blocked_core_thread_costs_a_thread() {
+fn a_blocked_core_thread_costs_a_thread() {
     keeps_to(3, || {
         let pool = pool(1, 512);
         for _ in 0..20 {
@@ -44,8 +45,9 @@ fn case_01_a_blocked_core_thread_costs_a_thread() {
 }
 
 /// Kotlin: while one call blocks nothing is queued, so there is no reason to grow.
+// Origin: Kotlin 3
 #[test]
-fn case_03_one_blocking_call_after_another_needs_no_more_threads() {
+fn one_blocking_call_after_another_needs_no_more_threads() {
     for occupy in [occupy, occupy_declared] {
         keeps_to(2, || {
             let pool = pool(1, 512);
@@ -61,8 +63,9 @@ fn case_03_one_blocking_call_after_another_needs_no_more_threads() {
 }
 
 /// Kotlin: tasks that compute are served beside a hundred that block, by the core threads.
+// Origin: Kotlin 4; Kotlin 6
 #[test]
-fn case_04_and_06_computing_beside_a_hundred_blocked_tasks_needs_no_more_than_core() {
+fn computing_beside_a_hundred_blocked_tasks_needs_no_more_than_core() {
     const CORE: usize = 2;
     keeps_to(100 + CORE, || {
         let pool = pool(CORE, 512);
@@ -85,8 +88,9 @@ fn case_04_and_06_computing_beside_a_hundred_blocked_tasks_needs_no_more_than_co
 }
 
 /// .NET: threads that are blocked do not hold up the one that is not.
+// Origin: .NET 30
 #[test]
-fn case_30_what_is_queued_runs_once_one_thread_of_all_is_free() {
+fn what_is_queued_runs_once_one_thread_of_all_is_free() {
     let pool = pool(3, 3);
     let (first, rest) = (Gate::new(), Gate::new());
     let freed = occupy(&pool, &first);
@@ -103,8 +107,9 @@ fn case_30_what_is_queued_runs_once_one_thread_of_all_is_free() {
 }
 
 /// .NET: every thread waits for asynchronous output, which itself needs a thread of the same pool.
+// Origin: .NET 36
 #[test]
-fn case_36_tasks_that_wait_for_asynchronous_writes_get_a_thread_for_them() {
+fn tasks_that_wait_for_asynchronous_writes_get_a_thread_for_them() {
     let pool = pool(1, 9);
     let write = |_| {
         let inner = pool.clone();
@@ -125,8 +130,9 @@ fn case_36_tasks_that_wait_for_asynchronous_writes_get_a_thread_for_them() {
 }
 
 /// Java: of two threads one burns its CPU until the second task has run.
+// Origin: Java 40
 #[test]
-fn case_40_a_task_that_spins_for_the_next_one_gets_it() {
+fn a_task_that_spins_for_the_next_one_gets_it() {
     let pool = pool(2, 2);
     for _ in 0..2000 {
         let raised = Arc::new(AtomicBool::new(false));
@@ -139,10 +145,10 @@ fn case_40_a_task_that_spins_for_the_next_one_gets_it() {
 }
 
 also_by_time_alone! {
-    case_01_a_blocked_core_thread_costs_a_thread,
-    case_03_one_blocking_call_after_another_needs_no_more_threads,
-    case_04_and_06_computing_beside_a_hundred_blocked_tasks_needs_no_more_than_core,
-    case_30_what_is_queued_runs_once_one_thread_of_all_is_free,
-    case_36_tasks_that_wait_for_asynchronous_writes_get_a_thread_for_them,
-    case_40_a_task_that_spins_for_the_next_one_gets_it,
+    a_blocked_core_thread_costs_a_thread,
+    one_blocking_call_after_another_needs_no_more_threads,
+    computing_beside_a_hundred_blocked_tasks_needs_no_more_than_core,
+    what_is_queued_runs_once_one_thread_of_all_is_free,
+    tasks_that_wait_for_asynchronous_writes_get_a_thread_for_them,
+    a_task_that_spins_for_the_next_one_gets_it,
 }

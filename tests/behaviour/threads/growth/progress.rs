@@ -20,7 +20,7 @@ fn spin_until(flag: &AtomicBool) {
 }
 
 #[test]
-fn case_6_spinning_for_a_queued_task() {
+fn a_task_that_all_threads_spin_for_gets_another() {
     let core = 2;
     let pool = pool(core);
     let flag = Arc::new(AtomicBool::new(false));
@@ -46,7 +46,7 @@ fn chain(pool: &Pool, depth: usize) -> usize {
 }
 
 #[test]
-fn case_7_a_chain_below_the_maximum_grows() {
+fn a_chain_below_the_maximum_grows() {
     for core in [1, 2, 4] {
         let pool = pool(core);
         assert_eq!(chain(&pool, 2 * core + 1), 2 * core + 1);
@@ -56,7 +56,7 @@ fn case_7_a_chain_below_the_maximum_grows() {
 }
 
 #[test]
-fn case_7_a_chain_at_the_maximum_runs_in_place() {
+fn a_chain_at_the_maximum_runs_in_place() {
     for max in [1, 2, 4] {
         let pool = builder().core_threads(1).max_threads(max).build().unwrap();
         assert_eq!(chain(&pool, 4 * max), 4 * max);
@@ -66,7 +66,7 @@ fn case_7_a_chain_at_the_maximum_runs_in_place() {
 }
 
 #[test]
-fn case_8_the_awaited_task_among_10_000_others_at_the_maximum() {
+fn the_awaited_task_runs_before_10_000_others_at_the_maximum() {
     for before in [0, 10_000] {
         let pool = builder().max_threads(1).build().unwrap();
         let inner = pool.clone();
@@ -86,7 +86,7 @@ fn case_8_the_awaited_task_among_10_000_others_at_the_maximum() {
 }
 
 #[test]
-fn case_10_a_task_that_submits_another_and_keeps_running() {
+fn what_a_task_submits_runs_although_that_task_keeps_running() {
     for core in [1, 2, 4] {
         let pool = pool(core);
         for round in 0..50 {
@@ -110,7 +110,7 @@ fn case_10_a_task_that_submits_another_and_keeps_running() {
 }
 
 #[test]
-fn case_11_what_a_blocked_thread_has_in_its_deque_is_found() {
+fn what_a_blocked_thread_has_in_its_deque_is_found() {
     for core in [1, 2, 3] {
         let pool = pool(core);
         let inner = pool.clone();
@@ -142,7 +142,7 @@ impl Wake for BlockingWaker {
 }
 
 #[test]
-fn case_20_a_waker_that_blocks_holds_nobody_up() {
+fn a_waker_that_blocks_holds_nobody_up() {
     for (core, tasks) in [(1, 1), (2, 1), (2, 2), (4, 3)] {
         let pool = pool(core);
         let gate = Gate::new();
@@ -169,7 +169,7 @@ fn case_20_a_waker_that_blocks_holds_nobody_up() {
 }
 
 #[test]
-fn case_20_a_callback_that_waits_for_another_task() {
+fn a_callback_may_wait_for_another_task() {
     for core in [1, 2] {
         let pool = pool(core);
         let called = Arc::new(AtomicUsize::new(0));
@@ -189,7 +189,7 @@ fn case_20_a_callback_that_waits_for_another_task() {
 }
 
 #[test]
-fn case_23_nested_waits_go_as_deep_as_the_stack() {
+fn nested_waits_go_as_deep_as_the_stack() {
     let pool = builder().max_threads(1).stack_size(64 << 20).build().unwrap();
     let inner = pool.clone();
     assert_eq!(pool.spawn(move || chain(&inner, 2000)).wait().unwrap(), 2000);
@@ -198,7 +198,7 @@ fn case_23_nested_waits_go_as_deep_as_the_stack() {
 }
 
 #[test]
-fn case_23_a_waiter_below_the_maximum_runs_no_strangers_under_its_lock() {
+fn a_waiter_below_the_maximum_runs_no_strangers_under_its_lock() {
     let pool = builder().core_threads(1).max_threads(8).build().unwrap();
     let lock = Arc::new(Mutex::new(()));
     let inner = pool.clone();
@@ -214,7 +214,7 @@ fn case_23_a_waiter_below_the_maximum_runs_no_strangers_under_its_lock() {
 }
 
 #[test]
-fn case_23_at_the_maximum_only_the_target_runs_in_place() {
+fn at_the_maximum_only_the_target_runs_in_place() {
     let pool = builder().max_threads(1).build().unwrap();
     let lock = Arc::new(Mutex::new(()));
     let inner = pool.clone();
@@ -230,15 +230,15 @@ fn case_23_at_the_maximum_only_the_target_runs_in_place() {
 }
 
 also_by_time_alone! {
-    case_6_spinning_for_a_queued_task,
-    case_7_a_chain_below_the_maximum_grows,
-    case_7_a_chain_at_the_maximum_runs_in_place,
-    case_8_the_awaited_task_among_10_000_others_at_the_maximum,
-    case_10_a_task_that_submits_another_and_keeps_running,
-    case_11_what_a_blocked_thread_has_in_its_deque_is_found,
-    case_20_a_waker_that_blocks_holds_nobody_up,
-    case_20_a_callback_that_waits_for_another_task,
-    case_23_nested_waits_go_as_deep_as_the_stack,
-    case_23_a_waiter_below_the_maximum_runs_no_strangers_under_its_lock,
-    case_23_at_the_maximum_only_the_target_runs_in_place,
+    a_task_that_all_threads_spin_for_gets_another,
+    a_chain_below_the_maximum_grows,
+    a_chain_at_the_maximum_runs_in_place,
+    the_awaited_task_runs_before_10_000_others_at_the_maximum,
+    what_a_task_submits_runs_although_that_task_keeps_running,
+    what_a_blocked_thread_has_in_its_deque_is_found,
+    a_waker_that_blocks_holds_nobody_up,
+    a_callback_may_wait_for_another_task,
+    nested_waits_go_as_deep_as_the_stack,
+    a_waiter_below_the_maximum_runs_no_strangers_under_its_lock,
+    at_the_maximum_only_the_target_runs_in_place,
 }

@@ -29,7 +29,7 @@ impl Dice {
 }
 
 #[test]
-fn case_9_one_task_and_then_silence() {
+fn a_task_before_a_silence_runs() {
     for core in [1, 2, 4] {
         let pool = builder().core_threads(core).max_threads(core).build().unwrap();
         let mut dice = Dice(0x5EED + core as u64);
@@ -42,7 +42,7 @@ fn case_9_one_task_and_then_silence() {
 }
 
 #[test]
-fn case_9_two_tasks_and_then_silence() {
+fn two_tasks_before_a_silence_run() {
     let pool = builder().core_threads(2).max_threads(2).build().unwrap();
     let mut dice = Dice(7);
     for round in 0..10_000 {
@@ -55,7 +55,7 @@ fn case_9_two_tasks_and_then_silence() {
 }
 
 #[test]
-fn case_17_a_submission_while_the_monitor_disarms() {
+fn a_task_submitted_while_the_monitor_disarms_gets_a_thread() {
     let pool = builder().core_threads(1).max_threads(4).build().unwrap();
     let mut dice = Dice(3);
     for round in 0..60 {
@@ -73,7 +73,7 @@ fn case_17_a_submission_while_the_monitor_disarms() {
 }
 
 #[test]
-fn case_17_a_submission_while_surplus_threads_leave() {
+fn a_task_submitted_while_surplus_threads_leave_runs() {
     for keep_alive in [Duration::ZERO, Duration::from_micros(100)] {
         let pool = builder().core_threads(1).max_threads(8).keep_alive(keep_alive).build().unwrap();
         let mut dice = Dice(11);
@@ -94,7 +94,7 @@ fn case_17_a_submission_while_surplus_threads_leave() {
 }
 
 #[test]
-fn case_17_shutdown_while_the_pool_grows() {
+fn a_shutdown_while_the_pool_grows_ends_every_task() {
     let mut dice = Dice(13);
     for round in 0..30 {
         let pool = pool(2);
@@ -130,7 +130,7 @@ fn check_one_thread(peak: impl Fn() -> usize) {
 }
 
 #[test]
-fn case_19_one_call_after_another_stays_on_one_thread() {
+fn one_call_after_another_stays_on_one_thread() {
     check_one_thread(|| {
         let pool = pool(2);
         for _ in 0..5000 {
@@ -141,7 +141,7 @@ fn case_19_one_call_after_another_stays_on_one_thread() {
 }
 
 #[test]
-fn case_19_one_call_after_another_from_an_event_loop() {
+fn one_call_after_another_from_an_event_loop_stays_on_one_thread() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     check_one_thread(|| {
         let pool = pool(2);
@@ -169,12 +169,12 @@ fn a_pool_grows_again_and_again() {
 }
 
 also_by_time_alone! {
-    case_9_one_task_and_then_silence,
-    case_9_two_tasks_and_then_silence,
-    case_17_a_submission_while_the_monitor_disarms,
-    case_17_a_submission_while_surplus_threads_leave,
-    case_17_shutdown_while_the_pool_grows,
-    case_19_one_call_after_another_stays_on_one_thread,
-    case_19_one_call_after_another_from_an_event_loop,
+    a_task_before_a_silence_runs,
+    two_tasks_before_a_silence_run,
+    a_task_submitted_while_the_monitor_disarms_gets_a_thread,
+    a_task_submitted_while_surplus_threads_leave_runs,
+    a_shutdown_while_the_pool_grows_ends_every_task,
+    one_call_after_another_stays_on_one_thread,
+    one_call_after_another_from_an_event_loop_stays_on_one_thread,
     a_pool_grows_again_and_again,
 }
