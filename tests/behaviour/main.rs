@@ -1,5 +1,19 @@
-//! What the crate promises, by topic. Hard timings are reached by gates; a test sleeps only to show
-//! that nothing happens.
+//! What the crate promises, in a folder for each topic; `tests/README.md` says what belongs where.
+//!
+//! - `task`: a task and its handles
+//! - `pool`: limits and queues, groups of tasks, what a task takes along
+//! - `threads`: when the threads of a pool come, work, sleep and leave
+//! - `stats`: what a pool tells of itself
+//! - `shutdown`: the end of a pool
+//! - `fork`: pools in the child of a fork
+//! - `lane`: limited queues of a pool
+//! - `strand`: values with a home: strands and dedicated threads
+//! - `io`: blocking values as streams, and streams in blocking code
+//! - `fs`: files, directories, names of hosts
+//! - `event_loop`: programs with one thread
+//! - `promise`: promises, driven by a task or by an event loop
+//!
+//! Hard timings are reached by gates; a test sleeps only to show that nothing happens.
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
 
 mod support;

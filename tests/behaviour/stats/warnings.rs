@@ -60,7 +60,9 @@ fn in_child(test: &str) -> bool {
     }
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
     let output = child.args(["--exact", test, "--nocapture"]).env(CHILD, "1").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("1 passed"), "the test is called otherwise: {text}");
     false
 }
 
@@ -127,7 +129,7 @@ fn long_waits_and_long_runs_are_named_once_each() {
         let matches = |text: &&String| parts.iter().all(|part| text.contains(part));
         heard.iter().filter(matches).count()
     };
-    assert_eq!(count(&["a task ran long", "support/mod.rs"]), 1, "{heard:#?}");
+    assert_eq!(count(&["a task ran long", "support/pools.rs"]), 1, "{heard:#?}");
     let site = format!("\"waits\" (spawned at tests/behaviour/stats/warnings.rs:{line}:");
     assert_eq!(count(&["a task waited long", &site]), 1, "{heard:#?}");
     for what in ["a task waited long", "a task ran long"] {

@@ -2,13 +2,13 @@
 //! other up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use sidestep::{Dedicated, Pool, Strand, Unblock};
+use sidestep::{Pool, Strand};
 
-use crate::support::{Crowd, DropToken, Drops, PATIENCE, all_well, check_sound, eventually, pool, soon};
+use crate::support::{PATIENCE, all_well, check_sound, eventually, pool, soon};
 
 /// Each call of one strand queues the next call of the other.
 fn serve(left: usize, here: &Strand<usize>, there: &Strand<usize>, done: Sender<()>) {
@@ -95,66 +95,4 @@ fn strands_that_spin_for_another_do_not_keep_it_from_running() {
     assert!(matches!(end, Ok(Ok(()))), "the last one never ran");
     all_well(calls);
     check_sound(&pool);
-}
-
-/// Tells how many used it at once, its destructor among them.
-struct Used {
-    users: Crowd,
-    most: Arc<AtomicUsize>,
-    _token: DropToken,
-}
-
-impl Used {
-    fn work(&self) {
-        self.users.enter();
-        thread::yield_now();
-        self.users.leave();
-    }
-}
-
-impl Drop for Used {
-    fn drop(&mut self) {
-        self.work();
-        self.most.fetch_max(self.users.most(), Ordering::SeqCst);
-    }
-}
-
-/// A wrapper is dropped while a call uses what it wraps, and drops that under the call's hands:
-/// deadpool.
-// Origin: pitfall 18
-#[test]
-fn a_wrapper_dropped_during_a_call_does_not_drop_the_value_under_it() {
-    const ROUNDS: usize = 100;
-    let pool = pool(2, 4);
-    let (most, drops) = (Arc::new(AtomicUsize::new(0)), Drops::new());
-    let value = || Used { users: Crowd::default(), most: Arc::clone(&most), _token: drops.token() };
-    for round in 0..ROUNDS {
-        let strand = Strand::on(&pool, value());
-        let call = strand.call(|value| value.work());
-        drop(strand);
-        if round % 2 == 0 {
-            drop(call)
-        } else {
-            call.detach()
-        }
-
-        let mut unblock = Unblock::new(value()).on(&pool);
-        let waker = std::task::Waker::noop();
-        let mut call = Box::pin(unblock.with_mut(|value| value.work()));
-        drop(call.as_mut().poll(&mut std::task::Context::from_waker(waker)));
-        drop(call);
-        drop(unblock);
-
-        if round % 10 == 0 {
-            let value = value();
-            let dedicated = Dedicated::new(move || value).unwrap();
-            let call = dedicated.call(|value| value.work());
-            drop(dedicated);
-            if round % 20 == 0 { drop(call) } else { call.detach() }
-        }
-    }
-    let made = 2 * ROUNDS + ROUNDS / 10;
-    eventually("each value is dropped", || drops.count() == made);
-    check_sound(&pool);
-    assert_eq!((drops.count(), most.load(Ordering::SeqCst)), (made, 1), "once, and while nobody used it");
 }

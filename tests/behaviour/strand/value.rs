@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
-use sidestep::{Strand, Task, TaskError};
+use sidestep::{Dedicated, Strand, Task, TaskError, Unblock};
 
-use crate::strand::calls::hold;
+use super::calls::hold;
 use crate::support::{
-    Drops, Gate, HoldOnDrop, PATIENCE, PanicOnDrop, all_well, check_accounts, check_sound, eventually,
-    occupy_lane, pool, quiet_panic, soon,
+    Crowd, DropToken, Drops, Gate, HoldOnDrop, PATIENCE, PanicOnDrop, all_well, check_accounts, check_sound,
+    eventually, occupy_lane, pool, quiet_panic, soon,
 };
 
 fn poison(strand: &Strand<u64>) {
@@ -234,4 +234,66 @@ fn each_closure_and_result_is_dropped_once_whatever_becomes_of_the_call() {
     }
     eventually("all is dropped", || drops.count() == 300 + made.load(Ordering::SeqCst));
     check_sound(&pool);
+}
+
+/// Tells how many used it at once, its destructor among them.
+struct Used {
+    users: Crowd,
+    most: Arc<AtomicUsize>,
+    _token: DropToken,
+}
+
+impl Used {
+    fn work(&self) {
+        self.users.enter();
+        thread::yield_now();
+        self.users.leave();
+    }
+}
+
+impl Drop for Used {
+    fn drop(&mut self) {
+        self.work();
+        self.most.fetch_max(self.users.most(), Ordering::SeqCst);
+    }
+}
+
+/// A wrapper is dropped while a call uses what it wraps, and drops that under the call's hands:
+/// deadpool.
+// Origin: pitfall 18
+#[test]
+fn a_wrapper_dropped_during_a_call_does_not_drop_the_value_under_it() {
+    const ROUNDS: usize = 100;
+    let pool = pool(2, 4);
+    let (most, drops) = (Arc::new(AtomicUsize::new(0)), Drops::new());
+    let value = || Used { users: Crowd::default(), most: Arc::clone(&most), _token: drops.token() };
+    for round in 0..ROUNDS {
+        let strand = Strand::on(&pool, value());
+        let call = strand.call(|value| value.work());
+        drop(strand);
+        if round % 2 == 0 {
+            drop(call)
+        } else {
+            call.detach()
+        }
+
+        let mut unblock = Unblock::new(value()).on(&pool);
+        let waker = std::task::Waker::noop();
+        let mut call = Box::pin(unblock.with_mut(|value| value.work()));
+        drop(call.as_mut().poll(&mut std::task::Context::from_waker(waker)));
+        drop(call);
+        drop(unblock);
+
+        if round % 10 == 0 {
+            let value = value();
+            let dedicated = Dedicated::new(move || value).unwrap();
+            let call = dedicated.call(|value| value.work());
+            drop(dedicated);
+            if round % 20 == 0 { drop(call) } else { call.detach() }
+        }
+    }
+    let made = 2 * ROUNDS + ROUNDS / 10;
+    eventually("each value is dropped", || drops.count() == made);
+    check_sound(&pool);
+    assert_eq!((drops.count(), most.load(Ordering::SeqCst)), (made, 1), "once, and while nobody used it");
 }

@@ -1,29 +1,29 @@
 //! User code that uses the pool from inside of the pool: destructors and subscribers.
 
-use std::sync::Mutex;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::channel;
-use std::{io, thread};
+use sidestep::Pool;
 
-use sidestep::{NewThread, Pool};
-
-use crate::support::{Drops, Gate, PATIENCE, check_sound, eventually, occupy, pool, soon};
-
-fn os_thread(new: NewThread) -> io::Result<()> {
-    thread::Builder::new().spawn(move || new.run()).map(drop)
-}
+use crate::support::{Drops, Gate, PATIENCE, eventually, occupy, pool, soon};
 
 #[cfg(feature = "tracing")]
 mod subscriber {
-    //! A subscriber is foreign code.
+    //! A subscriber is user code.
 
-    use std::sync::atomic::AtomicBool;
+    use std::io;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::channel;
+    use std::thread;
 
+    use sidestep::{NewThread, Pool};
     use tracing::{Dispatch, Event, Metadata, Subscriber, dispatcher, span};
 
-    use super::*;
-    use crate::support::eventually;
-    use crate::support::{Drops, PanicOnDrop, quiet_panic};
+    use crate::support::{
+        Drops, Gate, PATIENCE, PanicOnDrop, check_sound, eventually, occupy, quiet_panic, soon,
+    };
+
+    fn os_thread(new: NewThread) -> io::Result<()> {
+        thread::Builder::new().spawn(move || new.run()).map(drop)
+    }
 
     struct Calls<F>(F);
 

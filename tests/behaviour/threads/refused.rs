@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::{io, thread};
 
 use sidestep::{NewThread, Pool, PoolBuilder, current};
@@ -203,9 +203,12 @@ fn giving_the_queue_up_spares_what_a_new_thread_will_run() {
 /// What is logged goes through the pool that is logged about.
 #[cfg(feature = "tracing")]
 mod logging {
-    use super::*;
+    use std::sync::OnceLock;
+
     use tracing_subscriber::Registry;
     use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+    use super::*;
 
     struct ThroughThePool(Arc<OnceLock<Pool>>);
 

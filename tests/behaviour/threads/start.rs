@@ -14,66 +14,6 @@ use crate::support::{
     Gate, PATIENCE, Rendezvous, also_by_time_alone, builder, check_sound, eventually, pool, soon,
 };
 
-/// A pool's thread may be lent to another pool by a handler that runs the `NewThread` inside a
-/// task. Afterwards it is its own pool's thread again.
-#[test]
-fn a_thread_lent_to_another_pool_comes_home() {
-    let (home, guests) = (pool(1, 1), channel::<NewThread>());
-    let (send, receive) = (Mutex::new(guests.0), guests.1);
-    let guest = Pool::builder()
-        .core_threads(1)
-        .max_threads(1)
-        .spawn_handler(move |new| send.lock().unwrap().send(new).map_err(io::Error::other))
-        .build()
-        .unwrap();
-    let inner = home.clone();
-    let host = home.spawn(move || {
-        receive.recv().unwrap().run();
-        inner.shutdown().wait().still_running
-    });
-    assert_eq!(soon(guest.spawn(|| 42)).unwrap(), 42);
-    guest.shutdown().wait();
-    assert_eq!(soon(host).unwrap(), 0, "the task that waits counts as ended: its thread is known");
-}
-
-thread_local! { static REQUEST: Cell<u32> = const { Cell::new(0) } }
-
-/// What tasks see that all run at once, as many as there may be threads.
-fn requests_seen(pool: &Pool, threads: usize) -> Vec<u32> {
-    let meeting = Rendezvous::new(threads);
-    let meet = |_| {
-        let meeting = Arc::clone(&meeting);
-        pool.spawn(move || {
-            current::will_block(|| meeting.meet());
-            REQUEST.get()
-        })
-    };
-    let tasks: Vec<_> = (0..threads).map(meet).collect();
-    tasks.into_iter().map(|task| soon(task).unwrap()).collect()
-}
-
-/// .NET: the context of whoever causes a thread to be made is not that of all its later tasks.
-// Origin: .NET 35
-#[test]
-fn a_thread_does_not_keep_the_context_it_was_made_in() {
-    const THREADS: usize = 8;
-    let carry = || {
-        let request = REQUEST.get();
-        move |run: &mut dyn FnMut()| {
-            let before = REQUEST.replace(request);
-            run();
-            REQUEST.set(before);
-        }
-    };
-    let pool = builder().core_threads(1).max_threads(THREADS).propagate(carry).build().unwrap();
-    REQUEST.set(7);
-    assert_eq!(requests_seen(&pool, THREADS), [7; THREADS]);
-    REQUEST.set(0);
-    assert_eq!(requests_seen(&pool, THREADS), [0; THREADS]);
-    check_sound(&pool);
-    assert_eq!(pool.metrics().threads_peak(), THREADS, "the same threads");
-}
-
 /// Ids and names.
 type Seen = Arc<Mutex<Vec<(ThreadId, String)>>>;
 
@@ -251,6 +191,66 @@ fn closures_are_inside_the_runtime_they_were_given() {
     let plain = Pool::builder().max_threads(1).build().unwrap();
     let inside = plain.spawn(|| tokio::runtime::Handle::try_current().is_ok());
     assert!(!inside.wait().unwrap(), "other pools are not");
+}
+
+/// A pool's thread may be lent to another pool by a handler that runs the `NewThread` inside a
+/// task. Afterwards it is its own pool's thread again.
+#[test]
+fn a_thread_lent_to_another_pool_comes_home() {
+    let (home, guests) = (pool(1, 1), channel::<NewThread>());
+    let (send, receive) = (Mutex::new(guests.0), guests.1);
+    let guest = Pool::builder()
+        .core_threads(1)
+        .max_threads(1)
+        .spawn_handler(move |new| send.lock().unwrap().send(new).map_err(io::Error::other))
+        .build()
+        .unwrap();
+    let inner = home.clone();
+    let host = home.spawn(move || {
+        receive.recv().unwrap().run();
+        inner.shutdown().wait().still_running
+    });
+    assert_eq!(soon(guest.spawn(|| 42)).unwrap(), 42);
+    guest.shutdown().wait();
+    assert_eq!(soon(host).unwrap(), 0, "the task that waits counts as ended: its thread is known");
+}
+
+thread_local! { static REQUEST: Cell<u32> = const { Cell::new(0) } }
+
+/// What tasks see that all run at once, as many as there may be threads.
+fn requests_seen(pool: &Pool, threads: usize) -> Vec<u32> {
+    let meeting = Rendezvous::new(threads);
+    let meet = |_| {
+        let meeting = Arc::clone(&meeting);
+        pool.spawn(move || {
+            current::will_block(|| meeting.meet());
+            REQUEST.get()
+        })
+    };
+    let tasks: Vec<_> = (0..threads).map(meet).collect();
+    tasks.into_iter().map(|task| soon(task).unwrap()).collect()
+}
+
+/// .NET: the context of whoever causes a thread to be made is not that of all its later tasks.
+// Origin: .NET 35
+#[test]
+fn a_thread_does_not_keep_the_context_it_was_made_in() {
+    const THREADS: usize = 8;
+    let carry = || {
+        let request = REQUEST.get();
+        move |run: &mut dyn FnMut()| {
+            let before = REQUEST.replace(request);
+            run();
+            REQUEST.set(before);
+        }
+    };
+    let pool = builder().core_threads(1).max_threads(THREADS).propagate(carry).build().unwrap();
+    REQUEST.set(7);
+    assert_eq!(requests_seen(&pool, THREADS), [7; THREADS]);
+    REQUEST.set(0);
+    assert_eq!(requests_seen(&pool, THREADS), [0; THREADS]);
+    check_sound(&pool);
+    assert_eq!(pool.metrics().threads_peak(), THREADS, "the same threads");
 }
 
 /// Hooks run on threads that are not the pool's, or not on all that are: tokio_rcu, lighthouse.

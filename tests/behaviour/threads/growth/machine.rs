@@ -37,6 +37,7 @@ fn expect_success(mut child: Child, mut output: impl Read) {
     output.read_to_string(&mut rest).unwrap();
     let status = child.wait().unwrap();
     assert!(status.success(), "{status}\n{rest}");
+    assert!(rest.contains("1 passed"), "the test is called otherwise: {rest}");
 }
 
 /// Confines this process to one of its CPUs.
