@@ -5,6 +5,7 @@
 mod circles;
 mod names;
 mod sources;
+mod testing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
