@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::{with_path, with_paths};
+use super::offload::{with_path, with_paths};
 
 /// What a file is tried to be read into before it is asked for its size.
 const SMALL: usize = 16 << 10;

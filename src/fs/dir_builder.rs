@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use super::with_path;
+use super::offload::with_path;
 
 /// How a directory is to be made: [`std::fs::DirBuilder`], with a [`create`](DirBuilder::create)
 /// that does not block.

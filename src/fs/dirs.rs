@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 
-use super::with_path;
+use super::offload::with_path;
 
 /// Makes a directory in one that exists.
 ///

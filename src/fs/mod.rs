@@ -43,27 +43,22 @@
 // | `dirs`, `dir_builder` | making and removing directories |
 // | `unix`, `windows` | what only one family of systems has |
 // | `read_dir` | the entries of a directory |
-// | `open_options`, `file`, `locks`, `positioned` | opening files, and open files |
+// | `open_options` | opening files |
+// | `file/` | open files: reads and writes in a stream and at an offset, locks |
+// | `offload` | how all of these get to the pool |
 
 mod contents;
 mod dir_builder;
 mod dirs;
 mod file;
-mod locks;
+mod offload;
 mod open_options;
 mod paths;
-#[cfg(any(unix, windows))]
-mod positioned;
 mod read_dir;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
-
-use std::future::Future;
-use std::io;
-use std::panic::Location;
-use std::path::{Path, PathBuf};
 
 pub use std::fs::{FileTimes, FileType, Metadata, Permissions, TryLockError};
 
@@ -81,44 +76,3 @@ pub use self::read_dir::{DirEntry, ReadDir, read_dir};
 pub use self::unix::{chown, chroot, fchown, lchown, symlink};
 #[cfg(windows)]
 pub use self::windows::{symlink_dir, symlink_file};
-
-use crate::pool::Pool;
-
-/// One trip to the global pool, which begins with the first poll. For the pool's reports it was
-/// spawned by the caller.
-#[track_caller]
-pub(crate) fn on_pool<T, F>(f: F) -> impl Future<Output = io::Result<T>> + Send + 'static
-where
-    F: FnOnce() -> io::Result<T> + Send + 'static,
-    T: Send + 'static,
-{
-    let site = Location::caller();
-    async move { Pool::global().spawn_at(f, site).await? }
-}
-
-/// [`on_pool`] for `f` of a path. The copy is made before the future, which would otherwise be
-/// bound to the caller's path: neither `'static` nor always `Send`.
-#[track_caller]
-fn with_path<T, F>(path: impl AsRef<Path>, f: F) -> impl Future<Output = io::Result<T>> + Send + 'static
-where
-    F: FnOnce(PathBuf) -> io::Result<T> + Send + 'static,
-    T: Send + 'static,
-{
-    let path = path.as_ref().to_owned();
-    on_pool(move || f(path))
-}
-
-/// [`with_path`] for `f` of two paths.
-#[track_caller]
-fn with_paths<T, F>(
-    first: impl AsRef<Path>,
-    second: impl AsRef<Path>,
-    f: F,
-) -> impl Future<Output = io::Result<T>> + Send + 'static
-where
-    F: FnOnce(PathBuf, PathBuf) -> io::Result<T> + Send + 'static,
-    T: Send + 'static,
-{
-    let second = second.as_ref().to_owned();
-    with_path(first, move |first| f(first, second))
-}

@@ -8,7 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::windows::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::{File, with_path};
+use super::File;
+use super::offload::with_path;
 
 /// How a file is to be opened: [`std::fs::OpenOptions`], with an [`open`](OpenOptions::open) that
 /// does not block.

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Metadata, Permissions, with_path, with_paths};
+use super::offload::{with_path, with_paths};
+use super::{Metadata, Permissions};
 
 /// The absolute form of a path, with all symbolic links followed and no `.` or `..` in it.
 ///

@@ -12,7 +12,8 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use super::{FileType, Metadata, on_pool, with_path};
+use super::offload::{offload, with_path};
+use super::{FileType, Metadata};
 use crate::io::{Setup, Unblock};
 
 /// How many entries are fetched at a time: looking at one does not block for long, so the first can
@@ -191,7 +192,7 @@ impl DirEntry {
     /// Those of [`std::fs::DirEntry::metadata`].
     pub async fn metadata(&self) -> io::Result<Metadata> {
         let entry = self.clone();
-        on_pool(move || entry.found().0.metadata()).await
+        offload(move || entry.found().0.metadata()).await
     }
 
     /// Whether the entry is a file, a directory or something else. A symbolic link is not followed.
@@ -205,7 +206,7 @@ impl DirEntry {
             return Ok(file_type);
         }
         let entry = self.clone();
-        on_pool(move || entry.found().0.file_type()).await
+        offload(move || entry.found().0.file_type()).await
     }
 
     /// The number of the inode. Unix only.

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs as unix;
 use std::path::Path;
 
-use super::{on_pool, with_path, with_paths};
+use super::offload::{offload, with_path, with_paths};
 
 /// Makes a symbolic link at `link` with the text `original`, which may be relative to the link's
 /// directory and need not exist. Unix only.
@@ -107,7 +107,7 @@ pub fn fchown(
     gid: Option<u32>,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
     let duplicate = fd.as_fd().try_clone_to_owned();
-    on_pool(move || unix::fchown(duplicate?, uid, gid))
+    offload(move || unix::fchown(duplicate?, uid, gid))
 }
 
 /// Makes the directory at a path the root of the file system for this whole process. Unix only.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::windows::fs as windows;
 use std::path::Path;
 
-use super::with_paths;
+use super::offload::with_paths;
 
 /// Makes a symbolic link at `link` to the directory `original`. Windows only.
 ///

@@ -9,7 +9,8 @@ use std::os::windows::fs::FileExt;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::{File, on_pool};
+use super::File;
+use crate::fs::offload::offload;
 use crate::io::budget;
 use crate::io::retry;
 use crate::sys::pread::{self, Cached};
@@ -128,7 +129,7 @@ impl File {
             return Ok(count);
         }
         let (file, most) = (Arc::clone(&self.file), buffer.len().min(MOST));
-        let (bytes, count) = on_pool(move || {
+        let (bytes, count) = offload(move || {
             let mut bytes = vec![0; most];
             let count = retry(|| read_once(&file, &mut bytes, offset))?;
             Ok((bytes, count))
@@ -142,7 +143,7 @@ impl File {
         self.written().await?;
         let (file, bytes) = (Arc::clone(&self.file), bytes[..bytes.len().min(MOST)].to_vec());
         let invalidate = self.stream.invalidator();
-        on_pool(move || {
+        offload(move || {
             // A read ahead from before is of no use, nor is one from while it runs.
             invalidate();
             let result = retry(|| write_once(&file, &bytes, offset));

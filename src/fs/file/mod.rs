@@ -1,5 +1,9 @@
 //! Open files.
 
+mod lock;
+#[cfg(any(unix, windows))]
+mod positioned;
+
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, SeekFrom};
@@ -9,8 +13,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use super::locks::Claims;
-use super::{FileTimes, Metadata, OpenOptions, Permissions, on_pool, with_path};
+use self::lock::LockIntents;
+use super::offload::{offload, with_path};
+use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
 use crate::io::{Setup, Unblock};
 
@@ -53,10 +58,10 @@ const CAPACITY: usize = 256 << 10;
 /// # std::io::Result::Ok(()) }).unwrap();
 /// ```
 pub struct File {
-    pub(super) file: Arc<std::fs::File>,
-    pub(super) stream: Unblock<Arc<std::fs::File>>,
-    /// Who wants its lock, once somebody does.
-    pub(super) claims: OnceLock<Arc<Claims>>,
+    file: Arc<std::fs::File>,
+    stream: Unblock<Arc<std::fs::File>>,
+    /// The calls that want the lock of the file; made by the first of them.
+    intents: OnceLock<Arc<LockIntents>>,
 }
 
 impl File {
@@ -124,7 +129,7 @@ impl File {
     pub async fn try_clone(&mut self) -> io::Result<File> {
         self.stream.get_mut().await?;
         let clone = File::from(self.file.try_clone()?);
-        Ok(File { claims: Arc::clone(self.claims()).into(), ..clone })
+        Ok(File { intents: Arc::clone(self.lock_intents()).into(), ..clone })
     }
 
     /// Takes the bytes that were accepted and could not be written, so that the file can be used
@@ -209,18 +214,18 @@ impl File {
     }
 
     /// Calls `f` on the pool, after what was accepted has been written.
-    pub(super) async fn call<T, F>(&self, f: F) -> io::Result<T>
+    async fn call<T, F>(&self, f: F) -> io::Result<T>
     where
         F: FnOnce(&std::fs::File) -> io::Result<T> + Send + 'static,
         T: Send + 'static,
     {
         self.written().await?;
         let file = Arc::clone(&self.file);
-        on_pool(move || f(&file)).await
+        offload(move || f(&file)).await
     }
 
     /// Waits until what was accepted has been written.
-    pub(super) async fn written(&self) -> io::Result<()> {
+    async fn written(&self) -> io::Result<()> {
         poll_fn(|context| self.stream.poll_written(context)).await
     }
 }
@@ -252,7 +257,7 @@ impl From<std::fs::File> for File {
         File {
             stream: Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up),
             file,
-            claims: OnceLock::new(),
+            intents: OnceLock::new(),
         }
     }
 }
