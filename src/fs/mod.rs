@@ -1,4 +1,4 @@
-//! Files: `std::fs` name for name, with each call taken to the global pool.
+//! Files: `std::fs` name for name, with each call run on the global pool.
 //!
 //! ```
 //! use sidestep::fs;
@@ -15,26 +15,27 @@
 //!
 //! # How it works
 //!
-//! A function here gives a future that does nothing until it is first polled. Then it makes one
-//! trip to [`Pool::global`], however large the file is and however deep the tree: a thread of the
-//! pool calls the function of `std::fs` that has the same name. The future has its own copy of the
-//! paths and is `Send` and `'static`, so it can go to any runtime or wait in a collection.
+//! A function here returns a future that does nothing until it is first polled. Then it makes one
+//! trip to the [global pool](crate::Pool::global), however large the file is and however deep the
+//! tree: a thread of the pool calls the function of `std::fs` that has the same name. The future
+//! owns a copy of the paths and is `Send` and `'static`, so it can go to any runtime or wait in a
+//! collection.
 //!
 //! Several calls in a row are cheaper in one trip of your own: `unblock(|| ..)` around the
 //! functions of `std::fs`.
 //!
 //! # Errors
 //!
-//! They are those of `std::fs`. Where the pool could not run the call (it is shut down, its queue
-//! is full, there is no thread) the [`io::Error`] has the pool's [`TaskError`](crate::TaskError)
-//! inside. So has one for a panic in code of yours that a call runs, such as the `AsRef` of the
-//! contents for [`write()`]: nothing here panics.
+//! They are those of `std::fs`. If the pool could not run the call (it is shut down, its queue is
+//! full, there is no thread), the [`io::Error`](std::io::Error) wraps the pool's
+//! [`TaskError`](crate::TaskError). The same holds if code of yours panics inside a call, such as
+//! the `AsRef` of the contents for [`write()`]: nothing here panics.
 //!
 //! # Cancellation
 //!
-//! Dropping the future takes the call back if it is still in the queue: nothing has been touched
-//! then. One that runs goes on to its end in the background, since no system can stop it halfway;
-//! only its result is thrown away.
+//! Dropping the future cancels a call that is still queued: then nothing has been touched. A call
+//! that runs goes on to its end in the background, since no system can stop it halfway; only its
+//! result is discarded.
 
 // | file | owns |
 // |---|---|
