@@ -179,14 +179,10 @@ mod pages {
     mod readme {}
     #[doc = include_str!("../docs/GUIDE.md")]
     mod guide {}
-    #[doc = include_str!("../docs/ARCHITECTURE.md")]
-    mod architecture {}
     #[doc = include_str!("../docs/MIGRATING.md")]
     mod migrating {}
     #[doc = include_str!("../docs/MODELS.md")]
     mod models {}
-    #[doc = include_str!("../docs/PLATFORMS.md")]
-    mod platforms {}
     #[doc = include_str!("../docs/PROMISES.md")]
     mod promises {}
 }

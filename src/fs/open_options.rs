@@ -80,7 +80,8 @@ impl OpenOptions {
         self
     }
 
-    /// Opens the file at `path`. The options can be used again, also while this call is in progress.
+    /// Opens the file at `path`. The options can be used again, also while this call is in
+    /// progress.
     ///
     /// # Errors
     ///
@@ -141,8 +142,8 @@ impl OpenOptions {
         self
     }
 
-    /// The access that other processes and handles may have while the file is open; all, by default.
-    /// Windows only.
+    /// The access that other processes and handles may have while the file is open; all, by
+    /// default. Windows only.
     pub fn share_mode(&mut self, share: u32) -> &mut Self {
         self.0.share_mode(share);
         self

@@ -25,13 +25,13 @@ const CAPACITY: usize = 256 << 10;
 /// An open file: [`std::fs::File`], with calls that do not block.
 ///
 /// Read, write and seek with the traits of `futures-io` (and of tokio, with the feature `tokio`).
-/// A file buffers as [`Unblock`] does, up to 256 KiB in each direction; what its documentation says
-/// on reading, writing and cancellation holds here too. On Linux a read from the page cache makes
-/// no trip to the pool: the bytes are copied at once, as from a buffer.
+/// A file buffers as [`Unblock`] does, up to 256 KiB in each direction; its documentation on
+/// reading, writing and cancellation holds here too. On Linux a read from the page cache makes no
+/// trip to the pool: the bytes are copied at once, as from a buffer.
 ///
 /// The other methods take `&self`, so several callers may use them at a time, for example on a file
-/// in an [`Arc`]. They see all earlier writes: each waits until the bytes that the file has accepted
-/// are written, and reports an error of that write.
+/// in an [`Arc`]. They see all earlier writes: each waits until the bytes that the file has
+/// accepted are written, and reports an error of that write.
 ///
 /// **Flush before you drop a file that you wrote to.** Dropping does not block: the file writes
 /// the bytes that it has accepted in the background, and only traces an error. A file with nothing
@@ -153,8 +153,8 @@ impl File {
         self.call(|file| file.sync_all()).await
     }
 
-    /// Flushes the data of the file to the disk (`fdatasync`), with only the metadata that is needed
-    /// to read it.
+    /// Flushes the data of the file to the disk (`fdatasync`), with only the metadata that is
+    /// needed to read it.
     ///
     /// # Errors
     ///

@@ -66,8 +66,8 @@ impl File {
     }
 
     /// Writes `bytes` at `offset`, at most 2 MiB at a time, and returns how many. The cursor does
-    /// not move. Linux writes at the end of a file that is in append mode, whatever the offset. Unix
-    /// only.
+    /// not move. Linux writes at the end of a file that is in append mode, whatever the offset.
+    /// Unix only.
     ///
     /// # Errors
     ///
