@@ -38,8 +38,8 @@
 //! | limits, names, a shutdown | [`Pool::builder`], [`Pool::shutdown`] |
 //! | to observe the pool | [`Pool::metrics`], [`Pool::long_running`], [`PoolBuilder::warn_after`] |
 //!
-//! The [guide](docs::guide) goes through them, from `unblock` to a tuned program. The other pages in
-//! [`docs`] help to [migrate](docs::migrating) from another pool, and to choose between
+//! The [guide](docs::guide) goes through them, from `unblock` to a tuned program. The other pages
+//! in [`docs`] help to [migrate](docs::migrating) from another pool, and to choose between
 //! [threads, callbacks, promises and futures](docs::models).
 //!
 //! # What to know
@@ -191,8 +191,8 @@ pub mod docs {
     //! package does not contain them: `examples/http`, `examples/sqlite` and `tests/compat`. The
     //! folder `docs/internals` describes the architecture for maintainers.
 
-    // The pages' files end with the targets of their reference links. Of two definitions of a link the
-    // first one counts: here it is the one of `links.md`, whose paths rustdoc checks.
+    // The files of the pages end with the targets of their reference links. Of two definitions of
+    // a link the first one counts: here it is the one of `links.md`, whose paths rustdoc checks.
     #[doc = include_str!("links.md")]
     #[doc = include_str!("../docs/GUIDE.md")]
     pub mod guide {}
