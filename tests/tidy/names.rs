@@ -9,7 +9,6 @@ const SHARED_NAMES: &[(&str, &str)] = &[
     ("Call", "private to each of its modules"),
     ("Callback", "private to each of its modules"),
     ("Chunk", "private to each of its modules"),
-    ("Claim", "private to each of its modules"),
     ("Closed", "private to each of its modules"),
     ("Core", "private to each of its modules"),
     ("Driver", "private to each of its modules"),

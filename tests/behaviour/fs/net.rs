@@ -131,7 +131,7 @@ fn the_future_can_be_sent_and_kept_and_borrows_nothing() {
 }
 
 #[test]
-#[should_panic(expected = "polled after it had ended")]
+#[should_panic(expected = "polled after completion")]
 fn a_poll_after_the_end_panics() {
     let mut lookup = lookup_host("127.0.0.1:80");
     let _ = poll(&mut lookup, Waker::noop());

@@ -1,5 +1,9 @@
 //! Open files.
 
+mod lock;
+#[cfg(any(unix, windows))]
+mod positioned;
+
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, SeekFrom};
@@ -9,32 +13,32 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use super::locks::Claims;
-use super::{FileTimes, Metadata, OpenOptions, Permissions, on_pool, with_path};
+use self::lock::LockIntents;
+use super::offload::{offload, with_path};
+use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
 use crate::io::{Setup, Unblock};
 
-/// How many bytes a file buffers at most in each direction, once it is read or written in a stream.
+/// How many bytes a file buffers at most in each direction, once it is used as a stream.
 const CAPACITY: usize = 256 << 10;
 
 /// An open file: [`std::fs::File`], with calls that do not block.
 ///
-/// It is read, written and moved about in by the traits of `futures-io` (and of tokio, with the
-/// feature `tokio`), with buffers as those of [`Unblock`] that grow to at most 256 KiB in each
-/// direction; what is said there on reading, writing and cancellation holds here too. On Linux a
-/// read of what the system has in memory takes no trip to the pool: it is copied at once, as from a
-/// buffer.
+/// Read, write and seek with the traits of `futures-io` (and of tokio, with the feature `tokio`).
+/// A file buffers as [`Unblock`] does, up to 256 KiB in each direction; its documentation on
+/// reading, writing and cancellation holds here too. On Linux a read from the page cache makes no
+/// trip to the pool: the bytes are copied at once, as from a buffer.
 ///
-/// The other methods take `&self` and may be called by many at a time, of a file in an [`Arc`],
-/// say. They see what was written before: they wait until what was accepted has been written, and
-/// report an error of that.
+/// The other methods take `&self`, so several callers may use them at a time, for example on a file
+/// in an [`Arc`]. They see all earlier writes: each waits until the bytes that the file has
+/// accepted are written, and reports an error of that write.
 ///
-/// **Flush before you drop a file that was written to.** Dropping does not block: what was accepted
-/// is written in the background, and an error of that is only traced. A file that has nothing to
-/// write, and no call in progress, is closed at once.
+/// **Flush before you drop a file that you wrote to.** Dropping does not block: the file writes
+/// the bytes that it has accepted in the background, and only traces an error. A file with nothing
+/// to write and no call in progress is closed at once.
 ///
-/// After an error of a write the bytes stay here, and every call tries them again;
-/// [`unwritten`](File::unwritten) gives them up.
+/// After a failed write the file keeps the bytes, and every call tries to write them again;
+/// [`unwritten`](File::unwritten) takes them out.
 ///
 /// ```
 /// use futures_util::{AsyncReadExt, AsyncWriteExt};
@@ -53,10 +57,10 @@ const CAPACITY: usize = 256 << 10;
 /// # std::io::Result::Ok(()) }).unwrap();
 /// ```
 pub struct File {
-    pub(super) file: Arc<std::fs::File>,
-    pub(super) stream: Unblock<Arc<std::fs::File>>,
-    /// Who wants its lock, once somebody does.
-    pub(super) claims: OnceLock<Arc<Claims>>,
+    file: Arc<std::fs::File>,
+    stream: Unblock<Arc<std::fs::File>>,
+    /// The calls that want the lock of the file; made by the first of them.
+    intents: OnceLock<Arc<LockIntents>>,
 }
 
 impl File {
@@ -70,7 +74,8 @@ impl File {
         with_path(path, |path| std::fs::File::open(path).map(File::from))
     }
 
-    /// Opens the file at `path` for writing, makes it if there is none, and empties it.
+    /// Opens the file at `path` for writing. Creates it if it does not exist, and truncates it if
+    /// it does.
     ///
     /// # Errors
     ///
@@ -80,43 +85,43 @@ impl File {
         with_path(path, |path| std::fs::File::create(path).map(File::from))
     }
 
-    /// Makes a file at `path`, where there must be none, and opens it for reading and writing.
+    /// Creates a file at `path`, which must not exist, and opens it for reading and writing.
     ///
     /// # Errors
     ///
     /// Those of [`std::fs::File::create_new`]: [`AlreadyExists`](io::ErrorKind::AlreadyExists) if
-    /// there is one.
+    /// the path exists.
     #[track_caller]
     pub fn create_new(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
         with_path(path, |path| std::fs::File::create_new(path).map(File::from))
     }
 
-    /// Options for opening a file.
+    /// Returns options for opening a file, as [`OpenOptions::new`].
     #[must_use]
     pub fn options() -> OpenOptions {
         OpenOptions::new()
     }
 
-    /// The file as one of `std`, at the place where this one stands: what was written has been
-    /// flushed, what was read ahead is undone. Of a pipe or a terminal, which cannot be moved back,
-    /// what was read and not taken is lost.
+    /// Converts into a [`std::fs::File`] at the current logical position: written bytes are flushed
+    /// first, and bytes that were read ahead are undone by seeking back. A pipe or a terminal
+    /// cannot seek: its bytes that were read ahead are lost.
     ///
-    /// A call that is still in progress though its future was dropped shares the file; then the
-    /// result is a duplicate.
+    /// A call whose future was dropped may still be in progress and share the file. Then the result
+    /// is a duplicate of the handle.
     ///
     /// # Errors
     ///
-    /// That of a write, or of moving the file back. Then the file is gone, and what was not written
-    /// is tried once more in the background: use `flush` before if you want to try again yourself.
+    /// That of a write, or of seeking back. The file is then dropped, which tries once more to
+    /// write the rest in the background. Call `flush` first if you want to try again yourself.
     pub async fn into_std(self) -> io::Result<std::fs::File> {
         let File { file, stream, .. } = self;
         drop(stream.into_inner().await?);
         Arc::try_unwrap(file).or_else(|file| file.try_clone())
     }
 
-    /// Another handle to the same open file, which shares its place. This one is settled first, as
-    /// for [`into_std`](File::into_std); afterwards each buffers for itself, so flush one before
-    /// you use the other.
+    /// Creates another handle to the same open file, which shares its cursor. It first flushes
+    /// this one and undoes its read-ahead, as [`into_std`](File::into_std) does. Afterwards each
+    /// handle has buffers of its own, so flush one before you use the other.
     ///
     /// # Errors
     ///
@@ -124,46 +129,51 @@ impl File {
     pub async fn try_clone(&mut self) -> io::Result<File> {
         self.stream.get_mut().await?;
         let clone = File::from(self.file.try_clone()?);
-        Ok(File { claims: Arc::clone(self.claims()).into(), ..clone })
+        Ok(File { intents: Arc::clone(self.lock_intents()).into(), ..clone })
     }
 
-    /// Takes the bytes that were accepted and could not be written, so that the file can be used
-    /// for something else: until then every call tries them again, and reports it if that fails.
+    /// Takes out the bytes that the file has accepted and could not write. Until then every call
+    /// tries to write them again, and reports the error if that fails.
     ///
     /// # Errors
     ///
-    /// None is expected.
+    /// Infallible in practice; it returns [`io::Result`] because [`Unblock::unwritten`] does, whose
+    /// value may panic.
     pub async fn unwritten(&mut self) -> io::Result<Vec<u8>> {
         self.stream.unwritten().await
     }
 
-    /// Writes what is in the system's memory of the file to the disk, its metadata too.
+    /// Flushes data and metadata of the file to the disk (`fsync`).
     ///
     /// # Errors
     ///
     /// That of a write that was accepted before, and those of [`std::fs::File::sync_all`].
+    #[doc(alias = "fsync")]
     pub async fn sync_all(&self) -> io::Result<()> {
         self.call(|file| file.sync_all()).await
     }
 
-    /// As [`sync_all`](File::sync_all), but without metadata that is not needed to read the data.
+    /// Flushes the data of the file to the disk (`fdatasync`), with only the metadata that is
+    /// needed to read it.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// That of a write that was accepted before, and those of [`std::fs::File::sync_data`].
+    #[doc(alias = "fdatasync")]
     pub async fn sync_data(&self) -> io::Result<()> {
         self.call(|file| file.sync_data()).await
     }
 
-    /// Cuts the file to `size` bytes, or adds zeros up to that.
+    /// Truncates or extends the file to `size` bytes; an extension is filled with zeros.
     ///
     /// # Errors
     ///
     /// That of a write that was accepted before, and those of [`std::fs::File::set_len`].
+    #[doc(alias = "truncate")]
     pub async fn set_len(&self, size: u64) -> io::Result<()> {
         let invalidate = self.stream.invalidator();
         self.call(move |file| {
-            // A read ahead from before is of no use, nor is one from while it runs.
+            // Bytes read ahead before the call are stale, and so are those read while it runs.
             invalidate();
             let result = file.set_len(size);
             invalidate();
@@ -172,7 +182,7 @@ impl File {
         .await
     }
 
-    /// What the system knows of the file.
+    /// Returns the metadata of the file.
     ///
     /// # Errors
     ///
@@ -181,7 +191,7 @@ impl File {
         self.call(|file| file.metadata()).await
     }
 
-    /// Changes who may do what with the file.
+    /// Changes the permissions of the file.
     ///
     /// # Errors
     ///
@@ -190,7 +200,7 @@ impl File {
         self.call(move |file| file.set_permissions(permissions)).await
     }
 
-    /// Changes the times of the file.
+    /// Changes the timestamps of the file.
     ///
     /// # Errors
     ///
@@ -199,7 +209,7 @@ impl File {
         self.call(move |file| file.set_times(times)).await
     }
 
-    /// Changes the time of the last change.
+    /// Changes the modification time of the file.
     ///
     /// # Errors
     ///
@@ -209,18 +219,18 @@ impl File {
     }
 
     /// Calls `f` on the pool, after what was accepted has been written.
-    pub(super) async fn call<T, F>(&self, f: F) -> io::Result<T>
+    async fn call<T, F>(&self, f: F) -> io::Result<T>
     where
         F: FnOnce(&std::fs::File) -> io::Result<T> + Send + 'static,
         T: Send + 'static,
     {
         self.written().await?;
         let file = Arc::clone(&self.file);
-        on_pool(move || f(&file)).await
+        offload(move || f(&file)).await
     }
 
     /// Waits until what was accepted has been written.
-    pub(super) async fn written(&self) -> io::Result<()> {
+    async fn written(&self) -> io::Result<()> {
         poll_fn(|context| self.stream.poll_written(context)).await
     }
 }
@@ -252,7 +262,7 @@ impl From<std::fs::File> for File {
         File {
             stream: Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up),
             file,
-            claims: OnceLock::new(),
+            intents: OnceLock::new(),
         }
     }
 }
@@ -263,7 +273,7 @@ impl fmt::Debug for File {
     }
 }
 
-/// The descriptor is not settled: its place may be ahead of this file's.
+/// The cursor of the descriptor may be ahead of this file's logical position, or behind it.
 #[cfg(unix)]
 impl std::os::fd::AsFd for File {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
@@ -285,7 +295,7 @@ impl From<std::os::fd::OwnedFd> for File {
     }
 }
 
-/// The handle is not settled: its place may be ahead of this file's.
+/// The cursor of the handle may be ahead of this file's logical position, or behind it.
 #[cfg(windows)]
 impl std::os::windows::io::AsHandle for File {
     fn as_handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {

@@ -1,4 +1,4 @@
-//! Reads and writes at a given place, which do not move the file.
+//! Reads and writes at a given offset, which do not move the cursor.
 
 use std::future::poll_fn;
 use std::io;
@@ -9,20 +9,21 @@ use std::os::windows::fs::FileExt;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::{File, on_pool};
+use super::File;
+use crate::fs::offload::offload;
 use crate::io::budget;
 use crate::io::retry;
 use crate::sys::pread::{self, Cached};
 
-/// The most that one trip to the pool moves: so much memory is needed besides the caller's.
+/// The most bytes that one trip to the pool moves: it needs a buffer of that size of its own.
 const MOST: usize = 2 << 20;
 
-/// These take `&self`: any number may be in progress at a time.
+/// Reads and writes at an offset. They take `&self`: any number may be in progress at a time.
 impl File {
-    /// Reads up to `buffer.len()` bytes at `offset`, and says how many; none at the end of the
-    /// file. At most 2 MiB are read at a time. The place of the file stays where it is. Unix only.
+    /// Reads up to `buffer.len()` bytes at `offset`, at most 2 MiB at a time, and returns how many:
+    /// 0 at the end of the file. The cursor does not move. Unix only.
     ///
-    /// On Linux, what the system has in memory is copied at once, without a trip to the pool.
+    /// On Linux, bytes in the page cache are copied at once, without a trip to the pool.
     ///
     /// # Errors
     ///
@@ -30,7 +31,7 @@ impl File {
     ///
     /// # Cancellation
     ///
-    /// Nothing is lost: the file does not move.
+    /// Dropping the future loses nothing: the cursor does not move.
     ///
     /// ```
     /// # sidestep::block_on(async {
@@ -46,12 +47,12 @@ impl File {
         self.read_from(buffer, offset).await
     }
 
-    /// Fills `buffer` from `offset` on. Unix only.
+    /// Reads exactly `buffer.len()` bytes at `offset`. Unix only.
     ///
     /// # Errors
     ///
-    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the file ends before; what `buffer` then
-    /// holds is unspecified. Else those of [`read_at`](File::read_at).
+    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if the file ends before; the contents of
+    /// `buffer` are then unspecified. Else those of [`read_at`](File::read_at).
     #[cfg(unix)]
     pub async fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let mut filled = 0;
@@ -64,9 +65,9 @@ impl File {
         Ok(())
     }
 
-    /// Writes `bytes` at `offset`, and says how many: at most 2 MiB at a time. The place of the
-    /// file stays where it is; a file that was opened to append is written at its end on Linux,
-    /// whatever the offset. Unix only.
+    /// Writes `bytes` at `offset`, at most 2 MiB at a time, and returns how many. The cursor does
+    /// not move. Linux writes at the end of a file that is in append mode, whatever the offset.
+    /// Unix only.
     ///
     /// # Errors
     ///
@@ -74,17 +75,17 @@ impl File {
     ///
     /// # Cancellation
     ///
-    /// If it has begun the bytes are written all the same.
+    /// A call that runs writes the bytes, also if the future is dropped.
     #[cfg(unix)]
     pub async fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.write_to(bytes, offset).await
     }
 
-    /// Writes all of `bytes` from `offset` on. Unix only.
+    /// Writes all of `bytes` at `offset`. Unix only.
     ///
     /// # Errors
     ///
-    /// [`WriteZero`](io::ErrorKind::WriteZero) if the file takes no more; else those of
+    /// [`WriteZero`](io::ErrorKind::WriteZero) if the file accepts no more; else those of
     /// [`write_at`](File::write_at).
     #[cfg(unix)]
     pub async fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -98,9 +99,9 @@ impl File {
         Ok(())
     }
 
-    /// Reads up to `buffer.len()` bytes at `offset`, and says how many; none at the end of the
-    /// file. At most 2 MiB are read at a time. It moves the place of the file, so do not use the
-    /// reading traits at the same time. Windows only.
+    /// Reads up to `buffer.len()` bytes at `offset`, at most 2 MiB at a time, and returns how many:
+    /// 0 at the end of the file. It moves the cursor, so do not use the reading traits at the same
+    /// time. Windows only.
     ///
     /// # Errors
     ///
@@ -110,8 +111,8 @@ impl File {
         self.read_from(buffer, offset).await
     }
 
-    /// Writes `bytes` at `offset`, and says how many: at most 2 MiB at a time. It moves the place
-    /// of the file, so do not use the writing traits at the same time. Windows only.
+    /// Writes `bytes` at `offset`, at most 2 MiB at a time, and returns how many. It moves the
+    /// cursor, so do not use the writing traits at the same time. Windows only.
     ///
     /// # Errors
     ///
@@ -128,7 +129,7 @@ impl File {
             return Ok(count);
         }
         let (file, most) = (Arc::clone(&self.file), buffer.len().min(MOST));
-        let (bytes, count) = on_pool(move || {
+        let (bytes, count) = offload(move || {
             let mut bytes = vec![0; most];
             let count = retry(|| read_once(&file, &mut bytes, offset))?;
             Ok((bytes, count))
@@ -142,8 +143,8 @@ impl File {
         self.written().await?;
         let (file, bytes) = (Arc::clone(&self.file), bytes[..bytes.len().min(MOST)].to_vec());
         let invalidate = self.stream.invalidator();
-        on_pool(move || {
-            // A read ahead from before is of no use, nor is one from while it runs.
+        offload(move || {
+            // Bytes read ahead before the call are stale, and so are those read while it runs.
             invalidate();
             let result = retry(|| write_once(&file, &bytes, offset));
             invalidate();
@@ -153,7 +154,7 @@ impl File {
     }
 }
 
-/// Lets other tasks go first now and then, since a read of what is in memory does not wait.
+/// Yields to other tasks now and then, since a read from the page cache never waits.
 async fn take_turn() {
     let mut waits = !budget::is_my_turn();
     poll_fn(|context| {
