@@ -30,7 +30,7 @@ pub struct ShutdownReport {
     /// Closures that have returned or panicked since admission closed.
     pub completed: u64,
     /// Tasks that the shutdown has taken out of the queue: those that it was to discard, by
-    /// [`Shutdown::discard_queued`] or by their own [`OnShutdown`](crate::OnShutdown).
+    /// [`Shutdown::discard_queued`] or by their own [`OnShutdown`].
     pub discarded: u64,
     /// Tasks that had not ended when the report was made, because the timeout came first. They go
     /// on. Tasks that wait for this very shutdown are not among them.
@@ -94,7 +94,7 @@ impl Shutdown {
 
     /// Discards what is queued, now: closures are dropped here, and their handles resolve with
     /// [`is_shutdown`](crate::TaskError::is_shutdown). Tasks spawned with
-    /// [`OnShutdown::AlwaysRun`](crate::OnShutdown::AlwaysRun) still run.
+    /// [`OnShutdown::AlwaysRun`] still run.
     pub fn discard_queued(self) -> Self {
         let inner = &self.inner.0;
         if !inner.engine.is_forked() {
