@@ -35,7 +35,6 @@ const SHARED_NAMES: &[(&str, &str)] = &[
     ("Stage", "private to each of its modules"),
     ("State", "private to each of its modules"),
     ("Step", "private to each of its modules"),
-    ("Target", "private to each of its modules"),
     ("Timer", "private to each of its modules"),
     ("Visit", "private to each of its modules"),
     ("Wait", "private to each of its modules"),
