@@ -181,7 +181,7 @@ impl<C> Account<C> {
     fn release_deferred(&self) -> Option<Waker> {
         // In a forked child no thread waits for a permit, and the lock may be held for ever.
         let permits = self.permits.as_ref().filter(|_| !self.is_forked());
-        permits.and_then(Semaphore::free_quietly)
+        permits.and_then(Semaphore::release_deferred)
     }
 }
 

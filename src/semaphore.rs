@@ -142,7 +142,7 @@ impl Semaphore {
 
     /// Takes a place if one is free and nobody waits for one.
     #[must_use]
-    pub(crate) fn try_take(&self) -> bool {
+    pub(crate) fn try_acquire(&self) -> bool {
         let one_more = |seen: usize| (seen & WAITERS == 0 && seen & COUNT < self.limit).then(|| seen + 1);
         // ORDERING: Acquire pairs with the Release in `free`: what the former owner did is visible
         // to the next.
@@ -151,15 +151,15 @@ impl Semaphore {
 
     /// A place is free again: it goes to whoever has waited longest. That one's waker is called
     /// here, with no lock held.
-    pub(crate) fn free(&self) {
-        if let Some(waker) = self.free_quietly() {
+    pub(crate) fn release(&self) {
+        if let Some(waker) = self.release_deferred() {
             wake(waker);
         }
     }
 
     /// As `free`, but leaves it to the caller to [`wake`] whoever has the place now.
     #[must_use]
-    pub(crate) fn free_quietly(&self) -> Option<Waker> {
+    pub(crate) fn release_deferred(&self) -> Option<Waker> {
         let one_less = |seen: usize| {
             debug_assert!(seen & COUNT > 0, "nobody has a place");
             (seen & WAITERS == 0).then(|| seen - 1)
@@ -188,7 +188,7 @@ impl Semaphore {
 
     /// Takes a place for `turn`, or has `waker` called when there may be one. `Ok` means that the
     /// caller has a place.
-    pub(crate) fn poll_take(&self, turn: &mut Acquire, waker: &Waker) -> Poll<Result<(), Closed>> {
+    pub(crate) fn poll_acquire(&self, turn: &mut Acquire, waker: &Waker) -> Poll<Result<(), Closed>> {
         let answer = match &turn.0 {
             Some(waiter) => waiter.poll(waker),
             None => self.look(false).map_or_else(|| self.join(turn, waker), Poll::Ready),
@@ -213,7 +213,7 @@ impl Semaphore {
                 _ if waits => seen | WAITERS,
                 _ => return None,
             };
-            // ORDERING: Acquire as in `try_take`.
+            // ORDERING: Acquire as in `try_acquire`.
             match self.word.compare_exchange_weak(seen, next, Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => return (next & WAITERS == 0).then_some(Ok(())),
                 Err(now) => seen = now,
@@ -254,12 +254,12 @@ impl Semaphore {
         }
         drop(line);
         if waiter.is_granted() {
-            self.free();
+            self.release();
         }
     }
 
     /// Everybody who waits, now or later, is told. Whoever has been granted a place keeps it, and
-    /// `try_take` goes on as before.
+    /// `try_acquire` goes on as before.
     pub(crate) fn close(&self) {
         let mut line = self.line.lock();
         // ORDERING: Release pairs with the Acquire in `look`: whoever is told sees why.

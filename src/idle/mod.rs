@@ -63,7 +63,7 @@ use crossbeam_utils::CachePadded;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::{Mutex, Parker};
 
-pub(crate) use self::word::Counts;
+pub(crate) use self::word::IdleCounts;
 use self::word::{DELIVERING, IDLE, SEARCHING, STARTING, Word};
 
 /// What a notifier still has to do.
@@ -72,11 +72,11 @@ use self::word::{DELIVERING, IDLE, SEARCHING, STARTING, Word};
 pub(crate) enum Notify {
     /// A token is out or has just been given, so its holder will look; or there is nothing left to
     /// look for.
-    Covered,
+    Handled,
     /// Only threads inside wakers will look: have the monitor see to it that they do.
     Delivering,
     /// Nobody will look: get a thread, or have the monitor decide.
-    Nobody,
+    NoWorker,
 }
 
 /// One thread's place on the stack.
@@ -134,7 +134,7 @@ impl Idle {
     }
 
     /// The counts, for the monitor and the metrics.
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> IdleCounts {
         self.word.load()
     }
 
@@ -144,46 +144,46 @@ impl Idle {
         fence(Ordering::SeqCst); // F1
         let counts = self.word.load();
         if counts.searching > 0 {
-            Notify::Covered
+            Notify::Handled
         } else if counts.delivering > 0 {
             Notify::Delivering
         } else if all_taken() {
             // By a thread that lingered, and that released its token with the find before the
             // counts were read.
-            Notify::Covered
+            Notify::Handled
         } else if counts.idle > 0 {
             // Rather than to rely on a thread that may be long in starting.
             self.wake_youngest(false)
         } else if counts.starting > 0 {
-            Notify::Covered
+            Notify::Handled
         } else {
-            Notify::Nobody
+            Notify::NoWorker
         }
     }
 
     /// As `notify`, but trusts no token: for the monitor, when they do not move.
-    pub(crate) fn notify_overriding(&self) -> Notify {
+    pub(crate) fn notify_forced(&self) -> Notify {
         fence(Ordering::SeqCst); // F1
         self.wake_youngest(true)
     }
 
-    fn wake_youngest(&self, overriding: bool) -> Notify {
+    fn wake_youngest(&self, force: bool) -> Notify {
         let mut stack = self.stack.lock();
         let counts = self.word.load();
-        if !overriding && counts.searching > 0 {
-            return Notify::Covered;
+        if !force && counts.searching > 0 {
+            return Notify::Handled;
         }
         let Some(sleeper) = stack.pop() else {
             return match counts {
-                Counts { delivering: 1.., .. } => Notify::Delivering,
-                Counts { starting: 1.., .. } => Notify::Covered,
-                _ => Notify::Nobody,
+                IdleCounts { delivering: 1.., .. } => Notify::Delivering,
+                IdleCounts { starting: 1.., .. } => Notify::Handled,
+                _ => Notify::NoWorker,
             };
         };
         self.word.change(SEARCHING, IDLE);
         drop(stack);
         sleeper.wake();
-        Notify::Covered
+        Notify::Handled
     }
 
     /// Wakes every sleeper, each with a searching token.

@@ -16,17 +16,17 @@ const FIELD: u64 = 0xFFFF;
 
 /// The counts at one instant. See the module's table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+pub(crate) struct IdleCounts {
     pub(crate) idle: usize,
     pub(crate) searching: usize,
     pub(crate) starting: usize,
     pub(crate) delivering: usize,
 }
 
-impl From<u64> for Counts {
+impl From<u64> for IdleCounts {
     fn from(bits: u64) -> Self {
         let field = |unit: u64| ((bits / unit) & FIELD) as usize;
-        Counts {
+        IdleCounts {
             idle: field(IDLE),
             searching: field(SEARCHING),
             starting: field(STARTING),
@@ -42,7 +42,7 @@ impl Word {
         Word(AtomicU64::new(0))
     }
 
-    pub(super) fn load(&self) -> Counts {
+    pub(super) fn load(&self) -> IdleCounts {
         self.0.load(Ordering::Acquire).into()
     }
 
@@ -55,14 +55,14 @@ impl Word {
                 .iter()
                 .all(|unit| (before / unit) & FIELD >= (minus / unit) & FIELD),
             "a count below zero: {:?} less {:?}",
-            Counts::from(before),
-            Counts::from(minus)
+            IdleCounts::from(before),
+            IdleCounts::from(minus)
         );
     }
 
     /// One searching unit more, if there is none.
     pub(super) fn try_begin_searching(&self) -> bool {
-        let one_more = |bits| (Counts::from(bits).searching == 0).then_some(bits + SEARCHING);
+        let one_more = |bits| (IdleCounts::from(bits).searching == 0).then_some(bits + SEARCHING);
         self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).is_ok()
     }
 

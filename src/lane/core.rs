@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::account::{LaneAccount, LaneCounters};
 use super::lanes::Lanes;
-use crate::latency::Meter;
+use crate::latency::LatencyRecorder;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, Parker, thread};
@@ -17,14 +17,14 @@ use crate::task::{TaskRef, tasks_of};
 const FEW_HUSKS: u64 = 32;
 
 /// A lane without its handles.
-pub(crate) struct Core {
+pub(crate) struct LaneCore {
     name: Arc<str>,
     limit: usize,
     line: Mutex<Line>,
     /// How many entries wait, to be asked without the lock. A hint.
     waiting: AtomicUsize,
     account: Arc<LaneAccount>,
-    meter: Meter,
+    latency: LatencyRecorder,
     lanes: Arc<Lanes>,
 }
 
@@ -74,25 +74,25 @@ impl Line {
     }
 }
 
-impl Core {
+impl LaneCore {
     /// A lane of the pool whose lanes are `lanes`, and which was made in fork generation
     /// `generation`.
     pub(crate) fn new(
         name: String,
         limit: usize,
         queue_limit: Option<usize>,
-        meter: Meter,
+        latency: LatencyRecorder,
         lanes: &Arc<Lanes>,
         generation: Generation,
     ) -> Arc<Self> {
         let line = Line { waiting: VecDeque::new(), pending: 0, active: 0, cleared: 0, watchers: Vec::new() };
-        let core = Arc::new(Core {
+        let core = Arc::new(LaneCore {
             name: name.into(),
             limit,
             line: Mutex::new(line),
             waiting: AtomicUsize::new(0),
             account: LaneAccount::new(LaneCounters::default(), queue_limit.map(Semaphore::new), generation),
-            meter,
+            latency,
             lanes: Arc::clone(lanes),
         });
         // A lane of a forked child is never used.
@@ -111,7 +111,7 @@ impl Core {
     }
 
     /// The places of its queue, if that is limited.
-    pub(crate) fn places(&self) -> Option<&Semaphore> {
+    pub(crate) fn permits(&self) -> Option<&Semaphore> {
         self.account.permits()
     }
 
@@ -138,8 +138,8 @@ impl Core {
         self.activate(&mut self.line.lock())
     }
 
-    /// [`begin`](Core::begin) and [`next`](Core::next) in one. If there is a slot and nothing
-    /// waits, the slot is free.
+    /// [`begin`](LaneCore::begin) and [`next`](LaneCore::next) in one. If there is a slot and
+    /// nothing waits, the slot is free.
     #[must_use]
     pub(crate) fn begin_with_next(&self) -> Option<TaskRef> {
         let mut line = self.line.lock();
@@ -269,8 +269,8 @@ impl Core {
     }
 
     /// A place in the queue is free.
-    pub(crate) fn free_place(&self) {
-        self.places().into_iter().for_each(Semaphore::free);
+    pub(crate) fn release_permit(&self) {
+        self.permits().into_iter().for_each(Semaphore::release);
     }
 
     /// What it has counted, and what its tasks refer to.
@@ -284,8 +284,8 @@ impl Core {
     }
 
     /// What records how long its tasks wait and run.
-    pub(crate) fn meter(&self) -> &Meter {
-        &self.meter
+    pub(crate) fn latency(&self) -> &LatencyRecorder {
+        &self.latency
     }
 }
 
@@ -295,7 +295,7 @@ impl Watcher {
     }
 }
 
-impl Drop for Core {
+impl Drop for LaneCore {
     fn drop(&mut self) {
         if self.account.is_forked() {
             return;
@@ -309,8 +309,11 @@ impl Drop for Core {
     }
 }
 
-impl fmt::Debug for Core {
+impl fmt::Debug for LaneCore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").field("name", &self.name).field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("LaneCore")
+            .field("name", &self.name)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }

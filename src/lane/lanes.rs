@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use super::Core;
+use super::LaneCore;
 use super::account::{LaneAccount, LaneCounts};
 use super::waits::Waits;
 use crate::counts::TaskCounts;
@@ -23,7 +23,7 @@ pub(crate) struct Lanes {
 
 #[derive(Debug)]
 struct Listing {
-    core: Weak<Core>,
+    core: Weak<LaneCore>,
     name: Arc<str>,
     account: Arc<LaneAccount>,
 }
@@ -46,7 +46,7 @@ impl Lanes {
         })
     }
 
-    pub(super) fn enlist(&self, core: &Arc<Core>, name: &Arc<str>, account: &Arc<LaneAccount>) {
+    pub(super) fn enlist(&self, core: &Arc<LaneCore>, name: &Arc<str>, account: &Arc<LaneAccount>) {
         let listing =
             Listing { core: Arc::downgrade(core), name: Arc::clone(name), account: Arc::clone(account) };
         self.listed.lock().lanes.insert(Arc::as_ptr(account).addr(), listing);
@@ -82,7 +82,7 @@ impl Lanes {
 
     /// The lane whose account is at this address. For the owner of a task that is queued: of one
     /// that has ended, the lane may be gone and another in its place.
-    pub(crate) fn find(&self, owner: *const ()) -> Option<Arc<Core>> {
+    pub(crate) fn find(&self, owner: *const ()) -> Option<Arc<LaneCore>> {
         if self.none() {
             return None;
         }
@@ -91,7 +91,7 @@ impl Lanes {
 
     /// All lanes there are. To be dropped without a lock held: the last reference to a lane takes
     /// it off the list.
-    pub(crate) fn all(&self) -> Vec<Arc<Core>> {
+    pub(crate) fn all(&self) -> Vec<Arc<LaneCore>> {
         if self.none() {
             return Vec::new();
         }

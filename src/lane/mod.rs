@@ -66,8 +66,8 @@
 //!
 //! A thread of the pool that waits for a task of a lane while the pool cannot grow takes a pending
 //! slot over and runs the lane in order, through the task it waits for. It registers
-//! ([`Core::watch`]) before it looks for a pending slot, and whoever makes one pending by a release
-//! wakes those who are registered.
+//! ([`LaneCore::watch`]) before it looks for a pending slot, and whoever makes one pending by a
+//! release wakes those who are registered.
 //!
 //! If all slots are held by threads that wait, in whatever way, for tasks of this very lane, none
 //! of them will ever be released. `waits` finds that out, and gives an error to the thread whose
@@ -80,7 +80,7 @@ mod lanes;
 mod waits;
 
 pub(crate) use self::account::LaneAccount;
-pub(crate) use self::core::Core;
-pub(crate) use self::entry::{Entry, Job};
+pub(crate) use self::core::LaneCore;
+pub(crate) use self::entry::{Job, QueueItem};
 pub(crate) use self::lanes::Lanes;
 pub(crate) use self::waits::{Wait, inside};

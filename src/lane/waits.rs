@@ -21,7 +21,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Core;
+use super::LaneCore;
 use crate::error::TaskId;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -134,7 +134,7 @@ impl Waits {
 /// The tasks that cannot end before this thread goes on: those that it is inside, and where one of
 /// them is part of a scope, also those that the scope is inside. `core` finds the lane in which a
 /// task holds a slot.
-pub(crate) fn inside(core: impl Fn(&TaskRef) -> Option<Arc<Core>>) -> Vec<Inside> {
+pub(crate) fn inside(core: impl Fn(&TaskRef) -> Option<Arc<LaneCore>>) -> Vec<Inside> {
     let mut all = Vec::new();
     for task in tasks() {
         let slot = core(task).map(|core| (core.owner().addr(), core.limit()));

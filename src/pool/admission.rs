@@ -22,7 +22,7 @@ use super::Pool;
 use super::shared::Shared;
 use crate::counts::PoolAccount;
 use crate::error::{Reason, Rejected, TaskError};
-use crate::lane::{Core, LaneAccount};
+use crate::lane::{LaneAccount, LaneCore};
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::oneshot::Receiver;
@@ -61,7 +61,7 @@ impl Queue for Shared {
     }
 }
 
-impl Queue for Core {
+impl Queue for LaneCore {
     type Account = LaneAccount;
 
     fn account(&self) -> &Arc<LaneAccount> {
@@ -69,7 +69,7 @@ impl Queue for Core {
     }
 
     fn places(&self) -> Option<&Semaphore> {
-        self.places()
+        self.permits()
     }
 
     fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool {
@@ -243,13 +243,13 @@ impl<Q: Queue> Gate<'_, Q> {
             self.give_place_back();
             return Err(Refused::Closed);
         }
-        let has_place = self.has_place || self.queue.places().is_none_or(Semaphore::try_take);
+        let has_place = self.has_place || self.queue.places().is_none_or(Semaphore::try_acquire);
         if has_place { Ok(()) } else { Err(Refused::Full) }
     }
 
     fn give_place_back(&self) {
         if self.has_place {
-            self.queue.places().into_iter().for_each(Semaphore::free);
+            self.queue.places().into_iter().for_each(Semaphore::release);
         }
     }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::shared::Shared;
-use crate::lane::{Entry, Job};
+use crate::lane::{Job, QueueItem};
 use crate::sync::atomic::Ordering;
 use crate::task::{Claimed, OnShutdown, Outcome, TaskRef};
 
@@ -20,9 +20,9 @@ impl Shared {
             let mut staying = Vec::new();
             while let Some(entry) = self.engine.queues.take_any() {
                 match entry.open() {
-                    Job::Task(task) if stays(&task) => staying.push(Entry::task(task)),
+                    Job::Task(task) if stays(&task) => staying.push(QueueItem::task(task)),
                     Job::Task(task) => claimed.extend(claim(task)),
-                    Job::Lane(lane) => staying.push(Entry::lane(lane)),
+                    Job::Lane(lane) => staying.push(QueueItem::lane(lane)),
                 }
             }
             for lane in self.engine.lanes.all() {
@@ -64,7 +64,7 @@ impl Shared {
 }
 
 /// Ends what stands behind an entry unrun. Returns how many tasks that were.
-pub(super) fn give_up(entry: Entry, outcome: Outcome, refusal: Option<&Arc<io::Error>>) -> u64 {
+pub(super) fn give_up(entry: QueueItem, outcome: Outcome, refusal: Option<&Arc<io::Error>>) -> u64 {
     let end = |task| {
         let claimed = claim(task);
         let count = u64::from(claimed.is_some());

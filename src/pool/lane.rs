@@ -13,8 +13,8 @@ use super::observe;
 use super::options::TaskOptions;
 use super::reserve::Reserve;
 use crate::error::{Reason, Rejected};
-use crate::lane::Core;
-use crate::latency::Meter;
+use crate::lane::LaneCore;
+use crate::latency::LatencyRecorder;
 use crate::task::{Attempt, Task, Unblocked};
 
 /// A limited view of a pool: a queue of its own whose tasks run on the pool's threads, no more than
@@ -58,7 +58,7 @@ use crate::task::{Attempt, Task, Unblocked};
 #[doc(alias = "Semaphore")]
 #[derive(Clone)]
 pub struct Lane {
-    core: Arc<Core>,
+    core: Arc<LaneCore>,
     pool: Pool,
 }
 
@@ -107,16 +107,16 @@ impl<'a> LaneBuilder<'a> {
             return refuse(format!("queue_limit of lane {name:?} (0) would refuse every task"));
         }
         // In a forked child nothing runs, and a recorder may hang.
-        let meter = if pool.shared.engine.is_forked() {
-            Meter::default()
+        let latency = if pool.shared.engine.is_forked() {
+            LatencyRecorder::default()
         } else {
-            observe::meter(&pool.shared.config, Some(&name), limit)
+            observe::latency(&pool.shared.config, Some(&name), limit)
         };
-        let core = Core::new(
+        let core = LaneCore::new(
             name,
             limit,
             queue_limit,
-            meter,
+            latency,
             &pool.shared.engine.lanes,
             pool.shared.engine.generation(),
         );
@@ -125,11 +125,11 @@ impl<'a> LaneBuilder<'a> {
 }
 
 impl Lane {
-    pub(super) fn gate(&self) -> Gate<'_, Core> {
+    pub(super) fn gate(&self) -> Gate<'_, LaneCore> {
         Gate { shared: &self.pool.shared, queue: &self.core, has_place: false }
     }
 
-    pub(super) fn core(&self) -> &Core {
+    pub(super) fn core(&self) -> &LaneCore {
         &self.core
     }
 

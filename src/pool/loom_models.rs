@@ -17,7 +17,7 @@ use loom::thread;
 
 use super::shared::Shared;
 use super::{NewThread, Pool, PoolBuilder, Reserve};
-use crate::lane::{Entry, Job};
+use crate::lane::{Job, QueueItem};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Mutex, Parker, Tracked};
@@ -277,7 +277,7 @@ fn monitor_disarm_against_submit() {
                 while found < 2 {
                     assert!(shared.monitor.await_arming(), "it is not stopped");
                     while !shared.monitor.disarm(|| shared.engine.own_counts().queued() > 0) {
-                        let taken = shared.engine.queues.take_any().map(Entry::open);
+                        let taken = shared.engine.queues.take_any().map(QueueItem::open);
                         if let Some(Job::Task(task)) = taken
                             && let Some(claimed) = task.claim()
                         {

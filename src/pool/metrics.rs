@@ -2,10 +2,10 @@
 
 use super::shared::Shared;
 use crate::counts::TaskCounts;
-use crate::lane::Core;
+use crate::lane::LaneCore;
 #[cfg(feature = "histograms")]
 use crate::latency::Histogram;
-use crate::latency::Reading;
+use crate::latency::LatencySnapshot;
 
 /// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the
 /// tasks.
@@ -32,7 +32,7 @@ pub struct Metrics {
     tasks: TaskCounts,
     growth_steps: u64,
     spawn_failures: u64,
-    times: Reading,
+    times: LatencySnapshot,
 }
 
 impl Metrics {
@@ -54,7 +54,7 @@ impl Metrics {
             tasks: shared.engine.counts(),
             growth_steps: shared.growth_steps.load(crate::sync::atomic::Ordering::Relaxed),
             spawn_failures: shared.cool_down.failures(),
-            times: Reading::default(),
+            times: LatencySnapshot::default(),
         }
     }
 
@@ -170,15 +170,15 @@ impl Metrics {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneMetrics {
     tasks: TaskCounts,
-    times: Reading,
+    times: LatencySnapshot,
 }
 
 impl LaneMetrics {
-    pub(super) fn read(core: &Core) -> Self {
+    pub(super) fn read(core: &LaneCore) -> Self {
         let mut tasks = core.account().counters.counts().tasks;
         // The ends were counted before the starts: of what has begun since, some must have ended.
         tasks.started = tasks.started.min(tasks.ended() + core.limit() as u64);
-        LaneMetrics { tasks, times: core.meter().read() }
+        LaneMetrics { tasks, times: core.latency().read() }
     }
 
     /// Tasks that wait in the lane.

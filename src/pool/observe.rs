@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::config::Config;
 use crate::counts::thread_number;
 use crate::error::TaskId;
-use crate::lane::Core;
-use crate::latency::{Meter, Reading};
+use crate::lane::LaneCore;
+use crate::latency::{LatencyRecorder, LatencySnapshot};
 use crate::sync::{Mutex, now};
 use crate::task::TaskRef;
 use crate::trace::event;
@@ -17,7 +17,7 @@ use crate::worker::{Registry, RunningTask};
 #[derive(Debug)]
 pub(super) struct Observer {
     warn_after: Option<Duration>,
-    meter: Meter,
+    latency: LatencyRecorder,
     is_on: bool,
     /// The tasks that go on and have been warned of.
     told: Mutex<BTreeSet<TaskId>>,
@@ -25,21 +25,22 @@ pub(super) struct Observer {
 
 /// What records the times of a pool's tasks, or of those of one of its lanes, of which up to
 /// `threads` run at a time. It may call foreign code.
-pub(super) fn meter(config: &Config, lane: Option<&str>, threads: usize) -> Meter {
-    let meter = Meter::default();
+pub(super) fn latency(config: &Config, lane: Option<&str>, threads: usize) -> LatencyRecorder {
+    let latency = LatencyRecorder::default();
     #[cfg(feature = "histograms")]
-    let meter = if config.histograms { meter.with_histograms(threads) } else { meter };
+    let latency = if config.histograms { latency.with_histograms(threads) } else { latency };
     #[cfg(feature = "metrics")]
-    let meter = if config.export_every.is_some() { meter.with_series(&config.name, lane) } else { meter };
+    let latency =
+        if config.export_every.is_some() { latency.with_series(&config.name, lane) } else { latency };
     let _ = (config, lane, threads);
-    meter
+    latency
 }
 
 impl Observer {
     pub(super) fn new(config: &Config) -> Self {
-        let meter = meter(config, None, usize::MAX);
-        let is_on = config.warn_after.is_some() || meter.is_on();
-        Observer { warn_after: config.warn_after, meter, is_on, told: Mutex::default() }
+        let latency = latency(config, None, usize::MAX);
+        let is_on = config.warn_after.is_some() || latency.is_on();
+        Observer { warn_after: config.warn_after, latency, is_on, told: Mutex::default() }
     }
 
     /// Whether anybody wants to know: tasks carry the time of their spawning then.
@@ -48,8 +49,8 @@ impl Observer {
     }
 
     /// The times recorded so far.
-    pub(super) fn read(&self) -> Reading {
-        self.meter.read()
+    pub(super) fn read(&self) -> LatencySnapshot {
+        self.latency.read()
     }
 
     /// Whether tasks that run for long are warned of.
@@ -88,24 +89,24 @@ impl Observer {
     }
 
     /// `task` is about to run.
-    pub(super) fn waited(&self, task: &TaskRef, lane: Option<&Core>, waited: Duration) {
+    pub(super) fn waited(&self, task: &TaskRef, lane: Option<&LaneCore>, waited: Duration) {
         let thread = thread_number();
-        self.meter.waited(thread, waited);
-        lane.into_iter().for_each(|lane| lane.meter().waited(thread, waited));
+        self.latency.waited(thread, waited);
+        lane.into_iter().for_each(|lane| lane.latency().waited(thread, waited));
         if self.is_long(waited) {
-            let lane = lane.map(Core::name);
+            let lane = lane.map(LaneCore::name);
             event!(WARN, task = %task.origin(), lane, ?waited, "a task waited long");
             let _ = (task, lane);
         }
     }
 
     /// `task` has ended.
-    pub(super) fn ran(&self, task: &TaskRef, lane: Option<&Core>, ran: Duration) {
+    pub(super) fn ran(&self, task: &TaskRef, lane: Option<&LaneCore>, ran: Duration) {
         let thread = thread_number();
-        self.meter.ran(thread, ran);
-        lane.into_iter().for_each(|lane| lane.meter().ran(thread, ran));
+        self.latency.ran(thread, ran);
+        lane.into_iter().for_each(|lane| lane.latency().ran(thread, ran));
         if self.is_long(ran) {
-            let lane = lane.map(Core::name);
+            let lane = lane.map(LaneCore::name);
             event!(WARN, task = %task.origin(), lane, ?ran, "a task ran long");
             let _ = (task, lane);
         }

@@ -32,7 +32,7 @@ impl Target {
     fn places(&self) -> Option<&Semaphore> {
         match self {
             Target::Pool(pool) => pool.shared.engine.permits(),
-            Target::Lane(lane) => lane.core().places(),
+            Target::Lane(lane) => lane.core().permits(),
         }
     }
 }
@@ -170,7 +170,7 @@ impl Reserve {
             return Poll::Ready(Err(Refused::Closed));
         }
         let Some(places) = target.places() else { return Poll::Ready(Ok(())) };
-        match places.poll_take(&mut self.turn, context.waker()) {
+        match places.poll_acquire(&mut self.turn, context.waker()) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             Poll::Ready(Err(_)) => Poll::Ready(Err(Refused::Closed)),
             Poll::Pending => {
@@ -264,7 +264,7 @@ impl Permit {
                 Gate { has_place, ..pool.gate() }.spawn(f, site, pool.shared.side())
             }
             Some(Target::Lane(lane)) => {
-                let has_place = lane.core().places().is_some();
+                let has_place = lane.core().permits().is_some();
                 Gate { has_place, ..lane.gate() }.spawn(f, site, lane.pool().shared.side())
             }
             None => unreachable!("`spawn` consumes the permit"),
@@ -290,7 +290,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let Some(target) = self.target.take() else { return };
         if !target.pool().shared.engine.is_forked() {
-            target.places().into_iter().for_each(Semaphore::free);
+            target.places().into_iter().for_each(Semaphore::release);
         }
     }
 }

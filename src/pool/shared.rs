@@ -227,8 +227,8 @@ impl Shared {
     }
 
     /// Wakes somebody although tokens are out: they have not moved.
-    pub(super) fn wake_overriding(&self) {
-        if self.engine.idle.notify_overriding() != Notify::Covered {
+    pub(super) fn wake_forced(&self) {
+        if self.engine.idle.notify_forced() != Notify::Handled {
             self.helpers.wake();
             self.monitor.arm(self);
         }
@@ -289,7 +289,7 @@ impl Shared {
         self.growth_ended();
         self.engine.permits().into_iter().for_each(Semaphore::close);
         for lane in self.engine.lanes.all() {
-            lane.places().into_iter().for_each(Semaphore::close);
+            lane.permits().into_iter().for_each(Semaphore::close);
         }
         self.engine.idle.wake_all();
         self.stop_helpers();

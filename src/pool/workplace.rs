@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::shared::Shared;
 use super::threads::start;
-use crate::lane::Core;
+use crate::lane::LaneCore;
 use crate::panic::catch_panic;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{Parker, now};
@@ -44,7 +44,7 @@ impl Policy for Shared {
         }
     }
 
-    fn observe_wait(&self, task: &TaskRef, lane: Option<&Core>, wait: Duration) {
+    fn observe_wait(&self, task: &TaskRef, lane: Option<&LaneCore>, wait: Duration) {
         if self.engine.is_forked() {
             return;
         }
@@ -56,7 +56,7 @@ impl Policy for Shared {
         self.timer.keep_rounds(&self.config.name);
     }
 
-    fn observe_run(&self, task: &TaskRef, lane: Option<&Core>, run: Duration) {
+    fn observe_run(&self, task: &TaskRef, lane: Option<&LaneCore>, run: Duration) {
         // A task that has forked ends in the child too, where the locks of the times may be held
         // for ever.
         if !self.engine.is_forked() {
@@ -106,7 +106,7 @@ impl Policy for Shared {
         }
     }
 
-    fn may_linger(&self) -> bool {
+    fn may_spin(&self) -> bool {
         // Where more threads are at work, some of them may want the CPU.
         let resting = || self.engine.idle.counts().idle + self.blocking();
         let at_work = || self.headcount.staying().saturating_sub(resting());

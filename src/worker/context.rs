@@ -6,14 +6,14 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::record::ThreadRecord;
-use crate::lane::Entry;
+use crate::lane::QueueItem;
 use crate::queue::Local;
 use crate::sync::thread_local_const;
 
 /// What `Pool::spawn` needs of the thread it is called on, where that is the pool's own.
 pub(super) struct WorkerContext {
     pub(super) owner: *const (),
-    pub(super) local: OnceCell<Local<Entry>>,
+    pub(super) local: OnceCell<Local<QueueItem>>,
     pub(super) record: Arc<ThreadRecord>,
 }
 

@@ -19,7 +19,7 @@
 use std::sync::Arc;
 
 use super::{Policy, Worker};
-use crate::lane::{Core, Wait, inside};
+use crate::lane::{LaneCore, Wait, inside};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Parker, trampoline};
 use crate::task::{Host, InPlace, Inside, TaskRef, claim_in_place, tasks};
@@ -67,7 +67,7 @@ impl<P: Policy> Worker<P> {
     }
 
     /// The lane of this pool that `target`, which has not ended, belongs to.
-    fn lane_of(&self, target: &TaskRef) -> Option<Arc<Core>> {
+    fn lane_of(&self, target: &TaskRef) -> Option<Arc<LaneCore>> {
         let alive = !target.is_ended() && !self.engine().is_forked();
         alive.then(|| self.engine().lanes.find(target.owner())).flatten()
     }

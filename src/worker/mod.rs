@@ -56,8 +56,8 @@ use std::time::{Duration, Instant};
 use crate::counts::{PoolAccount, PoolCounters, TaskCounts, thread_number};
 use crate::error::TaskId;
 use crate::idle::{Idle, Notify, Sleeper};
-use crate::lane::{Core, Entry, Lanes};
-use crate::queue::{Queues, Walk};
+use crate::lane::{LaneCore, Lanes, QueueItem};
+use crate::queue::{Queues, StealCursor};
 use crate::semaphore::Semaphore;
 use crate::sync::Parker;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
@@ -74,7 +74,7 @@ pub(crate) use self::registry::Registry;
 /// What every pool has: the queues, the threads, who of them sleeps, the lanes, and whether it is
 /// over. The pool owns one and adds to it, by [`Policy`], when threads come and go.
 pub(crate) struct Engine {
-    pub(crate) queues: Queues<Entry>,
+    pub(crate) queues: Queues<QueueItem>,
     pub(crate) idle: Idle,
     pub(crate) workers: Registry,
     pub(crate) lanes: Arc<Lanes>,
@@ -117,7 +117,7 @@ impl Engine {
     /// A queued task has been claimed: its permit in a limited queue is free.
     #[inline]
     fn release_permit(&self) {
-        self.permits().into_iter().for_each(Semaphore::free);
+        self.permits().into_iter().for_each(Semaphore::release);
     }
 
     /// Whether this process is a fork of the one the pool was built in.
@@ -177,11 +177,11 @@ impl Engine {
         match this_context(self.owner()) {
             Some(context) => {
                 context.record.counters.submitted.increment();
-                self.queues.push(context.local.get(), Entry::task(task));
+                self.queues.push(context.local.get(), QueueItem::task(task));
             }
             None => {
                 self.account.counters.submitted().increment_shared();
-                self.queues.push(None, Entry::task(task));
+                self.queues.push(None, QueueItem::task(task));
             }
         }
     }
@@ -189,9 +189,9 @@ impl Engine {
     /// Enqueues a task of `lane`, and an entry for the lane where that is due: it is no task and is
     /// not counted. True if a thread must look into the pool's queues.
     #[must_use]
-    pub(crate) fn submit_to_lane(&self, lane: &Arc<Core>, task: TaskRef) -> bool {
+    pub(crate) fn submit_to_lane(&self, lane: &Arc<LaneCore>, task: TaskRef) -> bool {
         let local = this_context(self.owner()).and_then(|context| context.local.get());
-        lane.enqueue(task, || self.queues.push(local, Entry::lane(Arc::clone(lane))))
+        lane.enqueue(task, || self.queues.push(local, QueueItem::lane(Arc::clone(lane))))
     }
 
     /// Sees to it that a thread looks into the queues, in which the caller has put something: wakes
@@ -199,10 +199,10 @@ impl Engine {
     pub(crate) fn notify(&self, policy: &impl Policy) {
         while !self.is_forked() {
             match self.idle.notify(|| self.queues.is_empty()) {
-                Notify::Covered => return,
+                Notify::Handled => return,
                 Notify::Delivering => return policy.watch_delivery(),
-                Notify::Nobody if policy.ensure_worker() => return,
-                Notify::Nobody => {}
+                Notify::NoWorker if policy.ensure_worker() => return,
+                Notify::NoWorker => {}
             }
         }
     }
@@ -228,9 +228,9 @@ pub(crate) trait Policy: Send + Sync + 'static {
     /// stays.
     fn retire(&self, when: Retire) -> bool;
     /// A task that carries the time of its spawning is about to run, after this wait.
-    fn observe_wait(&self, task: &TaskRef, lane: Option<&Core>, wait: Duration);
+    fn observe_wait(&self, task: &TaskRef, lane: Option<&LaneCore>, wait: Duration);
     /// Such a task has ended, after this run.
-    fn observe_run(&self, task: &TaskRef, lane: Option<&Core>, run: Duration);
+    fn observe_run(&self, task: &TaskRef, lane: Option<&LaneCore>, run: Duration);
     /// One thread more, or less, has declared that it blocks.
     fn begin_blocking(&self);
     fn end_blocking(&self);
@@ -247,7 +247,7 @@ pub(crate) trait Policy: Send + Sync + 'static {
     fn remove_helper(&self, parker: &Arc<Parker>);
     /// Whether a thread that finds nothing may look on for a while: with one CPU, or where more
     /// threads are at work than core, it would only hold up others.
-    fn may_linger(&self) -> bool;
+    fn may_spin(&self) -> bool;
     /// When a thread that goes to sleep now is to leave; `None` if it is to stay.
     fn sleep_deadline(&self) -> Option<Instant>;
     /// A thread is parked in a wait for the pool's end: looks whether that has come.
@@ -276,14 +276,14 @@ pub(crate) struct Worker<P: Policy> {
     pool: Arc<P>,
     context: WorkerContext,
     sleeper: Arc<Sleeper>,
-    walk: RefCell<Walk>,
+    walk: RefCell<StealCursor>,
     patience: Patience,
     /// Whether this thread holds a searching token.
     searching: Cell<bool>,
     /// Whether this thread holds a delivering token.
     delivering: Cell<bool>,
     /// The lane of the task whose result is being delivered, while this thread holds a slot of it.
-    lane: Cell<Option<Arc<Core>>>,
+    lane: Cell<Option<Arc<LaneCore>>>,
     /// Tasks of lanes that this thread is inside although their slots have been given away: they
     /// wait for the shutdown.
     forfeited: RefCell<Vec<TaskId>>,
@@ -311,7 +311,7 @@ impl<P: Policy> Worker<P> {
             context: WorkerContext { owner: engine.owner(), local: OnceCell::new(), record },
             pool,
             sleeper: Sleeper::new(),
-            walk: RefCell::new(Walk::new(thread_number() as u32)),
+            walk: RefCell::new(StealCursor::new(thread_number() as u32)),
             patience: Patience::new(),
             searching: Cell::new(false),
             delivering: Cell::new(false),
@@ -350,7 +350,7 @@ impl<P: Policy> Worker<P> {
         if local.get().is_some() {
             return;
         }
-        if let Some(lent) = self.engine().queues.lend() {
+        if let Some(lent) = self.engine().queues.acquire() {
             let _ = record.deque.set(lent.index());
             let _ = local.set(lent);
         }
@@ -381,7 +381,7 @@ impl<P: Policy> Worker<P> {
     /// The next queue entry. After a long task, and where others have waited for long, it is one
     /// that has waited for everybody: what this thread has put into its own deque came later.
     #[inline]
-    fn take(&self) -> Option<Entry> {
+    fn take(&self) -> Option<QueueItem> {
         let queues = &self.engine().queues;
         let injected = if self.context.record.take_overstay() { queues.take_injected() } else { None };
         injected.or_else(|| queues.take(self.context.local.get(), &mut self.walk.borrow_mut()))
@@ -404,7 +404,7 @@ impl<P: Policy> Worker<P> {
         let Worker { pool, context, .. } = self;
         let engine = pool.engine();
         if let Some(local) = context.local.into_inner() {
-            engine.queues.give_back(local);
+            engine.queues.release(local);
         }
         engine.workers.unregister(&context.record);
         pool.on_exit();

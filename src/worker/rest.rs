@@ -92,7 +92,7 @@ impl<P: Policy> Worker<P> {
     /// Looks on with a searching token. True if something is queued. False if it is time to sleep,
     /// with or without the token.
     fn linger(&self) -> bool {
-        if !self.pool.may_linger() || self.engine().is_closed() {
+        if !self.pool.may_spin() || self.engine().is_closed() {
             return false;
         }
         let begun = now();

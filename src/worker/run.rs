@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Policy, Worker};
-use crate::lane::{Core, Entry, Job};
+use crate::lane::{Job, LaneCore, QueueItem};
 use crate::sync::now;
 use crate::task::{Claimed, Outcome, Runner, TaskRef, as_current};
 
@@ -19,7 +19,7 @@ struct Run<'a, P: Policy> {
     worker: &'a Worker<P>,
     /// Its lane, of which the worker holds a slot until the closure has ended. It is let go of
     /// after the delivery: that takes time where another CPU has just referred to it.
-    lane: Cell<Option<Arc<Core>>>,
+    lane: Cell<Option<Arc<LaneCore>>>,
     /// When the closure began, if the task is timed.
     began: Option<Instant>,
 }
@@ -60,7 +60,7 @@ impl<P: Policy> Runner for Worker<P> {
 impl<P: Policy> Worker<P> {
     /// Runs a queue entry, unless it is the husk of a task that somebody else has claimed.
     #[inline(always)]
-    pub(super) fn execute(&self, entry: Entry) {
+    pub(super) fn execute(&self, entry: QueueItem) {
         match entry.open() {
             Job::Task(task) => match task.claim() {
                 Some(claimed) => self.run(claimed),
@@ -71,7 +71,7 @@ impl<P: Policy> Worker<P> {
     }
 
     #[inline(never)]
-    fn serve_lane(&self, lane: Arc<Core>) {
+    fn serve_lane(&self, lane: Arc<LaneCore>) {
         let ran = lane.begin_with_next().is_some_and(|first| self.take_turn(lane, first));
         if !ran {
             self.pass_baton();
@@ -80,7 +80,7 @@ impl<P: Policy> Worker<P> {
 
     /// Runs tasks of a lane, of which this thread has just taken a slot and the `first` entry,
     /// until none waits or the turn is over. False if there was none to run.
-    fn take_turn(&self, mut lane: Arc<Core>, first: TaskRef) -> bool {
+    fn take_turn(&self, mut lane: Arc<LaneCore>, first: TaskRef) -> bool {
         let mut tasks = 0;
         let is_alone = || self.engine().queues.looks_empty(self.context.local.get());
         // A turn that nobody waits for needs no clock, and is over once somebody does.
@@ -106,7 +106,7 @@ impl<P: Policy> Worker<P> {
 
     /// Runs a task of a lane of which this thread holds a slot. Gives the lane back if it still
     /// does.
-    fn run_in_lane(&self, claimed: Claimed, lane: Arc<Core>) -> Option<Arc<Core>> {
+    fn run_in_lane(&self, claimed: Claimed, lane: Arc<LaneCore>) -> Option<Arc<LaneCore>> {
         self.run_special(claimed, Some(lane));
         self.lane.take()
     }
@@ -120,20 +120,20 @@ impl<P: Policy> Worker<P> {
     }
 
     /// Releases a slot of `lane` to whoever comes next.
-    pub(super) fn release_slot(&self, lane: &Arc<Core>) {
+    pub(super) fn release_slot(&self, lane: &Arc<LaneCore>) {
         if self.engine().is_forked() {
             return;
         }
         // Behind what waits already, and not in this thread's own deque: that is what makes turns
         // fair.
-        if lane.release(|| self.engine().queues.push(None, Entry::lane(Arc::clone(lane)))) {
+        if lane.release(|| self.engine().queues.push(None, QueueItem::lane(Arc::clone(lane)))) {
             self.engine().notify(&*self.pool);
         }
     }
 
     /// Runs what waits in `lane`, of which this thread has taken a slot over, in order through
     /// `target`, in place.
-    pub(super) fn run_through(&self, mut lane: Arc<Core>, target: &TaskRef) {
+    pub(super) fn run_through(&self, mut lane: Arc<LaneCore>, target: &TaskRef) {
         while target.is_queued() && !self.engine().is_forked() {
             let Some(claimed) = claim_next(&lane) else { return };
             match self.nest(|| self.run_in_lane(claimed, lane)) {
@@ -180,7 +180,7 @@ impl<P: Policy> Worker<P> {
     /// Runs a claimed task, perhaps of `lane`, of which this thread holds a slot. That is kept in
     /// `self.lane` afterwards, unless it has been released.
     #[inline(never)]
-    fn run_special(&self, claimed: Claimed, lane: Option<Arc<Core>>) {
+    fn run_special(&self, claimed: Claimed, lane: Option<Arc<LaneCore>>) {
         let mut began = None;
         if let Some(extras) = claimed.extras() {
             if extras.is_overdue() {
@@ -200,7 +200,7 @@ impl<P: Policy> Worker<P> {
         self.pass_baton();
         // A waker and a subscriber are foreign code. They run as part of the task, so that one that
         // waits for its lane is told.
-        let is_limited = lane.as_ref().is_none_or(|lane| lane.places().is_some());
+        let is_limited = lane.as_ref().is_none_or(|lane| lane.permits().is_some());
         if is_limited || began.is_some() {
             as_current(claimed.task(), || self.free_and_observe(&claimed, lane.as_deref(), began));
         }
@@ -211,8 +211,13 @@ impl<P: Policy> Worker<P> {
     }
 
     /// Gives the place of a task in its queue to another, and tells how long the task has waited.
-    fn free_and_observe(&self, claimed: &Claimed, lane: Option<&Core>, began: Option<(Instant, Instant)>) {
-        lane.map_or_else(|| self.engine().release_permit(), Core::free_place);
+    fn free_and_observe(
+        &self,
+        claimed: &Claimed,
+        lane: Option<&LaneCore>,
+        began: Option<(Instant, Instant)>,
+    ) {
+        lane.map_or_else(|| self.engine().release_permit(), LaneCore::release_permit);
         if let Some((now, spawned)) = began {
             let waited = now.saturating_duration_since(spawned);
             self.pool.observe_wait(claimed.task(), lane, waited);
@@ -241,7 +246,7 @@ impl<P: Policy> Worker<P> {
     }
 
     /// Its time was up before a thread got to it, and the timer has not got to it either.
-    fn let_expire(&self, claimed: Claimed, lane: Option<Arc<Core>>) {
+    fn let_expire(&self, claimed: Claimed, lane: Option<Arc<LaneCore>>) {
         self.pass_baton();
         // Whatever blocks in the closure's destructor or in a waker gives the slot away.
         self.lane.replace(lane);
@@ -269,13 +274,13 @@ fn is_within_turn(begun: Instant) -> bool {
 
 /// Claims the next task of a lane of which this thread holds a slot. If there is none, the slot is
 /// released.
-fn claim_next(lane: &Core) -> Option<Claimed> {
+fn claim_next(lane: &LaneCore) -> Option<Claimed> {
     let first = lane.next()?;
     claim_or_next(lane, first)
 }
 
 /// The same with an entry that has been taken already.
-fn claim_or_next(lane: &Core, mut entry: TaskRef) -> Option<Claimed> {
+fn claim_or_next(lane: &LaneCore, mut entry: TaskRef) -> Option<Claimed> {
     loop {
         let claimed = entry.claim();
         if claimed.is_some() {

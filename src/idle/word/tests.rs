@@ -12,7 +12,7 @@ fn counts_do_not_run_into_each_other() {
     word.change(0, SEARCHING * 3);
     assert!(word.try_begin_searching());
     word.change(0, SEARCHING);
-    assert_eq!(word.load(), Counts { idle: 2, searching: 0, starting: 0, delivering: 1 });
+    assert_eq!(word.load(), IdleCounts { idle: 2, searching: 0, starting: 0, delivering: 1 });
     word.change(0, IDLE * 2 + DELIVERING);
     assert!(word.try_begin_starting());
     assert!(!word.try_begin_starting(), "one is starting");

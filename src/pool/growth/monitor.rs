@@ -147,7 +147,7 @@ fn watch(shared: &Arc<Shared>) {
             (state, verdict) = decide(limits, state, &sample);
             match verdict {
                 Verdict::Wait => {}
-                Verdict::Wake => shared.wake_overriding(),
+                Verdict::Wake => shared.wake_forced(),
                 Verdict::Grow(threads, cause) => {
                     if cause == Cause::Hard {
                         sampler.note_step();

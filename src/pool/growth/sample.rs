@@ -7,7 +7,7 @@ use super::detect::{CpuClock, CpuToSpare, Detector, ThreadState, TimeAlone};
 use super::survey::{ASKED_AGAIN, Inquiry, Seen, Survey};
 use super::waiting::{PendingLane, Waiting};
 use crate::counts::TaskCounts;
-use crate::idle::Counts;
+use crate::idle::IdleCounts;
 use crate::pool::config::Config;
 use crate::pool::shared::Shared;
 use crate::sync::atomic::Ordering;
@@ -131,7 +131,7 @@ pub(super) struct Queued {
     pub(super) cancelled: u64,
     /// Slots of lanes that are pending.
     pub(super) pending: u64,
-    pub(super) counts: Counts,
+    pub(super) counts: IdleCounts,
     pub(super) totals: TaskCounts,
 }
 
@@ -256,7 +256,7 @@ impl Sampler {
             let seen = *note;
             drop(note);
             let deque = slot.deque.get().filter(|_| seen.stalled > 0);
-            if deque.is_some_and(|&deque| shared.engine.queues.evacuate(deque)) {
+            if deque.is_some_and(|&deque| shared.engine.queues.drain_to_injector(deque)) {
                 shared.notify();
             }
             if seen.held >= OCCUPIED[0] {

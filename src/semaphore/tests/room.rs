@@ -6,9 +6,9 @@ use super::*;
 fn while_nobody_waits_the_lock_is_left_alone() {
     let places = full(1);
     let line = places.line.lock();
-    places.free();
-    assert!(places.try_take());
-    places.free();
+    places.release();
+    assert!(places.try_acquire());
+    places.release();
     assert_eq!(Guest::default().poll(&places), TAKEN);
     drop(line);
 }
