@@ -47,24 +47,51 @@
 //! because a waker is foreign code and may block: the submitter that relies on it also arms the
 //! monitor, which overrides tokens that do not move.
 //!
-//! ORDERING: F1 and F2 are each other's partners, wherever a fence is marked as one of them.
+//! ORDERING: F1 and F2 are each other's partners, wherever a fence is marked as one of them. Every
+//! change of the word is AcqRel and pairs with the next one, and with the load: so a thread that is
+//! given a token, or sees that one has been released, sees what its holder did before. What the
+//! counts say of the queues rests on the fences of the protocol.
 
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 #[cfg(all(test, not(sidestep_loom)))]
 mod tests;
-mod word;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, Parker};
 
-pub(crate) use self::word::IdleCounts;
-use self::word::{DELIVERING, IDLE, SEARCHING, STARTING, Word};
+const IDLE: u64 = 1;
+const SEARCHING: u64 = 1 << 16;
+const STARTING: u64 = 1 << 32;
+const DELIVERING: u64 = 1 << 48;
+const FIELD: u64 = 0xFFFF;
+
+/// The counts at one instant. See the module's table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IdleCounts {
+    pub(crate) idle: usize,
+    pub(crate) searching: usize,
+    pub(crate) starting: usize,
+    pub(crate) delivering: usize,
+}
+
+impl From<u64> for IdleCounts {
+    fn from(bits: u64) -> Self {
+        let field = |unit: u64| ((bits / unit) & FIELD) as usize;
+        IdleCounts {
+            idle: field(IDLE),
+            searching: field(SEARCHING),
+            starting: field(STARTING),
+            delivering: field(DELIVERING),
+        }
+    }
+}
 
 /// What a notifier still has to do.
 #[must_use]
@@ -123,14 +150,14 @@ impl Sleeper {
 /// The sleepers and the tokens of one pool.
 #[derive(Debug)]
 pub(crate) struct Idle {
-    word: CachePadded<Word>,
+    word: CachePadded<TokenWord>,
     /// The stack. Its length and the word's idle count change together, under the lock.
     stack: Mutex<Vec<Arc<Sleeper>>>,
 }
 
 impl Idle {
     pub(crate) fn new() -> Self {
-        Idle { word: CachePadded::new(Word::new()), stack: Mutex::new(Vec::new()) }
+        Idle { word: CachePadded::new(TokenWord::new()), stack: Mutex::new(Vec::new()) }
     }
 
     /// The counts, for the monitor and the metrics.
@@ -294,5 +321,49 @@ impl Idle {
     pub(crate) fn not_started(&self, count: usize) {
         self.word.change(0, count as u64 * STARTING);
         fence(Ordering::SeqCst); // F2
+    }
+}
+
+/// The four counts in one atomic.
+struct TokenWord(AtomicU64);
+
+impl TokenWord {
+    fn new() -> Self {
+        TokenWord(AtomicU64::new(0))
+    }
+
+    fn load(&self) -> IdleCounts {
+        self.0.load(Ordering::Acquire).into()
+    }
+
+    /// Adds and takes units in one step. Units taken are there: their holder is the caller, or the
+    /// lock is held.
+    fn change(&self, plus: u64, minus: u64) {
+        let before = self.0.fetch_add(plus.wrapping_sub(minus), Ordering::AcqRel);
+        debug_assert!(
+            [IDLE, SEARCHING, STARTING, DELIVERING]
+                .iter()
+                .all(|unit| (before / unit) & FIELD >= (minus / unit) & FIELD),
+            "a count below zero: {:?} less {:?}",
+            IdleCounts::from(before),
+            IdleCounts::from(minus)
+        );
+    }
+
+    /// One searching unit more, if there is none.
+    fn try_begin_searching(&self) -> bool {
+        let one_more = |bits| (IdleCounts::from(bits).searching == 0).then_some(bits + SEARCHING);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// One starting unit more, if all counts are zero.
+    fn try_begin_starting(&self) -> bool {
+        self.0.compare_exchange(0, STARTING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl fmt::Debug for TokenWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.load().fmt(f)
     }
 }

@@ -1,11 +1,17 @@
-//! One lane: its queue and its slots. The rules are those of the module.
+//! One lane: its queue, its slots, and what it counts. The rules are those of the module.
+//!
+//! ORDERING: the Release in `show_pending` pairs with the Acquire in `counts`. One thread writes at
+//! a time, under the lane's lock, which hands on what a chain would.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::AddAssign;
 use std::sync::Arc;
 
-use super::account::{LaneAccount, LaneCounters};
-use super::lanes::Lanes;
+use crossbeam_utils::CachePadded;
+
+use super::registry::Lanes;
+use crate::counts::{Account, AccountCounters, Counter, RunCounters, TaskCounts};
 use crate::latency::LatencyRecorder;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -315,5 +321,57 @@ impl fmt::Debug for LaneCore {
             .field("name", &self.name)
             .field("limit", &self.limit)
             .finish_non_exhaustive()
+    }
+}
+
+/// What one lane or all of them have counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LaneCounts {
+    pub(crate) tasks: TaskCounts,
+    /// Slots for which an entry waits in the pool's queues.
+    pub(crate) pending: u64,
+}
+
+impl AddAssign for LaneCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.tasks += other.tasks;
+        self.pending += other.pending;
+    }
+}
+
+/// The counters in the account of a lane. Each step is counted before the next can happen.
+#[derive(Debug, Default)]
+pub(crate) struct LaneCounters {
+    /// Counted under the lane's lock.
+    submitted: Counter,
+    cancelled: Counter,
+    pending: AtomicUsize,
+    /// Apart, since submitters and threads that run are on different CPUs. Any thread of the pool
+    /// counts here.
+    runs: CachePadded<RunCounters>,
+}
+
+/// What the tasks of a lane refer to.
+pub(crate) type LaneAccount = Account<LaneCounters>;
+
+impl LaneCounters {
+    /// How many slots are pending now; told under the lane's lock.
+    fn show_pending(&self, pending: usize) {
+        self.pending.store(pending, Ordering::Release);
+    }
+
+    /// What has been counted: ends first, then starts, then submissions, so that the differences
+    /// are never negative.
+    pub(crate) fn counts(&self) -> LaneCounts {
+        let mut tasks = TaskCounts { cancelled: self.cancelled.get(), ..TaskCounts::default() };
+        self.runs.add_to(&mut tasks);
+        tasks.submitted = self.submitted.get();
+        LaneCounts { tasks, pending: self.pending.load(Ordering::Acquire) as u64 }
+    }
+}
+
+impl AccountCounters for LaneCounters {
+    fn cancelled(&self) -> &Counter {
+        &self.cancelled
     }
 }

@@ -135,8 +135,10 @@ impl<P: Policy> Host for Worker<P> {
         }
         let holds_slot =
             |task: &TaskRef| !task.is_owned_by(self.owner()) && !self.forfeited.borrow().contains(&task.id());
-        let slot_of =
-            |task: &TaskRef| holds_slot(task).then(|| self.engine().lanes.find(task.owner())).flatten();
+        let slot_of = |task: &TaskRef| {
+            let lane = holds_slot(task).then(|| self.engine().lanes.find(task.owner())).flatten()?;
+            Some((lane.owner().addr(), lane.limit()))
+        };
         inside(slot_of)
     }
 

@@ -3,13 +3,13 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `run` | one task: claim it, run it, report; or one turn of a lane |
-//! | `context` | what a thread has of its own, and the way to it |
-//! | `record` | what a thread shows to others |
+//! | `run` | one task: claim it, run it, report |
+//! | `lane_turn` | one turn of a lane |
+//! | `record` | what a thread has of its own and shows to others, and the way to it |
 //! | `registry` | the threads of a pool |
 //! | `host` | blocking and waiting on a pool's thread |
-//! | `rest` | what a thread does that finds nothing: looking on, sleeping, leaving |
-//! | `patience` | for how long it pays to look on |
+//! | `park` | what a thread does that finds nothing: looking on, sleeping, leaving |
+//! | `spin` | for how long it pays to look on |
 //!
 //! What all pools have in common is the [`Engine`]; what a pool decides, and tells, is the trait
 //! [`Policy`], which `pool` implements.
@@ -39,15 +39,15 @@
 //! ORDERING: `closed` pairs as in `pool::admission`; `over_max` is a mark whose setter wakes all
 //! afterwards, under a lock that each sleeper takes before it looks.
 
-mod context;
 mod host;
+mod lane_turn;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
-mod patience;
+mod park;
 mod record;
 mod registry;
-mod rest;
 mod run;
+mod spin;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
@@ -64,11 +64,10 @@ use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sys::fork::Generation;
 use crate::task::{TaskRef, with_host};
 
-use self::context::{CurrentGuard, WorkerContext, this_context};
-use self::patience::Patience;
+use self::record::{CurrentGuard, WorkerContext, this_context};
+use self::spin::Patience;
 
-pub(crate) use self::context::this_record;
-pub(crate) use self::record::{LastSample, Moment, RunningTask, ThreadRecord};
+pub(crate) use self::record::{LastSample, Moment, RunningTask, ThreadRecord, this_record};
 pub(crate) use self::registry::Registry;
 
 /// What every pool has: the queues, the threads, who of them sleeps, the lanes, and whether it is

@@ -45,7 +45,6 @@ const SHARED_NAMES: &[(&str, &str)] = &[
     ("Waiter", "private to each of its modules"),
     ("Waiting", "private to each of its modules"),
     ("Wakers", "private to each of its modules"),
-    ("Word", "private to each of its modules"),
     ("Worker", "private to each of its modules"),
 ];
 

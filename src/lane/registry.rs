@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use super::LaneCore;
-use super::account::{LaneAccount, LaneCounts};
-use super::waits::Waits;
+use super::core::{LaneAccount, LaneCore, LaneCounts};
+use super::deadlock::Waits;
 use crate::counts::TaskCounts;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};

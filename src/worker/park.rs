@@ -7,12 +7,12 @@
 //! of microseconds. So a thread goes on looking into the queues for about as long before it sleeps.
 //! It keeps a searching token meanwhile, or takes one: submitters find it out and wake nobody. At
 //! most one thread of a pool lingers; a second would only compete for the same tasks. For how long,
-//! and whether at all, is learnt by [`Patience`](super::patience::Patience).
+//! and whether at all, is learnt by [`Patience`](super::spin::Patience).
 //!
 //! For invariant S lingering is nothing new: the token is released with the find, before the baton
 //! is passed, or by going on the stack, before the last look.
 
-use super::patience::Next;
+use super::spin::Next;
 use super::{Policy, Retire, Worker};
 use crate::sync::{now, thread};
 

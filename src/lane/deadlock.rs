@@ -21,7 +21,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::LaneCore;
 use crate::error::TaskId;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -132,13 +131,12 @@ impl Waits {
 }
 
 /// The tasks that cannot end before this thread goes on: those that it is inside, and where one of
-/// them is part of a scope, also those that the scope is inside. `core` finds the lane in which a
-/// task holds a slot.
-pub(crate) fn inside(core: impl Fn(&TaskRef) -> Option<Arc<LaneCore>>) -> Vec<Inside> {
+/// them is part of a scope, also those that the scope is inside. `slot_of` finds where a task holds
+/// a slot of a lane: the address of the lane's account, and how many slots the lane has.
+pub(crate) fn inside(slot_of: impl Fn(&TaskRef) -> Option<(usize, usize)>) -> Vec<Inside> {
     let mut all = Vec::new();
     for task in tasks() {
-        let slot = core(task).map(|core| (core.owner().addr(), core.limit()));
-        all.push(Inside { task: task.id(), slot });
+        all.push(Inside { task: task.id(), slot: slot_of(task) });
         if let Some(witness) = task.extras().and_then(|extras| extras.witness.as_ref()) {
             all.extend(witness.holds_up());
         }
