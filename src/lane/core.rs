@@ -15,8 +15,7 @@ use crate::counts::{Account, AccountCounters, Counter, RunCounters, TaskCounts};
 use crate::latency::LatencyRecorder;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Mutex, Parker, thread};
-use crate::sys::fork::Generation;
+use crate::sync::{Parker, ProcessMutex, thread};
 use crate::task::{TaskRef, tasks_of};
 
 /// Fewer husks than this are left to lie.
@@ -26,7 +25,7 @@ const FEW_HUSKS: u64 = 32;
 pub(crate) struct LaneCore {
     name: Arc<str>,
     limit: usize,
-    line: Mutex<Line>,
+    queue: ProcessMutex<LaneQueue>,
     /// How many entries wait, to be asked without the lock. A hint.
     waiting: AtomicUsize,
     account: Arc<LaneAccount>,
@@ -34,8 +33,8 @@ pub(crate) struct LaneCore {
     lanes: Arc<Lanes>,
 }
 
-/// What changes under the lock.
-struct Line {
+/// What changes under the lock. In a forked child there is none: what waits is the parent's.
+struct LaneQueue {
     waiting: VecDeque<TaskRef>,
     pending: usize,
     active: usize,
@@ -50,7 +49,7 @@ struct Watcher {
     parker: Arc<Parker>,
 }
 
-impl Line {
+impl LaneQueue {
     /// Makes a slot pending if a task waits that needs one (N2) and a slot is free (N1).
     fn schedule(&mut self, limit: usize) -> bool {
         let more = self.pending < self.waiting.len() && self.pending + self.active < limit;
@@ -81,30 +80,26 @@ impl Line {
 }
 
 impl LaneCore {
-    /// A lane of the pool whose lanes are `lanes`, and which was made in fork generation
-    /// `generation`.
+    /// A lane of the pool whose lanes are `lanes`.
     pub(crate) fn new(
         name: String,
         limit: usize,
         queue_limit: Option<usize>,
         latency: LatencyRecorder,
         lanes: &Arc<Lanes>,
-        generation: Generation,
     ) -> Arc<Self> {
-        let line = Line { waiting: VecDeque::new(), pending: 0, active: 0, cleared: 0, watchers: Vec::new() };
+        let queue =
+            LaneQueue { waiting: VecDeque::new(), pending: 0, active: 0, cleared: 0, watchers: Vec::new() };
         let core = Arc::new(LaneCore {
             name: name.into(),
             limit,
-            line: Mutex::new(line),
+            queue: ProcessMutex::new(queue),
             waiting: AtomicUsize::new(0),
-            account: LaneAccount::new(LaneCounters::default(), queue_limit.map(Semaphore::new), generation),
+            account: LaneAccount::new(LaneCounters::default(), queue_limit.map(Semaphore::new)),
             latency,
             lanes: Arc::clone(lanes),
         });
-        // A lane of a forked child is never used.
-        if !core.account.is_forked() {
-            lanes.enlist(&core, &core.name, &core.account);
-        }
+        lanes.register(&core, &core.name, &core.account);
         core
     }
 
@@ -126,13 +121,13 @@ impl LaneCore {
     #[must_use]
     pub(crate) fn enqueue(&self, task: TaskRef, push: impl FnOnce()) -> bool {
         let cancelled = self.account.counters.cancelled.peek();
-        let mut line = self.line.lock();
+        let Some(mut queue) = self.queue.lock() else { return false };
         self.account.counters.submitted.increment();
-        let husks = line.sweep(cancelled);
-        line.waiting.push_back(task);
-        self.show_waiting(&line);
-        let scheduled = self.schedule(&mut line, push);
-        drop(line);
+        let husks = queue.sweep(cancelled);
+        queue.waiting.push_back(task);
+        self.show_waiting(&queue);
+        let scheduled = self.schedule(&mut queue, push);
+        drop(queue);
         // The last reference to a husk may run foreign code.
         drop(husks);
         scheduled
@@ -141,49 +136,51 @@ impl LaneCore {
     /// Takes a pending slot. False if there is none: the entry came too late.
     #[must_use]
     pub(crate) fn begin(&self) -> bool {
-        self.activate(&mut self.line.lock())
+        self.queue.lock().is_some_and(|mut queue| self.activate(&mut queue))
     }
 
     /// [`begin`](LaneCore::begin) and [`next`](LaneCore::next) in one. If there is a slot and
     /// nothing waits, the slot is free.
     #[must_use]
     pub(crate) fn begin_with_next(&self) -> Option<TaskRef> {
-        let mut line = self.line.lock();
-        if self.activate(&mut line) { self.take_next(&mut line) } else { None }
+        let mut queue = self.queue.lock()?;
+        if self.activate(&mut queue) { self.take_next(&mut queue) } else { None }
     }
 
     /// The next entry of the lane for the holder of a slot; or `None`, and the slot has been
     /// released.
     #[must_use]
     pub(crate) fn next(&self) -> Option<TaskRef> {
-        self.take_next(&mut self.line.lock())
+        self.take_next(&mut *self.queue.lock()?)
     }
 
     /// Makes a pending slot active, if there is one.
-    fn activate(&self, line: &mut Line) -> bool {
-        let pending = line.pending > 0;
+    fn activate(&self, queue: &mut LaneQueue) -> bool {
+        let pending = queue.pending > 0;
         if pending {
-            line.pending -= 1;
-            line.active += 1;
-            self.account.counters.show_pending(line.pending);
+            queue.pending -= 1;
+            queue.active += 1;
+            self.account.counters.show_pending(queue.pending);
         }
         pending
     }
 
     /// Takes the next entry; or releases the slot.
-    fn take_next(&self, line: &mut Line) -> Option<TaskRef> {
-        let next = line.waiting.pop_front();
+    fn take_next(&self, queue: &mut LaneQueue) -> Option<TaskRef> {
+        let next = queue.waiting.pop_front();
         if next.is_none() {
-            line.active -= 1;
+            queue.active -= 1;
         } else {
-            self.show_waiting(line);
+            self.show_waiting(queue);
         }
         next
     }
 
     /// The entry just taken was the husk of a cancelled task.
     pub(crate) fn count_husk(&self) {
-        self.line.lock().cleared += 1;
+        if let Some(mut queue) = self.queue.lock() {
+            queue.cleared += 1;
+        }
     }
 
     /// Releases an active slot if nothing waits.
@@ -194,10 +191,10 @@ impl LaneCore {
         if self.waiting.load(Ordering::Relaxed) > 0 {
             return false;
         }
-        let mut line = self.line.lock();
-        let idle = line.waiting.is_empty();
+        let Some(mut queue) = self.queue.lock() else { return true };
+        let idle = queue.waiting.is_empty();
         if idle {
-            line.active -= 1;
+            queue.active -= 1;
         }
         idle
     }
@@ -206,12 +203,12 @@ impl LaneCore {
     /// `enqueue`.
     #[must_use]
     pub(crate) fn release(&self, push: impl FnOnce()) -> bool {
-        let mut line = self.line.lock();
-        line.active -= 1;
-        let scheduled = self.schedule(&mut line, push);
-        let woken = line.watchers.iter().filter(|_| scheduled);
+        let Some(mut queue) = self.queue.lock() else { return false };
+        queue.active -= 1;
+        let scheduled = self.schedule(&mut queue, push);
+        let woken = queue.watchers.iter().filter(|_| scheduled);
         let woken: Vec<_> = woken.map(|watcher| Arc::clone(&watcher.parker)).collect();
-        drop(line);
+        drop(queue);
         for parker in woken {
             parker.unpark();
         }
@@ -220,10 +217,10 @@ impl LaneCore {
 
     /// The entry is pushed under the lock. So whoever finds all slots taken under that lock can
     /// rely on the entries of the pending ones being in the pool's queues.
-    fn schedule(&self, line: &mut Line, push: impl FnOnce()) -> bool {
-        let scheduled = line.schedule(self.limit);
+    fn schedule(&self, queue: &mut LaneQueue, push: impl FnOnce()) -> bool {
+        let scheduled = queue.schedule(self.limit);
         if scheduled {
-            self.account.counters.show_pending(line.pending);
+            self.account.counters.show_pending(queue.pending);
             push();
         }
         scheduled
@@ -232,17 +229,17 @@ impl LaneCore {
     /// Has `parker` woken when a slot that could be taken over for `target` becomes pending; until
     /// `unwatch`.
     pub(crate) fn watch(&self, target: &TaskRef, parker: &Arc<Parker>) {
-        let mut line = self.line.lock();
-        if !line.watchers.iter().any(|other| other.is(target, parker)) {
-            line.watchers.push(Watcher { target: target.clone(), parker: Arc::clone(parker) });
+        let Some(mut queue) = self.queue.lock() else { return };
+        if !queue.watchers.iter().any(|other| other.is(target, parker)) {
+            queue.watchers.push(Watcher { target: target.clone(), parker: Arc::clone(parker) });
         }
     }
 
     pub(crate) fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>) {
-        let mut line = self.line.lock();
-        let place = line.watchers.iter().position(|other| other.is(target, parker));
-        let watcher = place.map(|place| line.watchers.swap_remove(place));
-        drop(line);
+        let Some(mut queue) = self.queue.lock() else { return };
+        let place = queue.watchers.iter().position(|other| other.is(target, parker));
+        let watcher = place.map(|place| queue.watchers.swap_remove(place));
+        drop(queue);
         drop(watcher);
     }
 
@@ -253,15 +250,15 @@ impl LaneCore {
 
     /// Takes out of the queue what `goes` says.
     pub(crate) fn clear(&self, goes: impl Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
-        let mut line = self.line.lock();
-        let gone = line.clear(goes);
-        self.show_waiting(&line);
+        let Some(mut queue) = self.queue.lock() else { return Vec::new() };
+        let gone = queue.clear(goes);
+        self.show_waiting(&queue);
         gone
     }
 
     /// Says how many entries wait; told under the lock.
-    fn show_waiting(&self, line: &Line) {
-        self.waiting.store(line.waiting.len(), Ordering::Relaxed);
+    fn show_waiting(&self, queue: &LaneQueue) {
+        self.waiting.store(queue.waiting.len(), Ordering::Relaxed);
     }
 
     /// A task taken from the queue has begun.
@@ -303,7 +300,7 @@ impl Watcher {
 
 impl Drop for LaneCore {
     fn drop(&mut self) {
-        if self.account.is_forked() {
+        if self.queue.is_forked() {
             return;
         }
         // No handle, no entry, no slot: only husks wait, and a canceller may be about to count
@@ -311,7 +308,7 @@ impl Drop for LaneCore {
         while !self.account.counters.counts().tasks.balanced() {
             thread::yield_now();
         }
-        self.lanes.dismiss(&self.account);
+        self.lanes.unregister(&self.account);
     }
 }
 

@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::TaskId;
-use crate::sync::Mutex;
+use crate::sync::ProcessMutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::task::{Inside, TaskRef, tasks};
 
@@ -46,7 +46,7 @@ enum Need {
 /// The waits inside tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Waits {
-    list: Mutex<Vec<Wait>>,
+    list: ProcessMutex<Vec<Wait>>,
     /// Whether there has ever been a lane. Before that there are no circles of this kind.
     matter: AtomicBool,
 }
@@ -56,22 +56,20 @@ impl Waits {
     #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
     pub(super) fn of_this_process() -> Arc<Self> {
         use crate::sync::atomic::AtomicPtr;
-        use crate::sys::fork::Generation;
         use std::ptr::null_mut;
 
-        /// In a forked child the lock of the parent's may be held for ever. They are leaked: a
-        /// child has its own.
-        static NEWEST: AtomicPtr<(Generation, Arc<Waits>)> = AtomicPtr::new(null_mut());
+        /// They are leaked: a child has its own.
+        static NEWEST: AtomicPtr<Arc<Waits>> = AtomicPtr::new(null_mut());
 
         loop {
             // ORDERING: Acquire pairs with the Release of the exchange below.
             let newest = NEWEST.load(Ordering::Acquire);
             // SAFETY: W2: null, or leaked by this function.
             let known = unsafe { newest.as_ref() };
-            if let Some((_, waits)) = known.filter(|(generation, _)| !generation.is_past()) {
+            if let Some(waits) = known.filter(|waits| !waits.list.is_forked()) {
                 return Arc::clone(waits);
             }
-            let next = Box::into_raw(Box::new((Generation::current(), Arc::default())));
+            let next = Box::into_raw(Box::<Arc<Waits>>::default());
             // ORDERING: Release pairs with the Acquire of the load above.
             if NEWEST.compare_exchange(newest, next, Ordering::Release, Ordering::Relaxed).is_err() {
                 // SAFETY: W2: from `into_raw` above, but `NEWEST` has not pointed to it: nobody
@@ -108,10 +106,11 @@ impl Waits {
         self.matter.load(Ordering::Acquire)
     }
 
-    /// Lists `wait`, until `remove`. False if it would never end; then it is not listed.
+    /// Lists `wait`, until `remove`. False if it would never end; then it is not listed. In a
+    /// forked child none is listed.
     #[must_use]
     pub(crate) fn add(&self, wait: Wait) -> bool {
-        let mut list = self.list.lock();
+        let Some(mut list) = self.list.lock() else { return true };
         let old = take(&mut list, wait.thread, &wait.target);
         list.push(wait);
         let refused = if is_last_stuck(&list) { list.pop() } else { None };
@@ -122,7 +121,7 @@ impl Waits {
 
     /// The wait has ended.
     pub(crate) fn remove(&self, thread: usize, target: &TaskRef) {
-        let mut list = self.list.lock();
+        let Some(mut list) = self.list.lock() else { return };
         let wait = take(&mut list, thread, target);
         drop(list);
         // The last reference to a task may run foreign code.

@@ -112,14 +112,7 @@ impl<'a> LaneBuilder<'a> {
         } else {
             observe::latency(&pool.shared.config, Some(&name), limit)
         };
-        let core = LaneCore::new(
-            name,
-            limit,
-            queue_limit,
-            latency,
-            &pool.shared.engine.lanes,
-            pool.shared.engine.generation(),
-        );
+        let core = LaneCore::new(name, limit, queue_limit, latency, &pool.shared.engine.lanes);
         Ok(Lane { core, pool: pool.clone() })
     }
 }

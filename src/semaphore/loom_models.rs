@@ -52,7 +52,7 @@ fn enter(inside: &UnsafeCell<u32>) {
 /// The word says `taken`, and nobody is in line.
 fn assert_calm(places: &Semaphore, taken: usize) {
     assert_eq!((places.taken(), places.word.load(Ordering::Relaxed) & WAITERS), (taken, 0));
-    let line = places.line.lock();
+    let line = places.line.lock().expect("no fork");
     assert_eq!((line.live, line.waiters.len()), (0, 0));
 }
 

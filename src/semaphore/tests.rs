@@ -174,9 +174,9 @@ fn giving_up_costs_a_few_looks_however_long_the_line() {
         let mut guests: Vec<Guest> = (0..GUESTS).map(|_| Guest::waiting(&places)).collect();
         let mut looks = 0;
         for step in 0..GUESTS {
-            let before = places.line.lock().waiters.len();
+            let before = places.line.lock().expect("no fork").waiters.len();
             places.give_up(&mut guests[order(step)].turn);
-            let line = places.line.lock();
+            let line = places.line.lock().expect("no fork");
             if line.waiters.len() < before {
                 looks += before;
             }
@@ -184,7 +184,7 @@ fn giving_up_costs_a_few_looks_however_long_the_line() {
             assert!(line.waiters.len() <= 2 * line.live);
         }
         assert!(looks <= 2 * GUESTS, "{looks}");
-        assert!(places.line.lock().waiters.capacity() <= 4 * ROOM);
+        assert!(places.line.lock().expect("no fork").waiters.capacity() <= 4 * ROOM);
         assert_eq!(places.word.load(Ordering::Relaxed), 1);
     }
 }
@@ -395,5 +395,5 @@ fn under_load_no_place_is_lost_and_no_limit_passed() {
         }
     });
     assert_eq!(places.word.load(Ordering::Relaxed), 0);
-    assert_eq!(places.line.lock().live, 0);
+    assert_eq!(places.line.lock().expect("no fork").live, 0);
 }

@@ -54,7 +54,7 @@ impl<P: Policy> Worker<P> {
 
     /// This thread is about to park until `target` has ended: unless that would be for ever.
     fn wait_for(&self, target: &TaskRef) -> InPlace {
-        if self.engine().is_forked() || !self.engine().lanes.waits().matters() {
+        if !self.engine().lanes.waits().matters() {
             return InPlace::Waits;
         }
         let wait = Wait { thread: self.number(), target: target.clone(), inside: self.inside() };
@@ -68,8 +68,7 @@ impl<P: Policy> Worker<P> {
 
     /// The lane of this pool that `target`, which has not ended, belongs to.
     fn lane_of(&self, target: &TaskRef) -> Option<Arc<LaneCore>> {
-        let alive = !target.is_ended() && !self.engine().is_forked();
-        alive.then(|| self.engine().lanes.find(target.owner())).flatten()
+        (!target.is_ended()).then(|| self.engine().lanes.find(target.owner())).flatten()
     }
 
     fn start_blocking(&self) {
@@ -130,7 +129,7 @@ impl<P: Policy> Host for Worker<P> {
     }
 
     fn inside(&self) -> Vec<Inside> {
-        if self.engine().is_forked() || !self.engine().lanes.waits().matters() {
+        if !self.engine().lanes.waits().matters() {
             return Vec::new();
         }
         let holds_slot =
@@ -144,9 +143,6 @@ impl<P: Policy> Host for Worker<P> {
 
     fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>) {
         self.pool.unwatch_growth(parker);
-        if self.engine().is_forked() {
-            return;
-        }
         self.engine().lanes.find(target.owner()).iter().for_each(|lane| lane.unwatch(target, parker));
         if self.engine().lanes.waits().matters() {
             self.engine().lanes.waits().remove(self.number(), target);

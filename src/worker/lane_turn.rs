@@ -39,8 +39,7 @@ impl<P: Policy> Worker<P> {
             };
             lane = kept;
             let fair = is_alone() || tasks < TURN_TASKS && begun.is_some_and(is_within_turn);
-            // A waker or callback may have forked: what waits is the parent's.
-            if !fair || self.retiring.get() || self.engine().is_over_max() || self.engine().is_forked() {
+            if !fair || self.retiring.get() || self.engine().is_over_max() {
                 self.release_slot(&lane);
                 return true;
             }
@@ -66,9 +65,6 @@ impl<P: Policy> Worker<P> {
 
     /// Releases a slot of `lane` to whoever comes next.
     pub(super) fn release_slot(&self, lane: &Arc<LaneCore>) {
-        if self.engine().is_forked() {
-            return;
-        }
         // Behind what waits already, and not in this thread's own deque: that is what makes turns
         // fair.
         if lane.release(|| self.engine().queues.push(None, QueueItem::lane(Arc::clone(lane)))) {
@@ -79,7 +75,7 @@ impl<P: Policy> Worker<P> {
     /// Runs what waits in `lane`, of which this thread has taken a slot over, in order through
     /// `target`, in place.
     pub(super) fn run_through(&self, mut lane: Arc<LaneCore>, target: &TaskRef) {
-        while target.is_queued() && !self.engine().is_forked() {
+        while target.is_queued() {
             let Some(claimed) = claim_next(&lane) else { return };
             match self.nest(|| self.run_in_lane(claimed, lane)) {
                 Some(kept) => lane = kept,

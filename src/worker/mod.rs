@@ -89,16 +89,15 @@ pub(crate) struct Engine {
 impl Engine {
     /// An engine with `deques` worker deques, whose queue has these permits if it is limited.
     pub(crate) fn new(deques: usize, permits: Option<Semaphore>, lanes: Arc<Lanes>) -> Self {
-        let generation = Generation::current();
         Engine {
             queues: Queues::new(deques),
             idle: Idle::new(),
             workers: Registry::default(),
             lanes,
-            account: PoolAccount::new(PoolCounters::new(), permits, generation),
+            account: PoolAccount::new(PoolCounters::new(), permits),
             over_max: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            generation,
+            generation: Generation::current(),
         }
     }
 
@@ -123,10 +122,6 @@ impl Engine {
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         self.generation.is_past()
-    }
-
-    pub(crate) fn generation(&self) -> Generation {
-        self.generation
     }
 
     /// Whether admission is closed: threads leave once the queues are empty.

@@ -27,10 +27,8 @@ impl<P: Policy> Runner for Run<'_, P> {
             ran.into_iter().for_each(|ran| worker.pool.observe_run(task, None, ran));
             return worker.count_ended(panicked, false);
         };
-        // N3. Where more waits, the slot is kept while the result is delivered. In a forked child
-        // the lock may be held for ever.
-        let held = !worker.engine().is_forked() && !worker.has_forfeited(task);
-        let goes_on = held && !lane.release_if_idle();
+        // N3. Where more waits, the slot is kept while the result is delivered.
+        let goes_on = !worker.has_forfeited(task) && !lane.release_if_idle();
         if let Some(ran) = ran {
             // A subscriber is foreign code: it may wait for the lane.
             worker.lane.replace(goes_on.then(|| Arc::clone(&lane)));

@@ -14,7 +14,6 @@ use crate::semaphore::Acquire;
 use crate::sync::Mutex;
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
-use crate::sys::fork;
 use crate::task::{Outcome, Task, new_task};
 
 impl Yard {
@@ -23,8 +22,7 @@ impl Yard {
     }
 
     fn lane_with(&self, limit: usize, queue_limit: Option<usize>) -> Arc<LaneCore> {
-        let (latency, generation) = (LatencyRecorder::default(), fork::Generation::current());
-        LaneCore::new("lane".to_owned(), limit, queue_limit, latency, &self.engine.lanes, generation)
+        LaneCore::new("lane".to_owned(), limit, queue_limit, LatencyRecorder::default(), &self.engine.lanes)
     }
 
     /// As `Lane::spawn`, taking back included.
