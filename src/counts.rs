@@ -4,7 +4,7 @@
 //! The counts obey
 //!
 //! ```text
-//! submitted = completed + panicked + cancelled + queued + running
+//! submitted = completed + panicked + denied + cancelled + queued + running
 //! ```
 //!
 //! at every reading, because every step is counted before the next can happen and the readers go
@@ -32,6 +32,7 @@ use std::task::Waker;
 
 use crossbeam_utils::CachePadded;
 
+use crate::error::Reason;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicU64, Ordering, StaticU64};
 use crate::sync::{Tracked, thread_local_const};
@@ -46,6 +47,8 @@ pub(crate) struct TaskCounts {
     pub(crate) started: u64,
     pub(crate) completed: u64,
     pub(crate) panicked: u64,
+    /// Calls that began, but did not get the value that they are for.
+    pub(crate) denied: u64,
     pub(crate) cancelled: u64,
 }
 
@@ -58,9 +61,14 @@ impl TaskCounts {
         self.started - self.ended()
     }
 
-    /// Tasks whose closure has returned or panicked.
+    /// Tasks that a thread has run to their end.
     pub(crate) fn ended(&self) -> u64 {
-        self.completed + self.panicked
+        self.completed + self.panicked + self.denied
+    }
+
+    /// Tasks whose closure has not run.
+    pub(crate) fn unrun(&self) -> u64 {
+        self.cancelled + self.denied
     }
 
     /// Whether every task has ended.
@@ -75,6 +83,7 @@ impl AddAssign for TaskCounts {
         self.started += other.started;
         self.completed += other.completed;
         self.panicked += other.panicked;
+        self.denied += other.denied;
         self.cancelled += other.cancelled;
     }
 }
@@ -126,13 +135,24 @@ pub(crate) struct RunCounters {
     pub(crate) completed: Counter,
     /// Tasks whose closure has panicked, counted before the result can be seen.
     pub(crate) panicked: Counter,
+    /// Calls that began, but did not get the value that they are for.
+    pub(crate) denied: Counter,
 }
 
 impl RunCounters {
-    /// The counter of tasks that have ended like this.
+    /// The counter of tasks that have ended with a value, or for `reason` without.
     #[inline]
-    pub(crate) fn ended(&self, panicked: bool) -> &Counter {
-        if panicked { &self.panicked } else { &self.completed }
+    pub(crate) fn ended(&self, reason: Option<&Reason>) -> &Counter {
+        match reason {
+            None => &self.completed,
+            Some(Reason::Panicked(_)) => &self.panicked,
+            Some(_) => &self.denied,
+        }
+    }
+
+    /// Tasks that a thread has run to their end.
+    pub(crate) fn all_ended(&self) -> u64 {
+        self.completed.get() + self.panicked.get() + self.denied.get()
     }
 
     /// Adds what has been counted to `counts`: ends first, then starts. The caller reads what has
@@ -140,6 +160,7 @@ impl RunCounters {
     pub(crate) fn add_to(&self, counts: &mut TaskCounts) {
         counts.completed += self.completed.get();
         counts.panicked += self.panicked.get();
+        counts.denied += self.denied.get();
         counts.started += self.started.get();
     }
 }

@@ -12,6 +12,7 @@ use crossbeam_utils::CachePadded;
 
 use super::registry::Lanes;
 use crate::counts::{Account, AccountCounters, Counter, RunCounters, TaskCounts};
+use crate::error::Reason;
 use crate::latency::LatencyRecorder;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -266,9 +267,9 @@ impl LaneCore {
         self.account.counters.runs.started.increment_shared();
     }
 
-    /// Its closure has ended.
-    pub(crate) fn count_ended(&self, panicked: bool) {
-        self.account.counters.runs.ended(panicked).increment_shared();
+    /// Its closure has ended, with a value or for `reason` without.
+    pub(crate) fn count_ended(&self, reason: Option<&Reason>) {
+        self.account.counters.runs.ended(reason).increment_shared();
     }
 
     /// A place in the queue is free.

@@ -4,9 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::PoolBuilder;
-use super::context::Captures;
-use super::threads::NewThread;
+use crate::pool::PoolBuilder;
+use crate::pool::submit::Captures;
+use crate::pool::threads::NewThread;
 
 const DEFAULT_MAX: usize = 512;
 pub(super) const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(10);

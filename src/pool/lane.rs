@@ -5,16 +5,16 @@ use std::io;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
-use super::Pool;
-use super::admission::Gate;
-use super::config::refuse;
-use super::metrics::LaneMetrics;
-use super::observe;
-use super::options::TaskOptions;
-use super::reserve::Reserve;
 use crate::error::{Reason, Rejected};
 use crate::lane::LaneCore;
 use crate::latency::LatencyRecorder;
+use crate::pool::Pool;
+use crate::pool::config::refuse;
+use crate::pool::stats::LaneMetrics;
+use crate::pool::stats::latency;
+use crate::pool::submit::Gate;
+use crate::pool::submit::Reserve;
+use crate::pool::submit::TaskOptions;
 use crate::task::{Attempt, Task, Unblocked};
 
 /// A limited view of a pool: a queue of its own whose tasks run on the pool's threads, no more than
@@ -110,7 +110,7 @@ impl<'a> LaneBuilder<'a> {
         let latency = if pool.shared.engine.is_forked() {
             LatencyRecorder::default()
         } else {
-            observe::latency(&pool.shared.config, Some(&name), limit)
+            latency(&pool.shared.config, Some(&name), limit)
         };
         let core = LaneCore::new(name, limit, queue_limit, latency, &pool.shared.engine.lanes);
         Ok(Lane { core, pool: pool.clone() })

@@ -15,14 +15,15 @@ use std::time::Duration;
 
 use loom::thread;
 
-use super::shared::Shared;
-use super::{NewThread, Pool, PoolBuilder, Reserve};
+use crate::error::Reason;
 use crate::lane::{Job, QueueItem};
+use crate::pool::inner::Shared;
+use crate::pool::{NewThread, Pool, PoolBuilder, Reserve};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Mutex, Parker, Tracked};
 use crate::task::current::will_block;
-use crate::task::{Outcome, Task, new_task};
+use crate::task::{Task, new_task};
 
 /// A pool of loom's threads, of which the checker sees that it is freed.
 fn builder(core: usize, max: usize) -> PoolBuilder {
@@ -282,7 +283,7 @@ fn monitor_disarm_against_submit() {
                             && let Some(claimed) = task.claim()
                         {
                             claimed.count_cancelled();
-                            claimed.discard(Outcome::Shutdown, None);
+                            claimed.discard(Reason::Shutdown);
                             found += 1;
                         }
                         // A task is counted before it is pushed.

@@ -120,7 +120,11 @@ impl<P: Policy> Host for Worker<P> {
         }
     }
 
-    fn watch(&self, target: &TaskRef, parker: &Arc<Parker>) {
+    fn watch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
+        let Some(target) = target else {
+            self.pool.add_helper(parker);
+            return self.pool.watch_growth(parker);
+        };
         let lane = self.lane_of(target);
         if target.is_queued() && (target.is_owned_by(self.owner()) || lane.is_some()) {
             self.pool.watch_growth(parker);
@@ -141,8 +145,9 @@ impl<P: Policy> Host for Worker<P> {
         inside(slot_of)
     }
 
-    fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>) {
+    fn unwatch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
         self.pool.unwatch_growth(parker);
+        let Some(target) = target else { return self.pool.remove_helper(parker) };
         self.engine().lanes.find(target.owner()).iter().for_each(|lane| lane.unwatch(target, parker));
         if self.engine().lanes.waits().matters() {
             self.engine().lanes.waits().remove(self.number(), target);
@@ -176,16 +181,6 @@ impl<P: Policy> Host for Worker<P> {
 
     fn may_grow(&self) -> bool {
         self.pool.may_grow()
-    }
-
-    fn offer_help(&self, parker: &Arc<Parker>) {
-        self.pool.add_helper(parker);
-        self.pool.watch_growth(parker);
-    }
-
-    fn withdraw_help(&self, parker: &Arc<Parker>) {
-        self.pool.unwatch_growth(parker);
-        self.pool.remove_helper(parker);
     }
 
     fn begin_parking(&self) -> bool {

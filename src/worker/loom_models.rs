@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 use loom::thread;
 
 use super::{Engine, Policy, Retire, work};
+use crate::error::Reason;
 use crate::error::TaskError;
 use crate::lane::{LaneCore, Lanes};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64, fence};
 use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Mutex, Parker, now};
 use crate::task::current::retire_thread;
-use crate::task::{Outcome, Task, TaskRef, new_task};
+use crate::task::{Task, TaskRef, new_task};
 
 /// A pool with a fixed number of threads, of which those above one may leave.
 struct Yard {
@@ -102,7 +103,7 @@ impl Yard {
             && let Some(claimed) = handle.clone().claim()
         {
             claimed.count_cancelled();
-            claimed.discard(Outcome::Shutdown, None);
+            claimed.discard(Reason::Shutdown);
         }
         Task::new(handle, receiver)
     }

@@ -166,18 +166,17 @@ impl ThreadRecord {
 
     /// Tasks on the thread's stack.
     pub(crate) fn running(&self) -> u64 {
-        let runs = &self.counters.runs;
-        let ended = runs.completed.get() + runs.panicked.get();
-        runs.started.get() - ended
+        let ended = self.counters.runs.all_ended();
+        self.counters.runs.started.get() - ended
     }
 
     /// Where the thread is in its life: that changes with each task that begins or ends, and when
     /// the thread wakes in a wait for the pool's shutdown. The thread itself is asked, or others of
     /// one that is blocked or has gone on.
     pub(crate) fn moment(&self) -> Moment {
-        let RunCounters { started, completed, panicked } = &self.counters.runs;
-        let ended = completed.get() + panicked.get();
-        Moment { started: started.get(), ended, parks: self.parks.load(Ordering::Relaxed) }
+        let runs = &self.counters.runs;
+        let ended = runs.all_ended();
+        Moment { started: runs.started.get(), ended, parks: self.parks.load(Ordering::Relaxed) }
     }
 
     pub(super) fn count_park(&self) {

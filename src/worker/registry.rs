@@ -48,6 +48,7 @@ impl Registry {
         // In this order: a reader that sees an end sees the start.
         counts.completed += sum(|record| record.counters.runs.completed.get());
         counts.panicked += sum(|record| record.counters.runs.panicked.get());
+        counts.denied += sum(|record| record.counters.runs.denied.get());
         counts.started += sum(|record| record.counters.runs.started.get());
         counts.submitted += sum(|record| record.counters.submitted.get()) + account.all_submitted();
         counts

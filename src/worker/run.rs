@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Policy, Worker};
+use crate::error::Reason;
 use crate::lane::{Job, LaneCore, QueueItem};
 use crate::sync::now;
-use crate::task::{Claimed, Outcome, Runner, TaskRef, as_current};
+use crate::task::{Claimed, Runner, TaskRef, as_current};
 
 /// One task that is being run by a worker.
 struct Run<'a, P: Policy> {
@@ -20,12 +21,12 @@ struct Run<'a, P: Policy> {
 }
 
 impl<P: Policy> Runner for Run<'_, P> {
-    fn ended(&self, task: &TaskRef, panicked: bool) {
+    fn ended(&self, task: &TaskRef, reason: Option<&Reason>) {
         let worker = self.worker;
         let ran = self.began.map(|began| now() - began);
         let Some(lane) = self.lane.take() else {
             ran.into_iter().for_each(|ran| worker.pool.observe_run(task, None, ran));
-            return worker.count_ended(panicked, false);
+            return worker.count_ended(reason, false);
         };
         // N3. Where more waits, the slot is kept while the result is delivered.
         let goes_on = !worker.has_forfeited(task) && !lane.release_if_idle();
@@ -33,20 +34,20 @@ impl<P: Policy> Runner for Run<'_, P> {
             // A subscriber is foreign code: it may wait for the lane.
             worker.lane.replace(goes_on.then(|| Arc::clone(&lane)));
             worker.pool.observe_run(task, Some(&lane), ran);
-            lane.count_ended(panicked);
+            lane.count_ended(reason);
             self.lane.set(Some(lane));
         } else {
-            lane.count_ended(panicked);
+            lane.count_ended(reason);
             let place = if goes_on { &worker.lane } else { &self.lane };
             place.set(Some(lane));
         }
-        worker.count_ended(panicked, goes_on && worker.serves());
+        worker.count_ended(reason, goes_on && worker.serves());
     }
 }
 
 impl<P: Policy> Runner for Worker<P> {
-    fn ended(&self, _: &TaskRef, panicked: bool) {
-        self.count_ended(panicked, false);
+    fn ended(&self, _: &TaskRef, reason: Option<&Reason>) {
+        self.count_ended(reason, false);
     }
 }
 
@@ -163,14 +164,14 @@ impl<P: Policy> Worker<P> {
         // Whatever blocks in the closure's destructor or in a waker gives the slot away.
         self.lane.replace(lane);
         claimed.count_cancelled();
-        claimed.discard(Outcome::Expired, None);
+        claimed.discard(Reason::Expired);
     }
 
     /// A closure has ended and its result is about to be delivered. If the thread `goes_on` with
     /// its lane, nobody is to count on it for what is queued meanwhile.
     #[inline]
-    fn count_ended(&self, panicked: bool, goes_on: bool) {
-        self.context.record.counters.runs.ended(panicked).increment();
+    fn count_ended(&self, reason: Option<&Reason>, goes_on: bool) {
+        self.context.record.counters.runs.ended(reason).increment();
         let will_search = self.depth.get() == 0 && !self.retiring.get() && !goes_on;
         if will_search && self.engine().queues.looks_empty(self.context.local.get()) {
             self.engine().idle.begin_delivering();

@@ -9,7 +9,7 @@ use super::waiting::{PendingLane, Waiting};
 use crate::counts::TaskCounts;
 use crate::idle::IdleCounts;
 use crate::pool::config::Config;
-use crate::pool::shared::Shared;
+use crate::pool::inner::Shared;
 use crate::sync::atomic::Ordering;
 use crate::worker::LastSample;
 

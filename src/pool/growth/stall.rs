@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::policy::Limits;
 use super::sample::Sample;
-use crate::pool::shared::Shared;
+use crate::pool::inner::Shared;
 #[cfg(feature = "tracing")]
 use crate::trace::event;
 

@@ -8,13 +8,14 @@ use loom::cell::UnsafeCell;
 use loom::thread;
 
 use super::Yard;
+use crate::error::Reason;
 use crate::lane::LaneCore;
 use crate::latency::LatencyRecorder;
 use crate::semaphore::Acquire;
 use crate::sync::Mutex;
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
-use crate::task::{Outcome, Task, new_task};
+use crate::task::{Task, new_task};
 
 impl Yard {
     fn lane(&self, limit: usize) -> Arc<LaneCore> {
@@ -42,7 +43,7 @@ impl Yard {
             && let Some(claimed) = handle.clone().claim()
         {
             claimed.count_cancelled();
-            claimed.discard(Outcome::Shutdown, None);
+            claimed.discard(Reason::Shutdown);
         }
         Task::new(handle, receiver)
     }

@@ -1,11 +1,11 @@
 //! Plain numbers of a pool and of a lane.
 
-use super::shared::Shared;
 use crate::counts::TaskCounts;
 use crate::lane::LaneCore;
 #[cfg(feature = "histograms")]
 use crate::latency::Histogram;
 use crate::latency::LatencySnapshot;
+use crate::pool::inner::Shared;
 
 /// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the
 /// tasks.
@@ -36,14 +36,14 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn read(shared: &Shared) -> Self {
+    pub(in crate::pool) fn read(shared: &Shared) -> Self {
         // In this order each end that is counted has its time.
         let counts = Metrics::counts(shared);
         Metrics { times: shared.observer.read(), ..counts }
     }
 
     /// All but the times.
-    pub(super) fn counts(shared: &Shared) -> Self {
+    pub(in crate::pool) fn counts(shared: &Shared) -> Self {
         let threads = shared.headcount.present();
         Metrics {
             threads,
@@ -108,15 +108,16 @@ impl Metrics {
         self.tasks.completed
     }
 
-    /// Submitted tasks that did not run: cancelled while queued, expired, discarded or taken back
-    /// because of a shutdown, or without a thread.
+    /// Submitted tasks whose closure did not run: cancelled while queued, expired, discarded or
+    /// taken back because of a shutdown, or without a thread; and calls of a
+    /// [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) that found the value poisoned
+    /// or gone.
     #[must_use]
     pub fn tasks_cancelled(&self) -> u64 {
-        self.tasks.cancelled
+        self.tasks.unrun()
     }
 
-    /// Tasks whose closure has panicked, and calls of a [`Strand`](crate::Strand) or
-    /// [`Dedicated`](crate::Dedicated) that did not run because the value is poisoned or gone.
+    /// Tasks whose closure has panicked.
     #[must_use]
     pub fn tasks_panicked(&self) -> u64 {
         self.tasks.panicked
@@ -174,7 +175,7 @@ pub struct LaneMetrics {
 }
 
 impl LaneMetrics {
-    pub(super) fn read(core: &LaneCore) -> Self {
+    pub(in crate::pool) fn read(core: &LaneCore) -> Self {
         let mut tasks = core.account().counters.counts().tasks;
         // The ends were counted before the starts: of what has begun since, some must have ended.
         tasks.started = tasks.started.min(tasks.ended() + core.limit() as u64);
@@ -205,14 +206,14 @@ impl LaneMetrics {
         self.tasks.completed
     }
 
-    /// Submitted tasks that did not run: cancelled while queued, expired, discarded, or taken back.
+    /// Submitted tasks whose closure did not run: cancelled while queued, expired, discarded or
+    /// taken back; and calls of a [`Strand`](crate::Strand) that found the value poisoned or gone.
     #[must_use]
     pub fn tasks_cancelled(&self) -> u64 {
-        self.tasks.cancelled
+        self.tasks.unrun()
     }
 
-    /// Tasks whose closure has panicked, and calls of a [`Strand`](crate::Strand) or
-    /// [`Dedicated`](crate::Dedicated) that did not run because the value is poisoned or gone.
+    /// Tasks whose closure has panicked.
     #[must_use]
     pub fn tasks_panicked(&self) -> u64 {
         self.tasks.panicked

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::config::Config;
 use crate::counts::thread_number;
 use crate::error::TaskId;
 use crate::lane::LaneCore;
 use crate::latency::{LatencyRecorder, LatencySnapshot};
+use crate::pool::config::Config;
 use crate::sync::{Mutex, now};
 use crate::task::TaskRef;
 use crate::trace::event;
@@ -15,7 +15,7 @@ use crate::worker::{Registry, RunningTask};
 
 /// What is done with the times of a pool's tasks.
 #[derive(Debug)]
-pub(super) struct Observer {
+pub(in crate::pool) struct Observer {
     warn_after: Option<Duration>,
     latency: LatencyRecorder,
     is_on: bool,
@@ -25,7 +25,7 @@ pub(super) struct Observer {
 
 /// What records the times of a pool's tasks, or of those of one of its lanes, of which up to
 /// `threads` run at a time. It may call foreign code.
-pub(super) fn latency(config: &Config, lane: Option<&str>, threads: usize) -> LatencyRecorder {
+pub(in crate::pool) fn latency(config: &Config, lane: Option<&str>, threads: usize) -> LatencyRecorder {
     let latency = LatencyRecorder::default();
     #[cfg(feature = "histograms")]
     let latency = if config.histograms { latency.with_histograms(threads) } else { latency };
@@ -37,30 +37,30 @@ pub(super) fn latency(config: &Config, lane: Option<&str>, threads: usize) -> La
 }
 
 impl Observer {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(in crate::pool) fn new(config: &Config) -> Self {
         let latency = latency(config, None, usize::MAX);
         let is_on = config.warn_after.is_some() || latency.is_on();
         Observer { warn_after: config.warn_after, latency, is_on, told: Mutex::default() }
     }
 
     /// Whether anybody wants to know: tasks carry the time of their spawning then.
-    pub(super) fn is_on(&self) -> bool {
+    pub(in crate::pool) fn is_on(&self) -> bool {
         self.is_on
     }
 
     /// The times recorded so far.
-    pub(super) fn read(&self) -> LatencySnapshot {
+    pub(in crate::pool) fn read(&self) -> LatencySnapshot {
         self.latency.read()
     }
 
     /// Whether tasks that run for long are warned of.
-    pub(super) fn warns(&self) -> bool {
+    pub(in crate::pool) fn warns(&self) -> bool {
         self.warn_after.is_some() && cfg!(feature = "tracing")
     }
 
     /// Warns of the tasks on the threads of `roster` that have been running for long and go on,
     /// once of each. Says when the next one will have been, if none ends before.
-    pub(super) fn patrol(&self, roster: &Registry) -> Option<Instant> {
+    pub(in crate::pool) fn patrol(&self, roster: &Registry) -> Option<Instant> {
         let limit = self.warn_after?;
         let shown: Vec<RunningTask> = roster.records().iter().flat_map(|slot| slot.running_tasks()).collect();
         let now = now();
@@ -89,7 +89,7 @@ impl Observer {
     }
 
     /// `task` is about to run.
-    pub(super) fn waited(&self, task: &TaskRef, lane: Option<&LaneCore>, waited: Duration) {
+    pub(in crate::pool) fn waited(&self, task: &TaskRef, lane: Option<&LaneCore>, waited: Duration) {
         let thread = thread_number();
         self.latency.waited(thread, waited);
         lane.into_iter().for_each(|lane| lane.latency().waited(thread, waited));
@@ -101,7 +101,7 @@ impl Observer {
     }
 
     /// `task` has ended.
-    pub(super) fn ran(&self, task: &TaskRef, lane: Option<&LaneCore>, ran: Duration) {
+    pub(in crate::pool) fn ran(&self, task: &TaskRef, lane: Option<&LaneCore>, ran: Duration) {
         let thread = thread_number();
         self.latency.ran(thread, ran);
         lane.into_iter().for_each(|lane| lane.latency().ran(thread, ran));

@@ -26,12 +26,12 @@ pub struct LongRunningTask {
 
 /// When each running task that is not timed was first seen.
 #[derive(Debug, Default)]
-pub(super) struct Sightings(Mutex<BTreeMap<TaskId, Instant>>);
+pub(in crate::pool) struct Sightings(Mutex<BTreeMap<TaskId, Instant>>);
 
 impl Sightings {
     /// The tasks on the threads of `roster` that have been running for longer than `limit`, the
     /// longest first.
-    pub(super) fn longer_than(&self, limit: Duration, roster: &Registry) -> Vec<LongRunningTask> {
+    pub(in crate::pool) fn longer_than(&self, limit: Duration, roster: &Registry) -> Vec<LongRunningTask> {
         let now = now();
         let shown: Vec<RunningTask> = roster.records().iter().flat_map(|slot| slot.running_tasks()).collect();
         let mut seen = self.0.lock();

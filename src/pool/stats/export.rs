@@ -5,11 +5,11 @@
 
 use metrics::{Label, Unit, counter, describe_counter, describe_gauge, gauge};
 
-use super::metrics::Metrics;
-use super::shared::Shared;
 use crate::counts::TaskCounts;
 use crate::latency;
 use crate::panic::catch_panic;
+use crate::pool::inner::Shared;
+use crate::pool::stats::Metrics;
 
 /// One of the numbers that `N` has.
 struct Number<N> {
@@ -99,7 +99,7 @@ const LANE_COUNTERS: [Number<TaskCounts>; 4] = [
     Number {
         name: "sidestep_lane_tasks_cancelled_total",
         text: "Accepted tasks of the lane that did not run.",
-        read: |counts| counts.cancelled,
+        read: TaskCounts::unrun,
     },
 ];
 
@@ -118,7 +118,7 @@ const LANE_GAUGES: [Number<TaskCounts>; 2] = [
 
 impl Shared {
     /// Has the numbers published, if that is wanted.
-    pub(super) fn begin_export(&self) {
+    pub(in crate::pool) fn begin_export(&self) {
         if self.config.export_every.is_some() {
             describe();
             self.timer.keep_rounds(&self.config.name);
@@ -145,7 +145,7 @@ fn describe_all<N>(counters: &[Number<N>], gauges: &[Number<N>]) {
 }
 
 /// Tells the recorder all numbers of the pool and its lanes as they are now.
-pub(super) fn publish(shared: &Shared) {
+pub(in crate::pool) fn publish(shared: &Shared) {
     let metrics = Metrics::counts(shared);
     let lanes = shared.engine.lanes.counts_by_name();
     let pool = &shared.config.name;

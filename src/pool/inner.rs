@@ -19,25 +19,25 @@
 use std::io;
 use std::sync::{Arc, Weak};
 
-use super::config::Config;
-use super::cool_down::CoolDown;
-use super::discard::give_up;
-use super::ending::Ending;
-use super::growth::Monitor;
-use super::headcount::Headcount;
-use super::observe::Observer;
-use super::roll::Roll;
-use super::stuck::Sightings;
-use super::threads::start;
-use super::timer::Timer;
-use super::waiters::Waiters;
+use crate::error::Reason;
 use crate::idle::Notify;
 use crate::lane::Lanes;
+use crate::pool::config::Config;
+use crate::pool::expiry::Roll;
+use crate::pool::expiry::Timer;
+use crate::pool::growth::Monitor;
+use crate::pool::shutdown::Ending;
+use crate::pool::shutdown::give_up;
+use crate::pool::stats::Observer;
+use crate::pool::stats::Sightings;
+use crate::pool::threads::CoolDown;
+use crate::pool::threads::Headcount;
+use crate::pool::threads::start;
+use crate::pool::waiters::Waiters;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sync::thread;
 use crate::sys::fork;
-use crate::task::Outcome;
 use crate::trace::event;
 use crate::worker::Engine;
 
@@ -273,7 +273,7 @@ impl Shared {
                 self.notify();
                 break;
             }
-            abandoned += give_up(entry, Outcome::NoThread, Some(&error));
+            abandoned += give_up(entry, || Reason::NoThread(Arc::clone(&error)));
         }
         if abandoned > 0 {
             event!(ERROR, abandoned, %error, "gave queued tasks up: the pool has no thread");
@@ -312,7 +312,7 @@ impl Drop for Shared {
         self.timer.stop();
         // Without threads only husks are queued, unless a thread was lost in a way nobody foresaw.
         while let Some(entry) = self.engine.queues.take_any() {
-            give_up(entry, Outcome::Shutdown, None);
+            give_up(entry, || Reason::Shutdown);
         }
         while !self.engine.counts().balanced() {
             thread::yield_now();

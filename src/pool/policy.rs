@@ -8,10 +8,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::shared::Shared;
-use super::threads::start;
 use crate::lane::LaneCore;
 use crate::panic::catch_panic;
+use crate::pool::inner::Shared;
+use crate::pool::threads::start;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{Parker, now};
 use crate::task::TaskRef;
