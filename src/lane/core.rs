@@ -16,7 +16,7 @@ use crate::error::Reason;
 use crate::latency::LatencyRecorder;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Parker, ProcessMutex, thread};
+use crate::sync::{ParkerSet, ProcessMutex, thread};
 use crate::task::{TaskRef, tasks_of};
 
 /// Fewer husks than this are left to lie.
@@ -30,6 +30,7 @@ pub(crate) struct LaneCore {
     /// How many entries wait, to be asked without the lock. A hint.
     waiting: AtomicUsize,
     account: Arc<LaneAccount>,
+    waiters: ParkerSet,
     latency: LatencyRecorder,
     lanes: Arc<Lanes>,
 }
@@ -41,13 +42,6 @@ struct LaneQueue {
     active: usize,
     /// How many cancelled tasks have been taken out of `waiting`.
     cleared: u64,
-    watchers: Vec<Watcher>,
-}
-
-/// A thread of the pool that waits for a task of the lane.
-struct Watcher {
-    target: TaskRef,
-    parker: Arc<Parker>,
 }
 
 impl LaneQueue {
@@ -89,14 +83,14 @@ impl LaneCore {
         latency: LatencyRecorder,
         lanes: &Arc<Lanes>,
     ) -> Arc<Self> {
-        let queue =
-            LaneQueue { waiting: VecDeque::new(), pending: 0, active: 0, cleared: 0, watchers: Vec::new() };
+        let queue = LaneQueue { waiting: VecDeque::new(), pending: 0, active: 0, cleared: 0 };
         let core = Arc::new(LaneCore {
             name: name.into(),
             limit,
             queue: ProcessMutex::new(queue),
             waiting: AtomicUsize::new(0),
             account: LaneAccount::new(LaneCounters::default(), queue_limit.map(Semaphore::new)),
+            waiters: ParkerSet::default(),
             latency,
             lanes: Arc::clone(lanes),
         });
@@ -207,11 +201,9 @@ impl LaneCore {
         let Some(mut queue) = self.queue.lock() else { return false };
         queue.active -= 1;
         let scheduled = self.schedule(&mut queue, push);
-        let woken = queue.watchers.iter().filter(|_| scheduled);
-        let woken: Vec<_> = woken.map(|watcher| Arc::clone(&watcher.parker)).collect();
         drop(queue);
-        for parker in woken {
-            parker.unpark();
+        if scheduled {
+            self.waiters.wake();
         }
         scheduled
     }
@@ -227,21 +219,10 @@ impl LaneCore {
         scheduled
     }
 
-    /// Has `parker` woken when a slot that could be taken over for `target` becomes pending; until
-    /// `unwatch`.
-    pub(crate) fn watch(&self, target: &TaskRef, parker: &Arc<Parker>) {
-        let Some(mut queue) = self.queue.lock() else { return };
-        if !queue.watchers.iter().any(|other| other.is(target, parker)) {
-            queue.watchers.push(Watcher { target: target.clone(), parker: Arc::clone(parker) });
-        }
-    }
-
-    pub(crate) fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>) {
-        let Some(mut queue) = self.queue.lock() else { return };
-        let place = queue.watchers.iter().position(|other| other.is(target, parker));
-        let watcher = place.map(|place| queue.watchers.swap_remove(place));
-        drop(queue);
-        drop(watcher);
+    /// Threads of the pool that wait for tasks of the lane: to be woken when a slot becomes pending
+    /// that one of them could take over.
+    pub(crate) fn waiters(&self) -> &ParkerSet {
+        &self.waiters
     }
 
     /// Whether the calling thread alone holds all slots.
@@ -290,12 +271,6 @@ impl LaneCore {
     /// What records how long its tasks wait and run.
     pub(crate) fn latency(&self) -> &LatencyRecorder {
         &self.latency
-    }
-}
-
-impl Watcher {
-    fn is(&self, target: &TaskRef, parker: &Arc<Parker>) -> bool {
-        self.target.is_same(target) && Arc::ptr_eq(&self.parker, parker)
     }
 }
 

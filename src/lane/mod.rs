@@ -65,7 +65,7 @@
 //!
 //! A thread of the pool that waits for a task of a lane while the pool cannot grow takes a pending
 //! slot over and runs the lane in order, through the task it waits for. It registers
-//! ([`LaneCore::watch`]) before it looks for a pending slot, and whoever makes one pending by a
+//! ([`LaneCore::waiters`]) before it looks for a pending slot, and whoever makes one pending by a
 //! release wakes those who are registered.
 //!
 //! If all slots are held by threads that wait, in whatever way, for tasks of this very lane, none

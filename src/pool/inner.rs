@@ -33,7 +33,6 @@ use crate::pool::stats::Sightings;
 use crate::pool::threads::CoolDown;
 use crate::pool::threads::Headcount;
 use crate::pool::threads::start;
-use crate::pool::waiters::Waiters;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sync::thread;
@@ -62,10 +61,6 @@ pub(super) struct Shared {
     pub(super) sorting: AtomicUsize,
     /// Threads that have declared that they block.
     blocking: AtomicUsize,
-    /// Waiters that hope for growth.
-    pub(super) hopeful: Waiters,
-    /// Waiters that would run anything.
-    pub(super) helpers: Waiters,
     pub(super) growth_steps: AtomicU64,
     pub(super) next_thread: AtomicUsize,
     me: Weak<Shared>,
@@ -92,8 +87,6 @@ impl Shared {
             max: AtomicUsize::new(config.max),
             sorting: AtomicUsize::new(0),
             blocking: AtomicUsize::new(0),
-            hopeful: Waiters::default(),
-            helpers: Waiters::default(),
             growth_steps: AtomicU64::new(0),
             next_thread: AtomicUsize::new(0),
             me: Weak::clone(me),
@@ -184,7 +177,7 @@ impl Shared {
             return self.start_entitled();
         }
         if self.headcount.reserved() > 0 {
-            self.helpers.wake();
+            self.engine.help_waiters.wake();
             self.monitor.arm(self);
             return true;
         }
@@ -229,7 +222,7 @@ impl Shared {
     /// Wakes somebody although tokens are out: they have not moved.
     pub(super) fn wake_forced(&self) {
         if self.engine.idle.notify_forced() != Notify::Handled {
-            self.helpers.wake();
+            self.engine.help_waiters.wake();
             self.monitor.arm(self);
         }
     }
@@ -238,7 +231,7 @@ impl Shared {
     /// targets in place.
     pub(super) fn growth_ended(&self) {
         fence(Ordering::SeqCst);
-        self.hopeful.wake();
+        self.engine.growth_waiters.wake();
     }
 
     /// Threads that were reserved will not come: their reservations and tokens are back.

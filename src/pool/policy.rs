@@ -1,11 +1,9 @@
 //! What a pool does for its workers and its tasks.
 //!
 //! ORDERING: the fences of `begin_blocking` and `on_exit` are F2 of `idle`: a change of the counts,
-//! a fence, a look into the queues. That of `watch_growth` pairs with `Shared::growth_ended` for
-//! `hopeful`, and with `Idle::notify` for `helpers`; that of `retire_if_over_max` with the one in
+//! a fence, a look into the queues. That of `retire_if_over_max` pairs with the one in
 //! `Shared::set_max`.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::lane::LaneCore;
@@ -13,7 +11,7 @@ use crate::panic::catch_panic;
 use crate::pool::inner::Shared;
 use crate::pool::threads::start;
 use crate::sync::atomic::{Ordering, fence};
-use crate::sync::{Parker, now};
+use crate::sync::now;
 use crate::task::TaskRef;
 use crate::trace::event;
 use crate::worker::{Engine, Policy, Retire};
@@ -25,7 +23,7 @@ impl Policy for Shared {
     }
 
     fn watch_delivery(&self) {
-        self.helpers.wake();
+        self.engine.help_waiters.wake();
         self.monitor.arm(self);
     }
 
@@ -86,26 +84,6 @@ impl Policy for Shared {
             || self.headcount.reserved() < self.max() && !self.engine.is_closed() && !refused()
     }
 
-    fn watch_growth(&self, parker: &Arc<Parker>) {
-        if self.engine.is_forked() {
-            return;
-        }
-        self.hopeful.add(parker);
-        fence(Ordering::SeqCst);
-    }
-
-    fn add_helper(&self, parker: &Arc<Parker>) {
-        if !self.engine.is_forked() {
-            self.helpers.add(parker);
-        }
-    }
-
-    fn remove_helper(&self, parker: &Arc<Parker>) {
-        if !self.engine.is_forked() {
-            self.helpers.remove(parker);
-        }
-    }
-
     fn may_spin(&self) -> bool {
         // Where more threads are at work, some of them may want the CPU.
         let resting = || self.engine.idle.counts().idle + self.blocking();
@@ -155,12 +133,6 @@ impl Policy for Shared {
             self.engine.notify_if_queued(self);
         }
         self.one_less();
-    }
-
-    fn unwatch_growth(&self, parker: &Arc<Parker>) {
-        if !self.engine.is_forked() {
-            self.hopeful.remove(parker);
-        }
     }
 }
 

@@ -30,6 +30,7 @@ mod cell;
 mod clock;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
+mod parker_set;
 mod process_mutex;
 #[cfg(any(test, sidestep_loom, sidestep_shuttle, sidestep_tsan, miri))]
 pub(crate) mod stand_in;
@@ -38,6 +39,7 @@ pub(crate) mod trampoline;
 pub(crate) use self::blocking::{Condvar, Mutex, MutexGuard, Parker};
 pub(crate) use self::cell::{Tracked, UnsafeCell};
 pub(crate) use self::clock::now;
+pub(crate) use self::parker_set::ParkerSet;
 pub(crate) use self::process_mutex::ProcessMutex;
 
 #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]

@@ -165,10 +165,6 @@ impl Policy for Yard {
     fn may_grow(&self) -> bool {
         self.grows
     }
-    fn watch_growth(&self, _: &Arc<Parker>) {}
-    fn unwatch_growth(&self, _: &Arc<Parker>) {}
-    fn add_helper(&self, _: &Arc<Parker>) {}
-    fn remove_helper(&self, _: &Arc<Parker>) {}
     fn may_spin(&self) -> bool {
         self.lingers
     }

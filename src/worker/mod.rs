@@ -59,7 +59,7 @@ use crate::idle::{Idle, Notify, Sleeper};
 use crate::lane::{LaneCore, Lanes, QueueItem};
 use crate::queue::{Queues, StealCursor};
 use crate::semaphore::Semaphore;
-use crate::sync::Parker;
+use crate::sync::ParkerSet;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sys::fork::Generation;
 use crate::task::{TaskRef, with_host};
@@ -79,6 +79,10 @@ pub(crate) struct Engine {
     pub(crate) lanes: Arc<Lanes>,
     /// What the pool's tasks refer to.
     pub(crate) account: Arc<PoolAccount>,
+    /// Threads to be woken when [`Policy::may_grow`] turns false.
+    pub(crate) growth_waiters: ParkerSet,
+    /// Threads to be woken when something is queued and no thread will look for it.
+    pub(crate) help_waiters: ParkerSet,
     /// There may be more threads than the pool may have by now.
     over_max: AtomicBool,
     /// Admission is closed.
@@ -95,6 +99,8 @@ impl Engine {
             workers: Registry::default(),
             lanes,
             account: PoolAccount::new(PoolCounters::new(), permits),
+            growth_waiters: ParkerSet::default(),
+            help_waiters: ParkerSet::default(),
             over_max: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             generation: Generation::current(),
@@ -230,15 +236,6 @@ pub(crate) trait Policy: Send + Sync + 'static {
     fn end_blocking(&self);
     /// Whether a thread that blocks can count on another being started.
     fn may_grow(&self) -> bool;
-    /// Has `parker` woken when `may_grow` turns false.
-    fn watch_growth(&self, parker: &Arc<Parker>);
-    /// Undoes `watch_growth`.
-    fn unwatch_growth(&self, parker: &Arc<Parker>);
-    /// Has `parker` woken when something is queued and no thread will look for it. The fence is in
-    /// `watch_growth`.
-    fn add_helper(&self, parker: &Arc<Parker>);
-    /// Undoes `add_helper`.
-    fn remove_helper(&self, parker: &Arc<Parker>);
     /// Whether a thread that finds nothing may look on for a while: with one CPU, or where more
     /// threads are at work than core, it would only hold up others.
     fn may_spin(&self) -> bool;
