@@ -107,19 +107,19 @@ impl<'a> LaneBuilder<'a> {
             return refuse(format!("queue_limit of lane {name:?} (0) would refuse every task"));
         }
         // In a forked child nothing runs, and a recorder may hang.
-        let latency = if pool.shared.engine.is_forked() {
+        let latency = if pool.inner.engine.is_forked() {
             LatencyRecorder::default()
         } else {
-            latency(&pool.shared.config, Some(&name), limit)
+            latency(&pool.inner.config, Some(&name), limit)
         };
-        let core = LaneCore::new(name, limit, queue_limit, latency, &pool.shared.engine.lanes);
+        let core = LaneCore::new(name, limit, queue_limit, latency, &pool.inner.engine.lanes);
         Ok(Lane { core, pool: pool.clone() })
     }
 }
 
 impl Lane {
     pub(super) fn gate(&self) -> Gate<'_, LaneCore> {
-        Gate { shared: &self.pool.shared, queue: &self.core, has_place: false }
+        Gate { inner: &self.pool.inner, queue: &self.core, has_place: false }
     }
 
     pub(super) fn core(&self) -> &LaneCore {
@@ -156,7 +156,7 @@ impl Lane {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().spawn(f, Location::caller(), self.pool.shared.side())
+        self.gate().spawn(f, Location::caller(), self.pool.inner.metadata())
     }
 
     /// [`spawn`](Lane::spawn) for a closure that may end its task with a reason of the crate's own.
@@ -166,7 +166,7 @@ impl Lane {
         F: FnOnce() -> Result<T, Reason> + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().spawn(Attempt(f), Location::caller(), self.pool.shared.side())
+        self.gate().spawn(Attempt(f), Location::caller(), self.pool.inner.metadata())
     }
 
     /// [`spawn`](Lane::spawn) for when no error is expected, as [`Pool::unblock`].
@@ -196,7 +196,7 @@ impl Lane {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().try_spawn(f, Location::caller(), self.pool.shared.side())
+        self.gate().try_spawn(f, Location::caller(), self.pool.inner.metadata())
     }
 
     /// Waits for a place in the lane's queue, as [`Pool::reserve`] does in the pool's.
@@ -213,7 +213,7 @@ impl Lane {
     /// The lane's numbers. Its tasks are also counted by [`Pool::metrics`].
     #[must_use]
     pub fn metrics(&self) -> LaneMetrics {
-        if self.pool.shared.engine.is_forked() {
+        if self.pool.inner.engine.is_forked() {
             return LaneMetrics::default();
         }
         LaneMetrics::read(&self.core)

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use super::{Policy, Worker};
 use crate::lane::{LaneCore, Wait, inside};
-use crate::sync::atomic::{Ordering, fence};
+use crate::sync::atomic::Ordering;
 use crate::sync::{Parker, trampoline};
 use crate::task::{Host, InPlace, Inside, TaskRef, claim_in_place, tasks};
 
@@ -69,14 +69,6 @@ impl<P: Policy> Worker<P> {
     /// The lane of this pool that `target`, which has not ended, belongs to.
     fn lane_of(&self, target: &TaskRef) -> Option<Arc<LaneCore>> {
         (!target.is_ended()).then(|| self.engine().lanes.find(target.owner())).flatten()
-    }
-
-    /// The fence is for `help_waiters` too.
-    fn watch_growth(&self, parker: &Arc<Parker>) {
-        self.engine().growth_waiters.add(parker);
-        // ORDERING: pairs with the one in `Shared::growth_ended`, and for `help_waiters` with the
-        // one in `Idle::notify`: after the waiter is added, before it looks.
-        fence(Ordering::SeqCst);
     }
 
     fn start_blocking(&self) {
@@ -131,11 +123,11 @@ impl<P: Policy> Host for Worker<P> {
     fn watch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
         let Some(target) = target else {
             self.engine().help_waiters.add(parker);
-            return self.watch_growth(parker);
+            return self.engine().watch_growth(parker);
         };
         let lane = self.lane_of(target);
         if target.is_queued() && (target.is_owned_by(self.owner()) || lane.is_some()) {
-            self.watch_growth(parker);
+            self.engine().watch_growth(parker);
         }
         lane.iter().for_each(|lane| lane.waiters().add(parker));
     }

@@ -59,8 +59,8 @@ use crate::idle::{Idle, Notify, Sleeper};
 use crate::lane::{LaneCore, Lanes, QueueItem};
 use crate::queue::{Queues, StealCursor};
 use crate::semaphore::Semaphore;
-use crate::sync::ParkerSet;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sync::{Parker, ParkerSet};
 use crate::sys::fork::Generation;
 use crate::task::{TaskRef, with_host};
 
@@ -80,7 +80,7 @@ pub(crate) struct Engine {
     /// What the pool's tasks refer to.
     pub(crate) account: Arc<PoolAccount>,
     /// Threads to be woken when [`Policy::may_grow`] turns false.
-    pub(crate) growth_waiters: ParkerSet,
+    growth_waiters: ParkerSet,
     /// Threads to be woken when something is queued and no thread will look for it.
     pub(crate) help_waiters: ParkerSet,
     /// There may be more threads than the pool may have by now.
@@ -153,6 +153,23 @@ impl Engine {
     /// Sets what [`is_over_max`](Engine::is_over_max) returns.
     pub(crate) fn set_over_max(&self, over_max: bool) {
         self.over_max.store(over_max, Ordering::SeqCst);
+    }
+
+    /// Wakes `parker` when the pool can no longer be counted on to grow. The fence is for
+    /// `help_waiters` too.
+    fn watch_growth(&self, parker: &Arc<Parker>) {
+        self.growth_waiters.add(parker);
+        // Pairs with the fence in `growth_ended`, and for `help_waiters` with the one in
+        // `Idle::notify`: after the waiter is added, before it looks.
+        fence(Ordering::SeqCst);
+    }
+
+    /// The pool can no longer be counted on to grow: threads that wait look again whether to run
+    /// their targets inline.
+    pub(crate) fn growth_ended(&self) {
+        // Pairs with the fence in `watch_growth`.
+        fence(Ordering::SeqCst);
+        self.growth_waiters.wake();
     }
 
     /// What has become of the tasks of the pool, those of its lanes included.

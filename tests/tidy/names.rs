@@ -6,11 +6,9 @@ use crate::sources::library;
 
 /// Names that several files may define, each with the reason.
 const SHARED_NAMES: &[(&str, &str)] = &[
-    ("Alarm", "private to each of its modules"),
     ("Call", "private to each of its modules"),
     ("Callback", "private to each of its modules"),
     ("Chunk", "private to each of its modules"),
-    ("Claim", "private to each of its modules"),
     ("Closed", "private to each of its modules"),
     ("Driver", "private to each of its modules"),
     ("End", "private to each of its modules"),
@@ -24,9 +22,7 @@ const SHARED_NAMES: &[(&str, &str)] = &[
     ("Ready", "private to each of its modules"),
     ("Reset", "private to each of its modules"),
     ("Rest", "private to each of its modules"),
-    ("Round", "private to each of its modules"),
     ("Sealed", "private to each of its modules"),
-    ("Seat", "private to each of its modules"),
     ("Seen", "private to each of its modules"),
     ("Shared", "private to each of its modules"),
     ("Side", "private to each of its modules"),
