@@ -6,12 +6,12 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use crate::error::Rejected;
-use crate::lane::Core;
-use crate::latency::Meter;
+use crate::lane::LaneCore;
+use crate::latency::LatencyRecorder;
 use crate::pool::Pool;
 use crate::pool::config::refuse;
 use crate::pool::stats::LaneMetrics;
-use crate::pool::stats::meter;
+use crate::pool::stats::latency;
 use crate::pool::submit::Reserve;
 use crate::pool::submit::Submitter;
 use crate::pool::submit::TaskOptions;
@@ -58,7 +58,7 @@ use crate::task::{Task, Unblocked};
 #[doc(alias = "Semaphore")]
 #[derive(Clone)]
 pub struct Lane {
-    core: Arc<Core>,
+    core: Arc<LaneCore>,
     pool: Pool,
 }
 
@@ -107,29 +107,22 @@ impl<'a> LaneBuilder<'a> {
             return refuse(format!("queue_limit of lane {name:?} (0) would refuse every task"));
         }
         // In a forked child nothing runs, and a recorder may hang.
-        let meter = if pool.inner.engine.is_forked() {
-            Meter::default()
+        let latency = if pool.inner.engine.is_forked() {
+            LatencyRecorder::default()
         } else {
-            meter(&pool.inner.config, Some(&name), limit)
+            latency(&pool.inner.config, Some(&name), limit)
         };
-        let core = Core::new(
-            name,
-            limit,
-            queue_limit,
-            meter,
-            &pool.inner.engine.lanes,
-            pool.inner.engine.generation(),
-        );
+        let core = LaneCore::new(name, limit, queue_limit, latency, &pool.inner.engine.lanes);
         Ok(Lane { core, pool: pool.clone() })
     }
 }
 
 impl Lane {
-    pub(super) fn submitter(&self) -> Submitter<'_, Core> {
+    pub(super) fn submitter(&self) -> Submitter<'_, LaneCore> {
         Submitter { inner: &self.pool.inner, queue: &self.core, has_permit: false }
     }
 
-    pub(super) fn core(&self) -> &Core {
+    pub(super) fn core(&self) -> &LaneCore {
         &self.core
     }
 

@@ -30,7 +30,6 @@ mod shutdown;
 mod stats;
 mod submit;
 mod threads;
-mod waiters;
 
 pub use self::builder::PoolBuilder;
 pub use self::handle::Pool;

@@ -24,7 +24,7 @@ impl<P: Borrow<Pool>, L: Borrow<Lane>> Destination<P, L> {
     pub(super) fn permits(&self) -> Option<&Semaphore> {
         match self {
             Destination::Pool(pool) => pool.borrow().inner.engine.permits(),
-            Destination::Lane(lane) => lane.borrow().core().places(),
+            Destination::Lane(lane) => lane.borrow().core().permits(),
         }
     }
 }

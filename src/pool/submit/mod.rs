@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use crate::counts::PoolAccount;
 use crate::error::{Reason, Rejected, TaskError};
-use crate::lane::{Core, LaneAccount};
+use crate::lane::{LaneAccount, LaneCore};
 use crate::pool::inner::Inner;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{Ordering, fence};
@@ -75,7 +75,7 @@ impl Queue for Inner {
     }
 }
 
-impl Queue for Core {
+impl Queue for LaneCore {
     type Account = LaneAccount;
 
     fn account(&self) -> &Arc<LaneAccount> {
@@ -83,7 +83,7 @@ impl Queue for Core {
     }
 
     fn places(&self) -> Option<&Semaphore> {
-        self.places()
+        self.permits()
     }
 
     fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef) -> bool {
@@ -246,13 +246,13 @@ impl<Q: Queue> Submitter<'_, Q> {
             self.release_permit();
             return Err(Reason::Shutdown);
         }
-        let has_permit = self.has_permit || self.queue.places().is_none_or(Semaphore::try_take);
+        let has_permit = self.has_permit || self.queue.places().is_none_or(Semaphore::try_acquire);
         if has_permit { Ok(()) } else { Err(Reason::Full) }
     }
 
     fn release_permit(&self) {
         if self.has_permit {
-            self.queue.places().into_iter().for_each(Semaphore::free);
+            self.queue.places().into_iter().for_each(Semaphore::release);
         }
     }
 

@@ -95,7 +95,7 @@ impl Reserve {
             return Poll::Ready(Err(Reason::Shutdown));
         }
         let Some(places) = target.permits() else { return Poll::Ready(Ok(())) };
-        match places.poll_take(&mut self.turn, context.waker()) {
+        match places.poll_acquire(&mut self.turn, context.waker()) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             Poll::Ready(Err(_)) => Poll::Ready(Err(Reason::Shutdown)),
             Poll::Pending => {
@@ -217,7 +217,7 @@ impl Permit {
                 Submitter { has_permit, ..pool.submitter() }.spawn(f, site, pool.inner.metadata())
             }
             Some(Destination::Lane(lane)) => {
-                let has_permit = lane.core().places().is_some();
+                let has_permit = lane.core().permits().is_some();
                 Submitter { has_permit, ..lane.submitter() }.spawn(f, site, lane.pool().inner.metadata())
             }
             None => unreachable!("`spawn` consumes the permit"),
@@ -243,7 +243,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let Some(target) = self.target.take() else { return };
         if !target.pool().inner.engine.is_forked() {
-            target.permits().into_iter().for_each(Semaphore::free);
+            target.permits().into_iter().for_each(Semaphore::release);
         }
     }
 }
