@@ -11,7 +11,7 @@ use std::task::Poll;
 
 use super::{File, on_pool};
 use crate::io::budget;
-use crate::io::retry;
+use crate::io::retry::retry;
 use crate::sys::pread::{self, Cached};
 
 /// The most that one trip to the pool moves: so much memory is needed besides the caller's.
@@ -155,7 +155,7 @@ impl File {
 
 /// Lets other tasks go first now and then, since a read of what is in memory does not wait.
 async fn take_turn() {
-    let mut waits = !budget::is_my_turn();
+    let mut waits = !budget::may_begin_read();
     poll_fn(|context| {
         if std::mem::take(&mut waits) {
             context.waker().wake_by_ref();

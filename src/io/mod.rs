@@ -13,6 +13,7 @@
 // |---|---|
 // | `unblock` | blocking values as asynchronous ones |
 // | `budget` | when a task that reads without waiting yields |
+// | `retry` | calls that a signal has interrupted |
 // | `producer`, `handover` | closures that produce items, and how those are handed over |
 // | `bridge`, `compat` | asynchronous readers and writers as blocking ones |
 // | `stdin`, `feed` | standard input, and a buffer that many readers share |
@@ -28,6 +29,7 @@ mod handover;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod producer;
+pub(crate) mod retry;
 mod std_streams;
 mod stdin;
 mod unblock;
@@ -38,8 +40,8 @@ pub use self::compat::Compat;
 pub use self::producer::{Closed, ItemSender, PRODUCER_CAPACITY, Producer, producer, producer_with};
 pub use self::std_streams::{Stderr, Stdout, stderr, stdout};
 pub use self::stdin::{Stdin, stdin};
+pub(crate) use self::unblock::Setup;
 pub use self::unblock::{IntoInnerError, Unblock};
-pub(crate) use self::unblock::{Setup, retry};
 
 /// How many bytes are buffered by default, in each direction.
 const CAPACITY: usize = 64 << 10;

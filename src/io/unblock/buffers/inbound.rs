@@ -8,35 +8,35 @@ const SMALLEST: usize = 4 << 10;
 
 /// Bytes of a buffer that nobody has taken yet.
 #[derive(Default)]
-pub(super) struct Chunk {
+pub(crate) struct ReadChunk {
     /// Every byte of it is initialised.
     bytes: Vec<u8>,
     start: usize,
     end: usize,
 }
 
-impl Chunk {
+impl ReadChunk {
     /// The first `end` of `bytes`.
-    pub(super) fn new(bytes: Vec<u8>, end: usize) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>, end: usize) -> Self {
         assert!(end <= bytes.len(), "the reader claims {end} bytes of a buffer of {}", bytes.len());
-        Chunk { bytes, start: 0, end }
+        ReadChunk { bytes, start: 0, end }
     }
 
-    pub(super) fn unread(&self) -> &[u8] {
+    pub(crate) fn unread(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    pub(super) fn consume(&mut self, count: usize) {
+    pub(crate) fn consume(&mut self, count: usize) {
         assert!(count <= self.end - self.start, "{count} bytes are consumed of {}", self.end - self.start);
         self.start += count;
     }
 
     /// Moves as much as fits to the front of `to`, and says how much.
-    pub(super) fn move_into(&mut self, to: &mut [u8]) -> usize {
+    pub(crate) fn move_into(&mut self, to: &mut [u8]) -> usize {
         let count = self.unread().len().min(to.len());
         to[..count].copy_from_slice(&self.unread()[..count]);
         self.start += count;
@@ -46,14 +46,14 @@ impl Chunk {
 
 /// What the reader said when there was nothing more.
 #[derive(Debug)]
-pub(super) enum End {
+pub(crate) enum ReadEnd {
     Eof,
     Error(io::Error),
 }
 
 /// The bytes that were read and not yet taken, and how many more to read.
-pub(super) struct Inbound {
-    ready: VecDeque<Chunk>,
+pub(crate) struct Inbound {
+    ready: VecDeque<ReadChunk>,
     /// Bytes in `ready`.
     unread: usize,
     /// The size of the chunk that the handle is taking bytes from.
@@ -73,13 +73,13 @@ pub(super) struct Inbound {
     asked: bool,
     /// The reader answers soon, whatever happens: so the caller can wait for more than the first
     /// bytes.
-    pub(super) patient: bool,
+    patient: bool,
     /// What comes after the bytes.
-    end: Option<End>,
+    end: Option<ReadEnd>,
 }
 
 impl Inbound {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Inbound {
             ready: VecDeque::new(),
             unread: 0,
@@ -97,21 +97,26 @@ impl Inbound {
     }
 
     /// How many bytes the value is ahead of the caller.
-    pub(super) fn unread(&self) -> usize {
+    pub(crate) fn unread(&self) -> usize {
         self.unread
     }
 
-    pub(super) fn is_demanded(&self) -> bool {
+    pub(crate) fn is_demanded(&self) -> bool {
         self.demand > 0
     }
 
     /// Something the caller can have at once.
-    pub(super) fn has_answer(&self) -> bool {
+    pub(crate) fn has_answer(&self) -> bool {
         self.unread > 0 || self.end.is_some()
     }
 
+    /// Whether the caller waits for more than the first bytes.
+    pub(crate) fn set_patient(&mut self, patient: bool) {
+        self.patient = patient;
+    }
+
     /// Gives the next chunk, and takes back the buffer of the one before.
-    pub(super) fn take(&mut self, used: &mut Chunk) -> Option<Chunk> {
+    pub(crate) fn take(&mut self, used: &mut ReadChunk) -> Option<ReadChunk> {
         debug_assert!(used.is_empty(), "bytes would be lost");
         self.recycle(std::mem::take(used).bytes);
         self.lent = 0;
@@ -123,7 +128,7 @@ impl Inbound {
     }
 
     /// Takes unread bytes back from the handle.
-    pub(super) fn put_back(&mut self, chunk: &mut Chunk) {
+    pub(crate) fn put_back(&mut self, chunk: &mut ReadChunk) {
         let chunk = std::mem::take(chunk);
         self.lent = 0;
         if chunk.is_empty() {
@@ -134,14 +139,14 @@ impl Inbound {
         }
     }
 
-    pub(super) fn take_end(&mut self) -> Option<End> {
+    pub(crate) fn take_end(&mut self) -> Option<ReadEnd> {
         let end = self.end.take()?;
         self.spare = Vec::new();
         Some(end)
     }
 
     /// The caller waits for bytes, and has room for `want` of them.
-    pub(super) fn demand(&mut self, want: usize) {
+    pub(crate) fn demand(&mut self, want: usize) {
         if self.demand == 0 {
             if self.begun {
                 self.widen();
@@ -153,7 +158,7 @@ impl Inbound {
     }
 
     /// Nobody waits any more.
-    pub(super) fn forget_demand(&mut self) {
+    pub(crate) fn forget_demand(&mut self) {
         self.demand = 0;
     }
 
@@ -164,7 +169,7 @@ impl Inbound {
 
     /// Whether a read now would be of use; `ahead` says whether it may be one that nobody waits
     /// for.
-    pub(super) fn wants_read(&self, ahead: bool) -> bool {
+    pub(crate) fn wants_read(&self, ahead: bool) -> bool {
         if self.end.is_some() {
             return false;
         }
@@ -179,7 +184,7 @@ impl Inbound {
     }
 
     /// A buffer for the next read, if there is one to reuse, and its size.
-    pub(super) fn begin_read(&mut self, ahead: bool) -> (Option<Vec<u8>>, usize) {
+    pub(crate) fn begin_read(&mut self, ahead: bool) -> (Option<Vec<u8>>, usize) {
         self.asked = self.is_demanded();
         // Where little is read ahead, one read should satisfy the caller.
         let alone = !ahead || self.window < self.capacity;
@@ -189,16 +194,16 @@ impl Inbound {
     }
 
     /// A read has brought the first `count` bytes of `bytes`.
-    pub(super) fn read(&mut self, bytes: Vec<u8>, count: usize) {
+    pub(crate) fn read(&mut self, bytes: Vec<u8>, count: usize) {
         let demanded = self.demand > 0;
         self.paused = count < bytes.len();
         if count > 0 {
             self.unread += count;
-            self.ready.push_back(Chunk::new(bytes, count));
+            self.ready.push_back(ReadChunk::new(bytes, count));
         } else if (demanded || (self.asked && !self.patient)) && self.unread == 0 {
             // A terminal tells its end once, and the caller who asked may have gone elsewhere; a
             // file tells it again.
-            self.end = Some(End::Eof);
+            self.end = Some(ReadEnd::Eof);
         }
         if !self.patient || self.paused || self.unread >= self.demand.min(self.capacity / 2) {
             self.demand = 0;
@@ -206,32 +211,37 @@ impl Inbound {
     }
 
     /// A buffer for a read without the pump; that of `used` again, if it will do.
-    pub(super) fn take_buffer(&mut self, used: &mut Chunk) -> Vec<u8> {
+    pub(crate) fn take_buffer(&mut self, used: &mut ReadChunk) -> Vec<u8> {
         self.begun = true;
         self.lent = 0;
         let old = std::mem::take(used).bytes;
         if old.len() == self.chunk() { old } else { vec![0; self.chunk()] }
     }
 
+    /// The reader has been asked, if in vain.
+    pub(crate) fn set_begun(&mut self) {
+        self.begun = true;
+    }
+
     /// What such a read has brought, for the handle.
-    pub(super) fn lend(&mut self, bytes: Vec<u8>, count: usize) -> Chunk {
+    pub(crate) fn lend(&mut self, bytes: Vec<u8>, count: usize) -> ReadChunk {
         if count == bytes.len() {
             self.widen();
         }
         self.lent = count;
-        Chunk::new(bytes, count)
+        ReadChunk::new(bytes, count)
     }
 
     /// A read has failed.
-    pub(super) fn failed(&mut self, error: io::Error) {
+    pub(crate) fn failed(&mut self, error: io::Error) {
         self.demand = 0;
         self.paused = true;
-        self.end = Some(End::Error(error));
+        self.end = Some(ReadEnd::Error(error));
     }
 
     /// There may be more after the end by now.
-    pub(super) fn forget_eof(&mut self) {
-        if matches!(self.end, Some(End::Eof)) {
+    pub(crate) fn forget_eof(&mut self) {
+        if matches!(self.end, Some(ReadEnd::Eof)) {
             self.end = None;
         }
     }
@@ -239,12 +249,12 @@ impl Inbound {
     /// The value has been moved to another position: what was read from the old one is of no use.
     /// Gives the error that a read ahead has met, if it has.
     #[must_use]
-    pub(super) fn forget(&mut self) -> Option<io::Error> {
+    pub(crate) fn forget(&mut self) -> Option<io::Error> {
         let end = self.end.take();
         *self = Inbound { lent: self.lent, patient: self.patient, ..Inbound::new(self.capacity) };
         match end {
-            Some(End::Error(error)) => Some(error),
-            Some(End::Eof) | None => None,
+            Some(ReadEnd::Error(error)) => Some(error),
+            Some(ReadEnd::Eof) | None => None,
         }
     }
 
