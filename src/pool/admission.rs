@@ -20,15 +20,15 @@ use std::sync::Arc;
 
 use super::Pool;
 use super::shared::Shared;
+use crate::counts::PoolAccount;
 use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::{Core, LaneAccount};
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::oneshot::Receiver;
 use crate::sync::trampoline;
-use crate::task::{Claimed, OnShutdown, Outcome, Owner, Side, Task, TaskRef, Work, forked_child, new_task};
+use crate::task::{Claimed, OnShutdown, Owner, Side, Task, TaskRef, Work, forked_child, new_task};
 use crate::trace::event;
-use crate::worker::{PoolAccount, Workplace, submit, submit_to_lane};
 
 /// Where tasks can be queued: the pool itself, or a lane of it.
 pub(super) trait Queue {
@@ -46,17 +46,17 @@ impl Queue for Shared {
 
     #[inline]
     fn account(&self) -> &Arc<PoolAccount> {
-        self.roster.account()
+        &self.engine.account
     }
 
     #[inline]
     fn places(&self) -> Option<&Semaphore> {
-        self.places()
+        self.engine.permits()
     }
 
     #[inline]
     fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool {
-        submit(&shared.queues, &shared.roster, task);
+        shared.engine.submit(task);
         true
     }
 }
@@ -73,7 +73,7 @@ impl Queue for Core {
     }
 
     fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool {
-        submit_to_lane(shared.owner(), &shared.queues, self, task)
+        shared.engine.submit_to_lane(self, task)
     }
 }
 
@@ -155,10 +155,10 @@ impl<Q: Queue> Gate<'_, Q> {
             fence(Ordering::SeqCst);
         }
         let taken_back = handles.iter().filter_map(|handle| self.take_back(handle));
-        unwanted.extend(taken_back.map(|claimed| (claimed, Refused::Closed)));
+        unwanted.extend(taken_back.map(|claimed| (claimed, Reason::Shutdown)));
         // Foreign code, which may wait for the others: those are on their way by now.
-        for (claimed, refused) in unwanted {
-            refused.discard(claimed);
+        for (claimed, reason) in unwanted {
+            discard(claimed, reason);
         }
         tasks
     }
@@ -178,10 +178,10 @@ impl<Q: Queue> Gate<'_, Q> {
         let origin = handle.origin();
         match self.try_submit(entry, &handle) {
             Ok(()) => Ok(Task::new(handle, receiver)),
-            Err((claimed, refused)) => {
+            Err((claimed, reason)) => {
                 // SAFETY: T5: the task was made of `f` just now, with the types `F` and `T`.
                 let closure = unsafe { claimed.into_closure::<F, T>() };
-                Err(Rejected::new(closure, TaskError::new(origin, refused.reason())))
+                Err(Rejected::new(closure, TaskError::new(origin, reason)))
             }
         }
     }
@@ -189,30 +189,30 @@ impl<Q: Queue> Gate<'_, Q> {
     /// Queues a task whose handle is `handle`, or discards it with the reason.
     #[inline]
     pub(super) fn submit(&self, entry: TaskRef, handle: &TaskRef) {
-        if let Err((claimed, refused)) = self.try_submit(entry, handle) {
-            refused.discard(claimed);
+        if let Err((claimed, reason)) = self.try_submit(entry, handle) {
+            discard(claimed, reason);
         }
     }
 
     #[inline]
-    fn try_submit(&self, entry: TaskRef, handle: &TaskRef) -> Result<(), (Claimed, Refused)> {
+    fn try_submit(&self, entry: TaskRef, handle: &TaskRef) -> Result<(), (Claimed, Reason)> {
         if self.push(entry, handle)? {
             self.announce();
         } else {
             fence(Ordering::SeqCst);
         }
-        self.take_back(handle).map_or(Ok(()), |claimed| Err((claimed, Refused::Closed)))
+        self.take_back(handle).map_or(Ok(()), |claimed| Err((claimed, Reason::Shutdown)))
     }
 
     /// Pushes a task, unless it is refused. True if somebody must look:
     /// [`announce`](Gate::announce) is next.
     #[inline]
-    pub(super) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Refused)> {
+    pub(super) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Reason)> {
         let extras = handle.extras();
-        if let Err(refused) = self.check() {
-            refused.trace(handle);
+        if let Err(reason) = self.check() {
+            trace_refusal(handle, &reason);
             match entry.claim() {
-                Some(claimed) => return Err((claimed, refused)),
+                Some(claimed) => return Err((claimed, reason)),
                 None => unreachable!("a task that was not admitted is nobody else's to claim"),
             }
         }
@@ -224,7 +224,7 @@ impl<Q: Queue> Gate<'_, Q> {
             // The pool has been shut down since the check, and what any shutdown drops has been
             // dropped.
             claimed.count_cancelled();
-            return Err((claimed, Refused::Closed));
+            return Err((claimed, Reason::Shutdown));
         }
         if let Some(deadline) = extras.and_then(|extras| extras.deadline) {
             self.shared.timer.watch(&self.shared.config.name, deadline, handle.clone());
@@ -234,17 +234,17 @@ impl<Q: Queue> Gate<'_, Q> {
 
     /// Takes what a task needs to be queued, or says what is missing.
     #[inline]
-    fn check(&self) -> Result<(), Refused> {
+    fn check(&self) -> Result<(), Reason> {
         let shared = &**self.shared;
-        if shared.is_forked() {
-            return Err(Refused::Forked);
+        if shared.engine.is_forked() {
+            return Err(Reason::NoThread(forked_child()));
         }
-        if shared.is_closed() {
+        if shared.engine.is_closed() {
             self.give_place_back();
-            return Err(Refused::Closed);
+            return Err(Reason::Shutdown);
         }
         let has_place = self.has_place || self.queue.places().is_none_or(Semaphore::try_take);
-        if has_place { Ok(()) } else { Err(Refused::Full) }
+        if has_place { Ok(()) } else { Err(Reason::Full) }
     }
 
     fn give_place_back(&self) {
@@ -257,10 +257,10 @@ impl<Q: Queue> Gate<'_, Q> {
     /// tasks just pushed will be taken back, or somebody has them.
     #[inline]
     pub(super) fn announce(&self) {
-        if self.shared.is_closed() {
+        if self.shared.engine.is_closed() {
             fence(Ordering::SeqCst);
         } else {
-            self.shared.notify();
+            self.shared.engine.notify(&**self.shared);
         }
     }
 
@@ -268,7 +268,7 @@ impl<Q: Queue> Gate<'_, Q> {
     /// cancelled. There has been a fence since the push.
     #[inline]
     pub(super) fn take_back(&self, handle: &TaskRef) -> Option<Claimed> {
-        if !self.shared.is_closed() {
+        if !self.shared.engine.is_closed() {
             return None;
         }
         let claimed = handle.clone().claim()?;
@@ -277,37 +277,15 @@ impl<Q: Queue> Gate<'_, Q> {
     }
 }
 
-/// Why a task is not admitted.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Refused {
-    Forked,
-    Closed,
-    Full,
+/// In a forked child there may be no thread left to end what a subscriber waits for.
+fn trace_refusal(task: &TaskRef, reason: &Reason) {
+    if !matches!(reason, Reason::NoThread(_)) {
+        event!(DEBUG, task = %task.origin(), ?reason, "refused a task");
+    }
+    let _ = task;
 }
 
-impl Refused {
-    pub(super) fn reason(self) -> Reason {
-        match self {
-            Refused::Forked => Reason::NoThread(forked_child()),
-            Refused::Closed => Reason::Shutdown,
-            Refused::Full => Reason::Full,
-        }
-    }
-
-    /// In a forked child there may be nobody left to end what a subscriber waits for.
-    fn trace(self, task: &TaskRef) {
-        if !matches!(self, Refused::Forked) {
-            event!(DEBUG, task = %task.origin(), reason = ?self, "refused a task");
-        }
-        let _ = task;
-    }
-
-    /// Ends a task that was not admitted. Its closure's destructor may spawn another.
-    pub(super) fn discard(self, claimed: Claimed) {
-        trampoline::bounce(move || match self {
-            Refused::Forked => claimed.discard(Outcome::NoThread, Some(forked_child())),
-            Refused::Closed => claimed.discard(Outcome::Shutdown, None),
-            Refused::Full => claimed.discard(Outcome::Full, None),
-        });
-    }
+/// Ends a task that was not admitted. Its closure's destructor may spawn another.
+fn discard(claimed: Claimed, reason: Reason) {
+    trampoline::bounce(move || claimed.discard(reason));
 }

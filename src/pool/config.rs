@@ -25,7 +25,7 @@ pub(super) struct Config {
     pub(super) name: String,
     pub(super) core: usize,
     pub(super) max: usize,
-    /// See [`Workplace::may_linger`](crate::worker::Workplace::may_linger). Models that want it
+    /// See [`Policy::may_linger`](crate::worker::Policy::may_linger). Models that want it
     /// have a pool of their own.
     pub(super) lingers: bool,
     pub(super) keep_alive: Duration,

@@ -30,10 +30,11 @@
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
+use crate::counts::TaskCounts;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Parker, ProcessMutex};
 use crate::task::{discard, wake};
-use crate::worker::{Moment, Slot, Totals};
+use crate::worker::{Moment, ThreadRecord};
 
 /// What waits for a pool's end.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ struct Waiter {
 /// The thread of the pool that has polled.
 #[derive(Debug)]
 pub(super) struct WaitingThread {
-    slot: Arc<Slot>,
+    slot: Arc<ThreadRecord>,
     blocked: Blocked,
     /// It has polled since the last roll call, and this was when.
     polled: Option<Moment>,
@@ -91,7 +92,7 @@ pub(super) struct Crew {
 
 impl WaitingThread {
     /// The thread with this slot, which polls now.
-    pub(super) fn new(slot: Arc<Slot>, blocked: Blocked) -> Self {
+    pub(super) fn new(slot: Arc<ThreadRecord>, blocked: Blocked) -> Self {
         let polled = Some(slot.moment());
         WaitingThread { slot, blocked, polled }
     }
@@ -113,7 +114,7 @@ impl Waiting {
 
     /// The threads that wait, that of `looker` among them.
     fn crew(&self, looker: Option<u64>) -> Crew {
-        let mut slots: Vec<&Arc<Slot>> = Vec::new();
+        let mut slots: Vec<&Arc<ThreadRecord>> = Vec::new();
         for waiter in &self.waiters {
             let thread = waiter.thread.as_ref();
             let thread = thread.filter(|thread| Some(waiter.id) == looker || thread.waits());
@@ -161,8 +162,8 @@ impl Ending {
     }
 
     /// Admission is about to close. Who closes it again changes nothing.
-    pub(super) fn begin(&self, totals: &Totals) {
-        let _ = self.baseline.set(totals.completed + totals.panicked);
+    pub(super) fn begin(&self, totals: &TaskCounts) {
+        let _ = self.baseline.set(totals.ended());
     }
 
     /// Tasks that had ended by running when admission closed.

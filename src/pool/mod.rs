@@ -66,7 +66,6 @@ use self::shared::Shared;
 use crate::error::Rejected;
 use crate::sync::atomic::Ordering;
 use crate::task::{Task, Unblocked};
-use crate::worker::Workplace;
 
 /// A pool of threads for blocking calls. Cheap to clone; all clones are one pool.
 ///
@@ -310,7 +309,7 @@ impl Pool {
     /// ```
     pub fn set_max_threads(&self, threads: usize) -> io::Result<()> {
         config::check_number("max_threads", threads)?;
-        if !self.shared.is_forked() {
+        if !self.shared.engine.is_forked() {
             self.shared.set_max(threads);
         }
         Ok(())
@@ -343,10 +342,10 @@ impl Pool {
     /// ```
     #[must_use]
     pub fn long_running(&self, time: Duration) -> Vec<LongRunningTask> {
-        if self.shared.is_forked() {
+        if self.shared.engine.is_forked() {
             return Vec::new();
         }
-        self.shared.sightings.longer_than(time, &self.shared.roster)
+        self.shared.sightings.longer_than(time, &self.shared.engine.workers)
     }
 
     fn gate(&self) -> Gate<'_, Shared> {
@@ -357,7 +356,7 @@ impl Pool {
     /// counters once.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        if self.shared.is_forked() {
+        if self.shared.engine.is_forked() {
             return Metrics::default();
         }
         Metrics::read(&self.shared)
@@ -370,7 +369,7 @@ impl Pool {
     /// nor waiting for it on the pool's own threads does any harm. A task that is cancelled or
     /// expires just then may be counted a moment later.
     pub fn shutdown(&self) -> Shutdown {
-        if !self.shared.is_forked() {
+        if !self.shared.engine.is_forked() {
             self.shared.close();
             self.shared.drop_discardable();
         }
@@ -396,7 +395,7 @@ impl Drop for Pool {
         // ORDERING: Release pairs with the Acquire of the last one: what was submitted through any
         // handle comes before the end.
         let last = self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1;
-        if last && !self.shared.is_forked() {
+        if last && !self.shared.engine.is_forked() {
             self.shared.close();
         }
     }

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::config::Config;
+use crate::counts::thread_number;
 use crate::error::TaskId;
 use crate::lane::Core;
 use crate::latency::{Meter, Reading};
 use crate::sync::{Mutex, now};
 use crate::task::TaskRef;
 use crate::trace::event;
-use crate::worker::{Roster, Shown, thread_number};
+use crate::worker::{Registry, RunningTask};
 
 /// What is done with the times of a pool's tasks.
 #[derive(Debug)]
@@ -58,15 +59,15 @@ impl Observer {
 
     /// Warns of the tasks on the threads of `roster` that have been running for long and go on,
     /// once of each. Says when the next one will have been, if none ends before.
-    pub(super) fn patrol(&self, roster: &Roster) -> Option<Instant> {
+    pub(super) fn patrol(&self, roster: &Registry) -> Option<Instant> {
         let limit = self.warn_after?;
-        let shown: Vec<Shown> = roster.slots().iter().flat_map(|slot| slot.shown()).collect();
+        let shown: Vec<RunningTask> = roster.records().iter().flat_map(|slot| slot.running_tasks()).collect();
         let now = now();
         let mut told = self.told.lock();
         told.retain(|id| shown.iter().any(|task| task.origin.id == *id));
         let mut long = Vec::new();
         let mut next = None;
-        for Shown { origin, since } in shown {
+        for RunningTask { origin, since } in shown {
             let Some(due) = since.and_then(|since| since.checked_add(limit)) else { continue };
             if due > now {
                 next = next.into_iter().chain([due]).min();

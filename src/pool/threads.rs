@@ -68,7 +68,7 @@ impl NewThread {
     fn withdraw(mut self) {
         if let Some(Seat { shared, credit, .. }) = self.seat.take() {
             shared.headcount.release(credit + 1);
-            shared.idle.not_started(credit + 1);
+            shared.engine.idle.not_started(credit + 1);
             shared.fewer_than_promised();
         }
     }
@@ -115,7 +115,7 @@ impl Seat {
         if returned {
             shared.cool_down.begin(dropped_unrun());
         }
-        shared.idle.not_started(lost);
+        shared.engine.idle.not_started(lost);
         if returned || shared.headcount.reserved() > 0 {
             shared.fewer_than_promised();
         }

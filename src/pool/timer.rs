@@ -32,9 +32,10 @@ use std::time::{Duration, Instant};
 use super::cool_down::CoolDown;
 use super::roll::next_sweep;
 use super::shared::Shared;
+use crate::error::Reason;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::{Mutex, Parker, now, thread};
-use crate::task::{Outcome, TaskRef};
+use crate::task::TaskRef;
 use crate::trace::event;
 
 /// A pool's deadlines.
@@ -186,7 +187,7 @@ impl Timer {
             return None;
         }
         let shared = self.shared.upgrade()?;
-        let look = || shared.observer.patrol(&shared.roster);
+        let look = || shared.observer.patrol(&shared.engine.workers);
         look().or_else(|| {
             self.patrolling.store(false, Ordering::SeqCst);
             fence(Ordering::SeqCst);
@@ -230,7 +231,7 @@ impl Timer {
         while !self.stopped.load(Ordering::SeqCst) {
             let (due, next) = self.alarms.lock().due(now());
             for task in due {
-                task.revoke(Outcome::Expired);
+                task.revoke(Reason::Expired);
             }
             let round = round.as_mut().and_then(Round::turn);
             let patrol = self.patrol();

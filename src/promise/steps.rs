@@ -12,7 +12,6 @@ use super::chain::Chain;
 use super::kind::Carries;
 use crate::error::{Origin, Reason, TaskError};
 use crate::panic::catch_panic;
-use crate::sync::Mutex;
 use crate::task::next_id;
 use crate::trace::event;
 
@@ -23,7 +22,7 @@ pub(super) type Site = &'static Location<'static>;
 pub(super) fn guarded<R>(site: Site, f: impl FnOnce() -> R) -> Result<R, TaskError> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         let origin = Origin { id: next_id(), site, name: None };
-        TaskError::new(origin, Reason::Panicked(Mutex::new(payload)))
+        TaskError::new(origin, Reason::panicked(payload))
     })
 }
 

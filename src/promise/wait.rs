@@ -9,74 +9,49 @@
 //! pool itself are: one that waits for several things does not close a circle by one of them, so
 //! the lanes must not hear of it.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::chain::Chain;
 use super::kind::Kind;
 use super::seen::Seen;
 use crate::error::Reason;
-use crate::sync::{Parker, trampoline};
-use crate::task::{Blocking, host, is_inside};
-use crate::task::{Host, InPlace};
+use crate::task::{BlockingWait, Help, Host, block, host, is_inside};
 
-pub(super) fn wait<K: Kind>(mut chain: Chain<K>) -> K::Value {
-    // A parker of its own: a step may itself wait on this thread, and must not take this wait's
-    // wake-up.
-    let parker = Arc::new(Parker::new());
-    let waker = parker.waker();
-    let mut context = Context::from_waker(&waker);
-    let mut blocking = None;
-    let mut seen = host().map(|_| Seen::default());
-    loop {
-        let polled = match &mut seen {
-            Some(seen) => seen.during(|| chain.poll(&mut context)),
-            None => chain.poll(&mut context),
-        };
-        if let Poll::Ready(value) = polled {
-            return value;
-        }
-        if trampoline::settle(None) {
-            continue;
-        }
-        let host = blocking.get_or_insert_with(Blocking::enter).host();
-        match (host, &mut seen) {
-            (Some(host), Some(seen)) if chain.target().is_none() => await_any(seen, host, &parker),
-            _ => {
-                if let Some(reason) = await_wake(&chain, host, &parker) {
-                    chain.give_up(reason);
-                }
-            }
-        }
+/// A wait for the value of a chain.
+struct ChainWait<K: Kind> {
+    chain: Chain<K>,
+    /// The tasks that the last poll has waited for, on a thread of a pool.
+    seen: Option<Seen>,
+}
+
+pub(super) fn wait<K: Kind>(chain: Chain<K>) -> K::Value {
+    match block(&mut ChainWait { chain, seen: host().map(|_| Seen::default()) }, None) {
+        Some(value) => value,
+        None => unreachable!("there is no deadline"),
     }
 }
 
-/// Returns when the chain is worth another poll; one of the tasks that it waits for may have been
-/// run meanwhile.
-fn await_any(seen: &mut Seen, host: &dyn Host, parker: &Arc<Parker>) {
-    // First, so that no change of `may_grow` is missed.
-    host.offer_help(parker);
-    let next = if host.may_grow() { None } else { seen.first_queued(host.owner()) };
-    // Should somebody else have claimed it meanwhile, there may be another.
-    let _ = next.map_or_else(|| parker.park(None), |task| host.run_now(task));
-    host.withdraw_help(parker);
-}
+impl<K: Kind> BlockingWait for ChainWait<K> {
+    type Output = K::Value;
 
-/// Returns when the chain is worth another poll, or says why it never will be.
-fn await_wake<K: Kind>(chain: &Chain<K>, host: Option<&dyn Host>, parker: &Arc<Parker>) -> Option<Reason> {
-    let target = chain.target();
-    if target.is_some_and(is_inside) {
-        return Some(Reason::Deadlock);
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<K::Value> {
+        match &mut self.seen {
+            Some(seen) => seen.during(|| self.chain.poll(context)),
+            None => self.chain.poll(context),
+        }
     }
-    let (Some(host), Some(target)) = (host, target) else {
-        parker.park(None);
-        return None;
-    };
-    host.watch(target, parker);
-    let in_place = host.run_in_place(target);
-    if in_place == InPlace::Waits {
-        parker.park(None);
+
+    fn help(&mut self, host: Option<&dyn Host>) -> Help {
+        match (self.chain.target(), host, &mut self.seen) {
+            (Some(target), ..) if is_inside(target) => Help::Fail(Reason::Deadlock),
+            (Some(target), ..) => Help::RunTarget(target.clone()),
+            (None, Some(host), Some(seen)) => Help::RunOneOf(seen.first_queued(host.owner()).cloned()),
+            (None, ..) => Help::Nothing,
+        }
     }
-    host.unwatch(target, parker);
-    (in_place == InPlace::Deadlock).then_some(Reason::LaneDeadlock)
+
+    fn fail(&mut self, reason: Reason) -> Poll<K::Value> {
+        self.chain.give_up(reason);
+        Poll::Pending
+    }
 }

@@ -168,7 +168,7 @@ fn grow(shared: &Arc<Shared>, wanted: usize, cause: Cause) {
     if granted == 0 {
         return;
     }
-    shared.idle.add_starting(granted);
+    shared.engine.idle.add_starting(granted);
     shared.growth_steps.fetch_add(1, Ordering::Relaxed);
     event!(DEBUG, ?cause, threads = granted, total = shared.headcount.reserved(), "the pool grows");
     let _ = cause;
