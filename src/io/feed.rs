@@ -26,8 +26,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::panic::catch_panic;
-use crate::sync::{Condvar, Mutex, trampoline};
-use crate::sys::fork::Generation;
+use crate::sync::{Condvar, ProcessMutex, trampoline};
 use crate::task::wake;
 
 /// The size of the buffer at first, and the most it grows to while whole buffers come in.
@@ -96,61 +95,46 @@ impl State {
 /// Starts the thread, which is to call [`Feed::serve`] or [`Feed::round`].
 type Start = Box<dyn Fn(&Arc<Feed>) -> io::Result<()> + Send + Sync>;
 
-/// The buffer, and who waits for what.
+/// The buffer, and who waits for what. In a forked child there is no thread, and no read is
+/// answered.
 pub(super) struct Feed {
-    state: Mutex<State>,
+    state: ProcessMutex<State>,
     demand: Condvar,
     start: Start,
-    /// The fork generation it was made in: in a forked child there is no thread, and the lock may
-    /// be held for ever.
-    generation: Generation,
 }
 
 impl Feed {
     pub(super) fn new(start: impl Fn(&Arc<Feed>) -> io::Result<()> + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Feed {
-            state: Mutex::default(),
-            demand: Condvar::new(),
-            start: Box::new(start),
-            generation: Generation::current(),
-        })
-    }
-
-    fn is_forked(&self) -> bool {
-        self.generation.is_past()
+        Arc::new(Feed { state: ProcessMutex::default(), demand: Condvar::new(), start: Box::new(start) })
     }
 
     /// A handle.
     pub(super) fn tap(self: &Arc<Self>) -> Tap {
-        let mut number = 0;
-        if !self.is_forked() {
-            let mut state = self.state.lock();
+        let number = self.state.lock().map_or(0, |mut state| {
             state.last_tap += 1;
-            number = state.last_tap;
-        }
+            state.last_tap
+        });
         Tap { feed: Arc::clone(self), number, asked: None }
     }
 
     /// What the thread does, for ever.
-    pub(super) fn serve(&self, mut source: impl Read) -> ! {
-        loop {
-            self.round(&mut source);
-        }
+    pub(super) fn serve(&self, mut source: impl Read) {
+        while self.round(&mut source).is_some() {}
     }
 
-    /// Waits for demand and reads once.
-    pub(super) fn round(&self, source: &mut impl Read) {
-        let mut buffer = self.await_demand();
+    /// Waits for demand and reads once. `None` in a forked child.
+    pub(super) fn round(&self, source: &mut impl Read) -> Option<()> {
+        let mut buffer = self.await_demand()?;
         let read = catch_panic("a reader", || read_some(source, &mut buffer));
         let panicked = || Err(End::Other(io::ErrorKind::Other, "the reader panicked".into()));
-        self.publish(buffer, read.unwrap_or_else(panicked));
+        self.publish(buffer, read.unwrap_or_else(panicked))
     }
 
     /// Takes the buffer out once it is empty and somebody waits. One that was filled to the brim is
     /// replaced by a larger one.
-    fn await_demand(&self) -> Vec<u8> {
+    fn await_demand(&self) -> Option<Vec<u8>> {
         trampoline::settle(None);
-        let mut state = self.state.lock();
+        let mut state = self.state.lock()?;
         while state.waiting.is_empty() || !state.unread().is_empty() {
             state = self.demand.wait(state);
         }
@@ -158,15 +142,15 @@ impl Feed {
         let was_full = state.end == buffer.len();
         (state.begin, state.end) = (0, 0);
         drop(state);
-        match buffer.len() {
+        Some(match buffer.len() {
             0 => vec![0; FIRST_SIZE],
             size if was_full && size < MOST => vec![0; (2 * size).min(MOST)],
             _ => buffer,
-        }
+        })
     }
 
-    fn publish(&self, buffer: Vec<u8>, read: Result<usize, End>) {
-        let mut state = self.state.lock();
+    fn publish(&self, buffer: Vec<u8>, read: Result<usize, End>) -> Option<()> {
+        let mut state = self.state.lock()?;
         let round = state.rounds;
         state.rounds += 1;
         match read {
@@ -177,6 +161,7 @@ impl Feed {
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         waiting.into_iter().for_each(|(_, waker)| wake(waker));
+        Some(())
     }
 }
 
@@ -208,14 +193,13 @@ impl Tap {
         context: &mut Context<'_>,
         take: impl FnOnce(&[u8]) -> usize,
     ) -> Poll<io::Result<usize>> {
-        if self.feed.is_forked() {
+        // Wakers are user code: cloned before the lock is taken, dropped after it is released.
+        let waker = context.waker().clone();
+        let Some(mut state) = self.feed.state.lock() else {
             return Poll::Ready(Err(io::Error::other(
                 "the thread that reads for this process stayed in its parent: this is a forked child",
             )));
-        }
-        // Wakers are foreign code: cloned before the lock is taken, dropped after it is released.
-        let waker = context.waker().clone();
-        let mut state = self.feed.state.lock();
+        };
         let result = match state.end_since(self.asked) {
             Some(end) => Some(end),
             None if state.unread().is_empty() => None,
@@ -245,24 +229,22 @@ impl Tap {
     /// himself.
     fn start(&mut self) -> Poll<io::Result<usize>> {
         let Err(error) = (self.feed.start)(&self.feed) else { return Poll::Pending };
-        let mut state = self.feed.state.lock();
+        self.asked = None;
+        let Some(mut state) = self.feed.state.lock() else { return Poll::Ready(Err(error)) };
         state.has_thread = false;
         let own = state.strike(self.number);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         drop(own);
         waiting.into_iter().for_each(|(_, waker)| wake(waker));
-        self.asked = None;
         Poll::Ready(Err(error))
     }
 }
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        if !self.feed.is_forked() {
-            let waker = self.feed.state.lock().strike(self.number);
-            drop(waker);
-        }
+        let waker = self.feed.state.lock().and_then(|mut state| state.strike(self.number));
+        drop(waker);
     }
 }
 

@@ -18,10 +18,10 @@
 //! waker lies ready for the next item.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::Waker;
 
-use crate::sync::{Condvar, Mutex, MutexGuard, trampoline};
-use crate::sys::fork::Generation;
+use crate::sync::{Condvar, MutexGuard, ProcessMutex, trampoline};
 use crate::task::wake;
 
 /// Why an item was not taken, and the item.
@@ -41,39 +41,28 @@ struct State<T> {
     waker: Option<Waker>,
 }
 
-/// The buffer between senders and one stream.
+/// The buffer between senders and one stream. In a forked child it is closed, and empty but for
+/// [`rest`](Handover::rest).
 pub(super) struct Handover<T> {
-    state: Mutex<State<T>>,
+    state: ProcessMutex<State<T>>,
     room: Condvar,
     capacity: usize,
-    /// The fork generation it was made in: in a forked child the lock may be held for ever.
-    generation: Generation,
 }
 
 impl<T> Handover<T> {
     pub(super) fn new(capacity: usize) -> Self {
         let queue = VecDeque::new();
         let state = State { queue, outstanding: 0, asleep: 0, closed: false, waker: None };
-        Handover {
-            state: Mutex::new(state),
-            room: Condvar::new(),
-            capacity,
-            generation: Generation::current(),
-        }
+        Handover { state: ProcessMutex::new(state), room: Condvar::new(), capacity }
     }
 
     pub(super) fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Whether this is a child of the process that made it. Nothing else may be called then.
-    pub(super) fn is_forked(&self) -> bool {
-        self.generation.is_past()
-    }
-
     /// Takes `item` if there is room.
     pub(super) fn offer(&self, item: T) -> Result<(), Refused<T>> {
-        let state = self.state.lock();
+        let Some(state) = self.state.lock() else { return Err(Refused::Closed(item)) };
         if state.closed {
             return Err(Refused::Closed(item));
         }
@@ -87,7 +76,7 @@ impl<T> Handover<T> {
     /// Takes `item`, blocking until there is room; gives it back once the stream is gone.
     pub(super) fn insist(&self, item: T) -> Result<(), T> {
         trampoline::settle(None);
-        let mut state = self.state.lock();
+        let Some(mut state) = self.state.lock() else { return Err(item) };
         while !state.closed && state.outstanding >= self.capacity {
             state.asleep += 1;
             state = self.room.wait(state);
@@ -107,7 +96,9 @@ impl<T> Handover<T> {
 
     /// The stream has given out `given` items more.
     pub(super) fn tell(&self, given: usize) {
-        self.settle(self.state.lock(), given);
+        if let Some(state) = self.state.lock() {
+            self.settle(state, given);
+        }
     }
 
     /// Moves all items into `taken`, which is empty, and gives the first. If there is none `waker`
@@ -116,7 +107,7 @@ impl<T> Handover<T> {
     pub(super) fn take(&self, taken: &mut VecDeque<T>, given: usize, waker: Option<&Waker>) -> Option<T> {
         // Cloned and dropped outside the lock: it is foreign code.
         let waker = waker.cloned();
-        let mut state = self.state.lock();
+        let mut state = self.state.lock()?;
         std::mem::swap(&mut state.queue, taken);
         let first = taken.pop_front();
         let old = std::mem::replace(&mut state.waker, waker.filter(|_| first.is_none()));
@@ -137,7 +128,7 @@ impl<T> Handover<T> {
     /// The stream is gone: senders that sleep wake, and nothing is taken any more. Gives what
     /// nobody will get.
     pub(super) fn close(&self) -> VecDeque<T> {
-        let mut state = self.state.lock();
+        let Some(mut state) = self.state.lock() else { return VecDeque::new() };
         state.closed = true;
         let rest = std::mem::take(&mut state.queue);
         let waker = state.waker.take();
@@ -148,7 +139,16 @@ impl<T> Handover<T> {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.state.lock().closed
+        self.state.lock().is_none_or(|state| state.closed)
+    }
+
+    /// In a forked child: what was sent before the fork, if there was no sender left by then.
+    pub(super) fn rest(this: &mut Arc<Self>) -> Option<VecDeque<T>> {
+        if !this.state.is_forked() {
+            return None;
+        }
+        let handover = Arc::get_mut(this)?;
+        handover.state.get_mut_unshared().map(|state| std::mem::take(&mut state.queue))
     }
 }
 

@@ -157,7 +157,7 @@ impl<T> Producer<T> {
     fn pop(&mut self) -> Option<T> {
         let item = self.taken.pop_front()?;
         self.given += 1;
-        if self.handover.is_worth_telling(self.given) && !self.handover.is_forked() {
+        if self.handover.is_worth_telling(self.given) {
             self.handover.tell(take(&mut self.given));
         }
         Some(item)
@@ -187,10 +187,9 @@ impl<T> Producer<T> {
     }
 
     fn fetch(&mut self, waker: Option<&Waker>) -> Option<T> {
-        // In a forked child the closure that is lost may hold the lock.
-        let lost = self.failure.as_ref().is_some_and(TaskError::is_no_thread);
-        if lost && self.handover.is_forked() {
-            return None;
+        if let Some(rest) = Handover::rest(&mut self.handover) {
+            self.taken.extend(rest);
+            return self.taken.pop_front();
         }
         self.handover.take(&mut self.taken, take(&mut self.given), waker)
     }
@@ -229,7 +228,7 @@ impl<T> Drop for Producer<T> {
     fn drop(&mut self) {
         // The task first: a closure that finds its sink closed finds itself cancelled too.
         drop(self.task.take());
-        let rest = if self.handover.is_forked() { VecDeque::new() } else { self.handover.close() };
+        let rest = self.handover.close();
         for item in take(&mut self.taken).into_iter().chain(rest) {
             catch_panic("the destructor of an item nobody took", || drop(item));
         }
@@ -286,9 +285,6 @@ impl<T> ItemSender<T> {
     ///
     /// Dropping the stream ends a wait at once.
     pub fn send(&self, item: T) -> Result<(), Closed<T>> {
-        if self.handover.is_forked() {
-            return Err(Closed(item));
-        }
         match self.handover.offer(item) {
             Ok(()) => Ok(()),
             Err(Refused::Closed(item)) => Err(Closed(item)),
@@ -299,7 +295,7 @@ impl<T> ItemSender<T> {
     /// True once the stream has been dropped: nobody will get what is sent.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.handover.is_forked() || self.handover.is_closed()
+        self.handover.is_closed()
     }
 }
 
@@ -358,3 +354,6 @@ impl<T> From<Closed<T>> for io::Error {
         io::Error::new(io::ErrorKind::BrokenPipe, closed.to_string())
     }
 }
+
+#[cfg(all(test, not(any(sidestep_loom, sidestep_shuttle))))]
+mod tests;

@@ -1,6 +1,7 @@
 //! A feed whose rounds the test itself runs.
 
 use super::*;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
@@ -62,11 +63,11 @@ fn a_handle_that_goes_away_takes_its_demand_along() {
     let (mut first, mut second) = (feed.tap(), feed.tap());
     assert_eq!(read(&mut first, 1), Poll::Pending);
     assert_eq!(read(&mut second, 1), Poll::Pending);
-    assert_eq!(feed.state.lock().waiting.len(), 2);
+    assert_eq!(feed.state.lock().unwrap().waiting.len(), 2);
     drop(first);
-    assert_eq!(feed.state.lock().waiting.len(), 1);
+    assert_eq!(feed.state.lock().unwrap().waiting.len(), 1);
     drop(second);
-    assert!(feed.state.lock().waiting.is_empty());
+    assert!(feed.state.lock().unwrap().waiting.is_empty());
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Tests of `handover`.
 
 use super::*;
-use std::sync::Arc;
 
 /// A handover of room for `capacity` numbers that is full.
 fn full(capacity: usize) -> Arc<Handover<usize>> {
@@ -34,17 +33,17 @@ fn a_sender_sleeps_until_half_is_free() {
         let handover = Arc::clone(&handover);
         move || handover.insist(4)
     });
-    while handover.state.lock().asleep == 0 {
+    while handover.state.lock().unwrap().asleep == 0 {
         std::thread::yield_now();
     }
     let mut taken = VecDeque::new();
     assert_eq!(handover.take(&mut taken, 0, None), Some(0));
-    assert_eq!(handover.state.lock().asleep, 1, "3 of 4 are outstanding");
+    assert_eq!(handover.state.lock().unwrap().asleep, 1, "3 of 4 are outstanding");
     assert!(!handover.is_worth_telling(1));
     assert!(handover.is_worth_telling(2));
     handover.tell(1);
     sender.join().unwrap().unwrap();
-    assert_eq!(handover.state.lock().queue, [4]);
+    assert_eq!(handover.state.lock().unwrap().queue, [4]);
 }
 
 #[test]

@@ -319,3 +319,6 @@ fn poison<T: Send + 'static>(shared: &SharedMachine<T>, value: T, payload: Box<d
         report_panic("a value in an Unblock", payload);
     }
 }
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;
