@@ -14,22 +14,22 @@
 // | `unblock` | blocking values as asynchronous ones |
 // | `budget` | when a task that reads without waiting yields |
 // | `retry` | calls that a signal has interrupted |
-// | `producer`, `handover` | closures that produce items, and how those are handed over |
+// | `producer`, `bounded` | closures that produce items, and how those are handed over |
 // | `bridge`, `compat` | asynchronous readers and writers as blocking ones |
-// | `stdin`, `feed` | standard input, and a buffer that many readers share |
+// | `stdin`, `shared_reader` | standard input, and a buffer that many readers share |
 // | `std_streams`, `delegate` | standard output and error; the traits of what is made of an `Unblock` |
 
+mod bounded;
 mod bridge;
 pub(crate) mod budget;
 #[cfg(feature = "tokio")]
 mod compat;
 pub(crate) mod delegate;
-mod feed;
-mod handover;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod producer;
 pub(crate) mod retry;
+mod shared_reader;
 mod std_streams;
 mod stdin;
 mod unblock;

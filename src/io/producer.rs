@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
-use super::handover::{Handover, Refused};
+use super::bounded::{BoundedChannel, TrySendError};
 use crate::error::TaskError;
 use crate::panic::catch_panic;
 use crate::pool::{Pool, TaskOptions};
@@ -87,10 +87,10 @@ where
     T: Send + 'static,
 {
     assert!(capacity > 0, "capacity (0) is no buffer: room for at least one item is needed");
-    let handover = Arc::new(Handover::new(capacity));
-    let sink = ItemSender { handover: Arc::clone(&handover) };
+    let channel = Arc::new(BoundedChannel::new(capacity));
+    let sink = ItemSender { channel: Arc::clone(&channel) };
     let task = options.spawn(move || f(&sink));
-    Producer { task: Some(task), failure: None, over: false, handover, taken: VecDeque::new(), given: 0 }
+    Producer { task: Some(task), failure: None, over: false, channel, taken: VecDeque::new(), given: 0 }
 }
 
 /// The stream of what a closure sends: see [`producer`].
@@ -121,7 +121,7 @@ pub struct Producer<T> {
     /// Why there was no good end, until that has been told.
     failure: Option<TaskError>,
     over: bool,
-    handover: Arc<Handover<T>>,
+    channel: Arc<BoundedChannel<T>>,
     /// Items on this side.
     taken: VecDeque<T>,
     /// How many of them have been given out and not been told of.
@@ -157,8 +157,8 @@ impl<T> Producer<T> {
     fn pop(&mut self) -> Option<T> {
         let item = self.taken.pop_front()?;
         self.given += 1;
-        if self.handover.is_worth_telling(self.given) {
-            self.handover.tell(take(&mut self.given));
+        if self.channel.should_acknowledge(self.given) {
+            self.channel.acknowledge(take(&mut self.given));
         }
         Some(item)
     }
@@ -187,11 +187,11 @@ impl<T> Producer<T> {
     }
 
     fn fetch(&mut self, waker: Option<&Waker>) -> Option<T> {
-        if let Some(rest) = Handover::rest(&mut self.handover) {
+        if let Some(rest) = BoundedChannel::remainder(&mut self.channel) {
             self.taken.extend(rest);
             return self.taken.pop_front();
         }
-        self.handover.take(&mut self.taken, take(&mut self.given), waker)
+        self.channel.take(&mut self.taken, take(&mut self.given), waker)
     }
 
     fn finish(&mut self) -> Option<T> {
@@ -228,7 +228,7 @@ impl<T> Drop for Producer<T> {
     fn drop(&mut self) {
         // The task first: a closure that finds its sink closed finds itself cancelled too.
         drop(self.task.take());
-        let rest = self.handover.close();
+        let rest = self.channel.close();
         for item in take(&mut self.taken).into_iter().chain(rest) {
             catch_panic("the destructor of an item nobody took", || drop(item));
         }
@@ -244,7 +244,7 @@ impl<T> fmt::Debug for Producer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer")
             .field("task", &self.task)
-            .field("capacity", &self.handover.capacity())
+            .field("capacity", &self.channel.capacity())
             .finish_non_exhaustive()
     }
 }
@@ -266,7 +266,7 @@ impl<T> fmt::Debug for Producer<T> {
 /// assert_eq!(words, ["left", "right"]);
 /// ```
 pub struct ItemSender<T> {
-    handover: Arc<Handover<T>>,
+    channel: Arc<BoundedChannel<T>>,
 }
 
 impl<T> ItemSender<T> {
@@ -285,17 +285,17 @@ impl<T> ItemSender<T> {
     ///
     /// Dropping the stream ends a wait at once.
     pub fn send(&self, item: T) -> Result<(), Closed<T>> {
-        match self.handover.offer(item) {
+        match self.channel.try_send(item) {
             Ok(()) => Ok(()),
-            Err(Refused::Closed(item)) => Err(Closed(item)),
-            Err(Refused::Full(item)) => will_block(|| self.handover.insist(item)).map_err(Closed),
+            Err(TrySendError::Closed(item)) => Err(Closed(item)),
+            Err(TrySendError::Full(item)) => will_block(|| self.channel.send_blocking(item)).map_err(Closed),
         }
     }
 
     /// True once the stream has been dropped: nobody will get what is sent.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.handover.is_closed()
+        self.channel.is_closed()
     }
 }
 
@@ -304,7 +304,7 @@ impl<T> RefUnwindSafe for ItemSender<T> {}
 
 impl<T> fmt::Debug for ItemSender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ItemSender").field("capacity", &self.handover.capacity()).finish_non_exhaustive()
+        f.debug_struct("ItemSender").field("capacity", &self.channel.capacity()).finish_non_exhaustive()
     }
 }
 

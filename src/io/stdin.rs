@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use futures_io::AsyncRead;
 
-use super::feed::{Feed, Tap};
+use super::shared_reader::{ReaderHandle, SharedReader};
 use crate::sync::thread;
 use crate::sys::fork;
 
@@ -35,16 +35,16 @@ use crate::sys::fork;
 /// ```
 #[must_use = "nothing is read until somebody asks"]
 pub fn stdin() -> Stdin {
-    static FEED: OnceLock<Arc<Feed>> = OnceLock::new();
-    let feed = FEED.get_or_init(|| {
+    static SHARED: OnceLock<Arc<SharedReader>> = OnceLock::new();
+    let shared = SHARED.get_or_init(|| {
         fork::watch();
-        Feed::new(|feed| {
-            let feed = Arc::clone(feed);
+        SharedReader::new(|shared| {
+            let shared = Arc::clone(shared);
             let thread = thread::Builder::new().name("sidestep-stdin".to_owned());
-            thread.spawn(move || feed.serve(io::stdin())).map(drop)
+            thread.spawn(move || shared.serve(io::stdin())).map(drop)
         })
     });
-    Stdin { tap: feed.tap() }
+    Stdin { handle: shared.handle() }
 }
 
 /// A handle to the standard input of this process: see [`stdin`].
@@ -64,7 +64,7 @@ pub fn stdin() -> Stdin {
 /// Dropping a future that reads, or the handle itself, loses nothing: bytes that come in stay for
 /// the next read, by whatever handle.
 pub struct Stdin {
-    tap: Tap,
+    handle: ReaderHandle,
 }
 
 impl AsyncRead for Stdin {
@@ -76,7 +76,7 @@ impl AsyncRead for Stdin {
         if into.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.tap.poll_read(context, |bytes| {
+        self.handle.poll_read(context, |bytes| {
             let length = bytes.len().min(into.len());
             into[..length].copy_from_slice(&bytes[..length]);
             length
@@ -94,7 +94,7 @@ impl tokio::io::AsyncRead for Stdin {
         if into.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let read = self.tap.poll_read(context, |bytes| {
+        let read = self.handle.poll_read(context, |bytes| {
             let length = bytes.len().min(into.remaining());
             into.put_slice(&bytes[..length]);
             length

@@ -57,7 +57,7 @@ pub(crate) struct Inbound {
     /// Bytes in `ready`.
     unread: usize,
     /// The size of the chunk that the handle is taking bytes from.
-    lent: usize,
+    checked_out: usize,
     /// Buffers for reads to come.
     spare: Vec<Vec<u8>>,
     capacity: usize,
@@ -70,10 +70,10 @@ pub(crate) struct Inbound {
     /// What the caller waits for; nothing if it does not.
     demand: usize,
     /// The read in progress was begun for a caller who waited.
-    asked: bool,
+    in_flight_demanded: bool,
     /// The reader answers soon, whatever happens: so the caller can wait for more than the first
     /// bytes.
-    patient: bool,
+    fill_fully: bool,
     /// What comes after the bytes.
     end: Option<ReadEnd>,
 }
@@ -83,15 +83,15 @@ impl Inbound {
         Inbound {
             ready: VecDeque::new(),
             unread: 0,
-            lent: 0,
+            checked_out: 0,
             spare: Vec::new(),
             capacity,
             window: 0,
             begun: false,
             paused: false,
             demand: 0,
-            asked: false,
-            patient: false,
+            in_flight_demanded: false,
+            fill_fully: false,
             end: None,
         }
     }
@@ -111,18 +111,18 @@ impl Inbound {
     }
 
     /// Whether the caller waits for more than the first bytes.
-    pub(crate) fn set_patient(&mut self, patient: bool) {
-        self.patient = patient;
+    pub(crate) fn set_fill_fully(&mut self, fill_fully: bool) {
+        self.fill_fully = fill_fully;
     }
 
     /// Gives the next chunk, and takes back the buffer of the one before.
     pub(crate) fn take(&mut self, used: &mut ReadChunk) -> Option<ReadChunk> {
         debug_assert!(used.is_empty(), "bytes would be lost");
         self.recycle(std::mem::take(used).bytes);
-        self.lent = 0;
+        self.checked_out = 0;
         let chunk = self.ready.pop_front()?;
         self.unread -= chunk.unread().len();
-        self.lent = chunk.unread().len();
+        self.checked_out = chunk.unread().len();
         self.widen();
         Some(chunk)
     }
@@ -130,7 +130,7 @@ impl Inbound {
     /// Takes unread bytes back from the handle.
     pub(crate) fn put_back(&mut self, chunk: &mut ReadChunk) {
         let chunk = std::mem::take(chunk);
-        self.lent = 0;
+        self.checked_out = 0;
         if chunk.is_empty() {
             self.recycle(chunk.bytes);
         } else {
@@ -174,7 +174,7 @@ impl Inbound {
             return false;
         }
         // A quarter of the window is free: so the reader is not started for a few bytes.
-        let room = self.unread + self.lent + self.chunk() <= self.window;
+        let room = self.unread + self.checked_out + self.chunk() <= self.window;
         self.is_demanded() || (ahead && !self.paused && room)
     }
 
@@ -185,7 +185,7 @@ impl Inbound {
 
     /// A buffer for the next read, if there is one to reuse, and its size.
     pub(crate) fn begin_read(&mut self, ahead: bool) -> (Option<Vec<u8>>, usize) {
-        self.asked = self.is_demanded();
+        self.in_flight_demanded = self.is_demanded();
         // Where little is read ahead, one read should satisfy the caller.
         let alone = !ahead || self.window < self.capacity;
         let size = if alone { self.chunk().max(self.demand.min(self.capacity)) } else { self.chunk() };
@@ -200,12 +200,12 @@ impl Inbound {
         if count > 0 {
             self.unread += count;
             self.ready.push_back(ReadChunk::new(bytes, count));
-        } else if (demanded || (self.asked && !self.patient)) && self.unread == 0 {
+        } else if (demanded || (self.in_flight_demanded && !self.fill_fully)) && self.unread == 0 {
             // A terminal tells its end once, and the caller who asked may have gone elsewhere; a
             // file tells it again.
             self.end = Some(ReadEnd::Eof);
         }
-        if !self.patient || self.paused || self.unread >= self.demand.min(self.capacity / 2) {
+        if !self.fill_fully || self.paused || self.unread >= self.demand.min(self.capacity / 2) {
             self.demand = 0;
         }
     }
@@ -213,7 +213,7 @@ impl Inbound {
     /// A buffer for a read without the pump; that of `used` again, if it will do.
     pub(crate) fn take_buffer(&mut self, used: &mut ReadChunk) -> Vec<u8> {
         self.begun = true;
-        self.lent = 0;
+        self.checked_out = 0;
         let old = std::mem::take(used).bytes;
         if old.len() == self.chunk() { old } else { vec![0; self.chunk()] }
     }
@@ -224,11 +224,11 @@ impl Inbound {
     }
 
     /// What such a read has brought, for the handle.
-    pub(crate) fn lend(&mut self, bytes: Vec<u8>, count: usize) -> ReadChunk {
+    pub(crate) fn check_out(&mut self, bytes: Vec<u8>, count: usize) -> ReadChunk {
         if count == bytes.len() {
             self.widen();
         }
-        self.lent = count;
+        self.checked_out = count;
         ReadChunk::new(bytes, count)
     }
 
@@ -251,7 +251,11 @@ impl Inbound {
     #[must_use]
     pub(crate) fn forget(&mut self) -> Option<io::Error> {
         let end = self.end.take();
-        *self = Inbound { lent: self.lent, patient: self.patient, ..Inbound::new(self.capacity) };
+        *self = Inbound {
+            checked_out: self.checked_out,
+            fill_fully: self.fill_fully,
+            ..Inbound::new(self.capacity)
+        };
         match end {
             Some(ReadEnd::Error(error)) => Some(error),
             Some(ReadEnd::Eof) | None => None,

@@ -39,7 +39,7 @@ pub(crate) struct ItemBuffer {
     items: Items,
     count: usize,
     /// Items that the handle gives out one by one.
-    lent: usize,
+    checked_out: usize,
     /// Where the pump puts items before the others can see them; it has it while it pulls.
     scratch: Option<Items>,
     /// Moves the second items behind the first.
@@ -56,7 +56,7 @@ impl ItemBuffer {
         ItemBuffer {
             items: none::<I>(),
             count: 0,
-            lent: 0,
+            checked_out: 0,
             scratch: Some(none::<I>()),
             append: append::<I>,
             capacity,
@@ -67,7 +67,8 @@ impl ItemBuffer {
 
     /// Whether the iterator should be asked for more.
     pub(crate) fn wants_more(&self) -> bool {
-        !self.done && self.count + self.lent + self.batch <= self.capacity.max(self.batch + self.lent)
+        !self.done
+            && self.count + self.checked_out + self.batch <= self.capacity.max(self.batch + self.checked_out)
     }
 
     /// Where to put the next items, and how many.
@@ -87,8 +88,8 @@ impl ItemBuffer {
     /// were any.
     pub(crate) fn exchange(&mut self, used: &mut Items) -> bool {
         std::mem::swap(&mut self.items, used);
-        self.lent = std::mem::take(&mut self.count);
-        self.lent > 0
+        self.checked_out = std::mem::take(&mut self.count);
+        self.checked_out > 0
     }
 
     pub(crate) fn is_done(&self) -> bool {

@@ -170,7 +170,7 @@ impl<T> Machine<T> {
         let mut bytes = if goes_to_chunk { self.inbound.take_buffer(chunk) } else { Vec::new() };
         match read(value, if goes_to_chunk { &mut bytes } else { buffer }) {
             Cached::Read(count) if goes_to_chunk => {
-                *chunk = self.inbound.lend(bytes, count);
+                *chunk = self.inbound.check_out(bytes, count);
                 return Some(Answer::Done);
             }
             Cached::Read(count) => return Some(Answer::Count(count)),

@@ -62,7 +62,7 @@ impl<T> Machine<T> {
         after: &mut AfterUnlock,
     ) -> &'static [Interest] {
         match result {
-            Ok(_) => self.inbound.set_patient(true),
+            Ok(_) => self.inbound.set_fill_fully(true),
             Err(error) if says_cannot_seek(&error) => {
                 after.unneeded = Some(error);
                 self.cannot_seek();
@@ -80,7 +80,7 @@ impl<T> Machine<T> {
     fn cannot_seek(&mut self) {
         self.capabilities.seek = None;
         self.reads_ahead = false;
-        self.inbound.set_patient(false);
+        self.inbound.set_fill_fully(false);
     }
 
     /// The caller turns from reading to other things: it does not wait for bytes any more, and what

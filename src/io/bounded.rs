@@ -26,12 +26,12 @@ use crate::task::wake;
 
 /// Why an item was not taken, and the item.
 #[derive(Debug)]
-pub(super) enum Refused<T> {
+pub(super) enum TrySendError<T> {
     Full(T),
     Closed(T),
 }
 
-struct State<T> {
+struct ChannelState<T> {
     queue: VecDeque<T>,
     outstanding: usize,
     /// How many senders sleep.
@@ -42,18 +42,18 @@ struct State<T> {
 }
 
 /// The buffer between senders and one stream. In a forked child it is closed, and empty but for
-/// [`rest`](Handover::rest).
-pub(super) struct Handover<T> {
-    state: ProcessMutex<State<T>>,
+/// [`remainder`](BoundedChannel::remainder).
+pub(super) struct BoundedChannel<T> {
+    state: ProcessMutex<ChannelState<T>>,
     room: Condvar,
     capacity: usize,
 }
 
-impl<T> Handover<T> {
+impl<T> BoundedChannel<T> {
     pub(super) fn new(capacity: usize) -> Self {
         let queue = VecDeque::new();
-        let state = State { queue, outstanding: 0, asleep: 0, closed: false, waker: None };
-        Handover { state: ProcessMutex::new(state), room: Condvar::new(), capacity }
+        let state = ChannelState { queue, outstanding: 0, asleep: 0, closed: false, waker: None };
+        BoundedChannel { state: ProcessMutex::new(state), room: Condvar::new(), capacity }
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -61,20 +61,20 @@ impl<T> Handover<T> {
     }
 
     /// Takes `item` if there is room.
-    pub(super) fn offer(&self, item: T) -> Result<(), Refused<T>> {
-        let Some(state) = self.state.lock() else { return Err(Refused::Closed(item)) };
+    pub(super) fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
+        let Some(state) = self.state.lock() else { return Err(TrySendError::Closed(item)) };
         if state.closed {
-            return Err(Refused::Closed(item));
+            return Err(TrySendError::Closed(item));
         }
         if state.outstanding >= self.capacity {
-            return Err(Refused::Full(item));
+            return Err(TrySendError::Full(item));
         }
         push(state, item);
         Ok(())
     }
 
     /// Takes `item`, blocking until there is room; gives it back once the stream is gone.
-    pub(super) fn insist(&self, item: T) -> Result<(), T> {
+    pub(super) fn send_blocking(&self, item: T) -> Result<(), T> {
         trampoline::settle(None);
         let Some(mut state) = self.state.lock() else { return Err(item) };
         while !state.closed && state.outstanding >= self.capacity {
@@ -90,20 +90,20 @@ impl<T> Handover<T> {
     }
 
     /// After so many items given out the stream should tell.
-    pub(super) fn is_worth_telling(&self, given: usize) -> bool {
+    pub(super) fn should_acknowledge(&self, given: usize) -> bool {
         given >= self.capacity - self.capacity / 2
     }
 
     /// The stream has given out `given` items more.
-    pub(super) fn tell(&self, given: usize) {
+    pub(super) fn acknowledge(&self, given: usize) {
         if let Some(state) = self.state.lock() {
-            self.settle(state, given);
+            self.free(state, given);
         }
     }
 
     /// Moves all items into `taken`, which is empty, and gives the first. If there is none `waker`
     /// is kept, to be called when there is. `given` items have been given out since the last call
-    /// of this or of `tell`.
+    /// of this or of `acknowledge`.
     pub(super) fn take(&self, taken: &mut VecDeque<T>, given: usize, waker: Option<&Waker>) -> Option<T> {
         // Cloned and dropped outside the lock: it is foreign code.
         let waker = waker.cloned();
@@ -111,12 +111,12 @@ impl<T> Handover<T> {
         std::mem::swap(&mut state.queue, taken);
         let first = taken.pop_front();
         let old = std::mem::replace(&mut state.waker, waker.filter(|_| first.is_none()));
-        self.settle(state, given + usize::from(first.is_some()));
+        self.free(state, given + usize::from(first.is_some()));
         drop(old);
         first
     }
 
-    fn settle(&self, mut state: MutexGuard<'_, State<T>>, given: usize) {
+    fn free(&self, mut state: MutexGuard<'_, ChannelState<T>>, given: usize) {
         state.outstanding -= given;
         let ring = state.asleep > 0 && state.outstanding <= self.capacity / 2;
         drop(state);
@@ -143,16 +143,16 @@ impl<T> Handover<T> {
     }
 
     /// In a forked child: what was sent before the fork, if there was no sender left by then.
-    pub(super) fn rest(this: &mut Arc<Self>) -> Option<VecDeque<T>> {
+    pub(super) fn remainder(this: &mut Arc<Self>) -> Option<VecDeque<T>> {
         if !this.state.is_forked() {
             return None;
         }
-        let handover = Arc::get_mut(this)?;
-        handover.state.get_mut_unshared().map(|state| std::mem::take(&mut state.queue))
+        let channel = Arc::get_mut(this)?;
+        channel.state.get_mut_unshared().map(|state| std::mem::take(&mut state.queue))
     }
 }
 
-fn push<T>(mut state: MutexGuard<'_, State<T>>, item: T) {
+fn push<T>(mut state: MutexGuard<'_, ChannelState<T>>, item: T) {
     state.queue.push_back(item);
     state.outstanding += 1;
     let waker = state.waker.take();

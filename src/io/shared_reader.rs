@@ -35,32 +35,32 @@ const MOST: usize = 64 * 1024;
 
 /// How a round ended that gave no bytes: a description, since an error itself can be told only
 /// once.
-enum End {
+enum RoundEnd {
     /// There is no more.
     Eof,
     System(i32),
     Other(io::ErrorKind, Arc<str>),
 }
 
-impl End {
+impl RoundEnd {
     fn of(error: &io::Error) -> Self {
         match error.raw_os_error() {
-            Some(code) => End::System(code),
-            None => End::Other(error.kind(), error.to_string().into()),
+            Some(code) => RoundEnd::System(code),
+            None => RoundEnd::Other(error.kind(), error.to_string().into()),
         }
     }
 
-    fn tell(&self) -> io::Result<usize> {
+    fn report(&self) -> io::Result<usize> {
         match self {
-            End::Eof => Ok(0),
-            End::System(code) => Err(io::Error::from_raw_os_error(*code)),
-            End::Other(kind, message) => Err(io::Error::new(*kind, message.to_string())),
+            RoundEnd::Eof => Ok(0),
+            RoundEnd::System(code) => Err(io::Error::from_raw_os_error(*code)),
+            RoundEnd::Other(kind, message) => Err(io::Error::new(*kind, message.to_string())),
         }
     }
 }
 
 #[derive(Default)]
-struct State {
+struct ReaderState {
     /// With the thread while that reads.
     buffer: Vec<u8>,
     begin: usize,
@@ -68,13 +68,13 @@ struct State {
     /// How many rounds have been.
     rounds: u64,
     /// The last round without bytes.
-    ended: Option<(u64, End)>,
+    ended: Option<(u64, RoundEnd)>,
     waiting: Vec<(u64, Waker)>,
     has_thread: bool,
-    last_tap: u64,
+    last_handle: u64,
 }
 
-impl State {
+impl ReaderState {
     fn unread(&self) -> &[u8] {
         &self.buffer[self.begin..self.end]
     }
@@ -82,39 +82,45 @@ impl State {
     /// What a handle that asked in round `asked` has to be told.
     fn end_since(&self, asked: Option<u64>) -> Option<io::Result<usize>> {
         let (round, end) = self.ended.as_ref()?;
-        asked.filter(|asked| asked <= round).map(|_| end.tell())
+        asked.filter(|asked| asked <= round).map(|_| end.report())
     }
 
     /// Takes a handle's waker off the list.
-    fn strike(&mut self, tap: u64) -> Option<Waker> {
-        let place = self.waiting.iter().position(|(other, _)| *other == tap)?;
-        Some(self.waiting.swap_remove(place).1)
+    fn remove(&mut self, handle: u64) -> Option<Waker> {
+        let index = self.waiting.iter().position(|(other, _)| *other == handle)?;
+        Some(self.waiting.swap_remove(index).1)
     }
 }
 
-/// Starts the thread, which is to call [`Feed::serve`] or [`Feed::round`].
-type Start = Box<dyn Fn(&Arc<Feed>) -> io::Result<()> + Send + Sync>;
+/// Starts the thread, which is to call [`SharedReader::serve`] or [`SharedReader::round`].
+type Start = Box<dyn Fn(&Arc<SharedReader>) -> io::Result<()> + Send + Sync>;
 
 /// The buffer, and who waits for what. In a forked child there is no thread, and no read is
 /// answered.
-pub(super) struct Feed {
-    state: ProcessMutex<State>,
+pub(super) struct SharedReader {
+    state: ProcessMutex<ReaderState>,
     demand: Condvar,
     start: Start,
 }
 
-impl Feed {
-    pub(super) fn new(start: impl Fn(&Arc<Feed>) -> io::Result<()> + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Feed { state: ProcessMutex::default(), demand: Condvar::new(), start: Box::new(start) })
+impl SharedReader {
+    pub(super) fn new(
+        start: impl Fn(&Arc<SharedReader>) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(SharedReader {
+            state: ProcessMutex::default(),
+            demand: Condvar::new(),
+            start: Box::new(start),
+        })
     }
 
     /// A handle.
-    pub(super) fn tap(self: &Arc<Self>) -> Tap {
+    pub(super) fn handle(self: &Arc<Self>) -> ReaderHandle {
         let number = self.state.lock().map_or(0, |mut state| {
-            state.last_tap += 1;
-            state.last_tap
+            state.last_handle += 1;
+            state.last_handle
         });
-        Tap { feed: Arc::clone(self), number, asked: None }
+        ReaderHandle { shared: Arc::clone(self), number, asked: None }
     }
 
     /// What the thread does, for ever.
@@ -126,7 +132,7 @@ impl Feed {
     pub(super) fn round(&self, source: &mut impl Read) -> Option<()> {
         let mut buffer = self.await_demand()?;
         let read = catch_panic("a reader", || read_some(source, &mut buffer));
-        let panicked = || Err(End::Other(io::ErrorKind::Other, "the reader panicked".into()));
+        let panicked = || Err(RoundEnd::Other(io::ErrorKind::Other, "the reader panicked".into()));
         self.publish(buffer, read.unwrap_or_else(panicked))
     }
 
@@ -149,7 +155,7 @@ impl Feed {
         })
     }
 
-    fn publish(&self, buffer: Vec<u8>, read: Result<usize, End>) -> Option<()> {
+    fn publish(&self, buffer: Vec<u8>, read: Result<usize, RoundEnd>) -> Option<()> {
         let mut state = self.state.lock()?;
         let round = state.rounds;
         state.rounds += 1;
@@ -166,26 +172,26 @@ impl Feed {
 }
 
 /// Reads something: at least one byte.
-fn read_some(source: &mut impl Read, buffer: &mut [u8]) -> Result<usize, End> {
+fn read_some(source: &mut impl Read, buffer: &mut [u8]) -> Result<usize, RoundEnd> {
     loop {
         match source.read(buffer) {
-            Ok(0) => return Err(End::Eof),
+            Ok(0) => return Err(RoundEnd::Eof),
             Ok(length) => return Ok(length),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(End::of(&error)),
+            Err(error) => return Err(RoundEnd::of(&error)),
         }
     }
 }
 
 /// A handle to a feed.
-pub(super) struct Tap {
-    feed: Arc<Feed>,
+pub(super) struct ReaderHandle {
+    shared: Arc<SharedReader>,
     number: u64,
     /// The round it waits for, or a later one.
     asked: Option<u64>,
 }
 
-impl Tap {
+impl ReaderHandle {
     /// Has `take` copy some of the bytes that are there, and say how many; it is plain copying,
     /// under the lock. 0 is the end.
     pub(super) fn poll_read(
@@ -195,7 +201,7 @@ impl Tap {
     ) -> Poll<io::Result<usize>> {
         // Wakers are user code: cloned before the lock is taken, dropped after it is released.
         let waker = context.waker().clone();
-        let Some(mut state) = self.feed.state.lock() else {
+        let Some(mut state) = self.shared.state.lock() else {
             return Poll::Ready(Err(io::Error::other(
                 "the thread that reads for this process stayed in its parent: this is a forked child",
             )));
@@ -209,14 +215,14 @@ impl Tap {
                 Some(Ok(taken))
             }
         };
-        let old = state.strike(self.number);
+        let old = state.remove(self.number);
         let Some(result) = result else {
             self.asked.get_or_insert(state.rounds);
             state.waiting.push((self.number, waker));
             let starts = !std::mem::replace(&mut state.has_thread, true);
             drop(state);
             drop(old);
-            self.feed.demand.notify_one();
+            self.shared.demand.notify_one();
             return if starts { self.start() } else { Poll::Pending };
         };
         self.asked = None;
@@ -228,11 +234,11 @@ impl Tap {
     /// Starts the thread. If the system refuses it everybody who waits is woken, to try for
     /// himself.
     fn start(&mut self) -> Poll<io::Result<usize>> {
-        let Err(error) = (self.feed.start)(&self.feed) else { return Poll::Pending };
+        let Err(error) = (self.shared.start)(&self.shared) else { return Poll::Pending };
         self.asked = None;
-        let Some(mut state) = self.feed.state.lock() else { return Poll::Ready(Err(error)) };
+        let Some(mut state) = self.shared.state.lock() else { return Poll::Ready(Err(error)) };
         state.has_thread = false;
-        let own = state.strike(self.number);
+        let own = state.remove(self.number);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         drop(own);
@@ -241,9 +247,9 @@ impl Tap {
     }
 }
 
-impl Drop for Tap {
+impl Drop for ReaderHandle {
     fn drop(&mut self) {
-        let waker = self.feed.state.lock().and_then(|mut state| state.strike(self.number));
+        let waker = self.shared.state.lock().and_then(|mut state| state.remove(self.number));
         drop(waker);
     }
 }
