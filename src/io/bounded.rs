@@ -1,21 +1,21 @@
-//! How items get from a producer to its stream: a bounded buffer, filled by threads that may block
-//! and emptied by a future.
+//! The bounded channel from a producer to its stream: threads that may block fill it, and a future
+//! empties it.
 //!
 //! # Few locks and fewer wake-ups
 //!
-//! An item costs its sender one lock, which nobody else wants most of the time: the stream takes
-//! everything that is there in one go, and tells only when half of the capacity has been consumed.
-//! A sender that has found the buffer full sleeps until at least half of it is free, so it wakes
-//! once for many items. The stream's waker is called by the item that ends the emptiness it waits
-//! in, and by no other.
+//! An item costs its sender one lock, which is free most of the time: the stream takes all items
+//! that are there in one go, and acknowledges only when it has given out half of the capacity. A
+//! sender that has found the channel full sleeps until at least half of it is free, so it wakes
+//! once for many items. The item that ends the emptiness in which the stream waits calls the
+//! stream's waker; no other item does.
 //!
-//! # Why nobody sleeps for ever
+//! # Why neither side sleeps for ever
 //!
-//! `outstanding` counts the items in the buffer and those that the stream has taken but not given
-//! out, as far as it has told. A sender sleeps only while that is at least the capacity, and
-//! whoever lowers it to half or less rings. The stream waits only after it has told everything and
-//! found the buffer empty, under one lock: `outstanding` is 0 then, so no sender sleeps, and the
-//! waker lies ready for the next item.
+//! `outstanding` counts the items in the channel and those that the stream has taken but not given
+//! out, as far as it has acknowledged. A sender sleeps only while that is at least the capacity,
+//! and the acknowledgement that lowers it to half or less notifies the senders. The stream waits
+//! only after it has acknowledged everything and found the channel empty, under one lock:
+//! `outstanding` is 0 then, so no sender sleeps, and the waker lies ready for the next item.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use std::task::Waker;
 use crate::sync::{Condvar, MutexGuard, ProcessMutex, trampoline};
 use crate::task::wake;
 
-/// Why an item was not taken, and the item.
+/// Why an item was not sent, and the item.
 #[derive(Debug)]
 pub(super) enum TrySendError<T> {
     Full(T),
@@ -41,7 +41,7 @@ struct ChannelState<T> {
     waker: Option<Waker>,
 }
 
-/// The buffer between senders and one stream. In a forked child it is closed, and empty but for
+/// The channel between senders and one stream. In a forked child it is closed, and empty but for
 /// [`remainder`](BoundedChannel::remainder).
 pub(super) struct BoundedChannel<T> {
     state: ProcessMutex<ChannelState<T>>,
@@ -60,7 +60,7 @@ impl<T> BoundedChannel<T> {
         self.capacity
     }
 
-    /// Takes `item` if there is room.
+    /// Sends `item` if there is room.
     pub(super) fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
         let Some(state) = self.state.lock() else { return Err(TrySendError::Closed(item)) };
         if state.closed {
@@ -73,7 +73,11 @@ impl<T> BoundedChannel<T> {
         Ok(())
     }
 
-    /// Takes `item`, blocking until there is room; gives it back once the stream is gone.
+    /// Sends `item`, blocking until there is room.
+    ///
+    /// # Errors
+    ///
+    /// The item, once the stream is gone.
     pub(super) fn send_blocking(&self, item: T) -> Result<(), T> {
         trampoline::settle(None);
         let Some(mut state) = self.state.lock() else { return Err(item) };
@@ -89,7 +93,7 @@ impl<T> BoundedChannel<T> {
         Ok(())
     }
 
-    /// After so many items given out the stream should tell.
+    /// Whether the stream, after `given` items, should acknowledge them.
     pub(super) fn should_acknowledge(&self, given: usize) -> bool {
         given >= self.capacity - self.capacity / 2
     }
@@ -101,11 +105,11 @@ impl<T> BoundedChannel<T> {
         }
     }
 
-    /// Moves all items into `taken`, which is empty, and gives the first. If there is none `waker`
-    /// is kept, to be called when there is. `given` items have been given out since the last call
-    /// of this or of `acknowledge`.
+    /// Moves all items into `taken`, which is empty, and returns the first. If there is none
+    /// `waker` is kept, to be called when there is. `given` items have been given out since the
+    /// last call of this or of `acknowledge`.
     pub(super) fn take(&self, taken: &mut VecDeque<T>, given: usize, waker: Option<&Waker>) -> Option<T> {
-        // Cloned and dropped outside the lock: it is foreign code.
+        // Cloned and dropped outside the lock: it is user code.
         let waker = waker.cloned();
         let mut state = self.state.lock()?;
         std::mem::swap(&mut state.queue, taken);
@@ -125,8 +129,8 @@ impl<T> BoundedChannel<T> {
         }
     }
 
-    /// The stream is gone: senders that sleep wake, and nothing is taken any more. Gives what
-    /// nobody will get.
+    /// The stream is gone: senders that sleep wake, and no item is sent any more. Returns those
+    /// that were sent and not taken.
     pub(super) fn close(&self) -> VecDeque<T> {
         let Some(mut state) = self.state.lock() else { return VecDeque::new() };
         state.closed = true;

@@ -14,7 +14,7 @@
 // | `unblock` | blocking values as asynchronous ones |
 // | `budget` | when a task that reads without waiting yields |
 // | `retry` | calls that a signal has interrupted |
-// | `producer`, `bounded` | closures that produce items, and how those are handed over |
+// | `producer`, `bounded` | closures that produce items, and their bounded channel |
 // | `bridge`, `compat` | asynchronous readers and writers as blocking ones |
 // | `stdin`, `shared_reader` | standard input, and a buffer that many readers share |
 // | `std_streams`, `delegate` | standard output and error; the traits of what is made of an `Unblock` |
@@ -46,10 +46,10 @@ pub use self::unblock::{IntoInnerError, Unblock};
 /// How many bytes are buffered by default, in each direction.
 const CAPACITY: usize = 64 << 10;
 
-/// Runs an iterator on the global pool; the stream gives its items.
+/// Runs an iterator on the global pool, and returns the stream of its items.
 ///
-/// It is [`Unblock::new`] for what can be turned into an iterator. Items are taken ahead of the
-/// stream's reader, up to the capacity, and each is given out as soon as it is there.
+/// It is [`Unblock::new`] for a value that can be turned into an iterator. Items are taken ahead of
+/// the stream's consumer, up to the capacity, and the stream yields each as soon as it is there.
 ///
 /// # Panics
 ///

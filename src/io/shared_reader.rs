@@ -3,23 +3,24 @@
 //!
 //! # The protocol
 //!
-//! The buffer belongs to the feed, not to a handle: bytes stay in it until a handle takes them,
-//! whatever becomes of the handle that asked for them. A handle that finds it empty enlists its
-//! waker; that is the demand. The thread reads only while somebody is enlisted and the buffer is
-//! empty, once for each demand: a *round*. After a round it calls all wakers; who comes first takes
-//! what he has room for, and who finds nothing left enlists again.
+//! The buffer belongs to the shared reader, not to a handle: bytes stay in it until a handle takes
+//! them, also when the handle that asked for them is gone. A handle that finds the buffer empty
+//! registers its waker; that is the demand. The thread reads only while a waker is registered and
+//! the buffer is empty, once for each demand: a *round*. After a round it calls all wakers; the
+//! handle that is polled first takes what its caller has room for, and a handle that finds nothing
+//! left registers again.
 //!
-//! An end of the input, or an error, is no bytes and cannot be left in the buffer. It is told to
-//! every handle that asked before it came: the handle remembers the round it has asked in, and the
-//! feed which round was the last to end so. Each later read asks again, as with a terminal, where
-//! input may go on after an end.
+//! An end of the input, or an error, is no bytes and cannot be left in the buffer. Every handle
+//! that asked before it came reports it: the handle remembers the round that it has asked in, and
+//! the shared reader which round was the last to end so. Each later read asks again, as with a
+//! terminal, where input may go on after an end.
 //!
 //! # Why no demand is lost
 //!
-//! A handle looks into the buffer and enlists under one lock, and the thread looks for demand and
-//! sleeps under the same. The handle rings after it has enlisted; so the thread either sees it or
-//! is woken. While the thread is in a round nobody can take from the buffer, which is with the
-//! thread, and everybody who enlists is woken at the end of the round.
+//! A handle looks into the buffer and registers under one lock, and the thread looks for demand and
+//! goes to sleep under that lock too. The handle notifies the thread after it has registered; so
+//! the thread either sees the waker or is woken. While the thread is in a round it has the buffer,
+//! so no handle can take from it, and each handle that registers is woken at the end of the round.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -33,8 +34,8 @@ use crate::task::wake;
 const FIRST_SIZE: usize = 8 * 1024;
 const MOST: usize = 64 * 1024;
 
-/// How a round ended that gave no bytes: a description, since an error itself can be told only
-/// once.
+/// How a round ended that brought no bytes: a description, since an error itself can be returned
+/// only once.
 enum RoundEnd {
     /// There is no more.
     Eof,
@@ -79,13 +80,13 @@ impl ReaderState {
         &self.buffer[self.begin..self.end]
     }
 
-    /// What a handle that asked in round `asked` has to be told.
+    /// What a handle that asked in round `asked` has to report.
     fn end_since(&self, asked: Option<u64>) -> Option<io::Result<usize>> {
         let (round, end) = self.ended.as_ref()?;
         asked.filter(|asked| asked <= round).map(|_| end.report())
     }
 
-    /// Takes a handle's waker off the list.
+    /// Removes a handle's waker.
     fn remove(&mut self, handle: u64) -> Option<Waker> {
         let index = self.waiting.iter().position(|(other, _)| *other == handle)?;
         Some(self.waiting.swap_remove(index).1)
@@ -95,8 +96,8 @@ impl ReaderState {
 /// Starts the thread, which is to call [`SharedReader::serve`] or [`SharedReader::round`].
 type Start = Box<dyn Fn(&Arc<SharedReader>) -> io::Result<()> + Send + Sync>;
 
-/// The buffer, and who waits for what. In a forked child there is no thread, and no read is
-/// answered.
+/// The buffer, and the wakers of the handles that wait. In a forked child there is no thread, and
+/// every read fails.
 pub(super) struct SharedReader {
     state: ProcessMutex<ReaderState>,
     demand: Condvar,
@@ -114,7 +115,7 @@ impl SharedReader {
         })
     }
 
-    /// A handle.
+    /// A new handle.
     pub(super) fn handle(self: &Arc<Self>) -> ReaderHandle {
         let number = self.state.lock().map_or(0, |mut state| {
             state.last_handle += 1;
@@ -136,7 +137,7 @@ impl SharedReader {
         self.publish(buffer, read.unwrap_or_else(panicked))
     }
 
-    /// Takes the buffer out once it is empty and somebody waits. One that was filled to the brim is
+    /// Takes the buffer out once it is empty and a handle waits. One that was filled to the brim is
     /// replaced by a larger one.
     fn await_demand(&self) -> Option<Vec<u8>> {
         trampoline::settle(None);
@@ -183,7 +184,7 @@ fn read_some(source: &mut impl Read, buffer: &mut [u8]) -> Result<usize, RoundEn
     }
 }
 
-/// A handle to a feed.
+/// A handle to a shared reader.
 pub(super) struct ReaderHandle {
     shared: Arc<SharedReader>,
     number: u64,
@@ -192,7 +193,7 @@ pub(super) struct ReaderHandle {
 }
 
 impl ReaderHandle {
-    /// Has `take` copy some of the bytes that are there, and say how many; it is plain copying,
+    /// Lets `take` copy some of the bytes that are there, and return how many; it is plain copying,
     /// under the lock. 0 is the end.
     pub(super) fn poll_read(
         &mut self,
@@ -231,8 +232,8 @@ impl ReaderHandle {
         Poll::Ready(result)
     }
 
-    /// Starts the thread. If the system refuses it everybody who waits is woken, to try for
-    /// himself.
+    /// Starts the thread. If the system refuses it all handles that wait are woken: each tries
+    /// again.
     fn start(&mut self) -> Poll<io::Result<usize>> {
         let Err(error) = (self.shared.start)(&self.shared) else { return Poll::Pending };
         self.asked = None;

@@ -9,7 +9,7 @@ const SHARED_NAMES: &[(&str, &str)] = &[
     ("Alarm", "private to each of its modules"),
     ("Callback", "private to each of its modules"),
     ("Claim", "private to each of its modules"),
-    ("Closed", "private to each of its modules"),
+    ("Closed", "two public names: the errors of a closed stream and of a closed event loop"),
     ("Driver", "private to each of its modules"),
     ("Entry", "private to each of its modules"),
     ("Hook", "private to each of its modules"),

@@ -7,7 +7,7 @@ use super::*;
 use crate::current::is_cancelled;
 use crate::sync::Mutex;
 
-/// Says at each call whether its task is cancelled.
+/// Reports at each call whether its task is cancelled.
 struct Witness(Mutex<Sender<bool>>);
 
 impl Wake for Witness {

@@ -1,12 +1,12 @@
-//! What has been read and not yet been asked for: chunks that grow with use.
+//! The bytes that were read and not yet taken, in chunks that grow with use.
 
 use std::collections::VecDeque;
 use std::io;
 
-/// The least that is read at once, where the capacity allows it.
+/// The smallest read, where the capacity allows it.
 const SMALLEST: usize = 4 << 10;
 
-/// Bytes of a buffer that nobody has taken yet.
+/// Bytes of a buffer, of which the caller has taken those before `start`.
 #[derive(Default)]
 pub(crate) struct ReadChunk {
     /// Every byte of it is initialised.
@@ -35,7 +35,7 @@ impl ReadChunk {
         self.start += count;
     }
 
-    /// Moves as much as fits to the front of `to`, and says how much.
+    /// Moves as many bytes as fit to the front of `to`. Returns how many.
     pub(crate) fn move_into(&mut self, to: &mut [u8]) -> usize {
         let count = self.unread().len().min(to.len());
         to[..count].copy_from_slice(&self.unread()[..count]);
@@ -44,7 +44,7 @@ impl ReadChunk {
     }
 }
 
-/// What the reader said when there was nothing more.
+/// How the reader ended, or failed, where it had no more bytes.
 #[derive(Debug)]
 pub(crate) enum ReadEnd {
     Eof,
@@ -56,23 +56,24 @@ pub(crate) struct Inbound {
     ready: VecDeque<ReadChunk>,
     /// Bytes in `ready`.
     unread: usize,
-    /// The size of the chunk that the handle is taking bytes from.
+    /// The size of the chunk that is checked out: the handle takes bytes from it.
     checked_out: usize,
     /// Buffers for reads to come.
     spare: Vec<Vec<u8>>,
     capacity: usize,
-    /// How much may be buffered by now: nothing is read ahead before the second read in sequence.
+    /// The readahead window: how much may be buffered by now. Nothing is read ahead before the
+    /// second read in sequence.
     window: usize,
-    /// The reader has been asked once since the start or the last seek.
+    /// There has been a read since the start or the last seek.
     begun: bool,
-    /// Reading ahead is no use until somebody asks again: the last read was short.
+    /// Reading ahead is of no use until the caller asks for bytes again: the last read was short.
     paused: bool,
-    /// What the caller waits for; nothing if it does not.
+    /// How many bytes the caller waits for; 0 if it does not wait.
     demand: usize,
-    /// The read in progress was begun for a caller who waited.
+    /// The read in flight was begun for a caller that waited.
     in_flight_demanded: bool,
-    /// The reader answers soon, whatever happens: so the caller can wait for more than the first
-    /// bytes.
+    /// The reader always answers soon: so the caller waits until its buffer is full, or the reader
+    /// has no more for now.
     fill_fully: bool,
     /// What comes after the bytes.
     end: Option<ReadEnd>,
@@ -105,17 +106,17 @@ impl Inbound {
         self.demand > 0
     }
 
-    /// Something the caller can have at once.
+    /// There are bytes, or an end, for the caller to have at once.
     pub(crate) fn has_answer(&self) -> bool {
         self.unread > 0 || self.end.is_some()
     }
 
-    /// Whether the caller waits for more than the first bytes.
+    /// Whether the caller waits until its buffer is full.
     pub(crate) fn set_fill_fully(&mut self, fill_fully: bool) {
         self.fill_fully = fill_fully;
     }
 
-    /// Gives the next chunk, and takes back the buffer of the one before.
+    /// Checks the next chunk out. `used` is the one before, whose buffer serves again.
     pub(crate) fn take(&mut self, used: &mut ReadChunk) -> Option<ReadChunk> {
         debug_assert!(used.is_empty(), "bytes would be lost");
         self.recycle(std::mem::take(used).bytes);
@@ -157,7 +158,7 @@ impl Inbound {
         self.demand = want.max(1);
     }
 
-    /// Nobody waits any more.
+    /// The caller does not wait any more.
     pub(crate) fn forget_demand(&mut self) {
         self.demand = 0;
     }
@@ -167,8 +168,8 @@ impl Inbound {
         self.window = (self.window * 2).max(4 * SMALLEST).min(self.capacity);
     }
 
-    /// Whether a read now would be of use; `ahead` says whether it may be one that nobody waits
-    /// for.
+    /// Whether a read now would be of use: the caller waits for it, or, if reading `ahead` is
+    /// allowed, the window has room.
     pub(crate) fn wants_read(&self, ahead: bool) -> bool {
         if self.end.is_some() {
             return false;
@@ -201,8 +202,8 @@ impl Inbound {
             self.unread += count;
             self.ready.push_back(ReadChunk::new(bytes, count));
         } else if (demanded || (self.in_flight_demanded && !self.fill_fully)) && self.unread == 0 {
-            // A terminal tells its end once, and the caller who asked may have gone elsewhere; a
-            // file tells it again.
+            // A terminal reports its end once, and the caller that the read was begun for may have
+            // gone elsewhere; a file reports it again.
             self.end = Some(ReadEnd::Eof);
         }
         if !self.fill_fully || self.paused || self.unread >= self.demand.min(self.capacity / 2) {
@@ -210,7 +211,7 @@ impl Inbound {
         }
     }
 
-    /// A buffer for a read without the pump; that of `used` again, if it will do.
+    /// A buffer for a page-cache read; that of `used` again, if it has the right size.
     pub(crate) fn take_buffer(&mut self, used: &mut ReadChunk) -> Vec<u8> {
         self.begun = true;
         self.checked_out = 0;
@@ -218,12 +219,12 @@ impl Inbound {
         if old.len() == self.chunk() { old } else { vec![0; self.chunk()] }
     }
 
-    /// The reader has been asked, if in vain.
+    /// There has been a page-cache read, if in vain.
     pub(crate) fn set_begun(&mut self) {
         self.begun = true;
     }
 
-    /// What such a read has brought, for the handle.
+    /// Checks out what a page-cache read has brought.
     pub(crate) fn check_out(&mut self, bytes: Vec<u8>, count: usize) -> ReadChunk {
         if count == bytes.len() {
             self.widen();
@@ -247,7 +248,7 @@ impl Inbound {
     }
 
     /// The value has been moved to another position: what was read from the old one is of no use.
-    /// Gives the error that a read ahead has met, if it has.
+    /// Returns the error that a read ahead has met, if it has.
     #[must_use]
     pub(crate) fn forget(&mut self) -> Option<io::Error> {
         let end = self.end.take();

@@ -16,7 +16,7 @@ pub(crate) fn default_capacity<I>() -> usize {
     (crate::io::CAPACITY / size_of::<I>().max(1)).clamp(1, MOST)
 }
 
-/// The items as what they are.
+/// The items as a queue of their type.
 pub(crate) fn typed<I: 'static>(items: &mut Items) -> &mut VecDeque<I> {
     match items.downcast_mut() {
         Some(items) => items,
@@ -33,14 +33,14 @@ fn append<I: Send + 'static>(to: &mut Items, from: &mut Items) {
     typed::<I>(to).append(typed::<I>(from));
 }
 
-/// The items that were taken from the iterator and not yet asked for, and how many more there may
+/// The items that were taken from the iterator and not yet given out, and how many more there may
 /// be.
 pub(crate) struct ItemBuffer {
     items: Items,
     count: usize,
-    /// Items that the handle gives out one by one.
+    /// How many items are checked out: the handle gives them out one by one.
     checked_out: usize,
-    /// Where the pump puts items before the others can see them; it has it while it pulls.
+    /// Where the pump puts items before they are ready; it has this while it pulls.
     scratch: Option<Items>,
     /// Moves the second items behind the first.
     append: fn(&mut Items, &mut Items),
@@ -65,7 +65,7 @@ impl ItemBuffer {
         }
     }
 
-    /// Whether the iterator should be asked for more.
+    /// Whether more should be taken from the iterator.
     pub(crate) fn wants_more(&self) -> bool {
         !self.done
             && self.count + self.checked_out + self.batch <= self.capacity.max(self.batch + self.checked_out)
@@ -84,8 +84,8 @@ impl ItemBuffer {
         self.done = done;
     }
 
-    /// Exchanges the handle's items, which are used up, for all that are ready. Says whether there
-    /// were any.
+    /// Exchanges the handle's items, which are used up, for all that are ready. Returns whether
+    /// there were any.
     pub(crate) fn exchange(&mut self, used: &mut Items) -> bool {
         std::mem::swap(&mut self.items, used);
         self.checked_out = std::mem::take(&mut self.count);

@@ -1,5 +1,5 @@
-//! What an `Unblock` buffers: bytes each way, items, and the wakers of those who wait. Nothing here
-//! knows the value, the lock or the pool.
+//! What an `Unblock` buffers: bytes each way, items, and wakers. Nothing here knows the value, the
+//! lock or the pool.
 //!
 //! | file | owns |
 //! |---|---|

@@ -17,7 +17,7 @@ pub(crate) struct Outbound {
     dirty: bool,
     /// The last flush has failed, and nothing has been written since.
     flush_failed: bool,
-    /// A flush has been asked for.
+    /// A flush has been requested.
     flush: bool,
 }
 
@@ -40,7 +40,7 @@ impl Outbound {
         self.waiting() + self.in_flight
     }
 
-    /// Bytes that nobody is writing.
+    /// Bytes that no step is writing.
     pub(crate) fn waiting(&self) -> usize {
         self.front.len() - self.written + self.back.len()
     }
@@ -64,13 +64,13 @@ impl Outbound {
     }
 
     /// Room for the caller's bytes. At most half of the capacity is filled while the other half is
-    /// written, so that both sides work at the same time.
+    /// written, so that caller and pump work side by side.
     pub(crate) fn room(&self) -> usize {
         let half = self.capacity.div_ceil(2);
         half.saturating_sub(self.back.len()).min(self.capacity.saturating_sub(self.buffered()))
     }
 
-    /// Takes up to `room` bytes, and says how many.
+    /// Takes up to `room` bytes. Returns how many.
     pub(crate) fn accept(&mut self, slices: &[IoSlice<'_>], room: usize) -> usize {
         let before = self.back.len();
         let mut left = room;
@@ -117,7 +117,8 @@ impl Outbound {
         *next = bytes;
     }
 
-    /// A flush has ended. What was accepted meanwhile needs another, if one was asked for.
+    /// A flush has ended. What was accepted meanwhile needs another, if one was
+    /// requested.
     pub(crate) fn flushed(&mut self, success: bool) {
         self.flush &= self.waiting() > 0;
         self.flush_failed = !success;

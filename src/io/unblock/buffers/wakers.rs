@@ -1,5 +1,5 @@
-//! Who waits for a value: at most one reader, one writer, and any number who wait for writes to be
-//! done.
+//! The wakers of the callers that wait: at most one reader's, one writer's, and any number of those
+//! that wait for writes to be done.
 
 use std::task::Waker;
 
@@ -57,7 +57,7 @@ impl WakerSet {
         }
     }
 
-    /// Takes those of `interests`, to be woken outside of the lock.
+    /// Takes those of `interests`, to be called outside of the lock.
     pub(crate) fn take(&mut self, interests: &[Interest]) -> Wakes {
         let mut wakes = Wakes::default();
         for interest in interests {
@@ -71,7 +71,7 @@ impl WakerSet {
     }
 }
 
-/// WakerSet to be woken once the lock has been released.
+/// Wakers to be called once the lock has been released.
 #[must_use]
 #[derive(Default)]
 pub(crate) struct Wakes {

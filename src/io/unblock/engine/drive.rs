@@ -17,14 +17,15 @@ use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, MutexGuard, now};
 use crate::trace::event;
 
-/// For how long a caller that has to wait for a pump at work comes again at once, instead of
-/// waiting to be woken: in full flow the pump is done before the caller could fall asleep and be
-/// woken. Where that is not so the budget soon shrinks, and now and then is what it was.
+/// For how long a caller that has to wait for a pump at work spins: it wakes itself at once,
+/// instead of waiting to be woken. In full flow the pump is done before the caller could fall
+/// asleep and be woken. Where that is not so the budget soon shrinks, and now and then is what it
+/// was.
 struct SpinBudget {
     most: Duration,
-    /// When the caller began to come again and again.
+    /// When the caller began to spin.
     since: Option<Instant>,
-    /// How often it was in vain.
+    /// How often the spinning was in vain.
     vain: u8,
     /// The pump's progress when the caller last looked.
     progress: u64,
@@ -34,24 +35,24 @@ impl SpinBudget {
     /// About as long as it takes to be woken on a machine that is slow in that.
     const MOST: Duration = Duration::from_micros(if cfg!(sidestep_loom) { 0 } else { 50 });
     const LEAST: Duration = Duration::from_micros(if cfg!(sidestep_loom) { 0 } else { 1 });
-    /// After so many times in vain it tries again.
+    /// After spinning in vain so often the budget is what it was.
     const TRIES: u8 = 32;
 
     const fn new() -> Self {
         SpinBudget { most: Self::MOST, since: None, vain: 0, progress: 0 }
     }
 
-    /// Of a caller who waits to be woken.
+    /// That of a caller that always waits to be woken.
     const fn none() -> Self {
         SpinBudget { most: Duration::ZERO, since: None, vain: 0, progress: 0 }
     }
 
-    /// Whether the caller is coming again and again, and nothing has happened since.
+    /// Whether the caller spins, and the pump has made no progress since.
     fn is_waiting_for(&self, progress: u64) -> bool {
         self.since.is_some() && self.progress == progress
     }
 
-    /// Whether the caller may come again at once.
+    /// Whether the caller may spin on.
     fn spend(&mut self) -> bool {
         if self.most.is_zero() {
             return false;
@@ -129,7 +130,7 @@ impl<T: Send + 'static> Client<T> {
         drive(&self.shared, context, request, &mut self.chunk, &mut self.spin)
     }
 
-    /// Waits until everything that was accepted has been written. It can be shared by many.
+    /// Waits until everything that was accepted has been written. Many callers may wait at a time.
     pub(crate) fn poll_written(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (mut chunk, mut spin) = (ReadChunk::default(), SpinBudget::none());
         drive(&self.shared, context, &mut Request::Written, &mut chunk, &mut spin).map_ok(drop)
@@ -156,8 +157,8 @@ impl<T: Send + 'static> Client<T> {
         next.map(|next| self.chunk = next).is_some()
     }
 
-    /// Returns what tells this handle, from anywhere, that what was read and not yet asked for is
-    /// not what the value has any more.
+    /// Returns a closure that marks, from any thread, what was read ahead as stale: the value has
+    /// other bytes there by now.
     pub(crate) fn invalidator(&self) -> impl Fn() + Send + use<T> {
         let shared = Arc::clone(&self.shared);
         // ORDERING: Release pairs with the Acquire in `discard_stale`: what made the bytes stale
@@ -165,7 +166,7 @@ impl<T: Send + 'static> Client<T> {
         move || shared.stale.store(true, Ordering::Release)
     }
 
-    /// Discards bytes that are not what the value has any more.
+    /// Discards bytes that were marked as stale.
     pub(crate) fn discard_stale(&mut self) {
         let stale = &self.shared.stale;
         // ORDERING: Acquire pairs with the Release in `invalidator`. Relaxed is enough to find
@@ -214,8 +215,8 @@ fn is_forked() -> io::Error {
     io::Error::other("this is the child of a fork: the value stayed with the parent")
 }
 
-/// Asks the machine until there is an answer or the caller's waker waits; then a pump is on its way
-/// if there is anything for it to do.
+/// Asks the machine, and makes the caller spin or wait if there is no answer yet. Then a pump is on
+/// its way, if there is anything for it to do.
 fn drive<T: Send + 'static>(
     shared: &Arc<SharedMachine<T>>,
     context: &mut Context<'_>,

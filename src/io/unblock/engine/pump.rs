@@ -12,7 +12,7 @@ use crate::error::TaskError;
 use crate::io::retry::retry;
 use crate::io::unblock::state::capability::{SeekFn, WriteFns};
 use crate::io::unblock::state::machine::Machine;
-use crate::io::unblock::state::step::{AfterUnlock, Step, StepResult};
+use crate::io::unblock::state::step::{AfterUnlock, PumpStep, StepResult};
 use crate::panic::{catch_panic, panic_message, report_panic};
 use crate::sync::atomic::Ordering;
 use crate::sync::{MutexGuard, now, thread};
@@ -23,8 +23,8 @@ use crate::trace::event;
 const TURN: Duration = Duration::from_millis(1);
 
 /// How often a pump in full flow, one that has taken several steps without a pause, looks whether
-/// it is asked for more before it ends: for about as long as the handle takes to use a chunk, so
-/// that a stream needs one task and not one for each chunk.
+/// the handle asks for more before it ends: for about as long as the handle takes to use a chunk,
+/// so that a stream needs one task and not one for each chunk.
 const SPINS: u32 = if cfg!(sidestep_loom) { 0 } else { 1000 };
 
 /// A pump that follows another so soon is part of the same flow.
@@ -63,7 +63,7 @@ fn start_again<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, writes: bool) 
     task.map(|task| watch(shared, task)).is_ok()
 }
 
-/// Learns of it if the pool never runs the pump.
+/// Makes [`refused`] run if the pool never runs the pump.
 fn watch<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, task: Task<()>) {
     let shared = Arc::clone(shared);
     task.on_complete(move |end| {
@@ -107,8 +107,8 @@ fn start_apart<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
     }
 }
 
-/// Works with the value until nothing is left to do, or, on a thread of the pool, others should
-/// have that.
+/// Works with the value until nothing is left to do, or, on a thread of the pool, until its turn is
+/// over.
 fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, is_pooled: bool) {
     let Some(mut machine) = shared.machine.lock() else { return };
     let Some(mut value) = machine.start() else { return };
@@ -117,13 +117,13 @@ fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, is_pooled: bool) {
     let mut steps = 0;
     loop {
         match machine.begin() {
-            Step::End => return end(machine, value),
-            Step::Rest if flows && steps > 0 && !machine.is_quiescing() && SPINS > 0 => {
+            PumpStep::End => return end(machine, value),
+            PumpStep::Rest if flows && steps > 0 && !machine.is_quiescing() && SPINS > 0 => {
                 steps = 0;
                 let Some(back) = spin(shared, machine, value) else { return };
                 (machine, value) = back;
             }
-            Step::Rest => {
+            PumpStep::Rest => {
                 let wakes = machine.rest(value, now());
                 shared.progress.fetch_add(1, Ordering::Relaxed);
                 drop(machine);
@@ -152,25 +152,25 @@ fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, is_pooled: bool) {
     }
 }
 
-/// Takes the step.
-fn take<T>(step: Step<T>, value: &mut T) -> StepResult {
+/// Takes the step: the I/O of the value happens here.
+fn take<T>(step: PumpStep<T>, value: &mut T) -> StepResult {
     match step {
-        Step::Rewind(seek, unread) => StepResult::Rewound(rewind(value, seek, unread)),
-        Step::Write(writing, bytes, from) => {
+        PumpStep::Rewind(seek, unread) => StepResult::Rewound(rewind(value, seek, unread)),
+        PumpStep::Write(writing, bytes, from) => {
             let (written, result) = write(value, writing, &bytes, from);
             StepResult::Wrote(bytes, written, result)
         }
-        Step::Flush(writing) => StepResult::Flushed(retry(|| (writing.flush)(value))),
-        Step::Seek(seek, to, unread) => {
+        PumpStep::Flush(writing) => StepResult::Flushed(retry(|| (writing.flush)(value))),
+        PumpStep::Seek(seek, to, unread) => {
             let (result, moved) = seek_from(value, seek, to, unread);
             StepResult::Sought(to, result, moved)
         }
-        Step::Call(call) => {
+        PumpStep::Call(call) => {
             call(value);
             StepResult::Called
         }
-        Step::Probe(seek) => StepResult::Probed(retry(|| seek(value, SeekFrom::Current(0)))),
-        Step::Read(read, buffer, size) => {
+        PumpStep::Probe(seek) => StepResult::Probed(retry(|| seek(value, SeekFrom::Current(0)))),
+        PumpStep::Read(read, buffer, size) => {
             let mut bytes = buffer.unwrap_or_else(|| vec![0; size]);
             let result = retry(|| read(value, &mut bytes));
             if let Ok(count) = result {
@@ -178,15 +178,15 @@ fn take<T>(step: Step<T>, value: &mut T) -> StepResult {
             }
             StepResult::Read(bytes, result)
         }
-        Step::Pull(pull, mut items, most) => {
+        PumpStep::Pull(pull, mut items, most) => {
             let (count, done) = pull(value, &mut items, most);
             StepResult::Pulled(items, count, done)
         }
-        Step::Rest | Step::End => unreachable!("they are not taken"),
+        PumpStep::Rest | PumpStep::End => unreachable!("they are not taken"),
     }
 }
 
-/// Writes `bytes` from the given one on; says up to where it got.
+/// Writes `bytes` from the given one on. Returns up to where it got.
 fn write<T>(value: &mut T, writing: WriteFns<T>, bytes: &[u8], from: usize) -> (usize, io::Result<()>) {
     let mut written = from;
     while written < bytes.len() {
@@ -213,7 +213,8 @@ fn rewind<T>(value: &mut T, seek: SeekFn<T>, unread: usize) -> io::Result<()> {
     retry(|| seek(value, SeekFrom::Current(-back))).map(|_| ())
 }
 
-/// Seeks as if the value stood `unread` bytes further back; says also whether it has moved at all.
+/// Seeks as if the value stood `unread` bytes further back. Returns also whether the value has
+/// moved at all.
 fn seek_from<T>(value: &mut T, seek: SeekFn<T>, to: SeekFrom, unread: usize) -> (io::Result<u64>, bool) {
     let to = match to {
         SeekFrom::Current(offset) => {
@@ -233,7 +234,7 @@ fn seek_from<T>(value: &mut T, seek: SeekFn<T>, to: SeekFrom, unread: usize) -> 
     (result, moved)
 }
 
-/// The right to go on, and the value; nothing if the handle has dropped the value.
+/// The lock and the value, to go on with; `None` if the handle has dropped the value.
 type GoOn<'a, T> = Option<(MutexGuard<'a, Machine<T>>, T)>;
 
 /// Records the result, and wakes the callers that it helps.

@@ -9,12 +9,17 @@ use crate::io::unblock::state::request::{CallRequest, Request};
 use crate::sync::oneshot;
 
 impl<T: Send + 'static> Unblock<T> {
-    /// Runs `f` with the value on the pool, once it is at rest as for
-    /// [`get_mut`](Unblock::get_mut).
+    /// Runs `f` with the value on the pool, once the value is at rest: what was accepted is written
+    /// and flushed, and what was read ahead is discarded, where the value can seek.
+    ///
+    /// Use it for calls of the value that block; [`get_mut`](Unblock::get_mut) is for those that do
+    /// not.
     ///
     /// # Errors
     ///
-    /// As there; then `f` has not run. A panic of `f` is one of the value.
+    /// That of a write or flush, or of moving the value back: `f` has not run then, and the bytes
+    /// are kept, as after any failed write. A panic of `f` counts as one of the value, and is an
+    /// error too.
     ///
     /// # Cancellation
     ///

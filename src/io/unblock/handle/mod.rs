@@ -29,7 +29,7 @@ use crate::sync::Mutex;
 
 /// A blocking reader, writer or iterator as an asynchronous one.
 ///
-/// The value lives on a thread pool while it works and at home while it does not; the calls of the
+/// A task of a thread pool works with the value while there is something to do; the calls of the
 /// asynchronous traits exchange bytes, or items, with it through buffers. Where `T` is
 ///
 /// | `T` | `Unblock<T>` |
@@ -39,8 +39,8 @@ use crate::sync::Mutex;
 /// | [`Seek`] | [`AsyncSeek`](futures_io::AsyncSeek) |
 /// | [`Iterator`] | [`Stream`](futures_core::Stream) |
 ///
-/// and with the feature `tokio` that runtime's traits of the same names. Files have a type of their
-/// own, [`fs::File`](crate::fs::File), made of this one.
+/// and with the feature `tokio` the traits of these names of that runtime. Files have a type of
+/// their own, [`fs::File`](crate::fs::File), made of this one.
 ///
 /// ```
 /// use futures_util::io::{AsyncReadExt, AsyncWriteExt};
@@ -65,25 +65,25 @@ use crate::sync::Mutex;
 /// next one: no byte is lost.
 ///
 /// A value that has been read ahead of its caller is moved back before it is written to, handed out
-/// or given back, if it can seek. This is known of the types of `std`, such as `File` and
-/// `Cursor<Vec<u8>>`; say [`seekable`](Unblock::seekable) for others. A value that cannot seek
-/// keeps its place, and what was read stays in the buffer.
+/// or returned, if it can seek. This is known of the types of `std`, such as `File` and
+/// `Cursor<Vec<u8>>`; call [`seekable`](Unblock::seekable) for others. A value that cannot seek
+/// keeps its position, and what was read stays in the buffer.
 ///
 /// Reading ahead happens only where it cannot stand in the way of a write: if the value can seek,
-/// or is one of the types of `std` that can only be read. For others say
-/// [`read_ahead`](Unblock::read_ahead): for a decompressor, say.
+/// or is one of the types of `std` that can only be read. Call [`read_ahead`](Unblock::read_ahead)
+/// for others, such as a decompressor.
 ///
 /// # Writing
 ///
 /// A write is done when the bytes are in the buffer; they are written at once, in the background,
-/// in order. An error of that is reported by the next call, whichever that is, and the bytes stay
-/// in the buffer: the call after it tries them again. [`unwritten`](Unblock::unwritten) gives them
-/// up.
+/// in order. The next call reports an error of that, whichever call it is, and the bytes stay in
+/// the buffer: the call after it tries them again. [`unwritten`](Unblock::unwritten) takes them
+/// out.
 ///
 /// Dropping the `Unblock` does not block: what was accepted is written, and flushed, on the pool,
-/// and then the value is dropped there. Nobody learns of an error then but `tracing`; so end with
-/// `flush` or `close`. Closing flushes, and leaves the value usable. If the pool has ended, writes
-/// go on on a thread of their own, while reads fail.
+/// and then the value is dropped there. Only `tracing` reports an error then; so end with `flush`
+/// or `close`. Closing flushes, and leaves the value usable. If the pool has ended, writes go on on
+/// a thread of their own, while reads fail.
 ///
 /// At the end of the process nothing is flushed by itself: wait for `flush`, or for the pool's
 /// [`shutdown`](Pool::shutdown), which lets all writes end first.
@@ -105,15 +105,15 @@ use crate::sync::Mutex;
 /// # Cancellation
 ///
 /// Every call can be dropped. A read that was begun goes on, and its bytes go to the next read. A
-/// seek that was begun takes effect before the next call; if that is a seek to the same position,
-/// it is taken for the same one. A closure of [`with_mut`](Unblock::with_mut) that has not begun
+/// seek that was begun takes effect before the next call; if that is a seek to the very position,
+/// it gets the result of the first. A closure of [`with_mut`](Unblock::with_mut) that has not begun
 /// never runs.
 pub struct Unblock<T: Send + 'static> {
     client: Client<T>,
     /// Items that are being given out. The lock is never taken: it makes the handle one that
     /// threads can share, though its items cannot be shared.
     items: Mutex<Option<Items>>,
-    /// How many items may be buffered, if that was said.
+    /// How many items may be buffered, if that was set.
     capacity: Option<usize>,
     /// Where the last seek by tokio's trait got.
     #[cfg(feature = "tokio")]
@@ -137,7 +137,7 @@ impl<T: Send + 'static> Unblock<T> {
     /// If `capacity` is 0.
     #[track_caller]
     pub fn with_capacity(capacity: usize, value: T) -> Self {
-        assert!(capacity > 0, "capacity 0: an Unblock needs room for at least one byte or item");
+        assert!(capacity > 0, "capacity 0 of an Unblock: it must be at least 1");
         Self::set_up(value, Some(capacity), Setup::default())
     }
 
@@ -151,7 +151,7 @@ impl<T: Send + 'static> Unblock<T> {
         }
     }
 
-    /// Has `pool` do the work, not the global one.
+    /// Makes `pool` do the work, instead of the global one.
     ///
     /// # Panics
     ///
@@ -161,13 +161,13 @@ impl<T: Send + 'static> Unblock<T> {
     pub fn on(mut self, pool: &Pool) -> Self {
         match self.client.setup_mut() {
             Some(setup) => setup.pool = Some(pool.clone()),
-            None => panic!("an Unblock at work cannot change its pool"),
+            None => panic!("an Unblock at work cannot change its pool: call `on` before it is used"),
         }
         self
     }
 
-    /// Says that the value can seek, where that cannot be known, so that it can be moved back when
-    /// it has been read ahead of the caller.
+    /// Declares that the value can seek, for types where that is not known, so that it can be moved
+    /// back when it has been read ahead of the caller.
     #[must_use]
     pub fn seekable(self) -> Self
     where
@@ -179,12 +179,12 @@ impl<T: Send + 'static> Unblock<T> {
         self
     }
 
-    /// Whether the value is read while nobody waits for it.
+    /// Sets whether the value is read ahead of the caller.
     ///
-    /// Say `true` for a value that is only read, such as a decompressor, so that it works while the
-    /// caller does. Do not say so for one that is also written to and cannot seek, such as a TLS
-    /// stream: the write would wait for a read that nobody asked for. Say `false` for a file that
-    /// is read here and there, to save the reads that are not needed.
+    /// `true` is for a value that is only read, such as a decompressor, so that it works while the
+    /// caller does. It is wrong for one that is also written to and cannot seek, such as a TLS
+    /// stream: the write would wait for a read that the caller did not ask for. `false` is for a
+    /// file that is read here and there, to save the reads that are not needed.
     #[must_use]
     pub fn read_ahead(self, ahead: bool) -> Self {
         if let Some(mut machine) = self.client.lock() {
@@ -194,7 +194,7 @@ impl<T: Send + 'static> Unblock<T> {
     }
 
     /// The value itself, once it is at rest: what was written has been flushed, and what was read
-    /// ahead undone (where the value can seek).
+    /// ahead is discarded (where the value can seek).
     ///
     /// # Errors
     ///
@@ -209,11 +209,13 @@ impl<T: Send + 'static> Unblock<T> {
         value.ok_or_else(|| io::Error::other("the value is gone"))
     }
 
-    /// The value, once it is at rest as for [`get_mut`](Unblock::get_mut).
+    /// The value, once it is at rest: what was written has been flushed, and what was read ahead is
+    /// discarded (where the value can seek).
     ///
     /// # Errors
     ///
-    /// As there; the error has the `Unblock` in it, with all that it buffers.
+    /// That of a write or flush, or of moving the value back. The error has the `Unblock` in it,
+    /// with all that it buffers.
     pub async fn into_inner(mut self) -> Result<T, IntoInnerError<T>> {
         match self.get_mut().await {
             Err(error) => Err(IntoInnerError { error, unblock: self }),
@@ -227,8 +229,8 @@ impl<T: Send + 'static> Unblock<T> {
     /// Takes the bytes that were accepted and could not be written, so that the value can be used
     /// for something else.
     ///
-    /// It waits for a write that is in progress. Without a write that failed there are none; if
-    /// there are some, their error is over with them. A flush that failed is given up too, and not
+    /// It waits for a write that is in progress. There are such bytes only after a write that
+    /// failed; the error of that write is not reported any more then. A flush that failed is not
     /// tried again before something else has been written.
     ///
     /// # Errors
@@ -240,13 +242,13 @@ impl<T: Send + 'static> Unblock<T> {
         Ok(bytes)
     }
 
-    /// Waits until everything that was accepted has been written. It can be shared by many.
+    /// Waits until everything that was accepted has been written. Many callers may wait at a time.
     pub(crate) fn poll_written(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.client.poll_written(context)
     }
 
-    /// Returns what tells this handle, from anywhere, that what was read and not yet asked for is
-    /// not what the value has any more.
+    /// Returns a closure that marks, from any thread, what was read ahead as stale: the value has
+    /// other bytes there by now.
     pub(crate) fn invalidator(&self) -> impl Fn() + Send + use<T> {
         self.client.invalidator()
     }
@@ -261,7 +263,7 @@ impl<T: Send + 'static> fmt::Debug for Unblock<T> {
     }
 }
 
-/// Why [`Unblock::into_inner`] could not give the value, and the [`Unblock`], to try again.
+/// Why [`Unblock::into_inner`] could not return the value, and the [`Unblock`], to try again.
 pub struct IntoInnerError<T: Send + 'static> {
     error: io::Error,
     unblock: Unblock<T>,

@@ -14,7 +14,7 @@ use crate::io::budget;
 use crate::io::unblock::state::request::{Answer, Request};
 use crate::sys::pread::{self, Cached};
 
-/// A caller who asks for less is served from a buffer.
+/// A caller that asks for less gets bytes by way of a chunk.
 const SMALL: usize = 8 << 10;
 
 impl<T: Read + Send + 'static> Unblock<T> {

@@ -71,7 +71,7 @@ impl<T: Seek + Send + 'static> AsyncSeek for Unblock<T> {
         Ok(())
     }
 
-    /// Without a seek that was started it gives the position of the last one.
+    /// Without a seek that was started it returns the position of the last one.
     fn poll_complete(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<u64>> {
         let this = self.get_mut();
         let Some(to) = this.client.started_seek else { return Poll::Ready(Ok(this.position)) };

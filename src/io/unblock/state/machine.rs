@@ -2,9 +2,9 @@
 //! what to do next.
 //!
 //! The handle and the pump share one [`Machine`] behind a lock. The handle asks; the pump has the
-//! value, and does one [`Step`] after another until nothing is left to do, when it leaves the value
-//! here and ends. At most one pump exists: a thread that finds the value idle and something to do
-//! queues it, under the lock.
+//! value, and does one [`PumpStep`] after another until nothing is left to do, when it leaves the
+//! value here and ends. At most one pump exists: a thread that finds the value idle and something
+//! to do queues it, under the lock.
 //!
 //! ```text
 //!            something to do              the pump starts
@@ -48,11 +48,11 @@
 //! which handle and pump ask alike. If there is something to do and the value is idle, the handle
 //! starts a pump when it releases the lock; if the pump has the value, the pump asks `plan` under
 //! the lock before it puts the value back, so it sees what was wanted. A pump that the pool refuses
-//! leaves the reason and wakes all who wait. If `plan` has nothing to do, the answer is there or
+//! leaves the reason and wakes all that wait. If `plan` has nothing to do, the answer is there or
 //! the value is at rest: each step ends by waking those that it may have helped, and a pump that
-//! ends wakes all, who then look again. `drive` looks once more after the waker has been cloned,
-//! which is user code and done without the lock. Self-waking and spinning (`drive`, `pump`) are
-//! hints beside this: a handle or a pump that gives them up does what is said here.
+//! ends wakes all that wait; they look again then. `drive` looks once more after the waker has been
+//! cloned, which is user code and done without the lock. Self-waking and spinning (`drive`, `pump`)
+//! are hints beside this: a handle or a pump that stops spinning does what is said here.
 //!
 //! # Why no byte is lost, or written twice
 //!
@@ -75,7 +75,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::capability::{Capabilities, may_read_ahead};
-use super::step::{AfterUnlock, Plan, SeekState, Step, StepResult, ValueCall, ValueState};
+use super::step::{AfterUnlock, Plan, PumpStep, SeekState, StepResult, ValueCall, ValueState};
 use crate::io::unblock::buffers::inbound::Inbound;
 use crate::io::unblock::buffers::items::ItemBuffer;
 use crate::io::unblock::buffers::outbound::Outbound;
@@ -85,7 +85,7 @@ use crate::io::unblock::buffers::wakers::{Interest, WakerSet, Wakes};
 pub(crate) struct Machine<T> {
     value: ValueState<T>,
     capabilities: Capabilities<T>,
-    /// The value may be asked for more than the caller waits for.
+    /// The value may be read ahead of the caller.
     reads_ahead: bool,
     /// Whether the value can seek has been tried.
     probed: bool,
@@ -215,7 +215,7 @@ impl<T> Machine<T> {
     }
 
     /// Begins the next step.
-    pub(crate) fn begin(&mut self) -> Step<T> {
+    pub(crate) fn begin(&mut self) -> PumpStep<T> {
         if self.rewind && self.inbound.unread() == 0 {
             // There is nothing to be discarded, or it has been.
             self.rewind = false;
@@ -224,36 +224,36 @@ impl<T> Machine<T> {
         match (self.plan(), &self.capabilities) {
             (Plan::Rewind, Capabilities { seek: Some(seek), .. }) => {
                 self.rewinding = true;
-                Step::Rewind(*seek, self.inbound.unread())
+                PumpStep::Rewind(*seek, self.inbound.unread())
             }
             (Plan::Write, Capabilities { write: Some(write), .. }) => {
                 let write = *write;
                 let (bytes, written) = self.outbound.begin_write();
-                Step::Write(write, bytes, written)
+                PumpStep::Write(write, bytes, written)
             }
-            (Plan::Flush, Capabilities { write: Some(write), .. }) => Step::Flush(*write),
+            (Plan::Flush, Capabilities { write: Some(write), .. }) => PumpStep::Flush(*write),
             (Plan::Seek, Capabilities { seek: Some(seek), .. }) => {
                 let to = self.seek.begin();
-                to.map_or(Step::Rest, |to| Step::Seek(*seek, to, self.inbound.unread()))
+                to.map_or(PumpStep::Rest, |to| PumpStep::Seek(*seek, to, self.inbound.unread()))
             }
             (Plan::Call, _) => {
                 // A flush that comes while it runs is for what it writes, too.
                 self.outbound.set_dirty();
                 self.calls_begun += 1;
-                self.call.take().map_or(Step::Rest, Step::Call)
+                self.call.take().map_or(PumpStep::Rest, PumpStep::Call)
             }
-            (Plan::Probe, Capabilities { seek: Some(seek), .. }) => Step::Probe(*seek),
+            (Plan::Probe, Capabilities { seek: Some(seek), .. }) => PumpStep::Probe(*seek),
             (Plan::Read, Capabilities { read: Some(read), .. }) => {
                 let read = *read;
                 let (buffer, size) = self.inbound.begin_read(self.reads_ahead);
-                Step::Read(read, buffer, size)
+                PumpStep::Read(read, buffer, size)
             }
             (Plan::Pull, Capabilities { pull: Some(pull), .. }) => {
                 let (pull, batch) = (*pull, self.items.as_mut().and_then(ItemBuffer::begin));
-                batch.map_or(Step::Rest, |(scratch, most)| Step::Pull(pull, scratch, most))
+                batch.map_or(PumpStep::Rest, |(scratch, most)| PumpStep::Pull(pull, scratch, most))
             }
-            (Plan::End, _) => Step::End,
-            _ => Step::Rest,
+            (Plan::End, _) => PumpStep::End,
+            _ => PumpStep::Rest,
         }
     }
 
@@ -385,7 +385,7 @@ impl<T> Machine<T> {
         self.has_pending_writes()
     }
 
-    /// The pump ends, as there is nothing to do. All who wait are to look again.
+    /// The pump ends, as there is nothing to do. All that wait are to look again.
     pub(crate) fn rest(&mut self, value: T, now: Instant) -> Wakes {
         self.idle_since = Some(now);
         self.value = ValueState::Idle(value);

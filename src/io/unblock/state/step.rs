@@ -12,10 +12,10 @@ use crate::io::unblock::buffers::wakers::Wakes;
 pub(crate) enum ValueState<T> {
     /// Here, and no pump works with it.
     Idle(T),
-    /// Here, and a pump has been asked for.
+    /// Here, and a pump is queued on the pool.
     Queued(T),
-    /// Here, and the pump comes back for it: it calls wakers, or spins for a while in case it is
-    /// asked for more.
+    /// Here, and the pump comes back for it: it calls wakers, or spins for a while in case the
+    /// handle asks for more.
     Paused(T),
     /// With the pump.
     Running,
@@ -103,7 +103,7 @@ pub(crate) enum Plan {
 }
 
 /// What the pump does with the value.
-pub(crate) enum Step<T> {
+pub(crate) enum PumpStep<T> {
     /// Moves the value back by so many bytes, which were read ahead.
     Rewind(SeekFn<T>, usize),
     /// Writes the bytes from the given one on.

@@ -14,7 +14,7 @@ use crate::io::unblock::state::request::Request;
 use crate::sync::Mutex;
 use crate::sys::pread::Cached;
 
-/// Says at each call whether its task is cancelled.
+/// Reports at each call whether its task is cancelled.
 struct Witness(Mutex<Sender<bool>>);
 
 impl Wake for Witness {

@@ -23,7 +23,7 @@ impl<T> Machine<T> {
     /// | `Call` | that the closure has run comes before errors, which are for the next call |
     /// | `Items` | items that are there come before errors; iterators do not seek |
     /// | `Unwritten` | is about the error |
-    /// | `Written` | is shared: it leaves alone what others have asked |
+    /// | `Written` | is shared: it leaves alone what other callers have asked |
     pub(crate) fn answer(
         &mut self,
         request: &mut Request<'_, T>,
@@ -304,7 +304,7 @@ impl<T> Machine<T> {
         self.used_otherwise();
     }
 
-    /// What was read and not yet asked for, be it in `chunk`, is not what the value has any more.
+    /// What was read ahead, be it in `chunk`, is not what the value has any more.
     pub(crate) fn discard_stale(&mut self, chunk: &mut ReadChunk) {
         if self.capabilities.seek.is_some() {
             self.inbound.put_back(chunk);

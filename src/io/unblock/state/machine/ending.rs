@@ -40,7 +40,7 @@ impl<T> Machine<T> {
     }
 
     /// The pool has refused the pump, and nothing has to be written. Returns the value if the
-    /// handle is gone, and those who wait.
+    /// handle is gone, and the wakers that wait.
     pub(crate) fn refuse(&mut self, error: io::Error) -> (Option<T>, Wakes) {
         let abandoned = self.abandoned;
         let value = match std::mem::replace(&mut self.value, ValueState::CheckedOut) {
@@ -79,7 +79,7 @@ impl<T> Machine<T> {
             wakes: self.wakers.take(Interest::all()),
         };
         if !self.has_pending_writes() {
-            // A pump that was asked for and has not begun will find nothing to do.
+            // A pump that is queued will find nothing to do.
             abandoned.value = match std::mem::replace(&mut self.value, ValueState::CheckedOut) {
                 ValueState::Idle(value) | ValueState::Queued(value) | ValueState::Paused(value) => {
                     Some(value)
