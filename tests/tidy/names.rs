@@ -6,9 +6,7 @@ use crate::sources::library;
 
 /// Names that several files may define, each with the reason.
 const SHARED_NAMES: &[(&str, &str)] = &[
-    ("Alarm", "private to each of its modules"),
     ("Callback", "private to each of its modules"),
-    ("Claim", "private to each of its modules"),
     ("Closed", "two public names: the errors of a closed stream and of a closed event loop"),
     ("Driver", "private to each of its modules"),
     ("Entry", "private to each of its modules"),
@@ -23,9 +21,7 @@ const SHARED_NAMES: &[(&str, &str)] = &[
     ("Place", "private to each of its modules"),
     ("Reset", "private to each of its modules"),
     ("Rest", "private to each of its modules"),
-    ("Round", "private to each of its modules"),
     ("Sealed", "private to each of its modules"),
-    ("Seat", "private to each of its modules"),
     ("Seen", "private to each of its modules"),
     ("Shared", "private to each of its modules"),
     ("Signal", "private to each of its modules"),

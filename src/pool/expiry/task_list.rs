@@ -1,0 +1,64 @@
+//! A list of queued tasks that somebody may have to find, without those that were claimed long ago.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use crate::sync::Mutex;
+use crate::task::TaskRef;
+
+/// A list shorter than this is not swept.
+const FEW: usize = 64;
+
+/// Queued tasks, and some that are not queued any more: never many more than those. They are swept
+/// out whenever the list has doubled, so adding one takes constant time on average.
+#[derive(Debug)]
+pub(in crate::pool) struct TaskList(Mutex<Listing>);
+
+#[derive(Debug)]
+struct Listing {
+    /// `None` once the roll is closed.
+    tasks: Option<VecDeque<TaskRef>>,
+    sweep_at: usize,
+}
+
+impl TaskList {
+    pub(in crate::pool) fn new() -> Self {
+        TaskList(Mutex::new(Listing { tasks: Some(VecDeque::new()), sweep_at: FEW }))
+    }
+
+    /// Adds a task. False if the roll is closed.
+    #[must_use]
+    pub(in crate::pool) fn add(&self, task: TaskRef) -> bool {
+        let mut listing = self.0.lock();
+        let sweep_at = listing.sweep_at;
+        let Some(tasks) = &mut listing.tasks else { return false };
+        tasks.push_back(task);
+        let mut swept = VecDeque::new();
+        if tasks.len() >= sweep_at {
+            (swept, *tasks) = mem::take(tasks).into_iter().partition(|task| !task.is_queued());
+            listing.sweep_at = next_sweep(tasks.len());
+        }
+        drop(listing);
+        // The last reference may run foreign code.
+        drop(swept);
+        true
+    }
+
+    /// The task that was added first.
+    pub(in crate::pool) fn pop(&self) -> Option<TaskRef> {
+        self.0.lock().tasks.as_mut()?.pop_front()
+    }
+
+    /// Takes all tasks out and lets no other in.
+    pub(in crate::pool) fn close(&self) -> VecDeque<TaskRef> {
+        self.0.lock().tasks.take().unwrap_or_default()
+    }
+}
+
+/// How long a list that has just been swept to `left` may get before it is swept again.
+pub(in crate::pool) fn next_sweep(left: usize) -> usize {
+    (2 * left).max(FEW)
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;

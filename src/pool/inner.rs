@@ -1,0 +1,314 @@
+//! One pool's state, part by part: how it gets help for what is queued, how it gives that up, and
+//! how it closes.
+//!
+//! # Who keeps it alive
+//!
+//! Every thread of the pool and every `Pool` handle holds an `Arc` of it; a task only has the
+//! address of its account. That is enough, because a task follows the address only to count its own
+//! cancellation (rule T4 of `task`), and the account is not freed before every accepted task is
+//! counted as ended: the drop of [`Inner`] waits for the sums to agree. A canceller is between its
+//! claim and its count for a few instructions only, so that wait is next to none. A lane is treated
+//! by its tasks as the pool is by its own.
+//!
+//! ORDERING: the fence in `set_max` pairs with the one in `policy::retire_if_over_max`. `close`
+//! fences, and pairs with the fences of `submit`.
+
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use super::config::Config;
+use super::expiry::{Expiry, Periodic};
+use super::growth::Growth;
+use super::shutdown::{Ending, give_up};
+#[cfg(feature = "metrics")]
+use super::stats::export;
+use super::stats::{Metrics, Stats};
+use super::threads::{Threads, start};
+use crate::error::Reason;
+use crate::idle::Notify;
+use crate::lane::Lanes;
+use crate::semaphore::Semaphore;
+use crate::sync::atomic::{Ordering, fence};
+use crate::sync::{Mutex, now, thread};
+use crate::sys::fork;
+use crate::task::{Extras, Side};
+use crate::trace::event;
+use crate::worker::Engine;
+
+/// Everything that all handles and threads of one pool share.
+pub(super) struct Inner {
+    /// The queues, the threads at work, who of them sleeps, the lanes.
+    pub(super) engine: Engine,
+    pub(super) config: Config,
+    pub(super) threads: Threads,
+    pub(super) growth: Growth,
+    pub(super) expiry: Arc<Expiry>,
+    pub(super) ending: Ending,
+    pub(super) stats: Stats,
+    me: Weak<Inner>,
+}
+
+impl Inner {
+    pub(super) fn new(config: Config) -> Arc<Self> {
+        fork::watch();
+        Arc::new_cyclic(|me: &Weak<Inner>| Inner {
+            engine: Engine::new(
+                config.core,
+                config.queue_limit.map(Semaphore::new),
+                Lanes::new(config.export_every.is_some()),
+            ),
+            threads: Threads::new(config.core, config.max),
+            growth: Growth::new(),
+            expiry: Expiry::new(config.export_every, Weak::clone(me) as _),
+            ending: Ending::new(),
+            stats: Stats::new(&config),
+            me: Weak::clone(me),
+            config,
+        })
+    }
+
+    /// An owned reference, unless this is the drop.
+    pub(super) fn owned(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
+    }
+
+    /// Sees to it that a thread looks into the queues.
+    pub(super) fn notify(&self) {
+        self.engine.notify(self);
+    }
+
+    /// What a task carries that is spawned now, without options: nothing, as long as the pool
+    /// neither captures contexts nor takes times.
+    #[inline]
+    pub(super) fn metadata(&self) -> Option<Box<Side>> {
+        let is_plain = self.config.captures.is_empty() && !self.stats.observer().is_on();
+        (!is_plain).then(|| self.metadata_with(Extras::default()))
+    }
+
+    /// What a task carries that is spawned now.
+    #[cold]
+    pub(super) fn metadata_with(&self, extras: Extras) -> Box<Side> {
+        let spawned = self.stats.observer().is_on().then(now);
+        Side::new(Extras { spawned, context: Mutex::new(self.config.captures.capture()), ..extras })
+    }
+
+    /// The pool's numbers.
+    pub(super) fn metrics(&self) -> Metrics {
+        // In this order each end that is counted has its time.
+        let counts = self.counts();
+        Metrics { times: self.stats.observer().read(), ..counts }
+    }
+
+    /// All of the numbers but the times.
+    fn counts(&self) -> Metrics {
+        let threads = self.threads.counts();
+        let present = threads.present();
+        Metrics {
+            threads: present,
+            threads_idle: self.engine.idle.counts().idle,
+            threads_blocked: self.threads.blocking(),
+            // A thread is counted an instant before the peak is.
+            threads_peak: threads.peak().max(present),
+            tasks: self.engine.counts(),
+            growth_steps: self.growth.steps(),
+            spawn_failures: self.threads.backoff().failures(),
+            ..Metrics::default()
+        }
+    }
+
+    /// Begins to publish the numbers, if that is wanted.
+    #[cfg(feature = "metrics")]
+    pub(super) fn begin_export(&self) {
+        if self.config.export_every.is_some() {
+            export::describe();
+            self.expiry.keep_publishing(&self.config.name);
+        }
+    }
+
+    /// Sets `max_threads`: threads are added as needed, or leave as their tasks end.
+    pub(super) fn set_max(&self, max: usize) {
+        self.threads.set_max(max);
+        fence(Ordering::SeqCst);
+        if self.threads.counts().staying() > max {
+            self.engine.set_over_max(true);
+            self.engine.idle.wake_all();
+        }
+        if self.threads.counts().reserved() >= max {
+            self.growth.end();
+        } else {
+            self.engine.notify_if_queued(self);
+        }
+    }
+
+    /// Whether a thread would find something to run: a task in the pool's queues, or a lane with a
+    /// pending slot.
+    pub(super) fn has_work(&self) -> bool {
+        // In this order a task that starts meanwhile counts as waiting, never the other way round.
+        let counts = self.engine.own_counts();
+        let lanes = self.engine.lanes.counts();
+        let own = (counts.submitted + lanes.tasks.started).saturating_sub(counts.started + counts.cancelled);
+        own > 0 || lanes.pending > 0
+    }
+
+    /// Starts the first thread.
+    pub(super) fn start_first(self: &Arc<Self>) -> io::Result<()> {
+        if self.engine.idle.begin_starting() && self.threads.counts().reserve(1, 1) {
+            start(self, 0)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// No thread will look into the queues: starts a thread if the pool is entitled to one, else
+    /// leaves it to the monitor. False if the state has changed meanwhile and the question should
+    /// be asked again.
+    pub(super) fn find_worker(&self) -> bool {
+        if self.threads.may_start() {
+            return self.start_entitled();
+        }
+        if self.threads.counts().reserved() > 0 {
+            self.ask_for_help();
+            return true;
+        }
+        // The last thread may have left since the first look: then one may be started after all.
+        let hopeless = self.threads.backoff().is_on();
+        if hopeless {
+            self.abandon_queue();
+        }
+        hopeless
+    }
+
+    /// Threads that wait run something, or the monitor decides whether to add a thread.
+    pub(super) fn ask_for_help(&self) {
+        self.growth.wake_helpers();
+        self.growth.monitor().arm(self);
+    }
+
+    fn start_entitled(&self) -> bool {
+        let Some(pool) = self.owned() else { return true };
+        if !self.engine.idle.begin_starting() {
+            return false;
+        }
+        if !self.threads.counts().reserve(self.threads.entitled(), self.threads.max()) {
+            self.engine.idle.not_started(1);
+            return false;
+        }
+        self.on_reserved();
+        // A failure has been dealt with.
+        let _ = start(&pool, 0);
+        true
+    }
+
+    /// Threads have been reserved: perhaps the pool cannot grow any more, and sleepers must leave
+    /// in time.
+    pub(super) fn on_reserved(&self) {
+        // The limit may have been lowered since it was read; `set_max` looks in the other order.
+        if self.threads.counts().staying() > self.threads.max() {
+            self.engine.set_over_max(true);
+        }
+        if self.threads.counts().reserved() >= self.threads.max() {
+            self.growth.end();
+        }
+        if self.threads.counts().staying() > self.threads.core() {
+            self.engine.idle.refresh_deadlines();
+        }
+    }
+
+    /// Wakes a thread although tokens are out: they have not moved.
+    pub(super) fn force_wake(&self) {
+        if self.engine.idle.notify_overriding() != Notify::Covered {
+            self.ask_for_help();
+        }
+    }
+
+    /// Threads that were reserved will not come: their reservations and tokens are back.
+    pub(super) fn on_start_failed(&self) {
+        self.growth.end();
+        self.engine.notify_if_queued(self);
+        self.on_thread_gone();
+    }
+
+    /// A thread has left, or will not come: the pool may have ended.
+    pub(super) fn on_thread_gone(&self) {
+        if self.engine.is_closed() {
+            self.stop_helpers();
+            self.ending.announce(|| self.threads_left());
+        }
+    }
+
+    /// How many threads have not left; `None` while entries are on their way from the queues and
+    /// back.
+    pub(super) fn threads_left(&self) -> Option<usize> {
+        (!self.ending.is_sorting()).then(|| self.threads.counts().reserved())
+    }
+
+    /// There is no thread and none can be had: what is queued resolves with the reason, as long as
+    /// that is so.
+    fn abandon_queue(&self) {
+        let error = self.threads.backoff().error();
+        let mut abandoned = 0_u64;
+        while let Some(entry) = self.engine.queues.take_any() {
+            if self.threads.counts().reserved() > 0 {
+                self.engine.queues.push(None, entry);
+                self.notify();
+                break;
+            }
+            abandoned += give_up(entry, || Reason::NoThread(Arc::clone(&error)));
+        }
+        if abandoned > 0 {
+            event!(ERROR, abandoned, %error, "gave queued tasks up: the pool has no thread");
+        }
+    }
+
+    /// Closes admission. Threads leave when the queues are empty.
+    pub(super) fn close(&self) {
+        self.ending.begin(&self.engine.own_counts());
+        if !self.engine.close() {
+            return;
+        }
+        self.growth.end();
+        self.engine.permits().into_iter().for_each(Semaphore::close);
+        for lane in self.engine.lanes.all() {
+            lane.places().into_iter().for_each(Semaphore::close);
+        }
+        self.engine.idle.wake_all();
+        self.stop_helpers();
+    }
+
+    /// The pool is closed: without threads of its own it needs no others either.
+    fn stop_helpers(&self) {
+        if self.threads.counts().reserved() == 0 {
+            self.growth.monitor().stop();
+            self.expiry.stop();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.engine.is_forked() {
+            return;
+        }
+        self.expiry.stop();
+        // Without threads only tombstones are queued, unless a thread was lost in a way that is not
+        // foreseen.
+        while let Some(entry) = self.engine.queues.take_any() {
+            give_up(entry, || Reason::Shutdown);
+        }
+        while !self.engine.counts().balanced() {
+            thread::yield_now();
+        }
+    }
+}
+
+impl Periodic for Inner {
+    fn publish(&self) {
+        #[cfg(feature = "metrics")]
+        export::publish(&self.config.name, &self.counts(), &self.engine.lanes);
+    }
+
+    fn scan(&self) -> Option<Instant> {
+        self.stats.observer().scan(&self.engine.workers)
+    }
+}

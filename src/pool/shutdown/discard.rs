@@ -1,0 +1,27 @@
+//! Ending tasks unrun: because of a shutdown, or since there is no thread.
+
+use crate::error::Reason;
+use crate::lane::{Entry, Job};
+use crate::task::{Claimed, TaskRef};
+
+/// Ends what stands behind an entry unrun. Returns how many tasks that were.
+pub(in crate::pool) fn give_up(entry: Entry, reason: impl Fn() -> Reason) -> u64 {
+    let end = |task| {
+        let claimed = claim(task);
+        let count = u64::from(claimed.is_some());
+        claimed.into_iter().for_each(|claimed| claimed.discard(reason()));
+        count
+    };
+    match entry.open() {
+        Job::Task(task) => end(task),
+        // As a thread would do it: the slot is released with the last task.
+        Job::Lane(lane) if lane.begin() => std::iter::from_fn(|| lane.next()).map(end).sum(),
+        Job::Lane(_) => 0,
+    }
+}
+
+/// Takes a queued task that is not to run, and counts it. `None` if it was the husk of one that
+/// somebody else had claimed.
+pub(super) fn claim(task: TaskRef) -> Option<Claimed> {
+    task.claim().inspect(Claimed::count_cancelled)
+}

@@ -1,0 +1,59 @@
+//! Which tasks run for long.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use crate::error::TaskId;
+use crate::sync::{Mutex, now};
+use crate::worker::{Registry, RunningTask};
+
+/// A task that has been running for long: what [`Pool::long_running`](crate::Pool::long_running)
+/// lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LongRunningTask {
+    /// Which task it is.
+    pub id: TaskId,
+    /// Its name, if it was given one.
+    pub name: Option<Cow<'static, str>>,
+    /// Where it was spawned.
+    pub site: &'static Location<'static>,
+    /// For how long its closure has been running, as far as is known.
+    pub running_for: Duration,
+}
+
+/// When each running task that is not timed was first seen.
+#[derive(Debug, Default)]
+pub(in crate::pool) struct FirstSeen(Mutex<BTreeMap<TaskId, Instant>>);
+
+impl FirstSeen {
+    /// The tasks on the threads of `workers` that have been running for longer than `limit`, the
+    /// longest first.
+    pub(in crate::pool) fn longer_than(&self, limit: Duration, workers: &Registry) -> Vec<LongRunningTask> {
+        let now = now();
+        let shown: Vec<RunningTask> =
+            workers.records().iter().flat_map(|slot| slot.running_tasks()).collect();
+        let mut seen = self.0.lock();
+        let mut still = BTreeMap::new();
+        let mut long = Vec::new();
+        for RunningTask { origin, since } in shown {
+            let first = seen.get(&origin.id).copied().unwrap_or(now);
+            still.insert(origin.id, first);
+            let running_for = now.saturating_duration_since(since.unwrap_or(first));
+            if running_for > limit {
+                long.push(LongRunningTask {
+                    id: origin.id,
+                    name: origin.name,
+                    site: origin.site,
+                    running_for,
+                });
+            }
+        }
+        *seen = still;
+        drop(seen);
+        long.sort_by_key(|task| std::cmp::Reverse(task.running_for));
+        long
+    }
+}

@@ -1,0 +1,212 @@
+//! Plain numbers of a pool and of a lane.
+
+use crate::counts::TaskCounts;
+use crate::lane::Core;
+#[cfg(feature = "histograms")]
+use crate::latency::Histogram;
+use crate::latency::Reading;
+
+/// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the
+/// tasks.
+///
+/// The task counts obey `submitted = completed + panicked + cancelled + queued + running` at every
+/// moment, and every end is counted before its result can be seen. Refused tasks were not
+/// submitted; but one that meets a shutdown on its way into the queue may have been, and then
+/// counts as cancelled too, even where `try_spawn` hands its closure back.
+///
+/// ```
+/// let pool = sidestep::Pool::new()?;
+/// pool.spawn(|| ()).wait()?;
+/// let metrics = pool.metrics();
+/// assert_eq!(metrics.tasks_completed(), 1);
+/// assert!(metrics.threads() >= 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    pub(in crate::pool) threads: usize,
+    pub(in crate::pool) threads_idle: usize,
+    pub(in crate::pool) threads_blocked: usize,
+    pub(in crate::pool) threads_peak: usize,
+    pub(in crate::pool) tasks: TaskCounts,
+    pub(in crate::pool) growth_steps: u64,
+    pub(in crate::pool) spawn_failures: u64,
+    pub(in crate::pool) times: Reading,
+}
+
+impl Metrics {
+    /// Threads that have started and not left.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Threads asleep for want of work. One that still looks out for more is not among them.
+    #[must_use]
+    pub fn threads_idle(&self) -> usize {
+        self.threads_idle
+    }
+
+    /// Threads that have declared that they block: inside `wait`, [`block_on`](crate::block_on) or
+    /// [`will_block`](crate::current::will_block).
+    #[must_use]
+    pub fn threads_blocked(&self) -> usize {
+        self.threads_blocked
+    }
+
+    /// The most threads there have been at one time.
+    #[must_use]
+    pub fn threads_peak(&self) -> usize {
+        self.threads_peak
+    }
+
+    /// Tasks that wait to be run.
+    #[must_use]
+    pub fn tasks_queued(&self) -> u64 {
+        self.tasks.queued()
+    }
+
+    /// Tasks whose closure has begun and not ended.
+    #[must_use]
+    pub fn tasks_running(&self) -> u64 {
+        self.tasks.running()
+    }
+
+    /// Tasks that the pool has accepted, or taken back because of a shutdown before `spawn` had
+    /// returned.
+    #[must_use]
+    pub fn tasks_submitted(&self) -> u64 {
+        self.tasks.submitted
+    }
+
+    /// Tasks whose closure has returned.
+    #[must_use]
+    pub fn tasks_completed(&self) -> u64 {
+        self.tasks.completed
+    }
+
+    /// Submitted tasks whose closure did not run: cancelled while queued, expired, discarded or
+    /// taken back because of a shutdown, or without a thread; and calls of a
+    /// [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) that found the value poisoned
+    /// or gone.
+    #[must_use]
+    pub fn tasks_cancelled(&self) -> u64 {
+        self.tasks.unrun()
+    }
+
+    /// Tasks whose closure has panicked.
+    #[must_use]
+    pub fn tasks_panicked(&self) -> u64 {
+        self.tasks.panicked
+    }
+
+    /// How often the monitor has added threads because those there were blocked.
+    #[must_use]
+    pub fn growth_steps(&self) -> u64 {
+        self.growth_steps
+    }
+
+    /// How often the system, or the spawn handler, has refused a thread. Attempts that were not
+    /// made because the last one had just failed do not count.
+    #[must_use]
+    pub fn spawn_failures(&self) -> u64 {
+        self.spawn_failures
+    }
+
+    /// How long tasks have waited, from their spawning to the start of their closure: one time for
+    /// each task that has begun. `None` unless
+    /// [`PoolBuilder::histograms`](crate::PoolBuilder::histograms) asks for it.
+    #[cfg(feature = "histograms")]
+    #[must_use]
+    pub fn wait_times(&self) -> Option<&Histogram> {
+        self.times.wait.as_ref()
+    }
+
+    /// How long closures have run: one time for each that has returned or panicked, recorded before
+    /// its result can be seen. `None` unless
+    /// [`PoolBuilder::histograms`](crate::PoolBuilder::histograms) asks for it.
+    #[cfg(feature = "histograms")]
+    #[must_use]
+    pub fn run_times(&self) -> Option<&Histogram> {
+        self.times.run.as_ref()
+    }
+}
+
+/// The numbers of a [`Lane`](crate::Lane) at one moment.
+///
+/// As in [`Metrics`], `submitted = completed + panicked + cancelled + queued + running` at every
+/// moment.
+///
+/// ```
+/// let pool = sidestep::Pool::new()?;
+/// let lane = pool.lane("disk", 2);
+/// lane.spawn(|| ()).wait()?;
+/// assert_eq!(lane.metrics().tasks_completed(), 1);
+/// assert_eq!(lane.metrics().tasks_running(), 0);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneMetrics {
+    tasks: TaskCounts,
+    times: Reading,
+}
+
+impl LaneMetrics {
+    pub(in crate::pool) fn read(core: &Core) -> Self {
+        let mut tasks = core.account().counters.counts().tasks;
+        // The ends were counted before the starts: of what has begun since, some must have ended.
+        tasks.started = tasks.started.min(tasks.ended() + core.limit() as u64);
+        LaneMetrics { tasks, times: core.meter().read() }
+    }
+
+    /// Tasks that wait in the lane.
+    #[must_use]
+    pub fn tasks_queued(&self) -> u64 {
+        self.tasks.queued()
+    }
+
+    /// Tasks whose closure has begun and not ended: never more than the lane's limit.
+    #[must_use]
+    pub fn tasks_running(&self) -> u64 {
+        self.tasks.running()
+    }
+
+    /// Tasks that the lane has accepted, or taken back as in [`Metrics::tasks_submitted`].
+    #[must_use]
+    pub fn tasks_submitted(&self) -> u64 {
+        self.tasks.submitted
+    }
+
+    /// Tasks whose closure has returned.
+    #[must_use]
+    pub fn tasks_completed(&self) -> u64 {
+        self.tasks.completed
+    }
+
+    /// Submitted tasks whose closure did not run: cancelled while queued, expired, discarded or
+    /// taken back; and calls of a [`Strand`](crate::Strand) that found the value poisoned or gone.
+    #[must_use]
+    pub fn tasks_cancelled(&self) -> u64 {
+        self.tasks.unrun()
+    }
+
+    /// Tasks whose closure has panicked.
+    #[must_use]
+    pub fn tasks_panicked(&self) -> u64 {
+        self.tasks.panicked
+    }
+
+    /// How long tasks of the lane have waited, as [`Metrics::wait_times`].
+    #[cfg(feature = "histograms")]
+    #[must_use]
+    pub fn wait_times(&self) -> Option<&Histogram> {
+        self.times.wait.as_ref()
+    }
+
+    /// How long closures of the lane have run, as [`Metrics::run_times`].
+    #[cfg(feature = "histograms")]
+    #[must_use]
+    pub fn run_times(&self) -> Option<&Histogram> {
+        self.times.run.as_ref()
+    }
+}

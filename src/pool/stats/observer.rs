@@ -1,0 +1,117 @@
+//! How long tasks wait and run: who is warned, and what is recorded.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::counts::thread_number;
+use crate::error::TaskId;
+use crate::lane::Core;
+use crate::latency::{Meter, Reading};
+use crate::pool::config::Config;
+use crate::sync::{Mutex, now};
+use crate::task::TaskRef;
+use crate::trace::event;
+use crate::worker::{Registry, RunningTask};
+
+/// What is done with the times of a pool's tasks.
+#[derive(Debug)]
+pub(in crate::pool) struct Observer {
+    warn_after: Option<Duration>,
+    meter: Meter,
+    is_on: bool,
+    /// The tasks that go on and have been warned of.
+    told: Mutex<BTreeSet<TaskId>>,
+}
+
+/// What records the times of a pool's tasks, or of those of one of its lanes, of which up to
+/// `threads` run at a time. It may call foreign code.
+pub(in crate::pool) fn meter(config: &Config, lane: Option<&str>, threads: usize) -> Meter {
+    let meter = Meter::default();
+    #[cfg(feature = "histograms")]
+    let meter = if config.histograms { meter.with_histograms(threads) } else { meter };
+    #[cfg(feature = "metrics")]
+    let meter = if config.export_every.is_some() { meter.with_series(&config.name, lane) } else { meter };
+    let _ = (config, lane, threads);
+    meter
+}
+
+impl Observer {
+    pub(in crate::pool) fn new(config: &Config) -> Self {
+        let meter = meter(config, None, usize::MAX);
+        let is_on = config.warn_after.is_some() || meter.is_on();
+        Observer { warn_after: config.warn_after, meter, is_on, told: Mutex::default() }
+    }
+
+    /// Whether anybody wants to know: tasks carry the time of their spawning then.
+    pub(in crate::pool) fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// The times recorded so far.
+    pub(in crate::pool) fn read(&self) -> Reading {
+        self.meter.read()
+    }
+
+    /// Whether tasks that run for long are warned of.
+    pub(in crate::pool) fn warns(&self) -> bool {
+        self.warn_after.is_some() && cfg!(feature = "tracing")
+    }
+
+    /// Warns of the tasks on the threads of `workers` that have been running for long and go on,
+    /// once of each. Says when the next one will have been, if none ends before.
+    pub(in crate::pool) fn scan(&self, workers: &Registry) -> Option<Instant> {
+        let limit = self.warn_after?;
+        let shown: Vec<RunningTask> =
+            workers.records().iter().flat_map(|slot| slot.running_tasks()).collect();
+        let now = now();
+        let mut told = self.told.lock();
+        told.retain(|id| shown.iter().any(|task| task.origin.id == *id));
+        let mut long = Vec::new();
+        let mut next = None;
+        for RunningTask { origin, since } in shown {
+            let Some(due) = since.and_then(|since| since.checked_add(limit)) else { continue };
+            if due > now {
+                next = next.into_iter().chain([due]).min();
+            } else if told.insert(origin.id) {
+                long.push((origin, (now - due).saturating_add(limit)));
+            }
+        }
+        drop(told);
+        for (origin, running) in long {
+            event!(WARN, task = %origin, ?running, "a task has been running for long and goes on");
+            let _ = (origin, running);
+        }
+        next
+    }
+
+    fn is_long(&self, time: Duration) -> bool {
+        self.warn_after.is_some_and(|limit| time > limit)
+    }
+
+    /// `task` is about to run.
+    pub(in crate::pool) fn waited(&self, task: &TaskRef, lane: Option<&Core>, waited: Duration) {
+        let thread = thread_number();
+        self.meter.waited(thread, waited);
+        lane.into_iter().for_each(|lane| lane.meter().waited(thread, waited));
+        if self.is_long(waited) {
+            let lane = lane.map(Core::name);
+            event!(WARN, task = %task.origin(), lane, ?waited, "a task waited long");
+            let _ = (task, lane);
+        }
+    }
+
+    /// `task` has ended.
+    pub(in crate::pool) fn ran(&self, task: &TaskRef, lane: Option<&Core>, ran: Duration) {
+        let thread = thread_number();
+        self.meter.ran(thread, ran);
+        lane.into_iter().for_each(|lane| lane.meter().ran(thread, ran));
+        if self.is_long(ran) {
+            let lane = lane.map(Core::name);
+            event!(WARN, task = %task.origin(), lane, ?ran, "a task ran long");
+            let _ = (task, lane);
+        }
+    }
+}
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;

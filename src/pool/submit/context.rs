@@ -1,0 +1,99 @@
+//! The context that a task takes along from its spawner, to run in.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use crate::panic::{catch_panic, report_panic};
+use crate::task::Context;
+
+/// Captures a context on the spawner's thread.
+pub(in crate::pool) type Capture = Box<dyn Fn() -> Context + Send + Sync>;
+
+/// What is captured when a task is spawned.
+pub(in crate::pool) struct Captures {
+    /// The first one is the outermost around the closure.
+    pub(in crate::pool) list: Vec<Capture>,
+    /// Whether the `tracing` span and dispatcher of the spawner are.
+    #[cfg(feature = "tracing")]
+    pub(in crate::pool) spans: bool,
+}
+
+impl Captures {
+    /// The defaults.
+    pub(in crate::pool) fn standard() -> Self {
+        Captures {
+            list: Vec::new(),
+            #[cfg(feature = "tracing")]
+            spans: true,
+        }
+    }
+
+    #[inline]
+    pub(in crate::pool) fn is_empty(&self) -> bool {
+        self.list.is_empty() && !self.carries_spans()
+    }
+
+    #[cfg(feature = "tracing")]
+    #[inline]
+    fn carries_spans(&self) -> bool {
+        // Without a subscriber there is nothing to carry; this asks one atomic.
+        self.spans
+            && tracing::level_filters::LevelFilter::current() != tracing::level_filters::LevelFilter::OFF
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    #[expect(clippy::unused_self, reason = "the feature has a use for it")]
+    fn carries_spans(&self) -> bool {
+        false
+    }
+
+    #[cfg(feature = "tracing")]
+    fn capture_spans(&self) -> Option<Context> {
+        self.carries_spans().then(|| catch_panic("the capture of a span", capture_span)).flatten()
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    #[expect(clippy::unused_self, reason = "the feature has a use for it")]
+    fn capture_spans(&self) -> Option<Context> {
+        None
+    }
+
+    /// Captures all of it. Foreign code: a capture that panics is left out.
+    pub(in crate::pool) fn capture(&self) -> Option<Context> {
+        let listed = self.list.iter().filter_map(|capture| catch_panic("the capture of a context", capture));
+        let all: Vec<Context> = self.capture_spans().into_iter().chain(listed).collect();
+        all.into_iter().rev().reduce(|inner, outer| nest(outer, inner))
+    }
+}
+
+/// The span and the dispatcher of this thread.
+#[cfg(feature = "tracing")]
+fn capture_span() -> Context {
+    let dispatch = tracing::dispatcher::get_default(Clone::clone);
+    let span = tracing::Span::current();
+    Box::new(move |run| tracing::dispatcher::with_default(&dispatch, || span.in_scope(run)))
+}
+
+/// One context inside another. A panic of the inner one does not unwind the outer, which has
+/// something to take away again.
+fn nest(outer: Context, inner: Context) -> Context {
+    Box::new(move |run| {
+        let mut inner = Some(inner);
+        let mut panicked = None;
+        let mut once = || {
+            if let Some(inner) = inner.take() {
+                panicked = catch_unwind(AssertUnwindSafe(|| inner(run))).err();
+            }
+        };
+        let outermost = catch_unwind(AssertUnwindSafe(|| outer(&mut once)));
+        let unused = inner.take();
+        catch_panic("the destructor of a context", || drop(unused));
+        match (panicked, outermost.err()) {
+            (None, None) => {}
+            (Some(payload), None) | (None, Some(payload)) => resume_unwind(payload),
+            (Some(payload), Some(second)) => {
+                report_panic("a context around one that has panicked", second);
+                resume_unwind(payload)
+            }
+        }
+    })
+}

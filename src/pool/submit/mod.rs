@@ -1,0 +1,305 @@
+//! How a task gets into a queue, or is refused.
+//!
+//! # Closing loses nothing
+//!
+//! Closing sets a flag and wakes everybody. A thread leaves once it has seen the flag, fenced, and
+//! then found all queues empty. A submitter pushes, fences, and then looks at the flag; if it is
+//! set, the submitter tries to claim its own task back and refuse it. One of the two fences comes
+//! first: either the thread sees the push and stays for it, or the submitter sees the flag. Both
+//! may happen, and the claim decides.
+//!
+//! A task that waits in a lane has an entry in the queues, or every slot of the lane is taken: then
+//! the entries of the pending ones were pushed before this submitter had the lane's lock, so before
+//! its fence, and threads with active ones do not leave.
+//!
+//! ORDERING: the fences here, and the one in `Idle::notify`, pair with the one in
+//! `Idle::enter_stack`.
+
+mod batch;
+mod context;
+mod options;
+mod reserve;
+mod scope;
+
+pub use self::batch::Batch;
+pub use self::options::TaskOptions;
+pub use self::reserve::{Permit, Reserve};
+pub use self::scope::{Scope, ScopedTask};
+
+pub(in crate::pool) use self::context::Captures;
+pub(in crate::pool) use self::scope::scope;
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use crate::counts::PoolAccount;
+use crate::error::{Reason, Rejected, TaskError};
+use crate::lane::{Core, LaneAccount};
+use crate::pool::Pool;
+use crate::pool::inner::Inner;
+use crate::semaphore::Semaphore;
+use crate::sync::atomic::{Ordering, fence};
+use crate::sync::oneshot::Receiver;
+use crate::sync::trampoline;
+use crate::task::{Claimed, OnShutdown, Owner, Side, Task, TaskRef, Work, forked_child, new_task};
+use crate::trace::event;
+
+/// Where tasks can be queued: the pool itself, or a lane of it.
+pub(in crate::pool) trait Queue {
+    /// What its tasks refer to.
+    type Account: Owner;
+    fn account(&self) -> &Arc<Self::Account>;
+    /// Its places, if it is limited.
+    fn places(&self) -> Option<&Semaphore>;
+    /// Counts the task and enqueues it. True if somebody must look into the pool's queues.
+    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef) -> bool;
+}
+
+impl Queue for Inner {
+    type Account = PoolAccount;
+
+    #[inline]
+    fn account(&self) -> &Arc<PoolAccount> {
+        &self.engine.account
+    }
+
+    #[inline]
+    fn places(&self) -> Option<&Semaphore> {
+        self.engine.permits()
+    }
+
+    #[inline]
+    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef) -> bool {
+        inner.engine.submit(task);
+        true
+    }
+}
+
+impl Queue for Core {
+    type Account = LaneAccount;
+
+    fn account(&self) -> &Arc<LaneAccount> {
+        self.account()
+    }
+
+    fn places(&self) -> Option<&Semaphore> {
+        self.places()
+    }
+
+    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef) -> bool {
+        inner.engine.submit_to_lane(self, task)
+    }
+}
+
+/// The way into one queue of a pool.
+pub(in crate::pool) struct Gate<'a, Q> {
+    pub(in crate::pool) inner: &'a Arc<Inner>,
+    pub(in crate::pool) queue: &'a Arc<Q>,
+    /// The task has a place already, which is given back if the task is refused.
+    pub(in crate::pool) has_place: bool,
+}
+
+impl Pool {
+    /// [`spawn`](Pool::spawn) for one who was called at `site` but spawns later, from a future.
+    pub(crate) fn spawn_at<F, T>(&self, f: F, site: &'static Location<'static>) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.gate().spawn(f, site, self.inner.metadata())
+    }
+}
+
+/// A task that is not queued yet.
+pub(in crate::pool) struct Made<T> {
+    entry: TaskRef,
+    handle: TaskRef,
+    receiver: Receiver<T>,
+}
+
+impl<Q: Queue> Gate<'_, Q> {
+    /// Queues `f`, or has its handle say why not.
+    pub(in crate::pool) fn spawn<F, T>(
+        &self,
+        f: F,
+        site: &'static Location<'static>,
+        side: Option<Box<Side>>,
+    ) -> Task<T>
+    where
+        F: Work<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let Made { entry, handle, receiver } = self.make(f, site, side);
+        self.submit(entry, &handle);
+        Task::new(handle, receiver)
+    }
+
+    /// Makes a task that is not queued yet.
+    pub(in crate::pool) fn make<F, T>(
+        &self,
+        f: F,
+        site: &'static Location<'static>,
+        side: Option<Box<Side>>,
+    ) -> Made<T>
+    where
+        F: Work<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (entry, handle, receiver) = new_task(f, Arc::as_ptr(self.queue.account()), site, side);
+        Made { entry, handle, receiver }
+    }
+
+    /// Queues tasks with one decision whom to wake.
+    pub(in crate::pool) fn submit_all<T>(&self, made: Vec<Made<T>>) -> Vec<Task<T>> {
+        let mut look = false;
+        let mut tasks = Vec::with_capacity(made.len());
+        let mut handles = Vec::with_capacity(made.len());
+        let mut unwanted = Vec::new();
+        for Made { entry, handle, receiver } in made {
+            match self.push(entry, &handle) {
+                Ok(more) => look |= more,
+                Err(refusal) => unwanted.push(refusal),
+            }
+            handles.push(handle.clone());
+            tasks.push(Task::new(handle, receiver));
+        }
+        if look {
+            self.announce();
+        } else {
+            fence(Ordering::SeqCst);
+        }
+        let taken_back = handles.iter().filter_map(|handle| self.take_back(handle));
+        unwanted.extend(taken_back.map(|claimed| (claimed, Reason::Shutdown)));
+        // Foreign code, which may wait for the others: those are on their way by now.
+        for (claimed, reason) in unwanted {
+            discard(claimed, reason);
+        }
+        tasks
+    }
+
+    /// Queues `f`, or hands it back.
+    pub(in crate::pool) fn try_spawn<F, T>(
+        &self,
+        f: F,
+        site: &'static Location<'static>,
+        side: Option<Box<Side>>,
+    ) -> Result<Task<T>, Rejected<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let Made { entry, handle, receiver } = self.make(f, site, side);
+        let origin = handle.origin();
+        match self.try_submit(entry, &handle) {
+            Ok(()) => Ok(Task::new(handle, receiver)),
+            Err((claimed, reason)) => {
+                // SAFETY: T5: the task was made of `f` just now, with the types `F` and `T`.
+                let closure = unsafe { claimed.into_closure::<F, T>() };
+                Err(Rejected::new(closure, TaskError::new(origin, reason)))
+            }
+        }
+    }
+
+    /// Queues a task whose handle is `handle`, or discards it with the reason.
+    #[inline]
+    pub(in crate::pool) fn submit(&self, entry: TaskRef, handle: &TaskRef) {
+        if let Err((claimed, reason)) = self.try_submit(entry, handle) {
+            discard(claimed, reason);
+        }
+    }
+
+    #[inline]
+    fn try_submit(&self, entry: TaskRef, handle: &TaskRef) -> Result<(), (Claimed, Reason)> {
+        if self.push(entry, handle)? {
+            self.announce();
+        } else {
+            fence(Ordering::SeqCst);
+        }
+        self.take_back(handle).map_or(Ok(()), |claimed| Err((claimed, Reason::Shutdown)))
+    }
+
+    /// Pushes a task, unless it is refused. True if somebody must look:
+    /// [`announce`](Gate::announce) is next.
+    #[inline]
+    pub(in crate::pool) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Reason)> {
+        let extras = handle.extras();
+        if let Err(reason) = self.check() {
+            trace_refusal(handle, &reason);
+            match entry.claim() {
+                Some(claimed) => return Err((claimed, reason)),
+                None => unreachable!("a task that was not admitted is nobody else's to claim"),
+            }
+        }
+        let look = self.queue.push(self.inner, entry);
+        if extras.is_some_and(|extras| extras.on_shutdown == OnShutdown::Discard)
+            && !self.inner.ending.discardable().add(handle.clone())
+            && let Some(claimed) = handle.clone().claim()
+        {
+            // The pool has been shut down since the check, and what any shutdown drops has been
+            // dropped.
+            claimed.count_cancelled();
+            return Err((claimed, Reason::Shutdown));
+        }
+        if let Some(deadline) = extras.and_then(|extras| extras.deadline) {
+            self.inner.expiry.watch(&self.inner.config.name, deadline, handle.clone());
+        }
+        Ok(look)
+    }
+
+    /// Takes what a task needs to be queued, or says what is missing.
+    #[inline]
+    fn check(&self) -> Result<(), Reason> {
+        let inner = &**self.inner;
+        if inner.engine.is_forked() {
+            return Err(Reason::NoThread(forked_child()));
+        }
+        if inner.engine.is_closed() {
+            self.give_place_back();
+            return Err(Reason::Shutdown);
+        }
+        let has_place = self.has_place || self.queue.places().is_none_or(Semaphore::try_take);
+        if has_place { Ok(()) } else { Err(Reason::Full) }
+    }
+
+    fn give_place_back(&self) {
+        if self.has_place {
+            self.queue.places().into_iter().for_each(Semaphore::free);
+        }
+    }
+
+    /// Has somebody look into the queues, or, if the pool has been closed meanwhile, fences: the
+    /// tasks just pushed will be taken back, or somebody has them.
+    #[inline]
+    pub(in crate::pool) fn announce(&self) {
+        if self.inner.engine.is_closed() {
+            fence(Ordering::SeqCst);
+        } else {
+            self.inner.engine.notify(&**self.inner);
+        }
+    }
+
+    /// If the pool has been closed meanwhile, and nobody has taken the task: the task, counted as
+    /// cancelled. There has been a fence since the push.
+    #[inline]
+    pub(in crate::pool) fn take_back(&self, handle: &TaskRef) -> Option<Claimed> {
+        if !self.inner.engine.is_closed() {
+            return None;
+        }
+        let claimed = handle.clone().claim()?;
+        claimed.count_cancelled();
+        Some(claimed)
+    }
+}
+
+/// In a forked child there may be no thread left to end what a subscriber waits for.
+fn trace_refusal(task: &TaskRef, reason: &Reason) {
+    if !matches!(reason, Reason::NoThread(_)) {
+        event!(DEBUG, task = %task.origin(), ?reason, "refused a task");
+    }
+    let _ = task;
+}
+
+/// Ends a task that was not admitted. Its closure's destructor may spawn another.
+fn discard(claimed: Claimed, reason: Reason) {
+    trampoline::bounce(move || claimed.discard(reason));
+}

@@ -1,0 +1,181 @@
+//! Options of a single task.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
+
+use crate::error::{Reason, Rejected};
+use crate::pool::{Lane, Pool};
+use crate::sync::now;
+use crate::task::{Attempt, Extras, OnShutdown, Side, Task, Unblocked, Work};
+
+/// Where the tasks go.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    Pool(&'a Pool),
+    Lane(&'a Lane),
+}
+
+/// Options for one task, or for several alike: a name, a time limit in the queue, what a shutdown
+/// does to it. [`Pool::options`] and [`Lane::options`] give them.
+///
+/// An option costs the task one allocation, whatever the number of options.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let pool = sidestep::Pool::new()?;
+/// let thumbnail = pool
+///     .options()
+///     .name("resize")
+///     .expire_after(Duration::from_secs(30))
+///     .spawn(|| "a small picture");
+/// assert_eq!(thumbnail.wait()?, "a small picture");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "options do nothing until `spawn`"]
+pub struct TaskOptions<'a> {
+    target: Target<'a>,
+    name: Option<Cow<'static, str>>,
+    expire_after: Option<Duration>,
+    on_shutdown: OnShutdown,
+}
+
+impl<'a> TaskOptions<'a> {
+    fn new(target: Target<'a>) -> Self {
+        TaskOptions { target, name: None, expire_after: None, on_shutdown: OnShutdown::default() }
+    }
+
+    pub(in crate::pool) fn of_pool(pool: &'a Pool) -> Self {
+        TaskOptions::new(Target::Pool(pool))
+    }
+
+    pub(in crate::pool) fn of_lane(lane: &'a Lane) -> Self {
+        TaskOptions::new(Target::Lane(lane))
+    }
+
+    /// A name for errors, warnings and [`Pool::long_running`]. It need not be unique.
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Has the task expire if it is still queued this long after `spawn`: its closure is dropped
+    /// then and there, by a timer, and it resolves with
+    /// [`is_expired`](crate::TaskError::is_expired). Once it runs, it runs to its end; to give up
+    /// waiting for that, use the timeout of your runtime or [`Task::wait_timeout`].
+    ///
+    /// Any duration is legal: zero lets the task expire unrun, and [`Duration::MAX`] is no limit.
+    /// The closures of expired tasks are dropped one after another by one thread per pool, so a
+    /// destructor that blocks delays the others.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = sidestep::Pool::builder().max_threads(1).build()?;
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let busy = pool.spawn(move || gate.recv());
+    /// let late = pool.options().expire_after(Duration::from_millis(1)).spawn(|| "too late");
+    /// assert!(late.wait().unwrap_err().is_expired());
+    /// # drop(go);
+    /// # let _ = busy.wait();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn expire_after(mut self, time: Duration) -> Self {
+        self.expire_after = Some(time);
+        self
+    }
+
+    /// What a shutdown of the pool does to the task while it is queued. The default is
+    /// [`OnShutdown::Drain`].
+    pub fn on_shutdown(mut self, policy: OnShutdown) -> Self {
+        self.on_shutdown = policy;
+        self
+    }
+
+    /// [`Pool::spawn`] or [`Lane::spawn`] with these options.
+    #[track_caller]
+    pub fn spawn<F, T>(&self, f: F) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.submit(f, Location::caller())
+    }
+
+    /// [`spawn`](TaskOptions::spawn) for a closure that may end its task with a reason of the
+    /// crate's own.
+    #[track_caller]
+    pub(crate) fn attempt<F, T>(&self, f: F) -> Task<T>
+    where
+        F: FnOnce() -> Result<T, Reason> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.submit(Attempt(f), Location::caller())
+    }
+
+    fn submit<F, T>(&self, f: F, site: &'static Location<'static>) -> Task<T>
+    where
+        F: Work<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        match self.target {
+            Target::Pool(pool) => pool.gate().spawn(f, site, Some(self.side(pool))),
+            Target::Lane(lane) => lane.gate().spawn(f, site, Some(self.side(lane.pool()))),
+        }
+    }
+
+    /// [`Pool::unblock`] or [`Lane::unblock`] with these options.
+    ///
+    /// # Panics
+    ///
+    /// Not here, but awaiting the future panics if `f` did, or if the task expired or could not be
+    /// run.
+    #[track_caller]
+    pub fn unblock<F, T>(&self, f: F) -> Unblocked<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        Unblocked::new(self.spawn(f))
+    }
+
+    /// [`Pool::try_spawn`] or [`Lane::try_spawn`] with these options.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[track_caller]
+    pub fn try_spawn<F, T>(&self, f: F) -> Result<Task<T>, Rejected<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let site = Location::caller();
+        match self.target {
+            Target::Pool(pool) => pool.gate().try_spawn(f, site, Some(self.side(pool))),
+            Target::Lane(lane) => lane.gate().try_spawn(f, site, Some(self.side(lane.pool()))),
+        }
+    }
+
+    fn side(&self, pool: &Pool) -> Box<Side> {
+        pool.inner.metadata_with(Extras {
+            name: self.name.clone(),
+            deadline: self.expire_after.and_then(|time| now().checked_add(time)),
+            on_shutdown: self.on_shutdown,
+            ..Extras::default()
+        })
+    }
+}
+
+impl fmt::Debug for TaskOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskOptions")
+            .field("name", &self.name)
+            .field("expire_after", &self.expire_after)
+            .field("on_shutdown", &self.on_shutdown)
+            .finish_non_exhaustive()
+    }
+}

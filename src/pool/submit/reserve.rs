@@ -1,0 +1,279 @@
+//! Waiting for a place in a limited queue.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::error::{Origin, Reason, TaskError};
+use crate::pool::submit::Gate;
+use crate::pool::{Lane, Pool};
+use crate::semaphore::{Acquire, Semaphore};
+use crate::sync::atomic::{Ordering, fence};
+use crate::task::{BlockingWait, Help, Host, Task, Unblocked, block, forked_child, next_id};
+
+/// Whose queue it is.
+enum Target {
+    Pool(Pool),
+    Lane(Lane),
+}
+
+impl Target {
+    fn pool(&self) -> &Pool {
+        match self {
+            Target::Pool(pool) => pool,
+            Target::Lane(lane) => lane.pool(),
+        }
+    }
+
+    fn places(&self) -> Option<&Semaphore> {
+        match self {
+            Target::Pool(pool) => pool.inner.engine.permits(),
+            Target::Lane(lane) => lane.core().places(),
+        }
+    }
+}
+
+/// A wait for a place in the queue of a [`Pool`] or [`Lane`]: what [`Pool::reserve`] and
+/// [`Lane::reserve`] return.
+///
+/// Permits are granted in the order in which the waits began, before any `spawn` or
+/// `try_spawn` gets one. A wait begins with the first poll, or with [`wait`](Reserve::wait). Where
+/// there is no limit it ends at once.
+///
+/// # Errors
+///
+/// [`is_shutdown`](TaskError::is_shutdown) once the pool is shut down, and
+/// [`is_no_thread`](TaskError::is_no_thread) in the child of a fork.
+///
+/// # Cancellation
+///
+/// Dropping it gives up the turn, or the place if it has come meanwhile: that goes to the next in
+/// line.
+///
+/// One that has been polled and is then forgotten ([`mem::forget`](std::mem::forget), a circle of
+/// `Arc`s) stays in line. When its turn comes it takes the place, as a forgotten [`Permit`] keeps
+/// its own, and nobody ever has that place again: the others wait on for those that are left, and
+/// where none is left until the pool is shut down. It also counts as a handle to its pool for ever,
+/// so that only a shutdown ends that.
+///
+/// # Panics
+///
+/// Polling panics once the result has been given.
+#[must_use = "a place is waited for only by awaiting this, or by `wait`"]
+pub struct Reserve {
+    /// `None` once the result has been given.
+    target: Option<Target>,
+    turn: Acquire,
+    site: &'static Location<'static>,
+}
+
+impl Reserve {
+    pub(in crate::pool) fn in_pool(pool: Pool, site: &'static Location<'static>) -> Self {
+        Reserve { target: Some(Target::Pool(pool)), turn: Acquire::new(), site }
+    }
+
+    pub(in crate::pool) fn in_lane(lane: Lane, site: &'static Location<'static>) -> Self {
+        Reserve { target: Some(Target::Lane(lane)), turn: Acquire::new(), site }
+    }
+
+    /// Blocks this thread until there is a place.
+    ///
+    /// On a thread of the pool itself this does not deadlock on a full queue of the pool: where the
+    /// pool cannot grow, the thread runs what is queued meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As for the future; besides, [`is_deadlock`](TaskError::is_deadlock) on a thread that holds
+    /// every slot of the lane whose queue is full.
+    ///
+    /// # Panics
+    ///
+    /// If the future has given its result already.
+    pub fn wait(mut self) -> Result<Permit, TaskError> {
+        match block(&mut self, None) {
+            Some(result) => result,
+            None => unreachable!("there is no deadline"),
+        }
+    }
+
+    /// For errors: the task that there was to be.
+    fn origin(&self) -> Origin {
+        Origin { id: next_id(), site: self.site, name: None }
+    }
+
+    /// Whether there is a place by now, or never will be.
+    fn look(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Reason>> {
+        let Some(target) = &self.target else {
+            panic!("a sidestep reservation was polled after it had given its result");
+        };
+        let inner = &target.pool().inner;
+        if inner.engine.is_forked() {
+            return Poll::Ready(Err(Reason::NoThread(forked_child())));
+        }
+        if inner.engine.is_closed() {
+            return Poll::Ready(Err(Reason::Shutdown));
+        }
+        let Some(places) = target.places() else { return Poll::Ready(Ok(())) };
+        match places.poll_take(&mut self.turn, context.waker()) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(Reason::Shutdown)),
+            Poll::Pending => {
+                // ORDERING: pairs with the fence in `Inner::close`, which comes before its look
+                // for lanes. A lane that was made while the pool was closed has not been told.
+                fence(Ordering::SeqCst);
+                if inner.engine.is_closed() { Poll::Ready(Err(Reason::Shutdown)) } else { Poll::Pending }
+            }
+        }
+    }
+
+    fn give_up(&mut self) {
+        let Some(target) = &self.target else { return };
+        // In a forked child somebody may have been in line for ever.
+        if let Some(places) = target.places().filter(|_| !target.pool().inner.engine.is_forked()) {
+            places.give_up(&mut self.turn);
+        }
+    }
+}
+
+impl BlockingWait for Reserve {
+    type Output = Result<Permit, TaskError>;
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Future::poll(Pin::new(self), context)
+    }
+
+    fn help(&mut self, host: Option<&dyn Host>) -> Help {
+        match &self.target {
+            Some(Target::Lane(lane)) if lane.core().is_held_here() => Help::Fail(Reason::LaneDeadlock),
+            Some(target) if host.is_some_and(|host| host.owner() == target.pool().inner.engine.owner()) => {
+                Help::RunAny
+            }
+            _ => Help::Nothing,
+        }
+    }
+
+    /// Out of the line meanwhile: a permit that came now would lie below what runs on this stack,
+    /// which may want one itself.
+    fn step_aside(&mut self) {
+        self.give_up();
+    }
+
+    fn fail(&mut self, reason: Reason) -> Poll<Self::Output> {
+        Poll::Ready(Err(TaskError::new(self.origin(), reason)))
+    }
+}
+
+impl Future for Reserve {
+    type Output = Result<Permit, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = std::task::ready!(self.look(context));
+        if result.is_err() {
+            self.give_up();
+        }
+        let Some(target) = self.target.take() else { unreachable!("`look` has looked") };
+        Poll::Ready(match result {
+            Ok(()) => Ok(Permit { target: Some(target) }),
+            Err(reason) => Err(TaskError::new(self.origin(), reason)),
+        })
+    }
+}
+
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+impl UnwindSafe for Reserve {}
+impl RefUnwindSafe for Reserve {}
+
+impl fmt::Debug for Reserve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reserve").field("turn", &self.turn).finish_non_exhaustive()
+    }
+}
+
+/// A place in the queue of a [`Pool`] or [`Lane`]. Dropping it frees the place for the next who
+/// waits.
+///
+/// One that is forgotten ([`mem::forget`](std::mem::forget), a circle of `Arc`s) keeps its place
+/// for ever: the queue takes one task less from then on, and none if that was its only place; then
+/// who waits for one does so until the pool is shut down. The permit also counts as a handle to its
+/// pool for ever, so that only a shutdown ends that.
+///
+/// ```
+/// let pool = sidestep::Pool::builder().queue_limit(100).build()?;
+/// # sidestep::block_on(async {
+/// let permit = pool.reserve().await?; // waits while 100 tasks are queued
+/// let answer = permit.spawn(|| 6 * 7).await?;
+/// assert_eq!(answer, 42);
+/// # Ok::<(), sidestep::TaskError>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "dropping a permit gives the place back"]
+pub struct Permit {
+    /// `None` once the place has been used.
+    target: Option<Target>,
+}
+
+impl Permit {
+    /// Queues `f` in the place that this permit holds: it is never refused for want of room.
+    ///
+    /// A permit does not keep a shutdown waiting. If the pool has been shut down since it was
+    /// given, the handle resolves with [`is_shutdown`](TaskError::is_shutdown).
+    #[track_caller]
+    pub fn spawn<F, T>(mut self, f: F) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let site = Location::caller();
+        match self.target.take() {
+            Some(Target::Pool(pool)) => {
+                let has_place = pool.inner.engine.permits().is_some();
+                Gate { has_place, ..pool.gate() }.spawn(f, site, pool.inner.metadata())
+            }
+            Some(Target::Lane(lane)) => {
+                let has_place = lane.core().places().is_some();
+                Gate { has_place, ..lane.gate() }.spawn(f, site, lane.pool().inner.metadata())
+            }
+            None => unreachable!("`spawn` consumes the permit"),
+        }
+    }
+
+    /// [`spawn`](Permit::spawn) for when no error is expected.
+    ///
+    /// # Panics
+    ///
+    /// Not here, but awaiting the future panics if `f` did, or if the pool has been shut down.
+    #[track_caller]
+    pub fn unblock<F, T>(self, f: F) -> Unblocked<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        Unblocked::new(self.spawn(f))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some(target) = self.target.take() else { return };
+        if !target.pool().inner.engine.is_forked() {
+            target.places().into_iter().for_each(Semaphore::free);
+        }
+    }
+}
+
+impl UnwindSafe for Permit {}
+impl RefUnwindSafe for Permit {}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}

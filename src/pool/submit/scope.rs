@@ -1,0 +1,306 @@
+//! Tasks that borrow from the stack of a thread that waits for them.
+//!
+//! # Why it is safe
+//!
+//! A scoped closure may use what lives as long as `'env`, which is longer than the call of
+//! [`Pool::scope`]. That call does not return, nor unwind, before its count of tasks is zero. The
+//! count falls when a task is *released* ([`Witness`]): after its closure has been consumed or
+//! dropped, and after the sender has let go of the result. So by then what a task has borrowed is
+//! neither in the pool nor on any of its threads; a result that was not fetched lies with its
+//! [`ScopedTask`], which cannot leave the scope, or is leaked with it and never touched again. A
+//! panic's payload borrows nothing, since it is `'static`. In a forked child the threads are gone,
+//! and nobody will touch anything.
+//!
+//! - **T8** What a task's closure and result borrow outlives the task's release and its receiver:
+//!   it is `'static`, or `Pool::scope` neither returns nor unwinds before, and the receiver is in a
+//!   handle that is bound to `'scope`.
+//!
+//! The lifetimes are those of `std::thread::scope`: `'scope` cannot be named by the closures'
+//! surroundings, so nothing of a scope gets out of it.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::error::{TaskError, TaskId};
+use crate::panic::report_panic;
+use crate::pool::Pool;
+use crate::pool::expiry::TaskList;
+use crate::pool::submit::Gate;
+use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use crate::sync::{Mutex, Parker};
+use crate::sys::fork::Generation;
+use crate::task::{
+    BlockingWait, Extras, Help, Host, Inside, Task, TaskRef, Witness, block, forked_child, host, host_of,
+    new_scoped_task,
+};
+
+/// A scope to spawn borrowing tasks in: what [`Pool::scope`] hands to its closure.
+///
+/// Nothing of it gets out. A handle does not:
+///
+/// ```compile_fail,E0521
+/// # let pool = sidestep::Pool::new().unwrap();
+/// let mut kept = None;
+/// pool.scope(|scope| kept = Some(scope.spawn(|| 1)));
+/// ```
+///
+/// And what a task borrows lives longer than the scope:
+///
+/// ```compile_fail,E0373
+/// # let pool = sidestep::Pool::new().unwrap();
+/// pool.scope(|scope| {
+///     let inside = String::new();
+///     scope.spawn(|| inside.len()).wait().unwrap()
+/// });
+/// ```
+pub struct Scope<'scope, 'env: 'scope> {
+    pool: &'env Pool,
+    state: Arc<State>,
+    /// Invariant in both lifetimes.
+    scope: PhantomData<&'scope mut &'scope ()>,
+    env: PhantomData<&'env mut &'env ()>,
+}
+
+/// What the scope and its tasks share.
+struct State {
+    /// Tasks that have not been released.
+    left: AtomicUsize,
+    /// The thread that waits for them.
+    joiner: Arc<Parker>,
+    /// Queued tasks for the joiner to run, if it is a thread of the pool.
+    queued: Option<TaskList>,
+    /// Released tasks that have no value, in the order in which they were released.
+    failed: Mutex<Vec<TaskRef>>,
+    /// Those whose error somebody has taken.
+    looked_at: Mutex<BTreeSet<TaskId>>,
+    /// What the thread that waits for them is inside.
+    inside: Vec<Inside>,
+    /// The fork generation that the scope was opened in. In a child locks may be held for ever, and
+    /// nobody waits.
+    generation: Generation,
+    /// In a forked child: tasks that were refused there, less the errors that somebody has taken.
+    lost: AtomicIsize,
+}
+
+impl Witness for State {
+    fn released(&self, task: &TaskRef) {
+        if self.is_forked() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        } else if !task.has_value() {
+            self.failed.lock().push(task.clone());
+        }
+        // ORDERING: Release pairs with the Acquire in `poll`: what the task did comes before the
+        // scope's end.
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.joiner.unpark();
+        }
+    }
+
+    fn holds_up(&self) -> &[Inside] {
+        &self.inside
+    }
+}
+
+impl State {
+    fn is_forked(&self) -> bool {
+        self.generation.is_past()
+    }
+
+    /// Somebody has taken the error of a task.
+    fn look_at(&self, id: TaskId) {
+        if self.is_forked() {
+            self.lost.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            self.looked_at.lock().insert(id);
+        }
+    }
+
+    /// All tasks have been released, or this is a forked child: lets go of them, and gives the
+    /// error of the first that has failed without anybody looking.
+    fn close(&self) -> Option<Box<dyn Any + Send>> {
+        if self.is_forked() {
+            let missing = self.left.load(Ordering::Relaxed).cast_signed() + self.lost.load(Ordering::Relaxed);
+            return (missing > 0)
+                .then(|| Box::new(format!("tasks of a scope did not run: {}", forked_child())) as _);
+        }
+        let queued = self.queued.as_ref().map(TaskList::close);
+        let failed = std::mem::take(&mut *self.failed.lock());
+        let looked_at = std::mem::take(&mut *self.looked_at.lock());
+        drop(queued);
+        let first = failed.iter().find(|task| !looked_at.contains(&task.id()))?;
+        Some(first.error().try_into_panic().unwrap_or_else(|error| Box::new(error.to_string())))
+    }
+}
+
+/// A wait until all tasks of a scope have been released.
+struct ScopeWait<'a> {
+    state: &'a State,
+    owner: *const (),
+}
+
+impl BlockingWait for ScopeWait<'_> {
+    type Output = ();
+
+    fn poll(&mut self, _context: &mut Context<'_>) -> Poll<()> {
+        // ORDERING: Acquire pairs with the Release in `released`; the additions in between do not
+        // break its chain.
+        if self.state.left.load(Ordering::Acquire) == 0 || self.state.is_forked() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn help(&mut self, host: Option<&dyn Host>) -> Help {
+        let queued =
+            self.state.queued.as_ref().filter(|_| host.is_some_and(|host| host.owner() == self.owner));
+        queued.and_then(TaskList::pop).map_or(Help::Nothing, Help::Run)
+    }
+
+    fn parker(&self) -> Arc<Parker> {
+        Arc::clone(&self.state.joiner)
+    }
+}
+
+/// Ends the process rather than the frame that scoped tasks borrow from.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
+}
+
+/// See [`Pool::scope`].
+pub(in crate::pool) fn scope<'env, F, R>(pool: &'env Pool, f: F) -> R
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
+{
+    let inner = &*pool.inner;
+    let helps = host_of(inner.engine.owner()).is_some();
+    let scope = Scope {
+        pool,
+        state: Arc::new(State {
+            left: AtomicUsize::new(0),
+            joiner: Arc::new(Parker::new()),
+            queued: helps.then(TaskList::new),
+            inside: host().map(Host::inside).unwrap_or_default(),
+            failed: Mutex::new(Vec::new()),
+            looked_at: Mutex::new(BTreeSet::new()),
+            generation: Generation::current(),
+            lost: AtomicIsize::new(0),
+        }),
+        scope: PhantomData,
+        env: PhantomData,
+    };
+    let guard = AbortOnUnwind;
+    let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    let _ = block(&mut ScopeWait { state: &scope.state, owner: inner.engine.owner() }, None);
+    let failure = scope.state.close();
+    std::mem::forget(guard);
+    match (result, failure) {
+        (Ok(value), None) => value,
+        (Ok(_), Some(payload)) => resume_unwind(payload),
+        (Err(payload), failure) => {
+            if let Some(failure) = failure {
+                report_panic("a task of a scope whose body has panicked", failure);
+            }
+            resume_unwind(payload)
+        }
+    }
+}
+
+impl<'scope> Scope<'scope, '_> {
+    /// Queues `f`, which may borrow what outlives the scope, and returns at once.
+    ///
+    /// Dropping the handle does not cancel: the scope waits for every task. Closures may spawn into
+    /// the same scope.
+    ///
+    /// # Errors
+    ///
+    /// None here: where the pool does not run `f`, the handle says so, or, if nobody asks it,
+    /// [`Pool::scope`] panics.
+    #[track_caller]
+    pub fn spawn<F, T>(&'scope self, f: F) -> ScopedTask<'scope, T>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        let inner = &self.pool.inner;
+        let gate = Gate { inner, queue: inner, has_place: false };
+        let witness: Arc<State> = Arc::clone(&self.state);
+        let side = inner.metadata_with(Extras { witness: Some(witness), ..Extras::default() });
+        // ORDERING: Relaxed: the thread that waits, or a task that it waits for, does this.
+        self.state.left.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: T8.
+        let (entry, handle, receiver) =
+            unsafe { new_scoped_task(f, Arc::as_ptr(&inner.engine.account), Location::caller(), Some(side)) };
+        gate.submit(entry, &handle);
+        if let Some(queued) = self.state.queued.as_ref().filter(|_| !self.state.is_forked()) {
+            let _ = queued.add(handle.clone());
+            // It may have nothing else to run.
+            self.state.joiner.unpark();
+        }
+        let task = Some(Task::new(handle, receiver));
+        ScopedTask { task, state: Arc::clone(&self.state), scope: PhantomData }
+    }
+}
+
+impl fmt::Debug for Scope<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = self.state.left.load(Ordering::Relaxed);
+        f.debug_struct("Scope").field("pool", self.pool).field("left", &left).finish()
+    }
+}
+
+/// A handle to a task of a [`Scope`]. Dropping it changes nothing: the scope waits for the task.
+pub struct ScopedTask<'scope, T> {
+    /// `None` only inside the methods that consume the handle.
+    task: Option<Task<T>>,
+    state: Arc<State>,
+    scope: PhantomData<&'scope ()>,
+}
+
+impl<T> ScopedTask<'_, T> {
+    /// Blocks this thread until the task has ended and returns its result, as [`Task::wait`].
+    ///
+    /// # Errors
+    ///
+    /// The [`TaskError`] if the closure panicked or was not run. It counts as looked at then:
+    /// [`Pool::scope`] does not panic because of it.
+    pub fn wait(mut self) -> Result<T, TaskError> {
+        let Some(task) = self.task.take() else { unreachable!("`wait` consumes the handle") };
+        let id = task.id();
+        let result = task.wait();
+        // A task that waits for itself has an end yet to come.
+        if result.as_ref().is_err_and(|error| !error.is_deadlock()) {
+            self.state.look_at(id);
+        }
+        result
+    }
+
+    /// Whether the task has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.as_ref().is_some_and(Task::is_finished)
+    }
+}
+
+impl<T> Drop for ScopedTask<'_, T> {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.detach();
+        }
+    }
+}
+
+impl<T> fmt::Debug for ScopedTask<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopedTask").field("task", &self.task).finish()
+    }
+}

@@ -1,0 +1,20 @@
+//! Tests of `headcount`.
+
+use super::*;
+
+#[test]
+fn reservations_stop_at_the_limits() {
+    let count = ThreadCounts::new();
+    assert!(count.reserve(2, 3));
+    assert!(count.reserve(2, 3));
+    assert!(!count.reserve(2, 3), "two are entitled");
+    assert_eq!(count.reserve_many(9, 3), 1);
+    assert_eq!(count.reserve_many(9, 3), 0);
+    count.resign();
+    assert_eq!((count.reserved(), count.staying()), (3, 2));
+    assert!(!count.reserve(3, 3), "one stays fewer, but it is not gone (P1)");
+    assert!(!count.resign_above(2));
+    count.arrive();
+    count.leave();
+    assert!(count.reserve(3, 3));
+}

@@ -1,0 +1,107 @@
+//! The threads of a pool: how many there are and may be, and how one more is made.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `counts` | threads reserved, active, alive |
+//! | `backoff` | the pause after the system has refused a thread |
+//! | `start` | making a thread that has been reserved |
+//! | `new_thread` | a thread on its way to the one who makes it |
+//!
+//! ORDERING: `max` is `SeqCst`, as the counts are: `Inner::set_max` writes the one and reads the
+//! others, a reservation comes the other way. `blocking` pairs with itself; against the queues the
+//! fences in `policy` order it.
+
+mod backoff;
+mod counts;
+mod new_thread;
+mod start;
+
+pub use self::new_thread::NewThread;
+
+pub(in crate::pool) use self::backoff::Backoff;
+pub(in crate::pool) use self::counts::ThreadCounts;
+pub(in crate::pool) use self::new_thread::default_handler;
+pub(in crate::pool) use self::start::{start, start_many};
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
+
+/// The threads of one pool: how many there are, and may be.
+#[derive(Debug)]
+pub(in crate::pool) struct Threads {
+    counts: ThreadCounts,
+    backoff: Backoff,
+    /// `core_threads`.
+    core: usize,
+    /// `max_threads` as of now.
+    max: AtomicUsize,
+    /// Threads that have declared that they block.
+    blocking: AtomicUsize,
+    next_number: AtomicUsize,
+}
+
+impl Threads {
+    pub(in crate::pool) fn new(core: usize, max: usize) -> Self {
+        Threads {
+            counts: ThreadCounts::new(),
+            backoff: Backoff::new(),
+            core,
+            max: AtomicUsize::new(max),
+            blocking: AtomicUsize::new(0),
+            next_number: AtomicUsize::new(0),
+        }
+    }
+
+    pub(in crate::pool) fn counts(&self) -> &ThreadCounts {
+        &self.counts
+    }
+
+    /// The pause after a failure to start a thread.
+    pub(in crate::pool) fn backoff(&self) -> &Backoff {
+        &self.backoff
+    }
+
+    /// `max_threads` as of now.
+    pub(in crate::pool) fn max(&self) -> usize {
+        self.max.load(Ordering::SeqCst)
+    }
+
+    pub(in crate::pool) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::SeqCst);
+    }
+
+    /// How many threads are kept.
+    pub(in crate::pool) fn core(&self) -> usize {
+        self.core.min(self.max())
+    }
+
+    /// Threads that have declared that they block.
+    pub(in crate::pool) fn blocking(&self) -> usize {
+        self.blocking.load(Ordering::SeqCst)
+    }
+
+    pub(in crate::pool) fn add_blocking(&self) {
+        self.blocking.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(in crate::pool) fn remove_blocking(&self) {
+        self.blocking.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// The threads that may exist without evidence that they are needed: `core`, and one for each
+    /// that blocks.
+    pub(in crate::pool) fn entitled(&self) -> usize {
+        self.core.saturating_add(self.blocking()).min(self.max())
+    }
+
+    /// Whether there are fewer threads than the pool is entitled to, and one may be started.
+    pub(in crate::pool) fn may_start(&self) -> bool {
+        self.counts.staying() < self.entitled()
+            && self.counts.reserved() < self.max()
+            && !self.backoff.is_on()
+    }
+
+    /// The name of the next thread of the pool with this name.
+    fn next_name(&self, pool: &str) -> String {
+        format!("{pool}-{}", self.next_number.fetch_add(1, Ordering::Relaxed))
+    }
+}
