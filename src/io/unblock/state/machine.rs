@@ -408,3 +408,6 @@ impl<T> Machine<T> {
         self.wakers.add(interest, waker)
     }
 }
+
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;
