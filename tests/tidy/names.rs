@@ -6,12 +6,9 @@ use crate::sources::library;
 
 /// Names that several files may define, each with the reason.
 const SHARED_NAMES: &[(&str, &str)] = &[
-    ("Call", "private to each of its modules"),
     ("Callback", "private to each of its modules"),
-    ("Chunk", "private to each of its modules"),
-    ("Closed", "private to each of its modules"),
+    ("Closed", "two public names: the errors of a closed stream and of a closed event loop"),
     ("Driver", "private to each of its modules"),
-    ("End", "private to each of its modules"),
     ("Hook", "private to each of its modules"),
     ("Host", "private to each of its modules"),
     ("Inner", "private to each of its modules"),
@@ -19,13 +16,11 @@ const SHARED_NAMES: &[(&str, &str)] = &[
     ("Local", "private to each of its modules"),
     ("Notify", "private to each of its modules"),
     ("Place", "private to each of its modules"),
-    ("Ready", "private to each of its modules"),
     ("Reset", "private to each of its modules"),
     ("Rest", "private to each of its modules"),
     ("Sealed", "private to each of its modules"),
     ("Seen", "private to each of its modules"),
     ("Shared", "private to each of its modules"),
-    ("Side", "private to each of its modules"),
     ("Signal", "private to each of its modules"),
     ("Stage", "private to each of its modules"),
     ("State", "private to each of its modules"),
@@ -35,7 +30,6 @@ const SHARED_NAMES: &[(&str, &str)] = &[
     ("Wait", "private to each of its modules"),
     ("Waiter", "private to each of its modules"),
     ("Waiting", "private to each of its modules"),
-    ("Wakers", "private to each of its modules"),
     ("Worker", "private to each of its modules"),
 ];
 

@@ -4,7 +4,7 @@
 use std::io::IoSlice;
 
 /// The bytes that were accepted and not yet written.
-pub(super) struct Outbound {
+pub(crate) struct Outbound {
     /// Is written next, from `written` on; the pump has it while it writes.
     front: Vec<u8>,
     written: usize,
@@ -17,12 +17,12 @@ pub(super) struct Outbound {
     dirty: bool,
     /// The last flush has failed, and nothing has been written since.
     flush_failed: bool,
-    /// A flush has been asked for.
-    pub(super) flush: bool,
+    /// A flush has been requested.
+    flush: bool,
 }
 
 impl Outbound {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Outbound {
             front: Vec::new(),
             written: 0,
@@ -36,34 +36,42 @@ impl Outbound {
     }
 
     /// Bytes that are not known to be written.
-    pub(super) fn buffered(&self) -> usize {
+    pub(crate) fn buffered(&self) -> usize {
         self.waiting() + self.in_flight
     }
 
-    /// Bytes that nobody is writing.
-    pub(super) fn waiting(&self) -> usize {
+    /// Bytes that no step is writing.
+    pub(crate) fn waiting(&self) -> usize {
         self.front.len() - self.written + self.back.len()
     }
 
-    pub(super) fn is_dirty(&self) -> bool {
+    pub(crate) fn request_flush(&mut self) {
+        self.flush = true;
+    }
+
+    pub(crate) fn is_flush_requested(&self) -> bool {
+        self.flush
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
         self.dirty
     }
 
     /// The value may have been written to by other means.
-    pub(super) fn set_dirty(&mut self) {
+    pub(crate) fn set_dirty(&mut self) {
         self.dirty = true;
         self.flush_failed = false;
     }
 
     /// Room for the caller's bytes. At most half of the capacity is filled while the other half is
-    /// written, so that both sides work at the same time.
-    pub(super) fn room(&self) -> usize {
+    /// written, so that caller and pump work side by side.
+    pub(crate) fn room(&self) -> usize {
         let half = self.capacity.div_ceil(2);
         half.saturating_sub(self.back.len()).min(self.capacity.saturating_sub(self.buffered()))
     }
 
-    /// Takes up to `room` bytes, and says how many.
-    pub(super) fn accept(&mut self, slices: &[IoSlice<'_>], room: usize) -> usize {
+    /// Takes up to `room` bytes. Returns how many.
+    pub(crate) fn accept(&mut self, slices: &[IoSlice<'_>], room: usize) -> usize {
         let before = self.back.len();
         let mut left = room;
         for slice in slices {
@@ -85,7 +93,7 @@ impl Outbound {
     }
 
     /// The bytes to write, and where in them to begin.
-    pub(super) fn begin_write(&mut self) -> (Vec<u8>, usize) {
+    pub(crate) fn begin_write(&mut self) -> (Vec<u8>, usize) {
         if self.written == self.front.len() {
             self.front.clear();
             self.written = 0;
@@ -96,7 +104,7 @@ impl Outbound {
     }
 
     /// The bytes up to `written` have been written.
-    pub(super) fn end_write(&mut self, mut bytes: Vec<u8>, written: usize) {
+    pub(crate) fn end_write(&mut self, mut bytes: Vec<u8>, written: usize) {
         self.set_dirty();
         self.in_flight = 0;
         if written < bytes.len() {
@@ -109,8 +117,9 @@ impl Outbound {
         *next = bytes;
     }
 
-    /// A flush has ended. What was accepted meanwhile needs another, if one was asked for.
-    pub(super) fn flushed(&mut self, success: bool) {
+    /// A flush has ended. What was accepted meanwhile needs another, if one was
+    /// requested.
+    pub(crate) fn flushed(&mut self, success: bool) {
         self.flush &= self.waiting() > 0;
         self.flush_failed = !success;
         if success {
@@ -124,7 +133,7 @@ impl Outbound {
 
     /// Everything that was not written. A flush that failed is not tried again: else nothing could
     /// ever follow it.
-    pub(super) fn give_up(&mut self) -> Vec<u8> {
+    pub(crate) fn give_up(&mut self) -> Vec<u8> {
         self.dirty &= !std::mem::take(&mut self.flush_failed);
         let mut rest = std::mem::take(&mut self.front);
         rest.drain(..std::mem::take(&mut self.written));

@@ -1,4 +1,4 @@
-//! Tests of `known`.
+//! Tests of `capability`.
 
 use super::*;
 use std::net::TcpStream;

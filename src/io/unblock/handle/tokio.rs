@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 
-use super::handle::Unblock;
+use super::Unblock;
 use crate::io::CAPACITY;
 
 impl<T: Read + Send + 'static> AsyncRead for Unblock<T> {
@@ -64,19 +64,19 @@ impl<T: Seek + Send + 'static> AsyncSeek for Unblock<T> {
     /// If another seek has not ended: poll that to its end first.
     fn start_seek(self: Pin<&mut Self>, to: SeekFrom) -> io::Result<()> {
         let this = self.get_mut();
-        if this.sought.is_some_and(|other| other != to) {
+        if this.client.started_seek.is_some_and(|other| other != to) {
             return Err(io::Error::other("another seek has not ended: call poll_complete first"));
         }
-        this.sought = Some(to);
+        this.client.started_seek = Some(to);
         Ok(())
     }
 
-    /// Without a seek that was started it gives the position of the last one.
+    /// Without a seek that was started it returns the position of the last one.
     fn poll_complete(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<u64>> {
         let this = self.get_mut();
-        let Some(to) = this.sought else { return Poll::Ready(Ok(this.position)) };
+        let Some(to) = this.client.started_seek else { return Poll::Ready(Ok(this.position)) };
         let result = ready!(this.poll_sought(context, to));
-        this.sought = None;
+        this.client.started_seek = None;
         if let Ok(position) = &result {
             this.position = *position;
         }
