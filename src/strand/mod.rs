@@ -1,9 +1,12 @@
 //! A value behind the pool: [`Strand`]. Its turns are a lane of one; `home` has the value,
-//! `options` what a call may be given along.
+//! `options` what a call may be given along; `dedicated` is a strand on a thread of its own.
 
+#[forbid(unsafe_code)]
+mod dedicated;
 mod home;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
+#[forbid(unsafe_code)]
 mod options;
 
 use std::fmt;
@@ -12,6 +15,7 @@ use std::mem::needs_drop;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
+pub use self::dedicated::Dedicated;
 pub use self::options::CallOptions;
 
 use self::home::{Absence, Home, Visit};
@@ -149,7 +153,7 @@ impl<T: Send + 'static> Strand<T> {
 
     /// [`call`](Strand::call) for one who may end the call with a reason of the crate's own.
     #[track_caller]
-    pub(crate) fn attempt<F, R>(&self, f: F) -> Task<R>
+    pub(super) fn attempt<F, R>(&self, f: F) -> Task<R>
     where
         F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
@@ -158,7 +162,7 @@ impl<T: Send + 'static> Strand<T> {
     }
 
     /// What a call does when its turn has come.
-    pub(crate) fn turn<F, R>(&self, f: F) -> impl FnOnce() -> Result<R, Reason> + Send + use<T, F, R>
+    pub(super) fn turn<F, R>(&self, f: F) -> impl FnOnce() -> Result<R, Reason> + Send + use<T, F, R>
     where
         F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
     {
@@ -196,7 +200,7 @@ impl<T: Send + 'static> Strand<T> {
     /// Takes the value for good, as [`into_inner`](Strand::into_inner), and gives what `f` makes of
     /// it on the pool's thread. `f` holds nothing.
     #[track_caller]
-    pub(crate) fn take_with<F, R>(self, f: F) -> Task<R>
+    pub(super) fn take_with<F, R>(self, f: F) -> Task<R>
     where
         F: FnOnce(T) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
@@ -253,7 +257,7 @@ impl<T: Send + 'static> Inner<T> {
 }
 
 /// Drops the closure of a call that will not run. A panic of its destructor is none of the call's.
-pub(crate) fn refuse<F, R>(f: F, reason: Reason) -> Result<R, Reason> {
+fn refuse<F, R>(f: F, reason: Reason) -> Result<R, Reason> {
     catch_panic("the destructor of a call that was refused", || drop(f));
     Err(reason)
 }

@@ -14,7 +14,7 @@ use self::sources::{Source, library, sources};
 
 /// The modules in their order: each uses only what stands before it. `current` is the public face
 /// of `task::current`.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 19] = [
     "sys",
     "sync",
     "trace",
@@ -32,7 +32,6 @@ const ORDER: [&str; 20] = [
     "fs",
     "net",
     "strand",
-    "dedicated",
     "event_loop",
     "promise",
 ];

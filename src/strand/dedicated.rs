@@ -8,10 +8,10 @@ use std::fmt;
 use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
+use super::{Strand, refuse};
 use crate::error::Reason;
 use crate::panic::catch_panic;
 use crate::pool::{LaneMetrics, Pool, PoolBuilder};
-use crate::strand::{Strand, refuse};
 use crate::sync::{thread, thread_local_const};
 use crate::task::Task;
 
