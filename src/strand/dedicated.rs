@@ -1,6 +1,6 @@
-//! A value on a thread of its own: [`Dedicated`]. The thread is a pool of one, the turns are those
-//! of a [`Strand`], and what the strand holds is the right to the value, which lies in a
-//! thread-local variable and never leaves its thread.
+//! A value on a thread of its own: [`Dedicated`]. The thread is that of a pool of one thread, and a
+//! [`Strand`] gives the calls their order. The value lies in a thread-local variable and never
+//! leaves its thread; the strand holds a [`ThreadBound`], the exclusive right to the value.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -18,19 +18,19 @@ use crate::task::Task;
 /// A value with a thread of its own, on which it is made, used and dropped: so it need not be
 /// `Send`.
 ///
-/// For a library that insists on one thread (COM, many graphics and audio interfaces, an
-/// interpreter), for a value with `Rc` or thread-local state inside, or for calls that block for so
-/// long that they should have no share in a pool. The calls are those of a [`Strand`]: one at a
-/// time, in order, cancelled and poisoned alike. The thread is there for as long as the value, and
-/// asleep while nothing is queued; it counts in no other pool. Where the value is `Send`, a
-/// `Strand` does the same without a thread of its own.
+/// Use it for a library that must be called from one thread (COM, many graphics and audio
+/// interfaces, an interpreter), for a value with `Rc` or thread-local state inside, or for calls
+/// that block for so long that they should not occupy a shared pool. The calls are those of a
+/// [`Strand`]: they run one at a time and in order, and cancellation and poisoning are those of a
+/// strand. The thread lives as long as the value and sleeps while nothing is queued; it counts in
+/// no other pool. If the value is `Send`, a `Strand` needs no thread of its own.
 ///
-/// Clones are handles to the same value. When the last one is dropped, the calls that are queued
-/// still run; then the value is dropped on its thread, which ends. Nothing waits for that but
-/// [`close`](Dedicated::close).
+/// Clones are handles to the same value. When the last handle is dropped, the calls that are queued
+/// still run; then the value is dropped on its thread, and the thread ends. Only
+/// [`close`](Dedicated::close) waits for that.
 ///
-/// A call that [retires](crate::current::retire_thread) its thread ends the value with it: later
-/// calls resolve with [`is_shutdown`](crate::TaskError::is_shutdown).
+/// A call that [retires](crate::current::retire_thread) the thread ends the value with it: later
+/// calls resolve with an error that [`is_shutdown`](crate::TaskError::is_shutdown).
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -45,44 +45,45 @@ use crate::task::Task;
 /// ```
 #[doc(alias = "SyncWrapper")]
 pub struct Dedicated<T: 'static> {
-    strand: Strand<Seat<T>>,
+    strand: Strand<ThreadBound<T>>,
 }
 
-/// The right to the value.
-struct Seat<T: 'static> {
-    /// What makes it, until that has been called.
+/// The right to a value that stays on its thread.
+struct ThreadBound<T: 'static> {
+    /// The closure that makes the value, until the first call has called it.
     make: Option<Box<dyn FnOnce() -> T + Send>>,
-    /// Its thread, from then on until it is taken away.
+    /// The thread that the value is on, from when it is made until it is taken out.
     thread: Option<thread::ThreadId>,
 }
 
-thread_local_const! { static VALUE: RefCell<Resident> = RefCell::new(Resident(None)) }
+thread_local_const! { static VALUE: RefCell<ThreadValue> = RefCell::new(ThreadValue(None)) }
 
 /// The value of this thread.
-struct Resident(Option<Box<dyn Any>>);
+struct ThreadValue(Option<Box<dyn Any>>);
 
 impl<T: 'static> Dedicated<T> {
-    /// Starts a thread and has it make the value, before any call. Returns without waiting for
-    /// that.
+    /// Starts a thread, which makes the value before it runs any call. This does not wait for the
+    /// value.
     ///
-    /// If `make` panics, the panic is traced and calls resolve with
-    /// [`is_poisoned`](crate::TaskError::is_poisoned). If it may fail, use
+    /// If `make` panics, the panic is traced and calls resolve with an error that
+    /// [`is_poisoned`](crate::TaskError::is_poisoned). If `make` may fail, use
     /// [`try_new`](Dedicated::try_new).
     ///
     /// # Errors
     ///
-    /// What the operating system says if it refuses the thread; besides, as [`PoolBuilder::build`].
+    /// The error of the operating system if it refuses the thread, and those of
+    /// [`PoolBuilder::build`].
     pub fn new(make: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
         Dedicated::with(Pool::builder().name("dedicated"), make)
     }
 
-    /// As [`new`](Dedicated::new), with settings for the thread: its name, its stack, its hooks;
-    /// and a [limit](PoolBuilder::queue_limit) for the calls that wait. The numbers of threads in
-    /// `builder` are overruled.
+    /// [`new`](Dedicated::new) with settings for the thread: its name, its stack size, its hooks;
+    /// and with a [limit](PoolBuilder::queue_limit) for the calls that are queued. The numbers of
+    /// threads in `builder` are ignored: there is one thread.
     ///
     /// # Errors
     ///
-    /// As [`PoolBuilder::build`].
+    /// Those of [`PoolBuilder::build`].
     ///
     /// ```
     /// use sidestep::{Dedicated, Pool};
@@ -94,30 +95,31 @@ impl<T: 'static> Dedicated<T> {
     /// ```
     pub fn with(builder: PoolBuilder, make: impl FnOnce() -> T + Send + 'static) -> io::Result<Self> {
         let limit = builder.tasks_limit();
-        let pool = thread_of_one(builder)?;
+        let pool = single_thread_pool(builder)?;
         let mut lane = pool.lane_builder("dedicated", 1);
         if let Some(limit) = limit {
             lane = lane.queue_limit(limit);
         }
         let lane = lane.build()?;
-        let strand = Strand::in_lane(&lane, Seat { make: Some(Box::new(make)), thread: None })?;
-        // It takes no place among the calls. A call that should come first makes the value itself.
-        pool.options().attempt(strand.turn(|seat| seat.with(|_| ()))).detach();
+        let strand = Strand::in_lane(&lane, ThreadBound { make: Some(Box::new(make)), thread: None })?;
+        // It is not one of the lane's calls, so it takes no place in a limited queue. A call that
+        // runs before it makes the value itself.
+        pool.options().attempt(strand.turn(|bound| bound.with(|_| ()))).detach();
         Ok(Dedicated { strand })
     }
 
-    /// As [`new`](Dedicated::new) for a value that may not come about, such as a connection. The
-    /// task gives the handle once the value is there.
+    /// [`new`](Dedicated::new) for a value that may fail to be made, such as a connection. The task
+    /// resolves with the handle once the value has been made.
     ///
     /// # Errors
     ///
-    /// What the operating system says if it refuses the thread; besides, as [`PoolBuilder::build`].
-    /// The task gives the error of `make`, and [`is_panic`](crate::TaskError::is_panic) if that
-    /// panics.
+    /// The error of the operating system if it refuses the thread, and those of
+    /// [`PoolBuilder::build`]. The task resolves with the error of `make`, and with an error that
+    /// [`is_panic`](crate::TaskError::is_panic) if `make` panics.
     ///
     /// # Cancellation
     ///
-    /// Dropping the task while `make` runs drops the value once it is there.
+    /// Dropping the task while `make` runs drops the value once it has been made.
     ///
     /// ```
     /// use sidestep::Dedicated;
@@ -133,16 +135,19 @@ impl<T: 'static> Dedicated<T> {
     pub fn try_new<E: Send + 'static>(
         make: impl FnOnce() -> Result<T, E> + Send + 'static,
     ) -> io::Result<Task<Result<Self, E>>> {
-        let pool = thread_of_one(Pool::builder().name("dedicated"))?;
-        let home = pool.clone();
-        Ok(pool.spawn(move || make().map(|value| Dedicated { strand: Strand::on(&home, Seat::take(value)) })))
+        let pool = single_thread_pool(Pool::builder().name("dedicated"))?;
+        let own = pool.clone();
+        let make = move || {
+            make().map(|value| Dedicated { strand: Strand::on(&own, ThreadBound::to_this_thread(value)) })
+        };
+        Ok(pool.spawn(make))
     }
 
-    /// Queues a call. It never waits; the handle gives what `f` returns.
+    /// Queues a call, without waiting. The returned task resolves with what `f` returns.
     ///
     /// # Errors
     ///
-    /// None here: the handle resolves with the errors of [`Strand::call`].
+    /// None here: the task resolves with the errors of [`Strand::call`].
     #[doc(alias = "interact")]
     #[track_caller]
     pub fn call<F, R>(&self, f: F) -> Task<R>
@@ -150,109 +155,109 @@ impl<T: 'static> Dedicated<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.strand.attempt(move |seat| seat.with(f))
+        self.strand.attempt(move |bound| bound.with(f))
     }
 
-    /// Takes the value off its thread, once the calls queued so far have ended; the thread ends
-    /// with the last handle. See [`Strand::into_inner`].
+    /// Moves the value off its thread, once the calls queued so far have ended; the thread ends
+    /// when the last handle is dropped. See [`Strand::into_inner`].
     ///
     /// # Errors
     ///
-    /// As [`Strand::into_inner`].
+    /// Those of [`Strand::into_inner`].
     ///
     /// # Cancellation
     ///
-    /// As [`Strand::into_inner`].
+    /// That of [`Strand::into_inner`].
     #[track_caller]
     pub fn into_inner(self) -> Task<T>
     where
         T: Send,
     {
-        self.strand.take_with(|mut seat| seat.vacate().map(|value| *value))
+        self.strand.take_with(|mut bound| bound.take().map(|value| *value))
     }
 
-    /// Drops the value on its thread, once the calls queued so far have ended, and tells when that
-    /// is done. Later calls, from whatever handle, resolve with
+    /// Drops the value on its thread, once the calls queued so far have ended; then the task
+    /// resolves. Later calls, through any handle, resolve with an error that
     /// [`is_shutdown`](crate::TaskError::is_shutdown).
     ///
     /// # Errors
     ///
-    /// As [`Strand::into_inner`]; and [`is_panic`](crate::TaskError::is_panic) if the value's
-    /// destructor panics.
+    /// Those of [`Strand::into_inner`], and an error that [`is_panic`](crate::TaskError::is_panic)
+    /// if the value's destructor panics.
     ///
     /// # Cancellation
     ///
-    /// Dropping the task before its turn has come leaves the value to the other handles, or drops
-    /// it if there are none.
+    /// Dropping the task before it has taken the value leaves the value to the other handles, or
+    /// drops the value if there are none.
     #[track_caller]
     pub fn close(self) -> Task<()> {
-        self.strand.take_with(|mut seat| seat.vacate().map(drop))
+        self.strand.take_with(|mut bound| bound.take().map(drop))
     }
 
-    /// The numbers of its calls.
+    /// Counts and durations of the calls.
     #[must_use]
     pub fn metrics(&self) -> LaneMetrics {
         self.strand.lane().metrics()
     }
 
-    /// As [`Strand::is_poisoned`].
+    /// Whether a call has panicked: see [`Strand::is_poisoned`].
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.strand.is_poisoned()
     }
 
-    /// As [`Strand::clear_poison`].
+    /// Declares the value sound, so that calls run again: see [`Strand::clear_poison`].
     pub fn clear_poison(&self) {
         self.strand.clear_poison();
     }
 }
 
-/// A pool of one thread, which has been started.
-fn thread_of_one(builder: PoolBuilder) -> io::Result<Pool> {
+/// A pool of one thread, which it has started.
+fn single_thread_pool(builder: PoolBuilder) -> io::Result<Pool> {
     builder.core_threads(1).max_threads(1).build()
 }
 
-impl<T: 'static> Seat<T> {
+impl<T: 'static> ThreadBound<T> {
     /// Makes `value` the value of this thread.
-    fn take(value: T) -> Self {
-        settle(Box::new(value));
-        Seat { make: None, thread: Some(thread::current().id()) }
+    fn to_this_thread(value: T) -> Self {
+        install(Box::new(value));
+        ThreadBound { make: None, thread: Some(thread::current().id()) }
     }
 
-    /// Calls `f` with the value, which is made first if it is not there yet. An error if it is
-    /// gone.
+    /// Calls `f` with the value, which the first call makes. An error if the value has been taken
+    /// out, or has ended with its thread.
     fn with<R>(&mut self, f: impl FnOnce(&mut T) -> R) -> Result<R, Reason> {
-        /// Puts the value back, also in a panic.
+        /// Puts the value back, even if `f` panics.
         struct Borrowed<T: 'static>(Option<Box<T>>);
         impl<T: 'static> Drop for Borrowed<T> {
             fn drop(&mut self) {
-                self.0.take().into_iter().for_each(|value| settle(value));
+                self.0.take().into_iter().for_each(|value| install(value));
             }
         }
         if let Some(make) = self.make.take() {
-            *self = Seat::take(make());
+            *self = ThreadBound::to_this_thread(make());
         }
-        let mut borrowed = Borrowed(self.borrow());
+        let mut borrowed = Borrowed(self.uninstall());
         match &mut borrowed.0 {
             Some(value) => Ok(f(value)),
             None => refuse(f, Reason::Taken),
         }
     }
 
-    /// Takes the value for good.
-    fn vacate(&mut self) -> Result<Box<T>, Reason> {
-        let value = self.borrow().ok_or(Reason::Taken);
+    /// Takes the value out for good.
+    fn take(&mut self) -> Result<Box<T>, Reason> {
+        let value = self.uninstall().ok_or(Reason::Taken);
         self.thread = None;
         value
     }
 
-    /// Takes the value out of its place, if it is there.
-    fn borrow(&self) -> Option<Box<T>> {
-        self.resident().and_then(|value| value.downcast().ok())
+    /// Takes the value out of the thread-local variable, if it is there.
+    fn uninstall(&self) -> Option<Box<T>> {
+        self.uninstall_any().and_then(|value| value.downcast().ok())
     }
 
-    /// The value, if it is on this thread.
-    fn resident(&self) -> Option<Box<dyn Any>> {
+    /// Takes the value of this thread, if it is the one that this right is for.
+    fn uninstall_any(&self) -> Option<Box<dyn Any>> {
         if self.thread != Some(thread::current().id()) {
             return None;
         }
@@ -261,21 +266,21 @@ impl<T: 'static> Seat<T> {
 }
 
 /// Makes `value` the value of this thread.
-fn settle(value: Box<dyn Any>) {
-    let old = VALUE.with(|resident| resident.replace(Resident(Some(value))));
-    // It may be there still if the thread had another pool before: its destructor is foreign code,
-    // so not in `replace`.
+fn install(value: Box<dyn Any>) {
+    let old = VALUE.with(|installed| installed.replace(ThreadValue(Some(value))));
+    // There is an old value if the thread belonged to another pool before. Its destructor is user
+    // code, so it does not run inside `replace`.
     drop(old);
 }
 
-impl<T: 'static> Drop for Seat<T> {
+impl<T: 'static> Drop for ThreadBound<T> {
     fn drop(&mut self) {
-        drop(self.resident());
+        drop(self.uninstall_any());
     }
 }
 
-/// The thread ends while the value is still there: a call has retired it.
-impl Drop for Resident {
+/// Where the value is still there when its thread ends, a call has retired the thread.
+impl Drop for ThreadValue {
     fn drop(&mut self) {
         let value = self.0.take();
         catch_panic("the destructor of a value whose thread has ended", || drop(value));
@@ -288,7 +293,7 @@ impl<T: 'static> Clone for Dedicated<T> {
     }
 }
 
-// As for `Strand`; and no other thread ever sees the value.
+// A call that panics poisons the strand, and no other thread ever sees the value.
 impl<T: 'static> UnwindSafe for Dedicated<T> {}
 impl<T: 'static> RefUnwindSafe for Dedicated<T> {}
 
