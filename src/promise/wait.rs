@@ -12,9 +12,8 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::chain::Chain;
-use super::kind::Kind;
-use super::seen::Seen;
+use super::awaited::AwaitedTasks;
+use super::chain::{Chain, Kind};
 use crate::error::Reason;
 use crate::sync::{Parker, trampoline};
 use crate::task::{Blocking, host, is_inside};
@@ -27,7 +26,7 @@ pub(super) fn wait<K: Kind>(mut chain: Chain<K>) -> K::Value {
     let waker = parker.waker();
     let mut context = Context::from_waker(&waker);
     let mut blocking = None;
-    let mut seen = host().map(|_| Seen::default());
+    let mut seen = host().map(|_| AwaitedTasks::default());
     loop {
         let polled = match &mut seen {
             Some(seen) => seen.during(|| chain.poll(&mut context)),
@@ -53,7 +52,7 @@ pub(super) fn wait<K: Kind>(mut chain: Chain<K>) -> K::Value {
 
 /// Returns when the chain is worth another poll; one of the tasks that it waits for may have been
 /// run meanwhile.
-fn await_any(seen: &mut Seen, host: &dyn Host, parker: &Arc<Parker>) {
+fn await_any(seen: &mut AwaitedTasks, host: &dyn Host, parker: &Arc<Parker>) {
     // First, so that no change of `may_grow` is missed.
     host.offer_help(parker);
     let next = if host.may_grow() { None } else { seen.first_queued(host.owner()) };

@@ -131,7 +131,7 @@ impl<T: Send + 'static> Strand<T> {
     pub fn in_lane(lane: &Lane, value: T) -> io::Result<Self> {
         if lane.limit() != 1 {
             let (name, limit) = (lane.name(), lane.limit());
-            let message = format!("the limit of a strand's lane must be 1, not {limit} as of lane {name:?}");
+            let message = format!("lane {name:?} has limit {limit}: the lane of a strand must have limit 1");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         Ok(Strand::in_turn(lane.clone(), value))
