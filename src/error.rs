@@ -1,5 +1,8 @@
 //! What can go wrong with a task: [`TaskError`], [`Rejected`], and the [`TaskId`] they name it by.
 
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;
+
 use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
@@ -88,9 +91,37 @@ pub(crate) enum Reason {
     Taken,
 }
 
-/// In the place of a panic's payload: the reason with which a closure of this crate has ended its
-/// task.
-pub(crate) struct Raised(pub(crate) Reason);
+impl Reason {
+    pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
+        Reason::Panicked(Mutex::new(payload))
+    }
+
+    /// A number from 1 to 14 for a reason that a task can end with and that carries nothing.
+    pub(crate) fn code(&self) -> Option<u8> {
+        match self {
+            Reason::Cancelled => Some(1),
+            Reason::Shutdown => Some(2),
+            Reason::Full => Some(3),
+            Reason::Expired => Some(4),
+            Reason::Poisoned => Some(5),
+            Reason::Taken => Some(6),
+            _ => None,
+        }
+    }
+
+    /// The reason with that number.
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Reason::Cancelled),
+            2 => Some(Reason::Shutdown),
+            3 => Some(Reason::Full),
+            4 => Some(Reason::Expired),
+            5 => Some(Reason::Poisoned),
+            6 => Some(Reason::Taken),
+            _ => None,
+        }
+    }
+}
 
 /// Why a task gave no value.
 ///

@@ -65,6 +65,7 @@
 //! - `metrics`: `PoolBuilder::export_metrics`, which publishes a pool's numbers through the facade
 //!   crate `metrics`.
 
+mod counts;
 #[forbid(unsafe_code)]
 mod error;
 #[forbid(unsafe_code)]

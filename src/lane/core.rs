@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use super::account::LaneAccount;
+use super::account::{LaneAccount, LaneCounters};
 use super::lanes::Lanes;
+use crate::error::Reason;
 use crate::latency::Meter;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -91,7 +92,7 @@ impl Core {
             limit,
             line: Mutex::new(line),
             waiting: AtomicUsize::new(0),
-            account: LaneAccount::new(queue_limit.map(Semaphore::new), generation),
+            account: LaneAccount::new(LaneCounters::default(), queue_limit.map(Semaphore::new), generation),
             meter,
             lanes: Arc::clone(lanes),
         });
@@ -112,16 +113,16 @@ impl Core {
 
     /// The places of its queue, if that is limited.
     pub(crate) fn places(&self) -> Option<&Semaphore> {
-        self.account.places()
+        self.account.permits()
     }
 
     /// Enqueues a task that has its place. If that makes a slot pending, `push` is to push an
     /// entry, and the result is true: somebody must look into the pool's queues.
     #[must_use]
     pub(crate) fn enqueue(&self, task: TaskRef, push: impl FnOnce()) -> bool {
-        let cancelled = self.account.cancelled_so_far();
+        let cancelled = self.account.counters.cancelled.peek();
         let mut line = self.line.lock();
-        self.account.count_submitted();
+        self.account.counters.submitted.increment();
         let husks = line.sweep(cancelled);
         line.waiting.push_back(task);
         self.show_waiting(&line);
@@ -159,7 +160,7 @@ impl Core {
         if pending {
             line.pending -= 1;
             line.active += 1;
-            self.account.show_pending(line.pending);
+            self.account.counters.show_pending(line.pending);
         }
         pending
     }
@@ -217,7 +218,7 @@ impl Core {
     fn schedule(&self, line: &mut Line, push: impl FnOnce()) -> bool {
         let scheduled = line.schedule(self.limit);
         if scheduled {
-            self.account.show_pending(line.pending);
+            self.account.counters.show_pending(line.pending);
             push();
         }
         scheduled
@@ -260,19 +261,17 @@ impl Core {
 
     /// A task taken from the queue has begun.
     pub(crate) fn count_started(&self) {
-        self.account.count_started();
+        self.account.counters.runs.started.increment_shared();
     }
 
-    /// Its closure has ended.
-    pub(crate) fn count_ended(&self, panicked: bool) {
-        self.account.count_ended(panicked);
+    /// Its closure has ended, with a value or for `reason` without.
+    pub(crate) fn count_ended(&self, reason: Option<&Reason>) {
+        self.account.counters.runs.ended(reason).increment_shared();
     }
 
     /// A place in the queue is free.
     pub(crate) fn free_place(&self) {
-        if let Some(places) = self.account.places() {
-            places.free();
-        }
+        self.places().into_iter().for_each(Semaphore::free);
     }
 
     /// What it has counted, and what its tasks refer to.
@@ -304,7 +303,7 @@ impl Drop for Core {
         }
         // No handle, no entry, no slot: only husks wait, and a canceller may be about to count
         // (T4).
-        while !self.account.counts().balanced() {
+        while !self.account.counters.counts().tasks.balanced() {
             thread::yield_now();
         }
         self.lanes.dismiss(&self.account);

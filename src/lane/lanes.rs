@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use super::Core;
-use super::account::{Counts, LaneAccount};
+use super::account::{LaneAccount, LaneCounts};
 use super::waits::Waits;
+use crate::counts::TaskCounts;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
@@ -31,8 +32,8 @@ struct Listing {
 struct Listed {
     /// By the address of the account, which is what a task knows its owner by.
     lanes: BTreeMap<usize, Listing>,
-    gone: Counts,
-    gone_by_name: BTreeMap<Arc<str>, Counts>,
+    gone: LaneCounts,
+    gone_by_name: BTreeMap<Arc<str>, TaskCounts>,
 }
 
 impl Lanes {
@@ -60,10 +61,10 @@ impl Lanes {
         let mut listed = self.listed.lock();
         let listing = listed.lanes.remove(&Arc::as_ptr(account).addr());
         if let Some(Listing { name, account, .. }) = listing {
-            let counts = account.counts();
-            listed.gone.add(counts);
+            let counts = account.counters.counts();
+            listed.gone += counts;
             if self.by_name {
-                listed.gone_by_name.entry(name).or_default().add(counts);
+                *listed.gone_by_name.entry(name).or_default() += counts.tasks;
             }
         }
     }
@@ -98,14 +99,14 @@ impl Lanes {
     }
 
     /// The sums over all lanes, also those that are gone.
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> LaneCounts {
         if self.none() {
-            return Counts::default();
+            return LaneCounts::default();
         }
         let listed = self.listed.lock();
         let mut sum = listed.gone;
         for listing in listed.lanes.values() {
-            sum.add(listing.account.counts());
+            sum += listing.account.counters.counts();
         }
         sum
     }
@@ -116,17 +117,21 @@ impl Lanes {
             return Vec::new();
         }
         let listed = self.listed.lock();
-        let counts = listed.lanes.iter().map(|(&address, listing)| (address, listing.account.counts()));
-        counts.filter(|(_, counts)| counts.pending > 0).map(|(id, counts)| (id, counts.started)).collect()
+        let counts =
+            listed.lanes.iter().map(|(&address, listing)| (address, listing.account.counters.counts()));
+        counts
+            .filter(|(_, counts)| counts.pending > 0)
+            .map(|(id, counts)| (id, counts.tasks.started))
+            .collect()
     }
 
     /// The sums over all lanes of each name, also those that are gone, where they are kept.
     #[cfg(feature = "metrics")]
-    pub(crate) fn counts_by_name(&self) -> BTreeMap<Arc<str>, Counts> {
+    pub(crate) fn counts_by_name(&self) -> BTreeMap<Arc<str>, TaskCounts> {
         let listed = self.listed.lock();
         let mut sums = listed.gone_by_name.clone();
         for Listing { name, account, .. } in listed.lanes.values() {
-            sums.entry(Arc::clone(name)).or_default().add(account.counts());
+            *sums.entry(Arc::clone(name)).or_default() += account.counters.counts().tasks;
         }
         sums
     }

@@ -79,8 +79,8 @@ mod entry;
 mod lanes;
 mod waits;
 
-pub(crate) use self::account::{Counts, LaneAccount};
+pub(crate) use self::account::LaneAccount;
 pub(crate) use self::core::Core;
 pub(crate) use self::entry::{Entry, Job};
 pub(crate) use self::lanes::Lanes;
-pub(crate) use self::waits::{Wait, Waits, inside};
+pub(crate) use self::waits::{Wait, inside};

@@ -5,11 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Pool;
-use super::config::{DEFAULT_KEEP_ALIVE, Hook, SpawnHandler, refuse};
-use super::context::Captures;
-use super::shared::Shared;
-use super::threads::{NewThread, default_handler};
+use crate::pool::Pool;
+use crate::pool::config::{DEFAULT_KEEP_ALIVE, Hook, SpawnHandler, refuse};
+use crate::pool::inner::Shared;
+use crate::pool::submit::Captures;
+use crate::pool::threads::{NewThread, default_handler};
 use crate::sys::fork;
 
 /// Builds a [`Pool`] with settings of its own.
@@ -365,7 +365,7 @@ impl PoolBuilder {
     /// if there is a global pool already, and `InvalidInput` if an environment variable has an
     /// impossible value.
     pub fn build_global(self) -> io::Result<&'static Pool> {
-        super::global::install(self)
+        crate::pool::global::install(self)
     }
 
     /// Fills fields that are not set from the environment.

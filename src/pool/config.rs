@@ -4,9 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::PoolBuilder;
-use super::context::Captures;
-use super::threads::NewThread;
+use crate::pool::PoolBuilder;
+use crate::pool::submit::Captures;
+use crate::pool::threads::NewThread;
 
 const DEFAULT_MAX: usize = 512;
 pub(super) const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ pub(super) struct Config {
     pub(super) name: String,
     pub(super) core: usize,
     pub(super) max: usize,
-    /// See [`Workplace::may_linger`](crate::worker::Workplace::may_linger). Models that want it
+    /// See [`Policy::may_linger`](crate::worker::Policy::may_linger). Models that want it
     /// have a pool of their own.
     pub(super) lingers: bool,
     pub(super) keep_alive: Duration,

@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::OnceLock;
 
-use super::shared::Shared;
-use super::{Pool, PoolBuilder};
+use crate::pool::inner::Shared;
+use crate::pool::{Pool, PoolBuilder};
 use crate::sys::fork;
 
 static GLOBAL: OnceLock<Pool> = OnceLock::new();

@@ -5,18 +5,17 @@ use std::io;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
-use super::Pool;
-use super::admission::Gate;
-use super::config::refuse;
-use super::metrics::LaneMetrics;
-use super::observe;
-use super::options::TaskOptions;
-use super::reserve::Reserve;
 use crate::error::{Reason, Rejected};
 use crate::lane::Core;
 use crate::latency::Meter;
+use crate::pool::Pool;
+use crate::pool::config::refuse;
+use crate::pool::stats::LaneMetrics;
+use crate::pool::stats::meter;
+use crate::pool::submit::Gate;
+use crate::pool::submit::Reserve;
+use crate::pool::submit::TaskOptions;
 use crate::task::{Attempt, Task, Unblocked};
-use crate::worker::Workplace;
 
 /// A limited view of a pool: a queue of its own whose tasks run on the pool's threads, no more than
 /// so many at a time.
@@ -108,12 +107,19 @@ impl<'a> LaneBuilder<'a> {
             return refuse(format!("queue_limit of lane {name:?} (0) would refuse every task"));
         }
         // In a forked child nothing runs, and a recorder may hang.
-        let meter = if pool.shared.is_forked() {
+        let meter = if pool.shared.engine.is_forked() {
             Meter::default()
         } else {
-            observe::meter(&pool.shared.config, Some(&name), limit)
+            meter(&pool.shared.config, Some(&name), limit)
         };
-        let core = Core::new(name, limit, queue_limit, meter, &pool.shared.lanes, pool.shared.generation());
+        let core = Core::new(
+            name,
+            limit,
+            queue_limit,
+            meter,
+            &pool.shared.engine.lanes,
+            pool.shared.engine.generation(),
+        );
         Ok(Lane { core, pool: pool.clone() })
     }
 }
@@ -214,7 +220,7 @@ impl Lane {
     /// The lane's numbers. Its tasks are also counted by [`Pool::metrics`].
     #[must_use]
     pub fn metrics(&self) -> LaneMetrics {
-        if self.pool.shared.is_forked() {
+        if self.pool.shared.engine.is_forked() {
             return LaneMetrics::default();
         }
         LaneMetrics::read(&self.core)

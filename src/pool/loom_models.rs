@@ -15,15 +15,15 @@ use std::time::Duration;
 
 use loom::thread;
 
-use super::shared::Shared;
-use super::{NewThread, Pool, PoolBuilder, Reserve};
+use crate::error::Reason;
 use crate::lane::{Entry, Job};
+use crate::pool::inner::Shared;
+use crate::pool::{NewThread, Pool, PoolBuilder, Reserve};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Mutex, Parker, Tracked};
 use crate::task::current::will_block;
-use crate::task::{Outcome, Task, new_task};
-use crate::worker::submit;
+use crate::task::{Task, new_task};
 
 /// A pool of loom's threads, of which the checker sees that it is freed.
 fn builder(core: usize, max: usize) -> PoolBuilder {
@@ -250,10 +250,10 @@ fn submit_to_monitor(shared: &Arc<Shared>, ended: &Arc<StaticU64>) {
     let ended = Arc::clone(ended);
     let closure = move || _ = ended.fetch_add(1, Ordering::Relaxed);
     let (entry, handle, receiver) =
-        new_task(closure, Arc::as_ptr(shared.roster.account()), std::panic::Location::caller(), None);
-    submit(&shared.queues, &shared.roster, entry);
+        new_task(closure, Arc::as_ptr(&shared.engine.account), std::panic::Location::caller(), None);
+    shared.engine.submit(entry);
     // It fences.
-    let _ = shared.idle.notify(|| false);
+    let _ = shared.engine.idle.notify(|| false);
     shared.monitor.arm(shared);
     Task::new(handle, receiver).detach();
 }
@@ -277,13 +277,13 @@ fn monitor_disarm_against_submit() {
                 let mut found = 0;
                 while found < 2 {
                     assert!(shared.monitor.await_arming(), "it is not stopped");
-                    while !shared.monitor.disarm(|| shared.roster.totals().queued() > 0) {
-                        let taken = shared.queues.take_any().map(Entry::open);
+                    while !shared.monitor.disarm(|| shared.engine.own_counts().queued() > 0) {
+                        let taken = shared.engine.queues.take_any().map(Entry::open);
                         if let Some(Job::Task(task)) = taken
                             && let Some(claimed) = task.claim()
                         {
                             claimed.count_cancelled();
-                            claimed.discard(Outcome::Shutdown, None);
+                            claimed.discard(Reason::Shutdown);
                             found += 1;
                         }
                         // A task is counted before it is pushed.
@@ -296,6 +296,6 @@ fn monitor_disarm_against_submit() {
         submitter.join().unwrap();
         monitor.join().unwrap();
         assert_eq!(ended.load(Ordering::Relaxed), 0, "nobody runs them here");
-        assert_eq!(shared.roster.totals().cancelled, 2);
+        assert_eq!(shared.engine.own_counts().cancelled, 2);
     });
 }

@@ -108,7 +108,7 @@ impl Handle {
 }
 
 impl<T: 'static, E: 'static> LocalPromise<T, E> {
-    /// The promise of a chain that gives a `Result<T, E>`.
+    /// The promise of a chain whose result is a `Result<T, E>`.
     pub(super) fn of(chain: SharedChain) -> Self {
         LocalPromise { chain, types: PhantomData }
     }

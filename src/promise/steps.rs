@@ -11,7 +11,6 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use super::chain::{Carries, Chain};
 use crate::error::{Origin, Reason, TaskError};
 use crate::panic::catch_panic;
-use crate::sync::Mutex;
 use crate::task::next_id;
 use crate::trace::event;
 
@@ -22,7 +21,7 @@ pub(super) type Site = &'static Location<'static>;
 pub(super) fn guarded<R>(site: Site, f: impl FnOnce() -> R) -> Result<R, TaskError> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         let origin = Origin { id: next_id(), site, name: None };
-        TaskError::new(origin, Reason::Panicked(Mutex::new(payload)))
+        TaskError::new(origin, Reason::panicked(payload))
     })
 }
 

@@ -1,81 +1,56 @@
 //! Blocking a thread until a chain has its value.
 //!
-//! The chain is polled on this thread. Where it waits for a task, waiting for the chain is waiting
-//! for that task: on a thread of the task's own pool it may be run in place, as
-//! [`Task::wait`](crate::Task::wait) does, or a pool without another thread would never come to it.
+//! The chain is polled on this thread. If the chain waits for a task, waiting for the chain is
+//! waiting for that task: a thread of the task's own pool may run the task inline, as
+//! [`Task::wait`](crate::Task::wait) does, since a pool without another thread would never run it.
 //!
-//! What it waits for may also be behind a future, such as that of `all`. Then any of the queued
-//! tasks that its polls have shown is run in place, one after another. Only tasks of the thread's
-//! pool itself are: one that waits for several things does not close a circle by one of them, so
-//! the lanes must not hear of it.
+//! What the chain waits for may also be behind a future, such as that of `all`. Then the thread
+//! runs the queued tasks that its polls have recorded inline, one after another. It runs only tasks
+//! of the pool itself, and none of a lane: a thread that waits for several tasks does not close a
+//! circle by one of them, so the deadlock detector of the lanes must not see such a wait.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::awaited::AwaitedTasks;
 use super::chain::{Chain, Kind};
 use crate::error::Reason;
-use crate::sync::{Parker, trampoline};
-use crate::task::{Blocking, host, is_inside};
-use crate::task::{Host, InPlace};
+use crate::task::{BlockingWait, Help, Host, block, host, is_inside};
 
-pub(super) fn wait<K: Kind>(mut chain: Chain<K>) -> K::Value {
-    // A parker of its own: a step may itself wait on this thread, and must not take this wait's
-    // wake-up.
-    let parker = Arc::new(Parker::new());
-    let waker = parker.waker();
-    let mut context = Context::from_waker(&waker);
-    let mut blocking = None;
-    let mut seen = host().map(|_| AwaitedTasks::default());
-    loop {
-        let polled = match &mut seen {
-            Some(seen) => seen.during(|| chain.poll(&mut context)),
-            None => chain.poll(&mut context),
-        };
-        if let Poll::Ready(value) = polled {
-            return value;
-        }
-        if trampoline::settle(None) {
-            continue;
-        }
-        let host = blocking.get_or_insert_with(Blocking::enter).host();
-        match (host, &mut seen) {
-            (Some(host), Some(seen)) if chain.target().is_none() => await_any(seen, host, &parker),
-            _ => {
-                if let Some(reason) = await_wake(&chain, host, &parker) {
-                    chain.give_up(reason);
-                }
-            }
-        }
+/// A wait for the value of a chain.
+struct ChainWait<K: Kind> {
+    chain: Chain<K>,
+    /// The tasks that polls have recorded, on a thread of a pool.
+    awaited: Option<AwaitedTasks>,
+}
+
+pub(super) fn wait<K: Kind>(chain: Chain<K>) -> K::Value {
+    match block(&mut ChainWait { chain, awaited: host().map(|_| AwaitedTasks::default()) }, None) {
+        Some(value) => value,
+        None => unreachable!("there is no deadline"),
     }
 }
 
-/// Returns when the chain is worth another poll; one of the tasks that it waits for may have been
-/// run meanwhile.
-fn await_any(seen: &mut AwaitedTasks, host: &dyn Host, parker: &Arc<Parker>) {
-    // First, so that no change of `may_grow` is missed.
-    host.offer_help(parker);
-    let next = if host.may_grow() { None } else { seen.first_queued(host.owner()) };
-    // Should somebody else have claimed it meanwhile, there may be another.
-    let _ = next.map_or_else(|| parker.park(None), |task| host.run_now(task));
-    host.withdraw_help(parker);
-}
+impl<K: Kind> BlockingWait for ChainWait<K> {
+    type Output = K::Value;
 
-/// Returns when the chain is worth another poll, or says why it never will be.
-fn await_wake<K: Kind>(chain: &Chain<K>, host: Option<&dyn Host>, parker: &Arc<Parker>) -> Option<Reason> {
-    let target = chain.target();
-    if target.is_some_and(is_inside) {
-        return Some(Reason::Deadlock);
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<K::Value> {
+        match &mut self.awaited {
+            Some(awaited) => awaited.during(|| self.chain.poll(context)),
+            None => self.chain.poll(context),
+        }
     }
-    let (Some(host), Some(target)) = (host, target) else {
-        parker.park(None);
-        return None;
-    };
-    host.watch(target, parker);
-    let in_place = host.run_in_place(target);
-    if in_place == InPlace::Waits {
-        parker.park(None);
+
+    fn help(&mut self, host: Option<&dyn Host>) -> Help {
+        match (self.chain.target(), host, &mut self.awaited) {
+            (Some(target), ..) if is_inside(target) => Help::Fail(Reason::Deadlock),
+            (Some(target), ..) => Help::RunTarget(target.clone()),
+            (None, Some(host), Some(awaited)) => Help::RunOneOf(awaited.first_queued(host.owner()).cloned()),
+            (None, ..) => Help::Nothing,
+        }
     }
-    host.unwatch(target, parker);
-    (in_place == InPlace::Deadlock).then_some(Reason::LaneDeadlock)
+
+    fn fail(&mut self, reason: Reason) -> Poll<K::Value> {
+        self.chain.give_up(reason);
+        Poll::Pending
+    }
 }

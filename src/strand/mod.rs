@@ -55,9 +55,9 @@ use crate::task::{OnShutdown, Task};
 ///
 /// A call that panics may leave the value half changed, so the strand is *poisoned*, as a
 /// [`std::sync::Mutex`] is: later calls do not run and resolve with
-/// [`is_poisoned`](crate::TaskError::is_poisoned). They count as panicked in
-/// [`Metrics`](crate::Metrics). [`clear_poison`](Strand::clear_poison) declares the value sound
-/// again.
+/// [`is_poisoned`](crate::TaskError::is_poisoned). They count among the [tasks that did not
+/// run](crate::Metrics::tasks_cancelled). [`clear_poison`](Strand::clear_poison) declares the value
+/// sound again.
 ///
 /// # Cancellation
 ///

@@ -23,22 +23,18 @@
 //!   is cut from.
 
 use std::alloc::Layout;
-use std::any::Any;
-use std::io;
 use std::mem::MaybeUninit;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
-use std::thread;
 
 use super::extras::{Extras, run_within};
 use super::frame::{as_current, as_nobody};
 use super::hooks::Hooks;
 use super::id::next_id;
-use super::reference::{TaskRef, swallow_unread};
+use super::reference::{TaskRef, report_unread};
 use super::slab;
-use super::state::{Outcome, Word};
-use crate::error::{Raised, Reason, TaskId};
+use super::state::Word;
+use crate::error::{Reason, TaskId};
 use crate::panic::catch_panic;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::oneshot::{Receiver, Sender, channel};
@@ -47,9 +43,9 @@ use crate::sys::fork;
 
 /// What a cell tells the thread that runs it.
 pub(crate) trait Runner {
-    /// The closure of `task` has ended and its result is about to be delivered: count it, then
-    /// return.
-    fn ended(&self, task: &TaskRef, panicked: bool);
+    /// The closure of `task` has ended, and its result or the reason why it has none is about to be
+    /// delivered: count it, then return.
+    fn ended(&self, task: &TaskRef, reason: Option<&Reason>);
 }
 
 /// What a cell tells the pool or lane it was spawned on, from whatever thread.
@@ -63,40 +59,40 @@ pub(crate) trait Owner: Sync {
     unsafe fn count_cancelled(this: *const Self);
 }
 
-/// What a task does: every closure does its work, and one of this crate may [`Attempt`] it.
+/// What a task does: a closure returns a value, and an [`Attempt`] of this crate may return the
+/// reason why there is none.
 pub(crate) trait Work<T> {
-    /// Gives a value, or what takes the place of a panic's payload.
-    fn work(self) -> thread::Result<T>;
+    fn work(self) -> Result<T, Reason>;
 }
 
 impl<T, F: FnOnce() -> T> Work<T> for F {
     #[inline]
-    fn work(self) -> thread::Result<T> {
+    fn work(self) -> Result<T, Reason> {
         Ok(self())
     }
 }
 
-/// A closure that may end its task with a reason of the crate's own. (It could unwind with the
-/// reason; but where panics abort, that would end the process.)
+/// A closure of this crate that may end its task without a value.
 pub(crate) struct Attempt<F>(pub(crate) F);
 
 impl<T, F: FnOnce() -> Result<T, Reason>> Work<T> for Attempt<F> {
-    fn work(self) -> thread::Result<T> {
-        (self.0)().map_err(|reason| -> Box<dyn Any + Send> { Box::new(Raised(reason)) })
+    fn work(self) -> Result<T, Reason> {
+        (self.0)()
     }
 }
 
 /// What only few tasks need.
 pub(crate) struct Side {
     pub(super) hooks: Hooks,
-    pub(super) payload: Mutex<Option<Box<dyn Any + Send>>>,
-    pub(super) refusal: Mutex<Option<Arc<io::Error>>>,
+    /// Why there is no value, where the word has no number for it. The claimer writes it once, and
+    /// it is taken once.
+    pub(super) reason: Mutex<Option<Reason>>,
     pub(super) extras: Extras,
 }
 
 impl Side {
     pub(crate) fn new(extras: Extras) -> Box<Self> {
-        Box::new(Side { hooks: Hooks::new(), payload: Mutex::new(None), refusal: Mutex::new(None), extras })
+        Box::new(Side { hooks: Hooks::new(), reason: Mutex::new(None), extras })
     }
 }
 
@@ -218,30 +214,29 @@ unsafe fn run<F: Work<T>, T>(task: &TaskRef, laden: bool, runner: &dyn Runner) {
     // SAFETY: T1, as above.
     let sender = unsafe { take(&cell.sender) };
     let context = if laden { task.extras().and_then(Extras::take_context) } else { None };
-    let result = as_current(task, || run_within(context, || closure.work()));
+    let ran = as_current(task, || run_within(context, || closure.work()));
+    let result = ran.unwrap_or_else(|payload| Err(Reason::panicked(payload)));
     // In a forked child nobody may be left to finish a hook.
     if let Some(side) = task.side().filter(|_| !task.is_forked()) {
         side.hooks.close();
     }
     match result {
-        Ok(Ok(value)) => {
-            runner.ended(task, false);
+        Ok(value) => {
+            runner.ended(task, None);
             let deliver = || as_nobody(|| drop(sender.send(value)));
-            catch_panic("a waker, or the destructor of a result nobody took", deliver);
+            catch_panic("a waker, or the destructor of a result that no handle took", deliver);
         }
-        Ok(Err(payload)) | Err(payload) => fail(task, sender, payload, runner),
+        Err(reason) => fail(task, sender, reason, runner),
     }
 }
 
-/// Leaves `payload` for whoever asks why there is no value, and lets go of the sender. By the
-/// claimer.
+/// Leaves `reason` for the handle, and lets go of the sender. By the claimer.
 #[cold]
-fn fail<T>(task: &TaskRef, sender: Sender<T>, payload: Box<dyn Any + Send>, runner: &dyn Runner) {
-    *task.side_or_install().payload.lock() = Some(payload);
-    runner.ended(task, true);
-    // Only now: a handle that is dropped and sees this drops the payload, whose destructor may look
-    // at the counts.
-    task.header().word.set_outcome(Outcome::Panicked);
+fn fail<T>(task: &TaskRef, sender: Sender<T>, reason: Reason, runner: &dyn Runner) {
+    runner.ended(task, Some(&reason));
+    // Only after the count: a handle that is dropped and sees this drops the payload of a panic,
+    // whose destructor may look at the counts.
+    task.set_reason(reason);
     let is_unwanted = sender.is_canceled();
     catch_panic("a waker", || as_nobody(|| drop(sender)));
     if is_unwanted {
@@ -303,9 +298,9 @@ unsafe fn free<F, T>(header: NonNull<Header>) {
 
 #[cold]
 fn free_side(side: Box<Side>) {
-    let Side { payload, extras, .. } = *side;
+    let Side { reason, extras, .. } = *side;
     drop(extras);
-    payload.into_inner().into_iter().for_each(swallow_unread);
+    reason.into_inner().into_iter().for_each(report_unread);
 }
 
 /// Takes the closure back, unrun, and drops the sender.

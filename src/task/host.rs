@@ -4,6 +4,7 @@
 mod tests;
 
 use std::cell::Cell;
+use std::ptr;
 use std::sync::Arc;
 
 use super::extras::Inside;
@@ -21,12 +22,14 @@ pub(crate) trait Host {
     /// Runs `target` on this thread now, if it waits in a queue of this thread's pool and the pool
     /// cannot be counted on to give it another thread. Called while blocking, and after `watch`.
     fn run_in_place(&self, target: &TaskRef) -> InPlace;
-    /// Has `parker` woken when the answer of `run_in_place` for `target` may have changed.
-    fn watch(&self, target: &TaskRef, parker: &Arc<Parker>);
+    /// Wakes `parker` when the answer of `run_in_place` for `target` may have changed; without a
+    /// target, when `may_grow` turns false and whenever something is queued that no thread will
+    /// look for. Ended by `unwatch`: see [`Watching`].
+    fn watch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>);
+    /// Undoes `watch`.
+    fn unwatch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>);
     /// What cannot end before this thread goes on.
     fn inside(&self) -> Vec<Inside>;
-    /// Undoes `watch`.
-    fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>);
     /// Whether anything is in the queues of this thread's pool.
     fn has_queued(&self) -> bool;
     /// Runs one queue entry of this thread's pool on this thread now. False if there was none.
@@ -39,11 +42,6 @@ pub(crate) trait Host {
     fn forfeit_slots(&self);
     /// Whether another thread can be counted on to be started while this one blocks.
     fn may_grow(&self) -> bool;
-    /// Has `parker` woken when `may_grow` turns false, and whenever something is queued that no
-    /// thread will look for.
-    fn offer_help(&self, parker: &Arc<Parker>);
-    /// Undoes `offer_help`.
-    fn withdraw_help(&self, parker: &Arc<Parker>);
     /// The thread is about to park in a wait for, among others, the shutdown of its pool, and its
     /// parker shows that. False if it must look again instead: a waker has forked, and this is the
     /// child.
@@ -87,21 +85,48 @@ pub(crate) fn host<'a>() -> Option<&'a dyn Host> {
     HOST.with(Cell::get).map(|host| unsafe { &*host })
 }
 
+/// This thread's host, where it is a thread of the pool with this owner.
+pub(crate) fn host_of<'a>(owner: *const ()) -> Option<&'a dyn Host> {
+    host().filter(|host| ptr::eq(host.owner(), owner))
+}
+
+/// Keeps a parker registered with a host, until it is dropped.
+pub(super) struct Watching<'a> {
+    host: &'a dyn Host,
+    target: Option<&'a TaskRef>,
+    parker: &'a Arc<Parker>,
+}
+
+impl<'a> Watching<'a> {
+    /// For a wait for `target` alone.
+    pub(super) fn target(host: &'a dyn Host, target: &'a TaskRef, parker: &'a Arc<Parker>) -> Self {
+        host.watch(Some(target), parker);
+        Watching { host, target: Some(target), parker }
+    }
+
+    /// For a wait in which the thread may run anything.
+    pub(super) fn anything(host: &'a dyn Host, parker: &'a Arc<Parker>) -> Self {
+        host.watch(None, parker);
+        Watching { host, target: None, parker }
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.host.unwatch(self.target, self.parker);
+    }
+}
+
 /// Declares the thread blocked from `enter` to the drop, so that its pool may have one thread more.
-pub(crate) struct Blocking<'a>(Option<&'a dyn Host>);
+pub(super) struct Blocking<'a>(Option<&'a dyn Host>);
 
 impl Blocking<'_> {
-    pub(crate) fn enter() -> Self {
+    pub(super) fn enter() -> Self {
         let host = host();
         if let Some(host) = host {
             host.begin_blocking();
         }
         Blocking(host)
-    }
-
-    /// The host that was told, if this is a pool's thread.
-    pub(crate) fn host(&self) -> Option<&dyn Host> {
-        self.0
     }
 }
 

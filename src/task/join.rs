@@ -14,8 +14,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use super::frame::is_inside;
-use super::host::{Blocking, Host, InPlace};
+use super::host::Host;
 use super::reference::TaskRef;
+use super::wait::{BlockingWait, Help, block};
 use crate::error::{Reason, TaskError};
 use crate::panic::catch_panic;
 use crate::sync::oneshot::Receiver;
@@ -82,9 +83,9 @@ impl<T> Joint<T> {
     }
 
     /// Blocks the thread until the task has ended. On a thread of the task's own pool a queued task
-    /// may be run in place.
+    /// may be run inline.
     pub(super) fn wait(mut self) -> Result<T, TaskError> {
-        match self.wait_inner(None, true) {
+        match block(&mut TaskWait { joint: &mut self, runs_inline: true, is_endless: true }, None) {
             Some(result) => result,
             None => unreachable!("there is no deadline"),
         }
@@ -93,62 +94,9 @@ impl<T> Joint<T> {
     /// Blocks the thread until the task has ended or `deadline` has come, and then gives the joint
     /// back.
     pub(super) fn wait_until(mut self, deadline: Option<Instant>) -> Result<Result<T, TaskError>, Self> {
-        self.wait_inner(deadline, false).ok_or(self)
-    }
-
-    fn wait_inner(&mut self, deadline: Option<Instant>, may_claim: bool) -> Option<Result<T, TaskError>> {
-        let parker = parker();
-        let waker = parker.waker();
-        let mut context = Context::from_waker(&waker);
-        if let Poll::Ready(result) = self.poll(&mut context) {
-            return Some(result);
-        }
-        if let Some(task) = self.task.take_if(|task| deadline.is_none() && is_inside(task)) {
-            return Some(Err(TaskError::new(task.origin(), Reason::Deadlock)));
-        }
-        let blocking = Blocking::enter();
-        let host = blocking.host().filter(|_| may_claim);
-        let target = host.and(self.task.clone());
-        let result = self.poll_and_park(&mut context, &parker, deadline, host);
-        if let (Some(host), Some(target)) = (host, &target) {
-            host.unwatch(target, &parker);
-        }
-        result
-    }
-
-    fn poll_and_park(
-        &mut self,
-        context: &mut Context<'_>,
-        parker: &Arc<Parker>,
-        deadline: Option<Instant>,
-        host: Option<&dyn Host>,
-    ) -> Option<Result<T, TaskError>> {
-        let mut in_time = true;
-        loop {
-            if let Poll::Ready(result) = self.poll(context) {
-                return Some(result);
-            }
-            if !in_time {
-                return None;
-            }
-            if trampoline::settle(deadline) {
-                continue;
-            }
-            if let (Some(host), Some(task)) = (host, &self.task) {
-                host.watch(task, parker);
-                match host.run_in_place(task) {
-                    InPlace::Ran => continue,
-                    InPlace::Waits => {}
-                    InPlace::Deadlock => {
-                        let error = TaskError::new(task.origin(), Reason::LaneDeadlock);
-                        task.cancel();
-                        self.task = None;
-                        return Some(Err(error));
-                    }
-                }
-            }
-            in_time = parker.park(deadline);
-        }
+        let is_endless = deadline.is_none();
+        let result = block(&mut TaskWait { joint: &mut self, runs_inline: false, is_endless }, deadline);
+        result.ok_or(self)
     }
 
     /// Has `callback` called with the result: now if the task has ended, else by the thread that
@@ -182,6 +130,44 @@ fn drop_receiver<T>(receiver: Receiver<T>, task: Option<&TaskRef>) {
         unsafe { trampoline::bounce_unbounded(act) }
     } else {
         act();
+    }
+}
+
+/// A wait for the end of a task.
+struct TaskWait<'a, T> {
+    joint: &'a mut Joint<T>,
+    runs_inline: bool,
+    /// There is no deadline.
+    is_endless: bool,
+}
+
+impl<T> BlockingWait for TaskWait<'_, T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.joint.poll(context)
+    }
+
+    fn help(&mut self, _host: Option<&dyn Host>) -> Help {
+        match &self.joint.task {
+            Some(task) if self.is_endless && is_inside(task) => Help::Fail(Reason::Deadlock),
+            Some(task) if self.runs_inline => Help::RunTarget(task.clone()),
+            _ => Help::Nothing,
+        }
+    }
+
+    fn fail(&mut self, reason: Reason) -> Poll<Self::Output> {
+        let Some(task) = self.joint.task.take() else { unreachable!("only a task makes the wait fail") };
+        let is_running = matches!(reason, Reason::Deadlock);
+        let error = TaskError::new(task.origin(), reason);
+        if !is_running {
+            task.cancel();
+        }
+        Poll::Ready(Err(error))
+    }
+
+    fn parker(&self) -> Arc<Parker> {
+        parker()
     }
 }
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::current::{HookGuard, is_cancelled, on_cancel};
-use super::{Claimed, Outcome, Owner, Runner, Task, TaskRef, new_task};
+use super::{Claimed, Owner, Runner, Task, TaskRef, new_task};
+use crate::error::Reason;
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
 use crate::sync::{UnsafeCell, thread_local_const};
@@ -93,7 +94,7 @@ impl Owner for Books {
 }
 
 impl Runner for Books {
-    fn ended(&self, _: &TaskRef, _: bool) {
+    fn ended(&self, _: &TaskRef, _: Option<&Reason>) {
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -205,7 +206,7 @@ fn discard_against_cancel_against_wait() {
         let discarder = thread::spawn(move || {
             if let Some(claimed) = entry.claim() {
                 queue.cancelled.fetch_add(1, Ordering::Relaxed);
-                claimed.discard(Outcome::Shutdown, Some(Arc::new(std::io::Error::other("none"))));
+                claimed.discard(Reason::NoThread(Arc::new(std::io::Error::other("none"))));
                 return true;
             }
             false
@@ -215,7 +216,7 @@ fn discard_against_cancel_against_wait() {
         let error = task.wait().unwrap_err();
         assert_eq!(books.ends(), (0, 1), "counted before it shows");
         let discarded = discarder.join().unwrap();
-        assert_eq!((error.is_shutdown(), error.is_cancelled()), (discarded, !discarded));
+        assert_eq!((error.is_no_thread(), error.is_cancelled()), (discarded, !discarded));
         canceller.join().unwrap();
         books.check();
     });
@@ -332,8 +333,8 @@ fn cancel_against_the_end_of_the_task() {
     /// Touches the handle when the task ends, as the pool's own work after the closure would.
     struct Ends(Arc<Handle>);
     impl Runner for Ends {
-        fn ended(&self, _: &TaskRef, panicked: bool) {
-            assert!(!panicked);
+        fn ended(&self, _: &TaskRef, reason: Option<&Reason>) {
+            assert!(reason.is_none());
             self.0.touch();
         }
     }

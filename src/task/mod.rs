@@ -13,7 +13,7 @@
 //! | `host` | the door to the thread of a pool that a task runs on |
 //! | `current` | what a running closure may ask |
 //! | `join` | receiving the result: polling, waiting, calling back |
-//! | `wait` | waits that block the thread, and what its pool is told of them |
+//! | `wait` | the one loop in which a thread blocks for something |
 //! | `wake` | calling and dropping wakers |
 //! | `handle` | the public handles |
 //!
@@ -58,9 +58,8 @@ pub(crate) use self::cell::{Attempt, Owner, Runner, Side, Work, new_scoped_task,
 pub(crate) use self::extras::{Context, Extras, Inside, Witness};
 pub(crate) use self::frame::{as_current, is_inside, tasks, tasks_of};
 pub(crate) use self::handle::raise;
-pub(crate) use self::host::{Blocking, Host, InPlace, host, with_host};
+pub(crate) use self::host::{Host, InPlace, host, host_of, with_host};
 pub(crate) use self::id::next_id;
 pub(crate) use self::reference::{Claimed, TaskRef, claim_in_place, forked_child};
-pub(crate) use self::state::Outcome;
-pub(crate) use self::wait::{awaits_end, blocking_wait};
+pub(crate) use self::wait::{BlockingWait, Help, awaits_end, block};
 pub(crate) use self::wake::{discard, wake};

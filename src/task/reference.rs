@@ -1,6 +1,5 @@
 //! Counted references to a task, and the claim of one. The rules are those of `cell`.
 
-use std::any::Any;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
@@ -9,10 +8,9 @@ use std::sync::Arc;
 
 use super::cell::{Header, Runner, Side, take_closure};
 use super::extras::{Context, Extras};
-use super::state::{CancelAction, Outcome, ReleaseAction};
-use crate::error::{Origin, Raised, Reason, TaskError, TaskId};
+use super::state::{CancelAction, ReleaseAction, TaskEnd};
+use crate::error::{Origin, Reason, TaskError, TaskId};
 use crate::panic::{catch_panic, report_panic};
-use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
 use crate::sync::trampoline;
 
@@ -142,9 +140,9 @@ impl TaskRef {
         self.extras().is_some_and(|extras| extras.witness.is_some())
     }
 
-    /// How it ended; means something once it has.
-    pub(crate) fn outcome(&self) -> Outcome {
-        self.header().word.outcome()
+    /// Whether it ended with a value; means something once it has.
+    pub(crate) fn has_value(&self) -> bool {
+        self.header().word.end() == TaskEnd::Value
     }
 
     /// Takes the right to run or discard the task, if it is still queued.
@@ -155,10 +153,10 @@ impl TaskRef {
 
     /// Ends the task on this thread, unrun, if it is still queued. False if somebody else had
     /// claimed it.
-    pub(crate) fn revoke(&self, outcome: Outcome) -> bool {
+    pub(crate) fn revoke(&self, reason: Reason) -> bool {
         let Some(claimed) = self.clone().claim() else { return false };
         claimed.count_cancelled();
-        claimed.discard(outcome, None);
+        claimed.discard(reason);
         true
     }
 
@@ -168,7 +166,7 @@ impl TaskRef {
             CancelAction::End(claim) => {
                 let claimed = Claimed { task: self.clone(), laden: claim.laden };
                 claimed.count_cancelled();
-                trampoline::bounce(move || claimed.discard(Outcome::Cancelled, None));
+                trampoline::bounce(move || claimed.discard(Reason::Cancelled));
             }
             // In a forked child another thread may hold the hooks' lock for ever.
             CancelAction::RunHooks if !self.is_forked() => {
@@ -194,52 +192,60 @@ impl TaskRef {
         }
     }
 
-    /// Why the sender was dropped without a value.
-    pub(crate) fn error(&self) -> TaskError {
-        let reason = match self.header().word.outcome() {
-            Outcome::Panicked => match self.take_payload().map(|payload| payload.downcast::<Raised>()) {
-                Some(Ok(raised)) => raised.0,
-                Some(Err(payload)) => Reason::Panicked(Mutex::new(payload)),
-                None => Reason::Panicked(Mutex::new(Box::new("the payload was taken"))),
-            },
-            Outcome::NoThread => {
-                let error = self.side().and_then(|side| side.refusal.lock().clone());
-                Reason::NoThread(error.unwrap_or_else(forked_child))
+    /// Writes down why there is no value; the claimer alone may call this, once.
+    pub(super) fn set_reason(&self, reason: Reason) {
+        let end = match reason.code() {
+            Some(code) => TaskEnd::Coded(code),
+            None => {
+                *self.side_or_install().reason.lock() = Some(reason);
+                TaskEnd::Stored
             }
-            Outcome::Shutdown => Reason::Shutdown,
-            Outcome::Full => Reason::Full,
-            Outcome::Expired => Reason::Expired,
+        };
+        self.header().word.set_end(end);
+    }
+
+    /// Why the sender was dropped without a value. A reason that is stored is taken.
+    pub(crate) fn error(&self) -> TaskError {
+        let reason = match self.header().word.end() {
             // The fork came while the value was being sent.
-            Outcome::Value if self.is_forked() => Reason::NoThread(forked_child()),
-            Outcome::Cancelled | Outcome::Value => Reason::Cancelled,
+            TaskEnd::Value if self.is_forked() => Some(Reason::NoThread(forked_child())),
+            TaskEnd::Value => None,
+            TaskEnd::Coded(code) => Reason::from_code(code),
+            TaskEnd::Stored => self.take_reason(|_| true),
         };
-        TaskError::new(self.origin(), reason)
+        TaskError::new(self.origin(), reason.unwrap_or(Reason::Cancelled))
     }
 
-    /// The error of a cancelled task whose result, if there is or will be one, nobody takes.
+    /// The error of a cancelled task whose result, if there is or will be one, no handle takes.
     pub(crate) fn given_up(&self) -> TaskError {
-        let reason = match self.header().word.outcome() {
-            Outcome::Value | Outcome::Panicked => Reason::Abandoned,
-            _ => Reason::Cancelled,
+        let began = match self.header().word.end() {
+            TaskEnd::Value => true,
+            TaskEnd::Coded(code) => matches!(Reason::from_code(code), Some(Reason::Poisoned | Reason::Taken)),
+            TaskEnd::Stored => {
+                let has_no_thread = |side: &Side| matches!(*side.reason.lock(), Some(Reason::NoThread(_)));
+                !self.side().is_some_and(has_no_thread)
+            }
         };
+        let reason = if began { Reason::Abandoned } else { Reason::Cancelled };
         TaskError::new(self.origin(), reason)
     }
 
-    /// The payload of the closure's panic, for the first who asks.
-    pub(crate) fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
-        self.side().and_then(|side| side.payload.lock().take())
+    /// The reason that is stored, if it is one that `wanted` asks for, for the first caller.
+    fn take_reason(&self, wanted: impl FnOnce(&Reason) -> bool) -> Option<Reason> {
+        self.side()?.reason.lock().take_if(|reason| wanted(reason))
     }
 
-    /// The handle has been let go: reports the closure's panic, if there is one that nobody can ask
-    /// for any more.
+    /// The handle has been let go: reports the closure's panic, if there is one that no handle can
+    /// ask for any more.
     ///
-    /// Whoever is second, of the runner with the panic and the handle that is dropped, calls this
-    /// last. Should each miss the other, the last reference reports; but that may lie for long in a
-    /// list of the pool's, or be a `CancelHandle`.
+    /// Of the runner with the panic and the handle that is dropped, the second calls this last.
+    /// Should each miss the other, the last reference reports; but that may lie for long in a list
+    /// of the pool's, or be a `CancelHandle`.
     pub(super) fn swallow_unwanted(&self) {
         // A scope asks later; in a forked child another thread may hold the lock for ever.
-        if self.outcome() == Outcome::Panicked && !self.is_watched() && !self.is_forked() {
-            self.take_payload().into_iter().for_each(swallow_unread);
+        if self.header().word.end() == TaskEnd::Stored && !self.is_watched() && !self.is_forked() {
+            let panic = self.take_reason(|reason| matches!(reason, Reason::Panicked(_)));
+            panic.into_iter().for_each(report_unread);
         }
     }
 
@@ -249,11 +255,10 @@ impl TaskRef {
     }
 }
 
-/// Reports a panic that nobody has asked for. What the crate raises itself is no panic of the
-/// closure's.
-pub(super) fn swallow_unread(payload: Box<dyn Any + Send>) {
-    if !payload.is::<Raised>() {
-        report_panic("a task whose result nobody took", payload);
+/// Drops a reason that no handle has asked for, and reports it if it is a panic.
+pub(super) fn report_unread(reason: Reason) {
+    if let Reason::Panicked(payload) = reason {
+        report_panic("a task whose result nobody took", payload.into_inner());
     }
 }
 
@@ -332,13 +337,10 @@ impl Claimed {
         self.end();
     }
 
-    /// Drops the closure unrun and tells the handle why.
-    pub(crate) fn discard(self, outcome: Outcome, refusal: Option<Arc<io::Error>>) {
+    /// Drops the closure unrun and leaves the reason for the handle.
+    pub(crate) fn discard(self, reason: Reason) {
         let header = self.task.header();
-        if refusal.is_some() {
-            *self.task.side_or_install().refusal.lock() = refusal;
-        }
-        header.word.set_outcome(outcome);
+        self.task.set_reason(reason);
         let context = self.take_context();
         catch_panic("the destructor of a context", || drop(context));
         // SAFETY: T1 and T5, as in `run`.

@@ -5,7 +5,7 @@
 //! | 0-1 | stage: 0 queued, 1 claimed, 2 ended | claimed: the closure need not have begun, it may be being dropped |
 //! | 2 | `CANCEL`: somebody asked the task to stop | that it stopped |
 //! | 3 | `SIDE`: the side allocation is there | that there are hooks in it |
-//! | 4-7 | outcome: 0 a value was sent, else why not | nothing before the sender is gone |
+//! | 4-7 | end: 0 with a value, 15 with a reason that the side allocation has, else the reason's number | nothing before the sender is gone |
 //! | 8-15 | the cell's place in its chunk | |
 //! | 16-31 | the fork generation the task was made in | which one, from 65,534 on: see [`ShortGeneration`] |
 //! | 32-63 | references: queue entry or runner, handle, cancel handles, hook guards | that the closure is alive |
@@ -24,8 +24,8 @@ const CLAIMED: u64 = 1;
 const ENDED: u64 = 2;
 const CANCEL: u64 = 1 << 2;
 const SIDE: u64 = 1 << 3;
-const OUTCOME_SHIFT: u32 = 4;
-const OUTCOME: u64 = 0b1111 << OUTCOME_SHIFT;
+const END_SHIFT: u32 = 4;
+const END: u64 = 0b1111 << END_SHIFT;
 const PLACE_SHIFT: u32 = 8;
 const GENERATION_SHIFT: u32 = 16;
 const REF_SHIFT: u32 = 32;
@@ -33,31 +33,38 @@ const REF: u64 = 1 << REF_SHIFT;
 /// More references than this are a leak in a loop, and the count must not run over.
 const REF_LIMIT: u64 = 1 << 31;
 
-/// How a task ended.
+/// What the word says of how a task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Outcome {
-    /// Its value was sent, whether or not anybody was there to receive it.
-    Value = 0,
-    Panicked = 1,
-    Cancelled = 2,
-    Shutdown = 3,
-    Full = 4,
-    NoThread = 5,
-    Expired = 6,
+pub(crate) enum TaskEnd {
+    /// Its value was sent, whether or not a handle was there to receive it.
+    Value,
+    /// Without a value, for the reason with this number ([`Reason::code`]).
+    ///
+    /// [`Reason::code`]: crate::error::Reason::code
+    Coded(u8),
+    /// Without a value, for a reason that the side allocation has.
+    Stored,
 }
 
-impl Outcome {
+impl TaskEnd {
+    const STORED: u8 = 15;
+
     fn from_bits(bits: u64) -> Self {
-        match (bits & OUTCOME) >> OUTCOME_SHIFT {
-            0 => Outcome::Value,
-            1 => Outcome::Panicked,
-            2 => Outcome::Cancelled,
-            3 => Outcome::Shutdown,
-            4 => Outcome::Full,
-            5 => Outcome::NoThread,
-            _ => Outcome::Expired,
+        match ((bits & END) >> END_SHIFT) as u8 {
+            0 => TaskEnd::Value,
+            Self::STORED => TaskEnd::Stored,
+            code => TaskEnd::Coded(code),
         }
+    }
+
+    fn to_bits(self) -> u64 {
+        let code = match self {
+            TaskEnd::Value => 0,
+            TaskEnd::Coded(code) => code,
+            TaskEnd::Stored => Self::STORED,
+        };
+        debug_assert!(code < Self::STORED || self == TaskEnd::Stored, "the word has four bits for it");
+        u64::from(code) << END_SHIFT
     }
 }
 
@@ -163,11 +170,11 @@ impl Word {
         self.0.fetch_or(SIDE, Ordering::AcqRel) & CANCEL != 0
     }
 
-    /// Writes down why there is no value. The claimer does so before it drops the sender.
-    pub(crate) fn set_outcome(&self, outcome: Outcome) {
-        // ORDERING: Release pairs with the Acquire of whoever saw the sender gone and reads the
-        // outcome.
-        self.0.fetch_or((outcome as u64) << OUTCOME_SHIFT, Ordering::Release);
+    /// Writes down how the task ends, which is not with a value. The claimer does so before it
+    /// drops the sender.
+    pub(crate) fn set_end(&self, end: TaskEnd) {
+        // ORDERING: Release pairs with the Acquire of `end`, by whoever has seen the sender gone.
+        self.0.fetch_or(end.to_bits(), Ordering::Release);
     }
 
     /// Claimed to ended, and lets go of the runner's reference.
@@ -212,8 +219,8 @@ impl Word {
         self.load() & SIDE != 0
     }
 
-    pub(crate) fn outcome(&self) -> Outcome {
-        Outcome::from_bits(self.load())
+    pub(crate) fn end(&self) -> TaskEnd {
+        TaskEnd::from_bits(self.load())
     }
 
     /// Where the cell is.
@@ -243,7 +250,7 @@ impl fmt::Debug for Word {
             .field("stage", &stage)
             .field("cancel", &(bits & CANCEL != 0))
             .field("side", &(bits & SIDE != 0))
-            .field("outcome", &Outcome::from_bits(bits))
+            .field("end", &TaskEnd::from_bits(bits))
             .field("refs", &(bits >> REF_SHIFT))
             .finish()
     }

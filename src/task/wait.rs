@@ -1,49 +1,118 @@
-//! A wait that blocks the thread while something is awaited in it, and what the thread's pool
-//! learns of that.
+//! The one loop in which a thread blocks until something has come about: a task's end, a permit, a
+//! scope's end, a pool's end, the value of a future or of a chain.
+//!
+//! # What a thread does before it parks
+//!
+//! ```text
+//!     poll --- ready ---> return
+//!       | pending
+//!     run what the thread has put off (trampoline) --- there was something ---> poll
+//!       | nothing
+//!     run a task of its own inline (Help::Run) --> poll
+//!       | none
+//!     declare the thread blocked, once: its pool may start another
+//!       |
+//!     register with the host --> look whether to run a task inline --- run ---> poll
+//!       |
+//!     park --> unregister --> poll
+//! ```
+//!
+//! The thread registers before it looks, so it misses no change of what it looks at; and it has
+//! polled with a waker of its parker before both, so it misses no wake-up of what it waits for.
+//! `worker::host` says why such waits do not deadlock a pool.
+//!
+//! # Waiting for the end of the thread's own pool
 //!
 //! A task that awaits the shutdown of its own pool counts as ended while its thread is parked in
 //! that wait, and at no other time. So a shutdown that is polled with the waker of such a wait is
-//! told its parker, which shows whether the thread is parked; and the thread looks whether the end
-//! has come whenever it parks in a wait in which that has happened.
+//! given the wait's parker, which shows whether the thread is parked; and the thread looks whether
+//! the end has come whenever it parks in a wait in which that has happened.
 
 use std::cell::Cell;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::ptr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::host::{Blocking, host};
+use super::host::{Blocking, Host, InPlace, Watching, host};
+use super::reference::TaskRef;
+use crate::error::Reason;
 use crate::sync::{Parker, thread_local_const, trampoline};
 
-thread_local_const! { static INNERMOST: Cell<*const BlockingWait> = Cell::new(ptr::null()) }
+/// Something that a thread can block for.
+pub(crate) trait BlockingWait {
+    type Output;
+
+    /// Whether the wait is for the end of the thread's own pool, in which the thread has no more
+    /// part: then it is not declared as blocked.
+    const IS_FOR_END: bool = false;
+
+    /// Looks whether the wait is over. If not, the waker of `context` is called when there is
+    /// reason to look again.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Self::Output>;
+
+    /// What the thread may do after a poll in vain, before it parks; `host` is its pool, if it is a
+    /// pool's thread.
+    fn help(&mut self, host: Option<&dyn Host>) -> Help {
+        let _ = host;
+        Help::Nothing
+    }
+
+    /// The thread is about to run something else, which may want what this waits for.
+    fn step_aside(&mut self) {}
+
+    /// The wait would never end, for this reason. If that is not the end of it, it is polled again.
+    fn fail(&mut self, reason: Reason) -> Poll<Self::Output> {
+        let _ = reason;
+        Poll::Pending
+    }
+
+    /// The parker of this wait. Where the poll runs user code, no other wait may share it: that
+    /// code may wait on this thread too, and would take the wake-up.
+    fn parker(&self) -> Arc<Parker> {
+        Arc::new(Parker::new())
+    }
+}
+
+/// What a thread may do for a wait before it parks.
+pub(crate) enum Help {
+    Nothing,
+    /// Run this task inline, if it is still queued, whether or not the pool may grow.
+    Run(TaskRef),
+    /// Run this task inline, if it is queued and the pool cannot grow: the wait is for it alone.
+    RunTarget(TaskRef),
+    /// Run this task inline, if there is one and the pool cannot grow: the wait is for it too.
+    RunOneOf(Option<TaskRef>),
+    /// Run anything that is queued, if the pool cannot grow.
+    RunAny,
+    /// The wait would never end.
+    Fail(Reason),
+}
+
+thread_local_const! { static INNERMOST: Cell<*const WaitFrame> = Cell::new(ptr::null()) }
 
 /// A wait of this thread, from its first poll to its end.
-pub(crate) struct BlockingWait {
-    /// Of its own: what is polled in it may itself wait on this thread, and must not take its
-    /// wake-up.
+struct WaitFrame {
     parker: Arc<Parker>,
+    /// The shutdown of the thread's pool has been polled with the waker of this wait.
     awaits_end: Cell<bool>,
 }
 
-/// Waits as `f` says.
-pub(crate) fn blocking_wait<R>(f: impl FnOnce(&BlockingWait) -> R) -> R {
-    struct Reset(*const BlockingWait);
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            INNERMOST.with(|slot| slot.set(self.0));
-        }
+/// Makes another wait this thread's innermost one again when it is dropped (T6).
+struct LeaveWait(*const WaitFrame);
+
+impl Drop for LeaveWait {
+    fn drop(&mut self) {
+        INNERMOST.with(|slot| slot.set(self.0));
     }
-    let wait = BlockingWait { parker: Arc::new(Parker::new()), awaits_end: Cell::new(false) };
-    let _reset = Reset(INNERMOST.with(|slot| slot.replace(&raw const wait)));
-    f(&wait)
 }
 
 /// The parker of this thread's innermost wait, if `waker` is that of the wait itself; then the wait
 /// is for the end of the thread's pool, among other things.
 pub(crate) fn awaits_end(waker: &Waker) -> Option<Arc<Parker>> {
-    // SAFETY: T6: `blocking_wait` borrows the wait for longer than the slot holds it.
+    // SAFETY: T6: `block` borrows the wait for longer than the slot holds it.
     let wait = unsafe { INNERMOST.with(Cell::get).as_ref() }?;
     if !ptr::eq(waker.data(), Arc::as_ptr(&wait.parker).cast()) {
         return None;
@@ -52,14 +121,94 @@ pub(crate) fn awaits_end(waker: &Waker) -> Option<Arc<Parker>> {
     Some(Arc::clone(&wait.parker))
 }
 
-impl BlockingWait {
-    /// A waker that ends a park of this wait.
-    pub(crate) fn waker(&self) -> Waker {
-        self.parker.waker()
+/// Blocks this thread until `wait` is over, or until `deadline` has come: then `None`.
+pub(crate) fn block<W: BlockingWait>(wait: &mut W, deadline: Option<Instant>) -> Option<W::Output> {
+    let frame = WaitFrame { parker: wait.parker(), awaits_end: Cell::new(false) };
+    let _leave = LeaveWait(INNERMOST.with(|slot| slot.replace(&raw const frame)));
+    let waker = frame.parker.waker();
+    let mut context = Context::from_waker(&waker);
+    let mut blocking = None;
+    let mut in_time = true;
+    loop {
+        if let Poll::Ready(output) = wait.poll(&mut context) {
+            return Some(output);
+        }
+        if !in_time {
+            return None;
+        }
+        if trampoline::settle(deadline) {
+            continue;
+        }
+        let host = host();
+        let help = wait.help(host);
+        if let (Help::Run(task), Some(host)) = (&help, host) {
+            host.run_now(task);
+            continue;
+        }
+        if !W::IS_FOR_END && !matches!(help, Help::Fail(_)) {
+            blocking.get_or_insert_with(Blocking::enter);
+        }
+        match frame.help_or_park(wait, help, host, deadline) {
+            Ok(woken) => in_time = woken,
+            Err(reason) => {
+                if let Poll::Ready(output) = wait.fail(reason) {
+                    return Some(output);
+                }
+            }
+        }
+    }
+}
+
+impl WaitFrame {
+    /// Runs something inline or parks. Returns false where `deadline` came first.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the wait would never end.
+    fn help_or_park<W: BlockingWait>(
+        &self,
+        wait: &mut W,
+        help: Help,
+        host: Option<&dyn Host>,
+        deadline: Option<Instant>,
+    ) -> Result<bool, Reason> {
+        let Some(host) = host else {
+            return if let Help::Fail(reason) = help { Err(reason) } else { Ok(self.park(deadline)) };
+        };
+        match help {
+            Help::Nothing | Help::Run(_) => return Ok(self.park(deadline)),
+            Help::Fail(reason) => return Err(reason),
+            Help::RunTarget(task) => {
+                let _watching = Watching::target(host, &task, &self.parker);
+                return match host.run_in_place(&task) {
+                    InPlace::Ran => Ok(true),
+                    InPlace::Waits => Ok(self.park(deadline)),
+                    InPlace::Deadlock => Err(Reason::LaneDeadlock),
+                };
+            }
+            Help::RunOneOf(task) => {
+                let _watching = Watching::anything(host, &self.parker);
+                match task.filter(|_| !host.may_grow()) {
+                    Some(task) => {
+                        host.run_now(&task);
+                    }
+                    None => return Ok(self.park(deadline)),
+                }
+            }
+            Help::RunAny => {
+                let _watching = Watching::anything(host, &self.parker);
+                if host.may_grow() || !host.has_queued() {
+                    return Ok(self.park(deadline));
+                }
+                wait.step_aside();
+                host.run_any_in_place();
+            }
+        }
+        Ok(true)
     }
 
     /// Parks the thread. Returns false where `deadline` came first, and may return early.
-    pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
+    fn park(&self, deadline: Option<Instant>) -> bool {
         if trampoline::settle(deadline) {
             return true;
         }
@@ -73,6 +222,17 @@ impl BlockingWait {
     }
 }
 
+/// A future that a thread blocks for.
+struct FutureWait<'a, F>(Pin<&'a mut F>);
+
+impl<F: Future> BlockingWait for FutureWait<'_, F> {
+    type Output = F::Output;
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
 /// Runs a future to its end on this thread: the bridge in the other direction. Declared as
 /// blocking, as by [`will_block`](crate::current::will_block).
 ///
@@ -81,7 +241,7 @@ impl BlockingWait {
 /// runtime's own handle then.
 ///
 /// Inside a task, wait for another of the same pool by [`Task::wait`](crate::Task::wait), which can
-/// run it in place. This function cannot: once the pool has `max_threads`, and all of them wait so
+/// run it inline. This function cannot: once the pool has `max_threads`, and all of them wait so
 /// for what needs one, **it never returns**.
 ///
 /// ```
@@ -92,17 +252,8 @@ impl BlockingWait {
 /// # Ok::<(), sidestep::TaskError>(())
 /// ```
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    blocking_wait(|wait| {
-        let waker = wait.waker();
-        let mut context = Context::from_waker(&waker);
-        let mut blocking = None;
-        loop {
-            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-                return output;
-            }
-            blocking.get_or_insert_with(Blocking::enter);
-            wait.park(None);
-        }
-    })
+    match block(&mut FutureWait(pin!(future)), None) {
+        Some(output) => output,
+        None => unreachable!("there is no deadline"),
+    }
 }

@@ -8,7 +8,7 @@
 //!
 //! Let every thread of the pool be inside a wait for tasks of this pool. If the pool may grow and
 //! something is queued, the last of them to declare itself blocked has notified, and a thread is
-//! being started. If it may not grow: a waiter registers ([`Workplace::watch_growth`]) *before* it
+//! being started. If it may not grow: a waiter registers ([`Policy::watch_growth`]) *before* it
 //! looks whether the pool may grow, and whoever makes the pool unable to grow wakes all who are
 //! registered *after* that shows. So each waiter has looked since the pool last became unable to
 //! grow, and a target that was queued then has been claimed: by the waiter or by someone else,
@@ -18,13 +18,13 @@
 
 use std::sync::Arc;
 
-use super::{Worker, Workplace};
+use super::{Policy, Worker};
 use crate::lane::{Core, Wait, inside};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Parker, trampoline};
 use crate::task::{Host, InPlace, Inside, TaskRef, claim_in_place, tasks};
 
-impl<P: Workplace> Worker<P> {
+impl<P: Policy> Worker<P> {
     /// Runs other tasks in the middle of one, by `f`. This thread is not blocked meanwhile,
     /// whatever it has declared.
     pub(super) fn nest<R>(&self, f: impl FnOnce() -> R) -> R {
@@ -34,11 +34,11 @@ impl<P: Workplace> Worker<P> {
         }
         // A waker or callback that has others run has its lane's slot no longer.
         self.give_slot_away();
-        self.station.slot.current.interrupt(self.station.slot.running());
+        self.context.record.tasks.interrupt(self.context.record.running());
         self.depth.set(self.depth.get() + 1);
         let result = trampoline::afresh(f);
         self.depth.set(self.depth.get() - 1);
-        self.station.slot.current.resume();
+        self.context.record.tasks.resume();
         if self.blocking.replace(declared) == 0 && declared > 0 {
             self.start_blocking();
         }
@@ -54,41 +54,41 @@ impl<P: Workplace> Worker<P> {
 
     /// This thread is about to park until `target` has ended: unless that would be for ever.
     fn wait_for(&self, target: &TaskRef) -> InPlace {
-        if self.place.is_forked() || !self.place.waits().matters() {
+        if self.engine().is_forked() || !self.engine().lanes.waits().matters() {
             return InPlace::Waits;
         }
         let wait = Wait { thread: self.number(), target: target.clone(), inside: self.inside() };
-        if self.place.waits().add(wait) { InPlace::Waits } else { InPlace::Deadlock }
+        if self.engine().lanes.waits().add(wait) { InPlace::Waits } else { InPlace::Deadlock }
     }
 
     /// Tells this thread from others.
     fn number(&self) -> usize {
-        Arc::as_ptr(&self.station.slot).addr()
+        Arc::as_ptr(&self.context.record).addr()
     }
 
     /// The lane of this pool that `target`, which has not ended, belongs to.
     fn lane_of(&self, target: &TaskRef) -> Option<Arc<Core>> {
-        let alive = !target.is_ended() && !self.place.is_forked();
-        alive.then(|| self.place.lane_of(target)).flatten()
+        let alive = !target.is_ended() && !self.engine().is_forked();
+        alive.then(|| self.engine().lanes.find(target.owner())).flatten()
     }
 
     fn start_blocking(&self) {
-        self.station.slot.blocking.store(true, Ordering::Relaxed);
-        self.place.begin_blocking();
+        self.context.record.blocking.store(true, Ordering::Relaxed);
+        self.pool.begin_blocking();
     }
 
     fn stop_blocking(&self) {
-        self.station.slot.blocking.store(false, Ordering::Relaxed);
-        self.place.end_blocking();
+        self.context.record.blocking.store(false, Ordering::Relaxed);
+        self.pool.end_blocking();
     }
 }
 
-impl<P: Workplace> Host for Worker<P> {
+impl<P: Policy> Host for Worker<P> {
     fn begin_blocking(&self) {
         self.blocking.set(self.blocking.get() + 1);
         if self.blocking.get() == 1 {
             if self.delivering.take() {
-                self.place.idle().release_delivering();
+                self.engine().idle.release_delivering();
             }
             // A waker or callback blocks while its lane has more to do.
             self.give_slot_away();
@@ -104,7 +104,7 @@ impl<P: Workplace> Host for Worker<P> {
     }
 
     fn run_in_place(&self, target: &TaskRef) -> InPlace {
-        if self.place.may_grow() {
+        if self.pool.may_grow() {
             return self.wait_for(target);
         }
         if target.is_owned_by(self.owner()) {
@@ -121,47 +121,53 @@ impl<P: Workplace> Host for Worker<P> {
         }
     }
 
-    fn watch(&self, target: &TaskRef, parker: &Arc<Parker>) {
+    fn watch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
+        let Some(target) = target else {
+            self.pool.add_helper(parker);
+            return self.pool.watch_growth(parker);
+        };
         let lane = self.lane_of(target);
         if target.is_queued() && (target.is_owned_by(self.owner()) || lane.is_some()) {
-            self.place.watch_growth(parker);
+            self.pool.watch_growth(parker);
         }
         lane.iter().for_each(|lane| lane.watch(target, parker));
     }
 
     fn inside(&self) -> Vec<Inside> {
-        if self.place.is_forked() || !self.place.waits().matters() {
+        if self.engine().is_forked() || !self.engine().lanes.waits().matters() {
             return Vec::new();
         }
         let holds_slot =
             |task: &TaskRef| !task.is_owned_by(self.owner()) && !self.forfeited.borrow().contains(&task.id());
-        let slot_of = |task: &TaskRef| holds_slot(task).then(|| self.place.lane_of(task)).flatten();
+        let slot_of =
+            |task: &TaskRef| holds_slot(task).then(|| self.engine().lanes.find(task.owner())).flatten();
         inside(slot_of)
     }
 
-    fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>) {
-        self.place.unwatch_growth(parker);
-        if self.place.is_forked() {
+    fn unwatch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
+        self.pool.unwatch_growth(parker);
+        let Some(target) = target else { return self.pool.remove_helper(parker) };
+        if self.engine().is_forked() {
             return;
         }
-        self.place.lane_of(target).iter().for_each(|lane| lane.unwatch(target, parker));
-        if self.place.waits().matters() {
-            self.place.waits().remove(self.number(), target);
+        self.engine().lanes.find(target.owner()).iter().for_each(|lane| lane.unwatch(target, parker));
+        if self.engine().lanes.waits().matters() {
+            self.engine().lanes.waits().remove(self.number(), target);
         }
     }
 
     fn has_queued(&self) -> bool {
-        !self.place.is_forked() && !self.place.queues().is_empty()
+        !self.engine().is_forked() && !self.engine().queues.is_empty()
     }
 
     fn run_any_in_place(&self) -> bool {
-        let Some(entry) = self.place.queues().take_any() else { return false };
+        let Some(entry) = self.engine().queues.take_any() else { return false };
         self.nest(|| self.execute(entry));
         true
     }
 
     fn run_now(&self, target: &TaskRef) -> bool {
-        let claimed = if self.place.is_forked() { None } else { claim_in_place(target) };
+        let claimed = if self.engine().is_forked() { None } else { claim_in_place(target) };
         claimed.map(|claimed| self.nest(|| self.run(claimed))).is_some()
     }
 
@@ -176,26 +182,16 @@ impl<P: Workplace> Host for Worker<P> {
     }
 
     fn may_grow(&self) -> bool {
-        self.place.may_grow()
-    }
-
-    fn offer_help(&self, parker: &Arc<Parker>) {
-        self.place.add_helper(parker);
-        self.place.watch_growth(parker);
-    }
-
-    fn withdraw_help(&self, parker: &Arc<Parker>) {
-        self.place.unwatch_growth(parker);
-        self.place.remove_helper(parker);
+        self.pool.may_grow()
     }
 
     fn begin_parking(&self) -> bool {
-        self.place.look_for_end();
-        !self.place.is_forked()
+        self.pool.look_for_end();
+        !self.engine().is_forked()
     }
 
     fn end_parking(&self) {
-        self.station.slot.count_park();
+        self.context.record.count_park();
     }
 
     fn retire(&self) {
@@ -203,6 +199,6 @@ impl<P: Workplace> Host for Worker<P> {
     }
 
     fn owner(&self) -> *const () {
-        self.station.owner
+        self.context.owner
     }
 }

@@ -13,24 +13,19 @@ use std::time::{Duration, Instant};
 
 use loom::thread;
 
-use super::{Roster, Workplace, submit, work};
+use super::{Engine, Policy, Retire, work};
+use crate::error::Reason;
 use crate::error::TaskError;
-use crate::idle::{Idle, Notify};
-use crate::lane::{Core, Entry, Lanes, Waits};
-use crate::queue::Queues;
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering, StaticU64, fence};
+use crate::lane::{Core, Lanes};
+use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64, fence};
 use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Mutex, Parker, now};
 use crate::task::current::retire_thread;
-use crate::task::{Outcome, Task, TaskRef, new_task};
+use crate::task::{Task, TaskRef, new_task};
 
 /// A pool with a fixed number of threads, of which those above one may leave.
 struct Yard {
-    queues: Queues<Entry>,
-    lanes: Arc<Lanes>,
-    idle: Idle,
-    roster: Roster,
-    closed: AtomicBool,
+    engine: Engine,
     staying: AtomicUsize,
     /// Whether idle threads above one find their time to have come whenever they are asked to look.
     short_lived: bool,
@@ -78,11 +73,7 @@ impl Yard {
     /// A pool whose `threads` have not started.
     fn idle(deques: usize, threads: usize) -> Self {
         Yard {
-            queues: Queues::new(deques),
-            lanes: Lanes::new(false),
-            idle: Idle::new(),
-            roster: Roster::new(None),
-            closed: AtomicBool::new(false),
+            engine: Engine::new(deques, None, Lanes::new(false)),
             staying: AtomicUsize::new(threads),
             short_lived: false,
             lingers: false,
@@ -94,7 +85,7 @@ impl Yard {
     }
 
     fn start(self: &Arc<Self>, threads: usize) -> Vec<thread::JoinHandle<()>> {
-        self.idle.add_starting(threads);
+        self.engine.idle.add_starting(threads);
         let start = |_| {
             let yard = Arc::clone(self);
             thread::spawn(move || work(yard))
@@ -105,23 +96,22 @@ impl Yard {
     /// As `Pool::spawn`, taking back included.
     fn spawn<T: Send + 'static>(self: &Arc<Self>, closure: impl FnOnce() -> T + Send + 'static) -> Task<T> {
         let (entry, handle, receiver) =
-            new_task(closure, Arc::as_ptr(self.roster.account()), Location::caller(), None);
-        submit(&self.queues, &self.roster, entry);
-        self.notify();
-        if self.is_closed()
+            new_task(closure, Arc::as_ptr(&self.engine.account), Location::caller(), None);
+        self.engine.submit(entry);
+        self.engine.notify(&**self);
+        if self.engine.is_closed()
             && let Some(claimed) = handle.clone().claim()
         {
             claimed.count_cancelled();
-            claimed.discard(Outcome::Shutdown, None);
+            claimed.discard(Reason::Shutdown);
         }
         Task::new(handle, receiver)
     }
 
     /// As `Shared::close`.
     fn close(&self) {
-        self.closed.swap(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        self.idle.wake_all();
+        let _ = self.engine.close();
+        self.engine.idle.wake_all();
     }
 
     /// Closes and joins: everything that was submitted has ended, exactly once.
@@ -130,12 +120,9 @@ impl Yard {
         for thread in threads {
             thread.join().expect("a worker does not panic");
         }
-        let mut totals = self.roster.totals();
-        let lanes = self.lanes.counts();
-        totals.submitted += lanes.submitted;
-        totals.cancelled += lanes.cancelled;
-        assert!(totals.balanced(), "{totals:?}");
-        assert_eq!((totals.queued(), totals.running(), totals.panicked), (0, 0, 0), "{totals:?}");
+        let counts = self.engine.counts();
+        assert!(counts.balanced(), "{counts:?}");
+        assert_eq!((counts.queued(), counts.running(), counts.panicked), (0, 0, 0), "{counts:?}");
     }
 
     /// As `end`, for models that are not about how threads leave: `close_against_park` and others
@@ -146,47 +133,33 @@ impl Yard {
     }
 }
 
-impl Workplace for Yard {
-    fn queues(&self) -> &Queues<Entry> {
-        &self.queues
+impl Policy for Yard {
+    fn engine(&self) -> &Engine {
+        &self.engine
     }
-    fn idle(&self) -> &Idle {
-        &self.idle
+    fn watch_delivery(&self) {
+        self.armed.fetch_add(1, Ordering::Relaxed);
     }
-    fn roster(&self) -> &Roster {
-        &self.roster
+    fn ensure_worker(&self) -> bool {
+        self.armed.fetch_add(1, Ordering::Relaxed);
+        true
     }
-    fn notify(&self) {
-        if self.idle.notify(|| self.queues.is_empty()) != Notify::Covered {
-            self.armed.fetch_add(1, Ordering::Relaxed);
+    fn retire(&self, when: Retire) -> bool {
+        let staying = &self.staying;
+        match when {
+            Retire::Now => staying.fetch_sub(1, Ordering::SeqCst) > 0,
+            Retire::IfOverMax => false,
+            Retire::IfSurplus => {
+                let one_less = |staying| (staying > 1).then(|| staying - 1);
+                staying.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+            }
         }
-    }
-    fn free_place(&self) {}
-    fn lane_of(&self, task: &TaskRef) -> Option<Arc<Core>> {
-        self.lanes.find(task.owner())
-    }
-    fn waits(&self) -> &Waits {
-        self.lanes.waits()
-    }
-    fn is_over_max(&self) -> bool {
-        false
-    }
-    fn resign_if_over_max(&self) -> bool {
-        false
     }
     fn observe_wait(&self, _: &TaskRef, _: Option<&Core>, _: Duration) {}
     fn observe_run(&self, _: &TaskRef, _: Option<&Core>, _: Duration) {}
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
-    }
-    fn is_forked(&self) -> bool {
-        false
-    }
     fn begin_blocking(&self) {
         fence(Ordering::SeqCst);
-        if !self.queues.is_empty() {
-            self.notify();
-        }
+        self.engine.notify_if_queued(self);
     }
     fn end_blocking(&self) {}
     fn may_grow(&self) -> bool {
@@ -202,14 +175,7 @@ impl Workplace for Yard {
     fn sleep_deadline(&self) -> Option<Instant> {
         (self.short_lived && self.staying.load(Ordering::SeqCst) > 1).then(now)
     }
-    fn resign_if_surplus(&self) -> bool {
-        let one_less = |staying| (staying > 1).then(|| staying - 1);
-        self.staying.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
-    }
     fn look_for_end(&self) {}
-    fn resign(&self) {
-        self.staying.fetch_sub(1, Ordering::SeqCst);
-    }
     fn on_start(&self) {}
     fn on_stop(&self) {
         let farewell = self.farewell.lock().take();
@@ -217,12 +183,10 @@ impl Workplace for Yard {
             parker.park(None);
         }
     }
-    fn left(&self) {
+    fn on_exit(&self) {
         self.left.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if !self.queues.is_empty() {
-            self.notify();
-        }
+        self.engine.notify_if_queued(self);
     }
 }
 
@@ -338,7 +302,7 @@ fn keep_alive_exit_against_submit() {
         let (yard, threads) = Yard::new(0, 2, true);
         let place = Arc::clone(&yard);
         // The only clock there is.
-        let clock = thread::spawn(move || place.idle.refresh_deadlines());
+        let clock = thread::spawn(move || place.engine.idle.refresh_deadlines());
         yard.spawn(|| ()).wait().unwrap();
         clock.join().unwrap();
         yard.end_in_one_order(threads);

@@ -4,16 +4,15 @@
 //! | file | owns |
 //! |---|---|
 //! | `run` | one task: claim it, run it, report; or one turn of a lane |
-//! | `slot` | what a thread shows to others |
-//! | `current` | which task a thread runs, for others to read |
-//! | `roster` | the threads of a pool, and all that is counted about tasks |
-//! | `account` | what whoever cancels a queued task touches of the pool |
-//! | `os` | what the operating system knows of a thread |
+//! | `context` | what a thread has of its own, and the way to it |
+//! | `record` | what a thread shows to others |
+//! | `registry` | the threads of a pool |
 //! | `host` | blocking and waiting on a pool's thread |
 //! | `rest` | what a thread does that finds nothing: looking on, sleeping, leaving |
 //! | `patience` | for how long it pays to look on |
 //!
-//! What a worker needs from its pool it asks of the trait [`Workplace`], which `pool` implements.
+//! What all pools have in common is the [`Engine`]; what a pool decides, and tells, is the trait
+//! [`Policy`], which `pool` implements.
 //!
 //! # One round
 //!
@@ -36,63 +35,202 @@
 //! Idle before deliver: the consumer that the waker wakes often submits its next call at once. It
 //! then finds a token out and wakes nobody, and the thread that has just finished takes the call.
 //! So one awaited call after another stays on one thread.
+//!
+//! ORDERING: `closed` pairs as in `pool::admission`; `over_max` is a mark whose setter wakes all
+//! afterwards, under a lock that each sleeper takes before it looks.
 
-mod account;
-mod current;
+mod context;
 mod host;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod patience;
+mod record;
+mod registry;
 mod rest;
-mod roster;
 mod run;
-mod slot;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::counts::{PoolAccount, PoolCounters, TaskCounts, thread_number};
 use crate::error::TaskId;
-use crate::idle::{Idle, Sleeper};
-use crate::lane::{Core, Entry, Waits};
-use crate::queue::{Local, Queues, Walk};
-use crate::sync::{Parker, thread_local_const};
+use crate::idle::{Idle, Notify, Sleeper};
+use crate::lane::{Core, Entry, Lanes};
+use crate::queue::{Queues, Walk};
+use crate::semaphore::Semaphore;
+use crate::sync::Parker;
+use crate::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sys::fork::Generation;
 use crate::task::{TaskRef, with_host};
 
+use self::context::{CurrentGuard, WorkerContext, this_context};
 use self::patience::Patience;
 
-pub(crate) use self::account::PoolAccount;
-pub(crate) use self::current::Shown;
-pub(crate) use self::roster::{Roster, Totals, thread_number};
-pub(crate) use self::slot::{Moment, Note, Slot};
+pub(crate) use self::context::this_record;
+pub(crate) use self::record::{LastSample, Moment, RunningTask, ThreadRecord};
+pub(crate) use self::registry::Registry;
 
-/// What a worker needs from its pool.
-pub(crate) trait Workplace: Send + Sync + 'static {
-    fn queues(&self) -> &Queues<Entry>;
-    fn idle(&self) -> &Idle;
-    fn roster(&self) -> &Roster;
-    /// Has somebody look into the queues: wakes or starts a thread, or arms the monitor.
-    fn notify(&self);
-    /// A queued task has been claimed: its place in a limited queue is free.
-    fn free_place(&self);
-    /// The lane that `task`, which is queued, belongs to.
-    fn lane_of(&self, task: &TaskRef) -> Option<Arc<Core>>;
-    /// Who waits for what inside tasks.
-    fn waits(&self) -> &Waits;
-    /// Whether there are more threads than the pool may have by now: those between two tasks leave.
-    fn is_over_max(&self) -> bool;
-    /// Takes this thread out of the number of those that stay, if there are more than the pool may
-    /// have.
-    fn resign_if_over_max(&self) -> bool;
+/// What every pool has: the queues, the threads, who of them sleeps, the lanes, and whether it is
+/// over. The pool owns one and adds to it, by [`Policy`], when threads come and go.
+pub(crate) struct Engine {
+    pub(crate) queues: Queues<Entry>,
+    pub(crate) idle: Idle,
+    pub(crate) workers: Registry,
+    pub(crate) lanes: Arc<Lanes>,
+    /// What the pool's tasks refer to.
+    pub(crate) account: Arc<PoolAccount>,
+    /// There may be more threads than the pool may have by now.
+    over_max: AtomicBool,
+    /// Admission is closed.
+    closed: AtomicBool,
+    generation: Generation,
+}
+
+impl Engine {
+    /// An engine with `deques` worker deques, whose queue has these permits if it is limited.
+    pub(crate) fn new(deques: usize, permits: Option<Semaphore>, lanes: Arc<Lanes>) -> Self {
+        let generation = Generation::current();
+        Engine {
+            queues: Queues::new(deques),
+            idle: Idle::new(),
+            workers: Registry::default(),
+            lanes,
+            account: PoolAccount::new(PoolCounters::new(), permits, generation),
+            over_max: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            generation,
+        }
+    }
+
+    /// What the pool's tasks and threads know it by.
+    pub(crate) fn owner(&self) -> *const () {
+        Arc::as_ptr(&self.account).cast()
+    }
+
+    /// The permits of the pool's queue, if it is limited.
+    #[inline]
+    pub(crate) fn permits(&self) -> Option<&Semaphore> {
+        self.account.permits()
+    }
+
+    /// A queued task has been claimed: its permit in a limited queue is free.
+    #[inline]
+    fn release_permit(&self) {
+        self.permits().into_iter().for_each(Semaphore::free);
+    }
+
+    /// Whether this process is a fork of the one the pool was built in.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        self.generation.is_past()
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Whether admission is closed: threads leave once the queues are empty.
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Closes admission, and fences. True for the caller that closes it first.
+    pub(crate) fn close(&self) -> bool {
+        let is_first = !self.closed.swap(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        is_first
+    }
+
+    /// Whether there may be more threads than the pool may have by now: a thread between two tasks
+    /// looks, and leaves if that is so.
+    #[inline]
+    pub(crate) fn is_over_max(&self) -> bool {
+        self.over_max.load(Ordering::Relaxed)
+    }
+
+    /// Sets what [`is_over_max`](Engine::is_over_max) returns.
+    pub(crate) fn set_over_max(&self, over_max: bool) {
+        self.over_max.store(over_max, Ordering::SeqCst);
+    }
+
+    /// What has become of the tasks of the pool, those of its lanes included.
+    pub(crate) fn counts(&self) -> TaskCounts {
+        let mut counts = self.own_counts();
+        // Read after the starts and ends, which are counted by the threads for all tasks alike.
+        let lanes = self.lanes.counts().tasks;
+        counts.submitted += lanes.submitted;
+        counts.cancelled += lanes.cancelled;
+        counts
+    }
+
+    /// The submissions and cancellations of the pool's own queues, with the starts and ends of all
+    /// tasks: a thread counts those of lanes' tasks too.
+    pub(crate) fn own_counts(&self) -> TaskCounts {
+        self.workers.counts(&self.account.counters)
+    }
+
+    /// Counts a submission and enqueues it: in the deque of this thread, if that is the pool's.
+    #[inline]
+    pub(crate) fn submit(&self, task: TaskRef) {
+        match this_context(self.owner()) {
+            Some(context) => {
+                context.record.counters.submitted.increment();
+                self.queues.push(context.local.get(), Entry::task(task));
+            }
+            None => {
+                self.account.counters.submitted().increment_shared();
+                self.queues.push(None, Entry::task(task));
+            }
+        }
+    }
+
+    /// Enqueues a task of `lane`, and an entry for the lane where that is due: it is no task and is
+    /// not counted. True if a thread must look into the pool's queues.
+    #[must_use]
+    pub(crate) fn submit_to_lane(&self, lane: &Arc<Core>, task: TaskRef) -> bool {
+        let local = this_context(self.owner()).and_then(|context| context.local.get());
+        lane.enqueue(task, || self.queues.push(local, Entry::lane(Arc::clone(lane))))
+    }
+
+    /// Sees to it that a thread looks into the queues, in which the caller has put something: wakes
+    /// one, or leaves it to `policy`. The fence is here.
+    pub(crate) fn notify(&self, policy: &impl Policy) {
+        while !self.is_forked() {
+            match self.idle.notify(|| self.queues.is_empty()) {
+                Notify::Covered => return,
+                Notify::Delivering => return policy.watch_delivery(),
+                Notify::Nobody if policy.ensure_worker() => return,
+                Notify::Nobody => {}
+            }
+        }
+    }
+
+    /// [`notify`](Engine::notify), unless nothing is queued.
+    pub(crate) fn notify_if_queued(&self, policy: &impl Policy) {
+        if !self.queues.is_empty() {
+            self.notify(policy);
+        }
+    }
+}
+
+/// What a pool decides for its engine: when threads come and go, and what is told of them.
+pub(crate) trait Policy: Send + Sync + 'static {
+    fn engine(&self) -> &Engine;
+    /// Something is queued, and only threads inside wakers or callbacks will look: sees to it that
+    /// another one does, should they not return.
+    fn watch_delivery(&self);
+    /// Something is queued, and no thread will look: gets one, or has the monitor decide. False if
+    /// the state has changed meanwhile and the caller is to ask again.
+    fn ensure_worker(&self) -> bool;
+    /// Takes this thread out of the number of those that stay, if `when` says so. False if it
+    /// stays.
+    fn retire(&self, when: Retire) -> bool;
     /// A task that carries the time of its spawning is about to run, after this wait.
     fn observe_wait(&self, task: &TaskRef, lane: Option<&Core>, wait: Duration);
     /// Such a task has ended, after this run.
     fn observe_run(&self, task: &TaskRef, lane: Option<&Core>, run: Duration);
-    /// Whether admission is closed: threads leave once the queues are empty.
-    fn is_closed(&self) -> bool;
-    /// Whether this process is a fork of the one the pool was built in.
-    fn is_forked(&self) -> bool;
     /// One thread more, or less, has declared that it blocks.
     fn begin_blocking(&self);
     fn end_blocking(&self);
@@ -112,90 +250,31 @@ pub(crate) trait Workplace: Send + Sync + 'static {
     fn may_linger(&self) -> bool;
     /// When a thread that goes to sleep now is to leave; `None` if it is to stay.
     fn sleep_deadline(&self) -> Option<Instant>;
-    /// Takes this thread out of the number of those that stay, if it is surplus.
-    fn resign_if_surplus(&self) -> bool;
     /// A thread is parked in a wait for the pool's end: looks whether that has come.
     fn look_for_end(&self);
-    /// Takes this thread out of the number of those that stay.
-    fn resign(&self);
     /// Calls the user's hook, on the thread that has started.
     fn on_start(&self);
     /// Calls the user's hook, on the thread that is about to leave.
     fn on_stop(&self);
     /// The thread is gone but for its last instructions: count it, and see to what is queued.
-    fn left(&self);
+    fn on_exit(&self);
 }
 
-/// What `Pool::spawn` needs of the thread it is called on, where that is the pool's own.
-pub(crate) struct Station {
-    owner: *const (),
-    local: OnceCell<Local<Entry>>,
-    slot: Arc<Slot>,
-}
-
-thread_local_const! { static STATION: Cell<*const Station> = Cell::new(ptr::null()) }
-
-/// Has the thread's slot point to a station, until it is dropped (T6).
-struct Manned {
-    outer: *const Station,
-}
-
-impl Manned {
-    fn at(station: &Station) -> Self {
-        Manned { outer: STATION.with(|slot| slot.replace(station)) }
-    }
-}
-
-impl Drop for Manned {
-    fn drop(&mut self) {
-        STATION.with(|slot| slot.set(self.outer));
-    }
-}
-
-/// This thread's station, if it is one of `owner`'s threads.
-fn this_station<'a>(owner: *const ()) -> Option<&'a Station> {
-    // SAFETY: T6: `Worker::main` borrows the station for longer than the slot holds it, and runs
-    // the code that uses this.
-    let station = unsafe { STATION.with(Cell::get).as_ref() };
-    station.filter(|station| ptr::eq(station.owner, owner))
-}
-
-/// Counts a submission and enqueues it: in the deque of this thread, if that is on the roster.
-pub(crate) fn submit(queues: &Queues<Entry>, roster: &Roster, task: TaskRef) {
-    match this_station(roster.owner()) {
-        Some(station) => {
-            station.slot.tallies.submitted.bump();
-            queues.push(station.local.get(), Entry::task(task));
-        }
-        None => {
-            roster.account().count_submitted();
-            queues.push(None, Entry::task(task));
-        }
-    }
-}
-
-/// Enqueues a task of `lane`, and an entry for the lane where that is due: it is no task and is not
-/// counted. True if somebody must look into the pool's queues.
-#[must_use]
-pub(crate) fn submit_to_lane(
-    owner: *const (),
-    queues: &Queues<Entry>,
-    lane: &Arc<Core>,
-    task: TaskRef,
-) -> bool {
-    let local = this_station(owner).and_then(|station| station.local.get());
-    lane.enqueue(task, || queues.push(local, Entry::lane(Arc::clone(lane))))
-}
-
-/// The slot of this thread, if it is one of `owner`'s.
-pub(crate) fn this_slot(owner: *const ()) -> Option<Arc<Slot>> {
-    this_station(owner).map(|station| Arc::clone(&station.slot))
+/// When a thread leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retire {
+    /// In any case.
+    Now,
+    /// If there are more threads than the pool may have.
+    IfOverMax,
+    /// If there are more threads than the pool keeps.
+    IfSurplus,
 }
 
 /// A running thread of a pool.
-pub(crate) struct Worker<P: Workplace> {
-    place: Arc<P>,
-    station: Station,
+pub(crate) struct Worker<P: Policy> {
+    pool: Arc<P>,
+    context: WorkerContext,
     sleeper: Arc<Sleeper>,
     walk: RefCell<Walk>,
     patience: Patience,
@@ -216,20 +295,21 @@ pub(crate) struct Worker<P: Workplace> {
     retiring: Cell<bool>,
 }
 
-/// Works for `place` until it is time to leave. The caller has a starting token for this thread.
-pub(crate) fn work<P: Workplace>(place: Arc<P>) {
-    let worker = Worker::new(place);
+/// Works for `pool` until it is time to leave. The caller has a starting token for this thread.
+pub(crate) fn work<P: Policy>(pool: Arc<P>) {
+    let worker = Worker::new(pool);
     with_host(&worker, || worker.main());
     worker.leave();
 }
 
-impl<P: Workplace> Worker<P> {
-    fn new(place: Arc<P>) -> Self {
-        let slot = Arc::new(Slot::for_this_thread());
-        place.roster().enlist(Arc::clone(&slot));
+impl<P: Policy> Worker<P> {
+    fn new(pool: Arc<P>) -> Self {
+        let record = Arc::new(ThreadRecord::for_this_thread());
+        let engine = pool.engine();
+        engine.workers.register(Arc::clone(&record));
         Worker {
-            station: Station { owner: place.roster().owner(), local: OnceCell::new(), slot },
-            place,
+            context: WorkerContext { owner: engine.owner(), local: OnceCell::new(), record },
+            pool,
             sleeper: Sleeper::new(),
             walk: RefCell::new(Walk::new(thread_number() as u32)),
             patience: Patience::new(),
@@ -243,37 +323,42 @@ impl<P: Workplace> Worker<P> {
         }
     }
 
+    #[inline]
+    fn engine(&self) -> &Engine {
+        self.pool.engine()
+    }
+
     /// The thread's life between its first and its last hook.
     fn main(&self) {
-        let _manned = Manned::at(&self.station);
+        let _current = CurrentGuard::enter(&self.context);
         self.equip();
         // The hook is foreign code and may block, as a waker may.
-        self.place.idle().started_delivering();
+        self.engine().idle.started_delivering();
         self.delivering.set(true);
-        self.place.on_start();
+        self.pool.on_start();
         self.end_delivering();
         self.serve();
-        if !self.place.is_forked() {
-            self.place.on_stop();
+        if !self.engine().is_forked() {
+            self.pool.on_stop();
         }
     }
 
     /// Takes a deque, if this thread has none and one is free: at first, and whenever it wakes,
     /// since the threads that leave after a growth may be those that own one.
     fn equip(&self) {
-        let Station { local, slot, .. } = &self.station;
+        let WorkerContext { local, record, .. } = &self.context;
         if local.get().is_some() {
             return;
         }
-        if let Some(lent) = self.place.queues().lend() {
-            let _ = slot.deque.set(lent.index());
+        if let Some(lent) = self.engine().queues.lend() {
+            let _ = record.deque.set(lent.index());
             let _ = local.set(lent);
         }
     }
 
     /// Runs tasks until it is time to leave; then the thread has resigned.
     fn serve(&self) {
-        while !self.place.is_forked() {
+        while !self.engine().is_forked() {
             if self.is_dismissed() {
                 return self.hand_over();
             }
@@ -288,42 +373,40 @@ impl<P: Workplace> Worker<P> {
     /// Whether the thread is to leave with work left; it has resigned then.
     fn is_dismissed(&self) -> bool {
         if self.retiring.get() {
-            self.place.resign();
-            return true;
+            return self.pool.retire(Retire::Now);
         }
-        self.place.is_over_max() && self.place.resign_if_over_max()
+        self.engine().is_over_max() && self.pool.retire(Retire::IfOverMax)
     }
 
     /// The next queue entry. After a long task, and where others have waited for long, it is one
     /// that has waited for everybody: what this thread has put into its own deque came later.
     #[inline]
     fn take(&self) -> Option<Entry> {
-        let queues = self.place.queues();
-        let injected = if self.station.slot.take_overstay() { queues.take_injected() } else { None };
-        injected.or_else(|| queues.take(self.station.local.get(), &mut self.walk.borrow_mut()))
+        let queues = &self.engine().queues;
+        let injected = if self.context.record.take_overstay() { queues.take_injected() } else { None };
+        injected.or_else(|| queues.take(self.context.local.get(), &mut self.walk.borrow_mut()))
     }
 
     /// Has somebody look after what is queued, before the thread ends with work left.
     fn hand_over(&self) {
         if self.searching.take() {
-            self.place.idle().release_searching();
+            self.engine().idle.release_searching();
         }
-        if !self.place.queues().is_empty() {
-            self.place.notify();
-        }
+        self.engine().notify_if_queued(&*self.pool);
     }
 
     /// The thread's last deeds. After a fork there are none: everything here belongs to the parent.
     fn leave(self) {
-        if self.place.is_forked() {
+        if self.engine().is_forked() {
             std::mem::forget(self);
             return;
         }
-        let Worker { place, station, .. } = self;
-        if let Some(local) = station.local.into_inner() {
-            place.queues().give_back(local);
+        let Worker { pool, context, .. } = self;
+        let engine = pool.engine();
+        if let Some(local) = context.local.into_inner() {
+            engine.queues.give_back(local);
         }
-        place.roster().dismiss(&station.slot);
-        place.left();
+        engine.workers.unregister(&context.record);
+        pool.on_exit();
     }
 }

@@ -13,7 +13,7 @@
 //! is passed, or by going on the stack, before the last look.
 
 use super::patience::Next;
-use super::{Worker, Workplace};
+use super::{Policy, Retire, Worker};
 use crate::sync::{now, thread};
 
 /// How many looks there are at most between two looks at the clock.
@@ -22,36 +22,33 @@ const LOOKS: usize = if cfg!(any(sidestep_loom, sidestep_shuttle)) { 1 } else { 
 /// is not held up.
 const DEQUES: usize = 512;
 
-impl<P: Workplace> Worker<P> {
+impl<P: Policy> Worker<P> {
     /// Lingers, and then sleeps, until there may be something to do. False if it is time to leave;
     /// no token is held then.
     pub(super) fn rest(&self) -> bool {
         if self.linger() {
             return true;
         }
-        let idle = self.place.idle();
+        let idle = &self.engine().idle;
         // Read before the fence in `enter_stack`: a submitter that this thread's look misses sees
         // the pool closed.
-        let closed = self.place.is_closed();
+        let closed = self.engine().is_closed();
         idle.enter_stack(&self.sleeper, self.searching.take());
         if self.must_look_again(closed) {
             return self.search();
         }
         if closed {
-            return self.depart(|| {
-                self.place.resign();
-                true
-            });
+            return self.depart(Retire::Now);
         }
         loop {
-            let deadline = self.place.sleep_deadline();
+            let deadline = self.pool.sleep_deadline();
             if self.sleeper.park(deadline) {
                 self.searching.set(true);
                 self.equip();
                 return true;
             }
             let due = deadline.is_some_and(|deadline| now() >= deadline);
-            if due && !self.depart(|| self.place.resign_if_surplus()) {
+            if due && !self.depart(Retire::IfSurplus) {
                 return false;
             } else if self.searching.get() {
                 return true;
@@ -61,20 +58,20 @@ impl<P: Workplace> Worker<P> {
 
     /// Back from the stack to work, with a searching token.
     fn search(&self) -> bool {
-        self.place.idle().leave_stack(&self.sleeper);
+        self.engine().idle.leave_stack(&self.sleeper);
         self.searching.set(true);
         true
     }
 
-    /// Leaves the stack for good if `resign` agrees: false then. True if the thread has to stay:
-    /// with a searching token, or on the stack again.
-    fn depart(&self, resign: impl FnOnce() -> bool) -> bool {
-        let idle = self.place.idle();
+    /// Leaves the stack for good if the pool lets the thread go: false then. True if the thread has
+    /// to stay: with a searching token, or on the stack again.
+    fn depart(&self, when: Retire) -> bool {
+        let idle = &self.engine().idle;
         if !idle.leave_for_good(&self.sleeper) {
             self.searching.set(true);
             return true;
         }
-        if resign() {
+        if self.pool.retire(when) {
             return false;
         }
         idle.enter_stack(&self.sleeper, false);
@@ -89,24 +86,24 @@ impl<P: Workplace> Worker<P> {
     /// pool has been closed or its limit lowered since the thread looked, by someone who may not
     /// have found it on the stack.
     fn must_look_again(&self, closed: bool) -> bool {
-        !self.place.queues().is_empty() || closed != self.place.is_closed() || self.place.is_over_max()
+        !self.engine().queues.is_empty() || closed != self.engine().is_closed() || self.engine().is_over_max()
     }
 
     /// Looks on with a searching token. True if something is queued. False if it is time to sleep,
     /// with or without the token.
     fn linger(&self) -> bool {
-        if !self.place.may_linger() || self.place.is_closed() {
+        if !self.pool.may_linger() || self.engine().is_closed() {
             return false;
         }
         let begun = now();
         if !self.patience.is_willing(begun) || !self.search_alone() {
             return false;
         }
-        let looks = (DEQUES / self.place.queues().deques().max(1)).clamp(1, LOOKS);
+        let looks = (DEQUES / self.engine().queues.deques().max(1)).clamp(1, LOOKS);
         let mut vigil = self.patience.begin(begun);
         loop {
             for _ in 0..looks {
-                if !self.place.queues().is_empty() {
+                if !self.engine().queues.is_empty() {
                     vigil.succeed(now());
                     return true;
                 }
@@ -122,7 +119,7 @@ impl<P: Workplace> Worker<P> {
 
     /// Takes a searching token if nobody has one. False if somebody else has.
     fn search_alone(&self) -> bool {
-        let idle = self.place.idle();
+        let idle = &self.engine().idle;
         if self.searching.get() {
             return idle.counts().searching == 1;
         }

@@ -4,10 +4,11 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Worker, Workplace};
+use super::{Policy, Worker};
+use crate::error::Reason;
 use crate::lane::{Core, Entry, Job};
 use crate::sync::now;
-use crate::task::{Claimed, Outcome, Runner, TaskRef, as_current};
+use crate::task::{Claimed, Runner, TaskRef, as_current};
 
 /// So many tasks of a lane are run in one turn, if others want the thread.
 const TURN_TASKS: u32 = 32;
@@ -15,7 +16,7 @@ const TURN_TASKS: u32 = 32;
 const TURN_TIME: Duration = Duration::from_millis(1);
 
 /// One task that is being run by a worker.
-struct Run<'a, P: Workplace> {
+struct Run<'a, P: Policy> {
     worker: &'a Worker<P>,
     /// Its lane, of which the worker holds a slot until the closure has ended. It is let go of
     /// after the delivery: that takes time where another CPU has just referred to it.
@@ -24,40 +25,40 @@ struct Run<'a, P: Workplace> {
     began: Option<Instant>,
 }
 
-impl<P: Workplace> Runner for Run<'_, P> {
-    fn ended(&self, task: &TaskRef, panicked: bool) {
+impl<P: Policy> Runner for Run<'_, P> {
+    fn ended(&self, task: &TaskRef, reason: Option<&Reason>) {
         let worker = self.worker;
         let ran = self.began.map(|began| now() - began);
         let Some(lane) = self.lane.take() else {
-            ran.into_iter().for_each(|ran| worker.place.observe_run(task, None, ran));
-            return worker.count_ended(panicked, false);
+            ran.into_iter().for_each(|ran| worker.pool.observe_run(task, None, ran));
+            return worker.count_ended(reason, false);
         };
         // N3. Where more waits, the slot is kept while the result is delivered. In a forked child
         // the lock may be held for ever.
-        let held = !worker.place.is_forked() && !worker.has_forfeited(task);
+        let held = !worker.engine().is_forked() && !worker.has_forfeited(task);
         let goes_on = held && !lane.release_if_idle();
         if let Some(ran) = ran {
             // A subscriber is foreign code: it may wait for the lane.
             worker.lane.replace(goes_on.then(|| Arc::clone(&lane)));
-            worker.place.observe_run(task, Some(&lane), ran);
-            lane.count_ended(panicked);
+            worker.pool.observe_run(task, Some(&lane), ran);
+            lane.count_ended(reason);
             self.lane.set(Some(lane));
         } else {
-            lane.count_ended(panicked);
+            lane.count_ended(reason);
             let place = if goes_on { &worker.lane } else { &self.lane };
             place.set(Some(lane));
         }
-        worker.count_ended(panicked, goes_on && worker.serves());
+        worker.count_ended(reason, goes_on && worker.serves());
     }
 }
 
-impl<P: Workplace> Runner for Worker<P> {
-    fn ended(&self, _: &TaskRef, panicked: bool) {
-        self.count_ended(panicked, false);
+impl<P: Policy> Runner for Worker<P> {
+    fn ended(&self, _: &TaskRef, reason: Option<&Reason>) {
+        self.count_ended(reason, false);
     }
 }
 
-impl<P: Workplace> Worker<P> {
+impl<P: Policy> Worker<P> {
     /// Runs a queue entry, unless it is the husk of a task that somebody else has claimed.
     #[inline(always)]
     pub(super) fn execute(&self, entry: Entry) {
@@ -82,7 +83,7 @@ impl<P: Workplace> Worker<P> {
     /// until none waits or the turn is over. False if there was none to run.
     fn take_turn(&self, mut lane: Arc<Core>, first: TaskRef) -> bool {
         let mut tasks = 0;
-        let is_alone = || self.place.queues().looks_empty(self.station.local.get());
+        let is_alone = || self.engine().queues.looks_empty(self.context.local.get());
         // A turn that nobody waits for needs no clock, and is over once somebody does.
         let begun = if is_alone() { None } else { Some(now()) };
         let mut next = claim_or_next(&lane, first);
@@ -95,7 +96,7 @@ impl<P: Workplace> Worker<P> {
             lane = kept;
             let fair = is_alone() || tasks < TURN_TASKS && begun.is_some_and(is_within_turn);
             // A waker or callback may have forked: what waits is the parent's.
-            if !fair || self.retiring.get() || self.place.is_over_max() || self.place.is_forked() {
+            if !fair || self.retiring.get() || self.engine().is_over_max() || self.engine().is_forked() {
                 self.release_slot(&lane);
                 return true;
             }
@@ -121,20 +122,20 @@ impl<P: Workplace> Worker<P> {
 
     /// Releases a slot of `lane` to whoever comes next.
     pub(super) fn release_slot(&self, lane: &Arc<Core>) {
-        if self.place.is_forked() {
+        if self.engine().is_forked() {
             return;
         }
         // Behind what waits already, and not in this thread's own deque: that is what makes turns
         // fair.
-        if lane.release(|| self.place.queues().push(None, Entry::lane(Arc::clone(lane)))) {
-            self.place.notify();
+        if lane.release(|| self.engine().queues.push(None, Entry::lane(Arc::clone(lane)))) {
+            self.engine().notify(&*self.pool);
         }
     }
 
     /// Runs what waits in `lane`, of which this thread has taken a slot over, in order through
     /// `target`, in place.
     pub(super) fn run_through(&self, mut lane: Arc<Core>, target: &TaskRef) {
-        while target.is_queued() && !self.place.is_forked() {
+        while target.is_queued() && !self.engine().is_forked() {
             let Some(claimed) = claim_next(&lane) else { return };
             match self.nest(|| self.run_in_lane(claimed, lane)) {
                 Some(kept) => lane = kept,
@@ -154,17 +155,15 @@ impl<P: Workplace> Worker<P> {
     /// Releases the searching token after a find, and has somebody look if more is queued.
     pub(super) fn pass_baton(&self) {
         if self.searching.take() {
-            self.place.idle().release_searching();
-            if !self.place.queues().is_empty() {
-                self.place.notify();
-            }
+            self.engine().idle.release_searching();
+            self.engine().notify_if_queued(&*self.pool);
         }
     }
 
     /// Turns the delivering token, unless it was given up in order to block, into a searching one.
     pub(super) fn end_delivering(&self) {
         if self.delivering.take() {
-            self.place.idle().end_delivering();
+            self.engine().idle.end_delivering();
             self.searching.set(true);
         }
     }
@@ -192,13 +191,13 @@ impl<P: Workplace> Worker<P> {
         }
         // Shown before it is counted: whoever finds it counted and nothing counted since reads the
         // right one.
-        self.station.slot.current.show(claimed.task(), began.map(|(now, _)| now));
+        self.context.record.tasks.show(claimed.task(), began.map(|(now, _)| now));
         // Before the thread counts it: the monitor must not take it for a task of the pool's own
         // queues.
         lane.iter().for_each(|lane| lane.count_started());
         // Counted before the token is released: the monitor must not take the task for one that
         // waits, with nobody coming for it.
-        self.station.slot.tallies.started.bump();
+        self.context.record.counters.runs.started.increment();
         self.pass_baton();
         // A waker and a subscriber are foreign code. They run as part of the task, so that one that
         // waits for its lane is told.
@@ -206,28 +205,28 @@ impl<P: Workplace> Worker<P> {
         if is_limited || began.is_some() {
             as_current(claimed.task(), || self.free_and_observe(&claimed, lane.as_deref(), began));
         }
-        let outer = lane.as_deref().map(|lane| self.station.slot.enter_lane(lane.owner()));
+        let outer = lane.as_deref().map(|lane| self.context.record.enter_lane(lane.owner()));
         claimed.run(&Run { worker: self, lane: Cell::new(lane), began: began.map(|(now, _)| now) });
-        outer.into_iter().for_each(|outer| self.station.slot.return_to_lane(outer));
+        outer.into_iter().for_each(|outer| self.context.record.return_to_lane(outer));
         self.delivered();
     }
 
     /// Gives the place of a task in its queue to another, and tells how long the task has waited.
     fn free_and_observe(&self, claimed: &Claimed, lane: Option<&Core>, began: Option<(Instant, Instant)>) {
-        lane.map_or_else(|| self.place.free_place(), Core::free_place);
+        lane.map_or_else(|| self.engine().release_permit(), Core::free_place);
         if let Some((now, spawned)) = began {
             let waited = now.saturating_duration_since(spawned);
-            self.place.observe_wait(claimed.task(), lane, waited);
+            self.pool.observe_wait(claimed.task(), lane, waited);
         }
     }
 
     /// The same for a task of no lane that carries nothing, as most do.
     #[inline]
     fn run_plain(&self, claimed: Claimed) {
-        self.station.slot.current.show_plain(claimed.task());
-        self.station.slot.tallies.started.bump();
+        self.context.record.tasks.show_plain(claimed.task());
+        self.context.record.counters.runs.started.increment();
         self.pass_baton();
-        self.place.free_place();
+        self.engine().release_permit();
         claimed.run(self);
         self.delivered();
     }
@@ -239,7 +238,7 @@ impl<P: Workplace> Worker<P> {
         if self.depth.get() == 0 {
             self.end_delivering();
         }
-        self.station.slot.tallies.delivered.bump();
+        self.context.record.counters.delivered.increment();
     }
 
     /// Its time was up before a thread got to it, and the timer has not got to it either.
@@ -248,22 +247,17 @@ impl<P: Workplace> Worker<P> {
         // Whatever blocks in the closure's destructor or in a waker gives the slot away.
         self.lane.replace(lane);
         claimed.count_cancelled();
-        claimed.discard(Outcome::Expired, None);
+        claimed.discard(Reason::Expired);
     }
 
     /// A closure has ended and its result is about to be delivered. If the thread `goes_on` with
     /// its lane, nobody is to count on it for what is queued meanwhile.
     #[inline]
-    fn count_ended(&self, panicked: bool, goes_on: bool) {
-        let tallies = &self.station.slot.tallies;
-        if panicked {
-            tallies.panicked.bump();
-        } else {
-            tallies.completed.bump();
-        }
+    fn count_ended(&self, reason: Option<&Reason>, goes_on: bool) {
+        self.context.record.counters.runs.ended(reason).increment();
         let will_search = self.depth.get() == 0 && !self.retiring.get() && !goes_on;
-        if will_search && self.place.queues().looks_empty(self.station.local.get()) {
-            self.place.idle().begin_delivering();
+        if will_search && self.engine().queues.looks_empty(self.context.local.get()) {
+            self.engine().idle.begin_delivering();
             self.delivering.set(true);
         }
     }

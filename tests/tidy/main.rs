@@ -14,7 +14,7 @@ use self::sources::{Source, library, sources};
 
 /// The modules in their order: each uses only what stands before it. `current` is the public face
 /// of `task::current`.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "sys",
     "sync",
     "trace",
@@ -24,6 +24,7 @@ const ORDER: [&str; 19] = [
     "task",
     "queue",
     "semaphore",
+    "counts",
     "lane",
     "idle",
     "worker",

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::sync::{now, thread};
 use crate::sys::thread_stat::ThreadKey;
-use crate::worker::Note;
+use crate::worker::LastSample;
 
 /// For how many looks a thread must be in one task before its CPU clock counts.
 pub(super) const PATIENCE: u32 = 4;
@@ -33,7 +33,7 @@ const HELD_UP: Duration = Duration::from_micros(200);
 pub(super) struct Subject {
     pub(super) key: ThreadKey,
     /// What the last look left.
-    pub(super) note: Note,
+    pub(super) note: LastSample,
     /// Its CPU clock.
     pub(super) cpu_time: Option<Duration>,
     /// Since the last look.

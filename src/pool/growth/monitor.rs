@@ -20,8 +20,8 @@ use super::policy::{Cause, Limits, Verdict, decide};
 use super::sample::Sampler;
 use super::stall::{Stall, report};
 use super::state::State;
-use crate::pool::cool_down::CoolDown;
-use crate::pool::shared::Shared;
+use crate::pool::inner::Shared;
+use crate::pool::threads::CoolDown;
 use crate::pool::threads::start_tree;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::{Parker, now, thread};
@@ -168,7 +168,7 @@ fn grow(shared: &Arc<Shared>, wanted: usize, cause: Cause) {
     if granted == 0 {
         return;
     }
-    shared.idle.add_starting(granted);
+    shared.engine.idle.add_starting(granted);
     shared.growth_steps.fetch_add(1, Ordering::Relaxed);
     event!(DEBUG, ?cause, threads = granted, total = shared.headcount.reserved(), "the pool grows");
     let _ = cause;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use super::detect::{CpuClock, CpuToSpare, Detector, ThreadState, TimeAlone};
 use super::survey::{ASKED_AGAIN, Inquiry, Seen, Survey};
 use super::waiting::{PendingLane, Waiting};
+use crate::counts::TaskCounts;
 use crate::idle::Counts;
 use crate::pool::config::Config;
-use crate::pool::shared::Shared;
+use crate::pool::inner::Shared;
 use crate::sync::atomic::Ordering;
-use crate::worker::{Note, Totals, Workplace};
+use crate::worker::LastSample;
 
 /// A thread that has been in one task for so long, and has used so much CPU time there, is
 /// occupied,
@@ -131,7 +132,7 @@ pub(super) struct Queued {
     /// Slots of lanes that are pending.
     pub(super) pending: u64,
     pub(super) counts: Counts,
-    pub(super) totals: Totals,
+    pub(super) totals: TaskCounts,
 }
 
 impl Sampler {
@@ -195,11 +196,10 @@ impl Sampler {
         let same_tokens = queued.tokens() == before.tokens();
         let still = queued.all() > 0 && same_tokens && totals.started == before.totals.started;
         self.still = if still { self.still + 1 } else { 0 };
-        let ends = |totals: &Totals| totals.completed + totals.panicked;
         let mut sample = Sample {
             elapsed,
             queued: queued.all(),
-            completed: ends(&totals) - ends(&before.totals),
+            completed: totals.ended() - before.totals.ended(),
             threads: shared.headcount.staying().saturating_sub(counts.starting),
             starting: counts.starting,
             idle: counts.idle,
@@ -227,8 +227,9 @@ impl Sampler {
             }
             // The monitor takes time to ask, the more so where it gets no CPU: whoever was still at
             // first may have moved.
-            let is_still =
-                || shared.idle.counts() == counts && shared.roster.totals().started == totals.started;
+            let is_still = || {
+                shared.engine.idle.counts() == counts && shared.engine.own_counts().started == totals.started
+            };
             sample.stuck = sample.stuck && is_still();
         }
         // No foreign code runs with a searching token: whoever holds one waits for nothing but a
@@ -241,21 +242,21 @@ impl Sampler {
     /// are emptied, and threads that are long in one task are told so.
     fn inside(&self, shared: &Shared, counted: Duration) -> Vec<Seen> {
         let mut inside = Vec::new();
-        for slot in shared.roster.slots() {
-            let delivered = slot.tallies.delivered.get();
-            let started = slot.tallies.started.get();
+        for slot in shared.engine.workers.records() {
+            let delivered = slot.counters.delivered.get();
+            let started = slot.counters.runs.started.get();
             let busy = started > delivered;
-            let mut note = slot.note.lock();
+            let mut note = slot.last_sample.lock();
             let same = note.started == started && note.delivered == delivered;
             *note = if busy && same {
                 note.later(counted)
             } else {
-                Note { started, delivered, cpu_time: note.cpu_time, ..Note::default() }
+                LastSample { started, delivered, cpu_time: note.cpu_time, ..LastSample::default() }
             };
             let seen = *note;
             drop(note);
             let deque = slot.deque.get().filter(|_| seen.stalled > 0);
-            if deque.is_some_and(|&deque| shared.queues.evacuate(deque)) {
+            if deque.is_some_and(|&deque| shared.engine.queues.evacuate(deque)) {
                 shared.notify();
             }
             if seen.held >= OCCUPIED[0] {
@@ -287,7 +288,7 @@ impl Sampler {
         // Whoever is long in a callback does not come soon.
         sample.delivering = sample.delivering.saturating_sub(in_callbacks);
         let occupied = |id| lanes.get(&id).is_some_and(|&threads| threads >= shared.core());
-        let pending = shared.lanes.pending().into_iter();
+        let pending = shared.engine.lanes.pending().into_iter();
         let pending = pending.map(|(id, started)| PendingLane { id, started, occupied: occupied(id) });
         let own = self.waiting.look_at_own(queued, sample.elapsed);
         let lanes = self.waiting.look_at_lanes(pending, sample.elapsed);
@@ -322,7 +323,7 @@ impl Sampler {
             if note.occupied && used.is_some() {
                 note.asleep = Some(false);
             }
-            *seen.slot.note.lock() = *note;
+            *seen.slot.last_sample.lock() = *note;
         }
     }
 
@@ -361,17 +362,17 @@ impl Queued {
     /// whether somebody was coming for it; and one that waits in a lane for a slot waits for no
     /// thread.
     fn count(shared: &Shared) -> Self {
-        let lanes_before = shared.lanes.counts();
-        let before = shared.roster.totals();
-        let counts = shared.idle.counts();
-        let totals = shared.roster.totals();
-        let lanes = shared.lanes.counts();
+        let lanes_before = shared.engine.lanes.counts();
+        let before = shared.engine.own_counts();
+        let counts = shared.engine.idle.counts();
+        let totals = shared.engine.own_counts();
+        let lanes = shared.engine.lanes.counts();
         // Threads count the starts of lanes' tasks with all others; submissions are counted apart.
-        let meanwhile =
-            (totals.started - before.started).saturating_sub(lanes.started - lanes_before.started);
+        let meanwhile = (totals.started - before.started)
+            .saturating_sub(lanes.tasks.started - lanes_before.tasks.started);
         Queued {
             submitted: before.submitted,
-            begun: before.started.saturating_sub(lanes_before.started) + meanwhile,
+            begun: before.started.saturating_sub(lanes_before.tasks.started) + meanwhile,
             cancelled: totals.cancelled,
             pending: lanes.pending,
             counts,

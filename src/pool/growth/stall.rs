@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::policy::Limits;
 use super::sample::Sample;
-use crate::pool::shared::Shared;
+use crate::pool::inner::Shared;
 #[cfg(feature = "tracing")]
 use crate::trace::event;
 
@@ -119,9 +119,9 @@ pub(super) fn report(shared: &Shared, sample: &Sample, trouble: Trouble) {
 #[cfg(feature = "tracing")]
 fn running(shared: &Shared) -> Vec<String> {
     let mut running = Vec::new();
-    for slot in shared.roster.slots() {
-        let held = slot.note.lock().held;
-        running.extend(slot.shown().into_iter().map(|shown| (held, shown.origin)));
+    for slot in shared.engine.workers.records() {
+        let held = slot.last_sample.lock().held;
+        running.extend(slot.running_tasks().into_iter().map(|shown| (held, shown.origin)));
     }
     running.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
     running.truncate(NAMED);

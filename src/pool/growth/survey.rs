@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::detect::{Detector, PATIENCE, Subject};
-use crate::worker::{Note, Slot};
+use crate::worker::{LastSample, ThreadRecord};
 
 /// So many threads of a group are asked about; they stand for the others.
 pub(super) const ASKED: usize = 8;
@@ -17,8 +17,8 @@ const LONG_STAY: Duration = Duration::from_millis(4);
 
 /// One thread that is inside a task, as seen in one look.
 pub(super) struct Seen {
-    pub(super) slot: Arc<Slot>,
-    pub(super) note: Note,
+    pub(super) slot: Arc<ThreadRecord>,
+    pub(super) note: LastSample,
 }
 
 /// Who asks, and what is known already.
@@ -144,7 +144,7 @@ impl Inquiry<'_> {
     fn ask_one(&self, seen: &Seen, survey: &mut Survey) {
         let cpu_time = if self.clocks { seen.slot.key.cpu_time() } else { None };
         let (sleeps, certain) = self.is_asleep(seen, cpu_time);
-        let Seen { slot, note: Note { stalled, held, occupied, cpu_time: before, .. } } = seen;
+        let Seen { slot, note: LastSample { stalled, held, occupied, cpu_time: before, .. } } = seen;
         // Whoever is blocked for long says nothing about short calls.
         if *held < LONG_STAY {
             survey.asked += 1;
@@ -165,7 +165,7 @@ impl Inquiry<'_> {
             survey.used += own;
             survey.clocks += 1;
         }
-        let mut note = slot.note.lock();
+        let mut note = slot.last_sample.lock();
         note.cpu_time = cpu_time;
         if note.stalled > 0 && (sleeps || note.stalled >= PATIENCE) {
             note.asleep = Some(sleeps);
@@ -184,7 +184,7 @@ impl Inquiry<'_> {
         unknown.take(ASKED_AGAIN).any(|seen| self.is_asleep(seen, None) == (false, true))
     }
 
-    fn waits_outside(&self, slot: &Slot) -> bool {
+    fn waits_outside(&self, slot: &ThreadRecord) -> bool {
         self.detectors.iter().any(|detector| detector.waits_outside(slot.key))
     }
 

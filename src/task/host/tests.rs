@@ -11,11 +11,11 @@ impl Host for Nobody {
     fn run_in_place(&self, _target: &TaskRef) -> InPlace {
         InPlace::Waits
     }
-    fn watch(&self, _target: &TaskRef, _parker: &Arc<Parker>) {}
+    fn watch(&self, _target: Option<&TaskRef>, _parker: &Arc<Parker>) {}
     fn inside(&self) -> Vec<Inside> {
         Vec::new()
     }
-    fn unwatch(&self, _target: &TaskRef, _parker: &Arc<Parker>) {}
+    fn unwatch(&self, _target: Option<&TaskRef>, _parker: &Arc<Parker>) {}
     fn has_queued(&self) -> bool {
         false
     }
@@ -29,8 +29,6 @@ impl Host for Nobody {
     fn may_grow(&self) -> bool {
         false
     }
-    fn offer_help(&self, _parker: &Arc<Parker>) {}
-    fn withdraw_help(&self, _parker: &Arc<Parker>) {}
     fn begin_parking(&self) -> bool {
         true
     }

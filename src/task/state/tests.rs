@@ -37,27 +37,26 @@ fn only_the_first_canceller_runs_the_hooks() {
 fn the_last_reference_frees() {
     let word = Word::new(2, ShortGeneration::from_bits(0xFFFE), PLACE, false);
     assert!(word.claim().is_some());
-    word.set_outcome(Outcome::Panicked);
+    word.set_end(TaskEnd::Stored);
     assert_eq!(word.end_and_release(), ReleaseAction::Keep);
     assert!(word.is_ended());
     word.retain();
     assert_eq!(word.release(), ReleaseAction::Keep);
-    assert_eq!(word.outcome(), Outcome::Panicked);
+    assert_eq!(word.end(), TaskEnd::Stored);
     assert_eq!((word.generation().to_bits(), word.place()), (0xFFFE, PLACE));
     assert_eq!(word.release(), ReleaseAction::Free);
 }
 
 #[test]
-fn every_outcome_and_every_stage_is_told_apart() {
-    use Outcome::{Cancelled, Expired, Full, NoThread, Panicked, Shutdown, Value};
-    for outcome in [Value, Panicked, Cancelled, Shutdown, Full, NoThread, Expired] {
+fn every_end_and_every_stage_is_told_apart() {
+    for end in [TaskEnd::Value, TaskEnd::Coded(1), TaskEnd::Coded(14), TaskEnd::Stored] {
         let word = Word::new(2, FIRST, PLACE, false);
         let stage = || (word.is_queued(), word.is_ended(), word.is_cancelled(), word.has_side());
         assert_eq!(stage(), (true, false, false, false));
         assert!(word.claim().is_some());
         assert_eq!(stage(), (false, false, false, false));
-        word.set_outcome(outcome);
-        assert_eq!(word.outcome(), outcome);
+        word.set_end(end);
+        assert_eq!(word.end(), end);
         assert_eq!(word.end_and_release(), ReleaseAction::Keep);
         assert_eq!(stage(), (false, true, false, false));
     }
@@ -72,7 +71,7 @@ fn every_outcome_and_every_stage_is_told_apart() {
 fn debug_decodes_the_bits() {
     let word = Word::new(3, FIRST, PLACE, false);
     let text = |stage, cancel, side, refs| {
-        format!("Word {{ stage: \"{stage}\", cancel: {cancel}, side: {side}, outcome: Value, refs: {refs} }}")
+        format!("Word {{ stage: \"{stage}\", cancel: {cancel}, side: {side}, end: Value, refs: {refs} }}")
     };
     assert_eq!(format!("{word:?}"), text("queued", false, false, 3));
     assert!(word.claim().is_some());

@@ -8,6 +8,7 @@ use loom::cell::UnsafeCell;
 use loom::thread;
 
 use super::Yard;
+use crate::error::Reason;
 use crate::lane::Core;
 use crate::latency::Meter;
 use crate::semaphore::Acquire;
@@ -15,8 +16,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
 use crate::sys::fork;
-use crate::task::{Outcome, Task, new_task};
-use crate::worker::{Workplace, submit_to_lane};
+use crate::task::{Task, new_task};
 
 impl Yard {
     fn lane(&self, limit: usize) -> Arc<Core> {
@@ -25,7 +25,7 @@ impl Yard {
 
     fn lane_with(&self, limit: usize, queue_limit: Option<usize>) -> Arc<Core> {
         let (meter, generation) = (Meter::default(), fork::Generation::current());
-        Core::new("lane".to_owned(), limit, queue_limit, meter, &self.lanes, generation)
+        Core::new("lane".to_owned(), limit, queue_limit, meter, &self.engine.lanes, generation)
     }
 
     /// As `Lane::spawn`, taking back included.
@@ -36,16 +36,16 @@ impl Yard {
     ) -> Task<T> {
         let (entry, handle, receiver) =
             new_task(closure, Arc::as_ptr(lane.account()), Location::caller(), None);
-        if submit_to_lane(self.roster.owner(), &self.queues, lane, entry) {
-            self.notify();
+        if self.engine.submit_to_lane(lane, entry) {
+            self.engine.notify(&**self);
         } else {
             loom::sync::atomic::fence(Ordering::SeqCst);
         }
-        if self.is_closed()
+        if self.engine.is_closed()
             && let Some(claimed) = handle.clone().claim()
         {
             claimed.count_cancelled();
-            claimed.discard(Outcome::Shutdown, None);
+            claimed.discard(Reason::Shutdown);
         }
         Task::new(handle, receiver)
     }

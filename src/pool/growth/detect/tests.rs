@@ -17,7 +17,7 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn subject(key: ThreadKey, note: Note, cpu_time: Option<Duration>, elapsed: Duration) -> Subject {
+fn subject(key: ThreadKey, note: LastSample, cpu_time: Option<Duration>, elapsed: Duration) -> Subject {
     Subject { key, note, cpu_time, elapsed, spare: 0 }
 }
 
@@ -60,14 +60,14 @@ impl Drop for Thread {
     }
 }
 
-fn note(stalled: u32, cpu_time: Option<Duration>) -> Note {
-    Note { stalled, cpu_time, ..Note::default() }
+fn note(stalled: u32, cpu_time: Option<Duration>) -> LastSample {
+    LastSample { stalled, cpu_time, ..LastSample::default() }
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn the_thread_state_tells_sleeping_from_spinning_from_gone() {
-    let asleep = |key| ThreadState.is_asleep(&subject(key, Note::default(), None, Duration::ZERO));
+    let asleep = |key| ThreadState.is_asleep(&subject(key, LastSample::default(), None, Duration::ZERO));
     let sleeper = Thread::new(false);
     eventually("the sleeper sleeps", || asleep(sleeper.key) == Some(true));
     let mut spinner = Thread::new(true);
@@ -112,7 +112,7 @@ fn the_cpu_clock_tells_sleeping_from_spinning() {
         CpuClock.is_asleep(&subject(key, note(PATIENCE, before), key.cpu_time(), elapsed))
     };
     let sleeper = Thread::new(false);
-    let state = |key| ThreadState.is_asleep(&subject(key, Note::default(), None, Duration::ZERO));
+    let state = |key| ThreadState.is_asleep(&subject(key, LastSample::default(), None, Duration::ZERO));
     eventually("the sleeper sleeps", || state(sleeper.key) == Some(true));
     let before = sleeper.key.cpu_time();
     assert_eq!(asleep(sleeper.key, before, Duration::from_micros(500)), Some(true));

@@ -145,7 +145,13 @@ fn one_guess_among_facts_makes_the_answer_a_guess() {
 fn only_who_has_been_in_one_task_since_the_last_look_is_blocked() {
     let full = Full::new(3);
     // The monitor may have looked before it was stopped.
-    full.pool.shared.roster.slots().iter().for_each(|slot| *slot.note.lock() = Note::default());
+    full.pool
+        .shared
+        .engine
+        .workers
+        .records()
+        .iter()
+        .for_each(|slot| *slot.last_sample.lock() = LastSample::default());
     let mut sampler = Sampler::new(vec![Oracle::new(true, |_| Some(true))], true);
     assert_eq!(full.look(&mut sampler).blocked, 0, "asleep, but perhaps only just");
     assert_eq!(full.look(&mut sampler).blocked, 3);
@@ -189,7 +195,13 @@ fn shares_are_rounded_and_all_is_all() {
         (|count| Some(count % ASKED != 0), 8),
     ];
     for (answer, blocked) in answers {
-        full.pool.shared.roster.slots().iter().for_each(|slot| *slot.note.lock() = Note::default());
+        full.pool
+            .shared
+            .engine
+            .workers
+            .records()
+            .iter()
+            .for_each(|slot| *slot.last_sample.lock() = LastSample::default());
         let mut sampler = Sampler::new(vec![Oracle::new(true, answer)], true);
         let _ = full.look(&mut sampler);
         assert_eq!(full.look(&mut sampler).blocked, blocked);
@@ -284,7 +296,7 @@ fn a_stalled_thread_gives_its_deque_away() {
         let _ = gate.recv();
     });
     entered.recv().unwrap();
-    let injector_is_empty = || pool.shared.queues.looks_empty(None);
+    let injector_is_empty = || pool.shared.engine.queues.looks_empty(None);
     assert!(injector_is_empty(), "they are in the deque");
     let mut sampler = Sampler::new(Vec::new(), true);
     let _ = sampler.look(&pool.shared, Duration::from_micros(500));

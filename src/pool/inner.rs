@@ -19,35 +19,31 @@
 use std::io;
 use std::sync::{Arc, Weak};
 
-use super::config::Config;
-use super::cool_down::CoolDown;
-use super::discard::give_up;
-use super::ending::Ending;
-use super::growth::Monitor;
-use super::headcount::Headcount;
-use super::observe::Observer;
-use super::roll::Roll;
-use super::stuck::Sightings;
-use super::threads::start;
-use super::timer::Timer;
-use super::waiters::Waiters;
-use crate::idle::{Idle, Notify};
-use crate::lane::{Entry, Lanes};
-use crate::queue::Queues;
+use crate::error::Reason;
+use crate::idle::Notify;
+use crate::lane::Lanes;
+use crate::pool::config::Config;
+use crate::pool::expiry::Roll;
+use crate::pool::expiry::Timer;
+use crate::pool::growth::Monitor;
+use crate::pool::shutdown::Ending;
+use crate::pool::shutdown::give_up;
+use crate::pool::stats::Observer;
+use crate::pool::stats::Sightings;
+use crate::pool::threads::CoolDown;
+use crate::pool::threads::Headcount;
+use crate::pool::threads::start;
+use crate::pool::waiters::Waiters;
 use crate::semaphore::Semaphore;
-use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sync::thread;
 use crate::sys::fork;
-use crate::task::Outcome;
 use crate::trace::event;
-use crate::worker::{Roster, Totals, Workplace};
+use crate::worker::Engine;
 
 /// Everything that all handles and threads of one pool share.
 pub(super) struct Shared {
-    pub(super) queues: Queues<Entry>,
-    pub(super) lanes: Arc<Lanes>,
-    pub(super) idle: Idle,
-    pub(super) roster: Roster,
+    pub(super) engine: Engine,
     pub(super) config: Config,
     pub(super) headcount: Headcount,
     pub(super) cool_down: CoolDown,
@@ -56,16 +52,12 @@ pub(super) struct Shared {
     pub(super) observer: Observer,
     pub(super) sightings: Sightings,
     pub(super) ending: Ending,
-    /// Admission is closed.
-    pub(super) closed: AtomicBool,
     /// `Pool` handles.
     pub(super) handles: AtomicUsize,
     /// Queued tasks that any shutdown drops.
     pub(super) discardable: Roll,
     /// `max_threads` as of now.
     max: AtomicUsize,
-    /// There may be more threads than that.
-    pub(super) over_max: AtomicBool,
     /// How many are moving entries that stay from the queues and back, while they discard others.
     pub(super) sorting: AtomicUsize,
     /// Threads that have declared that they block.
@@ -76,7 +68,6 @@ pub(super) struct Shared {
     pub(super) helpers: Waiters,
     pub(super) growth_steps: AtomicU64,
     pub(super) next_thread: AtomicUsize,
-    generation: fork::Generation,
     me: Weak<Shared>,
 }
 
@@ -84,10 +75,11 @@ impl Shared {
     pub(super) fn new(config: Config) -> Arc<Self> {
         fork::watch();
         Arc::new_cyclic(|me| Shared {
-            queues: Queues::new(config.core),
-            lanes: Lanes::new(config.export_every.is_some()),
-            idle: Idle::new(),
-            roster: Roster::new(config.queue_limit.map(Semaphore::new)),
+            engine: Engine::new(
+                config.core,
+                config.queue_limit.map(Semaphore::new),
+                Lanes::new(config.export_every.is_some()),
+            ),
             headcount: Headcount::new(),
             cool_down: CoolDown::new(),
             monitor: Monitor::new(),
@@ -95,32 +87,18 @@ impl Shared {
             observer: Observer::new(&config),
             sightings: Sightings::default(),
             ending: Ending::new(),
-            closed: AtomicBool::new(false),
             handles: AtomicUsize::new(1),
             discardable: Roll::new(),
             max: AtomicUsize::new(config.max),
-            over_max: AtomicBool::new(false),
             sorting: AtomicUsize::new(0),
             blocking: AtomicUsize::new(0),
             hopeful: Waiters::default(),
             helpers: Waiters::default(),
             growth_steps: AtomicU64::new(0),
             next_thread: AtomicUsize::new(0),
-            generation: fork::Generation::current(),
             me: Weak::clone(me),
             config,
         })
-    }
-
-    /// What its tasks and threads know it by.
-    pub(super) fn owner(&self) -> *const () {
-        self.roster.owner()
-    }
-
-    /// The places of the queue, if it is limited.
-    #[inline]
-    pub(super) fn places(&self) -> Option<&Semaphore> {
-        self.roster.account().places()
     }
 
     /// An owned reference, unless this is the drop.
@@ -128,8 +106,9 @@ impl Shared {
         self.me.upgrade()
     }
 
-    pub(super) fn generation(&self) -> fork::Generation {
-        self.generation
+    /// Sees to it that a thread looks into the queues.
+    pub(super) fn notify(&self) {
+        self.engine.notify(self);
     }
 
     pub(super) fn blocking(&self) -> usize {
@@ -159,33 +138,23 @@ impl Shared {
         self.max.store(max, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if self.headcount.staying() > max {
-            self.over_max.store(true, Ordering::SeqCst);
-            self.idle.wake_all();
+            self.engine.set_over_max(true);
+            self.engine.idle.wake_all();
         }
         if self.headcount.reserved() >= max {
             self.growth_ended();
-        } else if !self.queues.is_empty() {
-            self.notify();
+        } else {
+            self.engine.notify_if_queued(self);
         }
-    }
-
-    /// What has become of the tasks of the pool, those of its lanes included.
-    pub(super) fn totals(&self) -> Totals {
-        let mut totals = self.roster.totals();
-        // Read after the starts and ends, which are counted by the threads for all tasks alike.
-        let lanes = self.lanes.counts();
-        totals.submitted += lanes.submitted;
-        totals.cancelled += lanes.cancelled;
-        totals
     }
 
     /// Whether a thread would find something to run: a task in the pool's queues, or a lane with a
     /// pending slot.
     pub(super) fn has_work(&self) -> bool {
         // In this order a task that starts meanwhile counts as waiting, never the other way round.
-        let totals = self.roster.totals();
-        let lanes = self.lanes.counts();
-        let own = (totals.submitted + lanes.started).saturating_sub(totals.started + totals.cancelled);
+        let counts = self.engine.own_counts();
+        let lanes = self.engine.lanes.counts();
+        let own = (counts.submitted + lanes.tasks.started).saturating_sub(counts.started + counts.cancelled);
         own > 0 || lanes.pending > 0
     }
 
@@ -197,7 +166,11 @@ impl Shared {
 
     /// Starts the first thread.
     pub(super) fn start_first(self: &Arc<Self>) -> io::Result<()> {
-        if self.idle.begin_starting() && self.headcount.reserve(1, 1) { start(self, 0) } else { Ok(()) }
+        if self.engine.idle.begin_starting() && self.headcount.reserve(1, 1) {
+            start(self, 0)
+        } else {
+            Ok(())
+        }
     }
 
     /// Nobody will look into the queues: starts a thread if the pool is entitled to one, else
@@ -225,11 +198,11 @@ impl Shared {
 
     fn start_entitled(&self) -> bool {
         let Some(shared) = self.owned() else { return true };
-        if !self.idle.begin_starting() {
+        if !self.engine.idle.begin_starting() {
             return false;
         }
         if !self.headcount.reserve(self.entitled(), self.max()) {
-            self.idle.not_started(1);
+            self.engine.idle.not_started(1);
             return false;
         }
         self.reserved_more();
@@ -243,19 +216,19 @@ impl Shared {
     pub(super) fn reserved_more(&self) {
         // The limit may have been lowered since it was read; `set_max` looks in the other order.
         if self.headcount.staying() > self.max() {
-            self.over_max.store(true, Ordering::SeqCst);
+            self.engine.set_over_max(true);
         }
         if self.headcount.reserved() >= self.max() {
             self.growth_ended();
         }
         if self.headcount.staying() > self.core() {
-            self.idle.refresh_deadlines();
+            self.engine.idle.refresh_deadlines();
         }
     }
 
     /// Wakes somebody although tokens are out: they have not moved.
     pub(super) fn wake_overriding(&self) {
-        if self.idle.notify_overriding() != Notify::Covered {
+        if self.engine.idle.notify_overriding() != Notify::Covered {
             self.helpers.wake();
             self.monitor.arm(self);
         }
@@ -271,15 +244,13 @@ impl Shared {
     /// Threads that were reserved will not come: their reservations and tokens are back.
     pub(super) fn fewer_than_promised(&self) {
         self.growth_ended();
-        if !self.queues.is_empty() {
-            self.notify();
-        }
+        self.engine.notify_if_queued(self);
         self.one_less();
     }
 
     /// A thread has left, or will not come: the pool may have ended.
     pub(super) fn one_less(&self) {
-        if self.is_closed() {
+        if self.engine.is_closed() {
             self.stop_helpers();
             self.ending.announce(|| self.threads_left());
         }
@@ -296,13 +267,13 @@ impl Shared {
     fn abandon_queue(&self) {
         let error = self.cool_down.error();
         let mut abandoned = 0_u64;
-        while let Some(entry) = self.queues.take_any() {
+        while let Some(entry) = self.engine.queues.take_any() {
             if self.headcount.reserved() > 0 {
-                self.queues.push(None, entry);
+                self.engine.queues.push(None, entry);
                 self.notify();
                 break;
             }
-            abandoned += give_up(entry, Outcome::NoThread, Some(&error));
+            abandoned += give_up(entry, || Reason::NoThread(Arc::clone(&error)));
         }
         if abandoned > 0 {
             event!(ERROR, abandoned, %error, "gave queued tasks up: the pool has no thread");
@@ -311,17 +282,16 @@ impl Shared {
 
     /// Closes admission. Threads leave when the queues are empty.
     pub(super) fn close(&self) {
-        self.ending.begin(&self.roster.totals());
-        if self.closed.swap(true, Ordering::SeqCst) {
+        self.ending.begin(&self.engine.own_counts());
+        if !self.engine.close() {
             return;
         }
-        fence(Ordering::SeqCst);
         self.growth_ended();
-        self.places().into_iter().for_each(Semaphore::close);
-        for lane in self.lanes.all() {
+        self.engine.permits().into_iter().for_each(Semaphore::close);
+        for lane in self.engine.lanes.all() {
             lane.places().into_iter().for_each(Semaphore::close);
         }
-        self.idle.wake_all();
+        self.engine.idle.wake_all();
         self.stop_helpers();
     }
 
@@ -336,15 +306,15 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if self.is_forked() {
+        if self.engine.is_forked() {
             return;
         }
         self.timer.stop();
         // Without threads only husks are queued, unless a thread was lost in a way nobody foresaw.
-        while let Some(entry) = self.queues.take_any() {
-            give_up(entry, Outcome::Shutdown, None);
+        while let Some(entry) = self.engine.queues.take_any() {
+            give_up(entry, || Reason::Shutdown);
         }
-        while !self.totals().balanced() {
+        while !self.engine.counts().balanced() {
             thread::yield_now();
         }
     }

@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::config::Config;
+use crate::counts::thread_number;
 use crate::error::TaskId;
 use crate::lane::Core;
 use crate::latency::{Meter, Reading};
+use crate::pool::config::Config;
 use crate::sync::{Mutex, now};
 use crate::task::TaskRef;
 use crate::trace::event;
-use crate::worker::{Roster, Shown, thread_number};
+use crate::worker::{Registry, RunningTask};
 
 /// What is done with the times of a pool's tasks.
 #[derive(Debug)]
-pub(super) struct Observer {
+pub(in crate::pool) struct Observer {
     warn_after: Option<Duration>,
     meter: Meter,
     is_on: bool,
@@ -24,7 +25,7 @@ pub(super) struct Observer {
 
 /// What records the times of a pool's tasks, or of those of one of its lanes, of which up to
 /// `threads` run at a time. It may call foreign code.
-pub(super) fn meter(config: &Config, lane: Option<&str>, threads: usize) -> Meter {
+pub(in crate::pool) fn meter(config: &Config, lane: Option<&str>, threads: usize) -> Meter {
     let meter = Meter::default();
     #[cfg(feature = "histograms")]
     let meter = if config.histograms { meter.with_histograms(threads) } else { meter };
@@ -35,38 +36,38 @@ pub(super) fn meter(config: &Config, lane: Option<&str>, threads: usize) -> Mete
 }
 
 impl Observer {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(in crate::pool) fn new(config: &Config) -> Self {
         let meter = meter(config, None, usize::MAX);
         let is_on = config.warn_after.is_some() || meter.is_on();
         Observer { warn_after: config.warn_after, meter, is_on, told: Mutex::default() }
     }
 
     /// Whether anybody wants to know: tasks carry the time of their spawning then.
-    pub(super) fn is_on(&self) -> bool {
+    pub(in crate::pool) fn is_on(&self) -> bool {
         self.is_on
     }
 
     /// The times recorded so far.
-    pub(super) fn read(&self) -> Reading {
+    pub(in crate::pool) fn read(&self) -> Reading {
         self.meter.read()
     }
 
     /// Whether tasks that run for long are warned of.
-    pub(super) fn warns(&self) -> bool {
+    pub(in crate::pool) fn warns(&self) -> bool {
         self.warn_after.is_some() && cfg!(feature = "tracing")
     }
 
     /// Warns of the tasks on the threads of `roster` that have been running for long and go on,
     /// once of each. Says when the next one will have been, if none ends before.
-    pub(super) fn patrol(&self, roster: &Roster) -> Option<Instant> {
+    pub(in crate::pool) fn patrol(&self, roster: &Registry) -> Option<Instant> {
         let limit = self.warn_after?;
-        let shown: Vec<Shown> = roster.slots().iter().flat_map(|slot| slot.shown()).collect();
+        let shown: Vec<RunningTask> = roster.records().iter().flat_map(|slot| slot.running_tasks()).collect();
         let now = now();
         let mut told = self.told.lock();
         told.retain(|id| shown.iter().any(|task| task.origin.id == *id));
         let mut long = Vec::new();
         let mut next = None;
-        for Shown { origin, since } in shown {
+        for RunningTask { origin, since } in shown {
             let Some(due) = since.and_then(|since| since.checked_add(limit)) else { continue };
             if due > now {
                 next = next.into_iter().chain([due]).min();
@@ -87,7 +88,7 @@ impl Observer {
     }
 
     /// `task` is about to run.
-    pub(super) fn waited(&self, task: &TaskRef, lane: Option<&Core>, waited: Duration) {
+    pub(in crate::pool) fn waited(&self, task: &TaskRef, lane: Option<&Core>, waited: Duration) {
         let thread = thread_number();
         self.meter.waited(thread, waited);
         lane.into_iter().for_each(|lane| lane.meter().waited(thread, waited));
@@ -99,7 +100,7 @@ impl Observer {
     }
 
     /// `task` has ended.
-    pub(super) fn ran(&self, task: &TaskRef, lane: Option<&Core>, ran: Duration) {
+    pub(in crate::pool) fn ran(&self, task: &TaskRef, lane: Option<&Core>, ran: Duration) {
         let thread = thread_number();
         self.meter.ran(thread, ran);
         lane.into_iter().for_each(|lane| lane.meter().ran(thread, ran));

@@ -4,17 +4,14 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::admission::{Gate, Refused};
-use super::{Lane, Pool};
 use crate::error::{Origin, Reason, TaskError};
+use crate::pool::submit::Gate;
+use crate::pool::{Lane, Pool};
 use crate::semaphore::{Acquire, Semaphore};
 use crate::sync::atomic::{Ordering, fence};
-use crate::sync::{Parker, trampoline};
-use crate::task::{Host, Task, Unblocked, host, next_id};
-use crate::worker::Workplace;
+use crate::task::{BlockingWait, Help, Host, Task, Unblocked, block, forked_child, next_id};
 
 /// Whose queue it is.
 enum Target {
@@ -32,7 +29,7 @@ impl Target {
 
     fn places(&self) -> Option<&Semaphore> {
         match self {
-            Target::Pool(pool) => pool.shared.places(),
+            Target::Pool(pool) => pool.shared.engine.permits(),
             Target::Lane(lane) => lane.core().places(),
         }
     }
@@ -73,11 +70,11 @@ pub struct Reserve {
 }
 
 impl Reserve {
-    pub(super) fn in_pool(pool: Pool, site: &'static Location<'static>) -> Self {
+    pub(in crate::pool) fn in_pool(pool: Pool, site: &'static Location<'static>) -> Self {
         Reserve { target: Some(Target::Pool(pool)), turn: Acquire::new(), site }
     }
 
-    pub(super) fn in_lane(lane: Lane, site: &'static Location<'static>) -> Self {
+    pub(in crate::pool) fn in_lane(lane: Lane, site: &'static Location<'static>) -> Self {
         Reserve { target: Some(Target::Lane(lane)), turn: Acquire::new(), site }
     }
 
@@ -95,62 +92,10 @@ impl Reserve {
     ///
     /// If the future has given its result already.
     pub fn wait(mut self) -> Result<Permit, TaskError> {
-        let parker = Arc::new(Parker::new());
-        let waker = parker.waker();
-        let mut context = Context::from_waker(&waker);
-        loop {
-            if let Poll::Ready(result) = Pin::new(&mut self).poll(&mut context) {
-                return result;
-            }
-            if !trampoline::settle(None) {
-                break;
-            }
+        match block(&mut self, None) {
+            Some(result) => result,
+            None => unreachable!("there is no deadline"),
         }
-        let host = match &self.target {
-            Some(Target::Lane(lane)) if lane.core().is_held_here() => {
-                return Err(TaskError::new(self.origin(), Reason::LaneDeadlock));
-            }
-            Some(target) => host().filter(|host| host.owner() == target.pool().shared.owner()),
-            None => None,
-        };
-        crate::task::current::will_block(|| self.poll_and_park(&mut context, &parker, host))
-    }
-
-    fn poll_and_park(
-        &mut self,
-        context: &mut Context<'_>,
-        parker: &Arc<Parker>,
-        host: Option<&dyn Host>,
-    ) -> Result<Permit, TaskError> {
-        loop {
-            if let Some(host) = host {
-                host.offer_help(parker);
-            }
-            if let Poll::Ready(result) = Pin::new(&mut *self).poll(context) {
-                if let Some(host) = host {
-                    host.withdraw_help(parker);
-                }
-                return result;
-            }
-            if trampoline::settle(None) {
-                continue;
-            }
-            let helper = host.filter(|host| !host.may_grow());
-            if !helper.is_some_and(|host| self.help(host)) {
-                parker.park(None);
-            }
-        }
-    }
-
-    /// Runs something that is queued. Out of the line meanwhile: a place that came now would lie
-    /// below what runs on this stack, which may want one itself.
-    fn help(&mut self, host: &dyn Host) -> bool {
-        if !host.has_queued() {
-            return false;
-        }
-        self.give_up();
-        host.run_any_in_place();
-        true
     }
 
     /// For errors: the task that there was to be.
@@ -159,26 +104,26 @@ impl Reserve {
     }
 
     /// Whether there is a place by now, or never will be.
-    fn look(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+    fn look(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Reason>> {
         let Some(target) = &self.target else {
             panic!("a sidestep reservation was polled after it had given its result");
         };
         let shared = &target.pool().shared;
-        if shared.is_forked() {
-            return Poll::Ready(Err(Refused::Forked));
+        if shared.engine.is_forked() {
+            return Poll::Ready(Err(Reason::NoThread(forked_child())));
         }
-        if shared.is_closed() {
-            return Poll::Ready(Err(Refused::Closed));
+        if shared.engine.is_closed() {
+            return Poll::Ready(Err(Reason::Shutdown));
         }
         let Some(places) = target.places() else { return Poll::Ready(Ok(())) };
         match places.poll_take(&mut self.turn, context.waker()) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-            Poll::Ready(Err(_)) => Poll::Ready(Err(Refused::Closed)),
+            Poll::Ready(Err(_)) => Poll::Ready(Err(Reason::Shutdown)),
             Poll::Pending => {
                 // ORDERING: pairs with the fence in `Shared::close`, which comes before its look
                 // for lanes. A lane that was made while the pool was closed has not been told.
                 fence(Ordering::SeqCst);
-                if shared.is_closed() { Poll::Ready(Err(Refused::Closed)) } else { Poll::Pending }
+                if shared.engine.is_closed() { Poll::Ready(Err(Reason::Shutdown)) } else { Poll::Pending }
             }
         }
     }
@@ -186,9 +131,37 @@ impl Reserve {
     fn give_up(&mut self) {
         let Some(target) = &self.target else { return };
         // In a forked child somebody may have been in line for ever.
-        if let Some(places) = target.places().filter(|_| !target.pool().shared.is_forked()) {
+        if let Some(places) = target.places().filter(|_| !target.pool().shared.engine.is_forked()) {
             places.give_up(&mut self.turn);
         }
+    }
+}
+
+impl BlockingWait for Reserve {
+    type Output = Result<Permit, TaskError>;
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Future::poll(Pin::new(self), context)
+    }
+
+    fn help(&mut self, host: Option<&dyn Host>) -> Help {
+        match &self.target {
+            Some(Target::Lane(lane)) if lane.core().is_held_here() => Help::Fail(Reason::LaneDeadlock),
+            Some(target) if host.is_some_and(|host| host.owner() == target.pool().shared.engine.owner()) => {
+                Help::RunAny
+            }
+            _ => Help::Nothing,
+        }
+    }
+
+    /// Out of the line meanwhile: a permit that came now would lie below what runs on this stack,
+    /// which may want one itself.
+    fn step_aside(&mut self) {
+        self.give_up();
+    }
+
+    fn fail(&mut self, reason: Reason) -> Poll<Self::Output> {
+        Poll::Ready(Err(TaskError::new(self.origin(), reason)))
     }
 }
 
@@ -203,7 +176,7 @@ impl Future for Reserve {
         let Some(target) = self.target.take() else { unreachable!("`look` has looked") };
         Poll::Ready(match result {
             Ok(()) => Ok(Permit { target: Some(target) }),
-            Err(refused) => Err(TaskError::new(self.origin(), refused.reason())),
+            Err(reason) => Err(TaskError::new(self.origin(), reason)),
         })
     }
 }
@@ -261,7 +234,7 @@ impl Permit {
         let site = Location::caller();
         match self.target.take() {
             Some(Target::Pool(pool)) => {
-                let has_place = pool.shared.places().is_some();
+                let has_place = pool.shared.engine.permits().is_some();
                 Gate { has_place, ..pool.gate() }.spawn(f, site, pool.shared.side())
             }
             Some(Target::Lane(lane)) => {
@@ -290,7 +263,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(target) = self.target.take() else { return };
-        if !target.pool().shared.is_forked() {
+        if !target.pool().shared.engine.is_forked() {
             target.places().into_iter().for_each(Semaphore::free);
         }
     }

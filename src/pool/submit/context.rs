@@ -3,26 +3,26 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::shared::Shared;
 use crate::panic::{catch_panic, report_panic};
+use crate::pool::inner::Shared;
 use crate::sync::{Mutex, now};
 use crate::task::{Context, Extras, Side};
 
 /// Captures a context on the spawner's thread.
-pub(super) type Capture = Box<dyn Fn() -> Context + Send + Sync>;
+pub(in crate::pool) type Capture = Box<dyn Fn() -> Context + Send + Sync>;
 
 /// What is captured when a task is spawned.
-pub(super) struct Captures {
+pub(in crate::pool) struct Captures {
     /// The first one is the outermost around the closure.
-    pub(super) list: Vec<Capture>,
+    pub(in crate::pool) list: Vec<Capture>,
     /// Whether the `tracing` span and dispatcher of the spawner are.
     #[cfg(feature = "tracing")]
-    pub(super) spans: bool,
+    pub(in crate::pool) spans: bool,
 }
 
 impl Captures {
     /// The defaults.
-    pub(super) fn standard() -> Self {
+    pub(in crate::pool) fn standard() -> Self {
         Captures {
             list: Vec::new(),
             #[cfg(feature = "tracing")]
@@ -104,14 +104,14 @@ fn nest(outer: Context, inner: Context) -> Context {
 impl Shared {
     /// What a task takes along that is spawned now, without options.
     #[inline]
-    pub(super) fn side(&self) -> Option<Box<Side>> {
+    pub(in crate::pool) fn side(&self) -> Option<Box<Side>> {
         let plain = self.config.captures.is_empty() && !self.observer.is_on();
         (!plain).then(|| self.side_with(Extras::default()))
     }
 
     /// What a task takes along that is spawned now.
     #[cold]
-    pub(super) fn side_with(&self, extras: Extras) -> Box<Side> {
+    pub(in crate::pool) fn side_with(&self, extras: Extras) -> Box<Side> {
         let spawned = self.observer.is_on().then(now);
         Side::new(Extras { spawned, context: Mutex::new(self.config.captures.capture()), ..extras })
     }

@@ -30,14 +30,15 @@
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
+use crate::counts::TaskCounts;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Parker, ProcessMutex};
 use crate::task::{discard, wake};
-use crate::worker::{Moment, Slot, Totals};
+use crate::worker::{Moment, ThreadRecord};
 
 /// What waits for a pool's end.
 #[derive(Debug)]
-pub(super) struct Ending {
+pub(in crate::pool) struct Ending {
     /// Tasks that had ended by running when admission closed.
     baseline: OnceLock<u64>,
     discarded: AtomicU64,
@@ -64,8 +65,8 @@ struct Waiter {
 
 /// The thread of the pool that has polled.
 #[derive(Debug)]
-pub(super) struct WaitingThread {
-    slot: Arc<Slot>,
+pub(in crate::pool) struct WaitingThread {
+    slot: Arc<ThreadRecord>,
     blocked: Blocked,
     /// It has polled since the last roll call, and this was when.
     polled: Option<Moment>,
@@ -73,7 +74,7 @@ pub(super) struct WaitingThread {
 
 /// How it shows that a thread is blocked.
 #[derive(Debug)]
-pub(super) enum Blocked {
+pub(in crate::pool) enum Blocked {
     /// It waits for nothing else, with this parker.
     Solely(Arc<Parker>),
     /// It awaits the shutdown, perhaps beside other things, and parks with this parker.
@@ -84,14 +85,14 @@ pub(super) enum Blocked {
 
 /// The threads of the pool that wait for its end, and the tasks on their stacks.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Crew {
-    pub(super) threads: usize,
-    pub(super) tasks: u64,
+pub(in crate::pool) struct Crew {
+    pub(in crate::pool) threads: usize,
+    pub(in crate::pool) tasks: u64,
 }
 
 impl WaitingThread {
     /// The thread with this slot, which polls now.
-    pub(super) fn new(slot: Arc<Slot>, blocked: Blocked) -> Self {
+    pub(in crate::pool) fn new(slot: Arc<ThreadRecord>, blocked: Blocked) -> Self {
         let polled = Some(slot.moment());
         WaitingThread { slot, blocked, polled }
     }
@@ -113,7 +114,7 @@ impl Waiting {
 
     /// The threads that wait, that of `looker` among them.
     fn crew(&self, looker: Option<u64>) -> Crew {
-        let mut slots: Vec<&Arc<Slot>> = Vec::new();
+        let mut slots: Vec<&Arc<ThreadRecord>> = Vec::new();
         for waiter in &self.waiters {
             let thread = waiter.thread.as_ref();
             let thread = thread.filter(|thread| Some(waiter.id) == looker || thread.waits());
@@ -156,31 +157,31 @@ impl Waiting {
 }
 
 impl Ending {
-    pub(super) fn new() -> Self {
+    pub(in crate::pool) fn new() -> Self {
         Ending { baseline: OnceLock::new(), discarded: AtomicU64::new(0), waiting: ProcessMutex::default() }
     }
 
     /// Admission is about to close. Who closes it again changes nothing.
-    pub(super) fn begin(&self, totals: &Totals) {
-        let _ = self.baseline.set(totals.completed + totals.panicked);
+    pub(in crate::pool) fn begin(&self, totals: &TaskCounts) {
+        let _ = self.baseline.set(totals.ended());
     }
 
     /// Tasks that had ended by running when admission closed.
-    pub(super) fn baseline(&self) -> u64 {
+    pub(in crate::pool) fn baseline(&self) -> u64 {
         self.baseline.get().copied().unwrap_or(0)
     }
 
-    pub(super) fn count_discarded(&self, discarded: u64) {
+    pub(in crate::pool) fn count_discarded(&self, discarded: u64) {
         // ORDERING: Release pairs with the Acquire in `discarded`.
         self.discarded.fetch_add(discarded, Ordering::Release);
     }
 
-    pub(super) fn discarded(&self) -> u64 {
+    pub(in crate::pool) fn discarded(&self) -> u64 {
         // ORDERING: Acquire pairs with the Release in `count_discarded`.
         self.discarded.load(Ordering::Acquire)
     }
 
-    pub(super) fn new_id(&self) -> u64 {
+    pub(in crate::pool) fn new_id(&self) -> u64 {
         let Some(mut waiting) = self.waiting.lock() else { return 0 };
         waiting.last_id += 1;
         waiting.last_id
@@ -189,7 +190,7 @@ impl Ending {
     /// Waits as `id`, on this thread of the pool if it is one: `waker` is called when there is
     /// reason to look again. Returns who waited at the end, if that has come. `left` says how many
     /// threads have not left, if that is certain.
-    pub(super) fn wait(
+    pub(in crate::pool) fn wait(
         &self,
         id: u64,
         waker: &Waker,
@@ -218,7 +219,7 @@ impl Ending {
     }
 
     /// A thread is parked: looks whether that was the last that did not wait.
-    pub(super) fn look(&self, left: impl FnOnce() -> Option<usize>) {
+    pub(in crate::pool) fn look(&self, left: impl FnOnce() -> Option<usize>) {
         let Some(mut waiting) = self.waiting.lock() else { return };
         let mut woken = Vec::new();
         let _ = waiting.look(None, left(), &mut woken);
@@ -227,7 +228,7 @@ impl Ending {
     }
 
     /// A thread has left, or something else has changed: everybody is to look again.
-    pub(super) fn announce(&self, left: impl FnOnce() -> Option<usize>) {
+    pub(in crate::pool) fn announce(&self, left: impl FnOnce() -> Option<usize>) {
         let Some(mut waiting) = self.waiting.lock() else { return };
         let mut woken = waiting.call_roll();
         let _ = waiting.look(None, left(), &mut woken);
@@ -237,12 +238,12 @@ impl Ending {
     }
 
     /// The threads that wait now, that of `id` among them.
-    pub(super) fn crew(&self, id: u64) -> Crew {
+    pub(in crate::pool) fn crew(&self, id: u64) -> Crew {
         self.waiting.lock().map(|waiting| waiting.crew(Some(id))).unwrap_or_default()
     }
 
     /// `id` waits no longer.
-    pub(super) fn leave(&self, id: u64) {
+    pub(in crate::pool) fn leave(&self, id: u64) {
         let Some(mut waiting) = self.waiting.lock() else { return };
         let place = waiting.waiters.iter().position(|waiter| waiter.id == id);
         let gone = place.map(|place| waiting.waiters.swap_remove(place));

@@ -15,23 +15,37 @@
 //! ORDERING: the fences here, and the one in `Idle::notify`, pair with the one in
 //! `Idle::enter_stack`.
 
+mod batch;
+mod context;
+mod options;
+mod reserve;
+mod scope;
+
+pub use self::batch::Batch;
+pub use self::options::TaskOptions;
+pub use self::reserve::{Permit, Reserve};
+pub use self::scope::{Scope, ScopedTask};
+
+pub(in crate::pool) use self::context::Captures;
+pub(in crate::pool) use self::scope::scope;
+
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::Pool;
-use super::shared::Shared;
+use crate::counts::PoolAccount;
 use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::{Core, LaneAccount};
+use crate::pool::Pool;
+use crate::pool::inner::Shared;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::oneshot::Receiver;
 use crate::sync::trampoline;
-use crate::task::{Claimed, OnShutdown, Outcome, Owner, Side, Task, TaskRef, Work, forked_child, new_task};
+use crate::task::{Claimed, OnShutdown, Owner, Side, Task, TaskRef, Work, forked_child, new_task};
 use crate::trace::event;
-use crate::worker::{PoolAccount, Workplace, submit, submit_to_lane};
 
 /// Where tasks can be queued: the pool itself, or a lane of it.
-pub(super) trait Queue {
+pub(in crate::pool) trait Queue {
     /// What its tasks refer to.
     type Account: Owner;
     fn account(&self) -> &Arc<Self::Account>;
@@ -46,17 +60,17 @@ impl Queue for Shared {
 
     #[inline]
     fn account(&self) -> &Arc<PoolAccount> {
-        self.roster.account()
+        &self.engine.account
     }
 
     #[inline]
     fn places(&self) -> Option<&Semaphore> {
-        self.places()
+        self.engine.permits()
     }
 
     #[inline]
     fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool {
-        submit(&shared.queues, &shared.roster, task);
+        shared.engine.submit(task);
         true
     }
 }
@@ -73,16 +87,16 @@ impl Queue for Core {
     }
 
     fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool {
-        submit_to_lane(shared.owner(), &shared.queues, self, task)
+        shared.engine.submit_to_lane(self, task)
     }
 }
 
 /// The way into one queue of a pool.
-pub(super) struct Gate<'a, Q> {
-    pub(super) shared: &'a Arc<Shared>,
-    pub(super) queue: &'a Arc<Q>,
+pub(in crate::pool) struct Gate<'a, Q> {
+    pub(in crate::pool) shared: &'a Arc<Shared>,
+    pub(in crate::pool) queue: &'a Arc<Q>,
     /// The task has a place already, which is given back if the task is refused.
-    pub(super) has_place: bool,
+    pub(in crate::pool) has_place: bool,
 }
 
 impl Pool {
@@ -97,7 +111,7 @@ impl Pool {
 }
 
 /// A task that is not queued yet.
-pub(super) struct Made<T> {
+pub(in crate::pool) struct Made<T> {
     entry: TaskRef,
     handle: TaskRef,
     receiver: Receiver<T>,
@@ -105,7 +119,7 @@ pub(super) struct Made<T> {
 
 impl<Q: Queue> Gate<'_, Q> {
     /// Queues `f`, or has its handle say why not.
-    pub(super) fn spawn<F, T>(
+    pub(in crate::pool) fn spawn<F, T>(
         &self,
         f: F,
         site: &'static Location<'static>,
@@ -121,7 +135,7 @@ impl<Q: Queue> Gate<'_, Q> {
     }
 
     /// Makes a task that is not queued yet.
-    pub(super) fn make<F, T>(
+    pub(in crate::pool) fn make<F, T>(
         &self,
         f: F,
         site: &'static Location<'static>,
@@ -136,7 +150,7 @@ impl<Q: Queue> Gate<'_, Q> {
     }
 
     /// Queues tasks with one decision whom to wake.
-    pub(super) fn submit_all<T>(&self, made: Vec<Made<T>>) -> Vec<Task<T>> {
+    pub(in crate::pool) fn submit_all<T>(&self, made: Vec<Made<T>>) -> Vec<Task<T>> {
         let mut look = false;
         let mut tasks = Vec::with_capacity(made.len());
         let mut handles = Vec::with_capacity(made.len());
@@ -155,16 +169,16 @@ impl<Q: Queue> Gate<'_, Q> {
             fence(Ordering::SeqCst);
         }
         let taken_back = handles.iter().filter_map(|handle| self.take_back(handle));
-        unwanted.extend(taken_back.map(|claimed| (claimed, Refused::Closed)));
+        unwanted.extend(taken_back.map(|claimed| (claimed, Reason::Shutdown)));
         // Foreign code, which may wait for the others: those are on their way by now.
-        for (claimed, refused) in unwanted {
-            refused.discard(claimed);
+        for (claimed, reason) in unwanted {
+            discard(claimed, reason);
         }
         tasks
     }
 
     /// Queues `f`, or hands it back.
-    pub(super) fn try_spawn<F, T>(
+    pub(in crate::pool) fn try_spawn<F, T>(
         &self,
         f: F,
         site: &'static Location<'static>,
@@ -178,41 +192,41 @@ impl<Q: Queue> Gate<'_, Q> {
         let origin = handle.origin();
         match self.try_submit(entry, &handle) {
             Ok(()) => Ok(Task::new(handle, receiver)),
-            Err((claimed, refused)) => {
+            Err((claimed, reason)) => {
                 // SAFETY: T5: the task was made of `f` just now, with the types `F` and `T`.
                 let closure = unsafe { claimed.into_closure::<F, T>() };
-                Err(Rejected::new(closure, TaskError::new(origin, refused.reason())))
+                Err(Rejected::new(closure, TaskError::new(origin, reason)))
             }
         }
     }
 
     /// Queues a task whose handle is `handle`, or discards it with the reason.
     #[inline]
-    pub(super) fn submit(&self, entry: TaskRef, handle: &TaskRef) {
-        if let Err((claimed, refused)) = self.try_submit(entry, handle) {
-            refused.discard(claimed);
+    pub(in crate::pool) fn submit(&self, entry: TaskRef, handle: &TaskRef) {
+        if let Err((claimed, reason)) = self.try_submit(entry, handle) {
+            discard(claimed, reason);
         }
     }
 
     #[inline]
-    fn try_submit(&self, entry: TaskRef, handle: &TaskRef) -> Result<(), (Claimed, Refused)> {
+    fn try_submit(&self, entry: TaskRef, handle: &TaskRef) -> Result<(), (Claimed, Reason)> {
         if self.push(entry, handle)? {
             self.announce();
         } else {
             fence(Ordering::SeqCst);
         }
-        self.take_back(handle).map_or(Ok(()), |claimed| Err((claimed, Refused::Closed)))
+        self.take_back(handle).map_or(Ok(()), |claimed| Err((claimed, Reason::Shutdown)))
     }
 
     /// Pushes a task, unless it is refused. True if somebody must look:
     /// [`announce`](Gate::announce) is next.
     #[inline]
-    pub(super) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Refused)> {
+    pub(in crate::pool) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Reason)> {
         let extras = handle.extras();
-        if let Err(refused) = self.check() {
-            refused.trace(handle);
+        if let Err(reason) = self.check() {
+            trace_refusal(handle, &reason);
             match entry.claim() {
-                Some(claimed) => return Err((claimed, refused)),
+                Some(claimed) => return Err((claimed, reason)),
                 None => unreachable!("a task that was not admitted is nobody else's to claim"),
             }
         }
@@ -224,7 +238,7 @@ impl<Q: Queue> Gate<'_, Q> {
             // The pool has been shut down since the check, and what any shutdown drops has been
             // dropped.
             claimed.count_cancelled();
-            return Err((claimed, Refused::Closed));
+            return Err((claimed, Reason::Shutdown));
         }
         if let Some(deadline) = extras.and_then(|extras| extras.deadline) {
             self.shared.timer.watch(&self.shared.config.name, deadline, handle.clone());
@@ -234,17 +248,17 @@ impl<Q: Queue> Gate<'_, Q> {
 
     /// Takes what a task needs to be queued, or says what is missing.
     #[inline]
-    fn check(&self) -> Result<(), Refused> {
+    fn check(&self) -> Result<(), Reason> {
         let shared = &**self.shared;
-        if shared.is_forked() {
-            return Err(Refused::Forked);
+        if shared.engine.is_forked() {
+            return Err(Reason::NoThread(forked_child()));
         }
-        if shared.is_closed() {
+        if shared.engine.is_closed() {
             self.give_place_back();
-            return Err(Refused::Closed);
+            return Err(Reason::Shutdown);
         }
         let has_place = self.has_place || self.queue.places().is_none_or(Semaphore::try_take);
-        if has_place { Ok(()) } else { Err(Refused::Full) }
+        if has_place { Ok(()) } else { Err(Reason::Full) }
     }
 
     fn give_place_back(&self) {
@@ -256,19 +270,19 @@ impl<Q: Queue> Gate<'_, Q> {
     /// Has somebody look into the queues, or, if the pool has been closed meanwhile, fences: the
     /// tasks just pushed will be taken back, or somebody has them.
     #[inline]
-    pub(super) fn announce(&self) {
-        if self.shared.is_closed() {
+    pub(in crate::pool) fn announce(&self) {
+        if self.shared.engine.is_closed() {
             fence(Ordering::SeqCst);
         } else {
-            self.shared.notify();
+            self.shared.engine.notify(&**self.shared);
         }
     }
 
     /// If the pool has been closed meanwhile, and nobody has taken the task: the task, counted as
     /// cancelled. There has been a fence since the push.
     #[inline]
-    pub(super) fn take_back(&self, handle: &TaskRef) -> Option<Claimed> {
-        if !self.shared.is_closed() {
+    pub(in crate::pool) fn take_back(&self, handle: &TaskRef) -> Option<Claimed> {
+        if !self.shared.engine.is_closed() {
             return None;
         }
         let claimed = handle.clone().claim()?;
@@ -277,37 +291,15 @@ impl<Q: Queue> Gate<'_, Q> {
     }
 }
 
-/// Why a task is not admitted.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Refused {
-    Forked,
-    Closed,
-    Full,
+/// In a forked child there may be no thread left to end what a subscriber waits for.
+fn trace_refusal(task: &TaskRef, reason: &Reason) {
+    if !matches!(reason, Reason::NoThread(_)) {
+        event!(DEBUG, task = %task.origin(), ?reason, "refused a task");
+    }
+    let _ = task;
 }
 
-impl Refused {
-    pub(super) fn reason(self) -> Reason {
-        match self {
-            Refused::Forked => Reason::NoThread(forked_child()),
-            Refused::Closed => Reason::Shutdown,
-            Refused::Full => Reason::Full,
-        }
-    }
-
-    /// In a forked child there may be nobody left to end what a subscriber waits for.
-    fn trace(self, task: &TaskRef) {
-        if !matches!(self, Refused::Forked) {
-            event!(DEBUG, task = %task.origin(), reason = ?self, "refused a task");
-        }
-        let _ = task;
-    }
-
-    /// Ends a task that was not admitted. Its closure's destructor may spawn another.
-    pub(super) fn discard(self, claimed: Claimed) {
-        trampoline::bounce(move || match self {
-            Refused::Forked => claimed.discard(Outcome::NoThread, Some(forked_child())),
-            Refused::Closed => claimed.discard(Outcome::Shutdown, None),
-            Refused::Full => claimed.discard(Outcome::Full, None),
-        });
-    }
+/// Ends a task that was not admitted. Its closure's destructor may spawn another.
+fn discard(claimed: Claimed, reason: Reason) {
+    trampoline::bounce(move || claimed.discard(reason));
 }

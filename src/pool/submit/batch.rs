@@ -100,7 +100,7 @@ impl Ready {
 }
 
 impl<T> Batch<T> {
-    pub(super) fn new(tasks: Vec<Task<T>>) -> Self {
+    pub(in crate::pool) fn new(tasks: Vec<Task<T>>) -> Self {
         let left = tasks.len();
         let tasks = tasks.into_iter().map(Some).collect();
         Batch { tasks, left, generation: Generation::current(), wakers: None }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::TaskId;
 use crate::sync::{Mutex, now};
-use crate::worker::{Roster, Shown};
+use crate::worker::{Registry, RunningTask};
 
 /// A task that has been running for long: what [`Pool::long_running`](crate::Pool::long_running)
 /// lists.
@@ -26,18 +26,18 @@ pub struct LongRunningTask {
 
 /// When each running task that is not timed was first seen.
 #[derive(Debug, Default)]
-pub(super) struct Sightings(Mutex<BTreeMap<TaskId, Instant>>);
+pub(in crate::pool) struct Sightings(Mutex<BTreeMap<TaskId, Instant>>);
 
 impl Sightings {
     /// The tasks on the threads of `roster` that have been running for longer than `limit`, the
     /// longest first.
-    pub(super) fn longer_than(&self, limit: Duration, roster: &Roster) -> Vec<LongRunningTask> {
+    pub(in crate::pool) fn longer_than(&self, limit: Duration, roster: &Registry) -> Vec<LongRunningTask> {
         let now = now();
-        let shown: Vec<Shown> = roster.slots().iter().flat_map(|slot| slot.shown()).collect();
+        let shown: Vec<RunningTask> = roster.records().iter().flat_map(|slot| slot.running_tasks()).collect();
         let mut seen = self.0.lock();
         let mut still = BTreeMap::new();
         let mut stuck = Vec::new();
-        for Shown { origin, since } in shown {
+        for RunningTask { origin, since } in shown {
             let first = seen.get(&origin.id).copied().unwrap_or(now);
             still.insert(origin.id, first);
             let running_for = now.saturating_duration_since(since.unwrap_or(first));

@@ -17,7 +17,7 @@ const LAST: Duration = Duration::from_secs(1);
 
 /// The pause after a failure to start a thread.
 #[derive(Debug)]
-pub(super) struct CoolDown {
+pub(in crate::pool) struct CoolDown {
     inner: Mutex<Cooling>,
     /// Mirrors `inner.until.is_some()`, to be asked without the lock.
     cooling: AtomicUsize,
@@ -42,13 +42,13 @@ enum Until {
 }
 
 impl CoolDown {
-    pub(super) fn new() -> Self {
+    pub(in crate::pool) fn new() -> Self {
         let inner = Cooling { until: None, length: FIRST, error: None };
         CoolDown { inner: Mutex::new(inner), cooling: AtomicUsize::new(0), failures: AtomicU64::new(0) }
     }
 
     /// Whether no attempt should be made now.
-    pub(super) fn is_on(&self) -> bool {
+    pub(in crate::pool) fn is_on(&self) -> bool {
         if self.cooling.load(Ordering::SeqCst) == 0 {
             return false;
         }
@@ -61,7 +61,7 @@ impl CoolDown {
 
     /// Something has failed, and the handler that knows why has not returned: no attempt until
     /// `begin` or `end`. The clock is not asked.
-    pub(super) fn hold(&self) {
+    pub(in crate::pool) fn hold(&self) {
         let mut inner = self.inner.lock();
         if !matches!(inner.until, Some(Until::Ever)) {
             inner.until = Some(Until::Told);
@@ -71,7 +71,7 @@ impl CoolDown {
 
     /// Begins a pause, twice as long as the last one if that brought nothing. Failures that come
     /// during a pause do not lengthen it.
-    pub(super) fn begin(&self, error: io::Error) {
+    pub(in crate::pool) fn begin(&self, error: io::Error) {
         let error = Arc::new(error);
         if self.pause(&error) {
             event!(WARN, %error, "could not start a thread");
@@ -98,7 +98,7 @@ impl CoolDown {
     }
 
     /// No attempt will ever be made.
-    pub(super) fn begin_for_ever(&self, error: io::Error) {
+    pub(in crate::pool) fn begin_for_ever(&self, error: io::Error) {
         let mut inner = self.inner.lock();
         inner.until = Some(Until::Ever);
         inner.error = Some(Arc::new(error));
@@ -106,7 +106,7 @@ impl CoolDown {
     }
 
     /// A thread has started.
-    pub(super) fn end(&self) {
+    pub(in crate::pool) fn end(&self) {
         if self.cooling.load(Ordering::SeqCst) == 1 {
             let mut inner = self.inner.lock();
             inner.until = None;
@@ -116,16 +116,16 @@ impl CoolDown {
     }
 
     /// The last failure.
-    pub(super) fn error(&self) -> Arc<io::Error> {
+    pub(in crate::pool) fn error(&self) -> Arc<io::Error> {
         let error = self.inner.lock().error.clone();
         error.unwrap_or_else(|| Arc::new(io::Error::other("the pool has no thread left")))
     }
 
-    pub(super) fn failures(&self) -> u64 {
+    pub(in crate::pool) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count_failure(&self) {
+    pub(in crate::pool) fn count_failure(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 }

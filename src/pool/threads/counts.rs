@@ -9,7 +9,7 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The number of threads: reserved ones, and those of them that are on their way out.
 #[derive(Debug)]
-pub(super) struct Headcount {
+pub(in crate::pool) struct Headcount {
     /// Low half: reserved. High half: resigned but not gone yet.
     word: AtomicU64,
     present: AtomicUsize,
@@ -19,7 +19,7 @@ pub(super) struct Headcount {
 const RESIGNED: u64 = 1 << 32;
 
 impl Headcount {
-    pub(super) fn new() -> Self {
+    pub(in crate::pool) fn new() -> Self {
         Headcount { word: AtomicU64::new(0), present: AtomicUsize::new(0), peak: AtomicUsize::new(0) }
     }
 
@@ -29,21 +29,21 @@ impl Headcount {
     }
 
     /// Threads reserved (P1): running, starting, or on their way out.
-    pub(super) fn reserved(&self) -> usize {
+    pub(in crate::pool) fn reserved(&self) -> usize {
         Self::split(self.word.load(Ordering::SeqCst)).0
     }
 
     /// Those of the reserved that have not resigned.
-    pub(super) fn staying(&self) -> usize {
+    pub(in crate::pool) fn staying(&self) -> usize {
         Self::split(self.word.load(Ordering::SeqCst)).1
     }
 
     /// Threads that have started and not left.
-    pub(super) fn present(&self) -> usize {
+    pub(in crate::pool) fn present(&self) -> usize {
         self.present.load(Ordering::Acquire)
     }
 
-    pub(super) fn peak(&self) -> usize {
+    pub(in crate::pool) fn peak(&self) -> usize {
         self.peak.load(Ordering::Acquire)
     }
 
@@ -56,12 +56,12 @@ impl Headcount {
     }
 
     /// Reserves one thread if fewer than `entitled` stay and fewer than `max` are reserved.
-    pub(super) fn reserve(&self, entitled: usize, max: usize) -> bool {
+    pub(in crate::pool) fn reserve(&self, entitled: usize, max: usize) -> bool {
         self.update(|reserved, staying| (staying < entitled && reserved < max).then_some(1)).is_some()
     }
 
     /// Reserves up to `wanted` threads, and says how many.
-    pub(super) fn reserve_many(&self, wanted: usize, max: usize) -> usize {
+    pub(in crate::pool) fn reserve_many(&self, wanted: usize, max: usize) -> usize {
         let granted = |reserved: usize| wanted.min(max.saturating_sub(reserved));
         match self.update(|reserved, _| Some(granted(reserved) as u64)) {
             Some(before) => granted(Self::split(before).0),
@@ -70,32 +70,32 @@ impl Headcount {
     }
 
     /// Gives `count` reserved threads up that were not started. Returns how many remain.
-    pub(super) fn release(&self, count: usize) -> usize {
+    pub(in crate::pool) fn release(&self, count: usize) -> usize {
         Self::split(self.word.fetch_sub(count as u64, Ordering::SeqCst)).0 - count
     }
 
-    pub(super) fn arrive(&self) {
+    pub(in crate::pool) fn arrive(&self) {
         let present = self.present.fetch_add(1, Ordering::AcqRel) + 1;
         self.peak.fetch_max(present, Ordering::AcqRel);
     }
 
     /// One thread resigns, if more than `core` stay.
-    pub(super) fn resign_above(&self, core: usize) -> bool {
+    pub(in crate::pool) fn resign_above(&self, core: usize) -> bool {
         self.update(|_, staying| (staying > core).then_some(RESIGNED)).is_some()
     }
 
-    pub(super) fn resign(&self) {
+    pub(in crate::pool) fn resign(&self) {
         self.word.fetch_add(RESIGNED, Ordering::SeqCst);
     }
 
     /// A thread that has resigned is gone, and its reservation goes to another one.
-    pub(super) fn hand_over(&self) {
+    pub(in crate::pool) fn hand_over(&self) {
         self.present.fetch_sub(1, Ordering::AcqRel);
         self.word.fetch_sub(RESIGNED, Ordering::SeqCst);
     }
 
     /// A thread that has resigned is gone.
-    pub(super) fn leave(&self) {
+    pub(in crate::pool) fn leave(&self) {
         self.present.fetch_sub(1, Ordering::AcqRel);
         self.word.fetch_sub(RESIGNED + 1, Ordering::SeqCst);
     }

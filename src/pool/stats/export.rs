@@ -5,11 +5,11 @@
 
 use metrics::{Label, Unit, counter, describe_counter, describe_gauge, gauge};
 
-use super::metrics::Metrics;
-use super::shared::Shared;
-use crate::lane::Counts;
+use crate::counts::TaskCounts;
 use crate::latency;
 use crate::panic::catch_panic;
+use crate::pool::inner::Shared;
+use crate::pool::stats::Metrics;
 
 /// One of the numbers that `N` has.
 struct Number<N> {
@@ -80,7 +80,7 @@ const GAUGES: [Number<Metrics>; 6] = [
     },
 ];
 
-const LANE_COUNTERS: [Number<Counts>; 4] = [
+const LANE_COUNTERS: [Number<TaskCounts>; 4] = [
     Number {
         name: "sidestep_lane_tasks_submitted_total",
         text: "Tasks that the lane has accepted.",
@@ -99,22 +99,26 @@ const LANE_COUNTERS: [Number<Counts>; 4] = [
     Number {
         name: "sidestep_lane_tasks_cancelled_total",
         text: "Accepted tasks of the lane that did not run.",
-        read: |counts| counts.cancelled,
+        read: TaskCounts::unrun,
     },
 ];
 
-const LANE_GAUGES: [Number<Counts>; 2] = [
-    Number { name: "sidestep_lane_tasks_queued", text: "Tasks that wait in the lane.", read: Counts::queued },
+const LANE_GAUGES: [Number<TaskCounts>; 2] = [
+    Number {
+        name: "sidestep_lane_tasks_queued",
+        text: "Tasks that wait in the lane.",
+        read: TaskCounts::queued,
+    },
     Number {
         name: "sidestep_lane_tasks_running",
         text: "Tasks of the lane whose closure has begun and not ended.",
-        read: Counts::running,
+        read: TaskCounts::running,
     },
 ];
 
 impl Shared {
     /// Has the numbers published, if that is wanted.
-    pub(super) fn begin_export(&self) {
+    pub(in crate::pool) fn begin_export(&self) {
         if self.config.export_every.is_some() {
             describe();
             self.timer.keep_rounds(&self.config.name);
@@ -141,9 +145,9 @@ fn describe_all<N>(counters: &[Number<N>], gauges: &[Number<N>]) {
 }
 
 /// Tells the recorder all numbers of the pool and its lanes as they are now.
-pub(super) fn publish(shared: &Shared) {
+pub(in crate::pool) fn publish(shared: &Shared) {
     let metrics = Metrics::counts(shared);
-    let lanes = shared.lanes.counts_by_name();
+    let lanes = shared.engine.lanes.counts_by_name();
     let pool = &shared.config.name;
     catch_panic(latency::PLACE, || {
         tell(&COUNTERS, &GAUGES, &metrics, &[Label::new("pool", pool.clone())]);

@@ -3,35 +3,32 @@
 //! ORDERING: `sorting` pairs with the look in `Shared::threads_left`, between which is the lock of
 //! `Ending`.
 
-use std::io;
-use std::sync::Arc;
-
-use super::shared::Shared;
+use crate::error::Reason;
 use crate::lane::{Entry, Job};
+use crate::pool::inner::Shared;
 use crate::sync::atomic::Ordering;
-use crate::task::{Claimed, OnShutdown, Outcome, TaskRef};
-use crate::worker::Workplace;
+use crate::task::{Claimed, OnShutdown, TaskRef};
 
 impl Shared {
     /// Discards what is queued because of a shutdown, but for tasks that block it.
-    pub(super) fn discard_queued(&self) {
+    pub(in crate::pool) fn discard_queued(&self) {
         let stays =
             |task: &TaskRef| task.extras().is_some_and(|extras| extras.on_shutdown == OnShutdown::AlwaysRun);
         self.sort_out(|claimed| {
             let mut staying = Vec::new();
-            while let Some(entry) = self.queues.take_any() {
+            while let Some(entry) = self.engine.queues.take_any() {
                 match entry.open() {
                     Job::Task(task) if stays(&task) => staying.push(Entry::task(task)),
                     Job::Task(task) => claimed.extend(claim(task)),
                     Job::Lane(lane) => staying.push(Entry::lane(lane)),
                 }
             }
-            for lane in self.lanes.all() {
+            for lane in self.engine.lanes.all() {
                 claimed.extend(lane.clear(|task| !stays(task)).into_iter().filter_map(claim));
             }
             let puts_back = !staying.is_empty();
             if puts_back {
-                staying.into_iter().for_each(|entry| self.queues.push(None, entry));
+                staying.into_iter().for_each(|entry| self.engine.queues.push(None, entry));
                 self.notify();
             }
             puts_back
@@ -39,7 +36,7 @@ impl Shared {
     }
 
     /// Drops the queued tasks that any shutdown drops.
-    pub(super) fn drop_discardable(&self) {
+    pub(in crate::pool) fn drop_discardable(&self) {
         self.sort_out(|claimed| {
             claimed.extend(self.discardable.close().into_iter().filter_map(claim));
             false
@@ -54,7 +51,7 @@ impl Shared {
         let mut claimed = Vec::new();
         let puts_back = sort(&mut claimed);
         self.ending.count_discarded(claimed.len() as u64);
-        claimed.into_iter().for_each(|claimed| claimed.discard(Outcome::Shutdown, None));
+        claimed.into_iter().for_each(|claimed| claimed.discard(Reason::Shutdown));
         self.sorting.fetch_sub(1, Ordering::SeqCst);
         if puts_back {
             self.ending.announce(|| self.threads_left());
@@ -65,11 +62,11 @@ impl Shared {
 }
 
 /// Ends what stands behind an entry unrun. Returns how many tasks that were.
-pub(super) fn give_up(entry: Entry, outcome: Outcome, refusal: Option<&Arc<io::Error>>) -> u64 {
+pub(in crate::pool) fn give_up(entry: Entry, reason: impl Fn() -> Reason) -> u64 {
     let end = |task| {
         let claimed = claim(task);
         let count = u64::from(claimed.is_some());
-        claimed.into_iter().for_each(|claimed| claimed.discard(outcome, refusal.cloned()));
+        claimed.into_iter().for_each(|claimed| claimed.discard(reason()));
         count
     };
     match entry.open() {

@@ -1,11 +1,11 @@
 //! Plain numbers of a pool and of a lane.
 
-use super::shared::Shared;
-use crate::lane::{Core, Counts};
+use crate::counts::TaskCounts;
+use crate::lane::Core;
 #[cfg(feature = "histograms")]
 use crate::latency::Histogram;
 use crate::latency::Reading;
-use crate::worker::Totals;
+use crate::pool::inner::Shared;
 
 /// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the
 /// tasks.
@@ -29,29 +29,29 @@ pub struct Metrics {
     threads_idle: usize,
     threads_blocked: usize,
     threads_peak: usize,
-    tasks: Totals,
+    tasks: TaskCounts,
     growth_steps: u64,
     spawn_failures: u64,
     times: Reading,
 }
 
 impl Metrics {
-    pub(super) fn read(shared: &Shared) -> Self {
+    pub(in crate::pool) fn read(shared: &Shared) -> Self {
         // In this order each end that is counted has its time.
         let counts = Metrics::counts(shared);
         Metrics { times: shared.observer.read(), ..counts }
     }
 
     /// All but the times.
-    pub(super) fn counts(shared: &Shared) -> Self {
+    pub(in crate::pool) fn counts(shared: &Shared) -> Self {
         let threads = shared.headcount.present();
         Metrics {
             threads,
-            threads_idle: shared.idle.counts().idle,
+            threads_idle: shared.engine.idle.counts().idle,
             threads_blocked: shared.blocking(),
             // A thread is counted an instant before the peak is.
             threads_peak: shared.headcount.peak().max(threads),
-            tasks: shared.totals(),
+            tasks: shared.engine.counts(),
             growth_steps: shared.growth_steps.load(crate::sync::atomic::Ordering::Relaxed),
             spawn_failures: shared.cool_down.failures(),
             times: Reading::default(),
@@ -108,15 +108,16 @@ impl Metrics {
         self.tasks.completed
     }
 
-    /// Submitted tasks that did not run: cancelled while queued, expired, discarded or taken back
-    /// because of a shutdown, or without a thread.
+    /// Submitted tasks whose closure did not run: cancelled while queued, expired, discarded or
+    /// taken back because of a shutdown, or without a thread; and calls of a
+    /// [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) that found the value poisoned
+    /// or gone.
     #[must_use]
     pub fn tasks_cancelled(&self) -> u64 {
-        self.tasks.cancelled
+        self.tasks.unrun()
     }
 
-    /// Tasks whose closure has panicked, and calls of a [`Strand`](crate::Strand) or
-    /// [`Dedicated`](crate::Dedicated) that did not run because the value is poisoned or gone.
+    /// Tasks whose closure has panicked.
     #[must_use]
     pub fn tasks_panicked(&self) -> u64 {
         self.tasks.panicked
@@ -169,15 +170,15 @@ impl Metrics {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneMetrics {
-    tasks: Counts,
+    tasks: TaskCounts,
     times: Reading,
 }
 
 impl LaneMetrics {
-    pub(super) fn read(core: &Core) -> Self {
-        let mut tasks = core.account().counts();
+    pub(in crate::pool) fn read(core: &Core) -> Self {
+        let mut tasks = core.account().counters.counts().tasks;
         // The ends were counted before the starts: of what has begun since, some must have ended.
-        tasks.started = tasks.started.min(tasks.completed + tasks.panicked + core.limit() as u64);
+        tasks.started = tasks.started.min(tasks.ended() + core.limit() as u64);
         LaneMetrics { tasks, times: core.meter().read() }
     }
 
@@ -205,14 +206,14 @@ impl LaneMetrics {
         self.tasks.completed
     }
 
-    /// Submitted tasks that did not run: cancelled while queued, expired, discarded, or taken back.
+    /// Submitted tasks whose closure did not run: cancelled while queued, expired, discarded or
+    /// taken back; and calls of a [`Strand`](crate::Strand) that found the value poisoned or gone.
     #[must_use]
     pub fn tasks_cancelled(&self) -> u64 {
-        self.tasks.cancelled
+        self.tasks.unrun()
     }
 
-    /// Tasks whose closure has panicked, and calls of a [`Strand`](crate::Strand) or
-    /// [`Dedicated`](crate::Dedicated) that did not run because the value is poisoned or gone.
+    /// Tasks whose closure has panicked.
     #[must_use]
     pub fn tasks_panicked(&self) -> u64 {
         self.tasks.panicked

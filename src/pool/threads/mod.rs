@@ -8,12 +8,18 @@
 //! - **P3** No lock is held while a thread is made, and the making never makes another on its own
 //!   account: failures end in a cool-down, not in a second attempt.
 
+mod backoff;
+mod counts;
+
+pub(in crate::pool) use self::backoff::CoolDown;
+pub(in crate::pool) use self::counts::Headcount;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use super::shared::Shared;
 use crate::panic::{catch_panic, panic_message};
+use crate::pool::inner::Shared;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::thread;
 use crate::worker::work;
@@ -68,7 +74,7 @@ impl NewThread {
     fn withdraw(mut self) {
         if let Some(Seat { shared, credit, .. }) = self.seat.take() {
             shared.headcount.release(credit + 1);
-            shared.idle.not_started(credit + 1);
+            shared.engine.idle.not_started(credit + 1);
             shared.fewer_than_promised();
         }
     }
@@ -115,7 +121,7 @@ impl Seat {
         if returned {
             shared.cool_down.begin(dropped_unrun());
         }
-        shared.idle.not_started(lost);
+        shared.engine.idle.not_started(lost);
         if returned || shared.headcount.reserved() > 0 {
             shared.fewer_than_promised();
         }
@@ -128,7 +134,7 @@ fn dropped_unrun() -> io::Error {
 
 /// Starts `count` threads that have been reserved and have their tokens: two at most by this
 /// thread, which leave the rest to them.
-pub(super) fn start_tree(shared: &Arc<Shared>, count: usize) {
+pub(in crate::pool) fn start_tree(shared: &Arc<Shared>, count: usize) {
     let first = count.div_ceil(2);
     for share in [first, count - first] {
         if share > 0 {
@@ -139,7 +145,7 @@ pub(super) fn start_tree(shared: &Arc<Shared>, count: usize) {
 }
 
 /// Starts one reserved thread, which is to start `credit` more.
-pub(super) fn start(shared: &Arc<Shared>, credit: usize) -> io::Result<()> {
+pub(in crate::pool) fn start(shared: &Arc<Shared>, credit: usize) -> io::Result<()> {
     let fate = Arc::new(AtomicUsize::new(0));
     let config = &shared.config;
     let new = NewThread {
@@ -192,7 +198,7 @@ fn call_handler(shared: &Shared, new: NewThread) -> io::Result<()> {
 }
 
 /// Makes a thread with `std::thread::Builder`.
-pub(super) fn default_handler(new: NewThread) -> io::Result<()> {
+pub(in crate::pool) fn default_handler(new: NewThread) -> io::Result<()> {
     let mut builder = thread::Builder::new().name(new.name.clone());
     if let Some(bytes) = new.stack_size {
         builder = builder.stack_size(bytes);

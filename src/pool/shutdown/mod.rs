@@ -1,17 +1,23 @@
 //! The end of a pool: admission closes at the call, the queue is run or discarded, the threads
 //! leave.
 
+mod discard;
+mod ending;
+
+pub(in crate::pool) use self::discard::give_up;
+pub(in crate::pool) use self::ending::Ending;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::ending::{Blocked, Crew, WaitingThread};
-use super::shared::Shared;
+use self::ending::{Blocked, Crew, WaitingThread};
+use crate::pool::inner::Shared;
 use crate::sync::{Mutex, Parker, now, thread, trampoline};
-use crate::task::{awaits_end, blocking_wait, host, wake};
-use crate::worker::{Workplace, this_slot};
+use crate::task::{BlockingWait, awaits_end, block, host_of, wake};
+use crate::worker::this_record;
 
 /// What became of the tasks that a pool had when it was shut down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +83,7 @@ impl std::fmt::Debug for ArcShared {
 }
 
 impl Shutdown {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(in crate::pool) fn new(shared: Arc<Shared>) -> Self {
         let id = shared.ending.new_id();
         Shutdown { shared: ArcShared(shared), id, deadline: None, timer: None }
     }
@@ -87,7 +93,7 @@ impl Shutdown {
     /// [`OnShutdown::AlwaysRun`](crate::OnShutdown::AlwaysRun) still run.
     pub fn discard_queued(self) -> Self {
         let shared = &self.shared.0;
-        if !shared.is_forked() {
+        if !shared.engine.is_forked() {
             shared.discard_queued();
         }
         self
@@ -108,22 +114,16 @@ impl Shutdown {
 
     /// Blocks this thread until the pool has ended.
     pub fn wait(mut self) -> ShutdownReport {
-        let owner = self.shared.0.owner();
         // Without a deadline the closure goes on only when nothing else does: so no lane exceeds
         // its limit by this.
-        if let Some(host) = host().filter(|host| host.owner() == owner && self.deadline.is_none()) {
+        if let Some(host) = host_of(self.shared.0.engine.owner()).filter(|_| self.deadline.is_none()) {
             host.forfeit_slots();
         }
-        blocking_wait(|wait| {
-            let waker = wait.waker();
-            loop {
-                let end = self.look(&waker, Blocked::Solely);
-                if end.is_some() || self.is_due() {
-                    return self.report(end);
-                }
-                wait.park(self.deadline);
-            }
-        })
+        let deadline = self.deadline;
+        match block(&mut EndWait(&mut self), deadline) {
+            Some(report) => report,
+            None => unreachable!("a poll after the deadline reports"),
+        }
     }
 
     fn is_due(&self) -> bool {
@@ -135,20 +135,20 @@ impl Shutdown {
     /// blocked.
     fn look(&mut self, waker: &Waker, blocked: fn(Arc<Parker>) -> Blocked) -> Option<Crew> {
         let shared = &self.shared.0;
-        let host = host().filter(|host| host.owner() == shared.owner());
+        let host = host_of(shared.engine.owner());
         while let Some(host) = host.filter(|host| host.has_queued()) {
             trampoline::settle(None);
             host.run_any_in_place();
         }
         // From the start, or by one of these tasks.
-        if shared.is_forked() {
+        if shared.engine.is_forked() {
             return Some(Crew::default());
         }
-        let thread = this_slot(shared.owner())
+        let thread = this_record(shared.engine.owner())
             .map(|slot| WaitingThread::new(slot, awaits_end(waker).map_or(Blocked::Unseen, blocked)));
         let end = shared.ending.wait(self.id, waker, thread, || shared.threads_left());
         // By a waker.
-        if shared.is_forked() { Some(Crew::default()) } else { end }
+        if shared.engine.is_forked() { Some(Crew::default()) } else { end }
     }
 
     /// Nobody waits by this any more.
@@ -166,7 +166,7 @@ impl Shutdown {
     /// What has become of the tasks: `end` says who waited when the end came, if that has come.
     fn report(&self, end: Option<Crew>) -> ShutdownReport {
         let shared = &self.shared.0;
-        if shared.is_forked() {
+        if shared.engine.is_forked() {
             return ShutdownReport { completed: 0, discarded: 0, still_running: 0 };
         }
         let waiting = end.unwrap_or_else(|| shared.ending.crew(self.id));
@@ -175,13 +175,13 @@ impl Shutdown {
         if over {
             shared.timer.publish();
         }
-        let totals = shared.totals();
-        let ended = totals.completed + totals.panicked;
+        let totals = shared.engine.counts();
+        let ended = totals.ended();
         // With no other thread left nothing runs: a task that still shows is being taken back by
         // its submitter, or waits in a lane for a slot that a task holds which waits here.
         let open = match over {
             true if waiting.threads == 0 => 0,
-            true => shared.lanes.counts().queued() + waiting.tasks,
+            true => shared.engine.lanes.counts().tasks.queued() + waiting.tasks,
             false => totals.queued() + totals.running(),
         };
         ShutdownReport {
@@ -189,6 +189,19 @@ impl Shutdown {
             discarded: shared.ending.discarded(),
             still_running: open.saturating_sub(waiting.tasks),
         }
+    }
+}
+
+/// A thread's wait for nothing but the end of a pool.
+struct EndWait<'a>(&'a mut Shutdown);
+
+impl BlockingWait for EndWait<'_> {
+    type Output = ShutdownReport;
+    const IS_FOR_END: bool = true;
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<ShutdownReport> {
+        let end = self.0.look(context.waker(), Blocked::Solely);
+        if end.is_some() || self.0.is_due() { Poll::Ready(self.0.report(end)) } else { Poll::Pending }
     }
 }
 
@@ -218,7 +231,7 @@ impl Future for Shutdown {
 impl Drop for Shutdown {
     fn drop(&mut self) {
         self.leave();
-        if self.shared.0.is_forked() {
+        if self.shared.0.engine.is_forked() {
             // Its locks may be held for ever.
             std::mem::forget(self.timer.take());
         }

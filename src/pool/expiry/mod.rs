@@ -24,22 +24,27 @@
 //! side writes the one and then reads the other, `stop` against `man`, which needs `SeqCst` on all
 //! four.
 
+mod task_list;
+
+pub(in crate::pool) use self::task_list::Roll;
+
 use std::cmp::Ordering as Order;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::cool_down::CoolDown;
-use super::roll::next_sweep;
-use super::shared::Shared;
+use self::task_list::next_sweep;
+use crate::error::Reason;
+use crate::pool::inner::Shared;
+use crate::pool::threads::CoolDown;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::{Mutex, Parker, now, thread};
-use crate::task::{Outcome, TaskRef};
+use crate::task::TaskRef;
 use crate::trace::event;
 
 /// A pool's deadlines.
 #[derive(Debug)]
-pub(super) struct Timer {
+pub(in crate::pool) struct Timer {
     alarms: Mutex<Alarms>,
     manned: AtomicBool,
     stopped: AtomicBool,
@@ -89,7 +94,7 @@ impl Round {
 /// Publishes the numbers of a pool. Foreign code.
 fn publish(shared: &Shared) {
     #[cfg(feature = "metrics")]
-    super::export::publish(shared);
+    crate::pool::stats::export::publish(shared);
     let _ = shared;
 }
 
@@ -115,7 +120,7 @@ impl PartialEq for Alarm {
 impl Eq for Alarm {}
 
 impl Timer {
-    pub(super) fn new(every: Option<Duration>, shared: Weak<Shared>) -> Arc<Self> {
+    pub(in crate::pool) fn new(every: Option<Duration>, shared: Weak<Shared>) -> Arc<Self> {
         Arc::new(Timer {
             alarms: Mutex::new(Alarms { heap: BinaryHeap::new(), sweep_at: next_sweep(0) }),
             manned: AtomicBool::new(false),
@@ -129,7 +134,7 @@ impl Timer {
     }
 
     /// Ends `task`, of the pool called `pool`, at `at` if it is still queued then.
-    pub(super) fn watch(self: &Arc<Self>, pool: &str, at: Instant, task: TaskRef) {
+    pub(in crate::pool) fn watch(self: &Arc<Self>, pool: &str, at: Instant, task: TaskRef) {
         let mut alarms = self.alarms.lock();
         let next = alarms.heap.peek().map(|alarm| alarm.at);
         let swept = alarms.sweep();
@@ -165,7 +170,7 @@ impl Timer {
 
     /// A task has begun, of a pool called `pool` that warns of long runs: sees to it that it is
     /// looked at in time.
-    pub(super) fn expect(self: &Arc<Self>, pool: &str) {
+    pub(in crate::pool) fn expect(self: &Arc<Self>, pool: &str) {
         fence(Ordering::SeqCst);
         if self.patrolling.load(Ordering::SeqCst) || self.patrolling.swap(true, Ordering::SeqCst) {
             return;
@@ -186,7 +191,7 @@ impl Timer {
             return None;
         }
         let shared = self.shared.upgrade()?;
-        let look = || shared.observer.patrol(&shared.roster);
+        let look = || shared.observer.patrol(&shared.engine.workers);
         look().or_else(|| {
             self.patrolling.store(false, Ordering::SeqCst);
             fence(Ordering::SeqCst);
@@ -198,7 +203,7 @@ impl Timer {
 
     /// Sees to it that numbers are published if that is wanted.
     #[inline]
-    pub(super) fn keep_rounds(self: &Arc<Self>, pool: &str) {
+    pub(in crate::pool) fn keep_rounds(self: &Arc<Self>, pool: &str) {
         if self.every.is_some() && !self.manned.load(Ordering::Relaxed) {
             self.man(pool);
         }
@@ -211,13 +216,13 @@ impl Timer {
     }
 
     /// Publishes the numbers now, on this thread, if they are published at all.
-    pub(super) fn publish(&self) {
+    pub(in crate::pool) fn publish(&self) {
         let shared = self.every.and_then(|_| self.shared.upgrade());
         shared.iter().for_each(|shared| publish(shared));
     }
 
     /// Ends the thread: nothing is queued any more.
-    pub(super) fn stop(&self) {
+    pub(in crate::pool) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         if self.manned.load(Ordering::SeqCst) {
             self.parker.unpark();
@@ -230,7 +235,7 @@ impl Timer {
         while !self.stopped.load(Ordering::SeqCst) {
             let (due, next) = self.alarms.lock().due(now());
             for task in due {
-                task.revoke(Outcome::Expired);
+                task.revoke(Reason::Expired);
             }
             let round = round.as_mut().and_then(Round::turn);
             let patrol = self.patrol();

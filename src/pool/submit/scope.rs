@@ -24,19 +24,19 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use super::Pool;
-use super::admission::Gate;
-use super::roll::Roll;
-use super::shared::Shared;
 use crate::error::{TaskError, TaskId};
 use crate::panic::report_panic;
+use crate::pool::Pool;
+use crate::pool::expiry::Roll;
+use crate::pool::submit::Gate;
 use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
-use crate::sync::{Mutex, Parker, trampoline};
+use crate::sync::{Mutex, Parker};
 use crate::sys::fork::Generation;
-use crate::task::current::will_block;
 use crate::task::{
-    Extras, Host, Inside, Outcome, Task, TaskRef, Witness, forked_child, host, new_scoped_task,
+    BlockingWait, Extras, Help, Host, Inside, Task, TaskRef, Witness, block, forked_child, host, host_of,
+    new_scoped_task,
 };
 
 /// A scope to spawn borrowing tasks in: what [`Pool::scope`] hands to its closure.
@@ -91,10 +91,10 @@ impl Witness for State {
     fn released(&self, task: &TaskRef) {
         if self.is_forked() {
             self.lost.fetch_add(1, Ordering::Relaxed);
-        } else if task.outcome() != Outcome::Value {
+        } else if !task.has_value() {
             self.failed.lock().push(task.clone());
         }
-        // ORDERING: Release pairs with the Acquire in `join`: what the task did comes before the
+        // ORDERING: Release pairs with the Acquire in `poll`: what the task did comes before the
         // scope's end.
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.joiner.unpark();
@@ -120,27 +120,6 @@ impl State {
         }
     }
 
-    /// Waits until all tasks have been released.
-    fn join(&self, shared: &Shared) {
-        let host = host().filter(|host| host.owner() == shared.owner());
-        // ORDERING: Acquire pairs with the Release in `released`; the additions in between do not
-        // break its chain.
-        while self.left.load(Ordering::Acquire) > 0 && !self.is_forked() {
-            if trampoline::settle(None) {
-                continue;
-            }
-            let next = host.and_then(|host| Some((host, self.queued.as_ref()?.pop()?)));
-            match next {
-                Some((host, task)) => {
-                    host.run_now(&task);
-                }
-                None => {
-                    will_block(|| self.joiner.park(None));
-                }
-            }
-        }
-    }
-
     /// All tasks have been released, or this is a forked child: lets go of them, and gives the
     /// error of the first that has failed without anybody looking.
     fn close(&self) -> Option<Box<dyn Any + Send>> {
@@ -158,6 +137,36 @@ impl State {
     }
 }
 
+/// A wait until all tasks of a scope have been released.
+struct ScopeWait<'a> {
+    state: &'a State,
+    owner: *const (),
+}
+
+impl BlockingWait for ScopeWait<'_> {
+    type Output = ();
+
+    fn poll(&mut self, _context: &mut Context<'_>) -> Poll<()> {
+        // ORDERING: Acquire pairs with the Release in `released`; the additions in between do not
+        // break its chain.
+        if self.state.left.load(Ordering::Acquire) == 0 || self.state.is_forked() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn help(&mut self, host: Option<&dyn Host>) -> Help {
+        let queued =
+            self.state.queued.as_ref().filter(|_| host.is_some_and(|host| host.owner() == self.owner));
+        queued.and_then(Roll::pop).map_or(Help::Nothing, Help::Run)
+    }
+
+    fn parker(&self) -> Arc<Parker> {
+        Arc::clone(&self.state.joiner)
+    }
+}
+
 /// Ends the process rather than the frame that scoped tasks borrow from.
 struct AbortOnUnwind;
 
@@ -168,12 +177,12 @@ impl Drop for AbortOnUnwind {
 }
 
 /// See [`Pool::scope`].
-pub(super) fn scope<'env, F, R>(pool: &'env Pool, f: F) -> R
+pub(in crate::pool) fn scope<'env, F, R>(pool: &'env Pool, f: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
     let shared = &*pool.shared;
-    let helps = host().is_some_and(|host| host.owner() == shared.owner());
+    let helps = host_of(shared.engine.owner()).is_some();
     let scope = Scope {
         pool,
         state: Arc::new(State {
@@ -191,7 +200,7 @@ where
     };
     let guard = AbortOnUnwind;
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
-    scope.state.join(shared);
+    let _ = block(&mut ScopeWait { state: &scope.state, owner: shared.engine.owner() }, None);
     let failure = scope.state.close();
     std::mem::forget(guard);
     match (result, failure) {
@@ -230,7 +239,7 @@ impl<'scope> Scope<'scope, '_> {
         self.state.left.fetch_add(1, Ordering::Relaxed);
         // SAFETY: T8.
         let (entry, handle, receiver) = unsafe {
-            new_scoped_task(f, Arc::as_ptr(shared.roster.account()), Location::caller(), Some(side))
+            new_scoped_task(f, Arc::as_ptr(&shared.engine.account), Location::caller(), Some(side))
         };
         gate.submit(entry, &handle);
         if let Some(queued) = self.state.queued.as_ref().filter(|_| !self.state.is_forked()) {

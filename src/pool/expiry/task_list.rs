@@ -12,7 +12,7 @@ const FEW: usize = 64;
 /// Queued tasks, and some that are not queued any more: never many more than those. They are swept
 /// out whenever the list has doubled, so adding one takes constant time on average.
 #[derive(Debug)]
-pub(super) struct Roll(Mutex<Listing>);
+pub(in crate::pool) struct Roll(Mutex<Listing>);
 
 #[derive(Debug)]
 struct Listing {
@@ -22,13 +22,13 @@ struct Listing {
 }
 
 impl Roll {
-    pub(super) fn new() -> Self {
+    pub(in crate::pool) fn new() -> Self {
         Roll(Mutex::new(Listing { tasks: Some(VecDeque::new()), sweep_at: FEW }))
     }
 
     /// Adds a task. False if the roll is closed.
     #[must_use]
-    pub(super) fn add(&self, task: TaskRef) -> bool {
+    pub(in crate::pool) fn add(&self, task: TaskRef) -> bool {
         let mut listing = self.0.lock();
         let sweep_at = listing.sweep_at;
         let Some(tasks) = &mut listing.tasks else { return false };
@@ -45,18 +45,18 @@ impl Roll {
     }
 
     /// The task that was added first.
-    pub(super) fn pop(&self) -> Option<TaskRef> {
+    pub(in crate::pool) fn pop(&self) -> Option<TaskRef> {
         self.0.lock().tasks.as_mut()?.pop_front()
     }
 
     /// Takes all tasks out and lets no other in.
-    pub(super) fn close(&self) -> VecDeque<TaskRef> {
+    pub(in crate::pool) fn close(&self) -> VecDeque<TaskRef> {
         self.0.lock().tasks.take().unwrap_or_default()
     }
 }
 
 /// How long a list that has just been swept to `left` may get before it is swept again.
-pub(super) fn next_sweep(left: usize) -> usize {
+pub(in crate::pool) fn next_sweep(left: usize) -> usize {
     (2 * left).max(FEW)
 }
 

@@ -5,8 +5,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::{Lane, Pool};
 use crate::error::{Reason, Rejected};
+use crate::pool::{Lane, Pool};
 use crate::sync::now;
 use crate::task::{Attempt, Extras, OnShutdown, Side, Task, Unblocked, Work};
 
@@ -48,11 +48,11 @@ impl<'a> TaskOptions<'a> {
         TaskOptions { target, name: None, expire_after: None, on_shutdown: OnShutdown::default() }
     }
 
-    pub(super) fn of_pool(pool: &'a Pool) -> Self {
+    pub(in crate::pool) fn of_pool(pool: &'a Pool) -> Self {
         TaskOptions::new(Target::Pool(pool))
     }
 
-    pub(super) fn of_lane(lane: &'a Lane) -> Self {
+    pub(in crate::pool) fn of_lane(lane: &'a Lane) -> Self {
         TaskOptions::new(Target::Lane(lane))
     }
 

@@ -1,0 +1,190 @@
+//! What a pool does for its workers and its tasks.
+//!
+//! ORDERING: the fences of `begin_blocking` and `on_exit` are F2 of `idle`: a change of the counts,
+//! a fence, a look into the queues. That of `watch_growth` pairs with `Shared::growth_ended` for
+//! `hopeful`, and with `Idle::notify` for `helpers`; that of `retire_if_over_max` with the one in
+//! `Shared::set_max`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::lane::Core;
+use crate::panic::catch_panic;
+use crate::pool::inner::Shared;
+use crate::pool::threads::start;
+use crate::sync::atomic::{Ordering, fence};
+use crate::sync::{Parker, now};
+use crate::task::TaskRef;
+use crate::trace::event;
+use crate::worker::{Engine, Policy, Retire};
+
+impl Policy for Shared {
+    #[inline]
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn watch_delivery(&self) {
+        self.helpers.wake();
+        self.monitor.arm(self);
+    }
+
+    fn ensure_worker(&self) -> bool {
+        self.get_help()
+    }
+
+    fn retire(&self, when: Retire) -> bool {
+        match when {
+            Retire::Now => {
+                self.headcount.resign();
+                true
+            }
+            Retire::IfOverMax => self.retire_if_over_max(),
+            Retire::IfSurplus => self.retire_if_surplus(),
+        }
+    }
+
+    fn observe_wait(&self, task: &TaskRef, lane: Option<&Core>, wait: Duration) {
+        if self.engine.is_forked() {
+            return;
+        }
+        self.observer.waited(task, lane, wait);
+        if self.observer.warns() {
+            self.timer.expect(&self.config.name);
+        }
+        // Nothing else would notice that the system had refused it.
+        self.timer.keep_rounds(&self.config.name);
+    }
+
+    fn observe_run(&self, task: &TaskRef, lane: Option<&Core>, run: Duration) {
+        // A task that has forked ends in the child too, where the locks of the times may be held
+        // for ever.
+        if !self.engine.is_forked() {
+            self.observer.ran(task, lane, run);
+        }
+    }
+
+    fn begin_blocking(&self) {
+        if self.engine.is_forked() {
+            return;
+        }
+        self.add_blocking();
+        fence(Ordering::SeqCst);
+        self.engine.notify_if_queued(self);
+    }
+
+    fn end_blocking(&self) {
+        if !self.engine.is_forked() {
+            self.remove_blocking();
+        }
+    }
+
+    fn may_grow(&self) -> bool {
+        // In a forked child nothing may be taken from the queues.
+        let refused = || self.cool_down.is_on() || self.monitor.is_refused();
+        self.engine.is_forked()
+            || self.headcount.reserved() < self.max() && !self.engine.is_closed() && !refused()
+    }
+
+    fn watch_growth(&self, parker: &Arc<Parker>) {
+        if self.engine.is_forked() {
+            return;
+        }
+        self.hopeful.add(parker);
+        fence(Ordering::SeqCst);
+    }
+
+    fn add_helper(&self, parker: &Arc<Parker>) {
+        if !self.engine.is_forked() {
+            self.helpers.add(parker);
+        }
+    }
+
+    fn remove_helper(&self, parker: &Arc<Parker>) {
+        if !self.engine.is_forked() {
+            self.helpers.remove(parker);
+        }
+    }
+
+    fn may_linger(&self) -> bool {
+        // Where more threads are at work, some of them may want the CPU.
+        let resting = || self.engine.idle.counts().idle + self.blocking();
+        let at_work = || self.headcount.staying().saturating_sub(resting());
+        self.config.lingers && at_work() <= self.core()
+    }
+
+    fn sleep_deadline(&self) -> Option<Instant> {
+        if self.headcount.staying() <= self.core() {
+            return None;
+        }
+        now().checked_add(self.config.keep_alive)
+    }
+
+    fn look_for_end(&self) {
+        self.ending.look(|| self.threads_left());
+    }
+
+    fn on_start(&self) {
+        if let Some(hook) = &self.config.on_thread_start {
+            catch_panic("on_thread_start", || hook());
+        }
+    }
+
+    fn on_stop(&self) {
+        if let Some(hook) = &self.config.on_thread_stop {
+            catch_panic("on_thread_stop", || hook());
+        }
+    }
+
+    fn on_exit(&self) {
+        // Not where others do that already: above a lowered limit the successor would leave at
+        // once.
+        let due = self.engine.is_closed()
+            && self.headcount.staying() < self.max()
+            && !self.engine.queues.is_empty();
+        let successor = self.owned().filter(|_| due);
+        if let Some(shared) = successor {
+            // What waits for the end must not see a pool without threads that still has work.
+            self.engine.idle.add_starting(1);
+            self.headcount.hand_over();
+            // A failure has been dealt with.
+            let _ = start(&shared, 0);
+        } else {
+            self.headcount.leave();
+            fence(Ordering::SeqCst);
+            self.engine.notify_if_queued(self);
+        }
+        self.one_less();
+    }
+
+    fn unwatch_growth(&self, parker: &Arc<Parker>) {
+        if !self.engine.is_forked() {
+            self.hopeful.remove(parker);
+        }
+    }
+}
+
+impl Shared {
+    fn retire_if_over_max(&self) -> bool {
+        if !self.headcount.resign_above(self.max()) {
+            // Either the fence in `set_max` comes first, and the second look sees the new limit, or
+            // this one does, and the mark is set again.
+            self.engine.set_over_max(false);
+            fence(Ordering::SeqCst);
+            if !self.headcount.resign_above(self.max()) {
+                return false;
+            }
+            self.engine.set_over_max(true);
+        }
+        event!(DEBUG, threads = self.headcount.staying(), "a thread above the lowered limit leaves");
+        true
+    }
+
+    fn retire_if_surplus(&self) -> bool {
+        let resigned = self.headcount.resign_above(self.core());
+        if resigned {
+            event!(DEBUG, threads = self.headcount.staying(), "a surplus thread leaves");
+        }
+        resigned
+    }
+}

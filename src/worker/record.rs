@@ -1,0 +1,293 @@
+//! What one thread of a pool shows to others: counters that it alone writes, the tasks it is
+//! inside, and what the system calls it.
+//!
+//! The tasks are shown by id and site, and where a task has more, by name and start. An ordinary
+//! task costs its thread two stores. The site is `'static` and may be followed whenever it is read.
+//!
+//! - **T9** The site shown is null or was made from a `&'static Location`: a reader may follow it,
+//!   however late.
+
+use std::borrow::Cow;
+use std::panic::Location;
+use std::ptr;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::CachePadded;
+
+use crate::counts::{Counter, RunCounters, TaskCounts};
+use crate::error::{Origin, TaskId};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, HintBool, HintUsize, Ordering};
+use crate::sys::thread_stat::ThreadKey;
+use crate::task::TaskRef;
+
+/// What one thread shows.
+#[derive(Debug)]
+pub(crate) struct ThreadRecord {
+    pub(crate) counters: CachePadded<ThreadCounters>,
+    /// The thread has declared that it blocks.
+    pub(crate) blocking: AtomicBool,
+    /// The monitor has found the thread to be in one task for long, or others to wait for long;
+    /// until the thread looks into the queues again.
+    pub(crate) overstays: HintBool,
+    /// The address of the account of the lane whose task the thread is inside; 0 if it is none's.
+    pub(crate) lane: HintUsize,
+    /// How many times the thread has been parked in waits for, among others, the pool's shutdown.
+    parks: AtomicU64,
+    /// Which deque it owns, once it owns one.
+    pub(crate) deque: OnceLock<usize>,
+    pub(crate) key: ThreadKey,
+    /// The task that the thread runs or ran last.
+    pub(super) tasks: RunningTasks,
+    /// What the monitor remembers of the thread from one look to the next. Only the monitor locks
+    /// it.
+    pub(crate) last_sample: Mutex<LastSample>,
+}
+
+/// What one thread has counted. The thread alone writes them.
+#[derive(Debug, Default)]
+pub(crate) struct ThreadCounters {
+    /// Tasks that its tasks have spawned.
+    pub(crate) submitted: Counter,
+    pub(crate) runs: RunCounters,
+    /// Tasks whose result it has delivered. Less than `started`: it is inside a closure or a waker.
+    pub(crate) delivered: Counter,
+}
+
+impl ThreadCounters {
+    /// Adds what has been counted to `counts`: ends first, then starts, then submissions.
+    pub(super) fn add_to(&self, counts: &mut TaskCounts) {
+        self.runs.add_to(counts);
+        counts.submitted += self.submitted.get();
+    }
+}
+
+/// The monitor's memory of a thread.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct LastSample {
+    pub(crate) started: u64,
+    pub(crate) delivered: u64,
+    /// For how many looks in a row the thread has been inside the same task.
+    pub(crate) stalled: u32,
+    /// For how long, as far as looks tell.
+    pub(crate) held: Duration,
+    /// Whether it was asleep when that was asked last in this task.
+    pub(crate) asleep: Option<bool>,
+    /// It has been there for long, and has computed there as far as the system tells; for long
+    /// even.
+    pub(crate) occupied: bool,
+    pub(crate) long: bool,
+    /// Its CPU clock when it was first asked for in this task.
+    pub(crate) cpu_since: Option<Duration>,
+    /// And at the last look.
+    pub(crate) cpu_time: Option<Duration>,
+}
+
+impl LastSample {
+    /// That of a thread that is still inside the same task, `elapsed` later.
+    #[must_use]
+    pub(crate) fn later(self, elapsed: Duration) -> Self {
+        LastSample {
+            stalled: self.stalled.saturating_add(1),
+            held: self.held.saturating_add(elapsed),
+            ..self
+        }
+    }
+}
+
+/// See [`ThreadRecord::moment`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    started: u64,
+    ended: u64,
+    parks: u64,
+}
+
+impl ThreadRecord {
+    /// The tasks that the thread is inside, unless it is going on to another one just now.
+    pub(crate) fn running_tasks(&self) -> Vec<RunningTask> {
+        let started = self.counters.runs.started.get();
+        if self.running() == 0 {
+            return Vec::new();
+        }
+        let mut shown = self.tasks.read();
+        let running = self.running() as usize;
+        if self.counters.runs.started.get() != started || shown.len() < running {
+            return Vec::new();
+        }
+        // The innermost one has ended, or has not begun.
+        shown.truncate(running);
+        shown
+    }
+
+    /// Tasks on the thread's stack.
+    pub(crate) fn running(&self) -> u64 {
+        let ended = self.counters.runs.all_ended();
+        self.counters.runs.started.get() - ended
+    }
+
+    /// Where the thread is in its life: that changes with each task that begins or ends, and when
+    /// the thread wakes in a wait for the pool's shutdown. The thread itself is asked, or others of
+    /// one that is blocked or has gone on.
+    pub(crate) fn moment(&self) -> Moment {
+        let runs = &self.counters.runs;
+        let ended = runs.all_ended();
+        Moment { started: runs.started.get(), ended, parks: self.parks.load(Ordering::Relaxed) }
+    }
+
+    pub(super) fn count_park(&self) {
+        self.parks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the thread, which looks into the queues now, is to look first at what has waited for
+    /// everybody.
+    pub(super) fn take_overstay(&self) -> bool {
+        let long = self.overstays.load(Ordering::Relaxed);
+        if long {
+            self.overstays.store(false, Ordering::Relaxed);
+        }
+        long
+    }
+
+    /// The thread is about to run a task of the lane whose account is at this address. Returns what
+    /// to return to.
+    pub(super) fn enter_lane(&self, account: *const ()) -> usize {
+        let outer = self.lane.load(Ordering::Relaxed);
+        self.lane.store(account.addr(), Ordering::Relaxed);
+        outer
+    }
+
+    pub(super) fn return_to_lane(&self, outer: usize) {
+        self.lane.store(outer, Ordering::Relaxed);
+    }
+
+    /// The record of the calling thread.
+    pub(crate) fn for_this_thread() -> Self {
+        ThreadRecord {
+            counters: CachePadded::default(),
+            blocking: AtomicBool::new(false),
+            overstays: HintBool::new(false),
+            lane: HintUsize::new(0),
+            parks: AtomicU64::new(0),
+            deque: OnceLock::new(),
+            key: ThreadKey::current(),
+            last_sample: Mutex::new(LastSample::default()),
+            tasks: RunningTasks::new(),
+        }
+    }
+}
+
+/// A task that a thread was found to be inside.
+#[derive(Clone, Debug)]
+pub(crate) struct RunningTask {
+    pub(crate) origin: Origin,
+    /// When its closure began, if it is timed.
+    pub(crate) since: Option<Instant>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct TaskDetail {
+    name: Option<Cow<'static, str>>,
+    since: Option<Instant>,
+}
+
+/// The task that a thread runs or ran last, and those that wait for it in place, the outermost
+/// first.
+#[derive(Debug)]
+pub(super) struct RunningTasks {
+    id: AtomicU64,
+    site: AtomicPtr<Location<'static>>,
+    /// Whether `detail` holds anything. Only the thread itself asks.
+    detailed: AtomicBool,
+    detail: Mutex<TaskDetail>,
+    /// `None` where the one that waits is no task but a waker or callback.
+    below: Mutex<Vec<Option<RunningTask>>>,
+}
+
+impl RunningTasks {
+    pub(super) fn new() -> Self {
+        RunningTasks {
+            id: AtomicU64::new(0),
+            site: AtomicPtr::new(ptr::null_mut()),
+            detailed: AtomicBool::new(false),
+            detail: Mutex::new(TaskDetail::default()),
+            below: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Shows a task that begins and carries nothing. Only the thread itself may call this, as all
+    /// but `read`.
+    #[inline]
+    pub(super) fn show_plain(&self, task: &TaskRef) {
+        self.place(task.id(), task.site());
+        if self.detailed.load(Ordering::Relaxed) {
+            self.add_detail(false, TaskDetail::default());
+        }
+    }
+
+    /// The same for a task that may have a name or a start.
+    pub(super) fn show(&self, task: &TaskRef, since: Option<Instant>) {
+        self.place(task.id(), task.site());
+        let name = task.extras().and_then(|extras| extras.name.clone());
+        let detailed = name.is_some() || since.is_some();
+        if detailed || self.detailed.load(Ordering::Relaxed) {
+            self.add_detail(detailed, TaskDetail { name, since });
+        }
+    }
+
+    #[inline]
+    fn place(&self, id: TaskId, site: &'static Location<'static>) {
+        // ORDERING: Release, here and for the site, pairs with the Acquire in `read_top`. The task
+        // before has been counted as ended by then: so whoever reads anything of a task that is not
+        // counted as begun finds that nothing runs (`ThreadRecord::running_tasks`).
+        self.id.store(id.as_u64(), Ordering::Release);
+        self.site.store(ptr::from_ref(site).cast_mut(), Ordering::Release);
+    }
+
+    #[cold]
+    fn add_detail(&self, detailed: bool, detail: TaskDetail) {
+        self.detailed.store(detailed, Ordering::Relaxed);
+        let old = std::mem::replace(&mut *self.detail.lock(), detail);
+        drop(old);
+    }
+
+    /// The thread, which is inside `running` tasks, waits: others are about to run in place.
+    pub(super) fn interrupt(&self, running: u64) {
+        let mut below = self.below.lock();
+        let waits = running > below.iter().flatten().count() as u64;
+        below.push(self.read_top().filter(|_| waits));
+    }
+
+    /// They have run.
+    pub(super) fn resume(&self) {
+        let shown = self.below.lock().pop().flatten();
+        if let Some(RunningTask { origin, since }) = shown {
+            self.place(origin.id, origin.site);
+            self.add_detail(
+                origin.name.is_some() || since.is_some(),
+                TaskDetail { name: origin.name, since },
+            );
+        }
+    }
+
+    fn read_top(&self) -> Option<RunningTask> {
+        // ORDERING: Acquire pairs with the Release in `place`.
+        let site = self.site.load(Ordering::Acquire);
+        // ORDERING: as above. Relaxed would let it be read after the counts that are to vouch for
+        // it.
+        let id = self.id.load(Ordering::Acquire);
+        // SAFETY: T9.
+        let site = unsafe { site.as_ref() }?;
+        let TaskDetail { name, since } = self.detail.lock().clone();
+        Some(RunningTask { origin: Origin { id: TaskId::new(id), site, name }, since })
+    }
+
+    /// The tasks shown. If the thread has gone on to another task meanwhile they may be mixed up:
+    /// the caller must see to that.
+    pub(super) fn read(&self) -> Vec<RunningTask> {
+        let mut all: Vec<_> = self.below.lock().iter().flatten().cloned().collect();
+        all.extend(self.read_top());
+        all
+    }
+}

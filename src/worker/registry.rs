@@ -1,0 +1,54 @@
+//! The threads of a pool, and what they have counted together.
+
+use std::sync::Arc;
+
+use super::record::ThreadRecord;
+use crate::counts::{PoolCounters, TaskCounts};
+use crate::sync::Mutex;
+
+/// The threads of a pool.
+#[derive(Debug, Default)]
+pub(crate) struct Registry(Mutex<Registered>);
+
+#[derive(Debug, Default)]
+struct Registered {
+    records: Vec<Arc<ThreadRecord>>,
+    /// What threads had counted that have gone.
+    gone: TaskCounts,
+}
+
+impl Registry {
+    /// Lists a thread that has started.
+    pub(crate) fn register(&self, record: Arc<ThreadRecord>) {
+        self.0.lock().records.push(record);
+    }
+
+    /// Takes a thread off the list and keeps what it has counted.
+    pub(crate) fn unregister(&self, record: &Arc<ThreadRecord>) {
+        let mut registered = self.0.lock();
+        registered.records.retain(|other| !Arc::ptr_eq(other, record));
+        record.counters.add_to(&mut registered.gone);
+    }
+
+    /// The registered threads.
+    pub(crate) fn records(&self) -> Vec<Arc<ThreadRecord>> {
+        self.0.lock().records.clone()
+    }
+
+    /// The sums over all threads that there are or have been, and what others have counted in
+    /// `account`.
+    pub(super) fn counts(&self, account: &PoolCounters) -> TaskCounts {
+        let registered = self.0.lock();
+        let mut counts = TaskCounts { cancelled: account.all_cancelled(), ..registered.gone };
+        let sum = |count: fn(&ThreadRecord) -> u64| {
+            registered.records.iter().map(|record| count(record)).sum::<u64>()
+        };
+        // In this order: a reader that sees an end sees the start.
+        counts.completed += sum(|record| record.counters.runs.completed.get());
+        counts.panicked += sum(|record| record.counters.runs.panicked.get());
+        counts.denied += sum(|record| record.counters.runs.denied.get());
+        counts.started += sum(|record| record.counters.runs.started.get());
+        counts.submitted += sum(|record| record.counters.submitted.get()) + account.all_submitted();
+        counts
+    }
+}
