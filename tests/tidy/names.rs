@@ -9,7 +9,7 @@ const SHARED_NAMES: &[(&str, &str)] = &[
     ("Alarm", "private to each of its modules"),
     ("Chunk", "private to each of its modules"),
     ("Claim", "private to each of its modules"),
-    ("Closed", "private to each of its modules"),
+    ("Closed", "public in `event_loop` and in `io`, and private to `semaphore`"),
     ("Core", "private to each of its modules"),
     ("End", "private to each of its modules"),
     ("Hook", "private to each of its modules"),
