@@ -9,55 +9,58 @@
 //! # }
 //! ```
 //!
-//! A closure goes onto a work-stealing thread pool; its result comes back through a oneshot
-//! channel. No runtime is needed, and any will do: a multi-threaded one, a single-threaded one, or
-//! none at all, where a thread simply [`wait`](Task::wait)s.
+//! A closure goes onto a work-stealing thread pool; its result comes back as a future. This works
+//! under any runtime, multi-threaded or single-threaded, and without one, where a thread simply
+//! [`wait`](Task::wait)s.
 //!
 //! # Which call
 //!
 //! | you want | call |
 //! |---|---|
-//! | the plain result, panics passed on | [`unblock`] |
+//! | the plain result; a panic resumes | [`unblock`] |
 //! | the result or a [`TaskError`], and a handle that cancels | [`spawn`] |
-//! | the closure back if the pool will not take it | [`Pool::try_spawn`] |
+//! | the closure back if the pool refuses it | [`Pool::try_spawn`] |
 //! | to block this thread for the result | [`Task::wait`] |
 //! | a callback | [`Task::on_complete`] |
 //! | callbacks on one thread, without a runtime | [`EventLoop`] |
 //! | steps that follow from each other, in a chain | [`Pool::promise`], [`Promise`] |
-//! | nothing back | [`Task::detach`] |
-//! | no more than so many at a time | [`Pool::lane`] |
+//! | no result | [`Task::detach`] |
+//! | a concurrency limit for one kind of work | [`Pool::lane`] |
 //! | a value that blocks, such as a connection, shared by many | [`Strand`] |
 //! | the same for a value that must stay on one thread | [`Dedicated`] |
-//! | to be slowed down to the pool's speed | [`PoolBuilder::queue_limit`], [`Pool::reserve`] |
-//! | a time limit in the queue, a name, a say in the shutdown | [`Pool::options`] |
+//! | backpressure: a bounded queue that producers wait for | [`PoolBuilder::queue_limit`], [`Pool::reserve`] |
+//! | a time limit in the queue, a name, a shutdown policy | [`Pool::options`] |
 //! | many at once, as they finish | [`Pool::spawn_batch`] |
 //! | to borrow from the stack | [`Pool::scope`] |
 //! | files | [`fs`] |
 //! | a reader, a writer or an iterator as an asynchronous one, or the reverse | [`Unblock`], [`io`] |
 //! | the addresses of a name | [`net::lookup_host`] |
-//! | limits, names, an end | [`Pool::builder`], [`Pool::shutdown`] |
-//! | to see what is going on | [`Pool::metrics`], [`Pool::long_running`], [`PoolBuilder::warn_after`] |
+//! | limits, names, a shutdown | [`Pool::builder`], [`Pool::shutdown`] |
+//! | to observe the pool | [`Pool::metrics`], [`Pool::long_running`], [`PoolBuilder::warn_after`] |
 //!
-//! `docs/GUIDE.md` goes through them, from `unblock` to a tuned program.
+//! The [guide](docs::guide) goes through them, from `unblock` to a tuned program. The other pages
+//! in [`docs`] help to [migrate](docs::migrating) from another pool, and to choose between
+//! [threads, callbacks, promises and futures](docs::models).
 //!
 //! # What to know
 //!
-//! - **Dropping a handle cancels.** A queued closure is dropped at once and never runs; a running
-//!   one is told (see [`current`]) and its result is thrown away. So timeouts work as they should.
+//! - **Dropping a handle cancels.** The pool drops a queued closure at once, and it never runs. It
+//!   signals a running one (see [`current::is_cancelled`] and [`current::on_cancel`]) and discards
+//!   its result. So timeouts work as they should.
 //! - **The number of threads follows need.** Tiny tasks run on as many threads as there are CPUs,
-//!   however many are queued; when threads block, others are added within milliseconds, up to
+//!   however many are queued; when threads block, the pool adds others within milliseconds, up to
 //!   [`PoolBuilder::max_threads`].
 //! - **Waiting inside a task does not deadlock** the pool, whatever its limits. See [`Task::wait`].
-//! - **Nothing is lost.** Each closure ends in exactly one way, and its handle says which.
+//! - **Nothing is lost.** Each closure ends in exactly one way, and its handle reports which.
 //!
-//! What it is not for: closures that never end (give them a thread of their own), parallel
-//! iterators over data that fits the CPUs (rayon), and files by the million where io_uring is to be
-//! had.
+//! What it is not for: closures that never end (run them on threads of their own), parallel
+//! iterators over data that fits the CPUs (rayon), and files by the million on systems where
+//! io_uring is available.
 //!
 //! # Features
 //!
-//! - `tracing` (default): what the pool swallows on purpose, such as a panic in a detached task,
-//!   and what it decides, such as growth, become `tracing` events under the target `sidestep`.
+//! - `tracing` (default): the pool emits `tracing` events under the target `sidestep` for panics
+//!   that no caller can see, such as one in a detached task, and for its decisions, such as growth.
 //! - `tokio`: `PoolBuilder::runtime`, so that closures may use `tokio::runtime::Handle::current()`;
 //!   and tokio's `AsyncRead`, `AsyncWrite` and `AsyncSeek` for the types of [`io`] and [`fs`],
 //!   beside those of `futures-io`.
@@ -110,16 +113,16 @@ pub use crate::strand::{CallOptions, Dedicated, Strand};
 pub use crate::task::{CancelHandle, Cancelling, OnShutdown, Task, Unblocked, block_on};
 
 pub mod current {
-    //! What a running closure may ask, and tell the pool.
+    //! Functions for a running closure: is its task cancelled, is the closure about to block?
     //!
-    //! The closure needs no handle for it: these functions know the task that runs on the calling
-    //! thread. Outside a task they do nothing.
+    //! The closure needs no handle for them: they find the task that runs on the calling thread.
+    //! Outside a task they do nothing.
     pub use crate::task::current::{
         Cancelled, HookGuard, check, is_cancelled, on_cancel, retire_thread, will_block,
     };
 }
 
-/// Runs a blocking closure on the global pool; the future gives its plain result.
+/// Runs a blocking closure on the global pool. The future returns its plain result.
 ///
 /// # Cancellation
 ///
@@ -127,8 +130,8 @@ pub mod current {
 ///
 /// # Panics
 ///
-/// Awaiting resumes a panic of `f`, and panics if the global pool could not run it. Use [`spawn`]
-/// for an error instead.
+/// Awaiting resumes a panic of `f`, and panics if the global pool could not run it. [`spawn`]
+/// returns an error instead.
 ///
 /// ```
 /// # sidestep::block_on(async {
@@ -146,8 +149,7 @@ where
     Pool::global().unblock(f)
 }
 
-/// Runs a blocking closure on the global pool, with a handle to wait for it, cancel it or let it
-/// go.
+/// Runs a blocking closure on the global pool. Returns a handle to await, cancel or detach it.
 ///
 /// # Errors
 ///
@@ -169,21 +171,47 @@ where
     Pool::global().spawn(f)
 }
 
-/// The code blocks of the pages beside the sources, compiled and run.
-#[cfg(doctest)]
-mod pages {
-    #[doc = include_str!("../README.md")]
-    mod readme {}
+pub mod docs {
+    //! The guides of the folder `docs`, as pages.
+    //!
+    //! | page | for |
+    //! |---|---|
+    //! | [`guide`] | each part of the library: when you need it, its code, what happens, what to mind |
+    //! | [`migrating`] | programs that use `blocking`, tokio, actix-web, rayon or `threadpool` |
+    //! | [`models`] | the choice between threads, callbacks, promises and futures |
+    //! | [`promises`] | the rules of promises, next to Promises/A+ |
+    //! | [`glossary`] | the words of this library, with the nearest term elsewhere |
+    //!
+    //! # In the repository
+    //!
+    //! Some programs and tests that the pages name are packages of their own, so the published
+    //! package does not contain them: `examples/http`, `examples/sqlite` and `tests/compat`. The
+    //! folder `docs/internals` describes the architecture for maintainers.
+
+    // The files of the pages end with the targets of their reference links. Of two definitions of
+    // a link the first one counts: here it is the one of `links.md`, whose paths rustdoc checks.
+    #[doc = include_str!("links.md")]
     #[doc = include_str!("../docs/GUIDE.md")]
-    mod guide {}
-    #[doc = include_str!("../docs/ARCHITECTURE.md")]
-    mod architecture {}
+    pub mod guide {}
+
+    #[doc = include_str!("links.md")]
     #[doc = include_str!("../docs/MIGRATING.md")]
-    mod migrating {}
+    pub mod migrating {}
+
+    #[doc = include_str!("links.md")]
     #[doc = include_str!("../docs/MODELS.md")]
-    mod models {}
-    #[doc = include_str!("../docs/PLATFORMS.md")]
-    mod platforms {}
+    pub mod models {}
+
+    #[doc = include_str!("links.md")]
     #[doc = include_str!("../docs/PROMISES.md")]
-    mod promises {}
+    pub mod promises {}
+
+    #[doc = include_str!("links.md")]
+    #[doc = include_str!("../docs/GLOSSARY.md")]
+    pub mod glossary {}
 }
+
+/// The code blocks of the front page, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,4 +1,4 @@
-//! Calls of the network that block: name lookups.
+//! Network calls that block: name lookups.
 
 use std::future::Future;
 use std::io;
@@ -16,28 +16,28 @@ use sealed::{Host, Question};
 
 /// Looks up the addresses of a host: [`std::net::ToSocketAddrs`], on the global pool.
 ///
-/// It takes what std takes, borrowed or owned, and keeps a copy: the future borrows nothing. It
-/// begins with the first poll. A host that is an address already, such as `"127.0.0.1:80"`,
-/// `("::1", 80)` or a [`SocketAddr`], is answered by that poll, without a trip to the pool. The
-/// addresses come in the order of the resolver, and may repeat.
+/// It accepts the types that std accepts, borrowed or owned, and keeps a copy: the future borrows
+/// nothing. The lookup begins with the first poll. If the host is an address already, such as
+/// `"127.0.0.1:80"`, `("::1", 80)` or a [`SocketAddr`], that poll returns it, without a trip to the
+/// pool. The addresses come in the order of the resolver, and may repeat.
 ///
-/// A type with an implementation of std's trait of its own is not taken: write
+/// For a type of yours that implements std's trait, write
 /// `sidestep::unblock(move || host.to_socket_addrs())`.
 ///
 /// # Errors
 ///
 /// As std: [`InvalidInput`](io::ErrorKind::InvalidInput) for text that is not a host and a port,
-/// and the resolver's error for a name it does not know or cannot ask for. If the pool could not
-/// run the lookup, the [`TaskError`](crate::TaskError) as an [`io::Error`].
+/// and the resolver's error for a name that it does not know or cannot look up. If the pool could
+/// not run the lookup, the [`TaskError`](crate::TaskError) as an [`io::Error`].
 ///
 /// # Cancellation
 ///
-/// Dropping the future cancels: a lookup that is queued never runs. One that runs cannot be ended
-/// from outside.
+/// Dropping the future cancels a queued lookup, which then never runs. No system can interrupt a
+/// lookup that runs: it goes on to its end in the background.
 ///
 /// # Panics
 ///
-/// Polling panics once the result has been given.
+/// Polling panics after the future has completed.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -51,7 +51,7 @@ use sealed::{Host, Question};
 ///
 /// # A resolver that hangs
 ///
-/// Where no name server answers, the system's resolver gives up after some 30 seconds. A timeout of
+/// If no name server answers, the system's resolver gives up after some 30 seconds. A timeout of
 /// your runtime bounds how long you wait for it:
 ///
 /// ```
@@ -66,9 +66,9 @@ use sealed::{Host, Question};
 /// # }
 /// ```
 ///
-/// It does not bound how many threads hang: each stays with its lookup until the resolver gives up.
-/// Where lookups may come faster than that, give them a [`Lane`](crate::Lane), whose limit holds
-/// though its callers give up, and the rest of the pool to everything else:
+/// It does not bound how many threads hang: each stays in its lookup until the resolver gives up.
+/// If lookups may come faster than that, run them in a [`Lane`](crate::Lane): its limit holds even
+/// if the callers give up, and the other threads of the pool stay free for other work.
 ///
 /// ```
 /// use std::io;
@@ -95,16 +95,17 @@ pub fn lookup_host(host: impl ToSocketAddrs) -> LookupHost {
     LookupHost { state: State::New(host.question()) }
 }
 
-/// What [`lookup_host`] takes: the types that std implements [`std::net::ToSocketAddrs`] for.
+/// The types that [`lookup_host`] accepts: those that std implements [`std::net::ToSocketAddrs`]
+/// for.
 ///
-/// It cannot be implemented elsewhere.
+/// This trait is sealed: other crates cannot implement it.
 pub trait ToSocketAddrs: Host {}
 
-/// A lookup under way: what [`lookup_host`] returns.
+/// The future of [`lookup_host`].
 ///
 /// # Cancellation
 ///
-/// As for [`lookup_host`]: dropping it cancels.
+/// Dropping it cancels, as [`lookup_host`] documents.
 #[derive(Debug)]
 #[must_use = "a lookup begins only when it is awaited"]
 pub struct LookupHost {
@@ -126,7 +127,7 @@ impl Future for LookupHost {
             State::New(Question::Answered(addresses)) => return Poll::Ready(Ok(addresses)),
             State::New(question) => Pool::global().spawn(move || question.answer()),
             State::Running(task) => task,
-            State::Ended => panic!("a lookup was polled after it had ended"),
+            State::Ended => panic!("`LookupHost` was polled after completion"),
         };
         match Pin::new(&mut task).poll(context) {
             Poll::Ready(result) => Poll::Ready(result?),
@@ -138,7 +139,7 @@ impl Future for LookupHost {
     }
 }
 
-/// The addresses of a host: what [`lookup_host`] finds.
+/// The addresses of a host, as [`lookup_host`] returns them.
 #[derive(Clone, Debug)]
 pub struct Addresses {
     found: vec::IntoIter<SocketAddr>,
@@ -172,8 +173,8 @@ impl ExactSizeIterator for Addresses {}
 impl FusedIterator for Addresses {}
 
 mod sealed {
-    //! What keeps [`ToSocketAddrs`](super::ToSocketAddrs) from being implemented elsewhere.
-    #![expect(unnameable_types, reason = "a public trait needs them, and nobody else may")]
+    //! The trait that seals [`ToSocketAddrs`](super::ToSocketAddrs).
+    #![expect(unnameable_types, reason = "the sealed trait of a public trait cannot be private")]
 
     use std::io;
     use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -184,7 +185,7 @@ mod sealed {
         fn question(&self) -> Question;
     }
 
-    /// What to ask the resolver, if anything.
+    /// A host whose addresses are known, or what to ask the resolver for.
     #[derive(Debug)]
     pub enum Question {
         Answered(Addresses),

@@ -7,12 +7,13 @@ use std::time::Instant;
 use super::slots::{Key, Slots};
 use crate::sync::now;
 
-/// Deadlines, the earliest first, and of equal ones the first that was registered. The deadline of
-/// a cancelled timer stays until it is the earliest, or until such deadlines are most of the heap.
+/// DeadlineHeap, the earliest first, and of equal ones the first that was registered. The deadline
+/// of a cancelled timer stays until it is the earliest, or until such deadlines are most of the
+/// heap.
 #[derive(Default)]
-pub(super) struct Deadlines(BinaryHeap<Reverse<(Instant, Key)>>);
+pub(super) struct DeadlineHeap(BinaryHeap<Reverse<(Instant, Key)>>);
 
-impl Deadlines {
+impl DeadlineHeap {
     pub(super) fn add(&mut self, deadline: Instant, key: Key) {
         self.0.push(Reverse((deadline, key)));
     }

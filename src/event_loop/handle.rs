@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::deadlines::Deadlines;
+use super::deadlines::DeadlineHeap;
 use super::entry::{LoopCallback, LoopEntry, LoopEvent, LoopMailbox, LoopWaker};
 use super::mailbox::{Event, Mailbox, NotifyFn, TurnEnd};
 use super::slots::{Key, Slots};
@@ -35,7 +35,7 @@ struct LoopInner {
     mailbox: RefCell<Arc<LoopMailbox>>,
     notify: RefCell<Option<NotifyFn>>,
     slots: RefCell<Slots<LoopEntry>>,
-    deadlines: RefCell<Deadlines>,
+    deadlines: RefCell<DeadlineHeap>,
     /// What has been taken out of the mailbox to be run.
     round: RefCell<VecDeque<LoopEvent>>,
     /// The next timer that the host loop knows of.

@@ -4,15 +4,14 @@ use std::future::Future;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::{with_path, with_paths};
+use super::offload::{with_path, with_paths};
 
-/// What a file is tried to be read into before it is asked for its size.
+/// The size of the buffer that a file is read into before the system is asked for its size.
 const SMALL: usize = 16 << 10;
 
-/// Reads a whole file.
+/// Reads a whole file into memory.
 ///
-/// For a file that need not be in memory at once, open a [`File`](super::File) and read it piece by
-/// piece.
+/// To read a large file piece by piece, open a [`File`](super::File).
 ///
 /// # Errors
 ///
@@ -30,8 +29,8 @@ pub fn read(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Vec<u8>>>
     with_path(path, |path| read_whole(&path))
 }
 
-/// [`std::fs::read`] with a system call less for a small file: it is not asked for its size, but
-/// read into a buffer that it is likely to fit into.
+/// [`std::fs::read`] with one system call less for a small file: it does not ask for the size, but
+/// reads into a buffer that is likely to be large enough.
 fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = std::fs::File::open(path)?;
     let mut buffer = [0; SMALL];
@@ -52,7 +51,7 @@ fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a whole file that must be UTF-8.
+/// Reads a whole file into a string.
 ///
 /// # Errors
 ///
@@ -74,14 +73,15 @@ pub fn read_to_string(path: impl AsRef<Path>) -> impl Future<Output = io::Result
     })
 }
 
-/// Writes a whole file, which it makes, or empties first.
+/// Writes `contents` as a whole file. Creates the file if it does not exist, and truncates it
+/// first if it does.
 ///
-/// The contents go to the thread that writes them, so they must be owned or live for ever: a
-/// `Vec<u8>`, a `String`, a `&'static str`, an `Arc<[u8]>`. Nothing is copied. Borrowed bytes are
-/// refused by the compiler rather than copied behind your back: say `bytes.to_vec()` where a copy
-/// is what you want. The contents are dropped on that thread, too.
+/// The contents move to the thread that writes them, so they must be owned or `'static`: a
+/// `Vec<u8>`, a `String`, a `&'static str`, an `Arc<[u8]>`. Nothing is copied; for borrowed bytes
+/// write `bytes.to_vec()`. That thread also drops the contents.
 ///
-/// When the future is done the system has the data, but perhaps not yet the disk.
+/// Once the future has completed, the system has the data, but perhaps not yet the disk:
+/// [`File::sync_all`](super::File::sync_all) flushes it (`fsync`).
 ///
 /// # Errors
 ///
@@ -89,7 +89,7 @@ pub fn read_to_string(path: impl AsRef<Path>) -> impl Future<Output = io::Result
 ///
 /// # Cancellation
 ///
-/// Once it runs, it writes all of the contents, whether the future is dropped or not.
+/// A call that runs writes all of the contents, also if the future is dropped.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -111,11 +111,11 @@ pub fn write(
     with_path(path, move |path| std::fs::write(path, contents))
 }
 
-/// Copies a file and its permission bits, and gives the number of bytes. It replaces a file that is
-/// at `to`.
+/// Copies the contents and the permission bits of a file, and returns the number of bytes.
+/// Overwrites a file that exists at `to`.
 ///
-/// Where the kernel can copy by itself, the bytes do not go through this process, and where the
-/// file system can share them they are not copied at all.
+/// On a kernel that copies files by itself the bytes do not go through this process, and on a file
+/// system with copy-on-write clones they may not be copied at all.
 ///
 /// # Errors
 ///
@@ -123,7 +123,7 @@ pub fn write(
 ///
 /// # Cancellation
 ///
-/// Once it runs, it copies the whole file, whether the future is dropped or not.
+/// A call that runs copies the whole file, also if the future is dropped.
 ///
 /// ```
 /// # sidestep::block_on(async {

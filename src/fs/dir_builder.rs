@@ -1,4 +1,4 @@
-//! How a directory is to be made.
+//! Options for creating a directory.
 
 use std::future::Future;
 use std::io;
@@ -6,10 +6,10 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use super::with_path;
+use super::offload::with_path;
 
-/// How a directory is to be made: [`std::fs::DirBuilder`], with a [`create`](DirBuilder::create)
-/// that does not block.
+/// Options for creating a directory: [`std::fs::DirBuilder`], with a
+/// [`create`](DirBuilder::create) that does not block.
 ///
 /// ```
 /// use sidestep::fs::DirBuilder;
@@ -25,27 +25,27 @@ use super::with_path;
 #[derive(Clone, Debug, Default)]
 pub struct DirBuilder {
     recursive: bool,
-    /// `None` leaves it to `std`.
+    /// `None` stands for the default of `std`.
     #[cfg(unix)]
     mode: Option<u32>,
 }
 
 impl DirBuilder {
-    /// One that makes a single directory with the default permissions.
+    /// A builder that creates a single directory with the default permissions.
     #[must_use]
     pub fn new() -> Self {
         DirBuilder::default()
     }
 
-    /// Whether directories above it are made too where they are missing. Then it is no error if all
-    /// are there.
+    /// Whether to create missing parent directories too. Then it is no error if the directory
+    /// exists. Off by default.
     pub fn recursive(&mut self, recursive: bool) -> &mut Self {
         self.recursive = recursive;
         self
     }
 
-    /// The permission bits of the directories that are made, before the umask takes some away;
-    /// 0o777 if this is not set. Unix only.
+    /// The permission bits of the directories that are created, before the umask is applied; 0o777
+    /// by default. Unix only.
     ///
     /// ```
     /// use std::os::unix::fs::PermissionsExt;
@@ -66,7 +66,7 @@ impl DirBuilder {
         self
     }
 
-    /// Makes the directory. The builder can be used again, also while this goes on.
+    /// Creates the directory. The builder can be used again, also while this call is in progress.
     ///
     /// # Errors
     ///

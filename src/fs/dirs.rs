@@ -1,17 +1,16 @@
-//! Functions that make and remove directories.
+//! Functions that create and remove directories.
 
 use std::future::Future;
 use std::io;
 use std::path::Path;
 
-use super::with_path;
+use super::offload::with_path;
 
-/// Makes a directory in one that exists.
+/// Creates a directory. Its parent must exist.
 ///
 /// # Errors
 ///
-/// As [`std::fs::create_dir`]: [`AlreadyExists`](io::ErrorKind::AlreadyExists) if something is
-/// there.
+/// As [`std::fs::create_dir`]: [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the path exists.
 ///
 /// ```
 /// # sidestep::block_on(async {
@@ -27,11 +26,11 @@ pub fn create_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>
     with_path(path, std::fs::create_dir)
 }
 
-/// Makes a directory and those above it that are missing. It is no error if all are there.
+/// Creates a directory and all its missing parents. It is no error if the directory exists.
 ///
 /// # Errors
 ///
-/// As [`std::fs::create_dir_all`]. Directories that were made before the error stay.
+/// As [`std::fs::create_dir_all`]. Directories that were created before the error stay.
 ///
 /// ```
 /// # sidestep::block_on(async {
@@ -68,15 +67,15 @@ pub fn remove_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>
     with_path(path, std::fs::remove_dir)
 }
 
-/// Removes a directory and all that is in it. Symbolic links are removed, not followed.
+/// Removes a directory with everything in it. Symbolic links are removed, not followed.
 ///
 /// # Errors
 ///
-/// As [`std::fs::remove_dir_all`]. What was removed before the error is gone.
+/// As [`std::fs::remove_dir_all`]. Entries that were removed before the error stay removed.
 ///
 /// # Cancellation
 ///
-/// Once it runs, it removes all of the tree, whether the future is dropped or not.
+/// A call that runs removes the whole tree, also if the future is dropped.
 ///
 /// ```
 /// # sidestep::block_on(async {

@@ -1,4 +1,4 @@
-//! Files: `std::fs` name for name, with each call taken to the global pool.
+//! Files: `std::fs` name for name, with each call run on the global pool.
 //!
 //! ```
 //! use sidestep::fs;
@@ -15,26 +15,27 @@
 //!
 //! # How it works
 //!
-//! A function here gives a future that does nothing until it is first polled. Then it makes one
-//! trip to [`Pool::global`], however large the file is and however deep the tree: a thread of the
-//! pool calls the function of `std::fs` that has the same name. The future has its own copy of the
-//! paths and is `Send` and `'static`, so it can go to any runtime or wait in a collection.
+//! A function here returns a future that does nothing until it is first polled. Then it makes one
+//! trip to the [global pool](crate::Pool::global), however large the file is and however deep the
+//! tree: a thread of the pool calls the function of `std::fs` that has the same name. The future
+//! owns a copy of the paths and is `Send` and `'static`, so it can go to any runtime or wait in a
+//! collection.
 //!
 //! Several calls in a row are cheaper in one trip of your own: `unblock(|| ..)` around the
 //! functions of `std::fs`.
 //!
 //! # Errors
 //!
-//! They are those of `std::fs`. Where the pool could not run the call (it is shut down, its queue
-//! is full, there is no thread) the [`io::Error`] has the pool's [`TaskError`](crate::TaskError)
-//! inside. So has one for a panic in code of yours that a call runs, such as the `AsRef` of the
-//! contents for [`write()`]: nothing here panics.
+//! They are those of `std::fs`. If the pool could not run the call (it is shut down, its queue is
+//! full, there is no thread), the [`io::Error`](std::io::Error) wraps the pool's
+//! [`TaskError`](crate::TaskError). The same holds if code of yours panics inside a call, such as
+//! the `AsRef` of the contents for [`write()`]: nothing here panics.
 //!
 //! # Cancellation
 //!
-//! Dropping the future takes the call back if it is still in the queue: nothing has been touched
-//! then. One that runs goes on to its end in the background, since no system can stop it halfway;
-//! only its result is thrown away.
+//! Dropping the future cancels a call that is still queued: then nothing has been touched. A call
+//! that runs goes on to its end in the background, since no system can stop it halfway; only its
+//! result is discarded.
 
 // | file | owns |
 // |---|---|
@@ -43,27 +44,22 @@
 // | `dirs`, `dir_builder` | making and removing directories |
 // | `unix`, `windows` | what only one family of systems has |
 // | `read_dir` | the entries of a directory |
-// | `open_options`, `file`, `locks`, `positioned` | opening files, and open files |
+// | `open_options` | opening files |
+// | `file/` | open files: reads and writes in a stream and at an offset, locks |
+// | `offload` | how all of these get to the pool |
 
 mod contents;
 mod dir_builder;
 mod dirs;
 mod file;
-mod locks;
+mod offload;
 mod open_options;
 mod paths;
-#[cfg(any(unix, windows))]
-mod positioned;
 mod read_dir;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
-
-use std::future::Future;
-use std::io;
-use std::panic::Location;
-use std::path::{Path, PathBuf};
 
 pub use std::fs::{FileTimes, FileType, Metadata, Permissions, TryLockError};
 
@@ -81,44 +77,3 @@ pub use self::read_dir::{DirEntry, ReadDir, read_dir};
 pub use self::unix::{chown, chroot, fchown, lchown, symlink};
 #[cfg(windows)]
 pub use self::windows::{symlink_dir, symlink_file};
-
-use crate::pool::Pool;
-
-/// One trip to the global pool, which begins with the first poll. For the pool's reports it was
-/// spawned by the caller.
-#[track_caller]
-pub(crate) fn on_pool<T, F>(f: F) -> impl Future<Output = io::Result<T>> + Send + 'static
-where
-    F: FnOnce() -> io::Result<T> + Send + 'static,
-    T: Send + 'static,
-{
-    let site = Location::caller();
-    async move { Pool::global().spawn_at(f, site).await? }
-}
-
-/// [`on_pool`] for `f` of a path. The copy is made before the future, which would otherwise be
-/// bound to the caller's path: neither `'static` nor always `Send`.
-#[track_caller]
-fn with_path<T, F>(path: impl AsRef<Path>, f: F) -> impl Future<Output = io::Result<T>> + Send + 'static
-where
-    F: FnOnce(PathBuf) -> io::Result<T> + Send + 'static,
-    T: Send + 'static,
-{
-    let path = path.as_ref().to_owned();
-    on_pool(move || f(path))
-}
-
-/// [`with_path`] for `f` of two paths.
-#[track_caller]
-fn with_paths<T, F>(
-    first: impl AsRef<Path>,
-    second: impl AsRef<Path>,
-    f: F,
-) -> impl Future<Output = io::Result<T>> + Send + 'static
-where
-    F: FnOnce(PathBuf, PathBuf) -> io::Result<T> + Send + 'static,
-    T: Send + 'static,
-{
-    let second = second.as_ref().to_owned();
-    with_path(first, move |first| f(first, second))
-}

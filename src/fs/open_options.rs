@@ -1,4 +1,4 @@
-//! How a file is to be opened.
+//! Options for opening a file.
 
 use std::future::Future;
 use std::io;
@@ -8,12 +8,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::windows::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::{File, with_path};
+use super::File;
+use super::offload::with_path;
 
-/// How a file is to be opened: [`std::fs::OpenOptions`], with an [`open`](OpenOptions::open) that
+/// Options for opening a file: [`std::fs::OpenOptions`], with an [`open`](OpenOptions::open) that
 /// does not block.
 ///
-/// What the extension traits of `std` add for each system are methods here.
+/// The extension traits of `std` for each system are methods here.
 ///
 /// ```
 /// use sidestep::fs::OpenOptions;
@@ -31,53 +32,56 @@ use super::{File, with_path};
 pub struct OpenOptions(std::fs::OpenOptions);
 
 impl OpenOptions {
-    /// Options that are all off: the file can neither be read nor written until one of them is set.
+    /// Options that are all off: set at least one of [`read`](OpenOptions::read),
+    /// [`write`](OpenOptions::write) and [`append`](OpenOptions::append).
     #[must_use]
     pub fn new() -> Self {
         OpenOptions(std::fs::OpenOptions::new())
     }
 
-    /// Whether the file can be read.
+    /// Whether to open the file for reading.
     pub fn read(&mut self, read: bool) -> &mut Self {
         self.0.read(read);
         self
     }
 
-    /// Whether the file can be written. What is in an existing file is overwritten in place, not
-    /// removed first.
+    /// Whether to open the file for writing. Writes overwrite an existing file in place; see
+    /// [`truncate`](OpenOptions::truncate).
     pub fn write(&mut self, write: bool) -> &mut Self {
         self.0.write(write);
         self
     }
 
-    /// Whether each write goes to the end of the file, wherever that is by then.
+    /// Whether to open the file in append mode: each write goes to what is then the end of the
+    /// file.
     pub fn append(&mut self, append: bool) -> &mut Self {
         self.0.append(append);
         self
     }
 
-    /// Whether an existing file is emptied. Needs [`write`](OpenOptions::write).
+    /// Whether to truncate an existing file to length 0. Needs [`write`](OpenOptions::write).
     pub fn truncate(&mut self, truncate: bool) -> &mut Self {
         self.0.truncate(truncate);
         self
     }
 
-    /// Whether the file is made if there is none. Needs [`write`](OpenOptions::write) or
+    /// Whether to create the file if it does not exist. Needs [`write`](OpenOptions::write) or
     /// [`append`](OpenOptions::append).
     pub fn create(&mut self, create: bool) -> &mut Self {
         self.0.create(create);
         self
     }
 
-    /// Whether the file must be made: it is an error if there is one, and nobody can come in
-    /// between. Then [`create`](OpenOptions::create) and [`truncate`](OpenOptions::truncate) do not
-    /// matter.
+    /// Whether to create the file and fail if it exists. The system checks and creates in one
+    /// atomic step. [`create`](OpenOptions::create) and [`truncate`](OpenOptions::truncate) are
+    /// ignored then.
     pub fn create_new(&mut self, create_new: bool) -> &mut Self {
         self.0.create_new(create_new);
         self
     }
 
-    /// Opens the file at `path`. The options can be used again, also while this goes on.
+    /// Opens the file at `path`. The options can be used again, also while this call is in
+    /// progress.
     ///
     /// # Errors
     ///
@@ -86,8 +90,8 @@ impl OpenOptions {
     ///
     /// # Cancellation
     ///
-    /// If the future is dropped while the file is being opened, the file is closed again, and stays
-    /// there if it was made.
+    /// If the future is dropped while the system opens the file, the file is closed again. A file
+    /// that the call has created stays.
     #[track_caller]
     pub fn open(&self, path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
         let options = self.0.clone();
@@ -98,8 +102,8 @@ impl OpenOptions {
 /// Unix only.
 #[cfg(unix)]
 impl OpenOptions {
-    /// The permission bits of a file that is made, before the umask takes some away; 0o666 if this
-    /// is not set. Unix only.
+    /// The permission bits of a file that is created, before the umask is applied; 0o666 by
+    /// default. Unix only.
     ///
     /// ```
     /// use std::os::unix::fs::PermissionsExt;
@@ -131,15 +135,15 @@ impl OpenOptions {
 /// Windows only.
 #[cfg(windows)]
 impl OpenOptions {
-    /// The desired access for `CreateFile`, instead of what [`read`](OpenOptions::read),
-    /// [`write`](OpenOptions::write) and [`append`](OpenOptions::append) say. Windows only.
+    /// The desired access for `CreateFile`, in place of the one that [`read`](OpenOptions::read),
+    /// [`write`](OpenOptions::write) and [`append`](OpenOptions::append) set. Windows only.
     pub fn access_mode(&mut self, access: u32) -> &mut Self {
         self.0.access_mode(access);
         self
     }
 
-    /// What others may do with the file as long as it is open; everything, if this is not set.
-    /// Windows only.
+    /// The access that other processes and handles may have while the file is open; all, by
+    /// default. Windows only.
     pub fn share_mode(&mut self, share: u32) -> &mut Self {
         self.0.share_mode(share);
         self
@@ -152,13 +156,13 @@ impl OpenOptions {
         self
     }
 
-    /// The attributes of a file that is made, such as `FILE_ATTRIBUTE_HIDDEN`. Windows only.
+    /// The attributes of a file that is created, such as `FILE_ATTRIBUTE_HIDDEN`. Windows only.
     pub fn attributes(&mut self, attributes: u32) -> &mut Self {
         self.0.attributes(attributes);
         self
     }
 
-    /// What the server of a named pipe may do in the name of this process. Windows only.
+    /// The impersonation level that the server of a named pipe receives. Windows only.
     pub fn security_qos_flags(&mut self, flags: u32) -> &mut Self {
         self.0.security_qos_flags(flags);
         self

@@ -1,17 +1,17 @@
-//! Functions about what is at a path, and about its names.
+//! Functions on paths: metadata, links, names.
 
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Metadata, Permissions, with_path, with_paths};
+use super::offload::{with_path, with_paths};
+use super::{Metadata, Permissions};
 
-/// The absolute form of a path, with all symbolic links followed and no `.` or `..` in it.
+/// Returns the canonical, absolute form of a path: symbolic links resolved, no `.` or `..` in it.
 ///
 /// # Errors
 ///
-/// As [`std::fs::canonicalize`]: [`NotFound`](io::ErrorKind::NotFound) among them, since something
-/// must be there.
+/// As [`std::fs::canonicalize`]: [`NotFound`](io::ErrorKind::NotFound) if the path does not exist.
 ///
 /// ```
 /// # sidestep::block_on(async {
@@ -25,15 +25,16 @@ pub fn canonicalize(path: impl AsRef<Path>) -> impl Future<Output = io::Result<P
     with_path(path, std::fs::canonicalize)
 }
 
-/// Whether there is something at the path, symbolic links followed: a broken link counts as
-/// nothing.
+/// Reports whether a path exists. It follows symbolic links: a broken link does not exist.
 ///
-/// The answer may be out of date when you get it. Rather than ask first, try what you want to do
-/// and look at the error, or open with [`create_new`](super::OpenOptions::create_new).
+/// The answer may be out of date when you receive it. Rather than ask first, try the call that you
+/// want to make and handle its error, or open with
+/// [`create_new`](super::OpenOptions::create_new).
 ///
 /// # Errors
 ///
-/// As [`std::fs::exists`]: where it cannot be known, as in a directory that may not be searched.
+/// As [`std::fs::exists`]: if the system cannot decide, for example in a directory that the process
+/// may not search.
 ///
 /// ```
 /// # sidestep::block_on(async {
@@ -47,7 +48,7 @@ pub fn exists(path: impl AsRef<Path>) -> impl Future<Output = io::Result<bool>> 
     with_path(path, std::fs::exists)
 }
 
-/// What the system knows of the file at a path, symbolic links followed.
+/// Returns the metadata of the file at a path. It follows symbolic links.
 ///
 /// # Errors
 ///
@@ -65,7 +66,7 @@ pub fn metadata(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Metad
     with_path(path, std::fs::metadata)
 }
 
-/// [`metadata`] of what is at the path itself, be it a symbolic link.
+/// As [`metadata`], but does not follow symbolic links: for a link it returns those of the link.
 ///
 /// # Errors
 ///
@@ -85,7 +86,7 @@ pub fn symlink_metadata(
     with_path(path, std::fs::symlink_metadata)
 }
 
-/// Changes the permissions of the file at a path, symbolic links followed.
+/// Changes the permissions of the file at a path. It follows symbolic links.
 ///
 /// # Errors
 ///
@@ -109,8 +110,8 @@ pub fn set_permissions(
     with_path(path, move |path| std::fs::set_permissions(path, permissions))
 }
 
-/// Gives a file another name, in the same file system. A file that has that name already is
-/// replaced in one step.
+/// Renames a file or directory, within one file system. A file that exists at `to` is replaced
+/// atomically.
 ///
 /// # Errors
 ///
@@ -121,7 +122,7 @@ pub fn set_permissions(
 /// let dir = tempfile::tempdir()?;
 /// let (draft, page) = (dir.path().join("draft"), dir.path().join("page"));
 /// sidestep::fs::write(&draft, "complete").await?;
-/// sidestep::fs::rename(&draft, &page).await?; // nobody ever sees half a page
+/// sidestep::fs::rename(&draft, &page).await?; // no reader ever sees half a page
 /// assert!(!draft.exists() && page.exists());
 /// # std::io::Result::Ok(()) })?;
 /// # Ok::<(), std::io::Error>(())
@@ -134,7 +135,7 @@ pub fn rename(
     with_paths(from, to, std::fs::rename)
 }
 
-/// Removes a file; of a symbolic link, the link.
+/// Removes a file. A symbolic link is removed itself, not its target.
 ///
 /// # Errors
 ///
@@ -155,7 +156,7 @@ pub fn remove_file(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()
     with_path(path, std::fs::remove_file)
 }
 
-/// Gives the file `original` the name `link` as well, in the same file system.
+/// Creates a hard link at `link` to the file `original`, within one file system.
 ///
 /// # Errors
 ///
@@ -180,7 +181,7 @@ pub fn hard_link(
     with_paths(original, link, std::fs::hard_link)
 }
 
-/// Where a symbolic link points: the text of the link, which may be a relative path.
+/// Returns the target of a symbolic link as it is stored, which may be a relative path.
 ///
 /// # Errors
 ///

@@ -12,25 +12,26 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use super::{FileType, Metadata, on_pool, with_path};
+use super::offload::{offload, with_path};
+use super::{FileType, Metadata};
 use crate::io::{Setup, Unblock};
 
-/// How many entries are fetched at a time: looking at one does not block for long, so the first can
+/// How many entries are fetched at a time: fetching one does not block for long, so the first can
 /// wait for the last.
 const BATCH: usize = 64;
 
 /// How many entries are fetched ahead of the reader of the stream.
 const AHEAD: usize = 1024;
 
-/// The entries of the directory at `path`, as a [`Stream`].
+/// Returns the entries of the directory at `path` as a [`Stream`].
 ///
-/// The first are fetched in the same trip to the pool; further ones, while the caller works with
-/// those, in batches. Their order is up to the file system, and `.` and `..` are not among them.
+/// The pool fetches the first entries in the same trip, and further batches while the caller works
+/// with those. The file system decides on the order, and `.` and `..` are not among them.
 ///
 /// # Errors
 ///
-/// Those of [`std::fs::read_dir`]. The entries of the stream may be errors too; one that says that
-/// the pool would not fetch more is the last.
+/// Those of [`std::fs::read_dir`]. The items of the stream may be errors too. If the pool refuses
+/// to fetch more, that error is the last item.
 ///
 /// ```
 /// use futures_util::TryStreamExt;
@@ -54,16 +55,16 @@ pub fn read_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<ReadD
 ///
 /// # Cancellation
 ///
-/// No entry is lost with a `next` that is dropped.
+/// Dropping a pending `next` or [`next_entry`](ReadDir::next_entry) loses no entry.
 #[must_use = "streams do nothing unless polled"]
 pub struct ReadDir {
     entries: Unblock<Entries>,
-    /// The pool would not go on.
+    /// The pool has refused to fetch more.
     ended: bool,
 }
 
 impl ReadDir {
-    /// The next entry, for those who do not use `Stream`; `None` at the end.
+    /// Returns the next entry, without the trait [`Stream`]; `None` at the end.
     ///
     /// # Errors
     ///
@@ -96,17 +97,17 @@ impl fmt::Debug for ReadDir {
     }
 }
 
-/// An entry as `std` has it, and its type, which most systems tell with the name.
+/// An entry as `std` has it, and its type, which most systems report with the name.
 type Found = (std::fs::DirEntry, Option<FileType>);
 
-/// The entries in batches. A batch that was given out is kept until its entries are likely to have
-/// been dropped, so that their memory is freed by the thread that allocated it; otherwise two
-/// threads get in each other's way in the allocator.
+/// The entries in batches. A batch that was handed out is kept until its entries are likely to
+/// have been dropped, so that the thread that allocated their memory also frees it; otherwise two
+/// threads contend in the allocator.
 struct Entries {
     dir: std::fs::ReadDir,
     batch: Arc<Vec<Found>>,
     next: usize,
-    /// Comes after the batch.
+    /// The error that comes after the batch.
     error: Option<io::Error>,
     done: bool,
     given: VecDeque<Arc<Vec<Found>>>,
@@ -160,7 +161,7 @@ impl Iterator for Entries {
 
 /// An entry of a directory. Cheap to clone.
 ///
-/// Entries are fetched in batches of 64, and one that is kept keeps its batch in memory.
+/// Entries are fetched in batches of 64; keeping one entry keeps its batch in memory.
 #[derive(Clone)]
 pub struct DirEntry {
     batch: Arc<Vec<Found>>,
@@ -172,30 +173,31 @@ impl DirEntry {
         &self.batch[self.index]
     }
 
-    /// The path: that of the directory, as it was given, and the name.
+    /// The path: that of the directory as passed to [`read_dir`], joined with the file name.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.found().0.path()
     }
 
-    /// The name alone.
+    /// The file name, without the directory.
     #[must_use]
     pub fn file_name(&self) -> OsString {
         self.found().0.file_name()
     }
 
-    /// What the system knows of the entry. A symbolic link is not followed.
+    /// Returns the metadata of the entry. It does not follow symbolic links.
     ///
     /// # Errors
     ///
     /// Those of [`std::fs::DirEntry::metadata`].
     pub async fn metadata(&self) -> io::Result<Metadata> {
         let entry = self.clone();
-        on_pool(move || entry.found().0.metadata()).await
+        offload(move || entry.found().0.metadata()).await
     }
 
-    /// Whether the entry is a file, a directory or something else. A symbolic link is not followed.
-    /// Most systems tell it together with the name, so that there is no trip to the pool.
+    /// Returns the type of the entry: a file, a directory or something else. It does not follow
+    /// symbolic links. Most systems report the type together with the name; then this makes no trip
+    /// to the pool.
     ///
     /// # Errors
     ///
@@ -205,10 +207,10 @@ impl DirEntry {
             return Ok(file_type);
         }
         let entry = self.clone();
-        on_pool(move || entry.found().0.file_type()).await
+        offload(move || entry.found().0.file_type()).await
     }
 
-    /// The number of the inode. Unix only.
+    /// The inode number. Unix only.
     #[cfg(unix)]
     #[must_use]
     pub fn ino(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! Functions that only Unix has: owners, symbolic links, another root.
+//! Functions that only Unix has: owners, symbolic links, the root directory.
 
 use std::future::Future;
 use std::io;
@@ -6,9 +6,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs as unix;
 use std::path::Path;
 
-use super::{on_pool, with_path, with_paths};
+use super::offload::{offload, with_path, with_paths};
 
-/// Makes a symbolic link at `link` with the text `original`, which may be relative to the link's
+/// Creates a symbolic link at `link` to the target `original`, which may be relative to the link's
 /// directory and need not exist. Unix only.
 ///
 /// # Errors
@@ -32,8 +32,8 @@ pub fn symlink(
     with_paths(original, link, unix::symlink)
 }
 
-/// Changes the owner and the group of the file at a path, symbolic links followed; `None` leaves
-/// one as it is. Unix only.
+/// Changes the owner and the group of the file at a path; `None` leaves the one or the other
+/// unchanged. It follows symbolic links. Unix only.
 ///
 /// # Errors
 ///
@@ -58,7 +58,7 @@ pub fn chown(
     with_path(path, move |path| unix::chown(path, uid, gid))
 }
 
-/// [`chown`] of what is at the path itself, be it a symbolic link. Unix only.
+/// As [`chown`], but does not follow symbolic links. Unix only.
 ///
 /// # Errors
 ///
@@ -83,15 +83,15 @@ pub fn lchown(
     with_path(path, move |path| unix::lchown(path, uid, gid))
 }
 
-/// [`chown`] of an open file. Unix only.
+/// As [`chown`], for an open file. Unix only.
 ///
-/// The call itself duplicates the descriptor, so `fd` is free again when it returns, and may even
-/// be closed. The duplicate is closed afterwards: like any close of the file in this process, that
-/// gives up the record locks of `fcntl` that it has on the file.
+/// The call itself duplicates the descriptor, so you may use or even close `fd` once it has
+/// returned the future. The duplicate is closed afterwards: like any close of the file in this
+/// process, that releases the record locks (`fcntl`) that the process has on the file.
 ///
 /// # Errors
 ///
-/// As [`std::os::unix::fs::fchown`], and the system's error if it has no descriptor left.
+/// As [`std::os::unix::fs::fchown`], and the system's error if the process has no free descriptor.
 ///
 /// ```
 /// # sidestep::block_on(async {
@@ -107,21 +107,21 @@ pub fn fchown(
     gid: Option<u32>,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
     let duplicate = fd.as_fd().try_clone_to_owned();
-    on_pool(move || unix::fchown(duplicate?, uid, gid))
+    offload(move || unix::fchown(duplicate?, uid, gid))
 }
 
-/// Makes the directory at a path the root of the file system for this whole process. Unix only.
+/// Changes the root directory of this whole process. Unix only.
 ///
-/// All threads see the new root from then on; the current directory stays where it is, perhaps
-/// outside, until [`std::env::set_current_dir`] changes it.
+/// All threads see the new root from then on. The current directory does not change, even if it
+/// lies outside of the new root, until [`std::env::set_current_dir`] changes it.
 ///
 /// # Errors
 ///
-/// As [`std::os::unix::fs::chroot`]: it takes privileges.
+/// As [`std::os::unix::fs::chroot`]: the process needs privileges.
 ///
 /// # Cancellation
 ///
-/// Dropping the future leaves it open whether the root has changed or is about to.
+/// After the future was dropped the root may have changed, or may still change.
 ///
 /// ```
 /// # sidestep::block_on(async {

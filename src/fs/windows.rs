@@ -5,13 +5,13 @@ use std::io;
 use std::os::windows::fs as windows;
 use std::path::Path;
 
-use super::with_paths;
+use super::offload::with_paths;
 
-/// Makes a symbolic link at `link` to the directory `original`. Windows only.
+/// Creates a symbolic link at `link` to the directory `original`. Windows only.
 ///
 /// # Errors
 ///
-/// As [`std::os::windows::fs::symlink_dir`]: it takes a privilege or the developer mode.
+/// As [`std::os::windows::fs::symlink_dir`]: the process needs a privilege or the developer mode.
 ///
 /// ```
 /// # sidestep::block_on(async {
@@ -31,11 +31,11 @@ pub fn symlink_dir(
     with_paths(original, link, windows::symlink_dir)
 }
 
-/// Makes a symbolic link at `link` to the file `original`. Windows only.
+/// Creates a symbolic link at `link` to the file `original`. Windows only.
 ///
 /// # Errors
 ///
-/// As [`std::os::windows::fs::symlink_file`]: it takes a privilege or the developer mode.
+/// As [`std::os::windows::fs::symlink_file`]: the process needs a privilege or the developer mode.
 ///
 /// ```
 /// # sidestep::block_on(async {

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pool::Pool;
-use crate::pool::config::{DEFAULT_KEEP_ALIVE, Hook, SpawnHandler, refuse};
-use crate::pool::inner::Shared;
-use crate::pool::submit::Captures;
-use crate::pool::threads::{NewThread, default_handler};
+use crate::pool::config::{Config, check_threads, refuse};
+use crate::pool::inner::Inner;
+use crate::pool::threads::NewThread;
 use crate::sys::fork;
 
 /// Builds a [`Pool`] with settings of its own.
@@ -42,55 +41,30 @@ use crate::sys::fork;
 /// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct PoolBuilder {
-    pub(super) name: String,
-    pub(super) core: Option<usize>,
-    pub(super) max: Option<usize>,
-    /// What the user knows `core` and `max` by.
-    pub(super) limit_names: [&'static str; 2],
-    pub(super) keep_alive: Duration,
-    pub(super) stack_size: Option<usize>,
-    pub(super) queue_limit: Option<usize>,
-    pub(super) on_thread_start: Option<Hook>,
-    pub(super) on_thread_stop: Option<Hook>,
-    pub(super) spawn_handler: SpawnHandler,
-    pub(super) captures: Captures,
-    pub(super) warn_after: Option<Duration>,
-    pub(super) thread_states: bool,
-    #[cfg(feature = "histograms")]
-    pub(super) histograms: bool,
-    pub(super) export_every: Option<Duration>,
-    #[cfg(feature = "tokio")]
-    pub(super) runtime: Option<tokio::runtime::Handle>,
+    config: Config,
+    core: Option<usize>,
+    max: Option<usize>,
+    /// The names of those two in errors: a variable of the environment may have set one.
+    limit_names: [&'static str; 2],
 }
 
 impl PoolBuilder {
     pub(super) fn new() -> Self {
-        PoolBuilder {
-            name: "sidestep".to_owned(),
-            core: None,
-            max: None,
-            limit_names: ["core_threads", "max_threads"],
-            keep_alive: DEFAULT_KEEP_ALIVE,
-            stack_size: None,
-            queue_limit: None,
-            on_thread_start: None,
-            on_thread_stop: None,
-            spawn_handler: Box::new(default_handler),
-            captures: Captures::standard(),
-            warn_after: None,
-            thread_states: true,
-            #[cfg(feature = "histograms")]
-            histograms: false,
-            export_every: None,
-            #[cfg(feature = "tokio")]
-            runtime: None,
-        }
+        let limit_names = ["core_threads", "max_threads"];
+        PoolBuilder { config: Config::standard(), core: None, max: None, limit_names }
+    }
+
+    /// Checks the settings and fills in the defaults.
+    pub(super) fn check(mut self) -> io::Result<Config> {
+        (self.config.core, self.config.max) = check_threads(self.limit_names, self.core, self.max)?;
+        self.config.check()?;
+        Ok(self.config)
     }
 
     /// The name of the pool: its threads are called by it, with a number. Linux shows the first 15
     /// bytes.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
+        self.config.name = name.into();
         self
     }
 
@@ -112,14 +86,14 @@ impl PoolBuilder {
     /// How long a thread above core sleeps for want of work before it leaves. Any duration is
     /// legal: zero has it leave at once, [`Duration::MAX`] keeps it.
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
-        self.keep_alive = keep_alive;
+        self.config.keep_alive = keep_alive;
         self
     }
 
     /// The stack size of each thread in bytes. Less than 128 KiB is raised to that: the pool itself
     /// needs some, and so does the report of a panic.
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = Some(bytes);
+        self.config.stack_size = Some(bytes);
         self
     }
 
@@ -127,25 +101,25 @@ impl PoolBuilder {
     /// [`is_full`](crate::TaskError::is_full), [`Pool::try_spawn`] returns the closure. Must be at
     /// least 1.
     pub fn queue_limit(mut self, tasks: usize) -> Self {
-        self.queue_limit = Some(tasks);
+        self.config.queue_limit = Some(tasks);
         self
     }
 
     /// The `queue_limit` that has been set.
     pub(crate) fn tasks_limit(&self) -> Option<usize> {
-        self.queue_limit
+        self.config.queue_limit
     }
 
     /// Called on each thread of the pool when it starts. A panic in it is caught and traced.
     pub fn on_thread_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
-        self.on_thread_start = Some(Arc::new(hook));
+        self.config.on_thread_start = Some(Arc::new(hook));
         self
     }
 
     /// Called on each thread of the pool when it is about to leave. A panic in it is caught and
     /// traced.
     pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
-        self.on_thread_stop = Some(Arc::new(hook));
+        self.config.on_thread_stop = Some(Arc::new(hook));
         self
     }
 
@@ -176,7 +150,7 @@ impl PoolBuilder {
         mut self,
         handler: impl Fn(NewThread) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        self.spawn_handler = Box::new(handler);
+        self.config.spawn_handler = Box::new(handler);
         self
     }
 
@@ -219,7 +193,7 @@ impl PoolBuilder {
         C: Fn() -> W + Send + Sync + 'static,
         W: FnOnce(&mut dyn FnMut()) + Send + 'static,
     {
-        self.captures.list.push(Box::new(move || Box::new(capture())));
+        self.config.captures.list.push(Box::new(move || Box::new(capture())));
         self
     }
 
@@ -228,7 +202,7 @@ impl PoolBuilder {
     /// installed, and nothing otherwise.
     #[cfg(feature = "tracing")]
     pub fn propagate_spans(mut self, propagate: bool) -> Self {
-        self.captures.spans = propagate;
+        self.config.captures.spans = propagate;
         self
     }
 
@@ -241,7 +215,7 @@ impl PoolBuilder {
     ///
     /// Without the feature `tracing` there are no warnings.
     pub fn warn_after(mut self, time: Duration) -> Self {
-        self.warn_after = Some(time);
+        self.config.warn_after = Some(time);
         self
     }
 
@@ -259,7 +233,7 @@ impl PoolBuilder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn thread_states(mut self, ask: bool) -> Self {
-        self.thread_states = ask;
+        self.config.thread_states = ask;
         self
     }
 
@@ -280,7 +254,7 @@ impl PoolBuilder {
     /// ```
     #[cfg(feature = "histograms")]
     pub fn histograms(mut self, record: bool) -> Self {
-        self.histograms = record;
+        self.config.histograms = record;
         self
     }
 
@@ -313,7 +287,7 @@ impl PoolBuilder {
     /// ```
     #[cfg(feature = "metrics")]
     pub fn export_metrics(mut self, interval: Duration) -> Self {
-        self.export_every = Some(interval);
+        self.config.export_every = Some(interval);
         self
     }
 
@@ -329,7 +303,7 @@ impl PoolBuilder {
     /// ```
     #[cfg(feature = "tokio")]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
-        self.runtime = Some(runtime);
+        self.config.runtime = Some(runtime);
         self
     }
 
@@ -344,15 +318,15 @@ impl PoolBuilder {
     ///
     /// ```
     /// let error = sidestep::Pool::builder().core_threads(4).max_threads(2).build().unwrap_err();
-    /// assert_eq!(error.to_string(), "core_threads (4) is more than max_threads (2)");
+    /// assert_eq!(error.to_string(), "core_threads (4) must be at most max_threads (2)");
     /// ```
     pub fn build(self) -> io::Result<Pool> {
         fork::check()?;
-        let shared = Shared::new(self.check()?);
-        shared.start_first()?;
+        let inner = Inner::new(self.check()?);
+        inner.start_first()?;
         #[cfg(feature = "metrics")]
-        shared.begin_export();
-        Ok(Pool::from_shared(shared))
+        inner.begin_export();
+        Ok(Pool::from_shared(inner))
     }
 
     /// Builds the pool and makes it the global one, which [`Pool::global`],
@@ -388,21 +362,21 @@ fn read_variable(name: &str) -> io::Result<Option<usize>> {
     let Some(value) = std::env::var_os(name) else { return Ok(None) };
     match value.to_str().and_then(|text| text.trim().parse().ok()) {
         Some(number) => Ok(Some(number)),
-        None => refuse(format!("the environment variable {name} ({value:?}) is no whole number")),
+        None => refuse(format!("the environment variable {name} ({value:?}) must be a whole number")),
     }
 }
 
 impl fmt::Debug for PoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolBuilder")
-            .field("name", &self.name)
+            .field("name", &self.config.name)
             .field("core_threads", &self.core)
             .field("max_threads", &self.max)
-            .field("keep_alive", &self.keep_alive)
-            .field("stack_size", &self.stack_size)
-            .field("queue_limit", &self.queue_limit)
-            .field("warn_after", &self.warn_after)
-            .field("export_every", &self.export_every)
+            .field("keep_alive", &self.config.keep_alive)
+            .field("stack_size", &self.config.stack_size)
+            .field("queue_limit", &self.config.queue_limit)
+            .field("warn_after", &self.config.warn_after)
+            .field("export_every", &self.config.export_every)
             .finish_non_exhaustive()
     }
 }

@@ -1,15 +1,14 @@
-//! Settings that have been checked, and what is refused.
+//! A pool's settings, and which of them are refused.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::pool::PoolBuilder;
 use crate::pool::submit::Captures;
-use crate::pool::threads::NewThread;
+use crate::pool::threads::{NewThread, default_handler};
 
 const DEFAULT_MAX: usize = 512;
-pub(super) const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(10);
+const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// The counts of `idle` have 16 bits each.
 const MOST_THREADS: usize = 32_767;
 const MOST_STACK: usize = isize::MAX as usize / 2;
@@ -20,7 +19,7 @@ const LEAST_STACK: usize = 128 * 1024;
 pub(super) type Hook = Arc<dyn Fn() + Send + Sync>;
 pub(super) type SpawnHandler = Box<dyn Fn(NewThread) -> io::Result<()> + Send + Sync>;
 
-/// Settings that have been checked.
+/// The settings of a pool.
 pub(super) struct Config {
     pub(super) name: String,
     pub(super) core: usize,
@@ -46,67 +45,84 @@ pub(super) struct Config {
     pub(super) runtime: Option<tokio::runtime::Handle>,
 }
 
-impl PoolBuilder {
-    /// Checks the settings and fills in the defaults.
-    pub(super) fn check(self) -> io::Result<Config> {
-        let (core, max) = self.check_threads()?;
-        if self.stack_size.is_some_and(|bytes| bytes == 0 || bytes > MOST_STACK) {
-            return refuse(format!("stack_size ({}) is impossible", self.stack_size.unwrap_or(0)));
-        }
-        if self.queue_limit == Some(0) {
-            return refuse("queue_limit (0) would refuse every task".to_owned());
-        }
-        if self.export_every == Some(Duration::ZERO) {
-            return refuse(format!("export_metrics ({:?}) is no interval", Duration::ZERO));
-        }
-        if self.name.contains('\0') {
-            return refuse(format!("name ({:?}) contains a NUL, which no thread name may", self.name));
-        }
-        Ok(Config {
-            name: self.name,
-            core,
-            max,
+impl Config {
+    /// The defaults.
+    pub(super) fn standard() -> Self {
+        Config {
+            name: "sidestep".to_owned(),
+            core: 0,
+            max: 0,
             lingers: cfg!(not(sidestep_loom)) && num_cpus::get() > 1,
-            keep_alive: self.keep_alive,
-            stack_size: self.stack_size.map(|bytes| bytes.max(LEAST_STACK)),
-            queue_limit: self.queue_limit,
-            on_thread_start: self.on_thread_start,
-            on_thread_stop: self.on_thread_stop,
-            spawn_handler: self.spawn_handler,
-            captures: self.captures,
-            warn_after: self.warn_after,
-            thread_states: self.thread_states,
+            keep_alive: DEFAULT_KEEP_ALIVE,
+            stack_size: None,
+            queue_limit: None,
+            on_thread_start: None,
+            on_thread_stop: None,
+            spawn_handler: Box::new(default_handler),
+            captures: Captures::standard(),
+            warn_after: None,
+            thread_states: true,
             #[cfg(feature = "histograms")]
-            histograms: self.histograms,
-            export_every: self.export_every,
+            histograms: false,
+            export_every: None,
             #[cfg(feature = "tokio")]
-            runtime: self.runtime,
-        })
+            runtime: None,
+        }
     }
 
-    fn check_threads(&self) -> io::Result<(usize, usize)> {
-        let [core_name, max_name] = self.limit_names;
-        for (field, value) in [(core_name, self.core), (max_name, self.max)] {
-            value.map_or(Ok(()), |value| check_number(field, value))?;
+    /// Checks all but the numbers of threads.
+    pub(super) fn check(&self) -> io::Result<()> {
+        if self.stack_size.is_some_and(|bytes| bytes == 0 || bytes > MOST_STACK) {
+            let bytes = self.stack_size.unwrap_or(0);
+            return refuse(format!("stack_size ({bytes}) must be at least 1 and at most {MOST_STACK}"));
         }
-        let default_core = num_cpus::get().clamp(2, MOST_THREADS);
-        match (self.core, self.max) {
-            (Some(core), Some(max)) if core > max => {
-                refuse(format!("{core_name} ({core}) is more than {max_name} ({max})"))
-            }
-            (Some(core), Some(max)) => Ok((core, max)),
-            (Some(core), None) => Ok((core, DEFAULT_MAX.max(core))),
-            (None, Some(max)) => Ok((default_core.min(max), max)),
-            (None, None) => Ok((default_core, DEFAULT_MAX.max(default_core))),
+        if self.queue_limit == Some(0) {
+            return refuse("queue_limit (0) must be at least 1: it would refuse every task".to_owned());
         }
+        if self.export_every == Some(Duration::ZERO) {
+            return refuse(format!("export_metrics ({:?}) must be more than zero", Duration::ZERO));
+        }
+        if self.name.contains('\0') {
+            return refuse(format!(
+                "name ({:?}) must not contain a NUL, which no thread name may",
+                self.name
+            ));
+        }
+        Ok(())
+    }
+
+    /// The stack of each thread, in bytes: no less than what the pool's own calls need.
+    pub(super) fn stack(&self) -> Option<usize> {
+        self.stack_size.map(|bytes| bytes.max(LEAST_STACK))
+    }
+}
+
+/// The numbers of threads to keep and to have at most, of what was asked for under these names.
+pub(super) fn check_threads(
+    [core_name, max_name]: [&str; 2],
+    core: Option<usize>,
+    max: Option<usize>,
+) -> io::Result<(usize, usize)> {
+    for (field, value) in [(core_name, core), (max_name, max)] {
+        value.map_or(Ok(()), |value| check_number(field, value))?;
+    }
+    let default_core = num_cpus::get().clamp(2, MOST_THREADS);
+    match (core, max) {
+        (Some(core), Some(max)) if core > max => {
+            refuse(format!("{core_name} ({core}) must be at most {max_name} ({max})"))
+        }
+        (Some(core), Some(max)) => Ok((core, max)),
+        (Some(core), None) => Ok((core, DEFAULT_MAX.max(core))),
+        (None, Some(max)) => Ok((default_core.min(max), max)),
+        (None, None) => Ok((default_core, DEFAULT_MAX.max(default_core))),
     }
 }
 
 /// Refuses an impossible number of threads.
 pub(super) fn check_number(field: &str, threads: usize) -> io::Result<()> {
     match threads {
-        0 => refuse(format!("{field} (0) is no pool: at least one thread is needed")),
-        many if many > MOST_THREADS => refuse(format!("{field} ({many}) is more than {MOST_THREADS}")),
+        0 => refuse(format!("{field} (0) must be at least 1: a pool needs a thread")),
+        many if many > MOST_THREADS => refuse(format!("{field} ({many}) must be at most {MOST_THREADS}")),
         _ => Ok(()),
     }
 }

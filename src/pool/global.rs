@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::OnceLock;
 
-use crate::pool::inner::Shared;
+use crate::pool::inner::Inner;
 use crate::pool::{Pool, PoolBuilder};
 use crate::sys::fork;
 
@@ -21,10 +21,10 @@ pub(super) fn get() -> &'static Pool {
     };
     GLOBAL.get_or_init(|| match config() {
         Ok(config) => {
-            let shared = Shared::new(config);
+            let inner = Inner::new(config);
             // A failure is remembered by the cool-down and told to every task.
-            let _ = shared.start_first();
-            Pool::from_shared(shared)
+            let _ = inner.start_first();
+            Pool::from_shared(inner)
         }
         Err(error) => impossible(error),
     })
@@ -34,9 +34,9 @@ pub(super) fn get() -> &'static Pool {
 fn impossible(error: io::Error) -> Pool {
     match PoolBuilder::new().check() {
         Ok(config) => {
-            let shared = Shared::new(config);
-            shared.cool_down.begin_for_ever(error);
-            Pool::from_shared(shared)
+            let inner = Inner::new(config);
+            inner.threads.backoff().begin_for_ever(error);
+            Pool::from_shared(inner)
         }
         Err(_) => unreachable!("the defaults are possible"),
     }

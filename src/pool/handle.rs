@@ -9,13 +9,12 @@ use std::time::Duration;
 use super::builder::PoolBuilder;
 use super::config::check_number;
 use super::global::get as get_global;
-use super::inner::Shared;
+use super::inner::Inner;
 use super::lane::{Lane, LaneBuilder};
-use super::shutdown::Shutdown;
+use super::shutdown::{Shutdown, drop_discardable};
 use super::stats::{LongRunningTask, Metrics};
 use super::submit::{Batch, Gate, Reserve, Scope, TaskOptions, scope};
 use crate::error::Rejected;
-use crate::sync::atomic::Ordering;
 use crate::task::{Task, Unblocked};
 
 /// A pool of threads for blocking calls. Cheap to clone; all clones are one pool.
@@ -38,12 +37,12 @@ use crate::task::{Task, Unblocked};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Pool {
-    pub(super) shared: Arc<Shared>,
+    pub(super) inner: Arc<Inner>,
 }
 
 impl Pool {
-    pub(super) fn from_shared(shared: Arc<Shared>) -> Self {
-        Pool { shared }
+    pub(super) fn from_shared(inner: Arc<Inner>) -> Self {
+        Pool { inner }
     }
 
     /// A pool with the default settings, not the global one.
@@ -89,7 +88,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().spawn(f, Location::caller(), self.shared.side())
+        self.gate().spawn(f, Location::caller(), self.inner.metadata())
     }
 
     /// [`spawn`](Pool::spawn) for when no error is expected: the future gives the plain result, and
@@ -141,7 +140,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().try_spawn(f, Location::caller(), self.shared.side())
+        self.gate().try_spawn(f, Location::caller(), self.inner.metadata())
     }
 
     /// Waits for a place in the pool's queue, where that has a [limit](PoolBuilder::queue_limit):
@@ -184,7 +183,7 @@ impl Pool {
         // The iterator is foreign code, and may take its time or panic: until it has ended there
         // are no tasks.
         let closures: Vec<F> = closures.into_iter().collect();
-        let tasks = closures.into_iter().map(|f| self.gate().make(f, site, self.shared.side())).collect();
+        let tasks = closures.into_iter().map(|f| self.gate().make(f, site, self.inner.metadata())).collect();
         Batch::new(self.gate().submit_all(tasks))
     }
 
@@ -260,8 +259,8 @@ impl Pool {
     /// ```
     pub fn set_max_threads(&self, threads: usize) -> io::Result<()> {
         check_number("max_threads", threads)?;
-        if !self.shared.engine.is_forked() {
-            self.shared.set_max(threads);
+        if !self.inner.engine.is_forked() {
+            self.inner.set_max(threads);
         }
         Ok(())
     }
@@ -293,24 +292,24 @@ impl Pool {
     /// ```
     #[must_use]
     pub fn long_running(&self, time: Duration) -> Vec<LongRunningTask> {
-        if self.shared.engine.is_forked() {
+        if self.inner.engine.is_forked() {
             return Vec::new();
         }
-        self.shared.sightings.longer_than(time, &self.shared.engine.workers)
+        self.inner.stats.long_running(time, &self.inner.engine.workers)
     }
 
-    pub(in crate::pool) fn gate(&self) -> Gate<'_, Shared> {
-        Gate { shared: &self.shared, queue: &self.shared, has_place: false }
+    pub(in crate::pool) fn gate(&self) -> Gate<'_, Inner> {
+        Gate { inner: &self.inner, queue: &self.inner, has_place: false }
     }
 
     /// The pool's numbers. Cheap enough to be asked for every second: it visits each thread's
     /// counters once.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        if self.shared.engine.is_forked() {
+        if self.inner.engine.is_forked() {
             return Metrics::default();
         }
-        Metrics::read(&self.shared)
+        self.inner.metrics()
     }
 
     /// Closes admission, now, for all clones, and gives a future of the pool's end.
@@ -320,11 +319,11 @@ impl Pool {
     /// nor waiting for it on the pool's own threads does any harm. A task that is cancelled or
     /// expires just then may be counted a moment later.
     pub fn shutdown(&self) -> Shutdown {
-        if !self.shared.engine.is_forked() {
-            self.shared.close();
-            self.shared.drop_discardable();
+        if !self.inner.engine.is_forked() {
+            self.inner.close();
+            drop_discardable(&self.inner);
         }
-        Shutdown::new(Arc::clone(&self.shared))
+        Shutdown::new(Arc::clone(&self.inner))
     }
 }
 
@@ -336,8 +335,8 @@ impl RefUnwindSafe for Pool {}
 impl Clone for Pool {
     fn clone(&self) -> Self {
         // ORDERING: Relaxed: this handle counts, so the count is not zero meanwhile.
-        self.shared.handles.fetch_add(1, Ordering::Relaxed);
-        Pool { shared: Arc::clone(&self.shared) }
+        self.inner.ending.add_handle();
+        Pool { inner: Arc::clone(&self.inner) }
     }
 }
 
@@ -345,9 +344,9 @@ impl Drop for Pool {
     fn drop(&mut self) {
         // ORDERING: Release pairs with the Acquire of the last one: what was submitted through any
         // handle comes before the end.
-        let last = self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1;
-        if last && !self.shared.engine.is_forked() {
-            self.shared.close();
+        let last = self.inner.ending.remove_handle();
+        if last && !self.inner.engine.is_forked() {
+            self.inner.close();
         }
     }
 }
@@ -355,10 +354,10 @@ impl Drop for Pool {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
-            .field("name", &self.shared.config.name)
-            .field("core_threads", &self.shared.config.core)
-            .field("max_threads", &self.shared.max())
-            .field("threads", &self.shared.headcount.present())
+            .field("name", &self.inner.config.name)
+            .field("core_threads", &self.inner.config.core)
+            .field("max_threads", &self.inner.threads.max())
+            .field("threads", &self.inner.threads.counts().present())
             .finish_non_exhaustive()
     }
 }

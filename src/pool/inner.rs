@@ -1,101 +1,68 @@
-//! One pool's shared state: how it gets help for what is queued, how it gives that up, and how it
-//! closes.
+//! One pool's state, part by part: how it gets help for what is queued, how it gives that up, and
+//! how it closes.
 //!
 //! # Who keeps it alive
 //!
 //! Every thread of the pool and every `Pool` handle holds an `Arc` of it; a task only has the
 //! address of its account. That is enough, because a task follows the address only to count its own
 //! cancellation (rule T4 of `task`), and the account is not freed before every accepted task is
-//! counted as ended: the drop of [`Shared`] waits for the sums to agree. A canceller is between its
+//! counted as ended: the drop of [`Inner`] waits for the sums to agree. A canceller is between its
 //! claim and its count for a few instructions only, so that wait is next to none. A lane is treated
 //! by its tasks as the pool is by its own.
 //!
-//! ORDERING: `max` and the headcount are `SeqCst`: `set_max` writes the one and reads the other,
-//! `reserved_more` comes the other way. The fence in `growth_ended` pairs with the one in
-//! `watch_growth`, that in `set_max` with `resign_if_over_max`, that in `close` with those of
-//! `admission`. `blocking` pairs with itself, `sorting` with the look in `threads_left`, between
-//! which is the lock of `Ending`.
+//! ORDERING: the fence in `set_max` pairs with the one in `policy::retire_if_over_max`. `close`
+//! fences, and pairs with the fences of `submit`.
 
 use std::io;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
+use super::config::Config;
+use super::expiry::{Expiry, Periodic};
+use super::growth::Growth;
+use super::shutdown::{Ending, give_up};
+#[cfg(feature = "metrics")]
+use super::stats::export;
+use super::stats::{Metrics, Stats};
+use super::threads::{Threads, start};
 use crate::error::Reason;
 use crate::idle::Notify;
 use crate::lane::Lanes;
-use crate::pool::config::Config;
-use crate::pool::expiry::Roll;
-use crate::pool::expiry::Timer;
-use crate::pool::growth::Monitor;
-use crate::pool::shutdown::Ending;
-use crate::pool::shutdown::give_up;
-use crate::pool::stats::Observer;
-use crate::pool::stats::Sightings;
-use crate::pool::threads::CoolDown;
-use crate::pool::threads::Headcount;
-use crate::pool::threads::start;
-use crate::pool::waiters::Waiters;
 use crate::semaphore::Semaphore;
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
-use crate::sync::thread;
+use crate::sync::atomic::{Ordering, fence};
+use crate::sync::{Mutex, now, thread};
 use crate::sys::fork;
+use crate::task::{Extras, Side};
 use crate::trace::event;
 use crate::worker::Engine;
 
 /// Everything that all handles and threads of one pool share.
-pub(super) struct Shared {
+pub(super) struct Inner {
+    /// The queues, the threads at work, who of them sleeps, the lanes.
     pub(super) engine: Engine,
     pub(super) config: Config,
-    pub(super) headcount: Headcount,
-    pub(super) cool_down: CoolDown,
-    pub(super) monitor: Monitor,
-    pub(super) timer: Arc<Timer>,
-    pub(super) observer: Observer,
-    pub(super) sightings: Sightings,
+    pub(super) threads: Threads,
+    pub(super) growth: Growth,
+    pub(super) expiry: Arc<Expiry>,
     pub(super) ending: Ending,
-    /// `Pool` handles.
-    pub(super) handles: AtomicUsize,
-    /// Queued tasks that any shutdown drops.
-    pub(super) discardable: Roll,
-    /// `max_threads` as of now.
-    max: AtomicUsize,
-    /// How many are moving entries that stay from the queues and back, while they discard others.
-    pub(super) sorting: AtomicUsize,
-    /// Threads that have declared that they block.
-    blocking: AtomicUsize,
-    /// Waiters that hope for growth.
-    pub(super) hopeful: Waiters,
-    /// Waiters that would run anything.
-    pub(super) helpers: Waiters,
-    pub(super) growth_steps: AtomicU64,
-    pub(super) next_thread: AtomicUsize,
-    me: Weak<Shared>,
+    pub(super) stats: Stats,
+    me: Weak<Inner>,
 }
 
-impl Shared {
+impl Inner {
     pub(super) fn new(config: Config) -> Arc<Self> {
         fork::watch();
-        Arc::new_cyclic(|me| Shared {
+        Arc::new_cyclic(|me: &Weak<Inner>| Inner {
             engine: Engine::new(
                 config.core,
                 config.queue_limit.map(Semaphore::new),
                 Lanes::new(config.export_every.is_some()),
             ),
-            headcount: Headcount::new(),
-            cool_down: CoolDown::new(),
-            monitor: Monitor::new(),
-            timer: Timer::new(config.export_every, Weak::clone(me)),
-            observer: Observer::new(&config),
-            sightings: Sightings::default(),
+            threads: Threads::new(config.core, config.max),
+            growth: Growth::new(),
+            expiry: Expiry::new(config.export_every, Weak::clone(me) as _),
             ending: Ending::new(),
-            handles: AtomicUsize::new(1),
-            discardable: Roll::new(),
-            max: AtomicUsize::new(config.max),
-            sorting: AtomicUsize::new(0),
-            blocking: AtomicUsize::new(0),
-            hopeful: Waiters::default(),
-            helpers: Waiters::default(),
-            growth_steps: AtomicU64::new(0),
-            next_thread: AtomicUsize::new(0),
+            stats: Stats::new(&config),
             me: Weak::clone(me),
             config,
         })
@@ -111,38 +78,64 @@ impl Shared {
         self.engine.notify(self);
     }
 
-    pub(super) fn blocking(&self) -> usize {
-        self.blocking.load(Ordering::SeqCst)
+    /// What a task carries that is spawned now, without options: nothing, as long as the pool
+    /// neither captures contexts nor takes times.
+    #[inline]
+    pub(super) fn metadata(&self) -> Option<Box<Side>> {
+        let is_plain = self.config.captures.is_empty() && !self.stats.observer().is_on();
+        (!is_plain).then(|| self.metadata_with(Extras::default()))
     }
 
-    pub(super) fn add_blocking(&self) {
-        self.blocking.fetch_add(1, Ordering::SeqCst);
+    /// What a task carries that is spawned now.
+    #[cold]
+    pub(super) fn metadata_with(&self, extras: Extras) -> Box<Side> {
+        let spawned = self.stats.observer().is_on().then(now);
+        Side::new(Extras { spawned, context: Mutex::new(self.config.captures.capture()), ..extras })
     }
 
-    pub(super) fn remove_blocking(&self) {
-        self.blocking.fetch_sub(1, Ordering::SeqCst);
+    /// The pool's numbers.
+    pub(super) fn metrics(&self) -> Metrics {
+        // In this order each end that is counted has its time.
+        let counts = self.counts();
+        Metrics { times: self.stats.observer().read(), ..counts }
     }
 
-    /// `max_threads` as of now.
-    pub(super) fn max(&self) -> usize {
-        self.max.load(Ordering::SeqCst)
+    /// All of the numbers but the times.
+    fn counts(&self) -> Metrics {
+        let threads = self.threads.counts();
+        let present = threads.present();
+        Metrics {
+            threads: present,
+            threads_idle: self.engine.idle.counts().idle,
+            threads_blocked: self.threads.blocking(),
+            // A thread is counted an instant before the peak is.
+            threads_peak: threads.peak().max(present),
+            tasks: self.engine.counts(),
+            growth_steps: self.growth.steps(),
+            spawn_failures: self.threads.backoff().failures(),
+            ..Metrics::default()
+        }
     }
 
-    /// How many threads are kept.
-    pub(super) fn core(&self) -> usize {
-        self.config.core.min(self.max())
+    /// Begins to publish the numbers, if that is wanted.
+    #[cfg(feature = "metrics")]
+    pub(super) fn begin_export(&self) {
+        if self.config.export_every.is_some() {
+            export::describe();
+            self.expiry.keep_publishing(&self.config.name);
+        }
     }
 
     /// Sets `max_threads`: threads are added as needed, or leave as their tasks end.
     pub(super) fn set_max(&self, max: usize) {
-        self.max.store(max, Ordering::SeqCst);
+        self.threads.set_max(max);
         fence(Ordering::SeqCst);
-        if self.headcount.staying() > max {
+        if self.threads.counts().staying() > max {
             self.engine.set_over_max(true);
             self.engine.idle.wake_all();
         }
-        if self.headcount.reserved() >= max {
-            self.growth_ended();
+        if self.threads.counts().reserved() >= max {
+            self.growth.end();
         } else {
             self.engine.notify_if_queued(self);
         }
@@ -158,98 +151,86 @@ impl Shared {
         own > 0 || lanes.pending > 0
     }
 
-    /// The threads that may exist without evidence that they are needed: `core`, and one for each
-    /// that blocks.
-    fn entitled(&self) -> usize {
-        self.config.core.saturating_add(self.blocking()).min(self.max())
-    }
-
     /// Starts the first thread.
     pub(super) fn start_first(self: &Arc<Self>) -> io::Result<()> {
-        if self.engine.idle.begin_starting() && self.headcount.reserve(1, 1) {
+        if self.engine.idle.begin_starting() && self.threads.counts().reserve(1, 1) {
             start(self, 0)
         } else {
             Ok(())
         }
     }
 
-    /// Nobody will look into the queues: starts a thread if the pool is entitled to one, else
+    /// No thread will look into the queues: starts a thread if the pool is entitled to one, else
     /// leaves it to the monitor. False if the state has changed meanwhile and the question should
     /// be asked again.
-    pub(super) fn get_help(&self) -> bool {
-        let may_start = self.headcount.staying() < self.entitled()
-            && self.headcount.reserved() < self.max()
-            && !self.cool_down.is_on();
-        if may_start {
+    pub(super) fn find_worker(&self) -> bool {
+        if self.threads.may_start() {
             return self.start_entitled();
         }
-        if self.headcount.reserved() > 0 {
-            self.helpers.wake();
-            self.monitor.arm(self);
+        if self.threads.counts().reserved() > 0 {
+            self.ask_for_help();
             return true;
         }
         // The last thread may have left since the first look: then one may be started after all.
-        let hopeless = self.cool_down.is_on();
+        let hopeless = self.threads.backoff().is_on();
         if hopeless {
             self.abandon_queue();
         }
         hopeless
     }
 
+    /// Threads that wait run something, or the monitor decides whether to add a thread.
+    pub(super) fn ask_for_help(&self) {
+        self.growth.wake_helpers();
+        self.growth.monitor().arm(self);
+    }
+
     fn start_entitled(&self) -> bool {
-        let Some(shared) = self.owned() else { return true };
+        let Some(pool) = self.owned() else { return true };
         if !self.engine.idle.begin_starting() {
             return false;
         }
-        if !self.headcount.reserve(self.entitled(), self.max()) {
+        if !self.threads.counts().reserve(self.threads.entitled(), self.threads.max()) {
             self.engine.idle.not_started(1);
             return false;
         }
-        self.reserved_more();
+        self.on_reserved();
         // A failure has been dealt with.
-        let _ = start(&shared, 0);
+        let _ = start(&pool, 0);
         true
     }
 
-    /// Threads have been reserved: waiters may have to stop hoping for more, sleepers to leave in
-    /// time.
-    pub(super) fn reserved_more(&self) {
+    /// Threads have been reserved: perhaps the pool cannot grow any more, and sleepers must leave
+    /// in time.
+    pub(super) fn on_reserved(&self) {
         // The limit may have been lowered since it was read; `set_max` looks in the other order.
-        if self.headcount.staying() > self.max() {
+        if self.threads.counts().staying() > self.threads.max() {
             self.engine.set_over_max(true);
         }
-        if self.headcount.reserved() >= self.max() {
-            self.growth_ended();
+        if self.threads.counts().reserved() >= self.threads.max() {
+            self.growth.end();
         }
-        if self.headcount.staying() > self.core() {
+        if self.threads.counts().staying() > self.threads.core() {
             self.engine.idle.refresh_deadlines();
         }
     }
 
-    /// Wakes somebody although tokens are out: they have not moved.
-    pub(super) fn wake_overriding(&self) {
+    /// Wakes a thread although tokens are out: they have not moved.
+    pub(super) fn force_wake(&self) {
         if self.engine.idle.notify_overriding() != Notify::Covered {
-            self.helpers.wake();
-            self.monitor.arm(self);
+            self.ask_for_help();
         }
     }
 
-    /// The pool can no longer be counted on to grow: waiters look again whether to run their
-    /// targets in place.
-    pub(super) fn growth_ended(&self) {
-        fence(Ordering::SeqCst);
-        self.hopeful.wake();
-    }
-
     /// Threads that were reserved will not come: their reservations and tokens are back.
-    pub(super) fn fewer_than_promised(&self) {
-        self.growth_ended();
+    pub(super) fn on_start_failed(&self) {
+        self.growth.end();
         self.engine.notify_if_queued(self);
-        self.one_less();
+        self.on_thread_gone();
     }
 
     /// A thread has left, or will not come: the pool may have ended.
-    pub(super) fn one_less(&self) {
+    pub(super) fn on_thread_gone(&self) {
         if self.engine.is_closed() {
             self.stop_helpers();
             self.ending.announce(|| self.threads_left());
@@ -259,16 +240,16 @@ impl Shared {
     /// How many threads have not left; `None` while entries are on their way from the queues and
     /// back.
     pub(super) fn threads_left(&self) -> Option<usize> {
-        (self.sorting.load(Ordering::SeqCst) == 0).then(|| self.headcount.reserved())
+        (!self.ending.is_sorting()).then(|| self.threads.counts().reserved())
     }
 
     /// There is no thread and none can be had: what is queued resolves with the reason, as long as
     /// that is so.
     fn abandon_queue(&self) {
-        let error = self.cool_down.error();
+        let error = self.threads.backoff().error();
         let mut abandoned = 0_u64;
         while let Some(entry) = self.engine.queues.take_any() {
-            if self.headcount.reserved() > 0 {
+            if self.threads.counts().reserved() > 0 {
                 self.engine.queues.push(None, entry);
                 self.notify();
                 break;
@@ -286,7 +267,7 @@ impl Shared {
         if !self.engine.close() {
             return;
         }
-        self.growth_ended();
+        self.growth.end();
         self.engine.permits().into_iter().for_each(Semaphore::close);
         for lane in self.engine.lanes.all() {
             lane.places().into_iter().for_each(Semaphore::close);
@@ -297,25 +278,37 @@ impl Shared {
 
     /// The pool is closed: without threads of its own it needs no others either.
     fn stop_helpers(&self) {
-        if self.headcount.reserved() == 0 {
-            self.monitor.stop();
-            self.timer.stop();
+        if self.threads.counts().reserved() == 0 {
+            self.growth.monitor().stop();
+            self.expiry.stop();
         }
     }
 }
 
-impl Drop for Shared {
+impl Drop for Inner {
     fn drop(&mut self) {
         if self.engine.is_forked() {
             return;
         }
-        self.timer.stop();
-        // Without threads only husks are queued, unless a thread was lost in a way nobody foresaw.
+        self.expiry.stop();
+        // Without threads only tombstones are queued, unless a thread was lost in a way that is not
+        // foreseen.
         while let Some(entry) = self.engine.queues.take_any() {
             give_up(entry, || Reason::Shutdown);
         }
         while !self.engine.counts().balanced() {
             thread::yield_now();
         }
+    }
+}
+
+impl Periodic for Inner {
+    fn publish(&self) {
+        #[cfg(feature = "metrics")]
+        export::publish(&self.config.name, &self.counts(), &self.engine.lanes);
+    }
+
+    fn scan(&self) -> Option<Instant> {
+        self.stats.observer().scan(&self.engine.workers)
     }
 }

@@ -107,18 +107,18 @@ impl<'a> LaneBuilder<'a> {
             return refuse(format!("queue_limit of lane {name:?} (0) would refuse every task"));
         }
         // In a forked child nothing runs, and a recorder may hang.
-        let meter = if pool.shared.engine.is_forked() {
+        let meter = if pool.inner.engine.is_forked() {
             Meter::default()
         } else {
-            meter(&pool.shared.config, Some(&name), limit)
+            meter(&pool.inner.config, Some(&name), limit)
         };
         let core = Core::new(
             name,
             limit,
             queue_limit,
             meter,
-            &pool.shared.engine.lanes,
-            pool.shared.engine.generation(),
+            &pool.inner.engine.lanes,
+            pool.inner.engine.generation(),
         );
         Ok(Lane { core, pool: pool.clone() })
     }
@@ -126,7 +126,7 @@ impl<'a> LaneBuilder<'a> {
 
 impl Lane {
     pub(super) fn gate(&self) -> Gate<'_, Core> {
-        Gate { shared: &self.pool.shared, queue: &self.core, has_place: false }
+        Gate { inner: &self.pool.inner, queue: &self.core, has_place: false }
     }
 
     pub(super) fn core(&self) -> &Core {
@@ -163,7 +163,7 @@ impl Lane {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().spawn(f, Location::caller(), self.pool.shared.side())
+        self.gate().spawn(f, Location::caller(), self.pool.inner.metadata())
     }
 
     /// [`spawn`](Lane::spawn) for a closure that may end its task with a reason of the crate's own.
@@ -173,7 +173,7 @@ impl Lane {
         F: FnOnce() -> Result<T, Reason> + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().spawn(Attempt(f), Location::caller(), self.pool.shared.side())
+        self.gate().spawn(Attempt(f), Location::caller(), self.pool.inner.metadata())
     }
 
     /// [`spawn`](Lane::spawn) for when no error is expected, as [`Pool::unblock`].
@@ -203,7 +203,7 @@ impl Lane {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().try_spawn(f, Location::caller(), self.pool.shared.side())
+        self.gate().try_spawn(f, Location::caller(), self.pool.inner.metadata())
     }
 
     /// Waits for a place in the lane's queue, as [`Pool::reserve`] does in the pool's.
@@ -220,7 +220,7 @@ impl Lane {
     /// The lane's numbers. Its tasks are also counted by [`Pool::metrics`].
     #[must_use]
     pub fn metrics(&self) -> LaneMetrics {
-        if self.pool.shared.engine.is_forked() {
+        if self.pool.inner.engine.is_forked() {
             return LaneMetrics::default();
         }
         LaneMetrics::read(&self.core)

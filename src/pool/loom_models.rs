@@ -17,7 +17,7 @@ use loom::thread;
 
 use crate::error::Reason;
 use crate::lane::{Entry, Job};
-use crate::pool::inner::Shared;
+use crate::pool::inner::Inner;
 use crate::pool::{NewThread, Pool, PoolBuilder, Reserve};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::stand_in::model::{check, in_one_order};
@@ -246,15 +246,15 @@ fn a_start_whose_reason_has_gone() {
 }
 
 /// Queues a task that nobody but the monitor will look for, as `Pool::admit` would.
-fn submit_to_monitor(shared: &Arc<Shared>, ended: &Arc<StaticU64>) {
+fn submit_to_monitor(inner: &Arc<Inner>, ended: &Arc<StaticU64>) {
     let ended = Arc::clone(ended);
     let closure = move || _ = ended.fetch_add(1, Ordering::Relaxed);
     let (entry, handle, receiver) =
-        new_task(closure, Arc::as_ptr(&shared.engine.account), std::panic::Location::caller(), None);
-    shared.engine.submit(entry);
+        new_task(closure, Arc::as_ptr(&inner.engine.account), std::panic::Location::caller(), None);
+    inner.engine.submit(entry);
     // It fences.
-    let _ = shared.engine.idle.notify(|| false);
-    shared.monitor.arm(shared);
+    let _ = inner.engine.idle.notify(|| false);
+    inner.growth.monitor().arm(inner);
     Task::new(handle, receiver).detach();
 }
 
@@ -263,22 +263,22 @@ fn submit_to_monitor(shared: &Arc<Shared>, ended: &Arc<StaticU64>) {
 #[test]
 fn monitor_disarm_against_submit() {
     check(Some(3), || {
-        let shared = Shared::new(builder(1, 1).check().unwrap());
+        let inner = Inner::new(builder(1, 1).check().unwrap());
         let ended = Arc::new(StaticU64::new(0));
         // The first to arm it starts the thread.
-        shared.monitor.arm(&shared);
+        inner.growth.monitor().arm(&inner);
         let submitter = {
-            let (shared, ended) = (Arc::clone(&shared), Arc::clone(&ended));
-            thread::spawn(move || submit_to_monitor(&shared, &ended))
+            let (inner, ended) = (Arc::clone(&inner), Arc::clone(&ended));
+            thread::spawn(move || submit_to_monitor(&inner, &ended))
         };
         let monitor = {
-            let shared = Arc::clone(&shared);
+            let inner = Arc::clone(&inner);
             thread::spawn(move || {
                 let mut found = 0;
                 while found < 2 {
-                    assert!(shared.monitor.await_arming(), "it is not stopped");
-                    while !shared.monitor.disarm(|| shared.engine.own_counts().queued() > 0) {
-                        let taken = shared.engine.queues.take_any().map(Entry::open);
+                    assert!(inner.growth.monitor().await_arming(), "it is not stopped");
+                    while !inner.growth.monitor().disarm(|| inner.engine.own_counts().queued() > 0) {
+                        let taken = inner.engine.queues.take_any().map(Entry::open);
                         if let Some(Job::Task(task)) = taken
                             && let Some(claimed) = task.claim()
                         {
@@ -292,10 +292,10 @@ fn monitor_disarm_against_submit() {
                 }
             })
         };
-        submit_to_monitor(&shared, &ended);
+        submit_to_monitor(&inner, &ended);
         submitter.join().unwrap();
         monitor.join().unwrap();
         assert_eq!(ended.load(Ordering::Relaxed), 0, "nobody runs them here");
-        assert_eq!(shared.engine.own_counts().cancelled, 2);
+        assert_eq!(inner.engine.own_counts().cancelled, 2);
     });
 }

@@ -1,16 +1,15 @@
 //! What a pool does for its workers and its tasks.
 //!
 //! ORDERING: the fences of `begin_blocking` and `on_exit` are F2 of `idle`: a change of the counts,
-//! a fence, a look into the queues. That of `watch_growth` pairs with `Shared::growth_ended` for
-//! `hopeful`, and with `Idle::notify` for `helpers`; that of `retire_if_over_max` with the one in
-//! `Shared::set_max`.
+//! a fence, a look into the queues. That of `retire_if_over_max` pairs with the one in
+//! `Inner::set_max`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::lane::Core;
 use crate::panic::catch_panic;
-use crate::pool::inner::Shared;
+use crate::pool::inner::Inner;
 use crate::pool::threads::start;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::{Parker, now};
@@ -18,25 +17,24 @@ use crate::task::TaskRef;
 use crate::trace::event;
 use crate::worker::{Engine, Policy, Retire};
 
-impl Policy for Shared {
+impl Policy for Inner {
     #[inline]
     fn engine(&self) -> &Engine {
         &self.engine
     }
 
     fn watch_delivery(&self) {
-        self.helpers.wake();
-        self.monitor.arm(self);
+        self.ask_for_help();
     }
 
     fn ensure_worker(&self) -> bool {
-        self.get_help()
+        self.find_worker()
     }
 
     fn retire(&self, when: Retire) -> bool {
         match when {
             Retire::Now => {
-                self.headcount.resign();
+                self.threads.counts().resign();
                 true
             }
             Retire::IfOverMax => self.retire_if_over_max(),
@@ -48,19 +46,19 @@ impl Policy for Shared {
         if self.engine.is_forked() {
             return;
         }
-        self.observer.waited(task, lane, wait);
-        if self.observer.warns() {
-            self.timer.expect(&self.config.name);
+        self.stats.observer().waited(task, lane, wait);
+        if self.stats.observer().warns() {
+            self.expiry.schedule_scan(&self.config.name);
         }
         // Nothing else would notice that the system had refused it.
-        self.timer.keep_rounds(&self.config.name);
+        self.expiry.keep_publishing(&self.config.name);
     }
 
     fn observe_run(&self, task: &TaskRef, lane: Option<&Core>, run: Duration) {
         // A task that has forked ends in the child too, where the locks of the times may be held
         // for ever.
         if !self.engine.is_forked() {
-            self.observer.ran(task, lane, run);
+            self.stats.observer().ran(task, lane, run);
         }
     }
 
@@ -68,53 +66,52 @@ impl Policy for Shared {
         if self.engine.is_forked() {
             return;
         }
-        self.add_blocking();
+        self.threads.add_blocking();
         fence(Ordering::SeqCst);
         self.engine.notify_if_queued(self);
     }
 
     fn end_blocking(&self) {
         if !self.engine.is_forked() {
-            self.remove_blocking();
+            self.threads.remove_blocking();
         }
     }
 
     fn may_grow(&self) -> bool {
         // In a forked child nothing may be taken from the queues.
-        let refused = || self.cool_down.is_on() || self.monitor.is_refused();
+        let refused = || self.threads.backoff().is_on() || self.growth.monitor().is_refused();
         self.engine.is_forked()
-            || self.headcount.reserved() < self.max() && !self.engine.is_closed() && !refused()
+            || self.threads.counts().reserved() < self.threads.max() && !self.engine.is_closed() && !refused()
     }
 
     fn watch_growth(&self, parker: &Arc<Parker>) {
         if self.engine.is_forked() {
             return;
         }
-        self.hopeful.add(parker);
-        fence(Ordering::SeqCst);
+        self.growth.watch(parker);
     }
 
     fn add_helper(&self, parker: &Arc<Parker>) {
         if !self.engine.is_forked() {
-            self.helpers.add(parker);
+            self.growth.add_helper(parker);
         }
     }
 
     fn remove_helper(&self, parker: &Arc<Parker>) {
         if !self.engine.is_forked() {
-            self.helpers.remove(parker);
+            self.growth.remove_helper(parker);
         }
     }
 
     fn may_linger(&self) -> bool {
         // Where more threads are at work, some of them may want the CPU.
-        let resting = || self.engine.idle.counts().idle + self.blocking();
-        let at_work = || self.headcount.staying().saturating_sub(resting());
-        self.config.lingers && at_work() <= self.core()
+        let resting = || self.engine.idle.counts().idle + self.threads.blocking();
+        let at_work = || self.threads.counts().staying().saturating_sub(resting());
+        self.config.lingers && at_work() <= self.threads.core()
     }
 
     fn sleep_deadline(&self) -> Option<Instant> {
-        if self.headcount.staying() <= self.core() {
+        if self.threads.counts().staying() <= self.threads.core() {
             return None;
         }
         now().checked_add(self.config.keep_alive)
@@ -140,50 +137,50 @@ impl Policy for Shared {
         // Not where others do that already: above a lowered limit the successor would leave at
         // once.
         let due = self.engine.is_closed()
-            && self.headcount.staying() < self.max()
+            && self.threads.counts().staying() < self.threads.max()
             && !self.engine.queues.is_empty();
         let successor = self.owned().filter(|_| due);
-        if let Some(shared) = successor {
+        if let Some(pool) = successor {
             // What waits for the end must not see a pool without threads that still has work.
             self.engine.idle.add_starting(1);
-            self.headcount.hand_over();
+            self.threads.counts().hand_over();
             // A failure has been dealt with.
-            let _ = start(&shared, 0);
+            let _ = start(&pool, 0);
         } else {
-            self.headcount.leave();
+            self.threads.counts().leave();
             fence(Ordering::SeqCst);
             self.engine.notify_if_queued(self);
         }
-        self.one_less();
+        self.on_thread_gone();
     }
 
     fn unwatch_growth(&self, parker: &Arc<Parker>) {
         if !self.engine.is_forked() {
-            self.hopeful.remove(parker);
+            self.growth.unwatch(parker);
         }
     }
 }
 
-impl Shared {
+impl Inner {
     fn retire_if_over_max(&self) -> bool {
-        if !self.headcount.resign_above(self.max()) {
+        if !self.threads.counts().resign_above(self.threads.max()) {
             // Either the fence in `set_max` comes first, and the second look sees the new limit, or
             // this one does, and the mark is set again.
             self.engine.set_over_max(false);
             fence(Ordering::SeqCst);
-            if !self.headcount.resign_above(self.max()) {
+            if !self.threads.counts().resign_above(self.threads.max()) {
                 return false;
             }
             self.engine.set_over_max(true);
         }
-        event!(DEBUG, threads = self.headcount.staying(), "a thread above the lowered limit leaves");
+        event!(DEBUG, threads = self.threads.counts().staying(), "a thread above the lowered limit leaves");
         true
     }
 
     fn retire_if_surplus(&self) -> bool {
-        let resigned = self.headcount.resign_above(self.core());
+        let resigned = self.threads.counts().resign_above(self.threads.core());
         if resigned {
-            event!(DEBUG, threads = self.headcount.staying(), "a surplus thread leaves");
+            event!(DEBUG, threads = self.threads.counts().staying(), "a surplus thread leaves");
         }
         resigned
     }

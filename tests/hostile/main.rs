@@ -8,8 +8,8 @@
 )]
 
 mod child;
-#[path = "../behaviour/support.rs"]
-#[expect(dead_code, reason = "the behaviour tests use the rest")]
+#[path = "../behaviour/support/mod.rs"]
+#[expect(dead_code, unused_imports, unused_macros, reason = "the behaviour tests use the rest")]
 mod support;
 
 mod clocks;

@@ -11,13 +11,17 @@ use crate::sources::{Source, library};
 const LARGEST: usize = 3;
 
 /// Files that stand in front of a module and are left out of its circles, each with the reason.
-const FACADES: &[(&str, &str)] = &[];
+const FACADES: &[(&str, &str)] = &[
+    ("pool/handle.rs", "the public handle has a method for each thing that a pool makes, and those hold one"),
+    ("pool/lane.rs", "the same for a lane"),
+];
 
 /// Larger circles that stay, each by one of its files, with its size and the reason.
-const ALLOWED: &[(&str, usize, &str)] = &[
-    ("pool/inner.rs", 25, "all of them fill or use the state that a pool shares"),
-    ("task/cell.rs", 4, "a cell, the references to it, and what a task carries"),
-];
+const ALLOWED: &[(&str, usize, &str)] = &[(
+    "task/cell.rs",
+    4,
+    "a cell, the references to it, what a task carries, and which tasks a thread is inside",
+)];
 
 type Path = Vec<String>;
 
@@ -78,9 +82,7 @@ impl Tree {
             let used = used.filter(|used| *used != module && !used.is_empty());
             arrows.insert(&*self.modules[module], used.map(|used| &*self.modules[used]).collect());
         }
-        for (facade, _) in FACADES {
-            assert!(arrows.remove(facade).is_some(), "no file {facade}");
-        }
+        arrows.retain(|file, _| !FACADES.iter().any(|(facade, _)| facade == file));
         arrows
     }
 }
@@ -260,6 +262,14 @@ fn circles_of_imports_are_small() {
     for &(file, size, reason) in ALLOWED {
         let circle = found.iter().find(|circle| circle.iter().any(|member| member == file));
         assert!(circle.is_some_and(|circle| circle.len() == size), "{file} ({reason}): no circle of {size}");
+    }
+}
+
+#[test]
+fn facades_exist() {
+    let files: Vec<_> = library().iter().map(Source::name).collect();
+    for (facade, reason) in FACADES {
+        assert!(files.iter().any(|file| file == facade), "no file {facade} ({reason})");
     }
 }
 

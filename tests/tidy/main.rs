@@ -5,6 +5,7 @@
 mod circles;
 mod names;
 mod sources;
+mod testing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -213,7 +214,7 @@ fn unsafe_code_cites_its_rule() {
 
 /// The functions that the page of the memory model names for a side of an edge, each with its file.
 fn sides() -> BTreeSet<(String, String)> {
-    let page = fs::read_to_string("docs/MEMORY_MODEL.md").unwrap();
+    let page = fs::read_to_string("docs/internals/MEMORY_MODEL.md").unwrap();
     let mut named = BTreeSet::new();
     for row in page.lines().filter(|line| line.starts_with("| `")) {
         let mut file = "";
@@ -249,7 +250,7 @@ fn the_page_of_the_memory_model_and_the_code_name_the_same_edges() {
                     faults.push(format!("{side:?} does not say what this pairs with: {code}"));
                 }
                 if !named.contains(&side) {
-                    faults.push(format!("{side:?} is no side of an edge in docs/MEMORY_MODEL.md"));
+                    faults.push(format!("{side:?} is no side of an edge in docs/internals/MEMORY_MODEL.md"));
                 }
             }
         }

@@ -6,12 +6,11 @@ use crate::sources::library;
 
 /// Names that several files may define, each with the reason.
 const SHARED_NAMES: &[(&str, &str)] = &[
-    ("Alarm", "private to each of its modules"),
     ("Chunk", "private to each of its modules"),
-    ("Claim", "private to each of its modules"),
     ("Closed", "public in `event_loop` and in `io`, and private to `semaphore`"),
     ("Core", "private to each of its modules"),
     ("End", "private to each of its modules"),
+    ("Inner", "the state behind a handle: of a pool, and of the stand-in for the oneshot"),
     ("Hook", "private to each of its modules"),
     ("Host", "private to each of its modules"),
     ("Line", "private to each of its modules"),

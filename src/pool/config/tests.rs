@@ -1,10 +1,10 @@
-//! Tests of `config`.
+//! Which numbers of threads and other settings are refused.
 
 use super::*;
+use crate::PoolBuilder;
 
 fn threads(core: Option<usize>, max: Option<usize>) -> Result<(usize, usize), String> {
-    let builder = PoolBuilder { core, max, ..PoolBuilder::new() };
-    builder.check_threads().map_err(|error| error.to_string())
+    check_threads(["core_threads", "max_threads"], core, max).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn impossible_values_are_refused_by_name_and_value() {
     assert!(message(PoolBuilder::new().stack_size(0)).contains("stack_size (0)"));
     assert!(message(PoolBuilder::new().stack_size(usize::MAX)).contains("stack_size (1844"));
     assert!(message(PoolBuilder::new().queue_limit(0)).contains("queue_limit (0)"));
-    let never = PoolBuilder { export_every: Some(Duration::ZERO), ..PoolBuilder::new() };
-    assert!(message(never).contains("export_metrics (0ns)"));
+    let never = Config { export_every: Some(Duration::ZERO), ..Config::standard() };
+    assert!(never.check().unwrap_err().to_string().contains("export_metrics (0ns)"));
     assert!(message(PoolBuilder::new().name("a\0b")).contains("name (\"a\\0b\")"));
 }

@@ -12,7 +12,7 @@ const FEW: usize = 64;
 /// Queued tasks, and some that are not queued any more: never many more than those. They are swept
 /// out whenever the list has doubled, so adding one takes constant time on average.
 #[derive(Debug)]
-pub(in crate::pool) struct Roll(Mutex<Listing>);
+pub(in crate::pool) struct TaskList(Mutex<Listing>);
 
 #[derive(Debug)]
 struct Listing {
@@ -21,9 +21,9 @@ struct Listing {
     sweep_at: usize,
 }
 
-impl Roll {
+impl TaskList {
     pub(in crate::pool) fn new() -> Self {
-        Roll(Mutex::new(Listing { tasks: Some(VecDeque::new()), sweep_at: FEW }))
+        TaskList(Mutex::new(Listing { tasks: Some(VecDeque::new()), sweep_at: FEW }))
     }
 
     /// Adds a task. False if the roll is closed.

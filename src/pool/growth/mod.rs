@@ -25,4 +25,4 @@ mod survey;
 mod tests;
 mod waiting;
 
-pub(super) use self::monitor::Monitor;
+pub(super) use self::monitor::Growth;

@@ -10,22 +10,91 @@
 //! is pushed. One of the two fences comes first: either the monitor sees the task and arms itself
 //! again, or the submitter sees it disarmed and arms it.
 //!
-//! ORDERING: the fence in `disarm` pairs with the one in `Idle::notify`. `armed`, `manned` and
+//! ORDERING: the fence in `disarm` pairs with the one in `Idle::notify`. `armed`, `has_thread` and
 //! `stopped` are `SeqCst` and pair with themselves: what is swapped to true is found true by the
 //! thread, which looks before each sleep and is unparked after each change.
 
 use std::sync::Arc;
 
 use super::policy::{Cause, Limits, Verdict, decide};
-use super::sample::Sampler;
+use super::sample::{Sampler, View};
 use super::stall::{Stall, report};
 use super::state::State;
-use crate::pool::inner::Shared;
-use crate::pool::threads::CoolDown;
-use crate::pool::threads::start_tree;
-use crate::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::pool::inner::Inner;
+use crate::pool::threads::{Backoff, start_many};
+use crate::pool::waiters::Waiters;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::sync::{Parker, now, thread};
 use crate::trace::event;
+
+/// What a pool has for growing: the monitor, and the threads that wait for what it comes to.
+#[derive(Debug)]
+pub(in crate::pool) struct Growth {
+    monitor: Monitor,
+    steps: AtomicU64,
+    /// Threads that wait inside a task as long as the pool may grow.
+    growth_waiters: Waiters,
+    /// Threads that wait inside a task and would run anything.
+    help_waiters: Waiters,
+}
+
+impl Growth {
+    pub(in crate::pool) fn new() -> Self {
+        Growth {
+            monitor: Monitor::new(),
+            steps: AtomicU64::new(0),
+            growth_waiters: Waiters::default(),
+            help_waiters: Waiters::default(),
+        }
+    }
+
+    pub(in crate::pool) fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
+    /// How often the monitor has added threads.
+    pub(in crate::pool) fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    fn count_step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Wakes `parker` when the pool can no longer be counted on to grow.
+    pub(in crate::pool) fn watch(&self, parker: &Arc<Parker>) {
+        self.growth_waiters.add(parker);
+        // ORDERING: SeqCst pairs with the fence in `end`, and with the one in `Idle::notify`.
+        fence(Ordering::SeqCst);
+    }
+
+    pub(in crate::pool) fn unwatch(&self, parker: &Arc<Parker>) {
+        self.growth_waiters.remove(parker);
+    }
+
+    /// The pool can no longer be counted on to grow: threads that wait look again whether to run
+    /// their targets inline.
+    pub(in crate::pool) fn end(&self) {
+        // ORDERING: SeqCst pairs with the fence in `watch`.
+        fence(Ordering::SeqCst);
+        self.growth_waiters.wake();
+    }
+
+    /// Wakes `parker` when something is queued that no thread will look for. The fence is in
+    /// [`watch`](Growth::watch).
+    pub(in crate::pool) fn add_helper(&self, parker: &Arc<Parker>) {
+        self.help_waiters.add(parker);
+    }
+
+    pub(in crate::pool) fn remove_helper(&self, parker: &Arc<Parker>) {
+        self.help_waiters.remove(parker);
+    }
+
+    /// Something is queued, and no thread will look: wakes those that wait and would run anything.
+    pub(in crate::pool) fn wake_helpers(&self) {
+        self.help_waiters.wake();
+    }
+}
 
 /// The switch of a pool's monitor.
 #[derive(Debug)]
@@ -33,10 +102,10 @@ pub(in crate::pool) struct Monitor {
     armed: AtomicBool,
     stopped: AtomicBool,
     /// Whether there is a thread.
-    manned: AtomicBool,
+    has_thread: AtomicBool,
     /// After the system has refused the monitor's own thread. The pool's pauses are no reason not
     /// to have a monitor: it is what ends them.
-    pause: CoolDown,
+    backoff: Backoff,
     parker: Arc<Parker>,
 }
 
@@ -45,36 +114,36 @@ impl Monitor {
         Monitor {
             armed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-            manned: AtomicBool::new(false),
-            pause: CoolDown::new(),
+            has_thread: AtomicBool::new(false),
+            backoff: Backoff::new(),
             parker: Arc::new(Parker::new()),
         }
     }
 
     /// Has the monitor watch. The caller has fenced since it pushed.
-    pub(in crate::pool) fn arm(&self, shared: &Shared) {
+    pub(in crate::pool) fn arm(&self, pool: &Inner) {
         if self.armed.load(Ordering::SeqCst) || self.armed.swap(true, Ordering::SeqCst) {
             return;
         }
-        if self.manned.load(Ordering::SeqCst) || self.manned.swap(true, Ordering::SeqCst) {
+        if self.has_thread.load(Ordering::SeqCst) || self.has_thread.swap(true, Ordering::SeqCst) {
             self.parker.unpark();
-        } else if self.pause.is_on() {
+        } else if self.backoff.is_on() {
             self.stand_down();
-        } else if let Err(error) = man(shared) {
-            self.pause.begin(error);
+        } else if let Err(error) = start(pool) {
+            self.backoff.begin(error);
             self.stand_down();
-            shared.growth_ended();
+            pool.growth.end();
         }
     }
 
     /// Whether the system has just refused the monitor's thread.
     pub(in crate::pool) fn is_refused(&self) -> bool {
-        self.pause.is_on()
+        self.backoff.is_on()
     }
 
-    /// There is no thread: whoever arms next, once the pause has passed, tries again.
+    /// There is no thread: whoever arms next, once the pause is over, tries again.
     fn stand_down(&self) {
-        self.manned.store(false, Ordering::SeqCst);
+        self.has_thread.store(false, Ordering::SeqCst);
         self.armed.store(false, Ordering::SeqCst);
     }
 
@@ -113,65 +182,75 @@ impl Monitor {
 
 /// Starts the monitor's thread. Not under loom: it lives by the clock, and there time does not
 /// pass. Models look at the switch.
-fn man(shared: &Shared) -> std::io::Result<()> {
+fn start(pool: &Inner) -> std::io::Result<()> {
     if cfg!(sidestep_loom) {
         return Ok(());
     }
-    let Some(shared) = shared.owned() else { return Ok(()) };
-    let name = format!("{}-monitor", shared.config.name);
-    thread::Builder::new().name(name).spawn(move || watch(&shared)).map(drop)
+    let Some(pool) = pool.owned() else { return Ok(()) };
+    let name = format!("{}-monitor", pool.config.name);
+    thread::Builder::new().name(name).spawn(move || watch(&pool)).map(drop)
 }
 
-fn watch(shared: &Arc<Shared>) {
-    let monitor = &shared.monitor;
-    let mut sampler = Sampler::of(&shared.config);
+fn watch(pool: &Arc<Inner>) {
+    let monitor = &pool.growth.monitor;
+    let mut sampler = Sampler::of(pool.config.thread_states);
     let mut stall = Stall::default();
     let cpus = num_cpus::get();
     while monitor.await_arming() {
         let mut state = State::new();
         let mut last = now();
-        sampler.start(shared);
+        sampler.start(view(pool));
         loop {
+            if sampler.has_drained() {
+                pool.notify();
+            }
             monitor.parker.park(Some(now() + state.tick));
             if monitor.is_stopped() {
                 return;
             }
             let now = now();
-            let sample = sampler.look(shared, now - last);
+            let sample = sampler.look(view(pool), now - last);
             last = now;
-            let limits = Limits { core: shared.core(), max: shared.max(), cpus };
-            if let Some(trouble) = stall.look(limits, &sample, shared.config.warn_after, now) {
-                report(shared, &sample, trouble);
+            let limits = Limits { core: pool.threads.core(), max: pool.threads.max(), cpus };
+            let warn_after = pool.config.warn_after;
+            if let Some(trouble) = stall.look(limits, &sample, warn_after, now) {
+                report(&pool.engine.workers, warn_after.is_some(), &sample, trouble);
             }
             let verdict;
             (state, verdict) = decide(limits, state, &sample);
             match verdict {
                 Verdict::Wait => {}
-                Verdict::Wake => shared.wake_overriding(),
+                Verdict::Wake => pool.force_wake(),
                 Verdict::Grow(threads, cause) => {
                     if cause == Cause::Hard {
                         sampler.note_step();
                     }
-                    grow(shared, threads, cause);
+                    grow(pool, threads, cause);
                 }
-                // Husks are no reason to stay: the counts leave them out.
-                Verdict::Disarm if monitor.disarm(|| shared.has_work()) => break,
+                // Tombstones are no reason to stay: the counts leave them out.
+                Verdict::Disarm if monitor.disarm(|| pool.has_work()) => break,
                 Verdict::Disarm => {}
             }
         }
     }
 }
 
+/// What the sampler sees of a pool.
+pub(super) fn view(pool: &Inner) -> View<'_> {
+    View { engine: &pool.engine, threads: &pool.threads }
+}
+
 /// Adds threads.
-fn grow(shared: &Arc<Shared>, wanted: usize, cause: Cause) {
-    let granted = shared.headcount.reserve_many(wanted, shared.max());
+fn grow(pool: &Arc<Inner>, wanted: usize, cause: Cause) {
+    let counts = pool.threads.counts();
+    let granted = counts.reserve_many(wanted, pool.threads.max());
     if granted == 0 {
         return;
     }
-    shared.engine.idle.add_starting(granted);
-    shared.growth_steps.fetch_add(1, Ordering::Relaxed);
-    event!(DEBUG, ?cause, threads = granted, total = shared.headcount.reserved(), "the pool grows");
+    pool.engine.idle.add_starting(granted);
+    pool.growth.count_step();
+    event!(DEBUG, ?cause, threads = granted, total = counts.reserved(), "the pool grows");
     let _ = cause;
-    shared.reserved_more();
-    start_tree(shared, granted);
+    pool.on_reserved();
+    start_many(pool, granted);
 }

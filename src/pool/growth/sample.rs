@@ -8,10 +8,9 @@ use super::survey::{ASKED_AGAIN, Inquiry, Seen, Survey};
 use super::waiting::{PendingLane, Waiting};
 use crate::counts::TaskCounts;
 use crate::idle::Counts;
-use crate::pool::config::Config;
-use crate::pool::inner::Shared;
+use crate::pool::threads::Threads;
 use crate::sync::atomic::Ordering;
-use crate::worker::LastSample;
+use crate::worker::{Engine, LastSample};
 
 /// A thread that has been in one task for so long, and has used so much CPU time there, is
 /// occupied,
@@ -89,6 +88,13 @@ pub(super) struct Usage {
     pub(super) asleep: f64,
 }
 
+/// What a sample is taken of.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) threads: &'a Threads,
+}
+
 /// Takes samples, and remembers what it needs of the last one.
 #[derive(Debug)]
 pub(super) struct Sampler {
@@ -109,6 +115,8 @@ pub(super) struct Sampler {
     still: u32,
     /// Moves on from look to look, so that others are asked about.
     turn: usize,
+    /// Whether the last look has moved a deque into the injector: a thread is to look there.
+    drained: bool,
 }
 
 /// A step of E2.
@@ -148,26 +156,32 @@ impl Sampler {
             queued: Queued::default(),
             still: 0,
             turn: 0,
+            drained: false,
         }
     }
 
-    /// One that asks what the pool's settings allow, the surest detector first.
-    pub(super) fn of(config: &Config) -> Self {
-        if !config.thread_states {
+    /// A sampler that asks the system about the threads if it may, by the surest detector first.
+    pub(super) fn of(thread_states: bool) -> Self {
+        if !thread_states {
             return Sampler { guesses: true, ..Sampler::new(vec![Box::new(TimeAlone)], false) };
         }
         Sampler::new(vec![Box::new(ThreadState), Box::new(CpuClock), Box::new(TimeAlone)], true)
     }
 
     /// Notes where the threads are, for the next look to compare with.
-    pub(super) fn start(&mut self, shared: &Shared) {
-        let queued = Queued::count(shared);
-        self.inside(shared, Duration::ZERO);
+    pub(super) fn start(&mut self, pool: View<'_>) {
+        let queued = Queued::count(pool);
+        self.inside(pool, Duration::ZERO);
         self.spare.look(false);
         self.waiting = Waiting::default();
         self.waiting.look_at_own(&queued, Duration::ZERO);
         (self.step, self.queued, self.still) = (None, queued, 0);
         self.queued_for = Duration::ZERO;
+    }
+
+    /// Whether the last look has moved tasks into the injector, for which a thread must look.
+    pub(super) fn has_drained(&mut self) -> bool {
+        std::mem::take(&mut self.drained)
     }
 
     /// E2 has added threads.
@@ -178,10 +192,10 @@ impl Sampler {
     }
 
     /// Looks at the pool's threads.
-    pub(super) fn look(&mut self, shared: &Shared, elapsed: Duration) -> Sample {
+    pub(super) fn look(&mut self, pool: View<'_>, elapsed: Duration) -> Sample {
         self.turn = self.turn.wrapping_add(1);
         let counted = elapsed.min(MOST_COUNTED);
-        let queued = Queued::count(shared);
+        let queued = Queued::count(pool);
         let before = std::mem::replace(&mut self.queued, queued);
         let is_waiting = |step: &Step| {
             queued.begun + queued.cancelled < step.own || queued.begun_in_lanes() < step.in_lanes
@@ -200,18 +214,18 @@ impl Sampler {
             elapsed,
             queued: queued.all(),
             completed: totals.ended() - before.totals.ended(),
-            threads: shared.headcount.staying().saturating_sub(counts.starting),
+            threads: pool.threads.counts().staying().saturating_sub(counts.starting),
             starting: counts.starting,
             idle: counts.idle,
-            declared: shared.blocking(),
+            declared: pool.threads.blocking(),
             certain: true,
             searching: counts.searching,
             delivering: counts.delivering,
             stuck: self.still >= 2,
-            cooling: shared.cool_down.is_on(),
+            cooling: pool.threads.backoff().is_on(),
             ..Sample::default()
         };
-        let mut inside = self.inside(shared, counted);
+        let mut inside = self.inside(pool, counted);
         // The answers count only where the policy gets to its rules (E1), and asking costs.
         if queued.all() == 0 || counts.idle > 0 {
             self.spare.look(false);
@@ -219,17 +233,17 @@ impl Sampler {
             self.queued_for = Duration::ZERO;
         } else {
             self.queued_for += counted;
-            self.look_at_waits(&mut sample, shared, &queued, &mut inside);
+            self.look_at_waits(&mut sample, pool, &queued, &mut inside);
             // Nor while threads are on their way.
-            if shared.headcount.reserved() < shared.max() && counts.starting <= sample.threads / 4 {
+            if pool.threads.counts().reserved() < pool.threads.max() && counts.starting <= sample.threads / 4
+            {
                 sample.spare = self.spare.look(self.guesses);
                 self.ask(&mut sample, inside);
             }
             // The monitor takes time to ask, the more so where it gets no CPU: whoever was still at
             // first may have moved.
-            let is_still = || {
-                shared.engine.idle.counts() == counts && shared.engine.own_counts().started == totals.started
-            };
+            let is_still =
+                || pool.engine.idle.counts() == counts && pool.engine.own_counts().started == totals.started;
             sample.stuck = sample.stuck && is_still();
         }
         // No foreign code runs with a searching token: whoever holds one waits for nothing but a
@@ -240,9 +254,9 @@ impl Sampler {
 
     /// The threads inside a task, with their notes brought up to date; deques of stalled threads
     /// are emptied, and threads that are long in one task are told so.
-    fn inside(&self, shared: &Shared, counted: Duration) -> Vec<Seen> {
+    fn inside(&mut self, pool: View<'_>, counted: Duration) -> Vec<Seen> {
         let mut inside = Vec::new();
-        for slot in shared.engine.workers.records() {
+        for slot in pool.engine.workers.records() {
             let delivered = slot.counters.delivered.get();
             let started = slot.counters.runs.started.get();
             let busy = started > delivered;
@@ -256,9 +270,7 @@ impl Sampler {
             let seen = *note;
             drop(note);
             let deque = slot.deque.get().filter(|_| seen.stalled > 0);
-            if deque.is_some_and(|&deque| shared.engine.queues.evacuate(deque)) {
-                shared.notify();
-            }
+            self.drained |= deque.is_some_and(|&deque| pool.engine.queues.evacuate(deque));
             if seen.held >= OCCUPIED[0] {
                 slot.overstays.store(true, Ordering::Relaxed);
             }
@@ -270,7 +282,7 @@ impl Sampler {
     }
 
     /// Finds out who is occupied, and how long tasks have waited that call for a thread.
-    fn look_at_waits(&mut self, sample: &mut Sample, shared: &Shared, queued: &Queued, inside: &mut [Seen]) {
+    fn look_at_waits(&mut self, sample: &mut Sample, pool: View<'_>, queued: &Queued, inside: &mut [Seen]) {
         self.find_occupied(inside);
         let mut lanes = BTreeMap::new();
         let mut in_callbacks = 0;
@@ -287,8 +299,8 @@ impl Sampler {
         }
         // Whoever is long in a callback does not come soon.
         sample.delivering = sample.delivering.saturating_sub(in_callbacks);
-        let occupied = |id| lanes.get(&id).is_some_and(|&threads| threads >= shared.core());
-        let pending = shared.engine.lanes.pending().into_iter();
+        let occupied = |id| lanes.get(&id).is_some_and(|&threads| threads >= pool.threads.core());
+        let pending = pool.engine.lanes.pending().into_iter();
         let pending = pending.map(|(id, started)| PendingLane { id, started, occupied: occupied(id) });
         let own = self.waiting.look_at_own(queued, sample.elapsed);
         let lanes = self.waiting.look_at_lanes(pending, sample.elapsed);
@@ -361,12 +373,12 @@ impl Queued {
     /// lanes have slots pending. A task that was submitted or taken meanwhile says nothing about
     /// whether somebody was coming for it; and one that waits in a lane for a slot waits for no
     /// thread.
-    fn count(shared: &Shared) -> Self {
-        let lanes_before = shared.engine.lanes.counts();
-        let before = shared.engine.own_counts();
-        let counts = shared.engine.idle.counts();
-        let totals = shared.engine.own_counts();
-        let lanes = shared.engine.lanes.counts();
+    fn count(pool: View<'_>) -> Self {
+        let lanes_before = pool.engine.lanes.counts();
+        let before = pool.engine.own_counts();
+        let counts = pool.engine.idle.counts();
+        let totals = pool.engine.own_counts();
+        let lanes = pool.engine.lanes.counts();
         // Threads count the starts of lanes' tasks with all others; submissions are counted apart.
         let meanwhile = (totals.started - before.started)
             .saturating_sub(lanes.tasks.started - lanes_before.tasks.started);

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::policy::Limits;
 use super::sample::Sample;
-use crate::pool::inner::Shared;
 #[cfg(feature = "tracing")]
 use crate::trace::event;
+use crate::worker::Registry;
 
 /// Nothing has moved for so long, or a task has waited for so long where `warn_after` says nothing
 /// else.
@@ -88,12 +88,12 @@ impl Stall {
     }
 }
 
-/// Traces what is in the way, and which tasks run meanwhile.
-pub(super) fn report(shared: &Shared, sample: &Sample, trouble: Trouble) {
+/// Traces what is in the way, and which tasks run meanwhile; long waits as a warning if `warns`.
+pub(super) fn report(workers: &Registry, warns: bool, sample: &Sample, trouble: Trouble) {
     #[cfg(feature = "tracing")]
     {
         let Sample { queued, threads, .. } = *sample;
-        let running = running(shared);
+        let running = running(workers);
         match trouble {
             Trouble::Stalls(obstacle) => event!(
                 WARN,
@@ -103,7 +103,7 @@ pub(super) fn report(shared: &Shared, sample: &Sample, trouble: Trouble) {
                 ?running,
                 "the pool stalls: tasks wait and none has ended for a second"
             ),
-            Trouble::Waits(waited) if shared.config.warn_after.is_some() => {
+            Trouble::Waits(waited) if warns => {
                 event!(WARN, ?waited, queued, threads, ?running, "a task waits for long behind others");
             }
             Trouble::Waits(waited) => {
@@ -111,15 +111,15 @@ pub(super) fn report(shared: &Shared, sample: &Sample, trouble: Trouble) {
             }
         }
     }
-    let _ = (shared, sample, trouble);
+    let _ = (workers, warns, sample, trouble);
 }
 
 /// Some of the tasks that run, those first that have been running for longest, and for how long as
 /// far as the monitor has seen.
 #[cfg(feature = "tracing")]
-fn running(shared: &Shared) -> Vec<String> {
+fn running(workers: &Registry) -> Vec<String> {
     let mut running = Vec::new();
-    for slot in shared.engine.workers.records() {
+    for slot in workers.records() {
         let held = slot.last_sample.lock().held;
         running.extend(slot.running_tasks().into_iter().map(|shown| (held, shown.origin)));
     }

@@ -31,7 +31,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use crate::counts::TaskCounts;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::pool::expiry::TaskList;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Parker, ProcessMutex};
 use crate::task::{discard, wake};
 use crate::worker::{Moment, ThreadRecord};
@@ -39,6 +40,13 @@ use crate::worker::{Moment, ThreadRecord};
 /// What waits for a pool's end.
 #[derive(Debug)]
 pub(in crate::pool) struct Ending {
+    /// `Pool` handles.
+    handles: AtomicUsize,
+    /// Queued tasks that any shutdown drops.
+    discardable: TaskList,
+    /// How many threads are moving entries that stay from the queues and back, while they discard
+    /// others.
+    sorting: AtomicUsize,
     /// Tasks that had ended by running when admission closed.
     baseline: OnceLock<u64>,
     discarded: AtomicU64,
@@ -157,8 +165,47 @@ impl Waiting {
 }
 
 impl Ending {
+    /// That of a pool with one handle.
     pub(in crate::pool) fn new() -> Self {
-        Ending { baseline: OnceLock::new(), discarded: AtomicU64::new(0), waiting: ProcessMutex::default() }
+        Ending {
+            handles: AtomicUsize::new(1),
+            discardable: TaskList::new(),
+            sorting: AtomicUsize::new(0),
+            baseline: OnceLock::new(),
+            discarded: AtomicU64::new(0),
+            waiting: ProcessMutex::default(),
+        }
+    }
+
+    pub(in crate::pool) fn add_handle(&self) {
+        // ORDERING: Relaxed: the caller's handle counts, so the count is not zero meanwhile.
+        self.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One handle less. True if that was the last one.
+    pub(in crate::pool) fn remove_handle(&self) -> bool {
+        // ORDERING: Release pairs with the Acquire of the last one: what was submitted through any
+        // handle comes before the end.
+        self.handles.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Queued tasks that any shutdown drops.
+    pub(in crate::pool) fn discardable(&self) -> &TaskList {
+        &self.discardable
+    }
+
+    /// Entries are on their way from the queues and back, until
+    /// [`end_sorting`](Ending::end_sorting).
+    pub(in crate::pool) fn begin_sorting(&self) {
+        self.sorting.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(in crate::pool) fn end_sorting(&self) {
+        self.sorting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(in crate::pool) fn is_sorting(&self) -> bool {
+        self.sorting.load(Ordering::SeqCst) > 0
     }
 
     /// Admission is about to close. Who closes it again changes nothing.

@@ -13,10 +13,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use self::discard::claim;
 use self::ending::{Blocked, Crew, WaitingThread};
-use crate::pool::inner::Shared;
+use crate::error::Reason;
+use crate::lane::{Entry, Job};
+use crate::pool::inner::Inner;
 use crate::sync::{Mutex, Parker, now, thread, trampoline};
 use crate::task::{BlockingWait, awaits_end, block, host_of, wake};
+use crate::task::{Claimed, OnShutdown, TaskRef};
 use crate::worker::this_record;
 
 /// What became of the tasks that a pool had when it was shut down.
@@ -26,7 +30,7 @@ pub struct ShutdownReport {
     /// Closures that have returned or panicked since admission closed.
     pub completed: u64,
     /// Tasks that the shutdown has taken out of the queue: those that it was to discard, by
-    /// [`Shutdown::discard_queued`] or by their own [`OnShutdown`](crate::OnShutdown).
+    /// [`Shutdown::discard_queued`] or by their own [`OnShutdown`].
     pub discarded: u64,
     /// Tasks that had not ended when the report was made, because the timeout came first. They go
     /// on. Tasks that wait for this very shutdown are not among them.
@@ -67,14 +71,14 @@ pub struct ShutdownReport {
 #[derive(Debug)]
 #[must_use = "the pool shuts down all the same, but `wait` or `await` tell when it has"]
 pub struct Shutdown {
-    shared: ArcShared,
+    inner: ArcShared,
     id: u64,
     deadline: Option<Instant>,
     timer: Option<Timer>,
 }
 
 /// The state, without its innards in the public `Debug`.
-struct ArcShared(Arc<Shared>);
+struct ArcShared(Arc<Inner>);
 
 impl std::fmt::Debug for ArcShared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -83,18 +87,18 @@ impl std::fmt::Debug for ArcShared {
 }
 
 impl Shutdown {
-    pub(in crate::pool) fn new(shared: Arc<Shared>) -> Self {
-        let id = shared.ending.new_id();
-        Shutdown { shared: ArcShared(shared), id, deadline: None, timer: None }
+    pub(in crate::pool) fn new(inner: Arc<Inner>) -> Self {
+        let id = inner.ending.new_id();
+        Shutdown { inner: ArcShared(inner), id, deadline: None, timer: None }
     }
 
     /// Discards what is queued, now: closures are dropped here, and their handles resolve with
     /// [`is_shutdown`](crate::TaskError::is_shutdown). Tasks spawned with
-    /// [`OnShutdown::AlwaysRun`](crate::OnShutdown::AlwaysRun) still run.
+    /// [`OnShutdown::AlwaysRun`] still run.
     pub fn discard_queued(self) -> Self {
-        let shared = &self.shared.0;
-        if !shared.engine.is_forked() {
-            shared.discard_queued();
+        let inner = &self.inner.0;
+        if !inner.engine.is_forked() {
+            discard_queued(inner);
         }
         self
     }
@@ -106,7 +110,7 @@ impl Shutdown {
     /// the system refuses that one, the future resolves at once.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         // A system without threads need not have a clock either; but then the pool has ended.
-        let ended = self.shared.0.threads_left() == Some(0);
+        let ended = self.inner.0.threads_left() == Some(0);
         self.deadline = if ended { None } else { now().checked_add(timeout) };
         self.timer = None;
         self
@@ -116,7 +120,7 @@ impl Shutdown {
     pub fn wait(mut self) -> ShutdownReport {
         // Without a deadline the closure goes on only when nothing else does: so no lane exceeds
         // its limit by this.
-        if let Some(host) = host_of(self.shared.0.engine.owner()).filter(|_| self.deadline.is_none()) {
+        if let Some(host) = host_of(self.inner.0.engine.owner()).filter(|_| self.deadline.is_none()) {
             host.forfeit_slots();
         }
         let deadline = self.deadline;
@@ -134,26 +138,26 @@ impl Shutdown {
     /// Returns those. `blocked` makes of the parker of this wait how it shows that the thread is
     /// blocked.
     fn look(&mut self, waker: &Waker, blocked: fn(Arc<Parker>) -> Blocked) -> Option<Crew> {
-        let shared = &self.shared.0;
-        let host = host_of(shared.engine.owner());
+        let inner = &self.inner.0;
+        let host = host_of(inner.engine.owner());
         while let Some(host) = host.filter(|host| host.has_queued()) {
             trampoline::settle(None);
             host.run_any_in_place();
         }
         // From the start, or by one of these tasks.
-        if shared.engine.is_forked() {
+        if inner.engine.is_forked() {
             return Some(Crew::default());
         }
-        let thread = this_record(shared.engine.owner())
+        let thread = this_record(inner.engine.owner())
             .map(|slot| WaitingThread::new(slot, awaits_end(waker).map_or(Blocked::Unseen, blocked)));
-        let end = shared.ending.wait(self.id, waker, thread, || shared.threads_left());
+        let end = inner.ending.wait(self.id, waker, thread, || inner.threads_left());
         // By a waker.
-        if shared.engine.is_forked() { Some(Crew::default()) } else { end }
+        if inner.engine.is_forked() { Some(Crew::default()) } else { end }
     }
 
     /// Nobody waits by this any more.
     fn leave(&self) {
-        self.shared.0.ending.leave(self.id);
+        self.inner.0.ending.leave(self.id);
     }
 
     /// The report for one who waits no longer.
@@ -165,30 +169,80 @@ impl Shutdown {
 
     /// What has become of the tasks: `end` says who waited when the end came, if that has come.
     fn report(&self, end: Option<Crew>) -> ShutdownReport {
-        let shared = &self.shared.0;
-        if shared.engine.is_forked() {
+        let inner = &self.inner.0;
+        if inner.engine.is_forked() {
             return ShutdownReport { completed: 0, discarded: 0, still_running: 0 };
         }
-        let waiting = end.unwrap_or_else(|| shared.ending.crew(self.id));
+        let waiting = end.unwrap_or_else(|| inner.ending.crew(self.id));
         // Looked at before the counts: once it is over they are final.
-        let over = end.is_some() || shared.headcount.reserved() <= waiting.threads;
+        let over = end.is_some() || inner.threads.counts().reserved() <= waiting.threads;
         if over {
-            shared.timer.publish();
+            inner.expiry.publish();
         }
-        let totals = shared.engine.counts();
+        let totals = inner.engine.counts();
         let ended = totals.ended();
         // With no other thread left nothing runs: a task that still shows is being taken back by
         // its submitter, or waits in a lane for a slot that a task holds which waits here.
         let open = match over {
             true if waiting.threads == 0 => 0,
-            true => shared.engine.lanes.counts().tasks.queued() + waiting.tasks,
+            true => inner.engine.lanes.counts().tasks.queued() + waiting.tasks,
             false => totals.queued() + totals.running(),
         };
         ShutdownReport {
-            completed: ended - shared.ending.baseline(),
-            discarded: shared.ending.discarded(),
+            completed: ended - inner.ending.baseline(),
+            discarded: inner.ending.discarded(),
             still_running: open.saturating_sub(waiting.tasks),
         }
+    }
+}
+
+/// Discards what is queued because of a shutdown, but for tasks that block it.
+fn discard_queued(inner: &Inner) {
+    let stays =
+        |task: &TaskRef| task.extras().is_some_and(|extras| extras.on_shutdown == OnShutdown::AlwaysRun);
+    sort_out(inner, |claimed| {
+        let mut staying = Vec::new();
+        while let Some(entry) = inner.engine.queues.take_any() {
+            match entry.open() {
+                Job::Task(task) if stays(&task) => staying.push(Entry::task(task)),
+                Job::Task(task) => claimed.extend(claim(task)),
+                Job::Lane(lane) => staying.push(Entry::lane(lane)),
+            }
+        }
+        for lane in inner.engine.lanes.all() {
+            claimed.extend(lane.clear(|task| !stays(task)).into_iter().filter_map(claim));
+        }
+        let puts_back = !staying.is_empty();
+        if puts_back {
+            staying.into_iter().for_each(|entry| inner.engine.queues.push(None, entry));
+            inner.notify();
+        }
+        puts_back
+    });
+}
+
+/// Drops the queued tasks that any shutdown drops.
+pub(in crate::pool) fn drop_discardable(inner: &Inner) {
+    sort_out(inner, |claimed| {
+        claimed.extend(inner.ending.discardable().close().into_iter().filter_map(claim));
+        false
+    });
+}
+
+/// Discards what `sort` claims, once it has claimed everything: foreign code may take its time.
+/// Until then the pool does not look over, though entries that stay are in no queue for a
+/// while; `sort` says whether there were any.
+fn sort_out(inner: &Inner, sort: impl FnOnce(&mut Vec<Claimed>) -> bool) {
+    inner.ending.begin_sorting();
+    let mut claimed = Vec::new();
+    let puts_back = sort(&mut claimed);
+    inner.ending.count_discarded(claimed.len() as u64);
+    claimed.into_iter().for_each(|claimed| claimed.discard(Reason::Shutdown));
+    inner.ending.end_sorting();
+    if puts_back {
+        inner.ending.announce(|| inner.threads_left());
+    } else {
+        inner.ending.look(|| inner.threads_left());
     }
 }
 
@@ -215,7 +269,7 @@ impl Future for Shutdown {
         }
         let Some(deadline) = self.deadline else { return Poll::Pending };
         if self.timer.is_none() {
-            self.timer = Timer::start(deadline, &self.shared.0.config.name);
+            self.timer = Timer::start(deadline, &self.inner.0.config.name);
         }
         match &self.timer {
             Some(timer) => {
@@ -231,7 +285,7 @@ impl Future for Shutdown {
 impl Drop for Shutdown {
     fn drop(&mut self) {
         self.leave();
-        if self.shared.0.engine.is_forked() {
+        if self.inner.0.engine.is_forked() {
             // Its locks may be held for ever.
             std::mem::forget(self.timer.take());
         }

@@ -6,9 +6,9 @@
 use metrics::{Label, Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::counts::TaskCounts;
+use crate::lane::Lanes;
 use crate::latency;
 use crate::panic::catch_panic;
-use crate::pool::inner::Shared;
 use crate::pool::stats::Metrics;
 
 /// One of the numbers that `N` has.
@@ -116,18 +116,7 @@ const LANE_GAUGES: [Number<TaskCounts>; 2] = [
     },
 ];
 
-impl Shared {
-    /// Has the numbers published, if that is wanted.
-    pub(in crate::pool) fn begin_export(&self) {
-        if self.config.export_every.is_some() {
-            describe();
-            self.timer.keep_rounds(&self.config.name);
-        }
-    }
-}
-
-/// Tells the recorder what the numbers are.
-fn describe() {
+pub(in crate::pool) fn describe() {
     catch_panic(latency::PLACE, || {
         describe_all(&COUNTERS, &GAUGES);
         describe_all(&LANE_COUNTERS, &LANE_GAUGES);
@@ -145,20 +134,18 @@ fn describe_all<N>(counters: &[Number<N>], gauges: &[Number<N>]) {
 }
 
 /// Tells the recorder all numbers of the pool and its lanes as they are now.
-pub(in crate::pool) fn publish(shared: &Shared) {
-    let metrics = Metrics::counts(shared);
-    let lanes = shared.engine.lanes.counts_by_name();
-    let pool = &shared.config.name;
+pub(in crate::pool) fn publish(pool: &str, metrics: &Metrics, lanes: &Lanes) {
+    let lanes = lanes.counts_by_name();
     catch_panic(latency::PLACE, || {
-        tell(&COUNTERS, &GAUGES, &metrics, &[Label::new("pool", pool.clone())]);
+        record(&COUNTERS, &GAUGES, metrics, &[Label::new("pool", pool.to_owned())]);
         for (lane, counts) in &lanes {
-            let labels = [Label::new("pool", pool.clone()), Label::new("lane", lane.to_string())];
-            tell(&LANE_COUNTERS, &LANE_GAUGES, counts, &labels);
+            let labels = [Label::new("pool", pool.to_owned()), Label::new("lane", lane.to_string())];
+            record(&LANE_COUNTERS, &LANE_GAUGES, counts, &labels);
         }
     });
 }
 
-fn tell<N>(counters: &[Number<N>], gauges: &[Number<N>], numbers: &N, labels: &[Label]) {
+fn record<N>(counters: &[Number<N>], gauges: &[Number<N>], numbers: &N, labels: &[Label]) {
     for number in counters {
         counter!(number.name, labels.to_vec()).absolute((number.read)(numbers));
     }

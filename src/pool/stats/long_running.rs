@@ -26,23 +26,24 @@ pub struct LongRunningTask {
 
 /// When each running task that is not timed was first seen.
 #[derive(Debug, Default)]
-pub(in crate::pool) struct Sightings(Mutex<BTreeMap<TaskId, Instant>>);
+pub(in crate::pool) struct FirstSeen(Mutex<BTreeMap<TaskId, Instant>>);
 
-impl Sightings {
-    /// The tasks on the threads of `roster` that have been running for longer than `limit`, the
+impl FirstSeen {
+    /// The tasks on the threads of `workers` that have been running for longer than `limit`, the
     /// longest first.
-    pub(in crate::pool) fn longer_than(&self, limit: Duration, roster: &Registry) -> Vec<LongRunningTask> {
+    pub(in crate::pool) fn longer_than(&self, limit: Duration, workers: &Registry) -> Vec<LongRunningTask> {
         let now = now();
-        let shown: Vec<RunningTask> = roster.records().iter().flat_map(|slot| slot.running_tasks()).collect();
+        let shown: Vec<RunningTask> =
+            workers.records().iter().flat_map(|slot| slot.running_tasks()).collect();
         let mut seen = self.0.lock();
         let mut still = BTreeMap::new();
-        let mut stuck = Vec::new();
+        let mut long = Vec::new();
         for RunningTask { origin, since } in shown {
             let first = seen.get(&origin.id).copied().unwrap_or(now);
             still.insert(origin.id, first);
             let running_for = now.saturating_duration_since(since.unwrap_or(first));
             if running_for > limit {
-                stuck.push(LongRunningTask {
+                long.push(LongRunningTask {
                     id: origin.id,
                     name: origin.name,
                     site: origin.site,
@@ -52,7 +53,7 @@ impl Sightings {
         }
         *seen = still;
         drop(seen);
-        stuck.sort_by_key(|task| std::cmp::Reverse(task.running_for));
-        stuck
+        long.sort_by_key(|task| std::cmp::Reverse(task.running_for));
+        long
     }
 }

@@ -5,7 +5,6 @@ use crate::lane::Core;
 #[cfg(feature = "histograms")]
 use crate::latency::Histogram;
 use crate::latency::Reading;
-use crate::pool::inner::Shared;
 
 /// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the
 /// tasks.
@@ -25,39 +24,17 @@ use crate::pool::inner::Shared;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
-    threads: usize,
-    threads_idle: usize,
-    threads_blocked: usize,
-    threads_peak: usize,
-    tasks: TaskCounts,
-    growth_steps: u64,
-    spawn_failures: u64,
-    times: Reading,
+    pub(in crate::pool) threads: usize,
+    pub(in crate::pool) threads_idle: usize,
+    pub(in crate::pool) threads_blocked: usize,
+    pub(in crate::pool) threads_peak: usize,
+    pub(in crate::pool) tasks: TaskCounts,
+    pub(in crate::pool) growth_steps: u64,
+    pub(in crate::pool) spawn_failures: u64,
+    pub(in crate::pool) times: Reading,
 }
 
 impl Metrics {
-    pub(in crate::pool) fn read(shared: &Shared) -> Self {
-        // In this order each end that is counted has its time.
-        let counts = Metrics::counts(shared);
-        Metrics { times: shared.observer.read(), ..counts }
-    }
-
-    /// All but the times.
-    pub(in crate::pool) fn counts(shared: &Shared) -> Self {
-        let threads = shared.headcount.present();
-        Metrics {
-            threads,
-            threads_idle: shared.engine.idle.counts().idle,
-            threads_blocked: shared.blocking(),
-            // A thread is counted an instant before the peak is.
-            threads_peak: shared.headcount.peak().max(threads),
-            tasks: shared.engine.counts(),
-            growth_steps: shared.growth_steps.load(crate::sync::atomic::Ordering::Relaxed),
-            spawn_failures: shared.cool_down.failures(),
-            times: Reading::default(),
-        }
-    }
-
     /// Threads that have started and not left.
     #[must_use]
     pub fn threads(&self) -> usize {

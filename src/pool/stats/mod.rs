@@ -16,5 +16,35 @@ mod observer;
 pub use self::long_running::LongRunningTask;
 pub use self::metrics::{LaneMetrics, Metrics};
 
-pub(in crate::pool) use self::long_running::Sightings;
-pub(in crate::pool) use self::observer::{Observer, meter};
+pub(in crate::pool) use self::observer::meter;
+
+use std::time::Duration;
+
+use crate::pool::config::Config;
+use crate::worker::Registry;
+
+use self::long_running::FirstSeen;
+use self::observer::Observer;
+
+/// What a pool knows of its tasks besides their number.
+#[derive(Debug)]
+pub(in crate::pool) struct Stats {
+    observer: Observer,
+    first_seen: FirstSeen,
+}
+
+impl Stats {
+    pub(in crate::pool) fn new(config: &Config) -> Self {
+        Stats { observer: Observer::new(config), first_seen: FirstSeen::default() }
+    }
+
+    pub(in crate::pool) fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// The tasks on the threads of `workers` that have been running for longer than `limit`, the
+    /// longest first.
+    pub(in crate::pool) fn long_running(&self, limit: Duration, workers: &Registry) -> Vec<LongRunningTask> {
+        self.first_seen.longer_than(limit, workers)
+    }
+}

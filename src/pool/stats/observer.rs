@@ -57,11 +57,12 @@ impl Observer {
         self.warn_after.is_some() && cfg!(feature = "tracing")
     }
 
-    /// Warns of the tasks on the threads of `roster` that have been running for long and go on,
+    /// Warns of the tasks on the threads of `workers` that have been running for long and go on,
     /// once of each. Says when the next one will have been, if none ends before.
-    pub(in crate::pool) fn patrol(&self, roster: &Registry) -> Option<Instant> {
+    pub(in crate::pool) fn scan(&self, workers: &Registry) -> Option<Instant> {
         let limit = self.warn_after?;
-        let shown: Vec<RunningTask> = roster.records().iter().flat_map(|slot| slot.running_tasks()).collect();
+        let shown: Vec<RunningTask> =
+            workers.records().iter().flat_map(|slot| slot.running_tasks()).collect();
         let now = now();
         let mut told = self.told.lock();
         told.retain(|id| shown.iter().any(|task| task.origin.id == *id));

@@ -1,12 +1,9 @@
-//! What a task takes along from its spawner: a context to run in, and the time where somebody asks
-//! for it.
+//! The context that a task takes along from its spawner, to run in.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::panic::{catch_panic, report_panic};
-use crate::pool::inner::Shared;
-use crate::sync::{Mutex, now};
-use crate::task::{Context, Extras, Side};
+use crate::task::Context;
 
 /// Captures a context on the spawner's thread.
 pub(in crate::pool) type Capture = Box<dyn Fn() -> Context + Send + Sync>;
@@ -31,7 +28,7 @@ impl Captures {
     }
 
     #[inline]
-    fn is_empty(&self) -> bool {
+    pub(in crate::pool) fn is_empty(&self) -> bool {
         self.list.is_empty() && !self.carries_spans()
     }
 
@@ -61,7 +58,7 @@ impl Captures {
     }
 
     /// Captures all of it. Foreign code: a capture that panics is left out.
-    fn capture(&self) -> Option<Context> {
+    pub(in crate::pool) fn capture(&self) -> Option<Context> {
         let listed = self.list.iter().filter_map(|capture| catch_panic("the capture of a context", capture));
         let all: Vec<Context> = self.capture_spans().into_iter().chain(listed).collect();
         all.into_iter().rev().reduce(|inner, outer| nest(outer, inner))
@@ -99,20 +96,4 @@ fn nest(outer: Context, inner: Context) -> Context {
             }
         }
     })
-}
-
-impl Shared {
-    /// What a task takes along that is spawned now, without options.
-    #[inline]
-    pub(in crate::pool) fn side(&self) -> Option<Box<Side>> {
-        let plain = self.config.captures.is_empty() && !self.observer.is_on();
-        (!plain).then(|| self.side_with(Extras::default()))
-    }
-
-    /// What a task takes along that is spawned now.
-    #[cold]
-    pub(in crate::pool) fn side_with(&self, extras: Extras) -> Box<Side> {
-        let spawned = self.observer.is_on().then(now);
-        Side::new(Extras { spawned, context: Mutex::new(self.config.captures.capture()), ..extras })
-    }
 }

@@ -36,7 +36,7 @@ use crate::counts::PoolAccount;
 use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::{Core, LaneAccount};
 use crate::pool::Pool;
-use crate::pool::inner::Shared;
+use crate::pool::inner::Inner;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::oneshot::Receiver;
@@ -52,10 +52,10 @@ pub(in crate::pool) trait Queue {
     /// Its places, if it is limited.
     fn places(&self) -> Option<&Semaphore>;
     /// Counts the task and enqueues it. True if somebody must look into the pool's queues.
-    fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool;
+    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef) -> bool;
 }
 
-impl Queue for Shared {
+impl Queue for Inner {
     type Account = PoolAccount;
 
     #[inline]
@@ -69,8 +69,8 @@ impl Queue for Shared {
     }
 
     #[inline]
-    fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool {
-        shared.engine.submit(task);
+    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef) -> bool {
+        inner.engine.submit(task);
         true
     }
 }
@@ -86,14 +86,14 @@ impl Queue for Core {
         self.places()
     }
 
-    fn push(self: &Arc<Self>, shared: &Shared, task: TaskRef) -> bool {
-        shared.engine.submit_to_lane(self, task)
+    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef) -> bool {
+        inner.engine.submit_to_lane(self, task)
     }
 }
 
 /// The way into one queue of a pool.
 pub(in crate::pool) struct Gate<'a, Q> {
-    pub(in crate::pool) shared: &'a Arc<Shared>,
+    pub(in crate::pool) inner: &'a Arc<Inner>,
     pub(in crate::pool) queue: &'a Arc<Q>,
     /// The task has a place already, which is given back if the task is refused.
     pub(in crate::pool) has_place: bool,
@@ -106,7 +106,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().spawn(f, site, self.shared.side())
+        self.gate().spawn(f, site, self.inner.metadata())
     }
 }
 
@@ -230,9 +230,9 @@ impl<Q: Queue> Gate<'_, Q> {
                 None => unreachable!("a task that was not admitted is nobody else's to claim"),
             }
         }
-        let look = self.queue.push(self.shared, entry);
+        let look = self.queue.push(self.inner, entry);
         if extras.is_some_and(|extras| extras.on_shutdown == OnShutdown::Discard)
-            && !self.shared.discardable.add(handle.clone())
+            && !self.inner.ending.discardable().add(handle.clone())
             && let Some(claimed) = handle.clone().claim()
         {
             // The pool has been shut down since the check, and what any shutdown drops has been
@@ -241,7 +241,7 @@ impl<Q: Queue> Gate<'_, Q> {
             return Err((claimed, Reason::Shutdown));
         }
         if let Some(deadline) = extras.and_then(|extras| extras.deadline) {
-            self.shared.timer.watch(&self.shared.config.name, deadline, handle.clone());
+            self.inner.expiry.watch(&self.inner.config.name, deadline, handle.clone());
         }
         Ok(look)
     }
@@ -249,11 +249,11 @@ impl<Q: Queue> Gate<'_, Q> {
     /// Takes what a task needs to be queued, or says what is missing.
     #[inline]
     fn check(&self) -> Result<(), Reason> {
-        let shared = &**self.shared;
-        if shared.engine.is_forked() {
+        let inner = &**self.inner;
+        if inner.engine.is_forked() {
             return Err(Reason::NoThread(forked_child()));
         }
-        if shared.engine.is_closed() {
+        if inner.engine.is_closed() {
             self.give_place_back();
             return Err(Reason::Shutdown);
         }
@@ -271,10 +271,10 @@ impl<Q: Queue> Gate<'_, Q> {
     /// tasks just pushed will be taken back, or somebody has them.
     #[inline]
     pub(in crate::pool) fn announce(&self) {
-        if self.shared.engine.is_closed() {
+        if self.inner.engine.is_closed() {
             fence(Ordering::SeqCst);
         } else {
-            self.shared.engine.notify(&**self.shared);
+            self.inner.engine.notify(&**self.inner);
         }
     }
 
@@ -282,7 +282,7 @@ impl<Q: Queue> Gate<'_, Q> {
     /// cancelled. There has been a fence since the push.
     #[inline]
     pub(in crate::pool) fn take_back(&self, handle: &TaskRef) -> Option<Claimed> {
-        if !self.shared.engine.is_closed() {
+        if !self.inner.engine.is_closed() {
             return None;
         }
         let claimed = handle.clone().claim()?;

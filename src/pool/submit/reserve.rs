@@ -29,7 +29,7 @@ impl Target {
 
     fn places(&self) -> Option<&Semaphore> {
         match self {
-            Target::Pool(pool) => pool.shared.engine.permits(),
+            Target::Pool(pool) => pool.inner.engine.permits(),
             Target::Lane(lane) => lane.core().places(),
         }
     }
@@ -108,11 +108,11 @@ impl Reserve {
         let Some(target) = &self.target else {
             panic!("a sidestep reservation was polled after it had given its result");
         };
-        let shared = &target.pool().shared;
-        if shared.engine.is_forked() {
+        let inner = &target.pool().inner;
+        if inner.engine.is_forked() {
             return Poll::Ready(Err(Reason::NoThread(forked_child())));
         }
-        if shared.engine.is_closed() {
+        if inner.engine.is_closed() {
             return Poll::Ready(Err(Reason::Shutdown));
         }
         let Some(places) = target.places() else { return Poll::Ready(Ok(())) };
@@ -120,10 +120,10 @@ impl Reserve {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             Poll::Ready(Err(_)) => Poll::Ready(Err(Reason::Shutdown)),
             Poll::Pending => {
-                // ORDERING: pairs with the fence in `Shared::close`, which comes before its look
+                // ORDERING: pairs with the fence in `Inner::close`, which comes before its look
                 // for lanes. A lane that was made while the pool was closed has not been told.
                 fence(Ordering::SeqCst);
-                if shared.engine.is_closed() { Poll::Ready(Err(Reason::Shutdown)) } else { Poll::Pending }
+                if inner.engine.is_closed() { Poll::Ready(Err(Reason::Shutdown)) } else { Poll::Pending }
             }
         }
     }
@@ -131,7 +131,7 @@ impl Reserve {
     fn give_up(&mut self) {
         let Some(target) = &self.target else { return };
         // In a forked child somebody may have been in line for ever.
-        if let Some(places) = target.places().filter(|_| !target.pool().shared.engine.is_forked()) {
+        if let Some(places) = target.places().filter(|_| !target.pool().inner.engine.is_forked()) {
             places.give_up(&mut self.turn);
         }
     }
@@ -147,7 +147,7 @@ impl BlockingWait for Reserve {
     fn help(&mut self, host: Option<&dyn Host>) -> Help {
         match &self.target {
             Some(Target::Lane(lane)) if lane.core().is_held_here() => Help::Fail(Reason::LaneDeadlock),
-            Some(target) if host.is_some_and(|host| host.owner() == target.pool().shared.engine.owner()) => {
+            Some(target) if host.is_some_and(|host| host.owner() == target.pool().inner.engine.owner()) => {
                 Help::RunAny
             }
             _ => Help::Nothing,
@@ -234,12 +234,12 @@ impl Permit {
         let site = Location::caller();
         match self.target.take() {
             Some(Target::Pool(pool)) => {
-                let has_place = pool.shared.engine.permits().is_some();
-                Gate { has_place, ..pool.gate() }.spawn(f, site, pool.shared.side())
+                let has_place = pool.inner.engine.permits().is_some();
+                Gate { has_place, ..pool.gate() }.spawn(f, site, pool.inner.metadata())
             }
             Some(Target::Lane(lane)) => {
                 let has_place = lane.core().places().is_some();
-                Gate { has_place, ..lane.gate() }.spawn(f, site, lane.pool().shared.side())
+                Gate { has_place, ..lane.gate() }.spawn(f, site, lane.pool().inner.metadata())
             }
             None => unreachable!("`spawn` consumes the permit"),
         }
@@ -263,7 +263,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(target) = self.target.take() else { return };
-        if !target.pool().shared.engine.is_forked() {
+        if !target.pool().inner.engine.is_forked() {
             target.places().into_iter().for_each(Semaphore::free);
         }
     }

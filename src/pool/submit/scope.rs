@@ -29,7 +29,7 @@ use std::task::{Context, Poll};
 use crate::error::{TaskError, TaskId};
 use crate::panic::report_panic;
 use crate::pool::Pool;
-use crate::pool::expiry::Roll;
+use crate::pool::expiry::TaskList;
 use crate::pool::submit::Gate;
 use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Parker};
@@ -73,7 +73,7 @@ struct State {
     /// The thread that waits for them.
     joiner: Arc<Parker>,
     /// Queued tasks for the joiner to run, if it is a thread of the pool.
-    queued: Option<Roll>,
+    queued: Option<TaskList>,
     /// Released tasks that have no value, in the order in which they were released.
     failed: Mutex<Vec<TaskRef>>,
     /// Those whose error somebody has taken.
@@ -128,7 +128,7 @@ impl State {
             return (missing > 0)
                 .then(|| Box::new(format!("tasks of a scope did not run: {}", forked_child())) as _);
         }
-        let queued = self.queued.as_ref().map(Roll::close);
+        let queued = self.queued.as_ref().map(TaskList::close);
         let failed = std::mem::take(&mut *self.failed.lock());
         let looked_at = std::mem::take(&mut *self.looked_at.lock());
         drop(queued);
@@ -159,7 +159,7 @@ impl BlockingWait for ScopeWait<'_> {
     fn help(&mut self, host: Option<&dyn Host>) -> Help {
         let queued =
             self.state.queued.as_ref().filter(|_| host.is_some_and(|host| host.owner() == self.owner));
-        queued.and_then(Roll::pop).map_or(Help::Nothing, Help::Run)
+        queued.and_then(TaskList::pop).map_or(Help::Nothing, Help::Run)
     }
 
     fn parker(&self) -> Arc<Parker> {
@@ -181,14 +181,14 @@ pub(in crate::pool) fn scope<'env, F, R>(pool: &'env Pool, f: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
-    let shared = &*pool.shared;
-    let helps = host_of(shared.engine.owner()).is_some();
+    let inner = &*pool.inner;
+    let helps = host_of(inner.engine.owner()).is_some();
     let scope = Scope {
         pool,
         state: Arc::new(State {
             left: AtomicUsize::new(0),
             joiner: Arc::new(Parker::new()),
-            queued: helps.then(Roll::new),
+            queued: helps.then(TaskList::new),
             inside: host().map(Host::inside).unwrap_or_default(),
             failed: Mutex::new(Vec::new()),
             looked_at: Mutex::new(BTreeSet::new()),
@@ -200,7 +200,7 @@ where
     };
     let guard = AbortOnUnwind;
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
-    let _ = block(&mut ScopeWait { state: &scope.state, owner: shared.engine.owner() }, None);
+    let _ = block(&mut ScopeWait { state: &scope.state, owner: inner.engine.owner() }, None);
     let failure = scope.state.close();
     std::mem::forget(guard);
     match (result, failure) {
@@ -231,16 +231,15 @@ impl<'scope> Scope<'scope, '_> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        let shared = &self.pool.shared;
-        let gate = Gate { shared, queue: shared, has_place: false };
+        let inner = &self.pool.inner;
+        let gate = Gate { inner, queue: inner, has_place: false };
         let witness: Arc<State> = Arc::clone(&self.state);
-        let side = shared.side_with(Extras { witness: Some(witness), ..Extras::default() });
+        let side = inner.metadata_with(Extras { witness: Some(witness), ..Extras::default() });
         // ORDERING: Relaxed: the thread that waits, or a task that it waits for, does this.
         self.state.left.fetch_add(1, Ordering::Relaxed);
         // SAFETY: T8.
-        let (entry, handle, receiver) = unsafe {
-            new_scoped_task(f, Arc::as_ptr(&shared.engine.account), Location::caller(), Some(side))
-        };
+        let (entry, handle, receiver) =
+            unsafe { new_scoped_task(f, Arc::as_ptr(&inner.engine.account), Location::caller(), Some(side)) };
         gate.submit(entry, &handle);
         if let Some(queued) = self.state.queued.as_ref().filter(|_| !self.state.is_forked()) {
             let _ = queued.add(handle.clone());

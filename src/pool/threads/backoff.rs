@@ -1,7 +1,7 @@
 //! The pause after the system has refused a thread.
 //!
 //! ORDERING: the lock orders what is behind it. `cooling` is `SeqCst`, and whoever begins a pause
-//! calls `Shared::growth_ended` next, whose fence pairs with the one in `watch_growth`: a waiter
+//! calls `Inner::growth_ended` next, whose fence pairs with the one in `watch_growth`: a waiter
 //! that still hopes to see the pool grow is woken to look again.
 
 use std::io;
@@ -17,7 +17,7 @@ const LAST: Duration = Duration::from_secs(1);
 
 /// The pause after a failure to start a thread.
 #[derive(Debug)]
-pub(in crate::pool) struct CoolDown {
+pub(in crate::pool) struct Backoff {
     inner: Mutex<Cooling>,
     /// Mirrors `inner.until.is_some()`, to be asked without the lock.
     cooling: AtomicUsize,
@@ -41,10 +41,10 @@ enum Until {
     Ever,
 }
 
-impl CoolDown {
+impl Backoff {
     pub(in crate::pool) fn new() -> Self {
         let inner = Cooling { until: None, length: FIRST, error: None };
-        CoolDown { inner: Mutex::new(inner), cooling: AtomicUsize::new(0), failures: AtomicU64::new(0) }
+        Backoff { inner: Mutex::new(inner), cooling: AtomicUsize::new(0), failures: AtomicU64::new(0) }
     }
 
     /// Whether no attempt should be made now.

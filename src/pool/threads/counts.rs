@@ -9,7 +9,7 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The number of threads: reserved ones, and those of them that are on their way out.
 #[derive(Debug)]
-pub(in crate::pool) struct Headcount {
+pub(in crate::pool) struct ThreadCounts {
     /// Low half: reserved. High half: resigned but not gone yet.
     word: AtomicU64,
     present: AtomicUsize,
@@ -18,9 +18,9 @@ pub(in crate::pool) struct Headcount {
 
 const RESIGNED: u64 = 1 << 32;
 
-impl Headcount {
+impl ThreadCounts {
     pub(in crate::pool) fn new() -> Self {
-        Headcount { word: AtomicU64::new(0), present: AtomicUsize::new(0), peak: AtomicUsize::new(0) }
+        ThreadCounts { word: AtomicU64::new(0), present: AtomicUsize::new(0), peak: AtomicUsize::new(0) }
     }
 
     fn split(word: u64) -> (usize, usize) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sidestep::EventLoop;
 
 use super::{Log, gated, run};
-use crate::fork::in_child;
+use crate::support::fork::in_child;
 use crate::support::pool;
 
 #[test]

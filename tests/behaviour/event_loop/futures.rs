@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::task::{Poll, Waker};
 use std::thread;
@@ -12,7 +13,7 @@ use sidestep::EventLoop;
 use sidestep::event_loop::Handle;
 
 use super::{Log, gated, run};
-use crate::support::{Drops, check_sound, pool};
+use crate::support::{Drops, check_sound, counter, pool};
 
 #[test]
 fn a_local_future_awaits_actions() {
@@ -186,4 +187,32 @@ fn run_until_is_woken_by_callbacks_and_by_other_threads() {
         if is_called.get() { Poll::Ready(()) } else { Poll::Pending }
     }));
     assert_eq!(ev.run_until(pool.spawn(|| 42)).unwrap(), 42);
+}
+
+const NOW: Duration = Duration::ZERO;
+
+/// A future that wakes itself and is ready at once leaves nothing behind: no reason for a turn, and
+/// no memory.
+#[test]
+fn a_root_that_wakes_itself_and_ends_leaves_nothing_ready() {
+    let (rings, ring) = counter();
+    let mut ev = EventLoop::on(&pool(1, 1)).notify(ring);
+    let (open, gate) = futures_channel::oneshot::channel::<()>();
+    ev.spawn_local(async { assert!(gate.await.is_err()) });
+    let _ = ev.turn(NOW);
+    rings.store(0, Ordering::SeqCst);
+    let mut late: Option<Waker> = None;
+    for number in 0..100 {
+        let output = ev.run_until(poll_fn(|context| {
+            context.waker().wake_by_ref();
+            late = Some(context.waker().clone());
+            Poll::Ready(number)
+        }));
+        assert_eq!(output, number);
+    }
+    late.into_iter().for_each(Waker::wake);
+    assert_eq!(rings.load(Ordering::SeqCst), 0, "there is nothing to be done");
+    assert!(!ev.turn(NOW).is_ready());
+    drop(open);
+    ev.run();
 }

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::rc::Rc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use sidestep::EventLoop;
@@ -171,4 +172,27 @@ fn a_repeating_timer_leaves_room_for_posts() {
     run(&mut ev);
     let ran = log.take();
     assert_eq!((ran.len(), ran[0]), (1002, 5000));
+}
+
+/// Times that the clock can count to but no system call can wait for.
+#[test]
+fn times_without_end_are_slept_through() {
+    let pool = pool(1, 1);
+    let mut ev = EventLoop::on(&pool);
+    let shifts = [u64::MAX / 2, u64::MAX / 4, u64::from(u32::MAX) * 4];
+    let timers: Vec<_> =
+        shifts.map(|seconds| ev.after(Duration::from_secs(seconds), |_| unreachable!())).into();
+    for seconds in shifts {
+        let remote = ev.remote();
+        let poster = thread::spawn(move || {
+            nothing_happens();
+            remote.post(|_| ()).unwrap();
+        });
+        let start = Instant::now();
+        assert_eq!(ev.turn(Duration::from_secs(seconds)).ran(), 1);
+        assert!(start.elapsed() < PATIENCE);
+        poster.join().unwrap();
+    }
+    timers.iter().for_each(Timer::cancel);
+    ev.run();
 }

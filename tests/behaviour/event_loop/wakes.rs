@@ -263,3 +263,20 @@ fn the_function_is_dropped_with_the_loop() {
     assert_eq!(drops.count(), 1, "whoever still knows the loop");
     drop((handle, remote));
 }
+
+const NOW: Duration = Duration::ZERO;
+
+/// What the first driver was told and has not acted upon is news to the second.
+#[test]
+fn a_second_notify_function_hears_of_what_is_ready() {
+    let ((first, ring_first), (second, ring_second)) = (counter(), counter());
+    let mut ev = EventLoop::on(&pool(1, 1)).notify(ring_first);
+    ev.post(|_| ());
+    assert_eq!(first.load(Ordering::SeqCst), 1);
+    ev = ev.notify(ring_second);
+    assert_eq!(second.load(Ordering::SeqCst), 1, "the post has not been run");
+    ev.post(|_| ());
+    assert_eq!(ev.turn(NOW).ran(), 2);
+    ev.post(|_| ());
+    assert_eq!((first.load(Ordering::SeqCst), second.load(Ordering::SeqCst)), (1, 2));
+}

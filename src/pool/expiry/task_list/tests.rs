@@ -6,7 +6,7 @@ use crate::Pool;
 #[test]
 fn what_has_ended_is_swept_out() {
     let pool = Pool::builder().max_threads(1).build().unwrap();
-    let roll = Roll::new();
+    let roll = TaskList::new();
     for _ in 0..if cfg!(miri) { 2 * FEW } else { 10_000 } {
         let task = pool.spawn(|| ());
         assert!(roll.add(task.task_ref().unwrap().clone()));

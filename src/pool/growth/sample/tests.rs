@@ -7,6 +7,7 @@ mod tokens;
 use super::*;
 use crate::pool::Pool;
 use crate::pool::growth::detect::Subject;
+use crate::pool::growth::monitor::view;
 use crate::pool::growth::survey::ASKED;
 use std::collections::HashSet;
 use std::sync::{Arc, mpsc};
@@ -86,14 +87,14 @@ impl Full {
         }
         // A monitor would share the notes with the test's sampler, and a thread more would take the
         // task.
-        pool.shared.monitor.stop();
-        pool.shared.cool_down.begin_for_ever(std::io::Error::other("the test looks by itself"));
+        pool.inner.growth.monitor().stop();
+        pool.inner.threads.backoff().begin_for_ever(std::io::Error::other("the test looks by itself"));
         pool.spawn(|| ()).detach();
         Full { pool, gates }
     }
 
     fn look(&self, sampler: &mut Sampler) -> Sample {
-        sampler.look(&self.pool.shared, Duration::from_micros(500))
+        sampler.look(view(&self.pool.inner), Duration::from_micros(500))
     }
 
     /// Looks often enough for every detector to be patient.
@@ -146,7 +147,7 @@ fn only_who_has_been_in_one_task_since_the_last_look_is_blocked() {
     let full = Full::new(3);
     // The monitor may have looked before it was stopped.
     full.pool
-        .shared
+        .inner
         .engine
         .workers
         .records()
@@ -196,7 +197,7 @@ fn shares_are_rounded_and_all_is_all() {
     ];
     for (answer, blocked) in answers {
         full.pool
-            .shared
+            .inner
             .engine
             .workers
             .records()
@@ -240,7 +241,7 @@ fn nobody_is_asked_while_nothing_waits() {
     let asked = Arc::clone(&oracle.asked);
     let mut sampler = Sampler::new(vec![oracle], true);
     for _ in 0..10 {
-        let sample = sampler.look(&pool.shared, Duration::from_micros(500));
+        let sample = sampler.look(view(&pool.inner), Duration::from_micros(500));
         assert_eq!((sample.queued, sample.blocked), (0, 0));
     }
     assert!(asked.lock().is_empty());
@@ -250,11 +251,11 @@ fn nobody_is_asked_while_nothing_waits() {
 #[test]
 fn the_standard_sampler_knows_sleepers() {
     let full = Full::new(3);
-    let mut sampler = Sampler::of(&full.pool.shared.config);
+    let mut sampler = Sampler::of(full.pool.inner.config.thread_states);
     let mut last = Instant::now();
     eventually("three sleep and use no CPU", || {
         let now = Instant::now();
-        let sample = sampler.look(&full.pool.shared, now - last);
+        let sample = sampler.look(view(&full.pool.inner), now - last);
         last = now;
         let drowsy = sample.usage.is_some_and(|usage| usage.cpus < 0.1 && usage.asleep == 1.0);
         sample.blocked == 3 && sample.certain && drowsy
@@ -265,12 +266,12 @@ fn the_standard_sampler_knows_sleepers() {
 #[test]
 fn the_standard_sampler_knows_spinners() {
     let full = Full::with(2, |gate| while gate.try_recv() == Err(mpsc::TryRecvError::Empty) {});
-    let mut sampler = Sampler::of(&full.pool.shared.config);
+    let mut sampler = Sampler::of(full.pool.inner.config.thread_states);
     let mut last = Instant::now();
     let (mut looks, mut used) = (0, 0.0);
     eventually("they use a CPU", || {
         let now = Instant::now();
-        let sample = sampler.look(&full.pool.shared, now - last);
+        let sample = sampler.look(view(&full.pool.inner), now - last);
         last = now;
         assert_eq!(sample.blocked, 0, "running or waiting for a CPU");
         assert!(sample.usage.is_none_or(|usage| usage.cpus <= 2.001 && usage.asleep == 0.0));
@@ -284,7 +285,7 @@ fn the_standard_sampler_knows_spinners() {
 fn a_stalled_thread_gives_its_deque_away() {
     let pool = Pool::builder().core_threads(1).max_threads(1).build().unwrap();
     eventually("the thread rests", || pool.metrics().threads_idle() == 1);
-    pool.shared.monitor.stop();
+    pool.inner.growth.monitor().stop();
     let (open, gate) = mpsc::channel::<()>();
     let (inside, entered) = mpsc::channel();
     let inner = pool.clone();
@@ -296,12 +297,12 @@ fn a_stalled_thread_gives_its_deque_away() {
         let _ = gate.recv();
     });
     entered.recv().unwrap();
-    let injector_is_empty = || pool.shared.engine.queues.looks_empty(None);
+    let injector_is_empty = || pool.inner.engine.queues.looks_empty(None);
     assert!(injector_is_empty(), "they are in the deque");
     let mut sampler = Sampler::new(Vec::new(), true);
-    let _ = sampler.look(&pool.shared, Duration::from_micros(500));
+    let _ = sampler.look(view(&pool.inner), Duration::from_micros(500));
     assert!(injector_is_empty(), "one look says nothing about a stall");
-    let sample = sampler.look(&pool.shared, Duration::from_micros(500));
+    let sample = sampler.look(view(&pool.inner), Duration::from_micros(500));
     assert!(!injector_is_empty(), "where all find them");
     assert_eq!(sample.queued, 100);
     drop(open);
@@ -313,13 +314,13 @@ fn a_stalled_thread_gives_its_deque_away() {
 fn a_look_counts_the_ends_since_the_last() {
     let pool = Pool::builder().core_threads(2).build().unwrap();
     let mut sampler = Sampler::new(Vec::new(), true);
-    let _ = sampler.look(&pool.shared, Duration::from_micros(500));
+    let _ = sampler.look(view(&pool.inner), Duration::from_micros(500));
     for _ in 0..5 {
         pool.spawn(|| ()).wait().unwrap();
     }
     assert!(pool.spawn(|| panic!("this one ends as well")).wait().is_err());
-    assert_eq!(sampler.look(&pool.shared, Duration::from_micros(500)).completed, 6);
-    assert_eq!(sampler.look(&pool.shared, Duration::from_micros(500)).completed, 0);
+    assert_eq!(sampler.look(view(&pool.inner), Duration::from_micros(500)).completed, 6);
+    assert_eq!(sampler.look(view(&pool.inner), Duration::from_micros(500)).completed, 0);
 }
 
 /// A task that has computed, and sleeps by now, does not keep others of its lane from a thread: it
@@ -329,8 +330,8 @@ fn a_look_counts_the_ends_since_the_last() {
 fn a_lane_whose_thread_sleeps_calls_for_another() {
     let pool = Pool::builder().core_threads(1).max_threads(2).build().unwrap();
     eventually("the first thread rests", || pool.metrics().threads_idle() == 1);
-    pool.shared.monitor.stop();
-    pool.shared.cool_down.begin_for_ever(std::io::Error::other("the test looks by itself"));
+    pool.inner.growth.monitor().stop();
+    pool.inner.threads.backoff().begin_for_ever(std::io::Error::other("the test looks by itself"));
     let lane = pool.lane("lane", 2);
     let (open, gate) = mpsc::channel::<()>();
     let (rest, wait) = mpsc::channel::<()>();
@@ -342,7 +343,7 @@ fn a_lane_whose_thread_sleeps_calls_for_another() {
     });
     let other = lane.spawn(|| ());
     let mut sampler = Sampler::new(vec![Box::new(crate::pool::growth::detect::ThreadState)], true);
-    let mut look = || sampler.look(&pool.shared, Duration::from_micros(500));
+    let mut look = || sampler.look(view(&pool.inner), Duration::from_micros(500));
     eventually("it is occupied", || look().occupied == 1);
     assert!(!look().calls, "it would be taken by a computation of its own kind");
     drop(rest);
@@ -360,8 +361,8 @@ fn a_lane_whose_thread_sleeps_calls_for_another() {
 fn a_token_of_a_thread_that_computes_in_a_callback_does_not_count() {
     let pool = Pool::builder().core_threads(1).max_threads(2).build().unwrap();
     eventually("the first thread rests", || pool.metrics().threads_idle() == 1);
-    pool.shared.monitor.stop();
-    pool.shared.cool_down.begin_for_ever(std::io::Error::other("the test looks by itself"));
+    pool.inner.growth.monitor().stop();
+    pool.inner.threads.backoff().begin_for_ever(std::io::Error::other("the test looks by itself"));
     let (open, gate) = mpsc::channel::<()>();
     let (inside, entered) = mpsc::channel();
     let (begin, begun) = mpsc::channel::<()>();
@@ -377,8 +378,8 @@ fn a_token_of_a_thread_that_computes_in_a_callback_does_not_count() {
     drop(begin);
     entered.recv().unwrap();
     let other = pool.spawn(|| ());
-    let mut sampler = Sampler::of(&pool.shared.config);
-    let mut look = || sampler.look(&pool.shared, Duration::from_micros(500));
+    let mut sampler = Sampler::of(pool.inner.config.thread_states);
+    let mut look = || sampler.look(view(&pool.inner), Duration::from_micros(500));
     assert_eq!(look().delivering, 1);
     eventually("it is occupied", || look().occupied == 1);
     assert_eq!(look().delivering, 0);

@@ -20,23 +20,23 @@ fn running(limit: Duration) -> (Pool, Task<()>, Sender<()>) {
 #[test]
 fn a_task_that_goes_on_is_told_of_until_it_ends() {
     let (pool, task, go) = running(Duration::ZERO);
-    let shared = &pool.shared;
-    assert_eq!(shared.observer.patrol(&shared.engine.workers), None, "there is nothing more to tell");
-    assert!(shared.observer.told.lock().contains(&task.id()));
+    let inner = &pool.inner;
+    assert_eq!(inner.stats.observer().scan(&inner.engine.workers), None, "there is nothing more to tell");
+    assert!(inner.stats.observer().told.lock().contains(&task.id()));
     drop(go);
     task.wait().unwrap();
-    assert_eq!(shared.observer.patrol(&shared.engine.workers), None);
-    assert!(shared.observer.told.lock().is_empty());
+    assert_eq!(inner.stats.observer().scan(&inner.engine.workers), None);
+    assert!(inner.stats.observer().told.lock().is_empty());
 }
 
 #[test]
 fn the_next_look_is_due_when_the_time_of_a_task_is_up() {
     const HOUR: Duration = Duration::from_secs(3600);
     let (pool, task, go) = running(HOUR);
-    let due = pool.shared.observer.patrol(&pool.shared.engine.workers).unwrap();
+    let due = pool.inner.stats.observer().scan(&pool.inner.engine.workers).unwrap();
     let left = due.saturating_duration_since(Instant::now());
     assert!(left > HOUR / 2 && left <= HOUR, "{left:?}");
-    assert!(pool.shared.observer.told.lock().is_empty());
+    assert!(pool.inner.stats.observer().told.lock().is_empty());
     drop(go);
     task.wait().unwrap();
 }

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn the_pause_doubles_to_a_second_and_ends_with_a_success() {
-    let cool_down = CoolDown::new();
+    let cool_down = Backoff::new();
     assert!(!cool_down.is_on());
     for _ in 0..6 {
         cool_down.begin(io::Error::other("no"));
@@ -22,7 +22,7 @@ fn the_pause_doubles_to_a_second_and_ends_with_a_success() {
 
 #[test]
 fn no_attempt_is_made_while_a_handler_is_busy_failing() {
-    let cool_down = CoolDown::new();
+    let cool_down = Backoff::new();
     cool_down.begin(io::Error::other("the first"));
     cool_down.inner.lock().until = Some(Until::Instant(Instant::now()));
     cool_down.hold();
@@ -37,7 +37,7 @@ fn no_attempt_is_made_while_a_handler_is_busy_failing() {
 
 #[test]
 fn a_system_without_threads_is_asked_once() {
-    let cool_down = CoolDown::new();
+    let cool_down = Backoff::new();
     cool_down.begin(io::ErrorKind::Unsupported.into());
     assert!(matches!(cool_down.inner.lock().until, Some(Until::Ever)));
     assert!(cool_down.is_on());

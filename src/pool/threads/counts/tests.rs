@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn reservations_stop_at_the_limits() {
-    let count = Headcount::new();
+    let count = ThreadCounts::new();
     assert!(count.reserve(2, 3));
     assert!(count.reserve(2, 3));
     assert!(!count.reserve(2, 3), "two are entitled");

@@ -7,7 +7,7 @@ use crate::sync::atomic::Ordering;
 
 /// The lane that the pool's only thread shows, inside whatever calls this.
 fn shown(pool: &Pool) -> usize {
-    let slots = pool.shared.engine.workers.records();
+    let slots = pool.inner.engine.workers.records();
     assert_eq!(slots.len(), 1);
     slots[0].lane.load(Ordering::Relaxed)
 }
@@ -49,7 +49,7 @@ fn a_slot_forgets_the_lane_whatever_ends_its_task() {
 
     lane.spawn(current::retire_thread).wait().unwrap();
     eventually("the thread has gone", || {
-        pool.metrics().threads() == 0 || pool.shared.engine.workers.records().len() == 1
+        pool.metrics().threads() == 0 || pool.inner.engine.workers.records().len() == 1
     });
     let _ = pool.spawn(|| ()).wait();
 }

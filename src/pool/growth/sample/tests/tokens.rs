@@ -11,12 +11,12 @@ fn tokens_that_stay_without_a_start_are_stuck() {
     let full = Full::new(2);
     let mut sampler = Sampler::new(Vec::new(), true);
     assert!(!full.look(&mut sampler).stuck);
-    full.pool.shared.engine.idle.begin_delivering();
+    full.pool.inner.engine.idle.begin_delivering();
     let looks = [full.look(&mut sampler), full.look(&mut sampler), full.look(&mut sampler)];
     assert_eq!(looks.map(|look| look.stuck), [false, false, true], "seen, seen again, and again");
     assert_eq!(looks.map(|look| (look.searching, look.delivering)), [(0, 1); 3]);
-    full.pool.shared.engine.idle.end_delivering();
-    full.pool.shared.engine.idle.release_searching();
+    full.pool.inner.engine.idle.end_delivering();
+    full.pool.inner.engine.idle.release_searching();
     let look = full.look(&mut sampler);
     assert_eq!((look.stuck, look.searching, look.delivering), (false, 0, 0));
 }
@@ -25,7 +25,7 @@ fn tokens_that_stay_without_a_start_are_stuck() {
 fn a_token_that_stays_while_nothing_waits_is_not_stuck() {
     let pool = Pool::builder().core_threads(1).max_threads(1).build().unwrap();
     eventually("the thread rests", || pool.metrics().threads_idle() == 1);
-    pool.shared.monitor.stop();
+    pool.inner.growth.monitor().stop();
     let (open, gate) = mpsc::channel::<()>();
     let (inside, entered) = mpsc::channel();
     let task = pool.spawn(move || {
@@ -33,14 +33,14 @@ fn a_token_that_stays_while_nothing_waits_is_not_stuck() {
         let _ = gate.recv();
     });
     entered.recv().unwrap();
-    pool.shared.engine.idle.begin_delivering();
+    pool.inner.engine.idle.begin_delivering();
     let mut sampler = Sampler::new(Vec::new(), true);
-    let mut stuck = || sampler.look(&pool.shared, Duration::from_micros(500)).stuck;
+    let mut stuck = || sampler.look(view(&pool.inner), Duration::from_micros(500)).stuck;
     assert_eq!([stuck(), stuck(), stuck()], [false; 3], "nobody waits for the one that delivers");
     let queued = pool.spawn(|| ());
     assert_eq!([stuck(), stuck()], [false, true], "the time counts from here");
-    pool.shared.engine.idle.end_delivering();
-    pool.shared.engine.idle.release_searching();
+    pool.inner.engine.idle.end_delivering();
+    pool.inner.engine.idle.release_searching();
     drop(open);
     task.wait().unwrap();
     queued.wait().unwrap();
@@ -63,12 +63,12 @@ fn verdicts(full: &Full) -> [Verdict; 6] {
 fn who_searches_without_a_cpu_is_not_replaced_however_many_sleep() {
     let full = Full::new(3);
     // As a thread that has been woken and has not run since.
-    assert!(full.pool.shared.engine.idle.begin_searching());
+    assert!(full.pool.inner.engine.idle.begin_searching());
     assert_eq!(verdicts(&full), [Verdict::Wait; 6], "E1");
     let mut sampler = Sampler::new(vec![Oracle::new(true, |_| Some(true))], true);
     let looks = [full.look(&mut sampler), full.look(&mut sampler), full.look(&mut sampler)];
     assert_eq!(looks.map(|look| look.starved), [false, false, true], "E6");
-    full.pool.shared.engine.idle.release_searching();
+    full.pool.inner.engine.idle.release_searching();
     assert!(verdicts(&full).contains(&Verdict::Grow(1, Cause::Hard)), "nobody comes any more");
 }
 
@@ -91,26 +91,26 @@ impl<F: Fn() + Send> Detector for Meanwhile<F> {
 #[test]
 fn who_moves_while_the_monitor_asks_is_not_stuck() {
     let full = Full::new(3);
-    full.pool.shared.engine.idle.begin_delivering();
-    let (shared, asked) = (full.pool.shared.owned().unwrap(), AtomicUsize::new(0));
+    full.pool.inner.engine.idle.begin_delivering();
+    let (inner, asked) = (full.pool.inner.owned().unwrap(), AtomicUsize::new(0));
     let waker_returns = move || {
         // Each look asks about three threads: this is in the third.
         if asked.fetch_add(1, Ordering::Relaxed) == 6 {
-            shared.engine.idle.end_delivering();
+            inner.engine.idle.end_delivering();
         }
     };
     let mut sampler = Sampler::new(vec![Box::new(Meanwhile(waker_returns))], true);
     let looks = [(); 4].map(|()| full.look(&mut sampler));
     assert_eq!(looks.map(|look| look.stuck), [false, false, false, true]);
     assert_eq!(looks.map(|look| look.starved), [false, false, false, true], "by now it searches");
-    full.pool.shared.engine.idle.release_searching();
+    full.pool.inner.engine.idle.release_searching();
 }
 
 #[test]
 fn who_sleeps_in_a_waker_is_replaced() {
     let full = Full::new(3);
-    full.pool.shared.engine.idle.begin_delivering();
+    full.pool.inner.engine.idle.begin_delivering();
     assert!(verdicts(&full).contains(&Verdict::Grow(1, Cause::Hard)));
-    full.pool.shared.engine.idle.end_delivering();
-    full.pool.shared.engine.idle.release_searching();
+    full.pool.inner.engine.idle.end_delivering();
+    full.pool.inner.engine.idle.release_searching();
 }

@@ -1,0 +1,318 @@
+//! Open files.
+
+mod lock;
+#[cfg(any(unix, windows))]
+mod positioned;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io::{self, SeekFrom};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use self::lock::LockIntents;
+use super::offload::{offload, with_path};
+use super::{FileTimes, Metadata, OpenOptions, Permissions};
+use crate::io::delegate::{delegate_read, delegate_write};
+use crate::io::{Setup, Unblock};
+
+/// How many bytes a file buffers at most in each direction, once it is used as a stream.
+const CAPACITY: usize = 256 << 10;
+
+/// An open file: [`std::fs::File`], with calls that do not block.
+///
+/// Read, write and seek with the traits of `futures-io` (and of tokio, with the feature `tokio`).
+/// A file buffers as [`Unblock`] does, up to 256 KiB in each direction; its documentation on
+/// reading, writing and cancellation holds here too. On Linux a read from the page cache makes no
+/// trip to the pool: the bytes are copied at once, as from a buffer.
+///
+/// The other methods take `&self`, so several callers may use them at a time, for example on a file
+/// in an [`Arc`]. They see all earlier writes: each waits until the bytes that the file has
+/// accepted are written, and reports an error of that write.
+///
+/// **Flush before you drop a file that you wrote to.** Dropping does not block: the file writes
+/// the bytes that it has accepted in the background, and only traces an error. A file with nothing
+/// to write and no call in progress is closed at once.
+///
+/// After a failed write the file keeps the bytes, and every call tries to write them again;
+/// [`unwritten`](File::unwritten) takes them out.
+///
+/// ```
+/// use futures_util::{AsyncReadExt, AsyncWriteExt};
+/// use sidestep::fs::File;
+///
+/// # sidestep::block_on(async {
+/// let dir = tempfile::tempdir()?;
+/// let mut file = File::create(dir.path().join("log")).await?;
+/// file.write_all(b"one\ntwo\n").await?;
+/// file.flush().await?;
+///
+/// let mut file = File::open(dir.path().join("log")).await?;
+/// let mut text = String::new();
+/// file.read_to_string(&mut text).await?;
+/// assert_eq!(text.lines().count(), 2);
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+pub struct File {
+    file: Arc<std::fs::File>,
+    stream: Unblock<Arc<std::fs::File>>,
+    /// The calls that want the lock of the file; made by the first of them.
+    intents: OnceLock<Arc<LockIntents>>,
+}
+
+impl File {
+    /// Opens the file at `path` for reading.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::fs::File::open`].
+    #[track_caller]
+    pub fn open(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
+        with_path(path, |path| std::fs::File::open(path).map(File::from))
+    }
+
+    /// Opens the file at `path` for writing. Creates it if it does not exist, and truncates it if
+    /// it does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::fs::File::create`].
+    #[track_caller]
+    pub fn create(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
+        with_path(path, |path| std::fs::File::create(path).map(File::from))
+    }
+
+    /// Creates a file at `path`, which must not exist, and opens it for reading and writing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`std::fs::File::create_new`]: [`AlreadyExists`](io::ErrorKind::AlreadyExists) if
+    /// the path exists.
+    #[track_caller]
+    pub fn create_new(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
+        with_path(path, |path| std::fs::File::create_new(path).map(File::from))
+    }
+
+    /// Returns options for opening a file, as [`OpenOptions::new`].
+    #[must_use]
+    pub fn options() -> OpenOptions {
+        OpenOptions::new()
+    }
+
+    /// Converts into a [`std::fs::File`] at the current logical position: written bytes are flushed
+    /// first, and bytes that were read ahead are undone by seeking back. A pipe or a terminal
+    /// cannot seek: its bytes that were read ahead are lost.
+    ///
+    /// A call whose future was dropped may still be in progress and share the file. Then the result
+    /// is a duplicate of the handle.
+    ///
+    /// # Errors
+    ///
+    /// That of a write, or of seeking back. The file is then dropped, which tries once more to
+    /// write the rest in the background. Call `flush` first if you want to try again yourself.
+    pub async fn into_std(self) -> io::Result<std::fs::File> {
+        let File { file, stream, .. } = self;
+        drop(stream.into_inner().await?);
+        Arc::try_unwrap(file).or_else(|file| file.try_clone())
+    }
+
+    /// Creates another handle to the same open file, which shares its cursor. It first flushes
+    /// this one and undoes its read-ahead, as [`into_std`](File::into_std) does. Afterwards each
+    /// handle has buffers of its own, so flush one before you use the other.
+    ///
+    /// # Errors
+    ///
+    /// Those of a write, and of [`std::fs::File::try_clone`].
+    pub async fn try_clone(&mut self) -> io::Result<File> {
+        self.stream.get_mut().await?;
+        let clone = File::from(self.file.try_clone()?);
+        Ok(File { intents: Arc::clone(self.lock_intents()).into(), ..clone })
+    }
+
+    /// Takes out the bytes that the file has accepted and could not write. Until then every call
+    /// tries to write them again, and reports the error if that fails.
+    ///
+    /// # Errors
+    ///
+    /// Infallible in practice; it returns [`io::Result`] because [`Unblock::unwritten`] does, whose
+    /// value may panic.
+    pub async fn unwritten(&mut self) -> io::Result<Vec<u8>> {
+        self.stream.unwritten().await
+    }
+
+    /// Flushes data and metadata of the file to the disk (`fsync`).
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`std::fs::File::sync_all`].
+    #[doc(alias = "fsync")]
+    pub async fn sync_all(&self) -> io::Result<()> {
+        self.call(|file| file.sync_all()).await
+    }
+
+    /// Flushes the data of the file to the disk (`fdatasync`), with only the metadata that is
+    /// needed to read it.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`std::fs::File::sync_data`].
+    #[doc(alias = "fdatasync")]
+    pub async fn sync_data(&self) -> io::Result<()> {
+        self.call(|file| file.sync_data()).await
+    }
+
+    /// Truncates or extends the file to `size` bytes; an extension is filled with zeros.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`std::fs::File::set_len`].
+    #[doc(alias = "truncate")]
+    pub async fn set_len(&self, size: u64) -> io::Result<()> {
+        let invalidate = self.stream.invalidator();
+        self.call(move |file| {
+            // Bytes read ahead before the call are stale, and so are those read while it runs.
+            invalidate();
+            let result = file.set_len(size);
+            invalidate();
+            result
+        })
+        .await
+    }
+
+    /// Returns the metadata of the file.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`std::fs::File::metadata`].
+    pub async fn metadata(&self) -> io::Result<Metadata> {
+        self.call(|file| file.metadata()).await
+    }
+
+    /// Changes the permissions of the file.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`std::fs::File::set_permissions`].
+    pub async fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
+        self.call(move |file| file.set_permissions(permissions)).await
+    }
+
+    /// Changes the timestamps of the file.
+    ///
+    /// # Errors
+    ///
+    /// That of a write that was accepted before, and those of [`std::fs::File::set_times`].
+    pub async fn set_times(&self, times: FileTimes) -> io::Result<()> {
+        self.call(move |file| file.set_times(times)).await
+    }
+
+    /// Changes the modification time of the file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`set_times`](File::set_times).
+    pub async fn set_modified(&self, time: SystemTime) -> io::Result<()> {
+        self.set_times(FileTimes::new().set_modified(time)).await
+    }
+
+    /// Calls `f` on the pool, after what was accepted has been written.
+    async fn call<T, F>(&self, f: F) -> io::Result<T>
+    where
+        F: FnOnce(&std::fs::File) -> io::Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.written().await?;
+        let file = Arc::clone(&self.file);
+        offload(move || f(&file)).await
+    }
+
+    /// Waits until what was accepted has been written.
+    async fn written(&self) -> io::Result<()> {
+        poll_fn(|context| self.stream.poll_written(context)).await
+    }
+}
+
+delegate_read!(File, stream);
+delegate_write!(File, stream);
+
+impl futures_io::AsyncSeek for File {
+    fn poll_seek(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
+        futures_io::AsyncSeek::poll_seek(Pin::new(&mut self.stream), context, to)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl tokio::io::AsyncSeek for File {
+    fn start_seek(mut self: Pin<&mut Self>, to: SeekFrom) -> io::Result<()> {
+        tokio::io::AsyncSeek::start_seek(Pin::new(&mut self.stream), to)
+    }
+
+    fn poll_complete(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        tokio::io::AsyncSeek::poll_complete(Pin::new(&mut self.stream), context)
+    }
+}
+
+impl From<std::fs::File> for File {
+    fn from(file: std::fs::File) -> Self {
+        let file = Arc::new(file);
+        let set_up = Setup { drops_in_place: true, ..Setup::default() };
+        File {
+            stream: Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up),
+            file,
+            intents: OnceLock::new(),
+        }
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// The cursor of the descriptor may be ahead of this file's logical position, or behind it.
+#[cfg(unix)]
+impl std::os::fd::AsFd for File {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for File {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
+#[cfg(unix)]
+impl From<std::os::fd::OwnedFd> for File {
+    fn from(fd: std::os::fd::OwnedFd) -> Self {
+        std::fs::File::from(fd).into()
+    }
+}
+
+/// The cursor of the handle may be ahead of this file's logical position, or behind it.
+#[cfg(windows)]
+impl std::os::windows::io::AsHandle for File {
+    fn as_handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
+        self.file.as_handle()
+    }
+}
+
+#[cfg(windows)]
+impl std::os::windows::io::AsRawHandle for File {
+    fn as_raw_handle(&self) -> std::os::windows::io::RawHandle {
+        self.file.as_raw_handle()
+    }
+}
+
+#[cfg(windows)]
+impl From<std::os::windows::io::OwnedHandle> for File {
+    fn from(handle: std::os::windows::io::OwnedHandle) -> Self {
+        std::fs::File::from(handle).into()
+    }
+}

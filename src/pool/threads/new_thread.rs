@@ -1,0 +1,73 @@
+//! A thread that the pool wants, on its way to the one who makes it.
+
+use std::fmt;
+use std::io;
+
+use crate::sync::thread;
+
+/// What a thread is reserved for: it is run, or given up when it is dropped.
+pub(super) trait Reserved: Send + Sync {
+    /// Works for the pool on the calling thread.
+    fn run(self: Box<Self>);
+    /// The thread will not come: a failure to start it.
+    fn give_up(self: Box<Self>);
+}
+
+/// A thread that the pool wants: what
+/// [`PoolBuilder::spawn_handler`](crate::PoolBuilder::spawn_handler) gets.
+///
+/// The handler makes an OS thread, by whatever means, and has it call [`run`](NewThread::run).
+/// Dropping a `NewThread` without running it counts as a failure to start the thread.
+pub struct NewThread {
+    name: String,
+    stack_size: Option<usize>,
+    reserved: Option<Box<dyn Reserved>>,
+}
+
+impl NewThread {
+    pub(super) fn new(name: String, stack_size: Option<usize>, reserved: Box<dyn Reserved>) -> Self {
+        NewThread { name, stack_size, reserved: Some(reserved) }
+    }
+
+    /// The name the thread should have: the pool's name and a number.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The stack size in bytes that the thread should have; `None` for the platform's default.
+    #[must_use]
+    pub fn stack_size(&self) -> Option<usize> {
+        self.stack_size
+    }
+
+    /// Works for the pool on the calling thread, until the pool lets the thread go.
+    pub fn run(mut self) {
+        if let Some(reserved) = self.reserved.take() {
+            reserved.run();
+        }
+    }
+}
+
+impl fmt::Debug for NewThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewThread").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Drop for NewThread {
+    fn drop(&mut self) {
+        if let Some(reserved) = self.reserved.take() {
+            reserved.give_up();
+        }
+    }
+}
+
+/// Makes a thread with `std::thread::Builder`.
+pub(in crate::pool) fn default_handler(new: NewThread) -> io::Result<()> {
+    let mut builder = thread::Builder::new().name(new.name.clone());
+    if let Some(bytes) = new.stack_size {
+        builder = builder.stack_size(bytes);
+    }
+    builder.spawn(move || new.run()).map(drop)
+}

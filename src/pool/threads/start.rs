@@ -1,0 +1,134 @@
+//! How a pool gets one thread more.
+//!
+//! - **P1** A thread is reserved, by compare-exchange against `max`, before it is made, and given
+//!   up after its last hook has run: so the number of threads never exceeds `max`, not even for an
+//!   instant.
+//! - **P2** The thread that reserves also holds a starting token. Both go with the [`NewThread`]:
+//!   into the thread when it runs, or back when it is dropped unrun.
+//! - **P3** No lock is held while a thread is made, and the making never makes another on its own
+//!   account: failures end in a pause, not in a second attempt.
+
+use std::io;
+use std::sync::Arc;
+
+use super::new_thread::{NewThread, Reserved};
+use crate::panic::{catch_panic, panic_message};
+use crate::pool::inner::Inner;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::worker::work;
+
+/// A reserved thread with its starting token (P2), and those that it is to start in turn.
+struct Reservation {
+    pool: Arc<Inner>,
+    /// How many threads more were reserved, for this one to start first.
+    share: usize,
+    handshake: Arc<AtomicUsize>,
+}
+
+/// The handler has returned.
+const RETURNED: usize = 1;
+/// The reservation has been dropped unrun.
+const LOST: usize = 2;
+
+impl Reserved for Reservation {
+    fn run(self: Box<Self>) {
+        let Reservation { pool, share, .. } = *self;
+        pool.threads.counts().arrive();
+        pool.threads.backoff().end();
+        start_many(&pool, share);
+        #[cfg(feature = "tokio")]
+        let runtime = pool.config.runtime.clone();
+        #[cfg(feature = "tokio")]
+        let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
+        work(pool);
+    }
+
+    fn give_up(self: Box<Self>) {
+        let Reservation { pool, share, handshake } = *self;
+        let threads = &pool.threads;
+        let lost = share + 1;
+        threads.counts().release(lost);
+        threads.backoff().count_failure();
+        // A handler that has not returned yet has more to say about why; until then no other
+        // attempt is made (P3).
+        threads.backoff().hold();
+        // ORDERING: AcqRel pairs with the one in `start`: the second of the two sees the first, and
+        // what came before it.
+        let returned = handshake.fetch_or(LOST, Ordering::AcqRel) & RETURNED != 0;
+        if returned {
+            threads.backoff().begin(dropped_unrun());
+        }
+        pool.engine.idle.not_started(lost);
+        if returned || threads.counts().reserved() > 0 {
+            pool.on_start_failed();
+        }
+    }
+}
+
+fn dropped_unrun() -> io::Error {
+    io::Error::other("the spawn handler dropped the thread without running it")
+}
+
+/// Starts `count` threads that have been reserved and have their tokens: this thread starts two at
+/// most, which start the others.
+pub(in crate::pool) fn start_many(pool: &Arc<Inner>, count: usize) {
+    let first = count.div_ceil(2);
+    for share in [first, count - first] {
+        if share > 0 {
+            // A failure has been dealt with: the pool goes on with the threads it has.
+            let _ = start(pool, share - 1);
+        }
+    }
+}
+
+/// Starts one reserved thread, which is to start `share` more.
+pub(in crate::pool) fn start(pool: &Arc<Inner>, share: usize) -> io::Result<()> {
+    let threads = &pool.threads;
+    if threads.backoff().is_on() {
+        // P3: the last failure is too fresh. No attempt is made.
+        threads.counts().release(share + 1);
+        pool.engine.idle.not_started(share + 1);
+        pool.on_start_failed();
+        return Err(copy(&threads.backoff().error()));
+    }
+    let handshake = Arc::new(AtomicUsize::new(0));
+    let reservation = Reservation { pool: Arc::clone(pool), share, handshake: Arc::clone(&handshake) };
+    let name = threads.next_name(&pool.config.name);
+    let result = call_handler(pool, NewThread::new(name, pool.config.stack(), Box::new(reservation)));
+    // ORDERING: AcqRel pairs with the one in `give_up`.
+    let lost = handshake.fetch_or(RETURNED, Ordering::AcqRel) & LOST != 0;
+    if !lost {
+        // The handler has the thread, whatever it says: it runs, or will, or is given up later.
+        return Ok(());
+    }
+    let error = result.err().unwrap_or_else(dropped_unrun);
+    threads.backoff().begin(copy(&error));
+    pool.on_start_failed();
+    Err(error)
+}
+
+/// The same error once more: `io::Error` cannot be cloned.
+fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+/// The error without the foreign one inside, whose code must not run wherever this is copied, shown
+/// or dropped.
+fn plain(error: io::Error) -> io::Error {
+    let kind = error.kind();
+    catch_panic("an error of the spawn handler", move || copy(&error)).unwrap_or_else(|| kind.into())
+}
+
+/// Calls the user's spawn handler, or the default one.
+fn call_handler(pool: &Inner, new: NewThread) -> io::Result<()> {
+    let handler = &pool.config.spawn_handler;
+    let call = std::panic::AssertUnwindSafe(|| handler(new));
+    std::panic::catch_unwind(call).map(|result| result.map_err(plain)).unwrap_or_else(|payload| {
+        let error = io::Error::other(format!("the spawn handler panicked: {}", panic_message(&*payload)));
+        crate::panic::report_panic("the spawn handler", payload);
+        Err(error)
+    })
+}

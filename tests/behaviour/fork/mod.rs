@@ -1,0 +1,4 @@
+//! Pools in the child of a fork.
+
+mod child;
+mod returns;

@@ -1,0 +1,299 @@
+//! The futures of `fs`: where they may go, when they begin, what they make of a panic; and what
+//! they ask of the global pool, where each test runs in a process of its own.
+
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Waker;
+
+use sidestep::{Pool, TaskError, block_on, fs};
+
+use super::calls::{folder, look};
+use crate::support::alone::alone_as;
+use crate::support::{
+    Gate, check_accounts, check_sound, eventually, nothing_happens, occupy, poll, quiet_panic,
+};
+
+/// Contents that panic when they are asked for.
+struct Broken;
+
+impl AsRef<[u8]> for Broken {
+    fn as_ref(&self) -> &[u8] {
+        quiet_panic("no contents")
+    }
+}
+
+#[test]
+fn a_panic_of_the_contents_is_an_error_that_names_the_caller() {
+    let dir = folder();
+    let write = fs::write(dir.path().join("file"), Broken);
+    let line = line!() - 1;
+    let error = block_on(write).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Other);
+    let task_error = error.get_ref().unwrap().downcast_ref::<TaskError>().unwrap();
+    assert!(task_error.is_panic());
+    let text = task_error.to_string();
+    assert!(text.contains("no contents") && text.contains(file!()), "{text}");
+    assert!(text.contains(&format!(":{line}:")), "line {line}: {text}");
+}
+
+/// A path that may not leave its thread.
+struct Tied(Rc<PathBuf>);
+
+impl AsRef<Path> for Tied {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+fn free<F: Future + Send + 'static>(future: F) -> F {
+    future
+}
+
+#[test]
+fn futures_are_send_and_borrow_nothing_whatever_the_path() {
+    let dir = folder();
+    let (read, copy, rename) = {
+        let path = dir.path().join("file");
+        let tied = Tied(Rc::new(dir.path().join("copy")));
+        (
+            free(fs::read(&path)),
+            free(fs::copy(path.as_path(), &tied)),
+            free(fs::rename(tied, dir.path().join("renamed"))),
+        )
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    runtime.block_on(async {
+        assert_eq!(tokio::spawn(read).await.unwrap().unwrap(), b"some text\n");
+        assert_eq!(tokio::spawn(copy).await.unwrap().unwrap(), 10);
+        tokio::spawn(rename).await.unwrap().unwrap();
+    });
+    assert!(dir.path().join("renamed").exists());
+}
+
+/// A little of everything.
+async fn errands(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir.join("a/b/c")).await?;
+    fs::write(dir.join("a/b/c/d"), vec![7; 100_000]).await?;
+    assert_eq!(fs::copy(dir.join("a/b/c/d"), dir.join("a/e")).await?, 100_000);
+    fs::remove_dir_all(dir.join("a/b")).await?;
+    assert_eq!(fs::read(dir.join("a/e")).await?, vec![7; 100_000]);
+    fs::read_to_string(dir.join("a/b/c/d")).await.map(drop)
+}
+
+#[test]
+fn every_executor_will_do() {
+    let current = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let multi = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let dirs = [folder(), folder(), folder(), folder()];
+    let inside = dirs[3].path().to_owned();
+    let ends = [
+        block_on(errands(dirs[0].path())),
+        current.block_on(errands(dirs[1].path())),
+        multi.block_on(errands(dirs[2].path())),
+        sidestep::spawn(move || block_on(errands(&inside))).wait().unwrap(),
+    ];
+    for end in ends {
+        assert_eq!(end.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}
+
+#[test]
+fn nothing_happens_before_the_first_poll() {
+    let dir = folder();
+    let path = dir.path().join("new");
+    let before = look(dir.path());
+    let write = fs::write(&path, "contents");
+    let remove = fs::remove_dir_all(dir.path().join("full"));
+    drop(fs::create_dir(&path));
+    nothing_happens();
+    assert_eq!(look(dir.path()), before);
+    drop(remove);
+    block_on(write).unwrap();
+    nothing_happens();
+    assert_eq!(look(dir.path()).len(), before.len() + 1);
+}
+
+type Call = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+/// A call whose result does not matter.
+fn call<T>(future: impl Future<Output = io::Result<T>> + Send + 'static) -> Call {
+    Box::pin(async { future.await.map(drop) })
+}
+
+/// Each in turn, on what the ones before have left.
+fn calls(dir: &Path) -> Vec<(&'static str, Call)> {
+    let at = |name: &str| dir.join(name);
+    let permissions = std::fs::metadata(at("file")).unwrap().permissions();
+    vec![
+        ("write", call(fs::write(at("large"), vec![1; 5_000_000]))),
+        ("read", call(fs::read(at("large")))),
+        ("copy", call(fs::copy(at("large"), at("copy")))),
+        ("read_to_string", call(fs::read_to_string(at("large")))),
+        ("create_dir", call(fs::create_dir(at("one")))),
+        ("create_dir_all", call(fs::create_dir_all(at("one/two/three/four")))),
+        ("metadata", call(fs::metadata(at("large")))),
+        ("symlink_metadata", call(fs::symlink_metadata(at("large")))),
+        ("exists", call(fs::exists(at("large")))),
+        ("canonicalize", call(fs::canonicalize(at("one/../large")))),
+        ("set_permissions", call(fs::set_permissions(at("large"), permissions))),
+        ("hard_link", call(fs::hard_link(at("large"), at("hard")))),
+        ("rename", call(fs::rename(at("hard"), at("harder")))),
+        ("remove_file", call(fs::remove_file(at("harder")))),
+        ("OpenOptions::open", call(fs::OpenOptions::new().read(true).open(at("large")))),
+        ("DirBuilder::create", call(fs::DirBuilder::new().recursive(true).create(at("five/six")))),
+        ("remove_dir", call(fs::remove_dir(at("five/six")))),
+        ("remove_dir_all", call(fs::remove_dir_all(at("one")))),
+        #[cfg(unix)]
+        ("symlink", call(fs::symlink("large", at("soft")))),
+        #[cfg(unix)]
+        ("read_link", call(fs::read_link(at("soft")))),
+        #[cfg(unix)]
+        ("chown", call(fs::chown(at("soft"), None, None))),
+        #[cfg(unix)]
+        ("lchown", call(fs::lchown(at("soft"), None, None))),
+        #[cfg(unix)]
+        ("fchown", call(fs::fchown(std::fs::File::open(at("file")).unwrap(), None, None))),
+    ]
+}
+
+#[test]
+fn each_call_is_one_trip() {
+    alone_as("fs::futures::each_call_is_one_trip", &[], || {
+        let dir = folder();
+        let submitted = || Pool::global().metrics().tasks_submitted();
+        drop(calls(dir.path()));
+        assert_eq!(submitted(), 0, "none has been polled");
+        for (name, call) in calls(dir.path()) {
+            let before = submitted();
+            block_on(call).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(submitted(), before + 1, "{name}");
+        }
+        assert!(block_on(fs::read(dir.path().join("missing"))).is_err());
+        assert_eq!(submitted(), u64::try_from(calls(dir.path()).len()).unwrap() + 1, "an error, too");
+    });
+}
+
+/// The global pool with one thread, which has nothing to do until `gate` opens.
+fn one_busy_thread(gate: &Gate) -> sidestep::Task<()> {
+    let pool = Pool::builder().core_threads(1).max_threads(1).build_global().unwrap();
+    occupy(pool, gate)
+}
+
+#[test]
+fn a_queued_call_is_taken_back() {
+    alone_as("fs::futures::a_queued_call_is_taken_back", &[], || {
+        let (dir, gate) = (folder(), Gate::new());
+        let busy = one_busy_thread(&gate);
+        let path = dir.path().join("new");
+        let mut write = Box::pin(fs::write(&path, "contents"));
+        assert!(poll(&mut write, Waker::noop()).is_pending());
+        assert_eq!(Pool::global().metrics().tasks_queued(), 1);
+        drop(write);
+        assert_eq!(Pool::global().metrics().tasks_queued(), 0);
+        gate.open();
+        busy.wait().unwrap();
+        nothing_happens();
+        assert!(!path.exists());
+        assert_eq!(Pool::global().metrics().tasks_cancelled(), 1);
+        check_accounts(&Pool::global().metrics());
+    });
+}
+
+#[test]
+fn every_kind_of_queued_call_is_taken_back() {
+    alone_as("fs::futures::every_kind_of_queued_call_is_taken_back", &[], || {
+        let (dir, gate) = (folder(), Gate::new());
+        let busy = one_busy_thread(&gate);
+        let lookup = call(sidestep::net::lookup_host("localhost:80"));
+        let mut calls: Vec<_> = calls(dir.path()).into_iter().chain([("lookup_host", lookup)]).collect();
+        let many = u64::try_from(calls.len()).unwrap();
+        for (name, call) in &mut calls {
+            assert!(poll(call, Waker::noop()).is_pending(), "{name}");
+        }
+        assert_eq!(Pool::global().metrics().tasks_queued(), many);
+        drop(calls);
+        let metrics = Pool::global().metrics();
+        assert_eq!((metrics.tasks_queued(), metrics.tasks_cancelled()), (0, many));
+        gate.open();
+        busy.wait().unwrap();
+        check_sound(Pool::global());
+        assert!(!dir.path().join("large").exists() && !dir.path().join("one").exists());
+    });
+}
+
+/// Contents that are ready when the gate opens.
+struct Late {
+    asked: Gate,
+    ready: Gate,
+}
+
+impl AsRef<[u8]> for Late {
+    fn as_ref(&self) -> &[u8] {
+        self.asked.open();
+        self.ready.pass();
+        b"contents"
+    }
+}
+
+#[test]
+fn a_running_call_goes_on_to_its_end() {
+    alone_as("fs::futures::a_running_call_goes_on_to_its_end", &[], || {
+        let (dir, asked, ready) = (folder(), Gate::new(), Gate::new());
+        let path = dir.path().join("new");
+        let mut write = Box::pin(fs::write(&path, Late { asked: asked.clone(), ready: ready.clone() }));
+        assert!(poll(&mut write, Waker::noop()).is_pending());
+        asked.pass();
+        drop(write);
+        ready.open();
+        eventually("the call ends", || Pool::global().metrics().tasks_running() == 0);
+        assert_eq!(std::fs::read(&path).unwrap(), b"contents");
+    });
+}
+
+fn refusal(error: &io::Error) -> &TaskError {
+    error.get_ref().unwrap().downcast_ref().unwrap()
+}
+
+#[test]
+fn a_pool_that_is_shut_down_says_so() {
+    alone_as("fs::futures::a_pool_that_is_shut_down_says_so", &[], || {
+        let dir = folder();
+        Pool::global().shutdown().wait();
+        for (name, call) in calls(dir.path()) {
+            let error = block_on(call).unwrap_err();
+            assert!(refusal(&error).is_shutdown(), "{name}: {error}");
+            let text = error.to_string();
+            assert!(text.contains(file!()), "{name}: {text}");
+        }
+        assert!(!dir.path().join("large").exists());
+    });
+}
+
+#[test]
+fn a_full_pool_says_so() {
+    alone_as("fs::futures::a_full_pool_says_so", &[], || {
+        let gate = Gate::new();
+        let pool = Pool::builder().core_threads(1).max_threads(1).queue_limit(1).build_global().unwrap();
+        let busy = occupy(pool, &gate);
+        let queued = pool.spawn(|| ());
+        let error = block_on(fs::read("Cargo.toml")).unwrap_err();
+        assert!(refusal(&error).is_full(), "{error}");
+        gate.open();
+        busy.wait().unwrap();
+        queued.wait().unwrap();
+        assert!(block_on(fs::read("Cargo.toml")).is_ok());
+    });
+}
+
+#[test]
+fn an_impossible_pool_says_why() {
+    let environment = [("SIDESTEP_MAX_THREADS", "none")];
+    alone_as("fs::futures::an_impossible_pool_says_why", &environment, || {
+        let error = block_on(fs::read("Cargo.toml")).unwrap_err();
+        assert!(refusal(&error).is_no_thread(), "{error}");
+        assert!(error.to_string().contains("SIDESTEP_MAX_THREADS"), "{error}");
+    });
+}

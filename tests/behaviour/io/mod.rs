@@ -1,0 +1,10 @@
+//! Blocking values as streams, and streams in blocking code.
+
+mod bridges;
+mod hostile;
+mod producer;
+#[cfg(unix)]
+mod schedules;
+mod stdin;
+mod unblock;
+mod wakes;

@@ -1,0 +1,8 @@
+//! Lanes: limited queues of a pool.
+
+mod accounts;
+mod ends;
+mod hostile;
+mod order;
+mod slots;
+mod waiting;

@@ -1,0 +1,6 @@
+//! The end of a pool.
+
+mod drain;
+mod inside_tasks;
+mod on_shutdown;
+mod waiters;

@@ -1,0 +1,7 @@
+//! What a pool tells of itself: numbers, long-running tasks, warnings, histograms.
+
+mod metrics;
+mod observe;
+#[cfg(feature = "histograms")]
+mod times;
+mod warnings;

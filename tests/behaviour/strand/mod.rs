@@ -1,0 +1,7 @@
+//! Values that need a home: strands and dedicated threads.
+
+mod calls;
+mod dedicated;
+mod hostile;
+mod serial;
+mod value;

@@ -1,0 +1,18 @@
+//! Tasks and their handles.
+
+mod callback;
+mod cancel;
+mod chains;
+mod deadlines;
+mod debug;
+mod ends;
+mod handle;
+mod hooks;
+mod interrupt;
+mod memory;
+mod nested;
+mod panics;
+mod reentrancy;
+mod trampoline;
+mod wait;
+mod waker;

@@ -1,0 +1,9 @@
+//! The threads of a pool: when they come, work, sleep and leave.
+
+mod creation;
+mod growth;
+mod keep_alive;
+mod refused;
+mod retire;
+mod start;
+mod wakes;
