@@ -156,7 +156,7 @@ impl Lane {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.submitter().spawn(f, Location::caller(), self.pool.inner.metadata())
+        self.submitter().spawn(f, Location::caller(), self.pool.inner.carried.metadata())
     }
 
     /// [`spawn`](Lane::spawn) for when no error is expected, as [`Pool::unblock`].
@@ -186,7 +186,7 @@ impl Lane {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.submitter().try_spawn(f, Location::caller(), self.pool.inner.metadata())
+        self.submitter().try_spawn(f, Location::caller(), self.pool.inner.carried.metadata())
     }
 
     /// Waits for a place in the lane's queue, as [`Pool::reserve`] does in the pool's.

@@ -27,7 +27,7 @@ pub use self::options::TaskOptions;
 pub use self::reserve::{Permit, Reserve};
 pub use self::scope::{Scope, ScopedTask};
 
-pub(in crate::pool) use self::context::Captures;
+pub(in crate::pool) use self::context::{Captures, Carried};
 pub(in crate::pool) use self::scope::scope;
 
 use std::panic::Location;
