@@ -36,7 +36,6 @@ use crate::error::Reason;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicU64, Ordering, StaticU64};
 use crate::sync::{Tracked, thread_local_const};
-use crate::sys::fork::Generation;
 use crate::task::{Owner, wake};
 
 const SHARDS: usize = if cfg!(sidestep_loom) { 1 } else { 16 };
@@ -176,15 +175,13 @@ pub(crate) trait AccountCounters: Send + Sync {
 pub(crate) struct Account<C> {
     pub(crate) counters: C,
     permits: Option<Semaphore>,
-    generation: Generation,
     freed: Tracked,
 }
 
 impl<C> Account<C> {
-    /// The account of a pool or lane that was made in fork generation `generation`, and whose
-    /// queue has these permits, if it is limited.
-    pub(crate) fn new(counters: C, permits: Option<Semaphore>, generation: Generation) -> Arc<Self> {
-        Arc::new(Account { counters, permits, generation, freed: Tracked::new() })
+    /// The account of a pool or lane whose queue has these permits, if it is limited.
+    pub(crate) fn new(counters: C, permits: Option<Semaphore>) -> Arc<Self> {
+        Arc::new(Account { counters, permits, freed: Tracked::new() })
     }
 
     /// The permits of the queue, if it is limited.
@@ -193,16 +190,10 @@ impl<C> Account<C> {
         self.permits.as_ref()
     }
 
-    pub(crate) fn is_forked(&self) -> bool {
-        self.generation.is_past()
-    }
-
     /// Releases the permit of a task that will not run, without a call of the waker of the waiter
     /// that gets the permit.
     fn release_deferred(&self) -> Option<Waker> {
-        // In a forked child no thread waits for a permit, and the lock may be held for ever.
-        let permits = self.permits.as_ref().filter(|_| !self.is_forked());
-        permits.and_then(Semaphore::free_quietly)
+        self.permits.as_ref().and_then(Semaphore::release_deferred)
     }
 }
 

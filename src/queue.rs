@@ -27,7 +27,7 @@
 //!   every look of the monitor, once something has been queued for some milliseconds without a
 //!   break and nobody is idle.
 //! - The monitor moves the deque of a thread that is long in one task to the end of the injector
-//!   ([`Queues::evacuate`]), so nothing waits for that thread.
+//!   ([`Queues::drain_to_injector`]), so nothing waits for that thread.
 //!
 //! So whatever waits in the injector is overtaken by what is in the deques for 122 tasks of a
 //! thread at most, and where that takes longer, for some milliseconds.
@@ -62,15 +62,15 @@ pub(crate) struct Local<T> {
 
 /// What makes each look of a thread begin elsewhere.
 #[derive(Debug)]
-pub(crate) struct Walk {
+pub(crate) struct StealCursor {
     looks: u32,
     random: u32,
 }
 
-impl Walk {
+impl StealCursor {
     /// `seed` sets threads apart.
     pub(crate) fn new(seed: u32) -> Self {
-        Walk { looks: 0, random: seed.wrapping_mul(0x9E37_79B9) | 1 }
+        StealCursor { looks: 0, random: seed.wrapping_mul(0x9E37_79B9) | 1 }
     }
 
     /// Xorshift (Marsaglia, "Xorshift RNGs", 2003): a start that differs from thread to thread is
@@ -98,7 +98,7 @@ impl<T> Queues<T> {
 
     /// A deque for a thread that has none, if one is free (Q1). It is that thread's alone until
     /// given back (Q2).
-    pub(crate) fn lend(&self) -> Option<Local<T>> {
+    pub(crate) fn acquire(&self) -> Option<Local<T>> {
         if self.spares.load(Ordering::Relaxed) == 0 {
             return None;
         }
@@ -109,7 +109,7 @@ impl<T> Queues<T> {
     }
 
     /// Takes a deque back from a thread that ends, and moves what is in it to the injector.
-    pub(crate) fn give_back(&self, local: Local<T>) {
+    pub(crate) fn release(&self, local: Local<T>) {
         while let Some(item) = local.deque.pop() {
             self.injector.push(item);
         }
@@ -128,7 +128,7 @@ impl<T> Queues<T> {
 
     /// The next item for a thread that owns `local`.
     #[inline]
-    pub(crate) fn take(&self, local: Option<&Local<T>>, walk: &mut Walk) -> Option<T> {
+    pub(crate) fn take(&self, local: Option<&Local<T>>, walk: &mut StealCursor) -> Option<T> {
         walk.looks = walk.looks.wrapping_add(1);
         if walk.looks.is_multiple_of(FAIRNESS) {
             let turned = self.take_turned(local, walk);
@@ -144,7 +144,7 @@ impl<T> Queues<T> {
 
     /// What comes last otherwise. A thread without a deque looks into the injector first at all
     /// other times.
-    fn take_turned(&self, local: Option<&Local<T>>, walk: &mut Walk) -> Option<T> {
+    fn take_turned(&self, local: Option<&Local<T>>, walk: &mut StealCursor) -> Option<T> {
         if local.is_some() && walk.looks.is_multiple_of(2 * FAIRNESS) {
             return self.take_injected().or_else(|| self.take_stolen(local, walk));
         }
@@ -156,7 +156,7 @@ impl<T> Queues<T> {
         steal(|| self.injector.steal())
     }
 
-    fn take_stolen(&self, local: Option<&Local<T>>, walk: &mut Walk) -> Option<T> {
+    fn take_stolen(&self, local: Option<&Local<T>>, walk: &mut StealCursor) -> Option<T> {
         let count = self.stealers.len();
         let start = walk.start(count);
         (0..count)
@@ -177,7 +177,7 @@ impl<T> Queues<T> {
     /// anything was moved: it was in no queue for an instant, so the caller must notify as for a
     /// push.
     #[must_use]
-    pub(crate) fn evacuate(&self, index: usize) -> bool {
+    pub(crate) fn drain_to_injector(&self, index: usize) -> bool {
         let mut moved = false;
         if let Some(stealer) = self.stealers.get(index) {
             while let Some(item) = steal(|| stealer.steal()) {

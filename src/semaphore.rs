@@ -79,7 +79,7 @@ use std::task::{Poll, Waker};
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::Mutex;
+use crate::sync::ProcessMutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::task::{discard, wake};
 
@@ -90,11 +90,12 @@ const COUNT: usize = CLOSED - 1;
 /// The line keeps room for so many when it has grown shorter.
 const ROOM: usize = 64;
 
-/// The places of a queue that may hold only so many tasks.
+/// The places of a queue that may hold only so many tasks. In a forked child nobody waits: a wait
+/// is over, as if the queue were closed.
 pub(crate) struct Semaphore {
     word: CachePadded<AtomicUsize>,
     limit: usize,
-    line: Mutex<Line>,
+    line: ProcessMutex<Line>,
 }
 
 /// The queue takes nothing any more.
@@ -116,7 +117,7 @@ struct Line {
 }
 
 #[derive(Debug)]
-struct Waiter(Mutex<Wait>);
+struct Waiter(ProcessMutex<Wait>);
 
 /// How it stands with a waiter. The first is the only one that changes, and the only one with a
 /// waker: so a waiter that is in line no more, or marked as gone there, can be dropped under the
@@ -136,13 +137,13 @@ impl Semaphore {
         Semaphore {
             word: CachePadded::new(AtomicUsize::new(0)),
             limit: limit.min(COUNT),
-            line: Mutex::new(Line::default()),
+            line: ProcessMutex::default(),
         }
     }
 
     /// Takes a place if one is free and nobody waits for one.
     #[must_use]
-    pub(crate) fn try_take(&self) -> bool {
+    pub(crate) fn try_acquire(&self) -> bool {
         let one_more = |seen: usize| (seen & WAITERS == 0 && seen & COUNT < self.limit).then(|| seen + 1);
         // ORDERING: Acquire pairs with the Release in `free`: what the former owner did is visible
         // to the next.
@@ -151,15 +152,15 @@ impl Semaphore {
 
     /// A place is free again: it goes to whoever has waited longest. That one's waker is called
     /// here, with no lock held.
-    pub(crate) fn free(&self) {
-        if let Some(waker) = self.free_quietly() {
+    pub(crate) fn release(&self) {
+        if let Some(waker) = self.release_deferred() {
             wake(waker);
         }
     }
 
     /// As `free`, but leaves it to the caller to [`wake`] whoever has the place now.
     #[must_use]
-    pub(crate) fn free_quietly(&self) -> Option<Waker> {
+    pub(crate) fn release_deferred(&self) -> Option<Waker> {
         let one_less = |seen: usize| {
             debug_assert!(seen & COUNT > 0, "nobody has a place");
             (seen & WAITERS == 0).then(|| seen - 1)
@@ -175,7 +176,7 @@ impl Semaphore {
     /// The rest of `free`, where somebody waits or did a moment ago.
     #[cold]
     fn hand_on(&self) -> Option<Waker> {
-        let mut line = self.line.lock();
+        let mut line = self.line.lock()?;
         let Some(waker) = line.grant() else {
             // Nobody can join the line now, so nobody is passed over.
             // ORDERING: as in `free`.
@@ -188,7 +189,7 @@ impl Semaphore {
 
     /// Takes a place for `turn`, or has `waker` called when there may be one. `Ok` means that the
     /// caller has a place.
-    pub(crate) fn poll_take(&self, turn: &mut Acquire, waker: &Waker) -> Poll<Result<(), Closed>> {
+    pub(crate) fn poll_acquire(&self, turn: &mut Acquire, waker: &Waker) -> Poll<Result<(), Closed>> {
         let answer = match &turn.0 {
             Some(waiter) => waiter.poll(waker),
             None => self.look(false).map_or_else(|| self.join(turn, waker), Poll::Ready),
@@ -213,7 +214,7 @@ impl Semaphore {
                 _ if waits => seen | WAITERS,
                 _ => return None,
             };
-            // ORDERING: Acquire as in `try_take`.
+            // ORDERING: Acquire as in `try_acquire`.
             match self.word.compare_exchange_weak(seen, next, Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => return (next & WAITERS == 0).then_some(Ok(())),
                 Err(now) => seen = now,
@@ -224,8 +225,8 @@ impl Semaphore {
     /// Goes to the end of the line, unless there is an answer now.
     #[cold]
     fn join(&self, turn: &mut Acquire, waker: &Waker) -> Poll<Result<(), Closed>> {
-        let waiter = Arc::new(Waiter(Mutex::new(Wait::Waiting(waker.clone()))));
-        let mut line = self.line.lock();
+        let waiter = Arc::new(Waiter(ProcessMutex::new(Wait::Waiting(waker.clone()))));
+        let Some(mut line) = self.line.lock() else { return Poll::Ready(Err(Closed)) };
         if let Some(answer) = self.look(true) {
             drop(line);
             if let Some(spare) = waiter.end(Wait::Over) {
@@ -244,7 +245,7 @@ impl Semaphore {
     /// not fetched goes on.
     pub(crate) fn give_up(&self, turn: &mut Acquire) {
         let Some(waiter) = turn.0.take() else { return };
-        let mut line = self.line.lock();
+        let Some(mut line) = self.line.lock() else { return };
         if let Some(waker) = waiter.end(Wait::Over) {
             line.live -= 1;
             self.settle(&mut line);
@@ -254,14 +255,14 @@ impl Semaphore {
         }
         drop(line);
         if waiter.is_granted() {
-            self.free();
+            self.release();
         }
     }
 
     /// Everybody who waits, now or later, is told. Whoever has been granted a place keeps it, and
-    /// `try_take` goes on as before.
+    /// `try_acquire` goes on as before.
     pub(crate) fn close(&self) {
-        let mut line = self.line.lock();
+        let Some(mut line) = self.line.lock() else { return };
         // ORDERING: Release pairs with the Acquire in `look`: whoever is told sees why.
         self.word.fetch_or(CLOSED, Ordering::Release);
         let wakers: Vec<Waker> = line.waiters.iter().filter_map(|waiter| waiter.end(Wait::Over)).collect();
@@ -318,7 +319,7 @@ impl Waiter {
     /// `None`: it had ended. The caller holds the lock of the line, unless the waiter has never
     /// been in it.
     fn end(&self, end: Wait) -> Option<Waker> {
-        let mut wait = self.0.lock();
+        let mut wait = self.0.lock()?;
         match replace(&mut *wait, end) {
             Wait::Waiting(waker) => Some(waker),
             ended => {
@@ -330,7 +331,7 @@ impl Waiter {
 
     /// The answer, or `waker` in the place of the one before.
     fn poll(&self, waker: &Waker) -> Poll<Result<(), Closed>> {
-        let wait = self.0.lock();
+        let Some(wait) = self.0.lock() else { return Poll::Ready(Err(Closed)) };
         match &*wait {
             Wait::Waiting(known) if !known.will_wake(waker) => {}
             settled => return settled.answer(),
@@ -339,7 +340,7 @@ impl Waiter {
         // Without the lock: it is foreign code. The wait may end meanwhile, and then nobody calls
         // this one.
         let mut other = waker.clone();
-        let mut wait = self.0.lock();
+        let Some(mut wait) = self.0.lock() else { return Poll::Ready(Err(Closed)) };
         if let Wait::Waiting(known) = &mut *wait {
             swap(known, &mut other);
         }
@@ -350,11 +351,11 @@ impl Waiter {
     }
 
     fn is_waiting(&self) -> bool {
-        matches!(*self.0.lock(), Wait::Waiting(_))
+        self.0.lock().is_some_and(|wait| matches!(*wait, Wait::Waiting(_)))
     }
 
     fn is_granted(&self) -> bool {
-        matches!(*self.0.lock(), Wait::Granted)
+        self.0.lock().is_some_and(|wait| matches!(*wait, Wait::Granted))
     }
 }
 

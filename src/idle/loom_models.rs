@@ -10,7 +10,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::{Idle, Notify, SEARCHING, Sleeper};
-use crate::queue::{Queues, Walk};
+use crate::queue::{Queues, StealCursor};
 use crate::sync::Parker;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::stand_in::model::check;
@@ -42,7 +42,7 @@ impl Place {
     /// Takes `count` items, sleeping where there is none.
     fn take_items(&self, mut count: u32, mut searching: bool) {
         let sleeper = Sleeper::new();
-        let mut walk = Walk::new(1);
+        let mut walk = StealCursor::new(1);
         while count > 0 {
             if self.queues.take(None, &mut walk).is_some() {
                 count -= 1;
@@ -169,7 +169,7 @@ fn delivering_against_submit() {
             delivering.take_items(1, true);
         });
         let answer = place.submit(1);
-        assert!(matches!(answer, Notify::Delivering | Notify::Covered | Notify::Nobody));
+        assert!(matches!(answer, Notify::Delivering | Notify::Handled | Notify::NoWorker));
         worker.join().unwrap();
     });
 }
@@ -187,7 +187,7 @@ fn a_blocked_waker_does_not_keep_the_sleeper_asleep() {
             let (place, armed) = (Arc::clone(&place), Arc::clone(&monitored));
             thread::spawn(move || {
                 armed.park(None);
-                while !place.queues.is_empty() && place.idle.notify_overriding() != Notify::Covered {
+                while !place.queues.is_empty() && place.idle.notify_forced() != Notify::Handled {
                     thread::yield_now();
                 }
             })
@@ -216,7 +216,7 @@ fn failed_start_against_submit() {
         });
         let answer = place.submit(1);
         let seen = starter.join().unwrap();
-        assert!(seen || answer == Notify::Nobody, "{answer:?}");
+        assert!(seen || answer == Notify::NoWorker, "{answer:?}");
     });
 }
 
@@ -227,7 +227,7 @@ fn two_submitters_start_one_thread() {
         let place = Place::new();
         let other = Arc::clone(&place);
         let get_help =
-            |place: &Place, item| place.submit(item) == Notify::Nobody && place.idle.begin_starting();
+            |place: &Place, item| place.submit(item) == Notify::NoWorker && place.idle.begin_starting();
         let submitter = thread::spawn(move || get_help(&other, 1));
         let started = [get_help(&place, 2), submitter.join().unwrap()];
         assert_eq!(started.iter().filter(|&&started| started).count(), 1, "{started:?}");

@@ -47,24 +47,51 @@
 //! because a waker is foreign code and may block: the submitter that relies on it also arms the
 //! monitor, which overrides tokens that do not move.
 //!
-//! ORDERING: F1 and F2 are each other's partners, wherever a fence is marked as one of them.
+//! ORDERING: F1 and F2 are each other's partners, wherever a fence is marked as one of them. Every
+//! change of the word is AcqRel and pairs with the next one, and with the load: so a thread that is
+//! given a token, or sees that one has been released, sees what its holder did before. What the
+//! counts say of the queues rests on the fences of the protocol.
 
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 #[cfg(all(test, not(sidestep_loom)))]
 mod tests;
-mod word;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, Parker};
 
-pub(crate) use self::word::Counts;
-use self::word::{DELIVERING, IDLE, SEARCHING, STARTING, Word};
+const IDLE: u64 = 1;
+const SEARCHING: u64 = 1 << 16;
+const STARTING: u64 = 1 << 32;
+const DELIVERING: u64 = 1 << 48;
+const FIELD: u64 = 0xFFFF;
+
+/// The counts at one instant. See the module's table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct IdleCounts {
+    pub(crate) idle: usize,
+    pub(crate) searching: usize,
+    pub(crate) starting: usize,
+    pub(crate) delivering: usize,
+}
+
+impl From<u64> for IdleCounts {
+    fn from(bits: u64) -> Self {
+        let field = |unit: u64| ((bits / unit) & FIELD) as usize;
+        IdleCounts {
+            idle: field(IDLE),
+            searching: field(SEARCHING),
+            starting: field(STARTING),
+            delivering: field(DELIVERING),
+        }
+    }
+}
 
 /// What a notifier still has to do.
 #[must_use]
@@ -72,11 +99,11 @@ use self::word::{DELIVERING, IDLE, SEARCHING, STARTING, Word};
 pub(crate) enum Notify {
     /// A token is out or has just been given, so its holder will look; or there is nothing left to
     /// look for.
-    Covered,
+    Handled,
     /// Only threads inside wakers will look: have the monitor see to it that they do.
     Delivering,
     /// Nobody will look: get a thread, or have the monitor decide.
-    Nobody,
+    NoWorker,
 }
 
 /// One thread's place on the stack.
@@ -123,18 +150,18 @@ impl Sleeper {
 /// The sleepers and the tokens of one pool.
 #[derive(Debug)]
 pub(crate) struct Idle {
-    word: CachePadded<Word>,
+    word: CachePadded<TokenWord>,
     /// The stack. Its length and the word's idle count change together, under the lock.
     stack: Mutex<Vec<Arc<Sleeper>>>,
 }
 
 impl Idle {
     pub(crate) fn new() -> Self {
-        Idle { word: CachePadded::new(Word::new()), stack: Mutex::new(Vec::new()) }
+        Idle { word: CachePadded::new(TokenWord::new()), stack: Mutex::new(Vec::new()) }
     }
 
     /// The counts, for the monitor and the metrics.
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> IdleCounts {
         self.word.load()
     }
 
@@ -144,46 +171,46 @@ impl Idle {
         fence(Ordering::SeqCst); // F1
         let counts = self.word.load();
         if counts.searching > 0 {
-            Notify::Covered
+            Notify::Handled
         } else if counts.delivering > 0 {
             Notify::Delivering
         } else if all_taken() {
             // By a thread that lingered, and that released its token with the find before the
             // counts were read.
-            Notify::Covered
+            Notify::Handled
         } else if counts.idle > 0 {
             // Rather than to rely on a thread that may be long in starting.
             self.wake_youngest(false)
         } else if counts.starting > 0 {
-            Notify::Covered
+            Notify::Handled
         } else {
-            Notify::Nobody
+            Notify::NoWorker
         }
     }
 
     /// As `notify`, but trusts no token: for the monitor, when they do not move.
-    pub(crate) fn notify_overriding(&self) -> Notify {
+    pub(crate) fn notify_forced(&self) -> Notify {
         fence(Ordering::SeqCst); // F1
         self.wake_youngest(true)
     }
 
-    fn wake_youngest(&self, overriding: bool) -> Notify {
+    fn wake_youngest(&self, force: bool) -> Notify {
         let mut stack = self.stack.lock();
         let counts = self.word.load();
-        if !overriding && counts.searching > 0 {
-            return Notify::Covered;
+        if !force && counts.searching > 0 {
+            return Notify::Handled;
         }
         let Some(sleeper) = stack.pop() else {
             return match counts {
-                Counts { delivering: 1.., .. } => Notify::Delivering,
-                Counts { starting: 1.., .. } => Notify::Covered,
-                _ => Notify::Nobody,
+                IdleCounts { delivering: 1.., .. } => Notify::Delivering,
+                IdleCounts { starting: 1.., .. } => Notify::Handled,
+                _ => Notify::NoWorker,
             };
         };
         self.word.change(SEARCHING, IDLE);
         drop(stack);
         sleeper.wake();
-        Notify::Covered
+        Notify::Handled
     }
 
     /// Wakes every sleeper, each with a searching token.
@@ -294,5 +321,49 @@ impl Idle {
     pub(crate) fn not_started(&self, count: usize) {
         self.word.change(0, count as u64 * STARTING);
         fence(Ordering::SeqCst); // F2
+    }
+}
+
+/// The four counts in one atomic.
+struct TokenWord(AtomicU64);
+
+impl TokenWord {
+    fn new() -> Self {
+        TokenWord(AtomicU64::new(0))
+    }
+
+    fn load(&self) -> IdleCounts {
+        self.0.load(Ordering::Acquire).into()
+    }
+
+    /// Adds and takes units in one step. Units taken are there: their holder is the caller, or the
+    /// lock is held.
+    fn change(&self, plus: u64, minus: u64) {
+        let before = self.0.fetch_add(plus.wrapping_sub(minus), Ordering::AcqRel);
+        debug_assert!(
+            [IDLE, SEARCHING, STARTING, DELIVERING]
+                .iter()
+                .all(|unit| (before / unit) & FIELD >= (minus / unit) & FIELD),
+            "a count below zero: {:?} less {:?}",
+            IdleCounts::from(before),
+            IdleCounts::from(minus)
+        );
+    }
+
+    /// One searching unit more, if there is none.
+    fn try_begin_searching(&self) -> bool {
+        let one_more = |bits| (IdleCounts::from(bits).searching == 0).then_some(bits + SEARCHING);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// One starting unit more, if all counts are zero.
+    fn try_begin_starting(&self) -> bool {
+        self.0.compare_exchange(0, STARTING, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl fmt::Debug for TokenWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.load().fmt(f)
     }
 }

@@ -6,8 +6,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-fn counts(idle: usize, searching: usize, starting: usize, delivering: usize) -> Counts {
-    Counts { idle, searching, starting, delivering }
+fn counts(idle: usize, searching: usize, starting: usize, delivering: usize) -> IdleCounts {
+    IdleCounts { idle, searching, starting, delivering }
 }
 
 /// So many sleepers on the stack, the eldest first.
@@ -26,22 +26,22 @@ fn is_woken(sleeper: &Sleeper) -> bool {
 
 #[test]
 fn a_token_that_is_out_decides_what_a_push_must_do() {
-    use Notify::{Covered, Delivering, Nobody};
+    use Notify::{Delivering, Handled, NoWorker};
     // idle, searching, starting, delivering, whether all has been taken
     let table = [
-        ((0, 0, 0, 0, false), Nobody, counts(0, 0, 0, 0)),
-        ((0, 0, 0, 0, true), Covered, counts(0, 0, 0, 0)),
-        ((0, 1, 0, 0, false), Covered, counts(0, 1, 0, 0)),
-        ((1, 1, 0, 0, false), Covered, counts(1, 1, 0, 0)),
-        ((1, 1, 0, 1, false), Covered, counts(1, 1, 0, 1)),
+        ((0, 0, 0, 0, false), NoWorker, counts(0, 0, 0, 0)),
+        ((0, 0, 0, 0, true), Handled, counts(0, 0, 0, 0)),
+        ((0, 1, 0, 0, false), Handled, counts(0, 1, 0, 0)),
+        ((1, 1, 0, 0, false), Handled, counts(1, 1, 0, 0)),
+        ((1, 1, 0, 1, false), Handled, counts(1, 1, 0, 1)),
         ((0, 0, 0, 1, false), Delivering, counts(0, 0, 0, 1)),
         ((1, 0, 1, 1, false), Delivering, counts(1, 0, 1, 1)),
         ((0, 0, 0, 1, true), Delivering, counts(0, 0, 0, 1)),
-        ((0, 0, 1, 0, false), Covered, counts(0, 0, 1, 0)),
-        ((1, 0, 0, 0, true), Covered, counts(1, 0, 0, 0)),
-        ((1, 0, 0, 0, false), Covered, counts(0, 1, 0, 0)),
-        ((1, 0, 1, 0, false), Covered, counts(0, 1, 1, 0)),
-        ((2, 0, 0, 0, false), Covered, counts(1, 1, 0, 0)),
+        ((0, 0, 1, 0, false), Handled, counts(0, 0, 1, 0)),
+        ((1, 0, 0, 0, true), Handled, counts(1, 0, 0, 0)),
+        ((1, 0, 0, 0, false), Handled, counts(0, 1, 0, 0)),
+        ((1, 0, 1, 0, false), Handled, counts(0, 1, 1, 0)),
+        ((2, 0, 0, 0, false), Handled, counts(1, 1, 0, 0)),
     ];
     for ((sleepers, searching, starting, delivering, all_taken), answer, after) in table {
         let idle = Idle::new();
@@ -59,19 +59,19 @@ fn whoever_wakes_looks_again_under_the_lock() {
     let idle = Idle::new();
     let [sleeper] = asleep(&idle);
     assert!(idle.begin_searching());
-    assert_eq!(idle.wake_youngest(false), Notify::Covered);
+    assert_eq!(idle.wake_youngest(false), Notify::Handled);
     assert!(!is_woken(&sleeper), "somebody searches by now");
-    assert_eq!(idle.wake_youngest(true), Notify::Covered);
+    assert_eq!(idle.wake_youngest(true), Notify::Handled);
     assert!(is_woken(&sleeper));
     assert_eq!(idle.counts(), counts(0, 2, 0, 0));
 
-    for overriding in [false, true] {
+    for force in [false, true] {
         let idle = Idle::new();
-        assert_eq!(idle.wake_youngest(overriding), Notify::Nobody);
+        assert_eq!(idle.wake_youngest(force), Notify::NoWorker);
         idle.add_starting(1);
-        assert_eq!(idle.wake_youngest(overriding), Notify::Covered, "the sleeper has been woken");
+        assert_eq!(idle.wake_youngest(force), Notify::Handled, "the sleeper has been woken");
         idle.begin_delivering();
-        assert_eq!(idle.wake_youngest(overriding), Notify::Delivering, "so a monitor watches");
+        assert_eq!(idle.wake_youngest(force), Notify::Delivering, "so a monitor watches");
     }
 }
 
@@ -79,9 +79,9 @@ fn whoever_wakes_looks_again_under_the_lock() {
 fn the_monitor_trusts_no_token() {
     let idle = Idle::new();
     assert!(idle.begin_searching());
-    assert_eq!(idle.notify_overriding(), Notify::Nobody, "nobody is left to be woken");
+    assert_eq!(idle.notify_forced(), Notify::NoWorker, "nobody is left to be woken");
     let [sleeper] = asleep(&idle);
-    assert_eq!(idle.notify_overriding(), Notify::Covered);
+    assert_eq!(idle.notify_forced(), Notify::Handled);
     assert!(is_woken(&sleeper));
 }
 
@@ -91,12 +91,12 @@ fn the_youngest_is_woken_first_and_once() {
     let [eldest, middle, youngest] = asleep(&idle);
     for next in [&youngest, &middle, &eldest] {
         assert!(!is_woken(next));
-        assert_eq!(idle.notify(|| false), Notify::Covered);
+        assert_eq!(idle.notify(|| false), Notify::Handled);
         assert!(is_woken(next));
         assert!(!is_woken(next), "one token");
         idle.release_searching();
     }
-    assert_eq!(idle.counts(), Counts::default());
+    assert_eq!(idle.counts(), IdleCounts::default());
 }
 
 #[test]
@@ -135,10 +135,10 @@ fn going_to_sleep_releases_the_token_and_coming_back_takes_one() {
     idle.leave_stack(&sleeper);
     assert_eq!(idle.counts(), counts(0, 1, 0, 0));
     idle.release_searching();
-    assert_eq!(idle.counts(), Counts::default());
+    assert_eq!(idle.counts(), IdleCounts::default());
 
     idle.enter_stack(&sleeper, false);
-    assert_eq!(idle.notify(|| false), Notify::Covered);
+    assert_eq!(idle.notify(|| false), Notify::Handled);
     idle.leave_stack(&sleeper);
     assert_eq!(idle.counts(), counts(0, 1, 0, 0), "the token of the waker, not another");
     assert!(!is_woken(&sleeper), "which has been taken");
@@ -158,7 +158,7 @@ fn whoever_leaves_takes_only_itself_off_the_stack() {
 fn a_waker_that_was_faster_than_the_one_who_leaves_has_given_a_token() {
     let idle = Idle::new();
     let [sleeper] = asleep(&idle);
-    assert_eq!(idle.notify(|| false), Notify::Covered);
+    assert_eq!(idle.notify(|| false), Notify::Handled);
     assert!(!idle.leave_for_good(&sleeper));
     assert_eq!(idle.counts(), counts(0, 1, 0, 0));
     assert!(!is_woken(&sleeper), "it has been taken");
@@ -209,8 +209,24 @@ fn tokens_change_hands() {
     idle.release_searching();
     idle.begin_delivering();
     idle.release_delivering();
-    assert_eq!(idle.counts(), Counts::default());
+    assert_eq!(idle.counts(), IdleCounts::default());
     let [_sleeper] = asleep(&idle);
     assert!(!idle.begin_starting(), "somebody can be woken");
     assert_eq!(format!("{:?}", *idle.word), format!("{:?}", idle.counts()));
+}
+
+#[test]
+fn counts_do_not_run_into_each_other() {
+    let word = TokenWord::new();
+    word.change(IDLE * 40_000, 0);
+    word.change(SEARCHING * 3 + DELIVERING, IDLE * 39_998);
+    assert!(!word.try_begin_starting(), "somebody searches");
+    assert!(!word.try_begin_searching(), "somebody does");
+    word.change(0, SEARCHING * 3);
+    assert!(word.try_begin_searching());
+    word.change(0, SEARCHING);
+    assert_eq!(word.load(), IdleCounts { idle: 2, searching: 0, starting: 0, delivering: 1 });
+    word.change(0, IDLE * 2 + DELIVERING);
+    assert!(word.try_begin_starting());
+    assert!(!word.try_begin_starting(), "one is starting");
 }

@@ -1,51 +1,50 @@
-//! One lane: its queue and its slots. The rules are those of the module.
+//! One lane: its queue, its slots, and what it counts. The rules are those of the module.
+//!
+//! ORDERING: the Release in `show_pending` pairs with the Acquire in `counts`. One thread writes at
+//! a time, under the lane's lock, which hands on what a chain would.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::AddAssign;
 use std::sync::Arc;
 
-use super::account::{LaneAccount, LaneCounters};
-use super::lanes::Lanes;
+use crossbeam_utils::CachePadded;
+
+use super::registry::Lanes;
+use crate::counts::{Account, AccountCounters, Counter, RunCounters, TaskCounts};
 use crate::error::Reason;
-use crate::latency::Meter;
+use crate::latency::LatencyRecorder;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Mutex, Parker, thread};
-use crate::sys::fork::Generation;
+use crate::sync::{ParkerSet, ProcessMutex, thread};
 use crate::task::{TaskRef, tasks_of};
 
 /// Fewer husks than this are left to lie.
 const FEW_HUSKS: u64 = 32;
 
 /// A lane without its handles.
-pub(crate) struct Core {
+pub(crate) struct LaneCore {
     name: Arc<str>,
     limit: usize,
-    line: Mutex<Line>,
+    queue: ProcessMutex<LaneQueue>,
     /// How many entries wait, to be asked without the lock. A hint.
     waiting: AtomicUsize,
     account: Arc<LaneAccount>,
-    meter: Meter,
+    waiters: ParkerSet,
+    latency: LatencyRecorder,
     lanes: Arc<Lanes>,
 }
 
-/// What changes under the lock.
-struct Line {
+/// What changes under the lock. In a forked child there is none: what waits is the parent's.
+struct LaneQueue {
     waiting: VecDeque<TaskRef>,
     pending: usize,
     active: usize,
     /// How many cancelled tasks have been taken out of `waiting`.
     cleared: u64,
-    watchers: Vec<Watcher>,
 }
 
-/// A thread of the pool that waits for a task of the lane.
-struct Watcher {
-    target: TaskRef,
-    parker: Arc<Parker>,
-}
-
-impl Line {
+impl LaneQueue {
     /// Makes a slot pending if a task waits that needs one (N2) and a slot is free (N1).
     fn schedule(&mut self, limit: usize) -> bool {
         let more = self.pending < self.waiting.len() && self.pending + self.active < limit;
@@ -75,31 +74,27 @@ impl Line {
     }
 }
 
-impl Core {
-    /// A lane of the pool whose lanes are `lanes`, and which was made in fork generation
-    /// `generation`.
+impl LaneCore {
+    /// A lane of the pool whose lanes are `lanes`.
     pub(crate) fn new(
         name: String,
         limit: usize,
         queue_limit: Option<usize>,
-        meter: Meter,
+        latency: LatencyRecorder,
         lanes: &Arc<Lanes>,
-        generation: Generation,
     ) -> Arc<Self> {
-        let line = Line { waiting: VecDeque::new(), pending: 0, active: 0, cleared: 0, watchers: Vec::new() };
-        let core = Arc::new(Core {
+        let queue = LaneQueue { waiting: VecDeque::new(), pending: 0, active: 0, cleared: 0 };
+        let core = Arc::new(LaneCore {
             name: name.into(),
             limit,
-            line: Mutex::new(line),
+            queue: ProcessMutex::new(queue),
             waiting: AtomicUsize::new(0),
-            account: LaneAccount::new(LaneCounters::default(), queue_limit.map(Semaphore::new), generation),
-            meter,
+            account: LaneAccount::new(LaneCounters::default(), queue_limit.map(Semaphore::new)),
+            waiters: ParkerSet::default(),
+            latency,
             lanes: Arc::clone(lanes),
         });
-        // A lane of a forked child is never used.
-        if !core.account.is_forked() {
-            lanes.enlist(&core, &core.name, &core.account);
-        }
+        lanes.register(&core, &core.name, &core.account);
         core
     }
 
@@ -112,7 +107,7 @@ impl Core {
     }
 
     /// The places of its queue, if that is limited.
-    pub(crate) fn places(&self) -> Option<&Semaphore> {
+    pub(crate) fn permits(&self) -> Option<&Semaphore> {
         self.account.permits()
     }
 
@@ -121,13 +116,13 @@ impl Core {
     #[must_use]
     pub(crate) fn enqueue(&self, task: TaskRef, push: impl FnOnce()) -> bool {
         let cancelled = self.account.counters.cancelled.peek();
-        let mut line = self.line.lock();
+        let Some(mut queue) = self.queue.lock() else { return false };
         self.account.counters.submitted.increment();
-        let husks = line.sweep(cancelled);
-        line.waiting.push_back(task);
-        self.show_waiting(&line);
-        let scheduled = self.schedule(&mut line, push);
-        drop(line);
+        let husks = queue.sweep(cancelled);
+        queue.waiting.push_back(task);
+        self.show_waiting(&queue);
+        let scheduled = self.schedule(&mut queue, push);
+        drop(queue);
         // The last reference to a husk may run foreign code.
         drop(husks);
         scheduled
@@ -136,49 +131,51 @@ impl Core {
     /// Takes a pending slot. False if there is none: the entry came too late.
     #[must_use]
     pub(crate) fn begin(&self) -> bool {
-        self.activate(&mut self.line.lock())
+        self.queue.lock().is_some_and(|mut queue| self.activate(&mut queue))
     }
 
-    /// [`begin`](Core::begin) and [`next`](Core::next) in one. If there is a slot and nothing
-    /// waits, the slot is free.
+    /// [`begin`](LaneCore::begin) and [`next`](LaneCore::next) in one. If there is a slot and
+    /// nothing waits, the slot is free.
     #[must_use]
     pub(crate) fn begin_with_next(&self) -> Option<TaskRef> {
-        let mut line = self.line.lock();
-        if self.activate(&mut line) { self.take_next(&mut line) } else { None }
+        let mut queue = self.queue.lock()?;
+        if self.activate(&mut queue) { self.take_next(&mut queue) } else { None }
     }
 
     /// The next entry of the lane for the holder of a slot; or `None`, and the slot has been
     /// released.
     #[must_use]
     pub(crate) fn next(&self) -> Option<TaskRef> {
-        self.take_next(&mut self.line.lock())
+        self.take_next(&mut *self.queue.lock()?)
     }
 
     /// Makes a pending slot active, if there is one.
-    fn activate(&self, line: &mut Line) -> bool {
-        let pending = line.pending > 0;
+    fn activate(&self, queue: &mut LaneQueue) -> bool {
+        let pending = queue.pending > 0;
         if pending {
-            line.pending -= 1;
-            line.active += 1;
-            self.account.counters.show_pending(line.pending);
+            queue.pending -= 1;
+            queue.active += 1;
+            self.account.counters.show_pending(queue.pending);
         }
         pending
     }
 
     /// Takes the next entry; or releases the slot.
-    fn take_next(&self, line: &mut Line) -> Option<TaskRef> {
-        let next = line.waiting.pop_front();
+    fn take_next(&self, queue: &mut LaneQueue) -> Option<TaskRef> {
+        let next = queue.waiting.pop_front();
         if next.is_none() {
-            line.active -= 1;
+            queue.active -= 1;
         } else {
-            self.show_waiting(line);
+            self.show_waiting(queue);
         }
         next
     }
 
     /// The entry just taken was the husk of a cancelled task.
     pub(crate) fn count_husk(&self) {
-        self.line.lock().cleared += 1;
+        if let Some(mut queue) = self.queue.lock() {
+            queue.cleared += 1;
+        }
     }
 
     /// Releases an active slot if nothing waits.
@@ -189,10 +186,10 @@ impl Core {
         if self.waiting.load(Ordering::Relaxed) > 0 {
             return false;
         }
-        let mut line = self.line.lock();
-        let idle = line.waiting.is_empty();
+        let Some(mut queue) = self.queue.lock() else { return true };
+        let idle = queue.waiting.is_empty();
         if idle {
-            line.active -= 1;
+            queue.active -= 1;
         }
         idle
     }
@@ -201,44 +198,31 @@ impl Core {
     /// `enqueue`.
     #[must_use]
     pub(crate) fn release(&self, push: impl FnOnce()) -> bool {
-        let mut line = self.line.lock();
-        line.active -= 1;
-        let scheduled = self.schedule(&mut line, push);
-        let woken = line.watchers.iter().filter(|_| scheduled);
-        let woken: Vec<_> = woken.map(|watcher| Arc::clone(&watcher.parker)).collect();
-        drop(line);
-        for parker in woken {
-            parker.unpark();
+        let Some(mut queue) = self.queue.lock() else { return false };
+        queue.active -= 1;
+        let scheduled = self.schedule(&mut queue, push);
+        drop(queue);
+        if scheduled {
+            self.waiters.wake();
         }
         scheduled
     }
 
     /// The entry is pushed under the lock. So whoever finds all slots taken under that lock can
     /// rely on the entries of the pending ones being in the pool's queues.
-    fn schedule(&self, line: &mut Line, push: impl FnOnce()) -> bool {
-        let scheduled = line.schedule(self.limit);
+    fn schedule(&self, queue: &mut LaneQueue, push: impl FnOnce()) -> bool {
+        let scheduled = queue.schedule(self.limit);
         if scheduled {
-            self.account.counters.show_pending(line.pending);
+            self.account.counters.show_pending(queue.pending);
             push();
         }
         scheduled
     }
 
-    /// Has `parker` woken when a slot that could be taken over for `target` becomes pending; until
-    /// `unwatch`.
-    pub(crate) fn watch(&self, target: &TaskRef, parker: &Arc<Parker>) {
-        let mut line = self.line.lock();
-        if !line.watchers.iter().any(|other| other.is(target, parker)) {
-            line.watchers.push(Watcher { target: target.clone(), parker: Arc::clone(parker) });
-        }
-    }
-
-    pub(crate) fn unwatch(&self, target: &TaskRef, parker: &Arc<Parker>) {
-        let mut line = self.line.lock();
-        let place = line.watchers.iter().position(|other| other.is(target, parker));
-        let watcher = place.map(|place| line.watchers.swap_remove(place));
-        drop(line);
-        drop(watcher);
+    /// Threads of the pool that wait for tasks of the lane: to be woken when a slot becomes pending
+    /// that one of them could take over.
+    pub(crate) fn waiters(&self) -> &ParkerSet {
+        &self.waiters
     }
 
     /// Whether the calling thread alone holds all slots.
@@ -248,15 +232,15 @@ impl Core {
 
     /// Takes out of the queue what `goes` says.
     pub(crate) fn clear(&self, goes: impl Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
-        let mut line = self.line.lock();
-        let gone = line.clear(goes);
-        self.show_waiting(&line);
+        let Some(mut queue) = self.queue.lock() else { return Vec::new() };
+        let gone = queue.clear(goes);
+        self.show_waiting(&queue);
         gone
     }
 
     /// Says how many entries wait; told under the lock.
-    fn show_waiting(&self, line: &Line) {
-        self.waiting.store(line.waiting.len(), Ordering::Relaxed);
+    fn show_waiting(&self, queue: &LaneQueue) {
+        self.waiting.store(queue.waiting.len(), Ordering::Relaxed);
     }
 
     /// A task taken from the queue has begun.
@@ -270,8 +254,8 @@ impl Core {
     }
 
     /// A place in the queue is free.
-    pub(crate) fn free_place(&self) {
-        self.places().into_iter().for_each(Semaphore::free);
+    pub(crate) fn release_permit(&self) {
+        self.permits().into_iter().for_each(Semaphore::release);
     }
 
     /// What it has counted, and what its tasks refer to.
@@ -285,20 +269,14 @@ impl Core {
     }
 
     /// What records how long its tasks wait and run.
-    pub(crate) fn meter(&self) -> &Meter {
-        &self.meter
+    pub(crate) fn latency(&self) -> &LatencyRecorder {
+        &self.latency
     }
 }
 
-impl Watcher {
-    fn is(&self, target: &TaskRef, parker: &Arc<Parker>) -> bool {
-        self.target.is_same(target) && Arc::ptr_eq(&self.parker, parker)
-    }
-}
-
-impl Drop for Core {
+impl Drop for LaneCore {
     fn drop(&mut self) {
-        if self.account.is_forked() {
+        if self.queue.is_forked() {
             return;
         }
         // No handle, no entry, no slot: only husks wait, and a canceller may be about to count
@@ -306,12 +284,67 @@ impl Drop for Core {
         while !self.account.counters.counts().tasks.balanced() {
             thread::yield_now();
         }
-        self.lanes.dismiss(&self.account);
+        self.lanes.unregister(&self.account);
     }
 }
 
-impl fmt::Debug for Core {
+impl fmt::Debug for LaneCore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").field("name", &self.name).field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("LaneCore")
+            .field("name", &self.name)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one lane or all of them have counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LaneCounts {
+    pub(crate) tasks: TaskCounts,
+    /// Slots for which an entry waits in the pool's queues.
+    pub(crate) pending: u64,
+}
+
+impl AddAssign for LaneCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.tasks += other.tasks;
+        self.pending += other.pending;
+    }
+}
+
+/// The counters in the account of a lane. Each step is counted before the next can happen.
+#[derive(Debug, Default)]
+pub(crate) struct LaneCounters {
+    /// Counted under the lane's lock.
+    submitted: Counter,
+    cancelled: Counter,
+    pending: AtomicUsize,
+    /// Apart, since submitters and threads that run are on different CPUs. Any thread of the pool
+    /// counts here.
+    runs: CachePadded<RunCounters>,
+}
+
+/// What the tasks of a lane refer to.
+pub(crate) type LaneAccount = Account<LaneCounters>;
+
+impl LaneCounters {
+    /// How many slots are pending now; told under the lane's lock.
+    fn show_pending(&self, pending: usize) {
+        self.pending.store(pending, Ordering::Release);
+    }
+
+    /// What has been counted: ends first, then starts, then submissions, so that the differences
+    /// are never negative.
+    pub(crate) fn counts(&self) -> LaneCounts {
+        let mut tasks = TaskCounts { cancelled: self.cancelled.get(), ..TaskCounts::default() };
+        self.runs.add_to(&mut tasks);
+        tasks.submitted = self.submitted.get();
+        LaneCounts { tasks, pending: self.pending.load(Ordering::Acquire) as u64 }
+    }
+}
+
+impl AccountCounters for LaneCounters {
+    fn cancelled(&self) -> &Counter {
+        &self.cancelled
     }
 }

@@ -8,16 +8,16 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::Core;
+use super::LaneCore;
 use crate::task::TaskRef;
 
 /// Set in the address of a lane; cells and lanes are aligned to more.
 const LANE: usize = 1;
 
-const _: () = assert!(align_of::<Core>() > LANE);
+const _: () = assert!(align_of::<LaneCore>() > LANE);
 
 /// An entry of a pool's queue.
-pub(crate) struct Entry(NonNull<()>);
+pub(crate) struct QueueItem(NonNull<()>);
 
 /// An entry, opened.
 #[derive(Debug)]
@@ -25,13 +25,13 @@ pub(crate) enum Job {
     /// A task, or the husk of one.
     Task(TaskRef),
     /// A slot of this lane is pending, or was.
-    Lane(Arc<Core>),
+    Lane(Arc<LaneCore>),
 }
 
-// SAFETY: N4: it is a `TaskRef` or an `Arc<Core>`, which both are (see `Job`).
-unsafe impl Send for Entry {}
+// SAFETY: N4: it is a `TaskRef` or an `Arc<LaneCore>`, which both are (see `Job`).
+unsafe impl Send for QueueItem {}
 // SAFETY: N4, as above.
-unsafe impl Sync for Entry {}
+unsafe impl Sync for QueueItem {}
 
 /// What is said of an entry holds while it holds of what it may be.
 const _: () = {
@@ -39,15 +39,15 @@ const _: () = {
     is_shared::<Job>();
 };
 
-impl Entry {
+impl QueueItem {
     pub(crate) fn task(task: TaskRef) -> Self {
-        Entry(task.into_raw())
+        QueueItem(task.into_raw())
     }
 
-    pub(crate) fn lane(lane: Arc<Core>) -> Self {
+    pub(crate) fn lane(lane: Arc<LaneCore>) -> Self {
         let address = Arc::into_raw(lane).cast_mut().cast::<()>().map_addr(|address| address | LANE);
         match NonNull::new(address) {
-            Some(address) => Entry(address),
+            Some(address) => QueueItem(address),
             None => unreachable!("an `Arc` is never null"),
         }
     }
@@ -60,21 +60,21 @@ impl Entry {
             // time it is taken back.
             Job::Task(unsafe { TaskRef::from_erased(this.0) })
         } else {
-            let lane = address.map_addr(|address| address & !LANE).cast::<Core>();
+            let lane = address.map_addr(|address| address & !LANE).cast::<LaneCore>();
             // SAFETY: N4: with the mark it came from `Arc::into_raw`, likewise.
             Job::Lane(unsafe { Arc::from_raw(lane) })
         }
     }
 }
 
-impl Drop for Entry {
+impl Drop for QueueItem {
     fn drop(&mut self) {
-        drop(Entry(self.0).open());
+        drop(QueueItem(self.0).open());
     }
 }
 
-impl fmt::Debug for Entry {
+impl fmt::Debug for QueueItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Entry").field(&self.0).finish()
+        f.debug_tuple("QueueItem").field(&self.0).finish()
     }
 }

@@ -2,11 +2,10 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `core` | one lane: its queue and its slots |
-//! | `account` | what a lane counts, and what its tasks refer to |
+//! | `core` | one lane: its queue, its slots, and what it counts |
 //! | `entry` | what waits in the pool's queues: a task, or the right to run a lane |
-//! | `lanes` | all lanes of a pool |
-//! | `waits` | who waits for what inside tasks |
+//! | `registry` | all lanes of a pool |
+//! | `deadlock` | who waits for what inside tasks, and which wait would never end |
 //!
 //! # Slots
 //!
@@ -66,21 +65,19 @@
 //!
 //! A thread of the pool that waits for a task of a lane while the pool cannot grow takes a pending
 //! slot over and runs the lane in order, through the task it waits for. It registers
-//! ([`Core::watch`]) before it looks for a pending slot, and whoever makes one pending by a release
-//! wakes those who are registered.
+//! ([`LaneCore::waiters`]) before it looks for a pending slot, and whoever makes one pending by a
+//! release wakes those who are registered.
 //!
 //! If all slots are held by threads that wait, in whatever way, for tasks of this very lane, none
 //! of them will ever be released. `waits` finds that out, and gives an error to the thread whose
 //! wait closes such a circle.
 
-mod account;
 mod core;
+mod deadlock;
 mod entry;
-mod lanes;
-mod waits;
+mod registry;
 
-pub(crate) use self::account::LaneAccount;
-pub(crate) use self::core::Core;
-pub(crate) use self::entry::{Entry, Job};
-pub(crate) use self::lanes::Lanes;
-pub(crate) use self::waits::{Wait, inside};
+pub(crate) use self::core::{LaneAccount, LaneCore};
+pub(crate) use self::deadlock::{Wait, inside};
+pub(crate) use self::entry::{Job, QueueItem};
+pub(crate) use self::registry::Lanes;

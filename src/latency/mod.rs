@@ -24,7 +24,7 @@ use self::histograms::Recorder;
 
 /// What records the times of a pool's tasks, or of a lane's. The default records nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Meter {
+pub(crate) struct LatencyRecorder {
     #[cfg(feature = "histograms")]
     histograms: Option<Recorder>,
     #[cfg(feature = "metrics")]
@@ -33,14 +33,14 @@ pub(crate) struct Meter {
 
 /// The times recorded so far, where they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reading {
+pub(crate) struct LatencySnapshot {
     #[cfg(feature = "histograms")]
     pub(crate) wait: Option<Histogram>,
     #[cfg(feature = "histograms")]
     pub(crate) run: Option<Histogram>,
 }
 
-impl Meter {
+impl LatencyRecorder {
     /// Also records in histograms, for up to `threads` threads at a time.
     #[cfg(feature = "histograms")]
     pub(crate) fn with_histograms(mut self, threads: usize) -> Self {
@@ -87,14 +87,14 @@ impl Meter {
 
     /// What has been recorded.
     #[cfg(feature = "histograms")]
-    pub(crate) fn read(&self) -> Reading {
+    pub(crate) fn read(&self) -> LatencySnapshot {
         let (wait, run) = self.histograms.as_ref().map(Recorder::read).unzip();
-        Reading { wait, run }
+        LatencySnapshot { wait, run }
     }
 
     /// Nothing can have been recorded: the feature `histograms` is off.
     #[cfg(not(feature = "histograms"))]
-    pub(crate) fn read(&self) -> Reading {
-        Reading {}
+    pub(crate) fn read(&self) -> LatencySnapshot {
+        LatencySnapshot {}
     }
 }

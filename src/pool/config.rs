@@ -24,7 +24,7 @@ pub(super) struct Config {
     pub(super) name: String,
     pub(super) core: usize,
     pub(super) max: usize,
-    /// See [`Policy::may_linger`](crate::worker::Policy::may_linger). Models that want it
+    /// See [`Policy::may_spin`](crate::worker::Policy::may_spin). Models that want it
     /// have a pool of their own.
     pub(super) lingers: bool,
     pub(super) keep_alive: Duration,

@@ -135,7 +135,7 @@ impl Inner {
             self.engine.idle.wake_all();
         }
         if self.threads.counts().reserved() >= max {
-            self.growth.end();
+            self.engine.growth_ended();
         } else {
             self.engine.notify_if_queued(self);
         }
@@ -181,7 +181,7 @@ impl Inner {
 
     /// Threads that wait run something, or the monitor decides whether to add a thread.
     pub(super) fn ask_for_help(&self) {
-        self.growth.wake_helpers();
+        self.engine.help_waiters.wake();
         self.growth.monitor().arm(self);
     }
 
@@ -208,7 +208,7 @@ impl Inner {
             self.engine.set_over_max(true);
         }
         if self.threads.counts().reserved() >= self.threads.max() {
-            self.growth.end();
+            self.engine.growth_ended();
         }
         if self.threads.counts().staying() > self.threads.core() {
             self.engine.idle.refresh_deadlines();
@@ -217,14 +217,14 @@ impl Inner {
 
     /// Wakes a thread although tokens are out: they have not moved.
     pub(super) fn force_wake(&self) {
-        if self.engine.idle.notify_overriding() != Notify::Covered {
+        if self.engine.idle.notify_forced() != Notify::Handled {
             self.ask_for_help();
         }
     }
 
     /// Threads that were reserved will not come: their reservations and tokens are back.
     pub(super) fn on_start_failed(&self) {
-        self.growth.end();
+        self.engine.growth_ended();
         self.engine.notify_if_queued(self);
         self.on_thread_gone();
     }
@@ -267,10 +267,10 @@ impl Inner {
         if !self.engine.close() {
             return;
         }
-        self.growth.end();
+        self.engine.growth_ended();
         self.engine.permits().into_iter().for_each(Semaphore::close);
         for lane in self.engine.lanes.all() {
-            lane.places().into_iter().for_each(Semaphore::close);
+            lane.permits().into_iter().for_each(Semaphore::close);
         }
         self.engine.idle.wake_all();
         self.stop_helpers();

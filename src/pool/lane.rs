@@ -5,17 +5,17 @@ use std::io;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
-use crate::error::{Reason, Rejected};
-use crate::lane::Core;
-use crate::latency::Meter;
+use crate::error::Rejected;
+use crate::lane::LaneCore;
+use crate::latency::LatencyRecorder;
 use crate::pool::Pool;
 use crate::pool::config::refuse;
 use crate::pool::stats::LaneMetrics;
-use crate::pool::stats::meter;
-use crate::pool::submit::Gate;
+use crate::pool::stats::latency;
 use crate::pool::submit::Reserve;
+use crate::pool::submit::Submitter;
 use crate::pool::submit::TaskOptions;
-use crate::task::{Attempt, Task, Unblocked};
+use crate::task::{Task, Unblocked};
 
 /// A limited view of a pool: a queue of its own whose tasks run on the pool's threads, no more than
 /// so many at a time.
@@ -58,7 +58,7 @@ use crate::task::{Attempt, Task, Unblocked};
 #[doc(alias = "Semaphore")]
 #[derive(Clone)]
 pub struct Lane {
-    core: Arc<Core>,
+    core: Arc<LaneCore>,
     pool: Pool,
 }
 
@@ -107,29 +107,22 @@ impl<'a> LaneBuilder<'a> {
             return refuse(format!("queue_limit of lane {name:?} (0) would refuse every task"));
         }
         // In a forked child nothing runs, and a recorder may hang.
-        let meter = if pool.inner.engine.is_forked() {
-            Meter::default()
+        let latency = if pool.inner.engine.is_forked() {
+            LatencyRecorder::default()
         } else {
-            meter(&pool.inner.config, Some(&name), limit)
+            latency(&pool.inner.config, Some(&name), limit)
         };
-        let core = Core::new(
-            name,
-            limit,
-            queue_limit,
-            meter,
-            &pool.inner.engine.lanes,
-            pool.inner.engine.generation(),
-        );
+        let core = LaneCore::new(name, limit, queue_limit, latency, &pool.inner.engine.lanes);
         Ok(Lane { core, pool: pool.clone() })
     }
 }
 
 impl Lane {
-    pub(super) fn gate(&self) -> Gate<'_, Core> {
-        Gate { inner: &self.pool.inner, queue: &self.core, has_place: false }
+    pub(super) fn submitter(&self) -> Submitter<'_, LaneCore> {
+        Submitter { inner: &self.pool.inner, queue: &self.core, has_permit: false }
     }
 
-    pub(super) fn core(&self) -> &Core {
+    pub(super) fn core(&self) -> &LaneCore {
         &self.core
     }
 
@@ -163,17 +156,7 @@ impl Lane {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().spawn(f, Location::caller(), self.pool.inner.metadata())
-    }
-
-    /// [`spawn`](Lane::spawn) for a closure that may end its task with a reason of the crate's own.
-    #[track_caller]
-    pub(crate) fn attempt<F, T>(&self, f: F) -> Task<T>
-    where
-        F: FnOnce() -> Result<T, Reason> + Send + 'static,
-        T: Send + 'static,
-    {
-        self.gate().spawn(Attempt(f), Location::caller(), self.pool.inner.metadata())
+        self.submitter().spawn(f, Location::caller(), self.pool.inner.metadata())
     }
 
     /// [`spawn`](Lane::spawn) for when no error is expected, as [`Pool::unblock`].
@@ -203,7 +186,7 @@ impl Lane {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().try_spawn(f, Location::caller(), self.pool.inner.metadata())
+        self.submitter().try_spawn(f, Location::caller(), self.pool.inner.metadata())
     }
 
     /// Waits for a place in the lane's queue, as [`Pool::reserve`] does in the pool's.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use loom::thread;
 
 use crate::error::Reason;
-use crate::lane::{Entry, Job};
+use crate::lane::{Job, QueueItem};
 use crate::pool::inner::Inner;
 use crate::pool::{NewThread, Pool, PoolBuilder, Reserve};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
@@ -278,7 +278,7 @@ fn monitor_disarm_against_submit() {
                 while found < 2 {
                     assert!(inner.growth.monitor().await_arming(), "it is not stopped");
                     while !inner.growth.monitor().disarm(|| inner.engine.own_counts().queued() > 0) {
-                        let taken = inner.engine.queues.take_any().map(Entry::open);
+                        let taken = inner.engine.queues.take_any().map(QueueItem::open);
                         if let Some(Job::Task(task)) = taken
                             && let Some(claimed) = task.claim()
                         {

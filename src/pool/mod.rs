@@ -3,6 +3,7 @@
 //! | room | owns |
 //! |---|---|
 //! | `handle`, `lane`, `global` | the handles of a pool and of a lane; the pool of the whole process |
+//! | `adapters` | what the modules above use of a pool besides its public methods |
 //! | `builder` | settings, and what is refused |
 //! | `inner` | what all handles and threads of one pool share, part by part |
 //! | `policy` | what the pool decides for its threads |
@@ -13,6 +14,7 @@
 //! | `shutdown` | the end, who waits for it, and the tasks that it drops |
 //! | `stats` | the numbers; how long tasks wait and run; which run for long |
 
+mod adapters;
 mod builder;
 mod config;
 mod expiry;
@@ -28,7 +30,6 @@ mod shutdown;
 mod stats;
 mod submit;
 mod threads;
-mod waiters;
 
 pub use self::builder::PoolBuilder;
 pub use self::handle::Pool;

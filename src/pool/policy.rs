@@ -4,15 +4,14 @@
 //! a fence, a look into the queues. That of `retire_if_over_max` pairs with the one in
 //! `Inner::set_max`.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::lane::Core;
+use crate::lane::LaneCore;
 use crate::panic::catch_panic;
 use crate::pool::inner::Inner;
 use crate::pool::threads::start;
 use crate::sync::atomic::{Ordering, fence};
-use crate::sync::{Parker, now};
+use crate::sync::now;
 use crate::task::TaskRef;
 use crate::trace::event;
 use crate::worker::{Engine, Policy, Retire};
@@ -42,7 +41,7 @@ impl Policy for Inner {
         }
     }
 
-    fn observe_wait(&self, task: &TaskRef, lane: Option<&Core>, wait: Duration) {
+    fn observe_wait(&self, task: &TaskRef, lane: Option<&LaneCore>, wait: Duration) {
         if self.engine.is_forked() {
             return;
         }
@@ -54,7 +53,7 @@ impl Policy for Inner {
         self.expiry.keep_publishing(&self.config.name);
     }
 
-    fn observe_run(&self, task: &TaskRef, lane: Option<&Core>, run: Duration) {
+    fn observe_run(&self, task: &TaskRef, lane: Option<&LaneCore>, run: Duration) {
         // A task that has forked ends in the child too, where the locks of the times may be held
         // for ever.
         if !self.engine.is_forked() {
@@ -84,26 +83,7 @@ impl Policy for Inner {
             || self.threads.counts().reserved() < self.threads.max() && !self.engine.is_closed() && !refused()
     }
 
-    fn watch_growth(&self, parker: &Arc<Parker>) {
-        if self.engine.is_forked() {
-            return;
-        }
-        self.growth.watch(parker);
-    }
-
-    fn add_helper(&self, parker: &Arc<Parker>) {
-        if !self.engine.is_forked() {
-            self.growth.add_helper(parker);
-        }
-    }
-
-    fn remove_helper(&self, parker: &Arc<Parker>) {
-        if !self.engine.is_forked() {
-            self.growth.remove_helper(parker);
-        }
-    }
-
-    fn may_linger(&self) -> bool {
+    fn may_spin(&self) -> bool {
         // Where more threads are at work, some of them may want the CPU.
         let resting = || self.engine.idle.counts().idle + self.threads.blocking();
         let at_work = || self.threads.counts().staying().saturating_sub(resting());
@@ -152,12 +132,6 @@ impl Policy for Inner {
             self.engine.notify_if_queued(self);
         }
         self.on_thread_gone();
-    }
-
-    fn unwatch_growth(&self, parker: &Arc<Parker>) {
-        if !self.engine.is_forked() {
-            self.growth.unwatch(parker);
-        }
     }
 }
 

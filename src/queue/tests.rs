@@ -5,13 +5,13 @@ use super::*;
 #[test]
 fn own_deque_then_injector_then_others() {
     let queues = Queues::new(2);
-    let mine = queues.lend().unwrap();
-    let other = queues.lend().unwrap();
-    assert!(queues.lend().is_none(), "Q1: there are two");
+    let mine = queues.acquire().unwrap();
+    let other = queues.acquire().unwrap();
+    assert!(queues.acquire().is_none(), "Q1: there are two");
     queues.push(Some(&other), 3);
     queues.push(None, 2);
     queues.push(Some(&mine), 1);
-    let mut walk = Walk::new(0);
+    let mut walk = StealCursor::new(0);
     let order: Vec<i32> = std::iter::from_fn(|| queues.take(Some(&mine), &mut walk)).collect();
     assert_eq!(order, [1, 2, 3]);
     assert!(queues.is_empty());
@@ -20,9 +20,9 @@ fn own_deque_then_injector_then_others() {
 #[test]
 fn a_busy_injector_does_not_starve_the_deques() {
     let queues = Queues::new(1);
-    let local = queues.lend().unwrap();
+    let local = queues.acquire().unwrap();
     queues.push(Some(&local), usize::MAX);
-    let mut walk = Walk::new(0);
+    let mut walk = StealCursor::new(0);
     let looks = (0..).find(|&look| {
         queues.push(None, look);
         queues.take(None, &mut walk) == Some(usize::MAX)
@@ -33,9 +33,9 @@ fn a_busy_injector_does_not_starve_the_deques() {
 #[test]
 fn a_busy_deque_does_not_starve_the_injector() {
     let queues = Queues::new(1);
-    let local = queues.lend().unwrap();
+    let local = queues.acquire().unwrap();
     queues.push(None, usize::MAX);
-    let mut walk = Walk::new(0);
+    let mut walk = StealCursor::new(0);
     let looks = (0..).find(|&look| {
         queues.push(Some(&local), look);
         queues.take(Some(&local), &mut walk) == Some(usize::MAX)
@@ -52,7 +52,7 @@ fn looks_until_found(
     refill: impl Fn(usize),
 ) -> usize {
     hide(usize::MAX);
-    let mut walk = Walk::new(0);
+    let mut walk = StealCursor::new(0);
     let found = (0..10_000).find(|&look| {
         refill(look);
         queues.take(Some(local), &mut walk) == Some(usize::MAX)
@@ -63,7 +63,7 @@ fn looks_until_found(
 #[test]
 fn busy_deques_do_not_starve_the_injector() {
     let queues = Queues::new(2);
-    let (mine, other) = (queues.lend().unwrap(), queues.lend().unwrap());
+    let (mine, other) = (queues.acquire().unwrap(), queues.acquire().unwrap());
     let refill = |look| [&mine, &other].into_iter().for_each(|local| queues.push(Some(local), look));
     let looks = looks_until_found(&queues, &mine, |item| queues.push(None, item), refill);
     assert!(looks < 2 * FAIRNESS as usize);
@@ -72,7 +72,7 @@ fn busy_deques_do_not_starve_the_injector() {
 #[test]
 fn a_busy_deque_and_injector_do_not_starve_the_other_deque() {
     let queues = Queues::new(2);
-    let (mine, other) = (queues.lend().unwrap(), queues.lend().unwrap());
+    let (mine, other) = (queues.acquire().unwrap(), queues.acquire().unwrap());
     let refill = |look| [Some(&mine), None].into_iter().for_each(|local| queues.push(local, look));
     let looks = looks_until_found(&queues, &mine, |item| queues.push(Some(&other), item), refill);
     assert!(looks < 2 * FAIRNESS as usize);
@@ -81,24 +81,24 @@ fn a_busy_deque_and_injector_do_not_starve_the_other_deque() {
 #[test]
 fn a_deque_is_emptied_into_the_injector() {
     let queues = Queues::new(2);
-    let stalled = queues.lend().unwrap();
+    let stalled = queues.acquire().unwrap();
     for item in 0..100 {
         queues.push(Some(&stalled), item);
     }
-    assert!(queues.evacuate(stalled.index()));
+    assert!(queues.drain_to_injector(stalled.index()));
     let order: Vec<i32> = std::iter::from_fn(|| queues.take_injected()).collect();
     assert_eq!(order, (0..100).collect::<Vec<_>>(), "all of them, in order");
-    assert!(!queues.evacuate(usize::MAX));
+    assert!(!queues.drain_to_injector(usize::MAX));
     queues.push(Some(&stalled), 7);
-    queues.give_back(stalled);
+    queues.release(stalled);
     assert_eq!(queues.take_any(), Some(7), "a thread that ends leaves nothing behind");
 }
 
 #[test]
 fn every_deque_but_ones_own_is_stolen_from_wherever_the_walk_begins() {
     let queues = Queues::new(5);
-    let locals: Vec<_> = (0..5).map(|_| queues.lend().unwrap()).collect();
-    let mut walk = Walk::new(1);
+    let locals: Vec<_> = (0..5).map(|_| queues.acquire().unwrap()).collect();
+    let mut walk = StealCursor::new(1);
     for round in 0..100 {
         let thief = &locals[round % 5];
         let others = || (0..5).filter(|&index| index != thief.index());
@@ -116,7 +116,7 @@ fn every_deque_but_ones_own_is_stolen_from_wherever_the_walk_begins() {
 #[test]
 fn empty_means_that_no_queue_holds_anything() {
     let queues = Queues::new(2);
-    let (mine, other) = (queues.lend().unwrap(), queues.lend().unwrap());
+    let (mine, other) = (queues.acquire().unwrap(), queues.acquire().unwrap());
     // Where the item is; whether any queue holds it; whether the owner of `mine`, or who has
     // none, looks there first.
     let table = [(Some(&mine), false, true), (Some(&other), true, true), (None, false, false)];
@@ -132,19 +132,19 @@ fn empty_means_that_no_queue_holds_anything() {
 #[test]
 fn a_deque_given_back_is_lent_again() {
     let queues = Queues::<()>::new(2);
-    let (first, second) = (queues.lend().unwrap(), queues.lend().unwrap());
+    let (first, second) = (queues.acquire().unwrap(), queues.acquire().unwrap());
     assert_eq!((first.index(), second.index()), (0, 1));
     assert_eq!(format!("{queues:?}"), "Queues { deques: 2, .. }");
     assert_eq!(format!("{second:?}"), "Local { index: 1, .. }");
-    queues.give_back(second);
-    assert_eq!(queues.lend().map(|local| local.index()), Some(1));
-    assert!(queues.lend().is_none());
+    queues.release(second);
+    assert_eq!(queues.acquire().map(|local| local.index()), Some(1));
+    assert!(queues.acquire().is_none());
 }
 
 /// The first numbers that the author of the generator gives for this start.
 #[test]
 fn the_walk_is_that_of_its_source() {
-    let mut walk = Walk { looks: 0, random: 2_463_534_242 };
+    let mut walk = StealCursor { looks: 0, random: 2_463_534_242 };
     let numbers: Vec<_> = (0..4).map(|_| walk.start(usize::MAX)).collect();
     assert_eq!(numbers, [723_471_715, 2_497_366_906, 2_064_144_800, 2_008_045_182]);
     let mut firsts = [0; 8];

@@ -10,7 +10,7 @@ use crate::sync::{Parker, UnsafeCell};
 /// So many places, all of them taken.
 fn full(limit: usize) -> Arc<Semaphore> {
     let places = Arc::new(Semaphore::new(limit));
-    assert!((0..limit).all(|_| places.try_take()));
+    assert!((0..limit).all(|_| places.try_acquire()));
     places
 }
 
@@ -28,7 +28,7 @@ fn wait(places: &Semaphore, turn: &mut Acquire) -> Result<(), Closed> {
     let parker = Arc::new(Parker::new());
     let waker = parker.waker();
     loop {
-        match places.poll_take(turn, &waker) {
+        match places.poll_acquire(turn, &waker) {
             Poll::Ready(answer) => return answer,
             Poll::Pending => _ = parker.park(None),
         }
@@ -38,7 +38,7 @@ fn wait(places: &Semaphore, turn: &mut Acquire) -> Result<(), Closed> {
 /// A turn that is in line.
 fn queue_up(places: &Semaphore) -> Acquire {
     let mut turn = Acquire::new();
-    assert!(places.poll_take(&mut turn, Waker::noop()).is_pending());
+    assert!(places.poll_acquire(&mut turn, Waker::noop()).is_pending());
     turn
 }
 
@@ -52,7 +52,7 @@ fn enter(inside: &UnsafeCell<u32>) {
 /// The word says `taken`, and nobody is in line.
 fn assert_calm(places: &Semaphore, taken: usize) {
     assert_eq!((places.taken(), places.word.load(Ordering::Relaxed) & WAITERS), (taken, 0));
-    let line = places.line.lock();
+    let line = places.line.lock().expect("no fork");
     assert_eq!((line.live, line.waiters.len()), (0, 0));
 }
 
@@ -61,7 +61,7 @@ fn assert_calm(places: &Semaphore, taken: usize) {
 fn free_against_waiting() {
     check(None, || {
         let places = full(1);
-        let other = elsewhere(&places, Semaphore::free);
+        let other = elsewhere(&places, Semaphore::release);
         assert_eq!(wait(&places, &mut Acquire::new()), Ok(()));
         other.join().unwrap();
         assert_calm(&places, 1);
@@ -74,7 +74,7 @@ fn free_against_waiting() {
 fn two_frees_against_waiting() {
     check(None, || {
         let places = full(2);
-        let others = [elsewhere(&places, Semaphore::free), elsewhere(&places, Semaphore::free)];
+        let others = [elsewhere(&places, Semaphore::release), elsewhere(&places, Semaphore::release)];
         assert_eq!(wait(&places, &mut Acquire::new()), Ok(()));
         for other in others {
             other.join().unwrap();
@@ -91,7 +91,7 @@ fn free_against_giving_up_before_another() {
         let places = full(1);
         let mut first = queue_up(&places);
         let second = elsewhere(&places, |places| wait(places, &mut Acquire::new()));
-        let free = elsewhere(&places, Semaphore::free);
+        let free = elsewhere(&places, Semaphore::release);
         places.give_up(&mut first);
         assert_eq!(second.join().unwrap(), Ok(()));
         free.join().unwrap();
@@ -110,10 +110,10 @@ fn free_against_the_last_giving_up() {
         let cell = Arc::clone(&inside);
         let free = elsewhere(&places, move |places| {
             enter(&cell);
-            places.free();
+            places.release();
         });
         let lucky = elsewhere(&places, move |places| {
-            let taken = places.try_take();
+            let taken = places.try_acquire();
             if taken {
                 enter(&inside);
             }
@@ -145,7 +145,7 @@ fn close_against_free_and_waiting() {
     check(None, || {
         let places = full(1);
         let closer = elsewhere(&places, Semaphore::close);
-        let free = elsewhere(&places, Semaphore::free);
+        let free = elsewhere(&places, Semaphore::release);
         let answer = wait(&places, &mut Acquire::new());
         closer.join().unwrap();
         free.join().unwrap();
@@ -160,7 +160,7 @@ fn close_against_free_and_giving_up() {
         let places = full(1);
         let mut turn = queue_up(&places);
         let closer = elsewhere(&places, Semaphore::close);
-        let free = elsewhere(&places, Semaphore::free);
+        let free = elsewhere(&places, Semaphore::release);
         places.give_up(&mut turn);
         closer.join().unwrap();
         free.join().unwrap();
@@ -179,13 +179,13 @@ fn never_two_in_one_place() {
             elsewhere(&places, move |places| {
                 wait(places, &mut Acquire::new()).unwrap();
                 enter(&cell);
-                places.free();
+                places.release();
             })
         };
         let takers = [taker(&inside), taker(&inside)];
-        if places.try_take() {
+        if places.try_acquire() {
             enter(&inside);
-            places.free();
+            places.release();
         }
         for taker in takers {
             taker.join().unwrap();
@@ -201,7 +201,7 @@ fn free_against_another_waker() {
     check(None, || {
         let places = full(1);
         let mut turn = queue_up(&places);
-        let free = elsewhere(&places, Semaphore::free);
+        let free = elsewhere(&places, Semaphore::release);
         assert_eq!(wait(&places, &mut turn), Ok(()));
         free.join().unwrap();
         assert_calm(&places, 1);

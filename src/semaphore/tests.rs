@@ -38,7 +38,7 @@ struct Guest {
 
 impl Guest {
     fn poll(&mut self, places: &Semaphore) -> Poll<Result<(), Closed>> {
-        places.poll_take(&mut self.turn, &Waker::from(Arc::clone(&self.bell)))
+        places.poll_acquire(&mut self.turn, &Waker::from(Arc::clone(&self.bell)))
     }
 
     /// In line.
@@ -52,8 +52,8 @@ impl Guest {
 /// So many places, all of them taken.
 fn full(limit: usize) -> Semaphore {
     let places = Semaphore::new(limit);
-    assert!((0..limit).all(|_| places.try_take()));
-    assert!(!places.try_take());
+    assert!((0..limit).all(|_| places.try_acquire()));
+    assert!(!places.try_acquire());
     places
 }
 
@@ -61,10 +61,10 @@ fn full(limit: usize) -> Semaphore {
 fn there_are_as_many_places_as_the_limit_says() {
     let places = full(3);
     assert_eq!(places.taken(), 3);
-    places.free();
+    places.release();
     assert_eq!(Guest::default().poll(&places), TAKEN);
-    assert!(!places.try_take());
-    (0..3).for_each(|_| places.free());
+    assert!(!places.try_acquire());
+    (0..3).for_each(|_| places.release());
     assert_eq!(places.taken(), 0);
 }
 
@@ -73,7 +73,7 @@ fn the_longest_wait_ends_first() {
     let places = full(1);
     let mut guests: Vec<Guest> = (0..3).map(|_| Guest::waiting(&places)).collect();
     for next in 0..3 {
-        places.free();
+        places.release();
         let rung: Vec<usize> = guests.iter().map(|guest| guest.bell.rung()).collect();
         assert_eq!(rung.iter().sum::<usize>(), next + 1, "one waker for each place");
         assert_eq!(rung[next], 1);
@@ -90,15 +90,15 @@ fn nobody_takes_a_place_past_the_line() {
     let places = full(2);
     let mut first = Guest::waiting(&places);
     let mut second = Guest::waiting(&places);
-    places.free();
-    assert!(!places.try_take(), "it has been granted, though not fetched");
+    places.release();
+    assert!(!places.try_acquire(), "it has been granted, though not fetched");
     let mut third = Guest::waiting(&places);
     assert_eq!(first.poll(&places), TAKEN);
-    places.free();
-    places.free();
+    places.release();
+    places.release();
     assert_eq!([second.poll(&places), third.poll(&places)], [TAKEN, TAKEN]);
-    places.free();
-    assert!(places.try_take(), "nobody waits any more");
+    places.release();
+    assert!(places.try_acquire(), "nobody waits any more");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_granted_place_that_is_given_up_goes_on() {
     let places = full(1);
     let mut guests: Vec<Guest> = (0..3).map(|_| Guest::waiting(&places)).collect();
     places.give_up(&mut guests[1].turn);
-    places.free();
+    places.release();
     for _ in 0..2 {
         places.give_up(&mut guests[0].turn);
     }
@@ -126,8 +126,8 @@ fn when_the_last_waiter_gives_up_the_fast_paths_are_back() {
     assert_eq!(places.word.load(Ordering::Relaxed), WAITERS | 1);
     places.give_up(&mut guest.turn);
     assert_eq!(places.word.load(Ordering::Relaxed), 1);
-    places.free();
-    assert!(places.try_take());
+    places.release();
+    assert!(places.try_acquire());
     assert_eq!(guest.bell.rung(), 0);
 }
 
@@ -135,7 +135,7 @@ fn when_the_last_waiter_gives_up_the_fast_paths_are_back() {
 fn closing_tells_everybody_who_waits() {
     let places = full(2);
     let mut guests: Vec<Guest> = (0..4).map(|_| Guest::waiting(&places)).collect();
-    places.free();
+    places.release();
     for _ in 0..2 {
         places.close();
     }
@@ -144,12 +144,12 @@ fn closing_tells_everybody_who_waits() {
     let answers: Vec<_> = guests[..3].iter_mut().map(|guest| guest.poll(&places)).collect();
     assert_eq!(answers, [TAKEN, CLOSED, CLOSED], "what has been granted stays so");
     assert_eq!(places.taken(), 2);
-    places.free();
+    places.release();
     assert_eq!(guests[0].poll(&places), CLOSED, "free place or not");
-    assert!(places.try_take());
-    assert!(!places.try_take());
-    places.free();
-    places.free();
+    assert!(places.try_acquire());
+    assert!(!places.try_acquire());
+    places.release();
+    places.release();
     assert_eq!(places.taken(), 0);
 }
 
@@ -157,7 +157,7 @@ fn closing_tells_everybody_who_waits() {
 fn a_granted_place_is_given_up_after_closing() {
     let places = full(1);
     let mut guest = Guest::waiting(&places);
-    places.free();
+    places.release();
     places.close();
     places.give_up(&mut guest.turn);
     assert_eq!(places.taken(), 0);
@@ -174,9 +174,9 @@ fn giving_up_costs_a_few_looks_however_long_the_line() {
         let mut guests: Vec<Guest> = (0..GUESTS).map(|_| Guest::waiting(&places)).collect();
         let mut looks = 0;
         for step in 0..GUESTS {
-            let before = places.line.lock().waiters.len();
+            let before = places.line.lock().expect("no fork").waiters.len();
             places.give_up(&mut guests[order(step)].turn);
-            let line = places.line.lock();
+            let line = places.line.lock().expect("no fork");
             if line.waiters.len() < before {
                 looks += before;
             }
@@ -184,7 +184,7 @@ fn giving_up_costs_a_few_looks_however_long_the_line() {
             assert!(line.waiters.len() <= 2 * line.live);
         }
         assert!(looks <= 2 * GUESTS, "{looks}");
-        assert!(places.line.lock().waiters.capacity() <= 4 * ROOM);
+        assert!(places.line.lock().expect("no fork").waiters.capacity() <= 4 * ROOM);
         assert_eq!(places.word.load(Ordering::Relaxed), 1);
     }
 }
@@ -192,10 +192,10 @@ fn giving_up_costs_a_few_looks_however_long_the_line() {
 #[test]
 fn no_limit_is_a_limit_too() {
     let places = full_of(usize::MAX, COUNT - 1);
-    assert!(places.try_take());
-    assert!(!places.try_take());
+    assert!(places.try_acquire());
+    assert!(!places.try_acquire());
     let mut guest = Guest::waiting(&places);
-    places.free();
+    places.release();
     assert_eq!(guest.poll(&places), TAKEN);
     assert_eq!(places.taken(), COUNT);
     assert_eq!(Guest::default().poll(&full_of(usize::MAX, 0)), TAKEN);
@@ -226,7 +226,7 @@ fn the_last_waker_is_called_and_one_that_is_known_is_not_cloned() {
     guest.bell = Arc::default();
     assert_eq!(guest.poll(&places), Poll::Pending);
     assert_eq!(Arc::strong_count(&before), 1, "the former one has been dropped");
-    places.free();
+    places.release();
     assert_eq!([before.rung(), guest.bell.rung()], [0, 1]);
     assert_eq!(Arc::strong_count(&guest.bell), 1);
 }
@@ -279,7 +279,7 @@ fn wakers_are_called_and_dropped_without_the_lock_and_their_panics_swallowed() {
         let (places, locked) = (Arc::clone(&places), Arc::clone(&locked));
         let nosy = Nosy { places: Arc::clone(&places), locked, seen: Arc::clone(&seen) };
         let waker = Waker::from(Arc::new(nosy));
-        let answer = places.poll_take(turn, &waker);
+        let answer = places.poll_acquire(turn, &waker);
         // What is left of the waker here is dropped by the caller, who may panic.
         crate::panic::catch_panic("a nosy waker", || drop(waker));
         answer
@@ -288,7 +288,7 @@ fn wakers_are_called_and_dropped_without_the_lock_and_their_panics_swallowed() {
     assert!(turns.iter_mut().all(|turn| wait(turn).is_pending()));
     assert!(wait(&mut turns[0]).is_pending(), "another waker: the former is dropped");
     assert_eq!(seen.load(Ordering::Relaxed), 1);
-    places.free();
+    places.release();
     assert_eq!(seen.load(Ordering::Relaxed), 2, "called");
     assert_eq!(wait(&mut turns[0]), TAKEN);
     assert_eq!(seen.load(Ordering::Relaxed), 3, "not needed");
@@ -322,11 +322,11 @@ fn it_does_what_the_model_does() {
             match below(4) {
                 0 => {
                     let may = taken < limit && line.is_empty();
-                    assert_eq!(places.try_take(), may);
+                    assert_eq!(places.try_acquire(), may);
                     taken += usize::from(may);
                 }
                 1 if taken > granted.len() => {
-                    places.free();
+                    places.release();
                     free = true;
                 }
                 1 | 2 => {
@@ -377,23 +377,23 @@ fn under_load_no_place_is_lost_and_no_limit_passed() {
                 for round in 0..if cfg!(miri) { 20 } else { 2_000 } {
                     let mut turn = Acquire::new();
                     if (seed + round) % 5 == 0 {
-                        let _ = places.poll_take(&mut turn, &waker).map(|_| places.free());
+                        let _ = places.poll_acquire(&mut turn, &waker).map(|_| places.release());
                         places.give_up(&mut turn);
                         continue;
                     }
                     // Only before it stands in line: who is in line may have been given a place
                     // already.
-                    let taken = round % 2 == 1 && places.try_take();
-                    while !taken && places.poll_take(&mut turn, &waker).is_pending() {
+                    let taken = round % 2 == 1 && places.try_acquire();
+                    while !taken && places.poll_acquire(&mut turn, &waker).is_pending() {
                         assert!(parker.park(None));
                     }
                     assert!(inside.fetch_add(1, Ordering::Relaxed) < LIMIT);
                     inside.fetch_sub(1, Ordering::Relaxed);
-                    places.free();
+                    places.release();
                 }
             });
         }
     });
     assert_eq!(places.word.load(Ordering::Relaxed), 0);
-    assert_eq!(places.line.lock().live, 0);
+    assert_eq!(places.line.lock().expect("no fork").live, 0);
 }

@@ -25,21 +25,21 @@
 //! Poisoning is ignored because no user code ever runs under one of these locks: a panic cannot
 //! leave what they protect half changed.
 
+mod blocking;
 mod cell;
 mod clock;
-mod lock;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
-mod parker;
+mod parker_set;
 mod process_mutex;
 #[cfg(any(test, sidestep_loom, sidestep_shuttle, sidestep_tsan, miri))]
 pub(crate) mod stand_in;
 pub(crate) mod trampoline;
 
+pub(crate) use self::blocking::{Condvar, Mutex, MutexGuard, Parker};
 pub(crate) use self::cell::{Tracked, UnsafeCell};
 pub(crate) use self::clock::now;
-pub(crate) use self::lock::{Condvar, Mutex, MutexGuard};
-pub(crate) use self::parker::Parker;
+pub(crate) use self::parker_set::ParkerSet;
 pub(crate) use self::process_mutex::ProcessMutex;
 
 #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]

@@ -8,7 +8,7 @@
 //!
 //! Let every thread of the pool be inside a wait for tasks of this pool. If the pool may grow and
 //! something is queued, the last of them to declare itself blocked has notified, and a thread is
-//! being started. If it may not grow: a waiter registers ([`Policy::watch_growth`]) *before* it
+//! being started. If it may not grow: a waiter registers (`Engine::growth_waiters`) *before* it
 //! looks whether the pool may grow, and whoever makes the pool unable to grow wakes all who are
 //! registered *after* that shows. So each waiter has looked since the pool last became unable to
 //! grow, and a target that was queued then has been claimed: by the waiter or by someone else,
@@ -19,7 +19,7 @@
 use std::sync::Arc;
 
 use super::{Policy, Worker};
-use crate::lane::{Core, Wait, inside};
+use crate::lane::{LaneCore, Wait, inside};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Parker, trampoline};
 use crate::task::{Host, InPlace, Inside, TaskRef, claim_in_place, tasks};
@@ -54,7 +54,7 @@ impl<P: Policy> Worker<P> {
 
     /// This thread is about to park until `target` has ended: unless that would be for ever.
     fn wait_for(&self, target: &TaskRef) -> InPlace {
-        if self.engine().is_forked() || !self.engine().lanes.waits().matters() {
+        if !self.engine().lanes.waits().matters() {
             return InPlace::Waits;
         }
         let wait = Wait { thread: self.number(), target: target.clone(), inside: self.inside() };
@@ -67,9 +67,8 @@ impl<P: Policy> Worker<P> {
     }
 
     /// The lane of this pool that `target`, which has not ended, belongs to.
-    fn lane_of(&self, target: &TaskRef) -> Option<Arc<Core>> {
-        let alive = !target.is_ended() && !self.engine().is_forked();
-        alive.then(|| self.engine().lanes.find(target.owner())).flatten()
+    fn lane_of(&self, target: &TaskRef) -> Option<Arc<LaneCore>> {
+        (!target.is_ended()).then(|| self.engine().lanes.find(target.owner())).flatten()
     }
 
     fn start_blocking(&self) {
@@ -123,34 +122,33 @@ impl<P: Policy> Host for Worker<P> {
 
     fn watch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
         let Some(target) = target else {
-            self.pool.add_helper(parker);
-            return self.pool.watch_growth(parker);
+            self.engine().help_waiters.add(parker);
+            return self.engine().watch_growth(parker);
         };
         let lane = self.lane_of(target);
         if target.is_queued() && (target.is_owned_by(self.owner()) || lane.is_some()) {
-            self.pool.watch_growth(parker);
+            self.engine().watch_growth(parker);
         }
-        lane.iter().for_each(|lane| lane.watch(target, parker));
+        lane.iter().for_each(|lane| lane.waiters().add(parker));
     }
 
     fn inside(&self) -> Vec<Inside> {
-        if self.engine().is_forked() || !self.engine().lanes.waits().matters() {
+        if !self.engine().lanes.waits().matters() {
             return Vec::new();
         }
         let holds_slot =
             |task: &TaskRef| !task.is_owned_by(self.owner()) && !self.forfeited.borrow().contains(&task.id());
-        let slot_of =
-            |task: &TaskRef| holds_slot(task).then(|| self.engine().lanes.find(task.owner())).flatten();
+        let slot_of = |task: &TaskRef| {
+            let lane = holds_slot(task).then(|| self.engine().lanes.find(task.owner())).flatten()?;
+            Some((lane.owner().addr(), lane.limit()))
+        };
         inside(slot_of)
     }
 
     fn unwatch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
-        self.pool.unwatch_growth(parker);
-        let Some(target) = target else { return self.pool.remove_helper(parker) };
-        if self.engine().is_forked() {
-            return;
-        }
-        self.engine().lanes.find(target.owner()).iter().for_each(|lane| lane.unwatch(target, parker));
+        self.engine().growth_waiters.remove(parker);
+        let Some(target) = target else { return self.engine().help_waiters.remove(parker) };
+        self.engine().lanes.find(target.owner()).iter().for_each(|lane| lane.waiters().remove(parker));
         if self.engine().lanes.waits().matters() {
             self.engine().lanes.waits().remove(self.number(), target);
         }

@@ -16,7 +16,7 @@ use loom::thread;
 use super::{Engine, Policy, Retire, work};
 use crate::error::Reason;
 use crate::error::TaskError;
-use crate::lane::{Core, Lanes};
+use crate::lane::{LaneCore, Lanes};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64, fence};
 use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Mutex, Parker, now};
@@ -155,8 +155,8 @@ impl Policy for Yard {
             }
         }
     }
-    fn observe_wait(&self, _: &TaskRef, _: Option<&Core>, _: Duration) {}
-    fn observe_run(&self, _: &TaskRef, _: Option<&Core>, _: Duration) {}
+    fn observe_wait(&self, _: &TaskRef, _: Option<&LaneCore>, _: Duration) {}
+    fn observe_run(&self, _: &TaskRef, _: Option<&LaneCore>, _: Duration) {}
     fn begin_blocking(&self) {
         fence(Ordering::SeqCst);
         self.engine.notify_if_queued(self);
@@ -165,11 +165,7 @@ impl Policy for Yard {
     fn may_grow(&self) -> bool {
         self.grows
     }
-    fn watch_growth(&self, _: &Arc<Parker>) {}
-    fn unwatch_growth(&self, _: &Arc<Parker>) {}
-    fn add_helper(&self, _: &Arc<Parker>) {}
-    fn remove_helper(&self, _: &Arc<Parker>) {}
-    fn may_linger(&self) -> bool {
+    fn may_spin(&self) -> bool {
         self.lingers
     }
     fn sleep_deadline(&self) -> Option<Instant> {

@@ -3,13 +3,13 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `run` | one task: claim it, run it, report; or one turn of a lane |
-//! | `context` | what a thread has of its own, and the way to it |
-//! | `record` | what a thread shows to others |
+//! | `run` | one task: claim it, run it, report |
+//! | `lane_turn` | one turn of a lane |
+//! | `record` | what a thread has of its own and shows to others, and the way to it |
 //! | `registry` | the threads of a pool |
 //! | `host` | blocking and waiting on a pool's thread |
-//! | `rest` | what a thread does that finds nothing: looking on, sleeping, leaving |
-//! | `patience` | for how long it pays to look on |
+//! | `park` | what a thread does that finds nothing: looking on, sleeping, leaving |
+//! | `spin` | for how long it pays to look on |
 //!
 //! What all pools have in common is the [`Engine`]; what a pool decides, and tells, is the trait
 //! [`Policy`], which `pool` implements.
@@ -39,15 +39,15 @@
 //! ORDERING: `closed` pairs as in `pool::admission`; `over_max` is a mark whose setter wakes all
 //! afterwards, under a lock that each sleeper takes before it looks.
 
-mod context;
 mod host;
+mod lane_turn;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
-mod patience;
+mod park;
 mod record;
 mod registry;
-mod rest;
 mod run;
+mod spin;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
@@ -56,30 +56,33 @@ use std::time::{Duration, Instant};
 use crate::counts::{PoolAccount, PoolCounters, TaskCounts, thread_number};
 use crate::error::TaskId;
 use crate::idle::{Idle, Notify, Sleeper};
-use crate::lane::{Core, Entry, Lanes};
-use crate::queue::{Queues, Walk};
+use crate::lane::{LaneCore, Lanes, QueueItem};
+use crate::queue::{Queues, StealCursor};
 use crate::semaphore::Semaphore;
-use crate::sync::Parker;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
+use crate::sync::{Parker, ParkerSet};
 use crate::sys::fork::Generation;
 use crate::task::{TaskRef, with_host};
 
-use self::context::{CurrentGuard, WorkerContext, this_context};
-use self::patience::Patience;
+use self::record::{CurrentGuard, WorkerContext, this_context};
+use self::spin::Patience;
 
-pub(crate) use self::context::this_record;
-pub(crate) use self::record::{LastSample, Moment, RunningTask, ThreadRecord};
+pub(crate) use self::record::{LastSample, Moment, RunningTask, ThreadRecord, this_record};
 pub(crate) use self::registry::Registry;
 
 /// What every pool has: the queues, the threads, who of them sleeps, the lanes, and whether it is
 /// over. The pool owns one and adds to it, by [`Policy`], when threads come and go.
 pub(crate) struct Engine {
-    pub(crate) queues: Queues<Entry>,
+    pub(crate) queues: Queues<QueueItem>,
     pub(crate) idle: Idle,
     pub(crate) workers: Registry,
     pub(crate) lanes: Arc<Lanes>,
     /// What the pool's tasks refer to.
     pub(crate) account: Arc<PoolAccount>,
+    /// Threads to be woken when [`Policy::may_grow`] turns false.
+    growth_waiters: ParkerSet,
+    /// Threads to be woken when something is queued and no thread will look for it.
+    pub(crate) help_waiters: ParkerSet,
     /// There may be more threads than the pool may have by now.
     over_max: AtomicBool,
     /// Admission is closed.
@@ -90,16 +93,17 @@ pub(crate) struct Engine {
 impl Engine {
     /// An engine with `deques` worker deques, whose queue has these permits if it is limited.
     pub(crate) fn new(deques: usize, permits: Option<Semaphore>, lanes: Arc<Lanes>) -> Self {
-        let generation = Generation::current();
         Engine {
             queues: Queues::new(deques),
             idle: Idle::new(),
             workers: Registry::default(),
             lanes,
-            account: PoolAccount::new(PoolCounters::new(), permits, generation),
+            account: PoolAccount::new(PoolCounters::new(), permits),
+            growth_waiters: ParkerSet::default(),
+            help_waiters: ParkerSet::default(),
             over_max: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            generation,
+            generation: Generation::current(),
         }
     }
 
@@ -117,17 +121,13 @@ impl Engine {
     /// A queued task has been claimed: its permit in a limited queue is free.
     #[inline]
     fn release_permit(&self) {
-        self.permits().into_iter().for_each(Semaphore::free);
+        self.permits().into_iter().for_each(Semaphore::release);
     }
 
     /// Whether this process is a fork of the one the pool was built in.
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         self.generation.is_past()
-    }
-
-    pub(crate) fn generation(&self) -> Generation {
-        self.generation
     }
 
     /// Whether admission is closed: threads leave once the queues are empty.
@@ -155,6 +155,23 @@ impl Engine {
         self.over_max.store(over_max, Ordering::SeqCst);
     }
 
+    /// Wakes `parker` when the pool can no longer be counted on to grow. The fence is for
+    /// `help_waiters` too.
+    fn watch_growth(&self, parker: &Arc<Parker>) {
+        self.growth_waiters.add(parker);
+        // Pairs with the fence in `growth_ended`, and for `help_waiters` with the one in
+        // `Idle::notify`: after the waiter is added, before it looks.
+        fence(Ordering::SeqCst);
+    }
+
+    /// The pool can no longer be counted on to grow: threads that wait look again whether to run
+    /// their targets inline.
+    pub(crate) fn growth_ended(&self) {
+        // Pairs with the fence in `watch_growth`.
+        fence(Ordering::SeqCst);
+        self.growth_waiters.wake();
+    }
+
     /// What has become of the tasks of the pool, those of its lanes included.
     pub(crate) fn counts(&self) -> TaskCounts {
         let mut counts = self.own_counts();
@@ -177,11 +194,11 @@ impl Engine {
         match this_context(self.owner()) {
             Some(context) => {
                 context.record.counters.submitted.increment();
-                self.queues.push(context.local.get(), Entry::task(task));
+                self.queues.push(context.local.get(), QueueItem::task(task));
             }
             None => {
                 self.account.counters.submitted().increment_shared();
-                self.queues.push(None, Entry::task(task));
+                self.queues.push(None, QueueItem::task(task));
             }
         }
     }
@@ -189,9 +206,9 @@ impl Engine {
     /// Enqueues a task of `lane`, and an entry for the lane where that is due: it is no task and is
     /// not counted. True if a thread must look into the pool's queues.
     #[must_use]
-    pub(crate) fn submit_to_lane(&self, lane: &Arc<Core>, task: TaskRef) -> bool {
+    pub(crate) fn submit_to_lane(&self, lane: &Arc<LaneCore>, task: TaskRef) -> bool {
         let local = this_context(self.owner()).and_then(|context| context.local.get());
-        lane.enqueue(task, || self.queues.push(local, Entry::lane(Arc::clone(lane))))
+        lane.enqueue(task, || self.queues.push(local, QueueItem::lane(Arc::clone(lane))))
     }
 
     /// Sees to it that a thread looks into the queues, in which the caller has put something: wakes
@@ -199,10 +216,10 @@ impl Engine {
     pub(crate) fn notify(&self, policy: &impl Policy) {
         while !self.is_forked() {
             match self.idle.notify(|| self.queues.is_empty()) {
-                Notify::Covered => return,
+                Notify::Handled => return,
                 Notify::Delivering => return policy.watch_delivery(),
-                Notify::Nobody if policy.ensure_worker() => return,
-                Notify::Nobody => {}
+                Notify::NoWorker if policy.ensure_worker() => return,
+                Notify::NoWorker => {}
             }
         }
     }
@@ -228,26 +245,17 @@ pub(crate) trait Policy: Send + Sync + 'static {
     /// stays.
     fn retire(&self, when: Retire) -> bool;
     /// A task that carries the time of its spawning is about to run, after this wait.
-    fn observe_wait(&self, task: &TaskRef, lane: Option<&Core>, wait: Duration);
+    fn observe_wait(&self, task: &TaskRef, lane: Option<&LaneCore>, wait: Duration);
     /// Such a task has ended, after this run.
-    fn observe_run(&self, task: &TaskRef, lane: Option<&Core>, run: Duration);
+    fn observe_run(&self, task: &TaskRef, lane: Option<&LaneCore>, run: Duration);
     /// One thread more, or less, has declared that it blocks.
     fn begin_blocking(&self);
     fn end_blocking(&self);
     /// Whether a thread that blocks can count on another being started.
     fn may_grow(&self) -> bool;
-    /// Has `parker` woken when `may_grow` turns false.
-    fn watch_growth(&self, parker: &Arc<Parker>);
-    /// Undoes `watch_growth`.
-    fn unwatch_growth(&self, parker: &Arc<Parker>);
-    /// Has `parker` woken when something is queued and no thread will look for it. The fence is in
-    /// `watch_growth`.
-    fn add_helper(&self, parker: &Arc<Parker>);
-    /// Undoes `add_helper`.
-    fn remove_helper(&self, parker: &Arc<Parker>);
     /// Whether a thread that finds nothing may look on for a while: with one CPU, or where more
     /// threads are at work than core, it would only hold up others.
-    fn may_linger(&self) -> bool;
+    fn may_spin(&self) -> bool;
     /// When a thread that goes to sleep now is to leave; `None` if it is to stay.
     fn sleep_deadline(&self) -> Option<Instant>;
     /// A thread is parked in a wait for the pool's end: looks whether that has come.
@@ -276,14 +284,14 @@ pub(crate) struct Worker<P: Policy> {
     pool: Arc<P>,
     context: WorkerContext,
     sleeper: Arc<Sleeper>,
-    walk: RefCell<Walk>,
+    walk: RefCell<StealCursor>,
     patience: Patience,
     /// Whether this thread holds a searching token.
     searching: Cell<bool>,
     /// Whether this thread holds a delivering token.
     delivering: Cell<bool>,
     /// The lane of the task whose result is being delivered, while this thread holds a slot of it.
-    lane: Cell<Option<Arc<Core>>>,
+    lane: Cell<Option<Arc<LaneCore>>>,
     /// Tasks of lanes that this thread is inside although their slots have been given away: they
     /// wait for the shutdown.
     forfeited: RefCell<Vec<TaskId>>,
@@ -311,7 +319,7 @@ impl<P: Policy> Worker<P> {
             context: WorkerContext { owner: engine.owner(), local: OnceCell::new(), record },
             pool,
             sleeper: Sleeper::new(),
-            walk: RefCell::new(Walk::new(thread_number() as u32)),
+            walk: RefCell::new(StealCursor::new(thread_number() as u32)),
             patience: Patience::new(),
             searching: Cell::new(false),
             delivering: Cell::new(false),
@@ -350,7 +358,7 @@ impl<P: Policy> Worker<P> {
         if local.get().is_some() {
             return;
         }
-        if let Some(lent) = self.engine().queues.lend() {
+        if let Some(lent) = self.engine().queues.acquire() {
             let _ = record.deque.set(lent.index());
             let _ = local.set(lent);
         }
@@ -381,7 +389,7 @@ impl<P: Policy> Worker<P> {
     /// The next queue entry. After a long task, and where others have waited for long, it is one
     /// that has waited for everybody: what this thread has put into its own deque came later.
     #[inline]
-    fn take(&self) -> Option<Entry> {
+    fn take(&self) -> Option<QueueItem> {
         let queues = &self.engine().queues;
         let injected = if self.context.record.take_overstay() { queues.take_injected() } else { None };
         injected.or_else(|| queues.take(self.context.local.get(), &mut self.walk.borrow_mut()))
@@ -404,7 +412,7 @@ impl<P: Policy> Worker<P> {
         let Worker { pool, context, .. } = self;
         let engine = pool.engine();
         if let Some(local) = context.local.into_inner() {
-            engine.queues.give_back(local);
+            engine.queues.release(local);
         }
         engine.workers.unregister(&context.record);
         pool.on_exit();

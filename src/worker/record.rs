@@ -1,5 +1,6 @@
-//! What one thread of a pool shows to others: counters that it alone writes, the tasks it is
-//! inside, and what the system calls it.
+//! What one thread of a pool has of its own: the record that it shows to others (counters that it
+//! alone writes, the tasks it is inside, what the system calls it), a deque, and the way to them
+//! from the code that runs there.
 //!
 //! The tasks are shown by id and site, and where a task has more, by name and start. An ordinary
 //! task costs its thread two stores. The site is `'static` and may be followed whenever it is read.
@@ -8,19 +9,61 @@
 //!   however late.
 
 use std::borrow::Cow;
+use std::cell::{Cell, OnceCell};
 use std::panic::Location;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
 use crate::counts::{Counter, RunCounters, TaskCounts};
 use crate::error::{Origin, TaskId};
-use crate::sync::Mutex;
+use crate::lane::QueueItem;
+use crate::queue::Local;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, HintBool, HintUsize, Ordering};
+use crate::sync::{Mutex, thread_local_const};
 use crate::sys::thread_stat::ThreadKey;
 use crate::task::TaskRef;
+
+/// What `Pool::spawn` needs of the thread it is called on, where that is the pool's own.
+pub(super) struct WorkerContext {
+    pub(super) owner: *const (),
+    pub(super) local: OnceCell<Local<QueueItem>>,
+    pub(super) record: Arc<ThreadRecord>,
+}
+
+thread_local_const! { static CONTEXT: Cell<*const WorkerContext> = Cell::new(ptr::null()) }
+
+/// Makes a context that of the thread, until this is dropped (T6).
+pub(super) struct CurrentGuard {
+    outer: *const WorkerContext,
+}
+
+impl CurrentGuard {
+    pub(super) fn enter(context: &WorkerContext) -> Self {
+        CurrentGuard { outer: CONTEXT.with(|slot| slot.replace(context)) }
+    }
+}
+
+impl Drop for CurrentGuard {
+    fn drop(&mut self) {
+        CONTEXT.with(|slot| slot.set(self.outer));
+    }
+}
+
+/// This thread's context, if it is one of `owner`'s threads.
+pub(super) fn this_context<'a>(owner: *const ()) -> Option<&'a WorkerContext> {
+    // SAFETY: T6: `Worker::main` borrows the context for longer than the slot holds it, and runs
+    // the code that uses this.
+    let context = unsafe { CONTEXT.with(Cell::get).as_ref() };
+    context.filter(|context| ptr::eq(context.owner, owner))
+}
+
+/// The record of this thread, if it is one of `owner`'s.
+pub(crate) fn this_record(owner: *const ()) -> Option<Arc<ThreadRecord>> {
+    this_context(owner).map(|context| Arc::clone(&context.record))
+}
 
 /// What one thread shows.
 #[derive(Debug)]

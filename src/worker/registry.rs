@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::record::ThreadRecord;
 use crate::counts::{PoolCounters, TaskCounts};
-use crate::sync::Mutex;
+use crate::sync::ProcessMutex;
 
 /// The threads of a pool.
 #[derive(Debug, Default)]
-pub(crate) struct Registry(Mutex<Registered>);
+pub(crate) struct Registry(ProcessMutex<Registered>);
 
 #[derive(Debug, Default)]
 struct Registered {
@@ -20,25 +20,27 @@ struct Registered {
 impl Registry {
     /// Lists a thread that has started.
     pub(crate) fn register(&self, record: Arc<ThreadRecord>) {
-        self.0.lock().records.push(record);
+        if let Some(mut registered) = self.0.lock() {
+            registered.records.push(record);
+        }
     }
 
     /// Takes a thread off the list and keeps what it has counted.
     pub(crate) fn unregister(&self, record: &Arc<ThreadRecord>) {
-        let mut registered = self.0.lock();
+        let Some(mut registered) = self.0.lock() else { return };
         registered.records.retain(|other| !Arc::ptr_eq(other, record));
         record.counters.add_to(&mut registered.gone);
     }
 
     /// The registered threads.
     pub(crate) fn records(&self) -> Vec<Arc<ThreadRecord>> {
-        self.0.lock().records.clone()
+        self.0.lock().map(|registered| registered.records.clone()).unwrap_or_default()
     }
 
     /// The sums over all threads that there are or have been, and what others have counted in
     /// `account`.
     pub(super) fn counts(&self, account: &PoolCounters) -> TaskCounts {
-        let registered = self.0.lock();
+        let Some(registered) = self.0.lock() else { return TaskCounts::default() };
         let mut counts = TaskCounts { cancelled: account.all_cancelled(), ..registered.gone };
         let sum = |count: fn(&ThreadRecord) -> u64| {
             registered.records.iter().map(|record| count(record)).sum::<u64>()

@@ -1,26 +1,21 @@
-//! One task: claim it, run it, report. And one turn of a lane, which is a number of them.
+//! One task: claim it, run it, report.
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Policy, Worker};
 use crate::error::Reason;
-use crate::lane::{Core, Entry, Job};
+use crate::lane::{Job, LaneCore, QueueItem};
 use crate::sync::now;
 use crate::task::{Claimed, Runner, TaskRef, as_current};
-
-/// So many tasks of a lane are run in one turn, if others want the thread.
-const TURN_TASKS: u32 = 32;
-/// And for so long.
-const TURN_TIME: Duration = Duration::from_millis(1);
 
 /// One task that is being run by a worker.
 struct Run<'a, P: Policy> {
     worker: &'a Worker<P>,
     /// Its lane, of which the worker holds a slot until the closure has ended. It is let go of
     /// after the delivery: that takes time where another CPU has just referred to it.
-    lane: Cell<Option<Arc<Core>>>,
+    lane: Cell<Option<Arc<LaneCore>>>,
     /// When the closure began, if the task is timed.
     began: Option<Instant>,
 }
@@ -33,10 +28,8 @@ impl<P: Policy> Runner for Run<'_, P> {
             ran.into_iter().for_each(|ran| worker.pool.observe_run(task, None, ran));
             return worker.count_ended(reason, false);
         };
-        // N3. Where more waits, the slot is kept while the result is delivered. In a forked child
-        // the lock may be held for ever.
-        let held = !worker.engine().is_forked() && !worker.has_forfeited(task);
-        let goes_on = held && !lane.release_if_idle();
+        // N3. Where more waits, the slot is kept while the result is delivered.
+        let goes_on = !worker.has_forfeited(task) && !lane.release_if_idle();
         if let Some(ran) = ran {
             // A subscriber is foreign code: it may wait for the lane.
             worker.lane.replace(goes_on.then(|| Arc::clone(&lane)));
@@ -61,7 +54,7 @@ impl<P: Policy> Runner for Worker<P> {
 impl<P: Policy> Worker<P> {
     /// Runs a queue entry, unless it is the husk of a task that somebody else has claimed.
     #[inline(always)]
-    pub(super) fn execute(&self, entry: Entry) {
+    pub(super) fn execute(&self, entry: QueueItem) {
         match entry.open() {
             Job::Task(task) => match task.claim() {
                 Some(claimed) => self.run(claimed),
@@ -69,87 +62,6 @@ impl<P: Policy> Worker<P> {
             },
             Job::Lane(lane) => self.serve_lane(lane),
         }
-    }
-
-    #[inline(never)]
-    fn serve_lane(&self, lane: Arc<Core>) {
-        let ran = lane.begin_with_next().is_some_and(|first| self.take_turn(lane, first));
-        if !ran {
-            self.pass_baton();
-        }
-    }
-
-    /// Runs tasks of a lane, of which this thread has just taken a slot and the `first` entry,
-    /// until none waits or the turn is over. False if there was none to run.
-    fn take_turn(&self, mut lane: Arc<Core>, first: TaskRef) -> bool {
-        let mut tasks = 0;
-        let is_alone = || self.engine().queues.looks_empty(self.context.local.get());
-        // A turn that nobody waits for needs no clock, and is over once somebody does.
-        let begun = if is_alone() { None } else { Some(now()) };
-        let mut next = claim_or_next(&lane, first);
-        while let Some(claimed) = next {
-            tasks += 1;
-            let Some(kept) = self.run_in_lane(claimed, lane) else {
-                // Nothing waited, or the slot was given away while the result was delivered.
-                return true;
-            };
-            lane = kept;
-            let fair = is_alone() || tasks < TURN_TASKS && begun.is_some_and(is_within_turn);
-            // A waker or callback may have forked: what waits is the parent's.
-            if !fair || self.retiring.get() || self.engine().is_over_max() || self.engine().is_forked() {
-                self.release_slot(&lane);
-                return true;
-            }
-            next = claim_next(&lane);
-        }
-        tasks > 0
-    }
-
-    /// Runs a task of a lane of which this thread holds a slot. Gives the lane back if it still
-    /// does.
-    fn run_in_lane(&self, claimed: Claimed, lane: Arc<Core>) -> Option<Arc<Core>> {
-        self.run_special(claimed, Some(lane));
-        self.lane.take()
-    }
-
-    /// Whether it keeps the slot of a lane while it delivers.
-    fn serves(&self) -> bool {
-        let lane = self.lane.take();
-        let serves = lane.is_some();
-        self.lane.set(lane);
-        serves
-    }
-
-    /// Releases a slot of `lane` to whoever comes next.
-    pub(super) fn release_slot(&self, lane: &Arc<Core>) {
-        if self.engine().is_forked() {
-            return;
-        }
-        // Behind what waits already, and not in this thread's own deque: that is what makes turns
-        // fair.
-        if lane.release(|| self.engine().queues.push(None, Entry::lane(Arc::clone(lane)))) {
-            self.engine().notify(&*self.pool);
-        }
-    }
-
-    /// Runs what waits in `lane`, of which this thread has taken a slot over, in order through
-    /// `target`, in place.
-    pub(super) fn run_through(&self, mut lane: Arc<Core>, target: &TaskRef) {
-        while target.is_queued() && !self.engine().is_forked() {
-            let Some(claimed) = claim_next(&lane) else { return };
-            match self.nest(|| self.run_in_lane(claimed, lane)) {
-                Some(kept) => lane = kept,
-                None => return,
-            }
-        }
-        self.release_slot(&lane);
-    }
-
-    /// Whether the slot of `task`, which has ended, has been given away.
-    fn has_forfeited(&self, task: &TaskRef) -> bool {
-        let mut forfeited = self.forfeited.borrow_mut();
-        let place = forfeited.iter().position(|id| *id == task.id());
-        place.map(|place| forfeited.swap_remove(place)).is_some()
     }
 
     /// Releases the searching token after a find, and has somebody look if more is queued.
@@ -181,7 +93,7 @@ impl<P: Policy> Worker<P> {
     /// Runs a claimed task, perhaps of `lane`, of which this thread holds a slot. That is kept in
     /// `self.lane` afterwards, unless it has been released.
     #[inline(never)]
-    fn run_special(&self, claimed: Claimed, lane: Option<Arc<Core>>) {
+    pub(super) fn run_special(&self, claimed: Claimed, lane: Option<Arc<LaneCore>>) {
         let mut began = None;
         if let Some(extras) = claimed.extras() {
             if extras.is_overdue() {
@@ -201,7 +113,7 @@ impl<P: Policy> Worker<P> {
         self.pass_baton();
         // A waker and a subscriber are foreign code. They run as part of the task, so that one that
         // waits for its lane is told.
-        let is_limited = lane.as_ref().is_none_or(|lane| lane.places().is_some());
+        let is_limited = lane.as_ref().is_none_or(|lane| lane.permits().is_some());
         if is_limited || began.is_some() {
             as_current(claimed.task(), || self.free_and_observe(&claimed, lane.as_deref(), began));
         }
@@ -212,8 +124,13 @@ impl<P: Policy> Worker<P> {
     }
 
     /// Gives the place of a task in its queue to another, and tells how long the task has waited.
-    fn free_and_observe(&self, claimed: &Claimed, lane: Option<&Core>, began: Option<(Instant, Instant)>) {
-        lane.map_or_else(|| self.engine().release_permit(), Core::free_place);
+    fn free_and_observe(
+        &self,
+        claimed: &Claimed,
+        lane: Option<&LaneCore>,
+        began: Option<(Instant, Instant)>,
+    ) {
+        lane.map_or_else(|| self.engine().release_permit(), LaneCore::release_permit);
         if let Some((now, spawned)) = began {
             let waited = now.saturating_duration_since(spawned);
             self.pool.observe_wait(claimed.task(), lane, waited);
@@ -242,7 +159,7 @@ impl<P: Policy> Worker<P> {
     }
 
     /// Its time was up before a thread got to it, and the timer has not got to it either.
-    fn let_expire(&self, claimed: Claimed, lane: Option<Arc<Core>>) {
+    fn let_expire(&self, claimed: Claimed, lane: Option<Arc<LaneCore>>) {
         self.pass_baton();
         // Whatever blocks in the closure's destructor or in a waker gives the slot away.
         self.lane.replace(lane);
@@ -260,29 +177,5 @@ impl<P: Policy> Worker<P> {
             self.engine().idle.begin_delivering();
             self.delivering.set(true);
         }
-    }
-}
-
-/// Whether a turn that was begun then may go on.
-fn is_within_turn(begun: Instant) -> bool {
-    now().saturating_duration_since(begun) < TURN_TIME
-}
-
-/// Claims the next task of a lane of which this thread holds a slot. If there is none, the slot is
-/// released.
-fn claim_next(lane: &Core) -> Option<Claimed> {
-    let first = lane.next()?;
-    claim_or_next(lane, first)
-}
-
-/// The same with an entry that has been taken already.
-fn claim_or_next(lane: &Core, mut entry: TaskRef) -> Option<Claimed> {
-    loop {
-        let claimed = entry.claim();
-        if claimed.is_some() {
-            return claimed;
-        }
-        lane.count_husk();
-        entry = lane.next()?;
     }
 }

@@ -22,30 +22,20 @@ use super::stall::{Stall, report};
 use super::state::State;
 use crate::pool::inner::Inner;
 use crate::pool::threads::{Backoff, start_many};
-use crate::pool::waiters::Waiters;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::sync::{Parker, now, thread};
 use crate::trace::event;
 
-/// What a pool has for growing: the monitor, and the threads that wait for what it comes to.
+/// What a pool has for growing: the monitor, and what that has done.
 #[derive(Debug)]
 pub(in crate::pool) struct Growth {
     monitor: Monitor,
     steps: AtomicU64,
-    /// Threads that wait inside a task as long as the pool may grow.
-    growth_waiters: Waiters,
-    /// Threads that wait inside a task and would run anything.
-    help_waiters: Waiters,
 }
 
 impl Growth {
     pub(in crate::pool) fn new() -> Self {
-        Growth {
-            monitor: Monitor::new(),
-            steps: AtomicU64::new(0),
-            growth_waiters: Waiters::default(),
-            help_waiters: Waiters::default(),
-        }
+        Growth { monitor: Monitor::new(), steps: AtomicU64::new(0) }
     }
 
     pub(in crate::pool) fn monitor(&self) -> &Monitor {
@@ -59,40 +49,6 @@ impl Growth {
 
     fn count_step(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Wakes `parker` when the pool can no longer be counted on to grow.
-    pub(in crate::pool) fn watch(&self, parker: &Arc<Parker>) {
-        self.growth_waiters.add(parker);
-        // ORDERING: SeqCst pairs with the fence in `end`, and with the one in `Idle::notify`.
-        fence(Ordering::SeqCst);
-    }
-
-    pub(in crate::pool) fn unwatch(&self, parker: &Arc<Parker>) {
-        self.growth_waiters.remove(parker);
-    }
-
-    /// The pool can no longer be counted on to grow: threads that wait look again whether to run
-    /// their targets inline.
-    pub(in crate::pool) fn end(&self) {
-        // ORDERING: SeqCst pairs with the fence in `watch`.
-        fence(Ordering::SeqCst);
-        self.growth_waiters.wake();
-    }
-
-    /// Wakes `parker` when something is queued that no thread will look for. The fence is in
-    /// [`watch`](Growth::watch).
-    pub(in crate::pool) fn add_helper(&self, parker: &Arc<Parker>) {
-        self.help_waiters.add(parker);
-    }
-
-    pub(in crate::pool) fn remove_helper(&self, parker: &Arc<Parker>) {
-        self.help_waiters.remove(parker);
-    }
-
-    /// Something is queued, and no thread will look: wakes those that wait and would run anything.
-    pub(in crate::pool) fn wake_helpers(&self) {
-        self.help_waiters.wake();
     }
 }
 
@@ -132,7 +88,7 @@ impl Monitor {
         } else if let Err(error) = start(pool) {
             self.backoff.begin(error);
             self.stand_down();
-            pool.growth.end();
+            pool.engine.growth_ended();
         }
     }
 

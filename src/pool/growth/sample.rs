@@ -7,7 +7,7 @@ use super::detect::{CpuClock, CpuToSpare, Detector, ThreadState, TimeAlone};
 use super::survey::{ASKED_AGAIN, Inquiry, Seen, Survey};
 use super::waiting::{PendingLane, Waiting};
 use crate::counts::TaskCounts;
-use crate::idle::Counts;
+use crate::idle::IdleCounts;
 use crate::pool::threads::Threads;
 use crate::sync::atomic::Ordering;
 use crate::worker::{Engine, LastSample};
@@ -139,7 +139,7 @@ pub(super) struct Queued {
     pub(super) cancelled: u64,
     /// Slots of lanes that are pending.
     pub(super) pending: u64,
-    pub(super) counts: Counts,
+    pub(super) counts: IdleCounts,
     pub(super) totals: TaskCounts,
 }
 
@@ -270,7 +270,7 @@ impl Sampler {
             let seen = *note;
             drop(note);
             let deque = slot.deque.get().filter(|_| seen.stalled > 0);
-            self.drained |= deque.is_some_and(|&deque| pool.engine.queues.evacuate(deque));
+            self.drained |= deque.is_some_and(|&deque| pool.engine.queues.drain_to_injector(deque));
             if seen.held >= OCCUPIED[0] {
                 slot.overstays.store(true, Ordering::Relaxed);
             }

@@ -1,11 +1,11 @@
 //! Ending tasks unrun: because of a shutdown, or since there is no thread.
 
 use crate::error::Reason;
-use crate::lane::{Entry, Job};
+use crate::lane::{Job, QueueItem};
 use crate::task::{Claimed, TaskRef};
 
 /// Ends what stands behind an entry unrun. Returns how many tasks that were.
-pub(in crate::pool) fn give_up(entry: Entry, reason: impl Fn() -> Reason) -> u64 {
+pub(in crate::pool) fn give_up(entry: QueueItem, reason: impl Fn() -> Reason) -> u64 {
     let end = |task| {
         let claimed = claim(task);
         let count = u64::from(claimed.is_some());

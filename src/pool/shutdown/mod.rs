@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use self::discard::claim;
 use self::ending::{Blocked, Crew, WaitingThread};
 use crate::error::Reason;
-use crate::lane::{Entry, Job};
+use crate::lane::{Job, QueueItem};
 use crate::pool::inner::Inner;
 use crate::sync::{Mutex, Parker, now, thread, trampoline};
 use crate::task::{BlockingWait, awaits_end, block, host_of, wake};
@@ -204,9 +204,9 @@ fn discard_queued(inner: &Inner) {
         let mut staying = Vec::new();
         while let Some(entry) = inner.engine.queues.take_any() {
             match entry.open() {
-                Job::Task(task) if stays(&task) => staying.push(Entry::task(task)),
+                Job::Task(task) if stays(&task) => staying.push(QueueItem::task(task)),
                 Job::Task(task) => claimed.extend(claim(task)),
-                Job::Lane(lane) => staying.push(Entry::lane(lane)),
+                Job::Lane(lane) => staying.push(QueueItem::lane(lane)),
             }
         }
         for lane in inner.engine.lanes.all() {

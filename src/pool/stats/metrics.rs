@@ -1,10 +1,10 @@
 //! Plain numbers of a pool and of a lane.
 
 use crate::counts::TaskCounts;
-use crate::lane::Core;
+use crate::lane::LaneCore;
 #[cfg(feature = "histograms")]
 use crate::latency::Histogram;
-use crate::latency::Reading;
+use crate::latency::LatencySnapshot;
 
 /// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the
 /// tasks.
@@ -31,7 +31,7 @@ pub struct Metrics {
     pub(in crate::pool) tasks: TaskCounts,
     pub(in crate::pool) growth_steps: u64,
     pub(in crate::pool) spawn_failures: u64,
-    pub(in crate::pool) times: Reading,
+    pub(in crate::pool) times: LatencySnapshot,
 }
 
 impl Metrics {
@@ -148,15 +148,15 @@ impl Metrics {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneMetrics {
     tasks: TaskCounts,
-    times: Reading,
+    times: LatencySnapshot,
 }
 
 impl LaneMetrics {
-    pub(in crate::pool) fn read(core: &Core) -> Self {
+    pub(in crate::pool) fn read(core: &LaneCore) -> Self {
         let mut tasks = core.account().counters.counts().tasks;
         // The ends were counted before the starts: of what has begun since, some must have ended.
         tasks.started = tasks.started.min(tasks.ended() + core.limit() as u64);
-        LaneMetrics { tasks, times: core.meter().read() }
+        LaneMetrics { tasks, times: core.latency().read() }
     }
 
     /// Tasks that wait in the lane.

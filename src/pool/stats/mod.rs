@@ -16,7 +16,7 @@ mod observer;
 pub use self::long_running::LongRunningTask;
 pub use self::metrics::{LaneMetrics, Metrics};
 
-pub(in crate::pool) use self::observer::meter;
+pub(in crate::pool) use self::observer::latency;
 
 use std::time::Duration;
 

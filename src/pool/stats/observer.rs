@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::counts::thread_number;
 use crate::error::TaskId;
-use crate::lane::Core;
-use crate::latency::{Meter, Reading};
+use crate::lane::LaneCore;
+use crate::latency::{LatencyRecorder, LatencySnapshot};
 use crate::pool::config::Config;
 use crate::sync::{Mutex, now};
 use crate::task::TaskRef;
@@ -17,7 +17,7 @@ use crate::worker::{Registry, RunningTask};
 #[derive(Debug)]
 pub(in crate::pool) struct Observer {
     warn_after: Option<Duration>,
-    meter: Meter,
+    latency: LatencyRecorder,
     is_on: bool,
     /// The tasks that go on and have been warned of.
     told: Mutex<BTreeSet<TaskId>>,
@@ -25,21 +25,22 @@ pub(in crate::pool) struct Observer {
 
 /// What records the times of a pool's tasks, or of those of one of its lanes, of which up to
 /// `threads` run at a time. It may call foreign code.
-pub(in crate::pool) fn meter(config: &Config, lane: Option<&str>, threads: usize) -> Meter {
-    let meter = Meter::default();
+pub(in crate::pool) fn latency(config: &Config, lane: Option<&str>, threads: usize) -> LatencyRecorder {
+    let latency = LatencyRecorder::default();
     #[cfg(feature = "histograms")]
-    let meter = if config.histograms { meter.with_histograms(threads) } else { meter };
+    let latency = if config.histograms { latency.with_histograms(threads) } else { latency };
     #[cfg(feature = "metrics")]
-    let meter = if config.export_every.is_some() { meter.with_series(&config.name, lane) } else { meter };
+    let latency =
+        if config.export_every.is_some() { latency.with_series(&config.name, lane) } else { latency };
     let _ = (config, lane, threads);
-    meter
+    latency
 }
 
 impl Observer {
     pub(in crate::pool) fn new(config: &Config) -> Self {
-        let meter = meter(config, None, usize::MAX);
-        let is_on = config.warn_after.is_some() || meter.is_on();
-        Observer { warn_after: config.warn_after, meter, is_on, told: Mutex::default() }
+        let latency = latency(config, None, usize::MAX);
+        let is_on = config.warn_after.is_some() || latency.is_on();
+        Observer { warn_after: config.warn_after, latency, is_on, told: Mutex::default() }
     }
 
     /// Whether anybody wants to know: tasks carry the time of their spawning then.
@@ -48,8 +49,8 @@ impl Observer {
     }
 
     /// The times recorded so far.
-    pub(in crate::pool) fn read(&self) -> Reading {
-        self.meter.read()
+    pub(in crate::pool) fn read(&self) -> LatencySnapshot {
+        self.latency.read()
     }
 
     /// Whether tasks that run for long are warned of.
@@ -89,24 +90,24 @@ impl Observer {
     }
 
     /// `task` is about to run.
-    pub(in crate::pool) fn waited(&self, task: &TaskRef, lane: Option<&Core>, waited: Duration) {
+    pub(in crate::pool) fn waited(&self, task: &TaskRef, lane: Option<&LaneCore>, waited: Duration) {
         let thread = thread_number();
-        self.meter.waited(thread, waited);
-        lane.into_iter().for_each(|lane| lane.meter().waited(thread, waited));
+        self.latency.waited(thread, waited);
+        lane.into_iter().for_each(|lane| lane.latency().waited(thread, waited));
         if self.is_long(waited) {
-            let lane = lane.map(Core::name);
+            let lane = lane.map(LaneCore::name);
             event!(WARN, task = %task.origin(), lane, ?waited, "a task waited long");
             let _ = (task, lane);
         }
     }
 
     /// `task` has ended.
-    pub(in crate::pool) fn ran(&self, task: &TaskRef, lane: Option<&Core>, ran: Duration) {
+    pub(in crate::pool) fn ran(&self, task: &TaskRef, lane: Option<&LaneCore>, ran: Duration) {
         let thread = thread_number();
-        self.meter.ran(thread, ran);
-        lane.into_iter().for_each(|lane| lane.meter().ran(thread, ran));
+        self.latency.ran(thread, ran);
+        lane.into_iter().for_each(|lane| lane.latency().ran(thread, ran));
         if self.is_long(ran) {
-            let lane = lane.map(Core::name);
+            let lane = lane.map(LaneCore::name);
             event!(WARN, task = %task.origin(), lane, ?ran, "a task ran long");
             let _ = (task, lane);
         }

@@ -5,10 +5,10 @@ use super::*;
 #[test]
 fn while_nobody_waits_the_lock_is_left_alone() {
     let places = full(1);
-    let line = places.line.lock();
-    places.free();
-    assert!(places.try_take());
-    places.free();
+    let line = places.line.lock().expect("no fork");
+    places.release();
+    assert!(places.try_acquire());
+    places.release();
     assert_eq!(Guest::default().poll(&places), TAKEN);
     drop(line);
 }
@@ -20,21 +20,24 @@ fn a_line_gives_room_back_when_it_has_become_short() {
     let mut guests: Vec<Guest> = (0..GUESTS).map(|_| Guest::waiting(&places)).collect();
     for live in (0..GUESTS).rev() {
         places.give_up(&mut guests[live].turn);
-        let capacity = places.line.lock().waiters.capacity();
+        let capacity = places.line.lock().expect("no fork").waiters.capacity();
         assert_eq!(capacity <= 4 * ROOM, live < ROOM, "{capacity} for {live}");
     }
     let _guests: Vec<Guest> = (0..GUESTS).map(|_| Guest::waiting(&places)).collect();
     places.close();
-    assert!(places.line.lock().waiters.capacity() <= 4 * ROOM, "where all leave at once, too");
+    assert!(
+        places.line.lock().expect("no fork").waiters.capacity() <= 4 * ROOM,
+        "where all leave at once, too"
+    );
 }
 
 #[test]
 fn a_line_of_a_common_length_keeps_its_room() {
     let places = full(1);
     let mut guests: Vec<Guest> = (0..200).map(|_| Guest::waiting(&places)).collect();
-    let capacity = places.line.lock().waiters.capacity();
+    let capacity = places.line.lock().expect("no fork").waiters.capacity();
     guests.iter_mut().for_each(|guest| places.give_up(&mut guest.turn));
-    assert_eq!(places.line.lock().waiters.capacity(), capacity);
+    assert_eq!(places.line.lock().expect("no fork").waiters.capacity(), capacity);
 }
 
 #[test]

@@ -9,29 +9,27 @@ use loom::thread;
 
 use super::Yard;
 use crate::error::Reason;
-use crate::lane::Core;
-use crate::latency::Meter;
+use crate::lane::LaneCore;
+use crate::latency::LatencyRecorder;
 use crate::semaphore::Acquire;
 use crate::sync::Mutex;
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
-use crate::sys::fork;
 use crate::task::{Task, new_task};
 
 impl Yard {
-    fn lane(&self, limit: usize) -> Arc<Core> {
+    fn lane(&self, limit: usize) -> Arc<LaneCore> {
         self.lane_with(limit, None)
     }
 
-    fn lane_with(&self, limit: usize, queue_limit: Option<usize>) -> Arc<Core> {
-        let (meter, generation) = (Meter::default(), fork::Generation::current());
-        Core::new("lane".to_owned(), limit, queue_limit, meter, &self.engine.lanes, generation)
+    fn lane_with(&self, limit: usize, queue_limit: Option<usize>) -> Arc<LaneCore> {
+        LaneCore::new("lane".to_owned(), limit, queue_limit, LatencyRecorder::default(), &self.engine.lanes)
     }
 
     /// As `Lane::spawn`, taking back included.
     fn spawn_in<T: Send + 'static>(
         self: &Arc<Self>,
-        lane: &Arc<Core>,
+        lane: &Arc<LaneCore>,
         closure: impl FnOnce() -> T + Send + 'static,
     ) -> Task<T> {
         let (entry, handle, receiver) =
@@ -161,7 +159,7 @@ fn lane_cancel_against_the_end_of_the_lane() {
 }
 
 /// Lets go of a lane when it is woken.
-struct LetGo(Mutex<Option<Arc<Core>>>);
+struct LetGo(Mutex<Option<Arc<LaneCore>>>);
 
 impl Wake for LetGo {
     fn wake(self: Arc<Self>) {
@@ -177,11 +175,11 @@ fn lane_cancel_whose_waker_lets_go_of_the_lane() {
     check(Some(2), || {
         let (yard, threads) = Yard::new(1, 1, false);
         let lane = yard.lane_with(1, Some(1));
-        let places = lane.places().expect("it is limited");
-        assert!(places.try_take());
+        let places = lane.permits().expect("it is limited");
+        assert!(places.try_acquire());
         let task = yard.spawn_in(&lane, || ());
         let last = Arc::new(LetGo(Mutex::new(None)));
-        let _ = places.poll_take(&mut Acquire::new(), &Waker::from(Arc::clone(&last)));
+        let _ = places.poll_acquire(&mut Acquire::new(), &Waker::from(Arc::clone(&last)));
         *last.0.lock() = Some(lane);
         let canceller = thread::spawn(move || drop(task));
         drop(last);

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use super::Core;
-use super::account::{LaneAccount, LaneCounts};
-use super::waits::Waits;
+use super::core::{LaneAccount, LaneCore, LaneCounts};
+use super::deadlock::Waits;
 use crate::counts::TaskCounts;
-use crate::sync::Mutex;
+use crate::sync::ProcessMutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// The lanes of a pool.
@@ -15,23 +14,23 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) struct Lanes {
     /// How many there have ever been, to be asked without the lock.
     made: AtomicUsize,
-    listed: Mutex<Listed>,
+    registered: ProcessMutex<RegisteredLanes>,
     waits: Arc<Waits>,
     /// Whether what the lanes have counted is kept by name.
     by_name: bool,
 }
 
 #[derive(Debug)]
-struct Listing {
-    core: Weak<Core>,
+struct RegisteredLane {
+    core: Weak<LaneCore>,
     name: Arc<str>,
     account: Arc<LaneAccount>,
 }
 
 #[derive(Debug, Default)]
-struct Listed {
+struct RegisteredLanes {
     /// By the address of the account, which is what a task knows its owner by.
-    lanes: BTreeMap<usize, Listing>,
+    lanes: BTreeMap<usize, RegisteredLane>,
     gone: LaneCounts,
     gone_by_name: BTreeMap<Arc<str>, TaskCounts>,
 }
@@ -40,16 +39,22 @@ impl Lanes {
     pub(crate) fn new(by_name: bool) -> Arc<Self> {
         Arc::new(Lanes {
             made: AtomicUsize::new(0),
-            listed: Mutex::new(Listed::default()),
+            registered: ProcessMutex::default(),
             waits: Waits::of_this_process(),
             by_name,
         })
     }
 
-    pub(super) fn enlist(&self, core: &Arc<Core>, name: &Arc<str>, account: &Arc<LaneAccount>) {
-        let listing =
-            Listing { core: Arc::downgrade(core), name: Arc::clone(name), account: Arc::clone(account) };
-        self.listed.lock().lanes.insert(Arc::as_ptr(account).addr(), listing);
+    /// Lists a new lane. In a forked child it is never used.
+    pub(super) fn register(&self, core: &Arc<LaneCore>, name: &Arc<str>, account: &Arc<LaneAccount>) {
+        let lane = RegisteredLane {
+            core: Arc::downgrade(core),
+            name: Arc::clone(name),
+            account: Arc::clone(account),
+        };
+        let Some(mut registered) = self.registered.lock() else { return };
+        registered.lanes.insert(Arc::as_ptr(account).addr(), lane);
+        drop(registered);
         // ORDERING: Release pairs with the Acquire in `none`. Whoever sees an effect of a lane's
         // task, which came later, sees the lane.
         self.made.fetch_add(1, Ordering::Release);
@@ -57,14 +62,14 @@ impl Lanes {
     }
 
     /// Takes a lane off the list that is being freed, and keeps what it has counted.
-    pub(super) fn dismiss(&self, account: &Arc<LaneAccount>) {
-        let mut listed = self.listed.lock();
-        let listing = listed.lanes.remove(&Arc::as_ptr(account).addr());
-        if let Some(Listing { name, account, .. }) = listing {
+    pub(super) fn unregister(&self, account: &Arc<LaneAccount>) {
+        let Some(mut registered) = self.registered.lock() else { return };
+        let lane = registered.lanes.remove(&Arc::as_ptr(account).addr());
+        if let Some(RegisteredLane { name, account, .. }) = lane {
             let counts = account.counters.counts();
-            listed.gone += counts;
+            registered.gone += counts;
             if self.by_name {
-                *listed.gone_by_name.entry(name).or_default() += counts.tasks;
+                *registered.gone_by_name.entry(name).or_default() += counts.tasks;
             }
         }
     }
@@ -76,26 +81,27 @@ impl Lanes {
 
     /// Whether there has never been a lane.
     pub(crate) fn none(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release in `enlist`.
+        // ORDERING: Acquire pairs with the Release in `register`.
         self.made.load(Ordering::Acquire) == 0
     }
 
     /// The lane whose account is at this address. For the owner of a task that is queued: of one
     /// that has ended, the lane may be gone and another in its place.
-    pub(crate) fn find(&self, owner: *const ()) -> Option<Arc<Core>> {
+    pub(crate) fn find(&self, owner: *const ()) -> Option<Arc<LaneCore>> {
         if self.none() {
             return None;
         }
-        self.listed.lock().lanes.get(&owner.addr()).and_then(|listing| listing.core.upgrade())
+        self.registered.lock()?.lanes.get(&owner.addr()).and_then(|lane| lane.core.upgrade())
     }
 
     /// All lanes there are. To be dropped without a lock held: the last reference to a lane takes
     /// it off the list.
-    pub(crate) fn all(&self) -> Vec<Arc<Core>> {
+    pub(crate) fn all(&self) -> Vec<Arc<LaneCore>> {
         if self.none() {
             return Vec::new();
         }
-        self.listed.lock().lanes.values().filter_map(|listing| listing.core.upgrade()).collect()
+        let Some(registered) = self.registered.lock() else { return Vec::new() };
+        registered.lanes.values().filter_map(|lane| lane.core.upgrade()).collect()
     }
 
     /// The sums over all lanes, also those that are gone.
@@ -103,10 +109,10 @@ impl Lanes {
         if self.none() {
             return LaneCounts::default();
         }
-        let listed = self.listed.lock();
-        let mut sum = listed.gone;
-        for listing in listed.lanes.values() {
-            sum += listing.account.counters.counts();
+        let Some(registered) = self.registered.lock() else { return LaneCounts::default() };
+        let mut sum = registered.gone;
+        for lane in registered.lanes.values() {
+            sum += lane.account.counters.counts();
         }
         sum
     }
@@ -116,9 +122,9 @@ impl Lanes {
         if self.none() {
             return Vec::new();
         }
-        let listed = self.listed.lock();
+        let Some(registered) = self.registered.lock() else { return Vec::new() };
         let counts =
-            listed.lanes.iter().map(|(&address, listing)| (address, listing.account.counters.counts()));
+            registered.lanes.iter().map(|(&address, lane)| (address, lane.account.counters.counts()));
         counts
             .filter(|(_, counts)| counts.pending > 0)
             .map(|(id, counts)| (id, counts.tasks.started))
@@ -128,9 +134,9 @@ impl Lanes {
     /// The sums over all lanes of each name, also those that are gone, where they are kept.
     #[cfg(feature = "metrics")]
     pub(crate) fn counts_by_name(&self) -> BTreeMap<Arc<str>, TaskCounts> {
-        let listed = self.listed.lock();
-        let mut sums = listed.gone_by_name.clone();
-        for Listing { name, account, .. } in listed.lanes.values() {
+        let Some(registered) = self.registered.lock() else { return BTreeMap::new() };
+        let mut sums = registered.gone_by_name.clone();
+        for RegisteredLane { name, account, .. } in registered.lanes.values() {
             *sums.entry(Arc::clone(name)).or_default() += account.counters.counts().tasks;
         }
         sums

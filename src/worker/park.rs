@@ -7,12 +7,12 @@
 //! of microseconds. So a thread goes on looking into the queues for about as long before it sleeps.
 //! It keeps a searching token meanwhile, or takes one: submitters find it out and wake nobody. At
 //! most one thread of a pool lingers; a second would only compete for the same tasks. For how long,
-//! and whether at all, is learnt by [`Patience`](super::patience::Patience).
+//! and whether at all, is learnt by [`Patience`](super::spin::Patience).
 //!
 //! For invariant S lingering is nothing new: the token is released with the find, before the baton
 //! is passed, or by going on the stack, before the last look.
 
-use super::patience::Next;
+use super::spin::Next;
 use super::{Policy, Retire, Worker};
 use crate::sync::{now, thread};
 
@@ -92,7 +92,7 @@ impl<P: Policy> Worker<P> {
     /// Looks on with a searching token. True if something is queued. False if it is time to sleep,
     /// with or without the token.
     fn linger(&self) -> bool {
-        if !self.pool.may_linger() || self.engine().is_closed() {
+        if !self.pool.may_spin() || self.engine().is_closed() {
             return false;
         }
         let begun = now();

@@ -21,9 +21,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Core;
 use crate::error::TaskId;
-use crate::sync::Mutex;
+use crate::sync::ProcessMutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::task::{Inside, TaskRef, tasks};
 
@@ -47,7 +46,7 @@ enum Need {
 /// The waits inside tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Waits {
-    list: Mutex<Vec<Wait>>,
+    list: ProcessMutex<Vec<Wait>>,
     /// Whether there has ever been a lane. Before that there are no circles of this kind.
     matter: AtomicBool,
 }
@@ -57,22 +56,20 @@ impl Waits {
     #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
     pub(super) fn of_this_process() -> Arc<Self> {
         use crate::sync::atomic::AtomicPtr;
-        use crate::sys::fork::Generation;
         use std::ptr::null_mut;
 
-        /// In a forked child the lock of the parent's may be held for ever. They are leaked: a
-        /// child has its own.
-        static NEWEST: AtomicPtr<(Generation, Arc<Waits>)> = AtomicPtr::new(null_mut());
+        /// They are leaked: a child has its own.
+        static NEWEST: AtomicPtr<Arc<Waits>> = AtomicPtr::new(null_mut());
 
         loop {
             // ORDERING: Acquire pairs with the Release of the exchange below.
             let newest = NEWEST.load(Ordering::Acquire);
             // SAFETY: W2: null, or leaked by this function.
             let known = unsafe { newest.as_ref() };
-            if let Some((_, waits)) = known.filter(|(generation, _)| !generation.is_past()) {
+            if let Some(waits) = known.filter(|waits| !waits.list.is_forked()) {
                 return Arc::clone(waits);
             }
-            let next = Box::into_raw(Box::new((Generation::current(), Arc::default())));
+            let next = Box::into_raw(Box::<Arc<Waits>>::default());
             // ORDERING: Release pairs with the Acquire of the load above.
             if NEWEST.compare_exchange(newest, next, Ordering::Release, Ordering::Relaxed).is_err() {
                 // SAFETY: W2: from `into_raw` above, but `NEWEST` has not pointed to it: nobody
@@ -109,10 +106,11 @@ impl Waits {
         self.matter.load(Ordering::Acquire)
     }
 
-    /// Lists `wait`, until `remove`. False if it would never end; then it is not listed.
+    /// Lists `wait`, until `remove`. False if it would never end; then it is not listed. In a
+    /// forked child none is listed.
     #[must_use]
     pub(crate) fn add(&self, wait: Wait) -> bool {
-        let mut list = self.list.lock();
+        let Some(mut list) = self.list.lock() else { return true };
         let old = take(&mut list, wait.thread, &wait.target);
         list.push(wait);
         let refused = if is_last_stuck(&list) { list.pop() } else { None };
@@ -123,7 +121,7 @@ impl Waits {
 
     /// The wait has ended.
     pub(crate) fn remove(&self, thread: usize, target: &TaskRef) {
-        let mut list = self.list.lock();
+        let Some(mut list) = self.list.lock() else { return };
         let wait = take(&mut list, thread, target);
         drop(list);
         // The last reference to a task may run foreign code.
@@ -132,13 +130,12 @@ impl Waits {
 }
 
 /// The tasks that cannot end before this thread goes on: those that it is inside, and where one of
-/// them is part of a scope, also those that the scope is inside. `core` finds the lane in which a
-/// task holds a slot.
-pub(crate) fn inside(core: impl Fn(&TaskRef) -> Option<Arc<Core>>) -> Vec<Inside> {
+/// them is part of a scope, also those that the scope is inside. `slot_of` finds where a task holds
+/// a slot of a lane: the address of the lane's account, and how many slots the lane has.
+pub(crate) fn inside(slot_of: impl Fn(&TaskRef) -> Option<(usize, usize)>) -> Vec<Inside> {
     let mut all = Vec::new();
     for task in tasks() {
-        let slot = core(task).map(|core| (core.owner().addr(), core.limit()));
-        all.push(Inside { task: task.id(), slot });
+        all.push(Inside { task: task.id(), slot: slot_of(task) });
         if let Some(witness) = task.extras().and_then(|extras| extras.witness.as_ref()) {
             all.extend(witness.holds_up());
         }

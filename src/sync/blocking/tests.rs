@@ -1,4 +1,4 @@
-//! Tests of `parker`.
+//! Tests of the parker.
 
 use super::*;
 use std::time::Duration;

@@ -1,0 +1,118 @@
+//! One turn of a lane: a number of its tasks, one after another, on a thread that holds a slot.
+//! What a turn is, and what it is for, says `lane`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Policy, Worker};
+use crate::lane::{LaneCore, QueueItem};
+use crate::sync::now;
+use crate::task::{Claimed, TaskRef};
+
+/// So many tasks of a lane are run in one turn, if others want the thread.
+const TURN_TASKS: u32 = 32;
+/// And for so long.
+const TURN_TIME: Duration = Duration::from_millis(1);
+
+impl<P: Policy> Worker<P> {
+    #[inline(never)]
+    pub(super) fn serve_lane(&self, lane: Arc<LaneCore>) {
+        let ran = lane.begin_with_next().is_some_and(|first| self.take_turn(lane, first));
+        if !ran {
+            self.pass_baton();
+        }
+    }
+
+    /// Runs tasks of a lane, of which this thread has just taken a slot and the `first` entry,
+    /// until none waits or the turn is over. False if there was none to run.
+    fn take_turn(&self, mut lane: Arc<LaneCore>, first: TaskRef) -> bool {
+        let mut tasks = 0;
+        let is_alone = || self.engine().queues.looks_empty(self.context.local.get());
+        // A turn that nobody waits for needs no clock, and is over once somebody does.
+        let begun = if is_alone() { None } else { Some(now()) };
+        let mut next = claim_or_next(&lane, first);
+        while let Some(claimed) = next {
+            tasks += 1;
+            let Some(kept) = self.run_in_lane(claimed, lane) else {
+                // Nothing waited, or the slot was given away while the result was delivered.
+                return true;
+            };
+            lane = kept;
+            let fair = is_alone() || tasks < TURN_TASKS && begun.is_some_and(is_within_turn);
+            if !fair || self.retiring.get() || self.engine().is_over_max() {
+                self.release_slot(&lane);
+                return true;
+            }
+            next = claim_next(&lane);
+        }
+        tasks > 0
+    }
+
+    /// Runs a task of a lane of which this thread holds a slot. Gives the lane back if it still
+    /// does.
+    fn run_in_lane(&self, claimed: Claimed, lane: Arc<LaneCore>) -> Option<Arc<LaneCore>> {
+        self.run_special(claimed, Some(lane));
+        self.lane.take()
+    }
+
+    /// Whether it keeps the slot of a lane while it delivers.
+    pub(super) fn serves(&self) -> bool {
+        let lane = self.lane.take();
+        let serves = lane.is_some();
+        self.lane.set(lane);
+        serves
+    }
+
+    /// Releases a slot of `lane` to whoever comes next.
+    pub(super) fn release_slot(&self, lane: &Arc<LaneCore>) {
+        // Behind what waits already, and not in this thread's own deque: that is what makes turns
+        // fair.
+        if lane.release(|| self.engine().queues.push(None, QueueItem::lane(Arc::clone(lane)))) {
+            self.engine().notify(&*self.pool);
+        }
+    }
+
+    /// Runs what waits in `lane`, of which this thread has taken a slot over, in order through
+    /// `target`, in place.
+    pub(super) fn run_through(&self, mut lane: Arc<LaneCore>, target: &TaskRef) {
+        while target.is_queued() {
+            let Some(claimed) = claim_next(&lane) else { return };
+            match self.nest(|| self.run_in_lane(claimed, lane)) {
+                Some(kept) => lane = kept,
+                None => return,
+            }
+        }
+        self.release_slot(&lane);
+    }
+
+    /// Whether the slot of `task`, which has ended, has been given away.
+    pub(super) fn has_forfeited(&self, task: &TaskRef) -> bool {
+        let mut forfeited = self.forfeited.borrow_mut();
+        let place = forfeited.iter().position(|id| *id == task.id());
+        place.map(|place| forfeited.swap_remove(place)).is_some()
+    }
+}
+
+/// Whether a turn that was begun then may go on.
+fn is_within_turn(begun: Instant) -> bool {
+    now().saturating_duration_since(begun) < TURN_TIME
+}
+
+/// Claims the next task of a lane of which this thread holds a slot. If there is none, the slot is
+/// released.
+fn claim_next(lane: &LaneCore) -> Option<Claimed> {
+    let first = lane.next()?;
+    claim_or_next(lane, first)
+}
+
+/// The same with an entry that has been taken already.
+fn claim_or_next(lane: &LaneCore, mut entry: TaskRef) -> Option<Claimed> {
+    loop {
+        let claimed = entry.claim();
+        if claimed.is_some() {
+            return claimed;
+        }
+        lane.count_husk();
+        entry = lane.next()?;
+    }
+}
