@@ -26,7 +26,7 @@ use super::stats::export;
 use super::stats::{Metrics, Stats};
 use super::threads::{Threads, start};
 use crate::error::Reason;
-use crate::idle::Notify;
+use crate::idle::Notified;
 use crate::lane::Lanes;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{Ordering, fence};
@@ -217,7 +217,7 @@ impl Inner {
 
     /// Wakes a thread although tokens are out: they have not moved.
     pub(super) fn force_wake(&self) {
-        if self.engine.idle.notify_forced() != Notify::Handled {
+        if self.engine.idle.notify_forced() != Notified::Handled {
             self.ask_for_help();
         }
     }

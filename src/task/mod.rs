@@ -58,8 +58,8 @@ pub(crate) use self::cell::{Attempt, Owner, Runner, Side, Work, new_scoped_task,
 pub(crate) use self::extras::{Context, Extras, Inside, Witness};
 pub(crate) use self::frame::{as_current, is_inside, tasks, tasks_of};
 pub(crate) use self::handle::raise;
-pub(crate) use self::host::{Host, InPlace, host, host_of, with_host};
+pub(crate) use self::host::{Host, Inline, host, host_of, with_host};
 pub(crate) use self::id::next_id;
-pub(crate) use self::reference::{Claimed, TaskRef, claim_in_place, forked_child};
+pub(crate) use self::reference::{Claimed, TaskRef, claim_inline, forked_child};
 pub(crate) use self::wait::{BlockingWait, Help, awaits_end, block};
 pub(crate) use self::wake::{discard, wake};
