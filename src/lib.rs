@@ -70,8 +70,6 @@
 
 mod counts;
 #[forbid(unsafe_code)]
-mod dedicated;
-#[forbid(unsafe_code)]
 mod error;
 #[forbid(unsafe_code)]
 pub mod event_loop;
@@ -101,7 +99,6 @@ mod task;
 mod trace;
 mod worker;
 
-pub use crate::dedicated::Dedicated;
 pub use crate::error::{Rejected, TaskError, TaskId};
 pub use crate::event_loop::EventLoop;
 pub use crate::io::Unblock;
@@ -112,7 +109,7 @@ pub use crate::pool::{
     Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, TaskOptions,
 };
 pub use crate::promise::{LocalPromise, Promise};
-pub use crate::strand::{CallOptions, Strand};
+pub use crate::strand::{CallOptions, Dedicated, Strand};
 pub use crate::task::{CancelHandle, Cancelling, OnShutdown, Task, Unblocked, block_on};
 
 pub mod current {

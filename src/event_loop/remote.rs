@@ -1,35 +1,39 @@
-//! The way onto the loop's thread from all others.
+//! Posting to a loop from other threads: [`Handle::remote`], and [`Remote`].
 
 use std::error::Error;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
+use super::entry::LoopMailbox;
 use super::handle::Handle;
-use super::mailbox::Mailbox;
+
+impl Handle {
+    /// A handle that posts closures to the loop from other threads.
+    #[must_use]
+    pub fn remote(&self) -> Remote {
+        Remote { mailbox: self.mailbox() }
+    }
+}
 
 /// Posts closures to an [`EventLoop`](crate::EventLoop) from any thread. [`Handle::remote`] makes
 /// one.
 ///
-/// It keeps nothing alive: a [`run`](crate::EventLoop::run) with nothing else outstanding returns,
-/// and what is posted after that waits for the next one.
+/// A `Remote` does not keep the loop running: [`run`](crate::EventLoop::run) returns when nothing
+/// is outstanding, and a closure that is posted after that waits for the next `run`.
 #[derive(Clone)]
 pub struct Remote {
-    mailbox: Arc<Mailbox>,
+    mailbox: Arc<LoopMailbox>,
 }
 
 impl Remote {
-    pub(super) fn new(mailbox: Arc<Mailbox>) -> Self {
-        Remote { mailbox }
-    }
-
-    /// Has `f` run on the loop's thread, after all that has become ready before.
+    /// Runs `f` on the loop's thread, after everything that is ready already.
     ///
     /// # Errors
     ///
     /// [`Closed`], with the closure, if the loop has been dropped, or if this process is a forked
-    /// child of the one that made the `Remote`. A closure that was taken may still be dropped
-    /// unrun: when the loop is dropped first.
+    /// child of the one that made the `Remote`. If the loop is dropped after this has returned
+    /// `Ok`, and before the closure has run, the closure is dropped unrun.
     ///
     /// ```
     /// use sidestep::EventLoop;
@@ -47,11 +51,11 @@ impl Remote {
     where
         F: FnOnce(&Handle) + Send + 'static,
     {
-        self.mailbox.post(f).map_err(|closure| Closed { closure })
+        self.mailbox.post(f, |f| Box::new(f)).map_err(|closure| Closed { closure })
     }
 }
 
-// Foreign code runs under no lock of it, and a panic in that is caught.
+// No user code runs under the lock of the mailbox, and a panic of user code is caught.
 impl UnwindSafe for Remote {}
 impl RefUnwindSafe for Remote {}
 
@@ -61,7 +65,7 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// A closure that [`Remote::post`] did not take because the loop is gone.
+/// A closure that [`Remote::post`] did not take, because the loop is gone.
 ///
 /// ```
 /// let remote = sidestep::EventLoop::new().remote();

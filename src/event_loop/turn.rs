@@ -1,5 +1,4 @@
-//! One turn: waiting for what is ready, running it, and what the driver of the loop is told
-//! afterwards.
+//! A turn of the loop: it waits for what is ready, runs it, and reports to the host loop.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -8,15 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::action::Action;
+use super::entry::{Action, LocalFuture, LoopEntry, LoopWaker};
 use super::handle::Handle;
-use super::mailbox::{Event, Standing};
-use super::signal::Signal;
-use super::slots::{Entry, Key, LocalFuture};
+use super::mailbox::{Event, TurnStatus};
+use super::slots::Key;
 use crate::panic::catch_panic;
 use crate::sync::now;
 
-/// What a [`turn`](crate::EventLoop::turn) did, and when the next is due.
+/// What a [`turn`](crate::EventLoop::turn) has run, and when the next turn is due.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,12 +33,13 @@ use crate::sync::now;
 pub struct Turn {
     ran: usize,
     next_timer: Option<Instant>,
-    standing: Standing,
+    status: TurnStatus,
 }
 
 impl Turn {
-    /// How many callbacks ran and local futures were polled. A turn can end early with 0: when a
-    /// future was woken that has ended.
+    /// How many callbacks have run and local futures have been polled. It may be 0 although the
+    /// turn has not waited for its whole timeout, for example after a wake-up of a future that has
+    /// ended.
     #[must_use]
     pub fn ran(&self) -> usize {
         self.ran
@@ -52,41 +51,40 @@ impl Turn {
         self.next_timer
     }
 
-    /// True if more was ready already when the turn ended: the next one will not sleep. Timers do
-    /// not count.
+    /// Whether something was ready when the turn ended, so that the next turn will not wait. Timers
+    /// do not count.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.standing.is_ready
+        self.status.is_ready
     }
 
-    /// True if nothing is outstanding: no callback, no local future, no timer, and nothing that a
-    /// [`Remote`](super::Remote) has posted.
+    /// Whether nothing is outstanding: no callback, no local future, no timer, and no closure that
+    /// a [`Remote`](super::Remote) has posted.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.standing.is_done
+        self.status.is_done
     }
 }
 
-/// The loop's thread inside of a turn, or of several. Its drop ends that, also where a panic comes
-/// through.
-pub(super) struct Visit<'a>(Option<&'a Handle>);
+/// A guard: the loop's thread is in a turn, or in several, until this is dropped.
+pub(super) struct TurnGuard<'a>(Option<&'a Handle>);
 
-impl<'a> Visit<'a> {
+impl<'a> TurnGuard<'a> {
     pub(super) fn new(handle: &'a Handle) -> Self {
         handle.enter();
-        Visit(Some(handle))
+        TurnGuard(Some(handle))
     }
 
-    /// Ends it with a report to the driver.
+    /// Ends the turn with a report to the host loop.
     pub(super) fn report(mut self, ran: usize) -> Turn {
         match self.0.take() {
-            Some(handle) => Turn { ran, standing: leave(handle, true), next_timer: handle.next_timer() },
-            None => unreachable!("only this takes it out"),
+            Some(handle) => Turn { ran, status: leave(handle, true), next_timer: handle.next_timer() },
+            None => unreachable!("only this and the drop take the handle out"),
         }
     }
 }
 
-impl Drop for Visit<'_> {
+impl Drop for TurnGuard<'_> {
     fn drop(&mut self) {
         if let Some(handle) = self.0.take() {
             let _ = leave(handle, false);
@@ -94,15 +92,14 @@ impl Drop for Visit<'_> {
     }
 }
 
-fn leave(handle: &Handle, reports: bool) -> Standing {
+fn leave(handle: &Handle, reports: bool) -> TurnStatus {
     let mailbox = handle.mailbox();
-    handle.left();
-    mailbox.leave(handle.baggage(reports))
+    mailbox.leave(handle.leave(reports))
 }
 
-/// What came of an event.
+/// What an event made the loop do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ran {
+enum Ran {
     Nothing,
     Something,
     /// The future of `run_until` is to be polled.
@@ -110,20 +107,20 @@ pub(super) enum Ran {
 }
 
 impl Handle {
-    /// Makes a round of what is ready; where nothing is, after a sleep.
+    /// Makes a round of what is ready. If nothing is ready, it first waits, for `timeout` at most.
     pub(super) fn gather(&self, timeout: Duration) {
         let mailbox = self.mailbox();
         self.collect(&mailbox);
-        if timeout.is_zero() || !self.inner.round.borrow().is_empty() {
+        if timeout.is_zero() || self.has_round() {
             return;
         }
         let limit = now().checked_add(timeout);
         let deadline = [limit, self.next_timer()].into_iter().flatten().min();
-        mailbox.sleep(deadline);
+        mailbox.park(deadline);
         self.collect(&mailbox);
     }
 
-    /// Runs what is in the round, and counts it.
+    /// Runs the round. Returns how many callbacks have run and futures have been polled.
     pub(super) fn run_round(&self) -> usize {
         let mut ran = 0;
         while let Some(done) = self.step() {
@@ -132,7 +129,7 @@ impl Handle {
         ran
     }
 
-    /// Turns until the future of `run_until` has been woken.
+    /// Makes turns until the future of `run_until` has been woken.
     pub(super) fn run_to_root(&self) {
         loop {
             match self.step() {
@@ -143,10 +140,9 @@ impl Handle {
         }
     }
 
-    /// Runs the next of the round, if there is one.
+    /// Runs the next event of the round, if there is one.
     fn step(&self) -> Option<Ran> {
-        let event = self.inner.round.borrow_mut().pop_front()?;
-        Some(match event {
+        Some(match self.next_event()? {
             Event::Posted(callback) => {
                 callback(self);
                 Ran::Something
@@ -156,44 +152,43 @@ impl Handle {
     }
 
     fn run_entry(&self, key: Key) -> Ran {
-        let entry = self.inner.slots.borrow_mut().take(key);
-        match entry {
+        match self.take(key) {
             None => return Ran::Nothing,
-            Some(Entry::Post(callback) | Entry::Timer(callback)) => {
+            Some(LoopEntry::Post(callback) | LoopEntry::Timer(callback)) => {
                 self.free(key);
                 callback(self);
             }
-            Some(Entry::Action(action, signal)) => return self.run_action(key, action, signal),
-            Some(Entry::Future(future, signal)) => self.run_future(key, future, signal),
-            Some(Entry::Root(signal)) => {
-                self.put(key, Entry::Root(signal));
+            Some(LoopEntry::Action(action, waker)) => return self.run_action(key, action, waker),
+            Some(LoopEntry::Future(future, waker)) => self.run_future(key, future, waker),
+            Some(LoopEntry::Root(waker)) => {
+                self.put(key, LoopEntry::Root(waker));
                 return Ran::Root;
             }
         }
         Ran::Something
     }
 
-    fn run_action(&self, key: Key, mut action: Box<dyn Action>, signal: Arc<Signal>) -> Ran {
-        signal.begin();
-        if action.poll(&mut Context::from_waker(&signal.waker())).is_pending() {
-            self.put(key, Entry::Action(action, signal));
+    fn run_action(&self, key: Key, mut action: Box<dyn Action>, waker: Arc<LoopWaker>) -> Ran {
+        waker.begin();
+        if action.poll(&mut Context::from_waker(&waker.waker())).is_pending() {
+            self.put(key, LoopEntry::Action(action, waker));
             return Ran::Nothing;
         }
-        signal.retire();
+        waker.retire();
         self.free(key);
         action.finish(self);
         Ran::Something
     }
 
-    fn run_future(&self, key: Key, mut future: LocalFuture, signal: Arc<Signal>) {
-        signal.begin();
-        let waker = signal.waker();
-        let poll = || future.as_mut().poll(&mut Context::from_waker(&waker));
+    fn run_future(&self, key: Key, mut future: LocalFuture, waker: Arc<LoopWaker>) {
+        waker.begin();
+        let std_waker = waker.waker();
+        let poll = || future.as_mut().poll(&mut Context::from_waker(&std_waker));
         let polled = catch_unwind(AssertUnwindSafe(poll));
         if let Ok(Poll::Pending) = polled {
-            return self.put(key, Entry::Future(future, signal));
+            return self.put(key, LoopEntry::Future(future, waker));
         }
-        signal.retire();
+        waker.retire();
         self.free(key);
         if let Err(payload) = polled {
             catch_panic("the destructor of a local future that panicked", || drop(future));
@@ -201,14 +196,14 @@ impl Handle {
         }
     }
 
-    /// Gives up the place of an entry that has been taken out.
+    /// Frees the slot of an entry that has been taken out.
     fn free(&self, key: Key) {
-        let entry = self.inner.slots.borrow_mut().remove(key);
+        let entry = self.remove(key);
         debug_assert!(entry.is_none(), "the entry has been taken out");
     }
 }
 
-/// The place of the future of a `run_until`, for as long as that lasts.
+/// The slot of the future of a `run_until`, until that call returns.
 pub(super) struct Root<'a> {
     handle: &'a Handle,
     key: Key,
@@ -216,32 +211,29 @@ pub(super) struct Root<'a> {
 
 impl<'a> Root<'a> {
     pub(super) fn new(handle: &'a Handle) -> Self {
-        let (key, signal) = handle.reserve();
-        handle.put(key, Entry::Root(signal));
+        let (key, waker) = handle.reserve();
+        handle.put(key, LoopEntry::Root(waker));
         Root { handle, key }
     }
 
     pub(super) fn poll<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
-        // After a fork it has another one.
-        let signal =
-            self.handle.inner.slots.borrow_mut().get(self.key).and_then(|entry| entry.signal().cloned());
-        match signal {
-            Some(signal) => {
-                signal.begin();
-                future.poll(&mut Context::from_waker(&signal.waker()))
+        // The waker is that of the entry, since a fork renews it.
+        match self.handle.with_entry(self.key, |entry| entry.waker().cloned()).flatten() {
+            Some(waker) => {
+                waker.begin();
+                future.poll(&mut Context::from_waker(&waker.waker()))
             }
-            None => unreachable!("the place is this one's until its drop"),
+            None => unreachable!("the slot is reserved for this key until the drop"),
         }
     }
 }
 
 impl Drop for Root<'_> {
     fn drop(&mut self) {
-        let entry = self.handle.inner.slots.borrow_mut().remove(self.key);
-        let Some(Entry::Root(signal)) = entry else { return };
-        if signal.retire() {
-            // It has woken itself and ended: no reason for a turn, and nothing to pile up where no
-            // turn comes.
+        let Some(LoopEntry::Root(waker)) = self.handle.remove(self.key) else { return };
+        if waker.retire() {
+            // The future has woken itself and then ended. Its key is no reason for a turn, and such
+            // keys would pile up in a loop that makes no turn.
             self.handle.mailbox().withdraw(self.key);
         }
     }

@@ -79,13 +79,13 @@ impl<T: Unpin> Bridge<T> {
 /// readers with the traits of `futures-io`; a reader with those of tokio goes into an `io::Compat`
 /// first (feature `tokio`). Readers that are not `Unpin` go into a `Box::pin`.
 ///
-/// A call polls the reader on the calling thread and, while that has nothing, blocks it, which the
-/// pool is told. Whatever drives the reader, such as the thread of an event loop, must be free
-/// meanwhile: so use it inside [`spawn`](crate::spawn()) and *await* that. On the event loop's own
-/// thread it may wait for ever.
+/// A call polls the reader on the calling thread and blocks that thread while the reader has
+/// nothing. The thread then counts as blocked, so its pool may grow. What drives the reader, such
+/// as the thread of an event loop, must be free meanwhile: so use a `SyncReader` inside
+/// [`spawn`](crate::spawn()) and *await* that. On the event loop's own thread it may wait for ever.
 ///
 /// With the feature `tokio` it remembers the runtime that it was made in and polls inside that, on
-/// whatever thread it is used. So make it in the future, not in the closure.
+/// every thread that it is used on. So make it in the future, not in the closure.
 ///
 /// # Cancellation
 ///
@@ -180,17 +180,18 @@ impl<R: fmt::Debug> fmt::Debug for SyncReader<R> {
 /// An asynchronous writer as a [`std::io::Write`], to be used by blocking code: an encoder that
 /// wants a `Write` and gets the body of a response.
 ///
-/// It is [`Seek`] too where the writer is [`AsyncSeek`]. What is said at [`SyncReader`] of tokio
-/// and of the thread that must be free holds here as well.
+/// It is [`Seek`] too where the writer is [`AsyncSeek`]. Like a [`SyncReader`] it blocks the
+/// calling thread, needs the thread that drives the writer to be free, and polls inside the tokio
+/// runtime that it was made in.
 ///
 /// **Dropping it neither flushes nor closes**: call [`flush`](Write::flush) or
 /// [`close`](SyncWriter::close) in the closure, which may block, as a drop should not.
 ///
 /// # Cancellation
 ///
-/// As for [`SyncReader`]: when the task is cancelled, a call that waits, or would have to, ends
-/// with an error. A `write` that fails so has written nothing; what an earlier one has left in the
-/// writer's buffer is still there.
+/// When the task that it is used in is cancelled, a call that waits, or would have to, ends with an
+/// error that wraps [`current::Cancelled`](crate::current::Cancelled). A `write` that fails so has
+/// written nothing; what an earlier one has left in the writer's buffer is still there.
 ///
 /// ```
 /// use std::io::Write;
@@ -243,7 +244,7 @@ impl<W: AsyncWrite + Unpin> SyncWriter<W> {
     ///
     /// # Errors
     ///
-    /// The writer's; and see *Cancellation* above.
+    /// That of the writer, or of a cancellation: see [`SyncWriter`].
     pub fn close(&mut self) -> io::Result<()> {
         self.bridge.call(|writer, context| writer.poll_close(context))
     }

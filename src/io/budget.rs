@@ -1,31 +1,32 @@
-//! How many reads that need not wait a task may make before it yields to others.
+//! How many reads that need not wait a task may make in a row before it yields its thread.
 
 use std::cell::Cell;
 
 use crate::sync::thread_local_const;
 
-/// As many reads in a row need not wait before others get a turn: some 300 microseconds with the
-/// largest of them. On a runtime of many threads a turn costs as much as four such reads.
-const IN_A_ROW: u8 = 64;
+/// The budget: some 300 microseconds with the largest of such reads. On a runtime of many threads a
+/// yield costs as much as four of them.
+const READS_IN_A_ROW: u8 = 64;
 
 thread_local_const! { static READS: Cell<u8> = Cell::new(0) }
 
-/// Whether a task on this thread may go on to read: after some reads in a row it must not, once,
-/// since a loop of reads that need not wait would never let other tasks have the thread.
-pub(crate) fn is_my_turn() -> bool {
-    let goes_on = may_go_on();
-    if !goes_on {
+/// Whether a task on this thread may begin a read. When the budget is spent the answer is no, once,
+/// and a new budget begins: the task has to yield, since a loop of reads that need not wait would
+/// never leave the thread to other tasks.
+pub(crate) fn may_begin_read() -> bool {
+    let may = may_continue_read();
+    if !may {
         READS.with(|reads| reads.set(0));
     }
-    goes_on
+    may
 }
 
-/// The same for more of a read that has brought something already: where it may not go on, the next
-/// one waits.
-pub(crate) fn may_go_on() -> bool {
+/// Whether a read that has brought bytes already may fetch more. When the budget is spent it may
+/// not, and the next read yields.
+pub(crate) fn may_continue_read() -> bool {
     READS.with(|reads| {
         let before = reads.get();
-        reads.set((before + 1).min(IN_A_ROW));
-        before < IN_A_ROW
+        reads.set((before + 1).min(READS_IN_A_ROW));
+        before < READS_IN_A_ROW
     })
 }

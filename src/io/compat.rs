@@ -112,7 +112,7 @@ impl<T: tokio_io::AsyncSeek + Unpin> AsyncSeek for Compat<T> {
     fn poll_seek(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
         if self.seeking != Some(to) {
             // tokio refuses to start a seek while an operation is under way, be it another seek
-            // that nobody waited for.
+            // that its caller has dropped.
             ready!(self.as_mut().value().poll_complete(context))?;
             self.as_mut().value().start_seek(to)?;
             self.seeking = Some(to);

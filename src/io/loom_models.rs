@@ -1,7 +1,8 @@
-//! Models of the two hand-overs for the model checker: a producer's items, and the bytes of a feed.
+//! Models for the model checker: a producer's items in a bounded channel, and the bytes of a shared
+//! reader.
 //!
 //! A thread that parks for ever is a deadlock, which the checker reports: so each model ends only
-//! if nobody is forgotten.
+//! if no thread is forgotten.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,13 +10,13 @@ use std::task::{Context, Poll};
 
 use loom::thread;
 
-use super::feed::{Feed, Tap};
-use super::handover::{Handover, Refused};
+use super::bounded::{BoundedChannel, TrySendError};
+use super::shared_reader::{ReaderHandle, SharedReader};
 use crate::sync::Parker;
 use crate::sync::stand_in::model::check;
 
 /// Takes items as the stream does until there have been `count`.
-fn take_items(handover: &Handover<u32>, count: usize) -> Vec<u32> {
+fn take_items(channel: &BoundedChannel<u32>, count: usize) -> Vec<u32> {
     let parker = Arc::new(Parker::new());
     let waker = parker.waker();
     let (mut taken, mut given, mut got) = (VecDeque::new(), 0, Vec::new());
@@ -23,12 +24,12 @@ fn take_items(handover: &Handover<u32>, count: usize) -> Vec<u32> {
         if let Some(item) = taken.pop_front() {
             got.push(item);
             given += 1;
-            if handover.is_worth_telling(given) {
-                handover.tell(std::mem::take(&mut given));
+            if channel.should_acknowledge(given) {
+                channel.acknowledge(std::mem::take(&mut given));
             }
             continue;
         }
-        match handover.take(&mut taken, std::mem::take(&mut given), Some(&waker)) {
+        match channel.take(&mut taken, std::mem::take(&mut given), Some(&waker)) {
             Some(item) => got.push(item),
             None => assert!(parker.park(None), "there is no deadline"),
         }
@@ -36,17 +37,20 @@ fn take_items(handover: &Handover<u32>, count: usize) -> Vec<u32> {
     got
 }
 
-fn send(handover: &Handover<u32>, item: u32) -> Result<(), u32> {
-    match handover.offer(item) {
-        Err(Refused::Full(item)) => handover.insist(item),
-        Err(Refused::Closed(item)) => Err(item),
+fn send(channel: &BoundedChannel<u32>, item: u32) -> Result<(), u32> {
+    match channel.try_send(item) {
+        Err(TrySendError::Full(item)) => channel.send_blocking(item),
+        Err(TrySendError::Closed(item)) => Err(item),
         Ok(()) => Ok(()),
     }
 }
 
-fn sender(handover: &Arc<Handover<u32>>, items: std::ops::Range<u32>) -> thread::JoinHandle<Result<(), u32>> {
-    let handover = Arc::clone(handover);
-    thread::spawn(move || items.into_iter().try_for_each(|item| send(&handover, item)))
+fn sender(
+    channel: &Arc<BoundedChannel<u32>>,
+    items: std::ops::Range<u32>,
+) -> thread::JoinHandle<Result<(), u32>> {
+    let channel = Arc::clone(channel);
+    thread::spawn(move || items.into_iter().try_for_each(|item| send(&channel, item)))
 }
 
 /// Neither the sender, which waits for room, nor the stream, which waits for items, sleeps for
@@ -55,9 +59,9 @@ fn sender(handover: &Arc<Handover<u32>>, items: std::ops::Range<u32>) -> thread:
 fn loom_items_pass_in_order() {
     for capacity in [1, 2, 3] {
         check(Some(3), move || {
-            let handover = Arc::new(Handover::new(capacity));
-            let sender = sender(&handover, 0..4);
-            assert_eq!(take_items(&handover, 4), [0, 1, 2, 3]);
+            let channel = Arc::new(BoundedChannel::new(capacity));
+            let sender = sender(&channel, 0..4);
+            assert_eq!(take_items(&channel, 4), [0, 1, 2, 3]);
             assert_eq!(sender.join().unwrap(), Ok(()));
         });
     }
@@ -66,9 +70,9 @@ fn loom_items_pass_in_order() {
 #[test]
 fn loom_two_senders_share_the_room() {
     check(Some(2), || {
-        let handover = Arc::new(Handover::new(1));
-        let senders = [0..1, 1..3].map(|items| sender(&handover, items));
-        let mut got = take_items(&handover, 3);
+        let channel = Arc::new(BoundedChannel::new(1));
+        let senders = [0..1, 1..3].map(|items| sender(&channel, items));
+        let mut got = take_items(&channel, 3);
         got.sort_unstable();
         assert_eq!(got, [0, 1, 2]);
         senders.into_iter().for_each(|sender| sender.join().unwrap().unwrap());
@@ -80,10 +84,10 @@ fn loom_two_senders_share_the_room() {
 #[test]
 fn loom_the_stream_goes_away() {
     check(None, || {
-        let handover = Arc::new(Handover::new(1));
-        let sender = sender(&handover, 0..3);
-        assert_eq!(take_items(&handover, 1), [0]);
-        let left = handover.close();
+        let channel = Arc::new(BoundedChannel::new(1));
+        let sender = sender(&channel, 0..3);
+        assert_eq!(take_items(&channel, 1), [0]);
+        let left = channel.close();
         match sender.join().unwrap() {
             Err(refused) => assert_eq!(refused as usize, 1 + left.len()),
             Ok(()) => panic!("there is no room for the third"),
@@ -92,12 +96,12 @@ fn loom_the_stream_goes_away() {
 }
 
 /// Reads one byte, or the end, as a future does.
-fn read(tap: &mut Tap) -> Option<u8> {
+fn read(handle: &mut ReaderHandle) -> Option<u8> {
     let parker = Arc::new(Parker::new());
     let waker = parker.waker();
     loop {
         let mut byte = None;
-        let read = tap.poll_read(&mut Context::from_waker(&waker), |bytes| {
+        let read = handle.poll_read(&mut Context::from_waker(&waker), |bytes| {
             byte = Some(bytes[0]);
             1
         });
@@ -108,11 +112,11 @@ fn read(tap: &mut Tap) -> Option<u8> {
     }
 }
 
-/// A feed whose thread reads from `sources` in turn, once each.
-fn feed(sources: &'static [&'static [u8]]) -> Arc<Feed> {
-    Feed::new(move |feed| {
-        let feed = Arc::clone(feed);
-        thread::spawn(move || sources.iter().for_each(|source| feed.round(&mut &source[..])));
+/// A shared reader whose thread reads from `sources` in turn, once each.
+fn shared(sources: &'static [&'static [u8]]) -> Arc<SharedReader> {
+    SharedReader::new(move |shared| {
+        let shared = Arc::clone(shared);
+        thread::spawn(move || assert!(sources.iter().all(|source| shared.round(&mut &source[..]).is_some())));
         Ok(())
     })
 }
@@ -123,10 +127,10 @@ fn loom_two_handles_are_fed() {
     const READS: [&[&[u8]]; 2] = [&[b"ab"], &[b"a", b"b"]];
     for sources in READS {
         check(Some(3), move || {
-            let feed = feed(sources);
-            let mut other = feed.tap();
+            let shared = shared(sources);
+            let mut other = shared.handle();
             let reader = thread::spawn(move || read(&mut other));
-            let mut got = [read(&mut feed.tap()), reader.join().unwrap()];
+            let mut got = [read(&mut shared.handle()), reader.join().unwrap()];
             got.sort_unstable();
             assert_eq!(got, [Some(b'a'), Some(b'b')]);
         });
@@ -138,11 +142,11 @@ fn loom_two_handles_are_fed() {
 #[test]
 fn loom_a_handle_goes_away() {
     check(Some(3), || {
-        let feed = feed(&[b"a", b""]);
-        let mut first = feed.tap();
+        let shared = shared(&[b"a", b""]);
+        let mut first = shared.handle();
         let asked = first.poll_read(&mut Context::from_waker(std::task::Waker::noop()), |_| 0);
         assert!(asked.is_pending());
-        let mut second = feed.tap();
+        let mut second = shared.handle();
         let reader = thread::spawn(move || [read(&mut second), read(&mut second)]);
         drop(first);
         assert_eq!(reader.join().unwrap(), [Some(b'a'), None]);

@@ -13,21 +13,23 @@
 // |---|---|
 // | `unblock` | blocking values as asynchronous ones |
 // | `budget` | when a task that reads without waiting yields |
-// | `producer`, `handover` | closures that produce items, and how those are handed over |
+// | `retry` | calls that a signal has interrupted |
+// | `producer`, `bounded` | closures that produce items, and their bounded channel |
 // | `bridge`, `compat` | asynchronous readers and writers as blocking ones |
-// | `stdin`, `feed` | standard input, and a buffer that many readers share |
+// | `stdin`, `shared_reader` | standard input, and a buffer that many readers share |
 // | `std_streams`, `delegate` | standard output and error; the traits of what is made of an `Unblock` |
 
+mod bounded;
 mod bridge;
 pub(crate) mod budget;
 #[cfg(feature = "tokio")]
 mod compat;
 pub(crate) mod delegate;
-mod feed;
-mod handover;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod producer;
+pub(crate) mod retry;
+mod shared_reader;
 mod std_streams;
 mod stdin;
 mod unblock;
@@ -38,16 +40,16 @@ pub use self::compat::Compat;
 pub use self::producer::{Closed, ItemSender, PRODUCER_CAPACITY, Producer, producer, producer_with};
 pub use self::std_streams::{Stderr, Stdout, stderr, stdout};
 pub use self::stdin::{Stdin, stdin};
+pub(crate) use self::unblock::Setup;
 pub use self::unblock::{IntoInnerError, Unblock};
-pub(crate) use self::unblock::{Setup, retry};
 
 /// How many bytes are buffered by default, in each direction.
 const CAPACITY: usize = 64 << 10;
 
-/// Runs an iterator on the global pool; the stream gives its items.
+/// Runs an iterator on the global pool, and returns the stream of its items.
 ///
-/// It is [`Unblock::new`] for what can be turned into an iterator. Items are taken ahead of the
-/// stream's reader, up to the capacity, and each is given out as soon as it is there.
+/// It is [`Unblock::new`] for a value that can be turned into an iterator. Items are taken ahead of
+/// the stream's consumer, up to the capacity, and the stream yields each as soon as it is there.
 ///
 /// # Panics
 ///

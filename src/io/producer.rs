@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
-use super::handover::{Handover, Refused};
+use super::bounded::{BoundedChannel, TrySendError};
 use crate::error::TaskError;
 use crate::panic::catch_panic;
 use crate::pool::{Pool, TaskOptions};
@@ -28,8 +28,8 @@ pub const PRODUCER_CAPACITY: usize = 64;
 /// Runs `f` on the global pool, at once, and makes a stream of what it sends.
 ///
 /// It is for blocking code that finds one thing after another: the rows of a query, the entries of
-/// a directory tree, the lines of a log. The stream holds up to [`PRODUCER_CAPACITY`] items that
-/// nobody has asked for yet; after that [`ItemSender::send`] blocks, so a slow consumer slows the
+/// a directory tree, the lines of a log. The stream buffers up to [`PRODUCER_CAPACITY`] items ahead
+/// of its consumer; after that [`ItemSender::send`] blocks, so a slow consumer slows the
 /// producer down. [`producer_with`] takes another capacity, another pool or a lane.
 ///
 /// The stream ends when `f` returns. Errors are items: send a `Result`.
@@ -45,7 +45,7 @@ pub const PRODUCER_CAPACITY: usize = 64;
 /// let mut names = sidestep::io::producer(|sink| {
 ///     for entry in std::fs::read_dir("src").into_iter().flatten().flatten() {
 ///         if sink.send(entry.file_name()).is_err() {
-///             return; // nobody listens any more
+///             return; // the stream has been dropped
 ///         }
 ///     }
 /// });
@@ -63,8 +63,8 @@ where
     producer_with(Pool::global().options(), PRODUCER_CAPACITY, f)
 }
 
-/// [`producer`] with a capacity and options of its own. The options also say where it runs: on a
-/// pool, or in a lane, which then limits how many producers run at a time.
+/// [`producer`] with a capacity and options of its own. The options also determine where it runs:
+/// on a pool, or in a lane, which then limits how many producers run at a time.
 ///
 /// # Panics
 ///
@@ -86,11 +86,11 @@ where
     F: FnOnce(&ItemSender<T>) + Send + 'static,
     T: Send + 'static,
 {
-    assert!(capacity > 0, "capacity (0) is no buffer: room for at least one item is needed");
-    let handover = Arc::new(Handover::new(capacity));
-    let sink = ItemSender { handover: Arc::clone(&handover) };
+    assert!(capacity > 0, "capacity (0) must be at least 1");
+    let channel = Arc::new(BoundedChannel::new(capacity));
+    let sink = ItemSender { channel: Arc::clone(&channel) };
     let task = options.spawn(move || f(&sink));
-    Producer { task: Some(task), failure: None, over: false, handover, taken: VecDeque::new(), given: 0 }
+    Producer { task: Some(task), failure: None, over: false, channel, taken: VecDeque::new(), given: 0 }
 }
 
 /// The stream of what a closure sends: see [`producer`].
@@ -99,7 +99,7 @@ where
 ///
 /// **Dropping it cancels the producer**, as dropping a [`Task`] does: while that is queued its
 /// closure never runs; if it runs, [`current::is_cancelled`](crate::current::is_cancelled) turns
-/// true and hooks run, a [`ItemSender::send`] that waits returns at once, and items that nobody has
+/// true and hooks run, an [`ItemSender::send`] that waits returns at once, and items that were not
 /// taken are dropped. Dropping the future of a `next()` loses nothing.
 ///
 /// # Panics
@@ -118,18 +118,18 @@ where
 pub struct Producer<T> {
     /// `None` once it has ended.
     task: Option<Task<()>>,
-    /// Why there was no good end, until that has been told.
+    /// Why there was no good end, until that has been reported.
     failure: Option<TaskError>,
     over: bool,
-    handover: Arc<Handover<T>>,
-    /// Items on this side.
+    channel: Arc<BoundedChannel<T>>,
+    /// Items that were taken from the channel and not yet given out.
     taken: VecDeque<T>,
-    /// How many of them have been given out and not been told of.
+    /// How many of them have been given out and not been acknowledged.
     given: usize,
 }
 
 impl<T> Producer<T> {
-    /// Blocks this thread until there is an item, and gives it; `None` at the end. For plain
+    /// Blocks this thread until there is an item, and returns it; `None` at the end. For plain
     /// threads: in a future, poll the stream.
     ///
     /// On a thread of the producer's own pool this counts as blocking, so the pool may grow; a pool
@@ -137,7 +137,7 @@ impl<T> Producer<T> {
     ///
     /// # Panics
     ///
-    /// As for the stream.
+    /// Resumes a panic of the closure, as polling the stream does: see [`Producer`].
     ///
     /// ```
     /// let mut squares = sidestep::io::producer(|sink| {
@@ -153,17 +153,17 @@ impl<T> Producer<T> {
         }
     }
 
-    /// An item from this side.
+    /// An item that has been taken from the channel before.
     fn pop(&mut self) -> Option<T> {
         let item = self.taken.pop_front()?;
         self.given += 1;
-        if self.handover.is_worth_telling(self.given) && !self.handover.is_forked() {
-            self.handover.tell(take(&mut self.given));
+        if self.channel.should_acknowledge(self.given) {
+            self.channel.acknowledge(take(&mut self.given));
         }
         Some(item)
     }
 
-    /// An item from the other side, or the end.
+    /// An item from the channel, or the end.
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
         if self.over {
             return Poll::Ready(None);
@@ -187,12 +187,11 @@ impl<T> Producer<T> {
     }
 
     fn fetch(&mut self, waker: Option<&Waker>) -> Option<T> {
-        // In a forked child the closure that is lost may hold the lock.
-        let lost = self.failure.as_ref().is_some_and(TaskError::is_no_thread);
-        if lost && self.handover.is_forked() {
-            return None;
+        if let Some(rest) = BoundedChannel::remainder(&mut self.channel) {
+            self.taken.extend(rest);
+            return self.taken.pop_front();
         }
-        self.handover.take(&mut self.taken, take(&mut self.given), waker)
+        self.channel.take(&mut self.taken, take(&mut self.given), waker)
     }
 
     fn finish(&mut self) -> Option<T> {
@@ -229,9 +228,9 @@ impl<T> Drop for Producer<T> {
     fn drop(&mut self) {
         // The task first: a closure that finds its sink closed finds itself cancelled too.
         drop(self.task.take());
-        let rest = if self.handover.is_forked() { VecDeque::new() } else { self.handover.close() };
+        let rest = self.channel.close();
         for item in take(&mut self.taken).into_iter().chain(rest) {
-            catch_panic("the destructor of an item nobody took", || drop(item));
+            catch_panic("the destructor of an item that was not taken", || drop(item));
         }
     }
 }
@@ -245,12 +244,12 @@ impl<T> fmt::Debug for Producer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer")
             .field("task", &self.task)
-            .field("capacity", &self.handover.capacity())
+            .field("capacity", &self.channel.capacity())
             .finish_non_exhaustive()
     }
 }
 
-/// Where a [`producer`] puts its items. It can be shared with the threads of a
+/// The sending half of a [`producer`]. It can be shared with the threads of a
 /// `std::thread::scope`, all of which may send.
 ///
 /// ```
@@ -267,13 +266,13 @@ impl<T> fmt::Debug for Producer<T> {
 /// assert_eq!(words, ["left", "right"]);
 /// ```
 pub struct ItemSender<T> {
-    handover: Arc<Handover<T>>,
+    channel: Arc<BoundedChannel<T>>,
 }
 
 impl<T> ItemSender<T> {
-    /// Gives `item` to the stream. Blocks while [`capacity`](producer_with) items are there that
-    /// nobody has taken; only then is the pool told that the thread is blocked, so that it may have
-    /// one thread more.
+    /// Sends `item` to the stream. Blocks while [`capacity`](producer_with) items are there that
+    /// the consumer has not taken; only then does the thread count as blocked, so that the pool may
+    /// grow by one thread.
     ///
     /// Once it has waited it goes on when half of the capacity is free, so that it does not wait
     /// again for each item.
@@ -286,20 +285,17 @@ impl<T> ItemSender<T> {
     ///
     /// Dropping the stream ends a wait at once.
     pub fn send(&self, item: T) -> Result<(), Closed<T>> {
-        if self.handover.is_forked() {
-            return Err(Closed(item));
-        }
-        match self.handover.offer(item) {
+        match self.channel.try_send(item) {
             Ok(()) => Ok(()),
-            Err(Refused::Closed(item)) => Err(Closed(item)),
-            Err(Refused::Full(item)) => will_block(|| self.handover.insist(item)).map_err(Closed),
+            Err(TrySendError::Closed(item)) => Err(Closed(item)),
+            Err(TrySendError::Full(item)) => will_block(|| self.channel.send_blocking(item)).map_err(Closed),
         }
     }
 
-    /// True once the stream has been dropped: nobody will get what is sent.
+    /// True once the stream has been dropped: every send fails.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.handover.is_forked() || self.handover.is_closed()
+        self.channel.is_closed()
     }
 }
 
@@ -308,11 +304,12 @@ impl<T> RefUnwindSafe for ItemSender<T> {}
 
 impl<T> fmt::Debug for ItemSender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ItemSender").field("capacity", &self.handover.capacity()).finish_non_exhaustive()
+        f.debug_struct("ItemSender").field("capacity", &self.channel.capacity()).finish_non_exhaustive()
     }
 }
 
-/// The stream of a [`ItemSender`] has been dropped; here is the item that it did not take.
+/// The error of [`ItemSender::send`] after the stream has been dropped. It has the item that was
+/// not sent.
 ///
 /// It converts into an [`io::Error`] of the kind [`BrokenPipe`](io::ErrorKind::BrokenPipe).
 ///
@@ -358,3 +355,6 @@ impl<T> From<Closed<T>> for io::Error {
         io::Error::new(io::ErrorKind::BrokenPipe, closed.to_string())
     }
 }
+
+#[cfg(all(test, not(any(sidestep_loom, sidestep_shuttle))))]
+mod tests;

@@ -15,14 +15,14 @@ pub struct Stderr(Unblock<io::Stderr>);
 
 /// The standard output of the process, on the global pool.
 ///
-/// Each handle has a buffer of its own before that of `std`. What one handle is given comes out in
+/// Each handle has a buffer of its own before that of `std`. What one handle writes comes out in
 /// order; between handles, and `println!`, there is an order only where the first is flushed before
 /// the second is used.
 ///
-/// What was accepted is written and flushed at once, in the background, so a
+/// What a handle has accepted is written and flushed at once, in the background, so a
 /// [`shutdown`](crate::Pool::shutdown) of the [global pool](crate::Pool::global) that is waited for
 /// flushes it too. Nothing else does at the end of the process: no hook runs at exit. So end `main`
-/// with one of these, or with a `flush` of the handle.
+/// with a shutdown that is waited for, or with a `flush` of the handle.
 ///
 /// ```
 /// use futures_util::AsyncWriteExt;
@@ -38,7 +38,8 @@ pub fn stdout() -> Stdout {
     Stdout(Unblock::set_up(io::stdout(), None, set_up()))
 }
 
-/// The standard error of the process, on the global pool. As [`stdout`] in everything else.
+/// The standard error of the process, on the global pool. Order, buffering and flushing are those
+/// of [`stdout`].
 #[must_use]
 pub fn stderr() -> Stderr {
     Stderr(Unblock::set_up(io::stderr(), None, set_up()))

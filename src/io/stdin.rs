@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use futures_io::AsyncRead;
 
-use super::feed::{Feed, Tap};
+use super::shared_reader::{ReaderHandle, SharedReader};
 use crate::sync::thread;
 use crate::sys::fork;
 
@@ -17,9 +17,9 @@ use crate::sys::fork;
 /// All handles read from one buffer, as those of [`std::io::stdin`] do: each byte goes to one of
 /// them.
 ///
-/// It reads ahead no further than one read goes, and only once somebody waits and the buffer is
-/// empty; so what is not asked for stays for others, such as a child process that inherits the
-/// input. A read that has begun cannot be called off, though: its bytes come into this process.
+/// It reads ahead no further than one read goes, and only once a handle waits and the buffer is
+/// empty; so input that no handle asks for stays for others, such as a child process that inherits
+/// it. A read that has begun cannot be cancelled, though: its bytes come into this process.
 /// Meanwhile it holds the lock of [`std::io::stdin`]; so do not read from both.
 ///
 /// ```
@@ -33,18 +33,18 @@ use crate::sys::fork;
 /// # Ok::<(), std::io::Error>(())
 /// # }).unwrap();
 /// ```
-#[must_use = "nothing is read until somebody asks"]
+#[must_use = "nothing is read until the handle is polled"]
 pub fn stdin() -> Stdin {
-    static FEED: OnceLock<Arc<Feed>> = OnceLock::new();
-    let feed = FEED.get_or_init(|| {
+    static SHARED: OnceLock<Arc<SharedReader>> = OnceLock::new();
+    let shared = SHARED.get_or_init(|| {
         fork::watch();
-        Feed::new(|feed| {
-            let feed = Arc::clone(feed);
+        SharedReader::new(|shared| {
+            let shared = Arc::clone(shared);
             let thread = thread::Builder::new().name("sidestep-stdin".to_owned());
-            thread.spawn(move || feed.serve(io::stdin())).map(drop)
+            thread.spawn(move || shared.serve(io::stdin())).map(drop)
         })
     });
-    Stdin { tap: feed.tap() }
+    Stdin { handle: shared.handle() }
 }
 
 /// A handle to the standard input of this process: see [`stdin`].
@@ -55,16 +55,16 @@ pub fn stdin() -> Stdin {
 /// # Errors
 ///
 /// A read fails where the system does, or where it refuses that thread; the next read tries again.
-/// In the child of a fork, if the parent had called [`stdin`], every read fails. An end of the
-/// input is told to every handle that waited for it; a later read asks the system again, since a
-/// terminal may go on.
+/// In the child of a fork, if the parent had called [`stdin`], every read fails. Every handle that
+/// waited for an end of the input reports it; a later read asks the system again, since a terminal
+/// may go on.
 ///
 /// # Cancellation
 ///
 /// Dropping a future that reads, or the handle itself, loses nothing: bytes that come in stay for
-/// the next read, by whatever handle.
+/// the next read of any handle.
 pub struct Stdin {
-    tap: Tap,
+    handle: ReaderHandle,
 }
 
 impl AsyncRead for Stdin {
@@ -76,7 +76,7 @@ impl AsyncRead for Stdin {
         if into.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.tap.poll_read(context, |bytes| {
+        self.handle.poll_read(context, |bytes| {
             let length = bytes.len().min(into.len());
             into[..length].copy_from_slice(&bytes[..length]);
             length
@@ -94,7 +94,7 @@ impl tokio::io::AsyncRead for Stdin {
         if into.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let read = self.tap.poll_read(context, |bytes| {
+        let read = self.handle.poll_read(context, |bytes| {
             let length = bytes.len().min(into.remaining());
             into.put_slice(&bytes[..length]);
             length

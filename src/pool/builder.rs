@@ -41,7 +41,7 @@ use crate::sys::fork;
 /// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct PoolBuilder {
-    config: Config,
+    pub(super) config: Config,
     core: Option<usize>,
     max: Option<usize>,
     /// The names of those two in errors: a variable of the environment may have set one.
@@ -103,11 +103,6 @@ impl PoolBuilder {
     pub fn queue_limit(mut self, tasks: usize) -> Self {
         self.config.queue_limit = Some(tasks);
         self
-    }
-
-    /// The `queue_limit` that has been set.
-    pub(crate) fn tasks_limit(&self) -> Option<usize> {
-        self.config.queue_limit
     }
 
     /// Called on each thread of the pool when it starts. A panic in it is caught and traced.

@@ -13,7 +13,7 @@ use super::inner::Inner;
 use super::lane::{Lane, LaneBuilder};
 use super::shutdown::{Shutdown, drop_discardable};
 use super::stats::{LongRunningTask, Metrics};
-use super::submit::{Batch, Gate, Reserve, Scope, TaskOptions, scope};
+use super::submit::{Batch, Reserve, Scope, Submitter, TaskOptions, scope};
 use crate::error::Rejected;
 use crate::task::{Task, Unblocked};
 
@@ -88,7 +88,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().spawn(f, Location::caller(), self.inner.metadata())
+        self.submitter().spawn(f, Location::caller(), self.inner.carried.metadata())
     }
 
     /// [`spawn`](Pool::spawn) for when no error is expected: the future gives the plain result, and
@@ -140,12 +140,12 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().try_spawn(f, Location::caller(), self.inner.metadata())
+        self.submitter().try_spawn(f, Location::caller(), self.inner.carried.metadata())
     }
 
     /// Waits for a place in the pool's queue, where that has a [limit](PoolBuilder::queue_limit):
-    /// backpressure. The [`Permit`] that comes of it queues one task and is never refused for want
-    /// of room.
+    /// backpressure. The [`Permit`](crate::Permit) that comes of it queues one task and is never
+    /// refused for want of room.
     ///
     /// A producer that awaits this before each `spawn` is slowed down to the speed of the pool, and
     /// what waits takes no more memory than the limit allows.
@@ -183,8 +183,11 @@ impl Pool {
         // The iterator is foreign code, and may take its time or panic: until it has ended there
         // are no tasks.
         let closures: Vec<F> = closures.into_iter().collect();
-        let tasks = closures.into_iter().map(|f| self.gate().make(f, site, self.inner.metadata())).collect();
-        Batch::new(self.gate().submit_all(tasks))
+        let tasks = closures
+            .into_iter()
+            .map(|f| self.submitter().make(f, site, self.inner.carried.metadata()))
+            .collect();
+        Batch::new(self.submitter().submit_all(tasks))
     }
 
     /// Runs `f`, which may spawn tasks that borrow from the calling thread's stack, and blocks
@@ -195,9 +198,9 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// Resumes a panic of `f`; otherwise the first panic of a task whose [`ScopedTask`] nobody has
-    /// asked. If the pool has not run a task, and nobody has asked either, it panics with the
-    /// sentence of the [`TaskError`](crate::TaskError).
+    /// Resumes a panic of `f`; otherwise the first panic of a task whose
+    /// [`ScopedTask`](crate::ScopedTask) nobody has asked. If the pool has not run a task, and
+    /// nobody has asked either, it panics with the sentence of the [`TaskError`](crate::TaskError).
     ///
     /// ```
     /// let pool = sidestep::Pool::new()?;
@@ -298,8 +301,8 @@ impl Pool {
         self.inner.stats.long_running(time, &self.inner.engine.workers)
     }
 
-    pub(in crate::pool) fn gate(&self) -> Gate<'_, Inner> {
-        Gate { inner: &self.inner, queue: &self.inner, has_place: false }
+    pub(in crate::pool) fn submitter(&self) -> Submitter<'_, Inner> {
+        Submitter { inner: &self.inner, queue: &self.inner, has_permit: false }
     }
 
     /// The pool's numbers. Cheap enough to be asked for every second: it visits each thread's

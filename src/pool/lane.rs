@@ -5,17 +5,17 @@ use std::io;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
-use crate::error::{Reason, Rejected};
+use crate::error::Rejected;
 use crate::lane::LaneCore;
 use crate::latency::LatencyRecorder;
 use crate::pool::Pool;
 use crate::pool::config::refuse;
 use crate::pool::stats::LaneMetrics;
 use crate::pool::stats::latency;
-use crate::pool::submit::Gate;
 use crate::pool::submit::Reserve;
+use crate::pool::submit::Submitter;
 use crate::pool::submit::TaskOptions;
-use crate::task::{Attempt, Task, Unblocked};
+use crate::task::{Task, Unblocked};
 
 /// A limited view of a pool: a queue of its own whose tasks run on the pool's threads, no more than
 /// so many at a time.
@@ -118,8 +118,8 @@ impl<'a> LaneBuilder<'a> {
 }
 
 impl Lane {
-    pub(super) fn gate(&self) -> Gate<'_, LaneCore> {
-        Gate { inner: &self.pool.inner, queue: &self.core, has_place: false }
+    pub(super) fn submitter(&self) -> Submitter<'_, LaneCore> {
+        Submitter { inner: &self.pool.inner, queue: &self.core, has_permit: false }
     }
 
     pub(super) fn core(&self) -> &LaneCore {
@@ -156,17 +156,7 @@ impl Lane {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().spawn(f, Location::caller(), self.pool.inner.metadata())
-    }
-
-    /// [`spawn`](Lane::spawn) for a closure that may end its task with a reason of the crate's own.
-    #[track_caller]
-    pub(crate) fn attempt<F, T>(&self, f: F) -> Task<T>
-    where
-        F: FnOnce() -> Result<T, Reason> + Send + 'static,
-        T: Send + 'static,
-    {
-        self.gate().spawn(Attempt(f), Location::caller(), self.pool.inner.metadata())
+        self.submitter().spawn(f, Location::caller(), self.pool.inner.carried.metadata())
     }
 
     /// [`spawn`](Lane::spawn) for when no error is expected, as [`Pool::unblock`].
@@ -196,7 +186,7 @@ impl Lane {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.gate().try_spawn(f, Location::caller(), self.pool.inner.metadata())
+        self.submitter().try_spawn(f, Location::caller(), self.pool.inner.carried.metadata())
     }
 
     /// Waits for a place in the lane's queue, as [`Pool::reserve`] does in the pool's.

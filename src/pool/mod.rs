@@ -3,9 +3,9 @@
 //! | room | owns |
 //! |---|---|
 //! | `handle`, `lane`, `global` | the handles of a pool and of a lane; the pool of the whole process |
+//! | `adapters` | what the modules above use of a pool besides its public methods |
 //! | `builder` | settings, and what is refused |
-//! | `inner` | what all handles and threads of one pool share, part by part |
-//! | `policy` | what the pool decides for its threads |
+//! | `inner` | what all handles and threads of one pool share, part by part; what the pool decides for its threads |
 //! | `submit` | how a task gets into a queue, or is refused, and the ways to spawn |
 //! | `threads` | how many threads there are and may be, and how one more is made |
 //! | `growth` | when there should be more: a pure policy, what it sees, and the thread that acts |
@@ -13,6 +13,7 @@
 //! | `shutdown` | the end, who waits for it, and the tasks that it drops |
 //! | `stats` | the numbers; how long tasks wait and run; which run for long |
 
+mod adapters;
 mod builder;
 mod config;
 mod expiry;
@@ -23,7 +24,6 @@ mod inner;
 mod lane;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
-mod policy;
 mod shutdown;
 mod stats;
 mod submit;

@@ -1,17 +1,22 @@
-//! How pools, lanes and tasks make promises.
+//! The methods by which pools, lanes and tasks make promises.
+//!
+//! They are inherent methods of types of lower modules (`pool`, `task`), so that a program calls
+//! them on the pool it has. They lie here since those modules do not know promises.
 
-use super::chain::{Chain, Target};
-use super::kind::Sendable;
+use super::chain::{AwaitedTask, Chain, SendKind};
 use super::sendable::Promise;
-use super::source::Awaited;
+use super::source::TaskSource;
 use crate::error::TaskError;
 use crate::pool::{Lane, Pool};
 use crate::task::Task;
 
 impl Pool {
-    /// Queues `op` at once, as [`spawn`](Pool::spawn), and gives a promise of its result.
+    /// Queues `op` at once, as [`spawn`](Pool::spawn) does, and returns a promise of its result.
     ///
-    /// A panic in `op` and a refusal by the pool arrive as an error made of the [`TaskError`].
+    /// # Errors
+    ///
+    /// None here: if `op` panics or the pool refuses it, the promise fails with an error made of
+    /// the [`TaskError`].
     ///
     /// # Cancellation
     ///
@@ -35,8 +40,9 @@ impl Pool {
 }
 
 impl Lane {
-    /// Queues `op` in the lane at once, as [`spawn`](Lane::spawn), and gives a promise of its
-    /// result: see [`Pool::promise`]. Only `op` runs in the lane, not what is added to the promise.
+    /// Queues `op` in the lane at once, as [`spawn`](Lane::spawn) does, and returns a promise of
+    /// its result: see [`Pool::promise`]. Only `op` runs in the lane; the steps of the promise do
+    /// not.
     ///
     /// ```
     /// let pool = sidestep::Pool::new()?;
@@ -61,12 +67,12 @@ where
     U: Send + 'static,
     E: From<TaskError> + Send + 'static,
 {
-    /// The task as a promise of what its closure returns: the two errors become one, since what the
-    /// task itself has to say becomes an error made of its [`TaskError`].
+    /// Converts the task into a promise of what its closure returns. The two errors become one: a
+    /// [`TaskError`] of the task is converted into the error of the closure.
     ///
     /// # Panics
     ///
-    /// If the future has given its result already: not here, but when the promise is polled.
+    /// None here. Polling the promise panics if the result has been taken from the task already.
     ///
     /// ```
     /// let task = sidestep::spawn(|| std::fs::read_to_string("Cargo.toml"));
@@ -78,12 +84,12 @@ where
     }
 }
 
-fn of_task<T, E>(task: Task<Result<T, E>>, home: Option<Pool>) -> Promise<T, E>
+fn of_task<T, E>(task: Task<Result<T, E>>, pool: Option<Pool>) -> Promise<T, E>
 where
     T: Send + 'static,
     E: From<TaskError> + Send + 'static,
 {
-    let target = task.task_ref().cloned().map(Target::new::<T, E>);
-    let source = Awaited::<Sendable, T, E>::new(task);
-    Promise::of(Chain::waiting_for(target, Box::pin(source)), home)
+    let target = task.task_ref().cloned().map(AwaitedTask::new::<T, E>);
+    let source = TaskSource::<SendKind, T, E>::new(task);
+    Promise::of(Chain::waiting_for(target, Box::pin(source)), pool)
 }

@@ -1,59 +1,135 @@
-//! A source and the steps that follow it.
+//! A source and the steps that follow it, with their types erased: [`Chain`].
+//!
+//! A chain is of one of two kinds: [`SendKind`] for promises that may change threads, [`LocalKind`]
+//! for those that stay on one.
 //!
 //! # No deep stack, no growing memory
 //!
-//! The steps lie in a queue, not in each other: adding one pushes it, polling pops them one by one
-//! in a loop, dropping drops them one by one. A step makes another chain, whose source becomes ours
-//! and whose steps go in front of ours; so a function that ends in `resolve(n).then(|n| itself(n +
-//! 1))` leaves one source and no steps behind each time, and may go on for ever. The shorter queue
-//! is moved into the longer one, so that joining costs no more than the steps that are joined.
-//! Where that must not hold up others, a poll stops after so many steps.
+//! The steps lie in a queue, not in each other: adding a step pushes it, polling pops the steps one
+//! by one in a loop, and dropping drops them one by one. A step makes another chain, whose source
+//! replaces the source of this chain and whose steps go in front of the steps of this one. So a
+//! function that ends in `resolve(n).then(|n| itself(n + 1))` leaves one source and no steps behind
+//! each time, and may go on for ever. The shorter queue is moved into the longer one, so that
+//! joining costs no more than the steps that are joined. A poll by an event loop stops after so
+//! many steps, so that callbacks run in between.
 //!
-//! A chain may also be captured by a step of another, and that by a third. Running them is as flat
-//! as above. Their drops nest, and are put off by `sync::trampoline` when they are deep.
+//! A step of a chain may also capture a second chain, and a step of the second chain a third.
+//! Running them takes no deep stack either. Their drops nest, and `sync::trampoline` defers them
+//! when they are deep.
 //!
 //! # Panics
 //!
-//! The closures of the user are guarded by `steps` and `source`, which turn a panic into an error
-//! of the promise. What a chain drops unused is foreign too: a panic of its destructor is reported,
-//! and the rest is dropped all the same.
+//! `steps` and `source` guard the closures of the user, and turn a panic into an error of the
+//! promise. What a chain drops unused is user code too: a panic of its destructor is reported, and
+//! the remainder is dropped all the same.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::Future;
 use std::mem::{replace, swap, take};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use super::kind::{Carries, Kind};
-use super::seen;
+use super::awaited;
 use crate::error::{Reason, TaskError};
 use crate::panic::catch_panic;
 use crate::sync::trampoline;
 use crate::task::TaskRef;
 
-/// Where the next value comes from.
+/// A kind of chain: what its values, sources and steps are erased to. The trait is private to
+/// `promise`, so there are only the two kinds below.
+pub(super) trait Kind: Sized + 'static {
+    /// A `Result<T, E>`.
+    type Value: 'static;
+    /// A future of one.
+    type Source: Future<Output = Self::Value> + Unpin + 'static;
+    /// A function of the `Result` of the step before. It makes the chain that this one goes on
+    /// with.
+    type Step: FnOnce(Self::Value) -> Chain<Self> + 'static;
+}
+
+/// A kind whose values can be of the type `V`.
+pub(super) trait Carries<V>: Kind {
+    fn erase(value: V) -> Self::Value;
+    fn downcast(value: Self::Value) -> V;
+}
+
+/// The kind of chains in which everything is `Send`.
+#[derive(Debug)]
+pub(super) enum SendKind {}
+
+pub(super) type SendValue = <SendKind as Kind>::Value;
+
+impl Kind for SendKind {
+    type Value = Box<dyn Any + Send>;
+    type Source = Pin<Box<dyn Future<Output = Self::Value> + Send>>;
+    type Step = Box<dyn FnOnce(Self::Value) -> Chain<Self> + Send>;
+}
+
+impl<V: Send + 'static> Carries<V> for SendKind {
+    fn erase(value: V) -> Self::Value {
+        Box::new(value)
+    }
+
+    fn downcast(value: Self::Value) -> V {
+        downcast_box(value)
+    }
+}
+
+/// The kind of chains in which nothing needs to be `Send`.
+#[derive(Debug)]
+pub(super) enum LocalKind {}
+
+pub(super) type LocalValue = <LocalKind as Kind>::Value;
+pub(super) type LocalStep = <LocalKind as Kind>::Step;
+
+impl Kind for LocalKind {
+    type Value = Box<dyn Any>;
+    type Source = Pin<Box<dyn Future<Output = Self::Value>>>;
+    type Step = Box<dyn FnOnce(Self::Value) -> Chain<Self>>;
+}
+
+impl<V: 'static> Carries<V> for LocalKind {
+    fn erase(value: V) -> Self::Value {
+        Box::new(value)
+    }
+
+    fn downcast(value: Self::Value) -> V {
+        downcast_box(value)
+    }
+}
+
+fn downcast_box<V: 'static>(value: Box<dyn Any>) -> V {
+    match value.downcast() {
+        Ok(value) => *value,
+        Err(_) => unreachable!("the methods of a promise add each step for the result of the one before"),
+    }
+}
+
+/// What the next value comes from.
 enum Head<K: Kind> {
     Value(K::Value),
-    /// And the task that is behind the source, where that is known.
-    Source(K::Source, Option<Target<K>>),
-    /// The value has been taken, by a step or by whoever polls.
+    /// With the task that the source waits for, if that is known.
+    Source(K::Source, Option<AwaitedTask<K>>),
+    /// The value has been taken, by a step or by the caller of `poll`.
     Taken,
 }
 
-/// A task that a chain waits for: a thread that waits for the chain may have to run it.
-pub(super) struct Target<K: Kind> {
+/// A task that a chain waits for: a thread that waits for the chain may have to run the task.
+pub(super) struct AwaitedTask<K: Kind> {
     task: TaskRef,
     fail: fn(TaskError) -> K::Value,
 }
 
-impl<K: Kind> Target<K> {
-    /// The task gives a `Result<T, E>`.
+impl<K: Kind> AwaitedTask<K> {
+    /// The value of the task is a `Result<T, E>`.
     pub(super) fn new<T, E>(task: TaskRef) -> Self
     where
         K: Carries<Result<T, E>>,
         E: From<TaskError>,
     {
-        Target { task, fail: |error| K::seal(Err(E::from(error))) }
+        AwaitedTask { task, fail: |error| K::erase(Err(E::from(error))) }
     }
 }
 
@@ -68,20 +144,20 @@ impl<K: Kind> Chain<K> {
         Chain { head, steps: VecDeque::new() }
     }
 
-    /// A chain whose value is there.
+    /// A chain that has its value.
     pub(super) fn settled<V>(value: V) -> Self
     where
         K: Carries<V>,
     {
-        Chain::new(Head::Value(K::seal(value)))
+        Chain::new(Head::Value(K::erase(value)))
     }
 
-    /// A chain whose value has come out of another.
+    /// A chain that has the value of another one.
     pub(super) fn given(value: K::Value) -> Self {
         Chain::new(Head::Value(value))
     }
 
-    /// Steps that will not be called: to be dropped.
+    /// A chain of steps that will not be called: it drops them.
     pub(super) fn uncalled(steps: VecDeque<K::Step>) -> Self {
         Chain { head: Head::Taken, steps }
     }
@@ -92,11 +168,11 @@ impl<K: Kind> Chain<K> {
     }
 
     /// A chain whose value is that of `source`, which waits for `target`.
-    pub(super) fn waiting_for(target: Option<Target<K>>, source: K::Source) -> Self {
+    pub(super) fn waiting_for(target: Option<AwaitedTask<K>>, source: K::Source) -> Self {
         Chain::new(Head::Source(source, target))
     }
 
-    /// The task that it waits for now, where that is known.
+    /// The task that the chain waits for now, if that is known.
     pub(super) fn target(&self) -> Option<&TaskRef> {
         match &self.head {
             Head::Source(_, Some(target)) => Some(&target.task),
@@ -104,9 +180,10 @@ impl<K: Kind> Chain<K> {
         }
     }
 
-    /// Goes on as if the target had ended with `reason`, and cancels it.
+    /// Goes on as if the task that the chain waits for had ended with `reason`, and cancels the
+    /// task.
     pub(super) fn give_up(&mut self, reason: Reason) {
-        let Head::Source(_, Some(Target { task, fail })) = &self.head else { return };
+        let Head::Source(_, Some(AwaitedTask { task, fail })) = &self.head else { return };
         let value = fail(TaskError::new(task.origin(), reason));
         let spent = replace(&mut self.head, Head::Value(value));
         drop_head(spent);
@@ -121,12 +198,12 @@ impl<K: Kind> Chain<K> {
     ///
     /// # Panics
     ///
-    /// If the value has been given, or an earlier poll has panicked.
+    /// If an earlier poll has returned the value, or has panicked.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<K::Value> {
         self.poll_some(usize::MAX, context)
     }
 
-    /// As `poll`, but after `limit` steps it has itself polled again.
+    /// [`poll`](Chain::poll) that stops after `limit` steps, and then wakes its own waker.
     pub(super) fn poll_some(&mut self, limit: usize, context: &mut Context<'_>) -> Poll<K::Value> {
         for _ in 0..limit {
             let value = ready!(self.poll_head(context));
@@ -142,7 +219,7 @@ impl<K: Kind> Chain<K> {
             Head::Source(source, target) => {
                 let polled = Pin::new(source).poll(context);
                 if let (Poll::Pending, Some(target)) = (&polled, target) {
-                    seen::note(&target.task);
+                    awaited::record(&target.task);
                 }
                 Some(ready!(polled))
             }
@@ -158,7 +235,7 @@ impl<K: Kind> Chain<K> {
         }
     }
 
-    /// Goes on with `next`, and then with our own steps.
+    /// Goes on with `next`, and then with the steps of this chain.
     fn join(&mut self, mut next: Chain<K>) {
         self.head = replace(&mut next.head, Head::Taken);
         if next.steps.len() > self.steps.len() {
@@ -181,20 +258,21 @@ impl<K: Kind> Drop for Chain<K> {
         if matches!(self.head, Head::Taken) && self.steps.is_empty() {
             return;
         }
-        let rest = Rest { head: replace(&mut self.head, Head::Taken), steps: take(&mut self.steps) };
-        trampoline::bounce(move || drop(rest));
+        let remainder =
+            Remainder { head: replace(&mut self.head, Head::Taken), steps: take(&mut self.steps) };
+        trampoline::bounce(move || drop(remainder));
     }
 }
 
-/// What a chain leaves when it is dropped before its end.
-struct Rest<K: Kind> {
+/// What is left of a chain that is dropped before its end.
+struct Remainder<K: Kind> {
     head: Head<K>,
     steps: VecDeque<K::Step>,
 }
 
-impl<K: Kind> Drop for Rest<K> {
+impl<K: Kind> Drop for Remainder<K> {
     fn drop(&mut self) {
-        // The source goes first: nobody waits for it any more, so it is called off.
+        // The source is dropped first, which cancels what it waits for.
         let head = replace(&mut self.head, Head::Taken);
         drop_head(head);
         while let Some(step) = self.steps.pop_front() {
@@ -208,7 +286,7 @@ impl<K: Kind> fmt::Debug for Chain<K> {
         let head = match &self.head {
             Head::Value(_) => "settled",
             Head::Source(..) => "pending",
-            Head::Taken => "given",
+            Head::Taken => "taken",
         };
         f.debug_struct("Chain").field("head", &head).field("steps", &self.steps.len()).finish()
     }

@@ -1,7 +1,7 @@
-//! Many promises as one, for both kinds.
+//! Many promises as one, for both kinds of chains.
 //!
-//! Each promise is woken and polled by itself (`FuturesUnordered`), so a thousand of them cost a
-//! thousand polls, not a million. They are first polled in the order in which they were given.
+//! Each promise is woken and polled by itself (`FuturesUnordered`), so a thousand promises cost a
+//! thousand polls, not a million. They are first polled in the order of the argument.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,36 +9,37 @@ use std::task::{Context, Poll};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
+use super::chain::Carries;
 use crate::panic::catch_panic;
 
-/// A promise and its place among the others.
+/// A promise and its index among the others.
 #[derive(Debug)]
-struct Placed<P> {
-    place: usize,
+struct Indexed<P> {
+    index: usize,
     promise: P,
 }
 
-impl<P: Future + Unpin> Future for Placed<P> {
+impl<P: Future + Unpin> Future for Indexed<P> {
     type Output = (usize, P::Output);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let place = self.place;
-        Pin::new(&mut self.promise).poll(context).map(|output| (place, output))
+        let index = self.index;
+        Pin::new(&mut self.promise).poll(context).map(|output| (index, output))
     }
 }
 
-fn side_by_side<P: Future + Unpin>(promises: Vec<P>) -> FuturesUnordered<Placed<P>> {
-    promises.into_iter().enumerate().map(|(place, promise)| Placed { place, promise }).collect()
+fn side_by_side<P: Future + Unpin>(promises: Vec<P>) -> FuturesUnordered<Indexed<P>> {
+    promises.into_iter().enumerate().map(|(index, promise)| Indexed { index, promise }).collect()
 }
 
-/// What has come so far. Values that nobody will see are dropped one by one, however their
-/// destructors behave.
+/// The values so far. Values that no caller will see are dropped one by one, and panics of their
+/// destructors are reported.
 #[derive(Debug)]
 struct Collected<V>(Vec<Option<V>>);
 
 impl<V> Collected<V> {
-    fn of(places: usize) -> Self {
-        Collected((0..places).map(|_| None).collect())
+    fn of(count: usize) -> Self {
+        Collected((0..count).map(|_| None).collect())
     }
 
     fn in_order(mut self) -> Vec<V> {
@@ -54,6 +55,23 @@ impl<V> Drop for Collected<V> {
             });
         }
     }
+}
+
+/// The source of a chain that waits for `combined`.
+pub(super) async fn source<K: Carries<V>, V>(combined: impl Future<Output = V>) -> K::Value {
+    K::erase(combined.await)
+}
+
+/// The promises of a race.
+///
+/// # Panics
+///
+/// If there is none.
+#[track_caller]
+pub(super) fn racers<P>(promises: impl IntoIterator<Item = P>) -> Vec<P> {
+    let promises: Vec<_> = promises.into_iter().collect();
+    assert!(!promises.is_empty(), "a race of no promises would never end: pass at least one");
+    promises
 }
 
 /// All values, or the first error.
@@ -88,23 +106,24 @@ pub(super) async fn all_settled<P: Future + Unpin>(promises: Vec<P>) -> Vec<P::O
     }
 }
 
-/// The result that comes first.
+/// The first result.
 pub(super) async fn race<P: Future + Unpin>(promises: Vec<P>) -> P::Output {
     match side_by_side(promises).next().await {
         Some((_, output)) => output,
-        None => unreachable!("the callers see to it that there is one"),
+        None => unreachable!("`racers` has checked that there is one"),
     }
 }
 
-/// What `judge` says of each, in the order of the promises, or the first error it makes.
+/// What `judge` makes of each output, in the order of the promises, or the first error that it
+/// returns.
 async fn first_err<P, A, B>(promises: Vec<P>, judge: impl Fn(P::Output) -> Result<A, B>) -> Result<Vec<A>, B>
 where
     P: Future + Unpin,
 {
     let mut collected = Collected::of(promises.len());
     let mut waiting = side_by_side(promises);
-    while let Some((place, output)) = waiting.next().await {
-        collected.0[place] = Some(judge(output)?);
+    while let Some((index, output)) = waiting.next().await {
+        collected.0[index] = Some(judge(output)?);
     }
     Ok(collected.in_order())
 }

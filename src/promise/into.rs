@@ -1,4 +1,4 @@
-//! What a continuation of a promise may give.
+//! What a continuation of a promise may return.
 
 use super::chain::Chain;
 use super::local::LocalPromise;
@@ -7,11 +7,10 @@ use crate::error::TaskError;
 use crate::event_loop::Handle;
 use crate::task::Task;
 
-/// What a continuation of a [`Promise`] may give: a `Result`, which settles the promise at once, or
-/// something that settles it later.
+/// What a continuation of a [`Promise`] may return: a `Result`, which settles the promise at once,
+/// or a value that settles it later, such as another promise or a [`Task`].
 ///
-/// It can be implemented for other types whose result comes later, such as a client's handle to a
-/// request.
+/// Implement it for other types whose result comes later, such as a client's handle to a request.
 ///
 /// ```
 /// use sidestep::promise::IntoPromise;
@@ -33,12 +32,12 @@ use crate::task::Task;
 /// # Ok::<(), TaskError>(())
 /// ```
 pub trait IntoPromise {
-    /// What the promise gives if all goes well.
+    /// The value of the promise, if it does not fail.
     type Value: Send + 'static;
-    /// What it gives if not.
+    /// The error of the promise, if it fails.
     type Error: Send + 'static;
 
-    /// Makes the promise.
+    /// Converts `self` into a promise.
     fn into_promise(self) -> Promise<Self::Value, Self::Error>;
 }
 
@@ -69,8 +68,8 @@ impl<T: Send + 'static, E: From<TaskError> + Send + 'static> IntoPromise for Tas
     }
 }
 
-/// What a continuation of a [`LocalPromise`] may give: as [`IntoPromise`], besides a
-/// `LocalPromise`, and nothing needs to be `Send`.
+/// What a continuation of a [`LocalPromise`] may return: what implements [`IntoPromise`] in this
+/// crate, or a `LocalPromise`. Nothing needs to be `Send`, except in a [`Promise`] or a [`Task`].
 ///
 /// ```
 /// use sidestep::event_loop::Handle;
@@ -94,17 +93,17 @@ impl<T: Send + 'static, E: From<TaskError> + Send + 'static> IntoPromise for Tas
 /// # Ok::<(), TaskError>(())
 /// ```
 pub trait IntoLocalPromise {
-    /// What the promise gives if all goes well.
+    /// The value of the promise, if it does not fail.
     type Value: 'static;
-    /// What it gives if not.
+    /// The error of the promise, if it fails.
     type Error: 'static;
 
-    /// Makes the promise, for the loop of `ev` to drive.
+    /// Converts `self` into a promise that the loop of `ev` drives.
     fn into_local_promise(self, ev: &Handle) -> LocalPromise<Self::Value, Self::Error>;
 }
 
-/// The promise itself, also where it is of another loop of this thread. A step that gives it makes
-/// what is left of it a part of its own promise.
+/// Returns the promise itself, even if it belongs to another loop of this thread. The chain of a
+/// promise that a step returns becomes a part of the chain that the step belongs to.
 impl<T: 'static, E: 'static> IntoLocalPromise for LocalPromise<T, E> {
     type Value = T;
     type Error = E;

@@ -1,4 +1,4 @@
-//! [`LocalPromise`]: its beginnings, its steps, its ends.
+//! [`LocalPromise`]: how one is made, its steps, its ends, and many as one.
 
 use std::fmt;
 use std::future::Future;
@@ -7,44 +7,46 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::chain::Chain;
+use super::chain::{Carries, Chain, LocalKind, LocalValue};
+use super::combine;
 use super::into::IntoLocalPromise;
-use super::kind::{Carries, Kind, Local};
-use super::link::Link;
-use super::source::{Awaited, shielded};
+use super::shared::SharedChain;
+use super::source::{TaskSource, guarded_future};
 use super::steps::{self, Site};
 use crate::error::TaskError;
 use crate::event_loop::Handle;
 use crate::task::Task;
 
-/// A [`Promise`](crate::Promise) of an [`EventLoop`](crate::EventLoop): the loop drives it, on its
-/// own thread, so what is added to it need not be `Send` and may share state by `Rc` and `RefCell`.
+/// A [`Promise`](crate::Promise) of an [`EventLoop`](crate::EventLoop): the loop drives it on the
+/// loop's own thread, so its steps need not be `Send` and may share state by `Rc` and `RefCell`.
 ///
 /// [`Handle::promise`] makes one of an action, which starts at once. The steps run in turns of the
-/// loop, whether or not anybody awaits the promise, and never inside the call that adds them. Like
-/// a callback it is outstanding until it is settled, so [`run`](crate::EventLoop::run) waits for
-/// it.
+/// loop, even if no task awaits the promise, and never inside the call that adds them. Like a
+/// callback, a promise is outstanding until it is settled, so [`run`](crate::EventLoop::run) waits
+/// for it.
 ///
-/// It is a future too, for the loop's [local futures](Handle::spawn_local) and
-/// [`run_until`](crate::EventLoop::run_until). Chains are flat, and each promise has one owner, as
-/// there. Steps that never have to wait let other callbacks run in between.
+/// A `LocalPromise` is a future too, for the loop's [local futures](Handle::spawn_local) and
+/// [`run_until`](crate::EventLoop::run_until). Chains are flat and each promise has one owner, as
+/// with [`Promise`](crate::Promise). A chain whose steps never have to wait lets other callbacks
+/// run in between.
 ///
 /// # Cancellation
 ///
 /// Dropping the promise cancels the action and drops the steps unrun;
-/// [`detach`](LocalPromise::detach) leaves it to the loop. Dropping the loop does the same to all
-/// its promises.
+/// [`detach`](LocalPromise::detach) leaves the promise to the loop. Dropping the loop cancels all
+/// its promises in that way.
 ///
 /// # Errors
 ///
-/// As for [`Promise`](crate::Promise). Besides, a step may give the very promise that waits for it,
-/// out of a cell: that is an error made of one that [`is_deadlock`](TaskError::is_deadlock).
+/// Those of [`Promise`](crate::Promise#errors). A step may also return the very promise that waits
+/// for that step, out of a cell: then the promise fails with an error made of a [`TaskError`] that
+/// [`is_deadlock`](TaskError::is_deadlock).
 ///
 /// # Panics
 ///
-/// Polling panics once the result has been given, and if the loop was dropped before the promise
-/// was settled. A panic of the conversion from [`TaskError`] comes out of the loop; then, too,
-/// polling panics.
+/// Polling panics once the result has been returned, and if the loop was dropped before the promise
+/// was settled. A panic of the conversion from [`TaskError`] comes out of the loop, and later polls
+/// of the promise panic.
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -67,17 +69,19 @@ use crate::task::Task;
 /// ```
 #[must_use = "dropping a LocalPromise cancels it; `detach` it to let it run by itself"]
 pub struct LocalPromise<T, E> {
-    link: Link,
-    /// What the chain gives: a `Result<T, E>`.
+    chain: SharedChain,
+    /// The result of the chain is a `Result<T, E>`.
     types: PhantomData<fn() -> (T, E)>,
 }
 
-type Sealed = <Local as Kind>::Value;
-
 impl Handle {
-    /// Runs `op` on the pool, at once, and gives a promise of its result to go on with here.
+    /// Runs `op` on the pool, at once, and returns a promise of its result, whose steps run on this
+    /// thread.
     ///
-    /// A panic in `op` and a refusal by the pool arrive as an error made of the [`TaskError`].
+    /// # Errors
+    ///
+    /// None here: if `op` panics or the pool refuses it, the promise fails with an error made of
+    /// the [`TaskError`].
     ///
     /// # Cancellation
     ///
@@ -97,29 +101,29 @@ impl Handle {
         E: From<TaskError> + Send + 'static,
     {
         if self.is_closed() {
-            return LocalPromise::of(Link::lost(self));
+            return LocalPromise::of(SharedChain::abandoned(self));
         }
         LocalPromise::of_task(self, self.pool().spawn(op))
     }
 }
 
 impl<T: 'static, E: 'static> LocalPromise<T, E> {
-    /// The promise of a chain that gives a `Result<T, E>`.
-    pub(super) fn of(link: Link) -> Self {
-        LocalPromise { link, types: PhantomData }
+    /// The promise of a chain whose result is a `Result<T, E>`.
+    pub(super) fn of(chain: SharedChain) -> Self {
+        LocalPromise { chain, types: PhantomData }
     }
 
     /// The chain, for a step that was added at `site` to go on with. Its own promise, which waits
     /// for that step, is left to the loop instead.
-    fn into_chain(self, site: Site) -> Chain<Local>
+    fn into_chain(self, site: Site) -> Chain<LocalKind>
     where
         E: From<TaskError>,
     {
-        if self.link.is_polled_here() {
+        if self.chain.is_polled_here() {
             self.detach_at(site);
-            return Chain::settled(Err::<T, E>(E::from(steps::waits_for_itself(site))));
+            return Chain::settled(Err::<T, E>(E::from(steps::self_wait_error(site))));
         }
-        self.link.into_chain()
+        self.chain.into_chain()
     }
 
     /// The promise of what the closure of a task returns.
@@ -127,25 +131,25 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
     where
         E: From<TaskError>,
     {
-        let source = Awaited::<Local, T, E>::new(task);
-        LocalPromise::of(Link::new(ev, Chain::<Local>::pending(Box::pin(source))))
+        let source = TaskSource::<LocalKind, T, E>::new(task);
+        LocalPromise::of(SharedChain::new(ev, Chain::<LocalKind>::pending(Box::pin(source))))
     }
 
-    /// The promise of what is there already.
+    /// The promise of a result that is there already.
     pub(super) fn settled(ev: &Handle, result: Result<T, E>) -> Self {
-        LocalPromise::of(Link::settled(ev, Local::seal(result)))
+        LocalPromise::of(SharedChain::settled(ev, LocalKind::erase(result)))
     }
 
-    /// Adds a step that makes a chain of `U` and `F`.
-    fn and<U: 'static, F: 'static>(
+    /// Adds a step that makes a chain whose result is a `Result<U, F>`.
+    fn add_step<U: 'static, F: 'static>(
         self,
-        step: impl FnOnce(Result<T, E>) -> Chain<Local> + 'static,
+        step: impl FnOnce(Result<T, E>) -> Chain<LocalKind> + 'static,
     ) -> LocalPromise<U, F> {
-        self.link.push(Box::new(move |value: Sealed| step(Local::open(value))));
-        LocalPromise::of(self.link)
+        self.chain.push(Box::new(move |value: LocalValue| step(LocalKind::downcast(value))));
+        LocalPromise::of(self.chain)
     }
 
-    /// A promise that has its value.
+    /// Makes a promise that has its value.
     ///
     /// ```
     /// use sidestep::{EventLoop, LocalPromise, TaskError};
@@ -159,7 +163,7 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         LocalPromise::settled(ev, Ok(value))
     }
 
-    /// A promise that has failed.
+    /// Makes a promise that has failed.
     ///
     /// ```
     /// use sidestep::{EventLoop, LocalPromise};
@@ -172,8 +176,8 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         LocalPromise::settled(ev, Err(error))
     }
 
-    /// A promise of what a future gives, which the loop polls from now on. A panic in the future
-    /// becomes an error.
+    /// Makes a promise of the output of a future, which the loop polls from now on. A panic in the
+    /// future becomes an error.
     ///
     /// ```
     /// use sidestep::{EventLoop, LocalPromise, TaskError};
@@ -188,11 +192,11 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
     where
         E: From<TaskError>,
     {
-        let source = shielded::<Local, T, E, _>(future, Location::caller());
-        LocalPromise::of(Link::new(ev, Chain::<Local>::pending(Box::pin(source))))
+        let source = guarded_future::<LocalKind, T, E, _>(future, Location::caller());
+        LocalPromise::of(SharedChain::new(ev, Chain::<LocalKind>::pending(Box::pin(source))))
     }
 
-    /// Turns the value into another. An error passes by.
+    /// Converts the value. An error passes through.
     ///
     /// ```
     /// use sidestep::{EventLoop, LocalPromise, TaskError};
@@ -207,11 +211,11 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
     where
         E: From<TaskError>,
     {
-        self.and(steps::map(f, Location::caller()))
+        self.add_step(steps::map(f, Location::caller()))
     }
 
-    /// Goes on with the value: `f` gives a `Result`, or another promise of either kind, whose end
-    /// is then the end of this one. An error passes by.
+    /// Goes on with the value: `f` returns a `Result`, or another promise of either kind, whose
+    /// result becomes the result of this one. An error passes through.
     ///
     /// ```
     /// let mut ev = sidestep::EventLoop::new();
@@ -228,13 +232,13 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         R: IntoLocalPromise<Error = E>,
         E: From<TaskError>,
     {
-        let (ev, site) = (self.link.ev().clone(), Location::caller());
+        let (ev, site) = (self.chain.ev().clone(), Location::caller());
         let f = move |value| f(value).into_local_promise(&ev).into_chain(site);
-        self.and(steps::then::<Local, T, R::Value, E>(f, site))
+        self.add_step(steps::then::<LocalKind, T, R::Value, E>(f, site))
     }
 
-    /// Goes on with the error: `f` gives a `Result`, or another promise, in place of this one. A
-    /// value passes by. The type of the error may change.
+    /// Goes on with the error: `f` returns a `Result`, or another promise, whose result replaces
+    /// the error. A value passes through. The type of the error may change.
     ///
     /// ```
     /// use std::io::{self, ErrorKind};
@@ -253,12 +257,12 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
         R: IntoLocalPromise<Value = T>,
         R::Error: From<TaskError>,
     {
-        let (ev, site) = (self.link.ev().clone(), Location::caller());
+        let (ev, site) = (self.chain.ev().clone(), Location::caller());
         let f = move |error| f(error).into_local_promise(&ev).into_chain(site);
-        self.and(steps::catch::<Local, T, E, R::Error>(f, site))
+        self.add_step(steps::catch::<LocalKind, T, E, R::Error>(f, site))
     }
 
-    /// Turns the error into another. A value passes by.
+    /// Converts the error. A value passes through.
     ///
     /// ```
     /// use std::io;
@@ -273,13 +277,14 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
     where
         F: From<TaskError> + 'static,
     {
-        self.and(steps::map_err(f, Location::caller()))
+        self.add_step(steps::map_err(f, Location::caller()))
     }
 
-    /// Runs `f` at either end and passes the result on. If `f` panics, that is the result instead.
+    /// Runs `f` once the promise has a value or an error, and passes that result on. If `f` panics,
+    /// the panic becomes the result.
     ///
-    /// A promise that is dropped before comes to neither end: what must happen then, too, belongs
-    /// into a destructor.
+    /// If the promise is dropped before it is settled, `f` does not run: put what must happen then
+    /// too into a destructor.
     ///
     /// ```
     /// use std::{cell::Cell, rc::Rc};
@@ -295,28 +300,118 @@ impl<T: 'static, E: 'static> LocalPromise<T, E> {
     where
         E: From<TaskError>,
     {
-        self.and(steps::finally(f, Location::caller()))
+        self.add_step(steps::finally(f, Location::caller()))
     }
 
-    /// Leaves the promise to the loop. An error at the end is traced, since nobody else sees it.
+    /// Leaves the promise to the loop, which runs it to its end. An error at the end is traced,
+    /// since no caller sees it.
     #[track_caller]
     pub fn detach(self) {
         self.detach_at(Location::caller());
     }
 
     fn detach_at(self, site: Site) {
-        let promise: LocalPromise<(), E> = self.and(move |result| {
-            steps::report_unseen(&result, site);
+        let promise: LocalPromise<(), E> = self.add_step(move |result| {
+            steps::report_unhandled(&result, site);
             steps::discard(result);
             Chain::settled(())
         });
-        promise.link.detach();
+        promise.chain.detach();
     }
 
-    /// The loop that drives it.
+    /// The loop that drives the promise.
     #[must_use]
     pub fn handle(&self) -> &Handle {
-        self.link.ev()
+        self.chain.ev()
+    }
+}
+
+impl<T: 'static, E: 'static> LocalPromise<T, E> {
+    /// Makes one promise of many, driven by `ev`.
+    fn combined<U: 'static, F: 'static, C>(
+        ev: &Handle,
+        promises: impl IntoIterator<Item = Self>,
+        combine: impl FnOnce(Vec<Self>) -> C,
+    ) -> LocalPromise<U, F>
+    where
+        C: Future<Output = Result<U, F>> + 'static,
+    {
+        let combined = combine(promises.into_iter().collect());
+        let source = combine::source::<LocalKind, _>(combined);
+        LocalPromise::of(SharedChain::new(ev, Chain::<LocalKind>::pending(Box::pin(source))))
+    }
+
+    /// Resolves with all values, in the order of the promises. Fails with the first error; then the
+    /// other promises are dropped, which cancels them.
+    ///
+    /// ```
+    /// use sidestep::{EventLoop, LocalPromise, TaskError};
+    ///
+    /// let mut ev = EventLoop::new();
+    /// let squares: Vec<_> = (1..=3).map(|n| ev.promise(move || Ok::<_, TaskError>(n * n))).collect();
+    /// let squares = LocalPromise::all(&ev, squares);
+    /// assert_eq!(ev.run_until(squares)?, [1, 4, 9]);
+    /// # Ok::<(), TaskError>(())
+    /// ```
+    pub fn all(ev: &Handle, promises: impl IntoIterator<Item = Self>) -> LocalPromise<Vec<T>, E> {
+        LocalPromise::combined(ev, promises, combine::all)
+    }
+
+    /// Resolves with every result, in the order of the promises. It never fails, so its own error
+    /// may be of any type.
+    ///
+    /// ```
+    /// use sidestep::{EventLoop, LocalPromise, TaskError};
+    ///
+    /// let mut ev = EventLoop::new();
+    /// let promises = [LocalPromise::resolve(&ev, 1), LocalPromise::reject(&ev, "jam")];
+    /// let results: LocalPromise<_, TaskError> = LocalPromise::all_settled(&ev, promises);
+    /// assert_eq!(ev.run_until(results)?, [Ok(1), Err("jam")]);
+    /// # Ok::<(), TaskError>(())
+    /// ```
+    pub fn all_settled<F: 'static>(
+        ev: &Handle,
+        promises: impl IntoIterator<Item = Self>,
+    ) -> LocalPromise<Vec<Result<T, E>>, F> {
+        LocalPromise::combined(ev, promises, |promises| async { Ok(combine::all_settled(promises).await) })
+    }
+
+    /// Resolves with the first value; then the other promises are dropped, which cancels them.
+    /// Fails with all errors, in the order of the promises, if there is no value.
+    ///
+    /// ```
+    /// use sidestep::{EventLoop, LocalPromise};
+    ///
+    /// let mut ev = EventLoop::new();
+    /// let mirrors = [LocalPromise::reject(&ev, "no route"), LocalPromise::resolve(&ev, "index.html")];
+    /// let page = LocalPromise::any(&ev, mirrors);
+    /// assert_eq!(ev.run_until(page), Ok("index.html"));
+    /// ```
+    pub fn any(ev: &Handle, promises: impl IntoIterator<Item = Self>) -> LocalPromise<T, Vec<E>> {
+        LocalPromise::combined(ev, promises, combine::any)
+    }
+
+    /// Settles with the first result, value or error; then the other promises are dropped, which
+    /// cancels them. If several are settled already, the first in order wins.
+    ///
+    /// # Panics
+    ///
+    /// If there is no promise, since such a race would never be settled.
+    ///
+    /// ```
+    /// use sidestep::{EventLoop, LocalPromise, TaskError};
+    ///
+    /// let mut ev = EventLoop::new();
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let slow = ev.promise(move || Ok::<_, TaskError>(gate.recv().is_ok()));
+    /// let first = LocalPromise::race(&ev, [slow, LocalPromise::resolve(&ev, false)]);
+    /// assert!(!ev.run_until(first)?);
+    /// # drop(go);
+    /// # Ok::<(), TaskError>(())
+    /// ```
+    #[track_caller]
+    pub fn race(ev: &Handle, promises: impl IntoIterator<Item = Self>) -> Self {
+        LocalPromise::combined(ev, combine::racers(promises), combine::race)
     }
 }
 
@@ -324,16 +419,16 @@ impl<T: 'static, E: 'static> Future for LocalPromise<T, E> {
     type Output = Result<T, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.link.poll(context).map(Local::open)
+        self.chain.poll(context).map(LocalKind::downcast)
     }
 }
 
-// A panic that leaves a poll ends the chain: nobody sees anything half changed.
+// A panic that leaves a poll ends the chain, so no later poll sees it half changed.
 impl<T, E> UnwindSafe for LocalPromise<T, E> {}
 impl<T, E> RefUnwindSafe for LocalPromise<T, E> {}
 
 impl<T, E> fmt::Debug for LocalPromise<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalPromise").field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("LocalPromise").field("link", &self.chain).finish_non_exhaustive()
     }
 }

@@ -1,8 +1,8 @@
 //! Promises: a chain of steps on the result of an action, held as one value.
 //!
-//! A [`Promise`] is a future of a `Result` that carries what is to be done with the result. A
-//! program that would nest callbacks writes the steps one below the other instead, with one place
-//! for everything that can fail:
+//! A [`Promise`] is a future of a `Result` that carries the steps to be done with the result. A
+//! program that would nest callbacks writes the steps one below the other instead, and handles all
+//! errors in one place:
 //!
 //! ```
 //! use std::io;
@@ -17,35 +17,30 @@
 //! # Ok::<(), io::Error>(())
 //! ```
 //!
-//! Where `async` blocks can be used, they say the same with less: `docs/PROMISES.md` has both side
-//! by side, and how these promises compare with Promises/A+.
+//! Where `async` blocks can be used, they express the chain with less: `docs/PROMISES.md` shows
+//! both side by side, and compares these promises with Promises/A+.
 //!
 //! | file | owns |
 //! |---|---|
-//! | `chain` | the source, the steps, and how they run, join and go without a deep stack |
-//! | `kind` | what is erased to what: with `Send`, and without |
-//! | `steps`, `combine` | what the methods do, for both kinds: one after the other, and many at once |
-//! | `source` | the beginnings: a task, a future |
-//! | `wait`, `seen` | blocking a thread for the end; the tasks that are behind it |
-//! | `driver` | the end without anybody who awaits it |
-//! | `sendable`, `many` | [`Promise`]; many as one |
-//! | `local`, `local_many`, `link` | [`LocalPromise`], of an event loop; many as one; how the loop drives it |
-//! | `begin`, `into` | how pools, lanes and tasks make one; what a continuation may give |
+//! | `chain` | the source, the steps, how they run, join and are dropped without a deep stack; the two kinds, with `Send` and without |
+//! | `source`, `steps`, `combine` | for both kinds: what a chain starts with, what the methods do, many promises as one |
+//! | `sendable` | [`Promise`] |
+//! | `wait`, `awaited` | blocking a thread until the end; the tasks that a chain waits for |
+//! | `detach` | the end without a caller that awaits it |
+//! | `local`, `shared` | [`LocalPromise`], of an event loop; the state that it shares with the loop |
+//! | `begin`, `into` | how pools, lanes and tasks make promises; what a continuation may return |
 
+mod awaited;
 mod begin;
 mod chain;
 mod combine;
-mod driver;
+mod detach;
 mod into;
-mod kind;
-mod link;
 mod local;
-mod local_many;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
-mod many;
-mod seen;
 mod sendable;
+mod shared;
 mod source;
 mod steps;
 mod wait;

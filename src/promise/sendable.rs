@@ -1,4 +1,4 @@
-//! [`Promise`]: its beginnings, its steps, its ends.
+//! [`Promise`]: how one is made, its steps, its ends, and many as one.
 
 use std::fmt;
 use std::future::Future;
@@ -7,32 +7,32 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::chain::Chain;
-use super::driver::drive;
+use super::chain::{Carries, Chain, SendKind, SendValue};
+use super::combine;
+use super::detach::detach;
 use super::into::IntoPromise;
-use super::kind::{Carries, Kind, Sendable};
-use super::source::shielded;
+use super::source::guarded_future;
 use super::steps;
 use super::wait::wait;
 use crate::error::TaskError;
 use crate::pool::Pool;
 
-/// A value of type `T` to come, or an error of type `E`; and what is to be done with either.
+/// A value of type `T` or an error of type `E` that is still to come, with the steps that follow.
 ///
 /// [`Pool::promise`], [`Lane::promise`](crate::Lane::promise) and
 /// [`Task::promise`](crate::Task::promise) make one of an action, which starts at once. Each method
-/// takes the promise and gives the one that follows from it, so the steps of a program stand one
-/// below the other. A promise is a future of `Result<T, E>`; a thread without one calls
+/// consumes the promise and returns the one that follows from it, so the steps of a program stand
+/// one below the other. A promise is a future of `Result<T, E>`; a thread without an executor calls
 /// [`wait`](Promise::wait).
 ///
-/// - **The steps run in the task that awaits the chain**, while it polls, in order: never inside
-///   the call that adds them, and never on the thread that happened to complete the action. Steps
-///   that block belong into a promise of their own.
+/// - **The steps run in the task that awaits the chain**, while it polls, in order. They never run
+///   inside the call that adds them, nor on the thread that has completed the action. Put steps
+///   that block into a promise of their own.
 /// - **Chains are flat.** A hundred thousand steps take no stack when they are added, run or
 ///   dropped, and a function that ends in a promise which calls the function again
 ///   ([`then`](Promise::then)) takes no more memory the longer it goes on.
-/// - **A promise has one owner**, who awaits it once and gets the value itself. `futures_util`'s
-///   `shared` makes it several.
+/// - **A promise has one owner**, which awaits it once and gets the value itself. `futures_util`'s
+///   `shared` lets several tasks await it.
 ///
 /// # Cancellation
 ///
@@ -41,16 +41,15 @@ use crate::pool::Pool;
 ///
 /// # Errors
 ///
-/// What was rejected and not caught. A panic in the action or in a step, and the end of an action
-/// that was cancelled or that the pool did not run, arrive as an error made by `E:
-/// From<TaskError>`. [`TaskError`] itself, [`std::io::Error`], and the boxed errors of most crates
-/// will do.
+/// An error that a step or the action returned and no later step caught. If the action or a step
+/// panics, or the action is cancelled or refused by the pool, the promise fails with an error made
+/// by `E: From<TaskError>`. [`TaskError`] itself, [`std::io::Error`], and the boxed errors of most
+/// crates implement that.
 ///
 /// # Panics
 ///
-/// Polling panics once the result has been given. A panic of the conversion from [`TaskError`]
-/// leaves the poll as it is. Panics in the destructors of what is dropped unused are caught and
-/// traced.
+/// Polling panics once the result has been returned. A panic of the conversion from [`TaskError`]
+/// leaves the poll. Panics in the destructors of what is dropped unused are caught and traced.
 ///
 /// # Examples
 ///
@@ -75,43 +74,41 @@ use crate::pool::Pool;
 /// ```
 #[must_use = "dropping a Promise cancels it; `detach` it to let it run by itself"]
 pub struct Promise<T, E> {
-    chain: Chain<Sendable>,
-    /// The pool that drives it once it is detached; without one the global pool does.
-    home: Option<Pool>,
-    /// What the chain gives: a `Result<T, E>`.
+    chain: Chain<SendKind>,
+    /// The pool that polls the promise once it is detached. `None` is the global pool.
+    pool: Option<Pool>,
+    /// The result of the chain is a `Result<T, E>`.
     types: PhantomData<fn() -> (T, E)>,
 }
 
-type Sealed = <Sendable as Kind>::Value;
-
 impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
-    /// The promise of a chain that gives a `Result<T, E>`.
-    pub(super) fn of(chain: Chain<Sendable>, home: Option<Pool>) -> Self {
-        Promise { chain, home, types: PhantomData }
+    /// The promise of a chain whose result is a `Result<T, E>`.
+    pub(super) fn of(chain: Chain<SendKind>, pool: Option<Pool>) -> Self {
+        Promise { chain, pool, types: PhantomData }
     }
 
-    pub(super) fn into_chain(self) -> Chain<Sendable> {
+    pub(super) fn into_chain(self) -> Chain<SendKind> {
         self.chain
     }
 
-    pub(super) fn home(&self) -> Option<&Pool> {
-        self.home.as_ref()
+    pub(super) fn pool(&self) -> Option<&Pool> {
+        self.pool.as_ref()
     }
 
-    /// Adds a step that makes a chain of `U` and `F`.
-    fn and<U, F>(
+    /// Adds a step that makes a chain whose result is a `Result<U, F>`.
+    fn add_step<U, F>(
         mut self,
-        step: impl FnOnce(Result<T, E>) -> Chain<Sendable> + Send + 'static,
+        step: impl FnOnce(Result<T, E>) -> Chain<SendKind> + Send + 'static,
     ) -> Promise<U, F>
     where
         U: Send + 'static,
         F: Send + 'static,
     {
-        self.chain.push(Box::new(move |value: Sealed| step(Sendable::open(value))));
-        Promise::of(self.chain, self.home)
+        self.chain.push(Box::new(move |value: SendValue| step(SendKind::downcast(value))));
+        Promise::of(self.chain, self.pool)
     }
 
-    /// A promise that has its value.
+    /// Makes a promise that has its value.
     ///
     /// ```
     /// use sidestep::{Promise, TaskError};
@@ -124,7 +121,7 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
         Ok(value).into_promise()
     }
 
-    /// A promise that has failed.
+    /// Makes a promise that has failed.
     ///
     /// ```
     /// use sidestep::Promise;
@@ -136,9 +133,9 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
         Err(error).into_promise()
     }
 
-    /// A promise of what a future gives. A panic in the future becomes an error.
+    /// Makes a promise of the output of a future. A panic in the future becomes an error.
     ///
-    /// The future is polled where the promise is: in the task that awaits it.
+    /// The future is polled where the promise is polled: in the task that awaits the promise.
     ///
     /// ```
     /// use sidestep::{Promise, TaskError};
@@ -152,11 +149,11 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
     where
         E: From<TaskError>,
     {
-        let source = shielded::<Sendable, T, E, _>(future, Location::caller());
-        Promise::of(Chain::<Sendable>::pending(Box::pin(source)), None)
+        let source = guarded_future::<SendKind, T, E, _>(future, Location::caller());
+        Promise::of(Chain::<SendKind>::pending(Box::pin(source)), None)
     }
 
-    /// Turns the value into another. An error passes by.
+    /// Converts the value. An error passes through.
     ///
     /// ```
     /// use sidestep::{Promise, TaskError};
@@ -171,11 +168,11 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
         U: Send + 'static,
         E: From<TaskError>,
     {
-        self.and(steps::map(f, Location::caller()))
+        self.add_step(steps::map(f, Location::caller()))
     }
 
-    /// Goes on with the value: `f` gives a `Result`, or another promise, whose end is then the end
-    /// of this one. An error passes by.
+    /// Goes on with the value: `f` returns a `Result`, or another promise, whose result becomes the
+    /// result of this one. An error passes through.
     ///
     /// ```
     /// use sidestep::{Promise, TaskError};
@@ -197,11 +194,11 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
         E: From<TaskError>,
     {
         let f = move |value| f(value).into_promise().into_chain();
-        self.and(steps::then::<Sendable, T, R::Value, E>(f, Location::caller()))
+        self.add_step(steps::then::<SendKind, T, R::Value, E>(f, Location::caller()))
     }
 
-    /// Goes on with the error: `f` gives a `Result`, or another promise, in place of this one. A
-    /// value passes by. The type of the error may change.
+    /// Goes on with the error: `f` returns a `Result`, or another promise, whose result replaces
+    /// the error. A value passes through. The type of the error may change.
     ///
     /// ```
     /// use sidestep::{Promise, TaskError};
@@ -218,10 +215,10 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
         R::Error: From<TaskError>,
     {
         let f = move |error| f(error).into_promise().into_chain();
-        self.and(steps::catch::<Sendable, T, E, R::Error>(f, Location::caller()))
+        self.add_step(steps::catch::<SendKind, T, E, R::Error>(f, Location::caller()))
     }
 
-    /// Turns the error into another. A value passes by.
+    /// Converts the error. A value passes through.
     ///
     /// ```
     /// use std::io;
@@ -235,13 +232,14 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
     where
         F: From<TaskError> + Send + 'static,
     {
-        self.and(steps::map_err(f, Location::caller()))
+        self.add_step(steps::map_err(f, Location::caller()))
     }
 
-    /// Runs `f` at either end and passes the result on. If `f` panics, that is the result instead.
+    /// Runs `f` once the promise has a value or an error, and passes that result on. If `f` panics,
+    /// the panic becomes the result.
     ///
-    /// A promise that is dropped before comes to neither end: what must happen then, too, belongs
-    /// into a destructor.
+    /// If the promise is dropped before it is settled, `f` does not run: put what must happen then
+    /// too into a destructor.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -258,26 +256,26 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
     where
         E: From<TaskError>,
     {
-        self.and(steps::finally(f, Location::caller()))
+        self.add_step(steps::finally(f, Location::caller()))
     }
 
-    /// Blocks this thread until the promise is settled. The steps run on it.
+    /// Blocks this thread until the promise is settled. The steps run on this thread.
     ///
-    /// On a thread of the pool that the promise waits for, an action that is still queued is run in
-    /// place where the pool cannot have another thread, as by [`Task::wait`](crate::Task::wait).
-    /// That goes for actions in a chain, and for those in the promises of [`all`](Promise::all) and
-    /// its like or that a future awaits. Behind those, what a [`Lane`](crate::Lane) has queued
-    /// cannot be seen, nor can a [`Task`](crate::Task) that a future awaits: a pool whose every
-    /// thread waits for such a one stands still.
+    /// On a thread of the pool that the promise waits for, this runs an action that is still queued
+    /// inline if the pool cannot have another thread, as [`Task::wait`](crate::Task::wait) does. It
+    /// finds the action of a chain, and the actions of promises that [`all`](Promise::all), the
+    /// other combinators, or a future wait for. Behind combinators and futures it finds no action
+    /// of a [`Lane`](crate::Lane), and behind futures no [`Task`](crate::Task): if every thread of
+    /// a pool waits for such an action, **the wait never ends**.
     ///
     /// # Errors
     ///
-    /// As for the future; besides, an error made of one that
+    /// Those of the [promise](Promise#errors), and an error made of a [`TaskError`] that
     /// [`is_deadlock`](TaskError::is_deadlock), if the wait could never have ended.
     ///
     /// # Panics
     ///
-    /// As for the future.
+    /// If polling the promise [panics](Promise#panics).
     ///
     /// ```
     /// let text = sidestep::Pool::global().promise(|| std::fs::read_to_string("Cargo.toml"));
@@ -285,16 +283,16 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wait(self) -> Result<T, E> {
-        Sendable::open(wait(self.chain))
+        SendKind::downcast(wait(self.chain))
     }
 
-    /// Lets the promise run to its end with nobody awaiting it. Its steps run on the pool that it
-    /// is from, or else on the [global](Pool::global) one, as do those of
-    /// [`Task::promise`](crate::Task::promise); while it waits it holds no thread.
+    /// Runs the promise to its end without a caller that awaits it. Its steps run on the pool that
+    /// made it, or else on the [global](Pool::global) pool, which also runs those of
+    /// [`Task::promise`](crate::Task::promise). While it waits it holds no thread.
     ///
-    /// An error at the end is traced, since nobody else sees it. The promise is dropped, which
-    /// cancels, if that pool is shut down or refuses to go on with it
-    /// ([`PoolBuilder::queue_limit`](crate::PoolBuilder::queue_limit)); that is traced too.
+    /// An error at the end is traced, since no caller sees it. If the pool is shut down, or refuses
+    /// to go on with the promise ([`PoolBuilder::queue_limit`](crate::PoolBuilder::queue_limit)),
+    /// the promise is dropped, which cancels it; that is traced too.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -310,13 +308,97 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
     #[track_caller]
     pub fn detach(self) {
         let site = Location::caller();
-        let pool = self.home.clone().unwrap_or_else(|| Pool::global().clone());
-        let promise: Promise<(), E> = self.and(move |result| {
-            steps::report_unseen(&result, site);
+        let pool = self.pool.clone().unwrap_or_else(|| Pool::global().clone());
+        let promise: Promise<(), E> = self.add_step(move |result| {
+            steps::report_unhandled(&result, site);
             steps::discard(result);
             Chain::settled(())
         });
-        drive(promise.chain, pool, site);
+        detach(promise.chain, pool, site);
+    }
+}
+
+impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
+    /// Makes one promise of many.
+    fn combined<U, F, C>(promises: Vec<Self>, combine: impl FnOnce(Vec<Self>) -> C) -> Promise<U, F>
+    where
+        U: Send + 'static,
+        F: Send + 'static,
+        C: Future<Output = Result<U, F>> + Send + 'static,
+    {
+        let pool = promises.iter().find_map(|promise| promise.pool().cloned());
+        let combined = combine(promises);
+        let source = combine::source::<SendKind, _>(combined);
+        Promise::of(Chain::<SendKind>::pending(Box::pin(source)), pool)
+    }
+
+    /// Resolves with all values, in the order of the promises. Fails with the first error; then the
+    /// other promises are dropped, which cancels them.
+    ///
+    /// ```
+    /// use sidestep::{Pool, Promise, TaskError};
+    ///
+    /// let squares = (1..=3).map(|n| Pool::global().promise(move || Ok::<_, TaskError>(n * n)));
+    /// assert_eq!(Promise::all(squares).wait()?, [1, 4, 9]);
+    /// # Ok::<(), TaskError>(())
+    /// ```
+    pub fn all(promises: impl IntoIterator<Item = Self>) -> Promise<Vec<T>, E> {
+        Promise::combined(promises.into_iter().collect(), combine::all)
+    }
+
+    /// Resolves with every result, in the order of the promises. It never fails, so its own error
+    /// may be of any type.
+    ///
+    /// ```
+    /// use sidestep::{Promise, TaskError};
+    ///
+    /// let promises = [Promise::resolve(1), Promise::reject("jam")];
+    /// let results: Promise<_, TaskError> = Promise::all_settled(promises);
+    /// assert_eq!(results.wait()?, [Ok(1), Err("jam")]);
+    /// # Ok::<(), TaskError>(())
+    /// ```
+    pub fn all_settled<F>(promises: impl IntoIterator<Item = Self>) -> Promise<Vec<Result<T, E>>, F>
+    where
+        F: Send + 'static,
+    {
+        Promise::combined(promises.into_iter().collect(), |promises| async {
+            Ok(combine::all_settled(promises).await)
+        })
+    }
+
+    /// Resolves with the first value; then the other promises are dropped, which cancels them.
+    /// Fails with all errors, in the order of the promises, if there is no value.
+    ///
+    /// ```
+    /// use sidestep::Promise;
+    ///
+    /// let mirrors = [Promise::reject("no route"), Promise::resolve("index.html")];
+    /// assert_eq!(Promise::any(mirrors).wait(), Ok("index.html"));
+    /// ```
+    pub fn any(promises: impl IntoIterator<Item = Self>) -> Promise<T, Vec<E>> {
+        Promise::combined(promises.into_iter().collect(), combine::any)
+    }
+
+    /// Settles with the first result, value or error; then the other promises are dropped, which
+    /// cancels them. If several are settled already, the first in order wins.
+    ///
+    /// # Panics
+    ///
+    /// If there is no promise, since such a race would never be settled.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sidestep::{Pool, Promise, TaskError};
+    ///
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let slow = Pool::global().promise(move || Ok::<_, TaskError>(gate.recv().is_ok()));
+    /// assert!(!Promise::race([slow, Promise::resolve(false)]).wait()?);
+    /// # drop(go);
+    /// # Ok::<(), TaskError>(())
+    /// ```
+    #[track_caller]
+    pub fn race(promises: impl IntoIterator<Item = Self>) -> Self {
+        Promise::combined(combine::racers(promises), combine::race)
     }
 }
 
@@ -324,11 +406,11 @@ impl<T: Send + 'static, E: Send + 'static> Future for Promise<T, E> {
     type Output = Result<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.chain.poll(context).map(Sendable::open)
+        self.chain.poll(context).map(SendKind::downcast)
     }
 }
 
-// A panic that leaves a poll ends the chain: nobody sees anything half changed.
+// A panic that leaves a poll ends the chain, so no later poll sees it half changed.
 impl<T, E> UnwindSafe for Promise<T, E> {}
 impl<T, E> RefUnwindSafe for Promise<T, E> {}
 

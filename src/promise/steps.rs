@@ -1,24 +1,23 @@
-//! What each method of a promise does with the result of the step before, for both kinds.
+//! The steps that the methods of a promise add, for both kinds of chains.
 //!
 //! A step that has nothing to do drops its closure uncalled and passes the result on. A panic in
-//! that destructor is reported: there is a result already, which it must not replace. A panic in
-//! the closure, or in the destructor of what the closure was given or has captured, is the
-//! closure's end, and becomes the error of the promise. Should the conversion to that error panic
-//! too, there is no error to be had: that panic leaves the poll.
+//! the destructor of the closure is reported: there is a result already, which the panic must not
+//! replace. A panic in the closure, or in the destructor of its argument or of what it has
+//! captured, becomes the error of the promise. If the conversion to that error panics too, there is
+//! no error: that panic leaves the poll.
 
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
-use super::chain::Chain;
-use super::kind::Carries;
+use super::chain::{Carries, Chain};
 use crate::error::{Origin, Reason, TaskError};
 use crate::panic::catch_panic;
 use crate::task::next_id;
 use crate::trace::event;
 
-/// Where a continuation was added.
+/// The call that added a continuation.
 pub(super) type Site = &'static Location<'static>;
 
-/// Runs a closure of the user's that was added at `site`.
+/// Runs a user's closure that was added at `site`.
 pub(super) fn guarded<R>(site: Site, f: impl FnOnce() -> R) -> Result<R, TaskError> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         let origin = Origin { id: next_id(), site, name: None };
@@ -26,25 +25,25 @@ pub(super) fn guarded<R>(site: Site, f: impl FnOnce() -> R) -> Result<R, TaskErr
     })
 }
 
-/// What becomes of a step, added at `site`, that gives the promise which waits for it.
-pub(super) fn waits_for_itself(site: Site) -> TaskError {
+/// The error of a step, added at `site`, that returns the promise which waits for it.
+pub(super) fn self_wait_error(site: Site) -> TaskError {
     TaskError::new(Origin { id: next_id(), site, name: None }, Reason::Deadlock)
 }
 
-/// Drops a result that nobody sees.
+/// Drops a result that no caller sees. A panic of its destructor is reported.
 pub(super) fn discard<R>(result: R) {
     catch_panic("the destructor of a result that nobody sees", || drop(result));
 }
 
 /// Traces an error at the end of a promise that was detached at `site`.
-pub(super) fn report_unseen<T, E>(result: &Result<T, E>, site: Site) {
+pub(super) fn report_unhandled<T, E>(result: &Result<T, E>, site: Site) {
     if result.is_err() {
         event!(WARN, detached_at = %site, "a detached promise ended with an error that nobody sees");
     }
     let _ = site;
 }
 
-/// Drops a closure that has nothing to do.
+/// Drops a closure that is not called. A panic of its destructor is reported.
 fn skip<F>(f: F) {
     catch_panic("the destructor of a continuation that was not called", || drop(f));
 }
@@ -81,7 +80,7 @@ where
     }
 }
 
-/// `f` makes the chain of the promise to go on with; `U` and `E` are of that promise.
+/// `f` makes the chain of the promise to go on with; `U` and `E` are the types of that promise.
 pub(super) fn then<K, T, U, E>(
     f: impl FnOnce(T) -> Chain<K>,
     site: Site,
@@ -101,7 +100,7 @@ where
     }
 }
 
-/// `f` makes the chain of the promise to go on with; `T` and `F` are of that promise.
+/// `f` makes the chain of the promise to go on with; `T` and `F` are the types of that promise.
 pub(super) fn catch<K, T, E, F>(
     f: impl FnOnce(E) -> Chain<K>,
     site: Site,

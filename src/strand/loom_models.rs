@@ -34,7 +34,7 @@ fn counted() -> (Counted, Arc<StaticU64>) {
     (Counted(Arc::clone(&drops), 0), drops)
 }
 
-/// A call is cancelled while it may begin, and the last handle is dropped: the value is dropped
+/// A call is cancelled while it may start, and the last handle is dropped: the value is dropped
 /// once, by the pool, which ends.
 #[test]
 fn loom_a_call_is_cancelled_and_the_last_handle_dropped() {
@@ -55,7 +55,7 @@ fn loom_a_call_is_cancelled_and_the_last_handle_dropped() {
     });
 }
 
-/// The value is taken out while another thread calls: that call comes before or is told.
+/// The value is taken out while another thread calls: the call comes before, or ends with an error.
 #[test]
 fn loom_the_value_is_taken_while_another_calls() {
     check(Some(1), || {
@@ -76,7 +76,7 @@ fn loom_the_value_is_taken_while_another_calls() {
     });
 }
 
-/// Two calls wait, each for a call of the other's strand: one of them is told.
+/// Two calls wait, each for a call of the other's strand: one of the waits ends with an error.
 #[test]
 fn loom_a_circle_of_two_strands() {
     check(Some(1), || {

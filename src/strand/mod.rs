@@ -1,9 +1,18 @@
-//! A value behind the pool: [`Strand`]. Its turns are a lane of one; `home` has the value,
-//! `options` what a call may be given along.
+//! A value behind the pool: [`Strand`].
+//!
+//! | file | owns |
+//! |---|---|
+//! | `mod` | [`Strand`]: a lane of limit 1 gives its calls their order |
+//! | `cell` | the value, and which thread accesses it |
+//! | `options` | [`CallOptions`]: options of a call |
+//! | `dedicated` | [`Dedicated`]: a strand on a thread of its own |
 
-mod home;
+mod cell;
+#[forbid(unsafe_code)]
+mod dedicated;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
+#[forbid(unsafe_code)]
 mod options;
 
 use std::fmt;
@@ -12,9 +21,10 @@ use std::mem::needs_drop;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
+pub use self::dedicated::Dedicated;
 pub use self::options::CallOptions;
 
-use self::home::{Absence, Home, Visit};
+use self::cell::{Access, AccessError, ExclusiveCell};
 use crate::error::Reason;
 use crate::panic::catch_panic;
 use crate::pool::{Lane, Pool};
@@ -24,36 +34,38 @@ use crate::task::{OnShutdown, Task};
 /// A value that lives behind a pool: calls on it run on the pool's threads, one at a time, in the
 /// order in which they were made.
 ///
-/// For a value that blocks and that many share: a database connection, a device, a log file. It
-/// takes the place of `Arc<Mutex<T>>` with a spawned closure that locks it, where each call that
-/// waits for the lock holds a thread. A strand holds a thread only while a call runs, and none
-/// while nothing is queued.
+/// Use it for a value that blocks and that many callers share: a database connection, a device, a
+/// log file. With an `Arc<Mutex<T>>` and a spawned closure that locks it, each call that waits for
+/// the lock holds a thread. A strand holds a thread only while a call runs, and none while nothing
+/// is queued.
 ///
 /// Clones are handles to the same value. When the last handle is dropped, the calls that are queued
-/// still run; then the value is dropped on the pool, or in place where that has been shut down. A
-/// strand keeps its pool alive as a [`Pool`] does.
+/// still run; then the value is dropped on the pool, or by the thread that drops the last handle or
+/// call if the pool has been shut down. A strand keeps its pool alive as a [`Pool`] does.
 ///
 /// # Waiting inside a call
 ///
-/// A call that [`wait`](Task::wait)s for another call of its own strand is told so by
-/// [`is_deadlock`](crate::TaskError::is_deadlock): directly, or through tasks, scopes and calls of
-/// other strands, of whatever pools, that wait for each other in a circle. Then the one whose wait
-/// closes the circle is told. A wait through a channel or [`block_on`](crate::block_on) cannot be
-/// seen, and hangs.
+/// A call that [`wait`](Task::wait)s for another call of its own strand would wait for ever, so the
+/// wait returns an error for which [`is_deadlock`](crate::TaskError::is_deadlock) is true. The
+/// strand finds a direct wait, and a circle of tasks, scopes and calls of strands, of any pools,
+/// that wait for each other; the wait that closes the circle returns the error. It cannot find a
+/// wait through a channel or [`block_on`](crate::block_on), which hangs.
 ///
 /// # Poisoning
 ///
-/// A call that panics leaves the value as it happens to be, so the strand is *poisoned*, as a
+/// A call that panics may leave the value half changed, so the strand is *poisoned*, as a
 /// [`std::sync::Mutex`] is: later calls do not run and resolve with
-/// [`is_poisoned`](crate::TaskError::is_poisoned). They count as panicked in
-/// [`Metrics`](crate::Metrics). [`clear_poison`](Strand::clear_poison) says that the value is sound
-/// after all.
+/// [`is_poisoned`](crate::TaskError::is_poisoned). They count among the [tasks that did not
+/// run](crate::Metrics::tasks_cancelled). [`clear_poison`](Strand::clear_poison) declares the value
+/// sound again.
 ///
 /// # Cancellation
 ///
-/// As for [`Task`]: dropping the handle of a call takes it out of the queue at once; one that runs
-/// is told, which [`current::on_cancel`](crate::current::on_cancel) passes on to what blocks, and
-/// the next begins when it has ended.
+/// Dropping the handle of a call cancels the call, as dropping a [`Task`] does. A queued call
+/// leaves the queue at once. A running call is signalled:
+/// [`current::is_cancelled`](crate::current::is_cancelled) is true in it, and the hooks of
+/// [`current::on_cancel`](crate::current::on_cancel) run, which can interrupt what blocks. The next
+/// call starts when the running one has ended.
 ///
 /// # Cost
 ///
@@ -76,11 +88,11 @@ use crate::task::{OnShutdown, Task};
 /// ```
 #[doc(alias = "SyncWrapper")]
 pub struct Strand<T: Send + 'static> {
-    inner: Arc<Inner<T>>,
+    inner: Arc<StrandInner<T>>,
 }
 
-struct Inner<T: Send + 'static> {
-    home: Home<T>,
+struct StrandInner<T: Send + 'static> {
+    cell: ExclusiveCell<T>,
     lane: Lane,
 }
 
@@ -97,15 +109,14 @@ impl<T: Send + 'static> Strand<T> {
         Strand::in_turn(pool.lane("strand", 1), value)
     }
 
-    /// Puts `value` behind a lane of limit 1, for a name, a [limited
-    /// queue](crate::LaneBuilder::queue_limit), or the lane's own [metrics](Lane::metrics). Values
-    /// in the same lane take turns.
+    /// Puts `value` behind a lane of limit 1. Use it for a name, for a [limited
+    /// queue](crate::LaneBuilder::queue_limit), or for the lane's own [metrics](Lane::metrics).
+    /// Calls on several values in the same lane run one at a time.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane and its limit, if that is
-    /// not 1.
-    /// The value is dropped.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane and its limit, if the limit
+    /// is another one. The value is dropped.
     ///
     /// ```
     /// use sidestep::{Pool, Strand};
@@ -119,24 +130,25 @@ impl<T: Send + 'static> Strand<T> {
     /// ```
     pub fn in_lane(lane: &Lane, value: T) -> io::Result<Self> {
         if lane.limit() != 1 {
-            let message = format!("lane {:?} has limit {}: a strand needs 1", lane.name(), lane.limit());
+            let (name, limit) = (lane.name(), lane.limit());
+            let message = format!("lane {name:?} has limit {limit}: the lane of a strand must have limit 1");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         Ok(Strand::in_turn(lane.clone(), value))
     }
 
     fn in_turn(lane: Lane, value: T) -> Self {
-        Strand { inner: Arc::new(Inner { home: Home::new(value), lane }) }
+        Strand { inner: Arc::new(StrandInner { cell: ExclusiveCell::new(value), lane }) }
     }
 
-    /// Queues a call. It never waits; the handle gives what `f` returns.
+    /// Queues a call, without waiting. The returned task resolves with what `f` returns.
     ///
     /// # Errors
     ///
-    /// None here: the handle resolves with a [`TaskError`](crate::TaskError), as any task, and with
-    /// [`is_poisoned`](crate::TaskError::is_poisoned) where an earlier call has panicked, or
-    /// [`is_shutdown`](crate::TaskError::is_shutdown) where the value has been taken by
-    /// [`into_inner`](Strand::into_inner).
+    /// None here: the task resolves with a [`TaskError`](crate::TaskError) as any task does; with
+    /// one that [`is_poisoned`](crate::TaskError::is_poisoned) if an earlier call has panicked, and
+    /// with one that [`is_shutdown`](crate::TaskError::is_shutdown) if
+    /// [`into_inner`](Strand::into_inner) has taken the value.
     #[doc(alias = "interact")]
     #[track_caller]
     pub fn call<F, R>(&self, f: F) -> Task<R>
@@ -147,9 +159,9 @@ impl<T: Send + 'static> Strand<T> {
         self.attempt(|value| Ok(f(value)))
     }
 
-    /// [`call`](Strand::call) for one who may end the call with a reason of the crate's own.
+    /// [`call`](Strand::call) for a closure that may end the call without a value, for a reason.
     #[track_caller]
-    pub(crate) fn attempt<F, R>(&self, f: F) -> Task<R>
+    pub(super) fn attempt<F, R>(&self, f: F) -> Task<R>
     where
         F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
@@ -157,14 +169,14 @@ impl<T: Send + 'static> Strand<T> {
         self.inner.lane.attempt(self.turn(f))
     }
 
-    /// What a call does when its turn has come.
-    pub(crate) fn turn<F, R>(&self, f: F) -> impl FnOnce() -> Result<R, Reason> + Send + use<T, F, R>
+    /// The closure of the task that makes the call.
+    pub(super) fn turn<F, R>(&self, f: F) -> impl FnOnce() -> Result<R, Reason> + Send + use<T, F, R>
     where
         F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
     {
         let inner = Arc::clone(&self.inner);
-        move || match inner.enter() {
-            Ok(visit) => visit.with(f),
+        move || match inner.access() {
+            Ok(access) => access.with(f),
             Err(reason) => refuse(f, reason),
         }
     }
@@ -174,29 +186,33 @@ impl<T: Send + 'static> Strand<T> {
         CallOptions::new(self)
     }
 
-    /// Takes the value out, once the calls queued so far have ended. Later calls, from whatever
-    /// handle, resolve with [`is_shutdown`](crate::TaskError::is_shutdown).
+    /// Takes the value out, once the calls queued so far have ended. Later calls, through any
+    /// handle, resolve with an error that [`is_shutdown`](crate::TaskError::is_shutdown).
     ///
     /// # Errors
     ///
-    /// [`is_poisoned`](crate::TaskError::is_poisoned), and the value stays for the other handles;
-    /// see [`clear_poison`](Strand::clear_poison). [`is_shutdown`](crate::TaskError::is_shutdown)
-    /// if another `into_inner` was faster. [`is_full`](crate::TaskError::is_full) if the queue of
-    /// the strand's lane is: who wants to try again keeps a clone.
+    /// The task resolves with an error that
+    ///
+    /// - [`is_poisoned`](crate::TaskError::is_poisoned) if a call has panicked. The value stays for
+    ///   the other handles; see [`clear_poison`](Strand::clear_poison).
+    /// - [`is_shutdown`](crate::TaskError::is_shutdown) if another `into_inner` has taken the
+    ///   value.
+    /// - [`is_full`](crate::TaskError::is_full) if the queue of the strand's lane is full. To try
+    ///   again, keep a clone.
     ///
     /// # Cancellation
     ///
-    /// Dropping the task before the value has been taken leaves it to the other handles, or drops
-    /// it if there are none.
+    /// Dropping the task before it has taken the value leaves the value to the other handles, or
+    /// drops the value if there are none.
     #[track_caller]
     pub fn into_inner(self) -> Task<T> {
         self.take_with(Ok)
     }
 
-    /// Takes the value for good, as [`into_inner`](Strand::into_inner), and gives what `f` makes of
-    /// it on the pool's thread. `f` holds nothing.
+    /// Takes the value out, as [`into_inner`](Strand::into_inner) does, and resolves with what `f`
+    /// makes of it on the pool's thread. No handle or access is held while `f` runs.
     #[track_caller]
-    pub(crate) fn take_with<F, R>(self, f: F) -> Task<R>
+    pub(super) fn take_with<F, R>(self, f: F) -> Task<R>
     where
         F: FnOnce(T) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
@@ -204,22 +220,23 @@ impl<T: Send + 'static> Strand<T> {
         let Strand { inner } = self;
         let lane = inner.lane.clone();
         let take = move || {
-            let value = inner.enter().map(Visit::take);
+            let value = inner.access().map(Access::take);
             drop(inner);
             value.and_then(f)
         };
         lane.attempt(take)
     }
 
-    /// True if a call has panicked and nobody has [said](Strand::clear_poison) that the value is
-    /// sound. Calls that are queued or running may change that at any time.
+    /// Whether a call has panicked since the start, or since the last
+    /// [`clear_poison`](Strand::clear_poison). Calls that are queued or running may change the
+    /// answer at any time.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
-        self.inner.home.is_poisoned()
+        self.inner.cell.is_poisoned()
     }
 
-    /// Lets calls run again. Those queued after the one that panicked and before this may run or
-    /// not.
+    /// Declares the value sound, so that calls run again. Calls that were queued after the one that
+    /// panicked, and before this, may or may not run.
     ///
     /// ```
     /// let total = sidestep::Strand::new(40);
@@ -231,45 +248,46 @@ impl<T: Send + 'static> Strand<T> {
     /// # Ok::<(), sidestep::TaskError>(())
     /// ```
     pub fn clear_poison(&self) {
-        self.inner.home.clear_poison();
+        self.inner.cell.clear_poison();
     }
 
-    /// The lane in which the calls take turns.
+    /// The lane in which the calls run.
     #[must_use]
     pub fn lane(&self) -> &Lane {
         &self.inner.lane
     }
 }
 
-impl<T: Send + 'static> Inner<T> {
-    /// The value, in a call whose turn it is; or why there is none.
-    fn enter(&self) -> Result<Visit<'_, T>, Reason> {
-        self.home.enter().map_err(|absence| match absence {
-            Absence::Poisoned => Reason::Poisoned,
-            Absence::Gone => Reason::Taken,
-            Absence::Busy => Reason::LaneDeadlock,
+impl<T: Send + 'static> StrandInner<T> {
+    /// Access to the value for the call that runs, or the reason why the call ends without it.
+    fn access(&self) -> Result<Access<'_, T>, Reason> {
+        self.cell.access().map_err(|error| match error {
+            AccessError::Poisoned => Reason::Poisoned,
+            AccessError::Taken => Reason::Taken,
+            AccessError::Locked => Reason::LaneDeadlock,
         })
     }
 }
 
-/// Drops the closure of a call that will not run. A panic of its destructor is none of the call's.
-pub(crate) fn refuse<F, R>(f: F, reason: Reason) -> Result<R, Reason> {
+/// Drops the closure of a call that will not run. A panic of its destructor is reported, and does
+/// not change how the call ends.
+fn refuse<F, R>(f: F, reason: Reason) -> Result<R, Reason> {
     catch_panic("the destructor of a call that was refused", || drop(f));
     Err(reason)
 }
 
-impl<T: Send + 'static> Drop for Inner<T> {
+impl<T: Send + 'static> Drop for StrandInner<T> {
     fn drop(&mut self) {
         if !needs_drop::<T>() {
             return;
         }
-        let Some(value) = self.home.take() else { return };
-        // A lane of its own: the queue of the other may be full. And a shutdown that discards does
-        // not do it for the pool.
+        let Some(value) = self.cell.take() else { return };
+        // In another lane, since the queue of the strand's lane may be full; and also on a pool
+        // whose shutdown discards what is queued.
         let lane = self.lane.pool().lane("strand", 1);
         match lane.options().on_shutdown(OnShutdown::AlwaysRun).try_spawn(move || drop(value)) {
             Ok(task) => task.detach(),
-            // The pool has been shut down. The value may own another strand.
+            // The pool has been shut down. The value may own another strand, so this may recurse.
             Err(refused) => trampoline::bounce(move || {
                 catch_panic("the destructor of a strand's value", || drop(refused));
             }),
@@ -283,7 +301,7 @@ impl<T: Send + 'static> Clone for Strand<T> {
     }
 }
 
-// A call that panics poisons the value: nobody sees it half changed unasked.
+// A call that panics poisons the strand, so no later call sees the value half changed by accident.
 impl<T: Send + 'static> UnwindSafe for Strand<T> {}
 impl<T: Send + 'static> RefUnwindSafe for Strand<T> {}
 

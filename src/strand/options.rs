@@ -1,4 +1,4 @@
-//! Options of a single call.
+//! [`CallOptions`]: options of a call of a strand.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,8 +8,8 @@ use super::Strand;
 use crate::pool::TaskOptions;
 use crate::task::{OnShutdown, Task};
 
-/// Options for one call of a [`Strand`], or for several alike, as [`TaskOptions`] for tasks.
-/// [`Strand::options`] gives them.
+/// Options for one call of a [`Strand`], or for several: what [`TaskOptions`] are for tasks.
+/// [`Strand::options`] makes them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,31 +35,33 @@ impl<'a, T: Send + 'static> CallOptions<'a, T> {
         CallOptions { strand, options: strand.lane().options() }
     }
 
-    /// As [`TaskOptions::name`].
+    /// Names the call, as [`TaskOptions::name`] names a task.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.options = self.options.name(name);
         self
     }
 
-    /// As [`TaskOptions::expire_after`]: so a caller can give up on its turn, while a call that has
-    /// begun runs to its end.
+    /// Limits how long the call may be queued, as [`TaskOptions::expire_after`] does for a task. A
+    /// call that has started runs to its end.
     pub fn expire_after(mut self, time: Duration) -> Self {
         self.options = self.options.expire_after(time);
         self
     }
 
-    /// As [`TaskOptions::on_shutdown`].
+    /// Sets what a shutdown of the pool does to the call, as [`TaskOptions::on_shutdown`] does for
+    /// a task.
     pub fn on_shutdown(mut self, policy: OnShutdown) -> Self {
         self.options = self.options.on_shutdown(policy);
         self
     }
 
-    /// [`Strand::call`] with these options.
+    /// Queues a call with these options: see [`Strand::call`].
     ///
     /// # Errors
     ///
-    /// As there; and the handle resolves with [`is_expired`](crate::TaskError::is_expired) where
-    /// the call's time was up before its turn came.
+    /// None here: the task resolves with the errors of [`Strand::call`], and with an error that
+    /// [`is_expired`](crate::TaskError::is_expired) if the time limit has passed before the call
+    /// could start.
     #[track_caller]
     pub fn call<F, R>(&self, f: F) -> Task<R>
     where

@@ -36,6 +36,13 @@ impl<T> ProcessMutex<T> {
     pub(crate) fn lock(&self) -> Option<MutexGuard<'_, T>> {
         self.mutex.as_ref().filter(|_| !self.is_forked()).map(Mutex::lock)
     }
+
+    /// The value, without locking, and in a forked child too. Where the mutable borrow comes from a
+    /// count of references, as of an `Arc`, no other thread had one at the fork: so none held the
+    /// lock, and the value is whole.
+    pub(crate) fn get_mut_unshared(&mut self) -> Option<&mut T> {
+        self.mutex.as_mut().map(Mutex::get_mut)
+    }
 }
 
 impl<T: Default> Default for ProcessMutex<T> {

@@ -22,23 +22,25 @@
 //!   reference to a part of it: so the whole cell can be reached through it, and the chunk that it
 //!   is cut from.
 
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;
+
 use std::alloc::Layout;
 use std::mem::MaybeUninit;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 
 use super::extras::{Extras, run_within};
 use super::frame::{as_current, as_nobody};
 use super::hooks::Hooks;
-use super::id::next_id;
 use super::reference::{TaskRef, report_unread};
 use super::slab;
 use super::state::Word;
 use crate::error::{Reason, TaskId};
 use crate::panic::catch_panic;
-use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::atomic::{AtomicPtr, Ordering, StaticU64};
 use crate::sync::oneshot::{Receiver, Sender, channel};
-use crate::sync::{Mutex, Tracked, UnsafeCell};
+use crate::sync::{Mutex, Tracked, UnsafeCell, thread_local_const};
 use crate::sys::fork;
 
 /// What a cell tells the thread that runs it.
@@ -187,6 +189,22 @@ where
     (entry, handle, receiver)
 }
 
+/// The next task id. Each thread takes them from a block of its own, so that spawners do not meet.
+pub(crate) fn next_id() -> TaskId {
+    const BLOCK: u64 = 1024;
+    static NEXT_BLOCK: StaticU64 = StaticU64::new(0);
+    thread_local_const! { static NEXT: std::cell::Cell<u64> = std::cell::Cell::new(0) }
+
+    NEXT.with(|next| {
+        let mut id = next.get();
+        if id % BLOCK == 0 {
+            id = NEXT_BLOCK.fetch_add(1, Ordering::Relaxed) * BLOCK;
+        }
+        next.set(id + 1);
+        TaskId(id + 1)
+    })
+}
+
 /// Moves the value out of a slot.
 ///
 /// # Safety
@@ -214,7 +232,10 @@ unsafe fn run<F: Work<T>, T>(task: &TaskRef, laden: bool, runner: &dyn Runner) {
     // SAFETY: T1, as above.
     let sender = unsafe { take(&cell.sender) };
     let context = if laden { task.extras().and_then(Extras::take_context) } else { None };
-    let ran = as_current(task, || run_within(context, || closure.work()));
+    let ran = as_current(task, || match context {
+        None => catch_unwind(AssertUnwindSafe(|| closure.work())),
+        Some(context) => run_within(context, || closure.work()),
+    });
     let result = ran.unwrap_or_else(|payload| Err(Reason::panicked(payload)));
     // In a forked child nobody may be left to finish a hook.
     if let Some(side) = task.side().filter(|_| !task.is_forked()) {

@@ -8,7 +8,6 @@
 //! | `reference` | counted references to a cell, and the claim |
 //! | `extras` | what only some tasks carry: name, deadline, context |
 //! | `hooks` | what is to be run when a running task is cancelled |
-//! | `id` | the numbers of tasks |
 //! | `frame` | which tasks a thread is inside |
 //! | `host` | the door to the thread of a pool that a task runs on |
 //! | `current` | what a running closure may ask |
@@ -40,7 +39,6 @@ mod frame;
 mod handle;
 mod hooks;
 mod host;
-mod id;
 mod join;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
@@ -54,12 +52,11 @@ pub use self::extras::OnShutdown;
 pub use self::handle::{CancelHandle, Cancelling, Task, Unblocked};
 pub use self::wait::block_on;
 
-pub(crate) use self::cell::{Attempt, Owner, Runner, Side, Work, new_scoped_task, new_task};
+pub(crate) use self::cell::{Attempt, Owner, Runner, Side, Work, new_scoped_task, new_task, next_id};
 pub(crate) use self::extras::{Context, Extras, Inside, Witness};
 pub(crate) use self::frame::{as_current, is_inside, tasks, tasks_of};
 pub(crate) use self::handle::raise;
 pub(crate) use self::host::{Host, Inline, host, host_of, with_host};
-pub(crate) use self::id::next_id;
 pub(crate) use self::reference::{Claimed, TaskRef, claim_inline, forked_child};
 pub(crate) use self::wait::{BlockingWait, Help, awaits_end, block};
 pub(crate) use self::wake::{discard, wake};

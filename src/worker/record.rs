@@ -332,7 +332,7 @@ impl RunningTasks {
         // SAFETY: T9.
         let site = unsafe { site.as_ref() }?;
         let TaskDetail { name, since } = self.detail.lock().clone();
-        Some(RunningTask { origin: Origin { id: TaskId::new(id), site, name }, since })
+        Some(RunningTask { origin: Origin { id: TaskId(id), site, name }, since })
     }
 
     /// The tasks shown. If the thread has gone on to another task meanwhile they may be mixed up:

@@ -1,5 +1,5 @@
-//! Models of the mailbox for the model checker. A loop that sleeps for ever is a deadlock, which
-//! the checker reports.
+//! Models of the mailbox for the model checker. A loop that parks for ever is a deadlock, which the
+//! checker reports.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,21 +7,24 @@ use std::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 
-use super::super::signal::Signal;
 use super::super::slots::Key;
-use super::{Baggage, Event, Mailbox, Wake};
+use super::super::waker::EntryWaker;
+use super::{Event, TurnEnd, WakeTarget};
 use crate::sync::Parker;
 use crate::sync::stand_in::model::check;
 
-const NOTHING: Baggage = Baggage { outstanding: true, unfinished: false, untold_timer: false };
+/// What is posted is a token, which counts how many there are.
+type Mailbox = super::Mailbox<Arc<()>>;
 
-/// Pushes as `Mailbox::push` does, and counts whom it wakes.
+const OUTSTANDING: TurnEnd = TurnEnd { outstanding: true, unfinished: false, unreported_timer: false };
+
+/// Pushes as `Mailbox::push` does, and counts the wake-ups.
 fn push(mailbox: &Mailbox, wakes: &AtomicUsize) {
-    let wake = mailbox.open().map_or(Wake::Nobody, |mut state| state.push(Event::Ready(Key::NONE)));
-    if !matches!(wake, Wake::Nobody) {
+    let target = mailbox.open().map_or(WakeTarget::None, |mut inbox| inbox.push(Event::Ready(Key::NONE)));
+    if !matches!(target, WakeTarget::None) {
         wakes.fetch_add(1, Ordering::Relaxed);
     }
-    mailbox.act(wake);
+    mailbox.act(target);
 }
 
 fn pushers(mailbox: &Arc<Mailbox>, wakes: &Arc<AtomicUsize>, count: usize) -> Vec<thread::JoinHandle<()>> {
@@ -32,35 +35,37 @@ fn pushers(mailbox: &Arc<Mailbox>, wakes: &Arc<AtomicUsize>, count: usize) -> Ve
     (0..count).map(pusher).collect()
 }
 
-/// Takes what is ready, sleeping in between, until there have been `count`. Gives how many sleeps
-/// there were.
+/// Takes what is ready, and parks in between, until there have been `count` events. Returns how
+/// many parks there were.
 fn take_events(mailbox: &Mailbox, count: usize) -> usize {
-    let (mut round, mut sleeps, mut got) = (VecDeque::new(), 0, 0);
+    let (mut round, mut parks, mut got) = (VecDeque::new(), 0, 0);
     loop {
         mailbox.take(&mut round);
         got += round.drain(..).count();
         if got == count {
-            return sleeps;
+            return parks;
         }
-        mailbox.sleep(None);
-        sleeps += 1;
-        assert!(!mailbox.state.lock().queue.is_empty(), "a sleep ends when something is ready");
+        mailbox.park(None);
+        parks += 1;
+        let is_ready = mailbox.open().is_some_and(|inbox| !inbox.queue.is_empty());
+        assert!(is_ready, "a park ends when something is ready");
     }
 }
 
-/// Two push while the loop goes to sleep: it gets both, and is woken no more often than it sleeps.
+/// Two threads push while the loop parks: it gets both events, and is woken no more often than it
+/// parks.
 #[test]
 fn loom_a_push_wakes_the_sleeper_once() {
     check(Some(4), || {
         let (mailbox, wakes) = (Mailbox::new(None, true), Arc::new(AtomicUsize::new(0)));
         let threads = pushers(&mailbox, &wakes, 2);
-        let sleeps = take_events(&mailbox, 2);
+        let parks = take_events(&mailbox, 2);
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        assert!(wakes.load(Ordering::Relaxed) <= sleeps, "nobody is woken who is awake");
+        assert!(wakes.load(Ordering::Relaxed) <= parks, "a loop that is awake is not woken");
     });
 }
 
-/// A token that comes too late for an earlier sleep does not end this one.
+/// A token that comes too late for an earlier park does not end this one.
 #[test]
 fn loom_a_late_token_wakes_nobody() {
     check(Some(3), || {
@@ -74,8 +79,8 @@ fn loom_a_late_token_wakes_nobody() {
     });
 }
 
-/// A driver that turns only when it is notified misses nothing, and is notified at most once
-/// between two turns.
+/// A host loop that makes a turn only when it is notified misses no event, and is notified at most
+/// once between two turns.
 #[test]
 fn loom_a_driver_that_is_away_is_notified_once() {
     check(Some(3), || {
@@ -94,14 +99,14 @@ fn loom_a_driver_that_is_away_is_notified_once() {
             mailbox.take(&mut round);
             got += round.drain(..).count();
             turns += 1;
-            let _ = mailbox.leave(NOTHING);
+            let _ = mailbox.leave(OUTSTANDING);
         }
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(rings.load(Ordering::Relaxed), turns, "one ring for each turn");
     });
 }
 
-/// Whatever the others do when the loop goes away, each closure is taken, left, or handed back.
+/// Two threads post while the loop is dropped: each closure is taken, left over, or returned.
 #[test]
 fn loom_the_loop_goes_away() {
     check(None, || {
@@ -109,7 +114,7 @@ fn loom_the_loop_goes_away() {
         let kept = Arc::new(());
         let posters = [0, 1].map(|_| {
             let (mailbox, token) = (Arc::clone(&mailbox), Arc::clone(&kept));
-            thread::spawn(move || mailbox.post(move |_| drop(token)).is_err())
+            thread::spawn(move || mailbox.post(token, |token| token).is_err())
         });
         let mut round = VecDeque::new();
         mailbox.take(&mut round);
@@ -117,21 +122,25 @@ fn loom_the_loop_goes_away() {
         let refused = posters.into_iter().map(|poster| poster.join().unwrap());
         let refused = refused.filter(|refused| *refused).count();
         assert_eq!(round.len() + left.len() + refused, 2);
-        assert_eq!(Arc::strong_count(&kept), 1 + round.len() + left.len(), "refused ones are gone");
+        assert_eq!(
+            Arc::strong_count(&kept),
+            1 + round.len() + left.len(),
+            "the closures that were returned are dropped"
+        );
         drop((round, left));
         assert_eq!(Arc::strong_count(&kept), 1);
     });
 }
 
-/// A wake that finds its entry in the line already is seen by the poll that follows.
+/// A wake that finds its key in the queue already is seen by the poll that follows.
 #[test]
 fn loom_a_wake_before_the_poll_counts() {
     check(None, || {
         let mailbox = Mailbox::new(None, true);
-        let signal = Signal::new(Arc::clone(&mailbox), Key::NONE);
+        let entry_waker = EntryWaker::new(Arc::clone(&mailbox), Key::NONE);
         let is_ready = Arc::new(AtomicBool::new(false));
-        signal.schedule();
-        let (waker, ready) = (signal.waker(), Arc::clone(&is_ready));
+        entry_waker.schedule();
+        let (waker, ready) = (entry_waker.waker(), Arc::clone(&is_ready));
         let worker = thread::spawn(move || {
             ready.store(true, Ordering::Relaxed);
             waker.wake();
@@ -140,16 +149,16 @@ fn loom_a_wake_before_the_poll_counts() {
         loop {
             mailbox.take(&mut round);
             if round.drain(..).count() == 0 {
-                mailbox.sleep(None);
+                mailbox.park(None);
                 continue;
             }
-            signal.begin();
+            entry_waker.begin();
             polls += 1;
             if is_ready.load(Ordering::Relaxed) {
                 break;
             }
         }
-        assert!(polls <= 2, "one poll for each time in the line");
+        assert!(polls <= 2, "one poll for each time in the queue");
         worker.join().unwrap();
     });
 }

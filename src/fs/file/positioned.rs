@@ -12,7 +12,7 @@ use std::task::Poll;
 use super::File;
 use crate::fs::offload::offload;
 use crate::io::budget;
-use crate::io::retry;
+use crate::io::retry::retry;
 use crate::sys::pread::{self, Cached};
 
 /// The most bytes that one trip to the pool moves: it needs a buffer of that size of its own.
@@ -156,7 +156,7 @@ impl File {
 
 /// Yields to other tasks now and then, since a read from the page cache never waits.
 async fn take_turn() {
-    let mut waits = !budget::is_my_turn();
+    let mut waits = !budget::may_begin_read();
     poll_fn(|context| {
         if std::mem::take(&mut waits) {
             context.waker().wake_by_ref();

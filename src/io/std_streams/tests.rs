@@ -6,7 +6,7 @@ use futures_util::AsyncWriteExt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// Says how much it has been given whenever it is flushed, and waits there.
+/// Reports at each flush how much was written, and waits there.
 struct Out {
     given: usize,
     flushing: Sender<usize>,

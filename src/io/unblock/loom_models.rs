@@ -27,7 +27,7 @@ fn wait<R>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<R>>) -> R {
     }
 }
 
-/// A file of few bytes, which it gives one at a time; all that is written to it is seen from
+/// A file of few bytes, which are read one at a time; all that is written to it is seen from
 /// outside.
 struct Tape {
     bytes: Arc<Mutex<Vec<u8>>>,
@@ -147,7 +147,7 @@ fn loom_a_reader_and_a_writer_wait_at_the_same_time() {
     });
 }
 
-/// Whoever shares the handle waits for the same write.
+/// Two threads that share the handle wait for one write.
 #[test]
 fn loom_all_who_wait_for_a_write_are_told() {
     check(Some(2), || {
@@ -180,7 +180,7 @@ fn loom_a_dropped_handle_leaves_nothing_unwritten() {
     });
 }
 
-/// Tells when it is dropped.
+/// Unparks a thread when it is dropped.
 struct Ended(Tape, Arc<Parker>);
 
 impl Write for Ended {

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use crate::error::TaskError;
 use crate::sync::Mutex;
 use crate::sys::fork::Generation;
-use crate::task::Task;
+use crate::task::{Task, discard, wake};
 
 /// Tasks that were spawned together: what [`Pool::spawn_batch`](crate::Pool::spawn_batch) returns.
 ///
@@ -79,22 +79,20 @@ impl Wake for Signal {
         state.indices.push_back(self.index);
         let waker = state.waker.take();
         drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waker.into_iter().for_each(wake);
     }
 }
 
 impl Ready {
     /// The next task to poll; `waker` is woken when there is one.
     fn next(&self, waker: &Waker) -> Option<usize> {
-        // Cloned and dropped outside the lock: it is foreign code.
+        // Cloned and dropped outside the lock: it is user code.
         let waker = waker.clone();
         let mut state = self.state.lock();
         let index = state.indices.pop_front();
         let old = if index.is_none() { state.waker.replace(waker) } else { None };
         drop(state);
-        drop(old);
+        old.into_iter().for_each(discard);
         index
     }
 }

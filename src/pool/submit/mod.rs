@@ -17,6 +17,7 @@
 
 mod batch;
 mod context;
+mod destination;
 mod options;
 mod reserve;
 mod scope;
@@ -26,7 +27,7 @@ pub use self::options::TaskOptions;
 pub use self::reserve::{Permit, Reserve};
 pub use self::scope::{Scope, ScopedTask};
 
-pub(in crate::pool) use self::context::Captures;
+pub(in crate::pool) use self::context::{Captures, Carried};
 pub(in crate::pool) use self::scope::scope;
 
 use std::panic::Location;
@@ -35,7 +36,6 @@ use std::sync::Arc;
 use crate::counts::PoolAccount;
 use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::{LaneAccount, LaneCore};
-use crate::pool::Pool;
 use crate::pool::inner::Inner;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{Ordering, fence};
@@ -92,32 +92,21 @@ impl Queue for LaneCore {
 }
 
 /// The way into one queue of a pool.
-pub(in crate::pool) struct Gate<'a, Q> {
+pub(in crate::pool) struct Submitter<'a, Q> {
     pub(in crate::pool) inner: &'a Arc<Inner>,
     pub(in crate::pool) queue: &'a Arc<Q>,
     /// The task has a place already, which is given back if the task is refused.
-    pub(in crate::pool) has_place: bool,
-}
-
-impl Pool {
-    /// [`spawn`](Pool::spawn) for one who was called at `site` but spawns later, from a future.
-    pub(crate) fn spawn_at<F, T>(&self, f: F, site: &'static Location<'static>) -> Task<T>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        self.gate().spawn(f, site, self.inner.metadata())
-    }
+    pub(in crate::pool) has_permit: bool,
 }
 
 /// A task that is not queued yet.
-pub(in crate::pool) struct Made<T> {
+pub(in crate::pool) struct NewTask<T> {
     entry: TaskRef,
     handle: TaskRef,
     receiver: Receiver<T>,
 }
 
-impl<Q: Queue> Gate<'_, Q> {
+impl<Q: Queue> Submitter<'_, Q> {
     /// Queues `f`, or has its handle say why not.
     pub(in crate::pool) fn spawn<F, T>(
         &self,
@@ -129,7 +118,7 @@ impl<Q: Queue> Gate<'_, Q> {
         F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
-        let Made { entry, handle, receiver } = self.make(f, site, side);
+        let NewTask { entry, handle, receiver } = self.make(f, site, side);
         self.submit(entry, &handle);
         Task::new(handle, receiver)
     }
@@ -140,22 +129,22 @@ impl<Q: Queue> Gate<'_, Q> {
         f: F,
         site: &'static Location<'static>,
         side: Option<Box<Side>>,
-    ) -> Made<T>
+    ) -> NewTask<T>
     where
         F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
         let (entry, handle, receiver) = new_task(f, Arc::as_ptr(self.queue.account()), site, side);
-        Made { entry, handle, receiver }
+        NewTask { entry, handle, receiver }
     }
 
     /// Queues tasks with one decision whom to wake.
-    pub(in crate::pool) fn submit_all<T>(&self, made: Vec<Made<T>>) -> Vec<Task<T>> {
+    pub(in crate::pool) fn submit_all<T>(&self, made: Vec<NewTask<T>>) -> Vec<Task<T>> {
         let mut look = false;
         let mut tasks = Vec::with_capacity(made.len());
         let mut handles = Vec::with_capacity(made.len());
         let mut unwanted = Vec::new();
-        for Made { entry, handle, receiver } in made {
+        for NewTask { entry, handle, receiver } in made {
             match self.push(entry, &handle) {
                 Ok(more) => look |= more,
                 Err(refusal) => unwanted.push(refusal),
@@ -188,7 +177,7 @@ impl<Q: Queue> Gate<'_, Q> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let Made { entry, handle, receiver } = self.make(f, site, side);
+        let NewTask { entry, handle, receiver } = self.make(f, site, side);
         let origin = handle.origin();
         match self.try_submit(entry, &handle) {
             Ok(()) => Ok(Task::new(handle, receiver)),
@@ -219,7 +208,7 @@ impl<Q: Queue> Gate<'_, Q> {
     }
 
     /// Pushes a task, unless it is refused. True if somebody must look:
-    /// [`announce`](Gate::announce) is next.
+    /// [`announce`](Submitter::announce) is next.
     #[inline]
     pub(in crate::pool) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Reason)> {
         let extras = handle.extras();
@@ -254,15 +243,15 @@ impl<Q: Queue> Gate<'_, Q> {
             return Err(Reason::NoThread(forked_child()));
         }
         if inner.engine.is_closed() {
-            self.give_place_back();
+            self.release_permit();
             return Err(Reason::Shutdown);
         }
-        let has_place = self.has_place || self.queue.places().is_none_or(Semaphore::try_acquire);
-        if has_place { Ok(()) } else { Err(Reason::Full) }
+        let has_permit = self.has_permit || self.queue.places().is_none_or(Semaphore::try_acquire);
+        if has_permit { Ok(()) } else { Err(Reason::Full) }
     }
 
-    fn give_place_back(&self) {
-        if self.has_place {
+    fn release_permit(&self) {
+        if self.has_permit {
             self.queue.places().into_iter().for_each(Semaphore::release);
         }
     }

@@ -5,17 +5,11 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
-use crate::error::{Reason, Rejected};
+use super::destination::Destination;
+use crate::error::Rejected;
 use crate::pool::{Lane, Pool};
 use crate::sync::now;
-use crate::task::{Attempt, Extras, OnShutdown, Side, Task, Unblocked, Work};
-
-/// Where the tasks go.
-#[derive(Clone, Copy)]
-enum Target<'a> {
-    Pool(&'a Pool),
-    Lane(&'a Lane),
-}
+use crate::task::{Extras, OnShutdown, Side, Task, Unblocked, Work};
 
 /// Options for one task, or for several alike: a name, a time limit in the queue, what a shutdown
 /// does to it. [`Pool::options`] and [`Lane::options`] give them.
@@ -37,23 +31,23 @@ enum Target<'a> {
 #[derive(Clone)]
 #[must_use = "options do nothing until `spawn`"]
 pub struct TaskOptions<'a> {
-    target: Target<'a>,
+    destination: Destination<&'a Pool, &'a Lane>,
     name: Option<Cow<'static, str>>,
     expire_after: Option<Duration>,
     on_shutdown: OnShutdown,
 }
 
 impl<'a> TaskOptions<'a> {
-    fn new(target: Target<'a>) -> Self {
-        TaskOptions { target, name: None, expire_after: None, on_shutdown: OnShutdown::default() }
+    fn new(destination: Destination<&'a Pool, &'a Lane>) -> Self {
+        TaskOptions { destination, name: None, expire_after: None, on_shutdown: OnShutdown::default() }
     }
 
     pub(in crate::pool) fn of_pool(pool: &'a Pool) -> Self {
-        TaskOptions::new(Target::Pool(pool))
+        TaskOptions::new(Destination::Pool(pool))
     }
 
     pub(in crate::pool) fn of_lane(lane: &'a Lane) -> Self {
-        TaskOptions::new(Target::Lane(lane))
+        TaskOptions::new(Destination::Lane(lane))
     }
 
     /// A name for errors, warnings and [`Pool::long_running`]. It need not be unique.
@@ -105,25 +99,14 @@ impl<'a> TaskOptions<'a> {
         self.submit(f, Location::caller())
     }
 
-    /// [`spawn`](TaskOptions::spawn) for a closure that may end its task with a reason of the
-    /// crate's own.
-    #[track_caller]
-    pub(crate) fn attempt<F, T>(&self, f: F) -> Task<T>
-    where
-        F: FnOnce() -> Result<T, Reason> + Send + 'static,
-        T: Send + 'static,
-    {
-        self.submit(Attempt(f), Location::caller())
-    }
-
-    fn submit<F, T>(&self, f: F, site: &'static Location<'static>) -> Task<T>
+    pub(in crate::pool) fn submit<F, T>(&self, f: F, site: &'static Location<'static>) -> Task<T>
     where
         F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
-        match self.target {
-            Target::Pool(pool) => pool.gate().spawn(f, site, Some(self.side(pool))),
-            Target::Lane(lane) => lane.gate().spawn(f, site, Some(self.side(lane.pool()))),
+        match self.destination {
+            Destination::Pool(pool) => pool.submitter().spawn(f, site, Some(self.side(pool))),
+            Destination::Lane(lane) => lane.submitter().spawn(f, site, Some(self.side(lane.pool()))),
         }
     }
 
@@ -154,14 +137,14 @@ impl<'a> TaskOptions<'a> {
         T: Send + 'static,
     {
         let site = Location::caller();
-        match self.target {
-            Target::Pool(pool) => pool.gate().try_spawn(f, site, Some(self.side(pool))),
-            Target::Lane(lane) => lane.gate().try_spawn(f, site, Some(self.side(lane.pool()))),
+        match self.destination {
+            Destination::Pool(pool) => pool.submitter().try_spawn(f, site, Some(self.side(pool))),
+            Destination::Lane(lane) => lane.submitter().try_spawn(f, site, Some(self.side(lane.pool()))),
         }
     }
 
     fn side(&self, pool: &Pool) -> Box<Side> {
-        pool.inner.metadata_with(Extras {
+        pool.inner.carried.metadata_with(Extras {
             name: self.name.clone(),
             deadline: self.expire_after.and_then(|time| now().checked_add(time)),
             on_shutdown: self.on_shutdown,

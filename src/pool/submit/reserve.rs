@@ -6,34 +6,13 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::Submitter;
+use super::destination::Destination;
 use crate::error::{Origin, Reason, TaskError};
-use crate::pool::submit::Gate;
 use crate::pool::{Lane, Pool};
 use crate::semaphore::{Acquire, Semaphore};
 use crate::sync::atomic::{Ordering, fence};
 use crate::task::{BlockingWait, Help, Host, Task, Unblocked, block, forked_child, next_id};
-
-/// Whose queue it is.
-enum Target {
-    Pool(Pool),
-    Lane(Lane),
-}
-
-impl Target {
-    fn pool(&self) -> &Pool {
-        match self {
-            Target::Pool(pool) => pool,
-            Target::Lane(lane) => lane.pool(),
-        }
-    }
-
-    fn places(&self) -> Option<&Semaphore> {
-        match self {
-            Target::Pool(pool) => pool.inner.engine.permits(),
-            Target::Lane(lane) => lane.core().permits(),
-        }
-    }
-}
 
 /// A wait for a place in the queue of a [`Pool`] or [`Lane`]: what [`Pool::reserve`] and
 /// [`Lane::reserve`] return.
@@ -64,18 +43,18 @@ impl Target {
 #[must_use = "a place is waited for only by awaiting this, or by `wait`"]
 pub struct Reserve {
     /// `None` once the result has been given.
-    target: Option<Target>,
+    target: Option<Destination>,
     turn: Acquire,
     site: &'static Location<'static>,
 }
 
 impl Reserve {
     pub(in crate::pool) fn in_pool(pool: Pool, site: &'static Location<'static>) -> Self {
-        Reserve { target: Some(Target::Pool(pool)), turn: Acquire::new(), site }
+        Reserve { target: Some(Destination::Pool(pool)), turn: Acquire::new(), site }
     }
 
     pub(in crate::pool) fn in_lane(lane: Lane, site: &'static Location<'static>) -> Self {
-        Reserve { target: Some(Target::Lane(lane)), turn: Acquire::new(), site }
+        Reserve { target: Some(Destination::Lane(lane)), turn: Acquire::new(), site }
     }
 
     /// Blocks this thread until there is a place.
@@ -115,7 +94,7 @@ impl Reserve {
         if inner.engine.is_closed() {
             return Poll::Ready(Err(Reason::Shutdown));
         }
-        let Some(places) = target.places() else { return Poll::Ready(Ok(())) };
+        let Some(places) = target.permits() else { return Poll::Ready(Ok(())) };
         match places.poll_acquire(&mut self.turn, context.waker()) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             Poll::Ready(Err(_)) => Poll::Ready(Err(Reason::Shutdown)),
@@ -131,7 +110,7 @@ impl Reserve {
     fn give_up(&mut self) {
         let Some(target) = &self.target else { return };
         // In a forked child somebody may have been in line for ever.
-        if let Some(places) = target.places().filter(|_| !target.pool().inner.engine.is_forked()) {
+        if let Some(places) = target.permits().filter(|_| !target.pool().inner.engine.is_forked()) {
             places.give_up(&mut self.turn);
         }
     }
@@ -146,7 +125,7 @@ impl BlockingWait for Reserve {
 
     fn help(&mut self, host: Option<&dyn Host>) -> Help {
         match &self.target {
-            Some(Target::Lane(lane)) if lane.core().is_held_here() => Help::Fail(Reason::LaneDeadlock),
+            Some(Destination::Lane(lane)) if lane.core().is_held_here() => Help::Fail(Reason::LaneDeadlock),
             Some(target) if host.is_some_and(|host| host.owner() == target.pool().inner.engine.owner()) => {
                 Help::RunAny
             }
@@ -217,7 +196,7 @@ impl fmt::Debug for Reserve {
 #[must_use = "dropping a permit gives the place back"]
 pub struct Permit {
     /// `None` once the place has been used.
-    target: Option<Target>,
+    target: Option<Destination>,
 }
 
 impl Permit {
@@ -233,13 +212,17 @@ impl Permit {
     {
         let site = Location::caller();
         match self.target.take() {
-            Some(Target::Pool(pool)) => {
-                let has_place = pool.inner.engine.permits().is_some();
-                Gate { has_place, ..pool.gate() }.spawn(f, site, pool.inner.metadata())
+            Some(Destination::Pool(pool)) => {
+                let has_permit = pool.inner.engine.permits().is_some();
+                Submitter { has_permit, ..pool.submitter() }.spawn(f, site, pool.inner.carried.metadata())
             }
-            Some(Target::Lane(lane)) => {
-                let has_place = lane.core().permits().is_some();
-                Gate { has_place, ..lane.gate() }.spawn(f, site, lane.pool().inner.metadata())
+            Some(Destination::Lane(lane)) => {
+                let has_permit = lane.core().permits().is_some();
+                Submitter { has_permit, ..lane.submitter() }.spawn(
+                    f,
+                    site,
+                    lane.pool().inner.carried.metadata(),
+                )
             }
             None => unreachable!("`spawn` consumes the permit"),
         }
@@ -264,7 +247,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let Some(target) = self.target.take() else { return };
         if !target.pool().inner.engine.is_forked() {
-            target.places().into_iter().for_each(Semaphore::release);
+            target.permits().into_iter().for_each(Semaphore::release);
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::error::{TaskError, TaskId};
 use crate::panic::report_panic;
 use crate::pool::Pool;
 use crate::pool::expiry::TaskList;
-use crate::pool::submit::Gate;
+use crate::pool::submit::Submitter;
 use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Parker};
 use crate::sys::fork::Generation;
@@ -232,15 +232,15 @@ impl<'scope> Scope<'scope, '_> {
         T: Send + 'scope,
     {
         let inner = &self.pool.inner;
-        let gate = Gate { inner, queue: inner, has_place: false };
+        let submitter = Submitter { inner, queue: inner, has_permit: false };
         let witness: Arc<State> = Arc::clone(&self.state);
-        let side = inner.metadata_with(Extras { witness: Some(witness), ..Extras::default() });
+        let side = inner.carried.metadata_with(Extras { witness: Some(witness), ..Extras::default() });
         // ORDERING: Relaxed: the thread that waits, or a task that it waits for, does this.
         self.state.left.fetch_add(1, Ordering::Relaxed);
         // SAFETY: T8.
         let (entry, handle, receiver) =
             unsafe { new_scoped_task(f, Arc::as_ptr(&inner.engine.account), Location::caller(), Some(side)) };
-        gate.submit(entry, &handle);
+        submitter.submit(entry, &handle);
         if let Some(queued) = self.state.queued.as_ref().filter(|_| !self.state.is_forked()) {
             let _ = queued.add(handle.clone());
             // It may have nothing else to run.

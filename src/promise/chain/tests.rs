@@ -1,14 +1,13 @@
 //! Tests of `chain`.
 
 use super::*;
-use crate::promise::kind::Local;
 use crate::promise::steps;
 use std::cell::RefCell;
 use std::panic::Location;
 use std::rc::Rc;
 use std::task::Waker;
 
-/// Neither of them can be sent.
+/// Neither of these two types is `Send`.
 type Text = Rc<RefCell<String>>;
 type Ended = Result<Text, TaskError>;
 
@@ -16,16 +15,16 @@ fn text(letter: &str) -> Text {
     Rc::new(RefCell::new(letter.to_owned()))
 }
 
-fn settled(end: Ended) -> Chain<Local> {
+fn settled(end: Ended) -> Chain<LocalKind> {
     Chain::settled(end)
 }
 
 /// Adds a step as a method of a local promise does.
-fn push(chain: &mut Chain<Local>, step: impl FnOnce(Ended) -> Chain<Local> + 'static) {
-    chain.push(Box::new(move |value| step(Local::open(value))));
+fn push(chain: &mut Chain<LocalKind>, step: impl FnOnce(Ended) -> Chain<LocalKind> + 'static) {
+    chain.push(Box::new(move |value| step(LocalKind::downcast(value))));
 }
 
-fn append(chain: &mut Chain<Local>, letter: &'static str) {
+fn append(chain: &mut Chain<LocalKind>, letter: &'static str) {
     let append = move |text: Text| {
         text.borrow_mut().push_str(letter);
         text
@@ -33,11 +32,11 @@ fn append(chain: &mut Chain<Local>, letter: &'static str) {
     push(chain, steps::map(append, Location::caller()));
 }
 
-fn end(mut chain: Chain<Local>) -> String {
+fn end(mut chain: Chain<LocalKind>) -> String {
     let Poll::Ready(value) = chain.poll(&mut Context::from_waker(Waker::noop())) else {
         panic!("it has nothing to wait for")
     };
-    let ended: Ended = Local::open(value);
+    let ended: Ended = LocalKind::downcast(value);
     ended.expect("nothing has failed").take()
 }
 
@@ -46,7 +45,7 @@ fn steps_that_cannot_be_sent_run_in_order() {
     let log = text("");
     let (seen, finished) = (Rc::clone(&log), Rc::clone(&log));
     let mut chain = settled(Ok(text("a")));
-    let fail = |_| -> Chain<Local> { std::panic::resume_unwind(Box::new("lost")) };
+    let fail = |_| -> Chain<LocalKind> { std::panic::resume_unwind(Box::new("lost")) };
     push(&mut chain, steps::then::<_, _, Text, _>(fail, Location::caller()));
     append(&mut chain, "x");
     let rescue = move |error: TaskError| {
@@ -94,7 +93,7 @@ fn a_source_that_cannot_be_sent_is_waited_for_and_dropped_before_the_steps() {
         Bell(Box::new(move || order.borrow_mut().push_str(letter)))
     };
     let (source, step) = (bell("source "), bell("step"));
-    let mut chain = Chain::<Local>::pending(Box::pin(async move {
+    let mut chain = Chain::<LocalKind>::pending(Box::pin(async move {
         let _source = source;
         std::future::pending().await
     }));

@@ -1,6 +1,7 @@
 //! What a process finds of the mutexes of its parent.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::*;
 use crate::sys::fork;
@@ -50,4 +51,16 @@ fn a_child_leaks_the_value_and_makes_mutexes_of_its_own() {
         let own = ProcessMutex::new(7);
         Rc::strong_count(&count) == 3 && own.lock().is_some()
     }));
+}
+
+#[test]
+fn a_child_has_the_value_of_a_mutex_that_was_not_shared() {
+    let (mut own, mut shared) = (Arc::new(ProcessMutex::new(1)), Arc::new(ProcessMutex::new(2)));
+    let other = Arc::clone(&shared);
+    let guard = other.lock().unwrap();
+    assert!(in_child(|| {
+        let value = Arc::get_mut(&mut own).and_then(ProcessMutex::get_mut_unshared);
+        value.is_some_and(|value| *value == 1) && Arc::get_mut(&mut shared).is_none()
+    }));
+    drop(guard);
 }

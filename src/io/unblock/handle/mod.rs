@@ -1,0 +1,308 @@
+//! [`Unblock`]: the handle, and how to get at the value.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `read`, `write`, `seek`, `stream` | the asynchronous traits |
+//! | `tokio` | tokio's traits of the same names |
+//! | `call` | running a closure with the value |
+
+mod call;
+mod read;
+mod seek;
+mod stream;
+#[cfg(feature = "tokio")]
+mod tokio;
+mod write;
+
+use std::error::Error;
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, Seek};
+use std::task::{Context, Poll};
+
+use super::buffers::items::Items;
+use super::engine::drive::Client;
+use super::engine::shared::Setup;
+use super::state::request::Request;
+use crate::pool::Pool;
+use crate::sync::Mutex;
+
+/// A blocking reader, writer or iterator as an asynchronous one.
+///
+/// A task of a thread pool works with the value while there is something to do; the calls of the
+/// asynchronous traits exchange bytes, or items, with it through buffers. Where `T` is
+///
+/// | `T` | `Unblock<T>` |
+/// |---|---|
+/// | [`Read`](io::Read) | [`AsyncRead`](futures_io::AsyncRead), [`AsyncBufRead`](futures_io::AsyncBufRead) |
+/// | [`Write`](io::Write) | [`AsyncWrite`](futures_io::AsyncWrite) |
+/// | [`Seek`] | [`AsyncSeek`](futures_io::AsyncSeek) |
+/// | [`Iterator`] | [`Stream`](futures_core::Stream) |
+///
+/// and with the feature `tokio` the traits of these names of that runtime. Files have a type of
+/// their own, [`fs::File`](crate::fs::File), made of this one.
+///
+/// ```
+/// use futures_util::io::{AsyncReadExt, AsyncWriteExt};
+/// use sidestep::Unblock;
+///
+/// # sidestep::block_on(async {
+/// let mut file = Unblock::new(tempfile::tempfile()?);
+/// file.write_all(b"forty-two").await?;
+/// file.flush().await?;
+///
+/// file.with_mut(|file| std::io::Seek::rewind(file)).await??;
+/// let mut text = String::new();
+/// file.read_to_string(&mut text).await?;
+/// assert_eq!(text, "forty-two");
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+///
+/// # Reading
+///
+/// Data is read in chunks that grow with use, at most the capacity is buffered, and while the
+/// caller works with one chunk the next are read. What a dropped read has brought is there for the
+/// next one: no byte is lost.
+///
+/// A value that has been read ahead of its caller is moved back before it is written to, handed out
+/// or returned, if it can seek. This is known of the types of `std`, such as `File` and
+/// `Cursor<Vec<u8>>`; call [`seekable`](Unblock::seekable) for others. A value that cannot seek
+/// keeps its position, and what was read stays in the buffer.
+///
+/// Reading ahead happens only where it cannot stand in the way of a write: if the value can seek,
+/// or is one of the types of `std` that can only be read. Call [`read_ahead`](Unblock::read_ahead)
+/// for others, such as a decompressor.
+///
+/// # Writing
+///
+/// A write is done when the bytes are in the buffer; they are written at once, in the background,
+/// in order. The next call reports an error of that, whichever call it is, and the bytes stay in
+/// the buffer: the call after it tries them again. [`unwritten`](Unblock::unwritten) takes them
+/// out.
+///
+/// Dropping the `Unblock` does not block: what was accepted is written, and flushed, on the pool,
+/// and then the value is dropped there. Only `tracing` reports an error then; so end with `flush`
+/// or `close`. Closing flushes, and leaves the value usable. If the pool has ended, writes go on on
+/// a thread of their own, while reads fail.
+///
+/// At the end of the process nothing is flushed by itself: wait for `flush`, or for the pool's
+/// [`shutdown`](Pool::shutdown), which lets all writes end first.
+///
+/// # One thing at a time
+///
+/// A value does one thing at a time. A write waits for a read that is in progress, even one whose
+/// caller has given up: to use a socket both ways at once wrap two clones of it (`try_clone`), one
+/// for each direction.
+///
+/// It takes a thread of the pool. So a closure on the only thread of a pool must not wait for an
+/// `Unblock` on the same pool with [`block_on`](crate::block_on).
+///
+/// # Panics of the value
+///
+/// If the value panics it is dropped, and this and all later calls report an error that says so; a
+/// stream resumes the panic once, and then ends.
+///
+/// # Cancellation
+///
+/// Every call can be dropped. A read that was begun goes on, and its bytes go to the next read. A
+/// seek that was begun takes effect before the next call; if that is a seek to the very position,
+/// it gets the result of the first. A closure of [`with_mut`](Unblock::with_mut) that has not begun
+/// never runs.
+pub struct Unblock<T: Send + 'static> {
+    client: Client<T>,
+    /// Items that are being given out. The lock is never taken: it makes the handle one that
+    /// threads can share, though its items cannot be shared.
+    items: Mutex<Option<Items>>,
+    /// How many items may be buffered, if that was set.
+    capacity: Option<usize>,
+    /// Where the last seek by tokio's trait got.
+    #[cfg(feature = "tokio")]
+    position: u64,
+}
+
+impl<T: Send + 'static> Unblock<T> {
+    /// Wraps `value`, with at most 64 KiB buffered in each direction (of an iterator, as many items
+    /// as fit into that, and at most 1,024).
+    ///
+    /// Nothing is allocated for buffers before they are used.
+    pub fn new(value: T) -> Self {
+        Self::set_up(value, None, Setup::default())
+    }
+
+    /// Wraps `value`, with at most `capacity` bytes buffered in each direction, or that many items
+    /// of an iterator.
+    ///
+    /// # Panics
+    ///
+    /// If `capacity` is 0.
+    #[track_caller]
+    pub fn with_capacity(capacity: usize, value: T) -> Self {
+        assert!(capacity > 0, "capacity 0 of an Unblock: it must be at least 1");
+        Self::set_up(value, Some(capacity), Setup::default())
+    }
+
+    pub(crate) fn set_up(value: T, capacity: Option<usize>, setup: Setup) -> Self {
+        Unblock {
+            client: Client::new(value, capacity.unwrap_or(crate::io::CAPACITY), setup),
+            items: Mutex::new(None),
+            capacity,
+            #[cfg(feature = "tokio")]
+            position: 0,
+        }
+    }
+
+    /// Makes `pool` do the work, instead of the global one.
+    ///
+    /// # Panics
+    ///
+    /// If the value is at work.
+    #[must_use]
+    #[track_caller]
+    pub fn on(mut self, pool: &Pool) -> Self {
+        match self.client.setup_mut() {
+            Some(setup) => setup.pool = Some(pool.clone()),
+            None => panic!("an Unblock at work cannot change its pool: call `on` before it is used"),
+        }
+        self
+    }
+
+    /// Declares that the value can seek, for types where that is not known, so that it can be moved
+    /// back when it has been read ahead of the caller.
+    #[must_use]
+    pub fn seekable(self) -> Self
+    where
+        T: Seek,
+    {
+        if let Some(mut machine) = self.client.lock() {
+            machine.set_seekable(T::seek);
+        }
+        self
+    }
+
+    /// Sets whether the value is read ahead of the caller.
+    ///
+    /// `true` is for a value that is only read, such as a decompressor, so that it works while the
+    /// caller does. It is wrong for one that is also written to and cannot seek, such as a TLS
+    /// stream: the write would wait for a read that the caller did not ask for. `false` is for a
+    /// file that is read here and there, to save the reads that are not needed.
+    #[must_use]
+    pub fn read_ahead(self, ahead: bool) -> Self {
+        if let Some(mut machine) = self.client.lock() {
+            machine.set_read_ahead(ahead);
+        }
+        self
+    }
+
+    /// The value itself, once it is at rest: what was written has been flushed, and what was read
+    /// ahead is discarded (where the value can seek).
+    ///
+    /// # Errors
+    ///
+    /// That of a write or flush, or of moving the value back. The bytes are kept, as after any
+    /// failed write.
+    pub async fn get_mut(&mut self) -> io::Result<&mut T> {
+        if self.client.checked_out().is_none() {
+            poll_fn(|context| self.client.drive(context, &mut Request::Quiesce)).await?;
+            self.client.check_out();
+        }
+        let value = self.client.checked_out().as_mut();
+        value.ok_or_else(|| io::Error::other("the value is gone"))
+    }
+
+    /// The value, once it is at rest: what was written has been flushed, and what was read ahead is
+    /// discarded (where the value can seek).
+    ///
+    /// # Errors
+    ///
+    /// That of a write or flush, or of moving the value back. The error has the `Unblock` in it,
+    /// with all that it buffers.
+    pub async fn into_inner(mut self) -> Result<T, IntoInnerError<T>> {
+        match self.get_mut().await {
+            Err(error) => Err(IntoInnerError { error, unblock: self }),
+            Ok(_) => match self.client.checked_out().take() {
+                Some(value) => Ok(value),
+                None => unreachable!("it has just been taken out"),
+            },
+        }
+    }
+
+    /// Takes the bytes that were accepted and could not be written, so that the value can be used
+    /// for something else.
+    ///
+    /// It waits for a write that is in progress. There are such bytes only after a write that
+    /// failed; the error of that write is not reported any more then. A flush that failed is not
+    /// tried again before something else has been written.
+    ///
+    /// # Errors
+    ///
+    /// If the value has panicked.
+    pub async fn unwritten(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        poll_fn(|context| self.client.drive(context, &mut Request::Unwritten { bytes: &mut bytes })).await?;
+        Ok(bytes)
+    }
+
+    /// Waits until everything that was accepted has been written. Many callers may wait at a time.
+    pub(crate) fn poll_written(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.client.poll_written(context)
+    }
+
+    /// Returns a closure that marks, from any thread, what was read ahead as stale: the value has
+    /// other bytes there by now.
+    pub(crate) fn invalidator(&self) -> impl Fn() + Send + use<T> {
+        self.client.invalidator()
+    }
+}
+
+// The value is never pinned: it moves between here and the pool.
+impl<T: Send + 'static> Unpin for Unblock<T> {}
+
+impl<T: Send + 'static> fmt::Debug for Unblock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unblock").field("unread", &self.client.chunk.unread().len()).finish_non_exhaustive()
+    }
+}
+
+/// Why [`Unblock::into_inner`] could not return the value, and the [`Unblock`], to try again.
+pub struct IntoInnerError<T: Send + 'static> {
+    error: io::Error,
+    unblock: Unblock<T>,
+}
+
+impl<T: Send + 'static> IntoInnerError<T> {
+    /// What went wrong.
+    #[must_use]
+    pub fn error(&self) -> &io::Error {
+        &self.error
+    }
+
+    /// The handle, with everything that it buffers.
+    #[must_use]
+    pub fn into_unblock(self) -> Unblock<T> {
+        self.unblock
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for IntoInnerError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntoInnerError").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> fmt::Display for IntoInnerError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T: Send + 'static> Error for IntoInnerError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl<T: Send + 'static> From<IntoInnerError<T>> for io::Error {
+    fn from(error: IntoInnerError<T>) -> Self {
+        error.error
+    }
+}

@@ -1,0 +1,118 @@
+//! Reading: the traits of `futures-io`.
+
+use std::any::Any;
+use std::fs::File;
+use std::io::{self, IoSliceMut, Read};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncBufRead, AsyncRead};
+
+use super::Unblock;
+use crate::io::budget;
+use crate::io::unblock::state::request::{Answer, Request};
+use crate::sys::pread::{self, Cached};
+
+/// A caller that asks for less gets bytes by way of a chunk.
+const SMALL: usize = 8 << 10;
+
+impl<T: Read + Send + 'static> Unblock<T> {
+    /// Fills `buffer` with what is there, and waits only if there is nothing.
+    pub(super) fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if buffer.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        ready!(self.poll_turn(context));
+        let want = buffer.len();
+        let direct = if want < SMALL { &mut [] } else { &mut *buffer };
+        if let Answer::Count(count) = ready!(self.poll_bytes(context, want, direct))? {
+            return Poll::Ready(Ok(count));
+        }
+        let mut filled = self.client.chunk.move_into(buffer);
+        while filled > 0 && filled < want && budget::may_continue_read() && self.client.next_chunk() {
+            filled += self.client.chunk.move_into(&mut buffer[filled..]);
+        }
+        Poll::Ready(Ok(filled))
+    }
+
+    /// Has bytes to give out, unless the reader has none. The caller has room for `want`.
+    fn poll_chunk(&mut self, context: &mut Context<'_>, want: usize) -> Poll<io::Result<()>> {
+        ready!(self.poll_turn(context));
+        self.poll_bytes(context, want, &mut []).map_ok(drop)
+    }
+
+    /// Now and then lets other tasks have the thread before more is fetched, since a loop of reads
+    /// of what is in memory, or ahead of the caller, need not wait, and would never do so.
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.client.begin_reading();
+        if self.client.chunk.is_empty() && !budget::may_begin_read() {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    /// Has bytes to give out, or puts some straight into `direct`, where there is room for any.
+    fn poll_bytes(
+        &mut self,
+        context: &mut Context<'_>,
+        want: usize,
+        direct: &mut [u8],
+    ) -> Poll<io::Result<Answer>> {
+        if !self.client.chunk.is_empty() {
+            return Poll::Ready(Ok(Answer::Done));
+        }
+        let page_cache = read_page_cache::<T>;
+        self.client.drive(context, &mut Request::Read { read: T::read, page_cache, want, buffer: direct })
+    }
+}
+
+/// Reads what the page cache has of a value that is a file. It does not block.
+fn read_page_cache<T: 'static>(value: &T, buffer: &mut [u8]) -> Cached {
+    let value: &dyn Any = value;
+    let file = value.downcast_ref::<File>();
+    let file = file.or_else(|| value.downcast_ref::<Arc<File>>().map(|file| &**file));
+    file.map_or(Cached::Never, |file| pread::read(file, buffer, None))
+}
+
+impl<T: Read + Send + 'static> AsyncRead for Unblock<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_fill(context, buffer)
+    }
+
+    fn poll_read_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let want = buffers.iter().map(|buffer| buffer.len()).sum();
+        if want == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        ready!(this.poll_chunk(context, want))?;
+        let filled = buffers.iter_mut().map(|buffer| this.client.chunk.move_into(buffer)).sum();
+        Poll::Ready(Ok(filled))
+    }
+}
+
+impl<T: Read + Send + 'static> AsyncBufRead for Unblock<T> {
+    fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        ready!(this.poll_chunk(context, 1))?;
+        Poll::Ready(Ok(this.client.chunk.unread()))
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        self.get_mut().client.chunk.consume(count);
+    }
+}

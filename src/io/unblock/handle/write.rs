@@ -1,0 +1,58 @@
+//! Writing: the trait of `futures-io`.
+
+use std::io::{self, IoSlice, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_io::AsyncWrite;
+
+use super::Unblock;
+use crate::io::unblock::state::capability::WriteFns;
+use crate::io::unblock::state::request::{Answer, Request};
+
+impl<T: Write + Send + 'static> Unblock<T> {
+    const WRITE: WriteFns<T> = WriteFns { write: T::write, flush: T::flush };
+
+    /// Takes as much of `slices` as there is room for.
+    pub(super) fn poll_accept(
+        &mut self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        let flushes = self.client.setup().flushes;
+        let request = &mut Request::Write { write: Self::WRITE, slices, flushes };
+        match ready!(self.client.drive(context, request))? {
+            Answer::Count(count) => Poll::Ready(Ok(count)),
+            _ => unreachable!("a write is answered by how much was accepted"),
+        }
+    }
+
+    pub(super) fn poll_flushed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.client.drive(context, &mut Request::Flush { write: Self::WRITE }).map_ok(drop)
+    }
+}
+
+impl<T: Write + Send + 'static> AsyncWrite for Unblock<T> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_accept(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_accept(context, slices)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_flushed(context)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_flushed(context)
+    }
+}

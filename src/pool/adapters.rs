@@ -1,0 +1,56 @@
+//! What the modules above the pool use of it besides its public methods, all in one place.
+//!
+//! | method | for |
+//! |---|---|
+//! | `Pool::spawn_at` | `fs`, whose futures spawn at their first poll |
+//! | `Lane::attempt`, `TaskOptions::attempt` | `strand`, whose calls may find no value |
+//! | `PoolBuilder::tasks_limit` | `strand::dedicated`, whose limit is that of a lane |
+
+use std::panic::Location;
+
+use super::{Lane, Pool, PoolBuilder, TaskOptions};
+use crate::error::Reason;
+use crate::task::{Attempt, Task};
+
+impl Pool {
+    /// [`spawn`](Pool::spawn) for a caller at `site` that spawns later, from a future.
+    pub(crate) fn spawn_at<F, T>(&self, f: F, site: &'static Location<'static>) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.submitter().spawn(f, site, self.inner.carried.metadata())
+    }
+}
+
+impl Lane {
+    /// [`spawn`](Lane::spawn) for a closure that may end its task with a reason of the crate's own.
+    #[track_caller]
+    pub(crate) fn attempt<F, T>(&self, f: F) -> Task<T>
+    where
+        F: FnOnce() -> Result<T, Reason> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.submitter().spawn(Attempt(f), Location::caller(), self.pool().inner.carried.metadata())
+    }
+}
+
+impl TaskOptions<'_> {
+    /// [`spawn`](TaskOptions::spawn) for a closure that may end its task with a reason of the
+    /// crate's own.
+    #[track_caller]
+    pub(crate) fn attempt<F, T>(&self, f: F) -> Task<T>
+    where
+        F: FnOnce() -> Result<T, Reason> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.submit(Attempt(f), Location::caller())
+    }
+}
+
+impl PoolBuilder {
+    /// What [`queue_limit`](PoolBuilder::queue_limit) has set.
+    pub(crate) fn tasks_limit(&self) -> Option<usize> {
+        self.config.queue_limit
+    }
+}

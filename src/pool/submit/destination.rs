@@ -1,0 +1,30 @@
+//! Where a task goes: into the queue of a pool, or of one of its lanes.
+
+use std::borrow::Borrow;
+
+use crate::pool::{Lane, Pool};
+use crate::semaphore::Semaphore;
+
+/// A pool or a lane, or references to them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Destination<P = Pool, L = Lane> {
+    Pool(P),
+    Lane(L),
+}
+
+impl<P: Borrow<Pool>, L: Borrow<Lane>> Destination<P, L> {
+    pub(super) fn pool(&self) -> &Pool {
+        match self {
+            Destination::Pool(pool) => pool.borrow(),
+            Destination::Lane(lane) => lane.borrow().pool(),
+        }
+    }
+
+    /// The permits of the queue, if it is limited.
+    pub(super) fn permits(&self) -> Option<&Semaphore> {
+        match self {
+            Destination::Pool(pool) => pool.borrow().inner.engine.permits(),
+            Destination::Lane(lane) => lane.borrow().core().permits(),
+        }
+    }
+}
