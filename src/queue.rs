@@ -1,10 +1,12 @@
-//! Where tasks wait: one injector that everybody feeds and takes from, and a few worker deques that
-//! everybody may steal from. This is the only module that knows `crossbeam_deque`.
+//! Where tasks wait: one injector that every thread feeds and takes from, and a few worker deques
+//! that every thread of the pool may steal from. This is the only module that knows
+//! `crossbeam_deque`.
 //!
 //! - **Q1** There are as many deques as core threads, made once. A thread that starts or wakes
 //!   takes a free one; the threads above core go without and use the injector alone, so that
 //!   scanning costs a pool of 512 what it costs one of 2.
-//! - **Q2** A deque has one owner at a time: the [`Local`] is moved out of `spare` and back.
+//! - **Q2** A deque has one owner at a time: the [`LocalQueue`] is moved out of the free list and
+//!   back.
 //! - **Q3** Items are taken one at a time. A batch would put tasks behind one that may block for
 //!   seconds.
 //! - **Q4** [`Queues::is_empty`] looks at every queue. Together with a `SeqCst` fence before it, it
@@ -14,9 +16,8 @@
 //! # Order
 //!
 //! A thread looks into its own deque first, then the injector, then the deques of others from a
-//! random one on. Each of them is first-in first-out, and an entry for a lane waits among the
-//! tasks, behind what was there before it. What follows has nothing starve in a queue that others
-//! outrank:
+//! random one on. Each of them is first-in first-out, and the item of a lane waits among the
+//! tasks, behind what was there before it. Nothing starves in a queue that others outrank, since:
 //!
 //! - Every 61st look goes another way round (the prime is that of Go's scheduler): the deques of
 //!   others first, and every second time, for a thread with a deque, the injector first, which
@@ -25,7 +26,7 @@
 //!   ([`Queues::take_injected`]): what is there has waited for all threads, and what the long task
 //!   has put into the thread's own deque is younger. So do all threads that are inside tasks, at
 //!   every look of the monitor, once something has been queued for some milliseconds without a
-//!   break and nobody is idle.
+//!   break and no thread is idle.
 //! - The monitor moves the deque of a thread that is long in one task to the end of the injector
 //!   ([`Queues::drain_to_injector`]), so nothing waits for that thread.
 //!
@@ -42,25 +43,25 @@ use crossbeam_deque::{Injector, Steal, Stealer, Worker};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// Every how many looks the order is another.
+/// After so many looks one is in another order.
 const FAIRNESS: u32 = 61;
 
 /// All queues of one pool.
 pub(crate) struct Queues<T> {
     injector: Injector<T>,
     stealers: Box<[Stealer<T>]>,
-    spare: Mutex<Vec<Local<T>>>,
-    /// How many are spare, to be asked without the lock. A hint.
-    spares: AtomicUsize,
+    free: Mutex<Vec<LocalQueue<T>>>,
+    /// How many deques are free, to be read without the lock. A hint.
+    free_count: AtomicUsize,
 }
 
-/// The owner's end of one deque, and the place of its owner's random walk.
-pub(crate) struct Local<T> {
+/// The owner's end of one deque.
+pub(crate) struct LocalQueue<T> {
     deque: Worker<T>,
     index: usize,
 }
 
-/// What makes each look of a thread begin elsewhere.
+/// Where a thread begins to steal: at another deque with each look.
 #[derive(Debug)]
 pub(crate) struct StealCursor {
     looks: u32,
@@ -68,7 +69,7 @@ pub(crate) struct StealCursor {
 }
 
 impl StealCursor {
-    /// `seed` sets threads apart.
+    /// A cursor; `seed` sets threads apart.
     pub(crate) fn new(seed: u32) -> Self {
         StealCursor { looks: 0, random: seed.wrapping_mul(0x9E37_79B9) | 1 }
     }
@@ -87,39 +88,39 @@ impl<T> Queues<T> {
     /// Queues with `deques` worker deques.
     pub(crate) fn new(deques: usize) -> Self {
         let locals: Vec<_> =
-            (0..deques).map(|index| Local { deque: Worker::new_fifo(), index }).rev().collect();
+            (0..deques).map(|index| LocalQueue { deque: Worker::new_fifo(), index }).rev().collect();
         Queues {
             injector: Injector::new(),
             stealers: locals.iter().rev().map(|local| local.deque.stealer()).collect(),
-            spares: AtomicUsize::new(locals.len()),
-            spare: Mutex::new(locals),
+            free_count: AtomicUsize::new(locals.len()),
+            free: Mutex::new(locals),
         }
     }
 
-    /// A deque for a thread that has none, if one is free (Q1). It is that thread's alone until
-    /// given back (Q2).
-    pub(crate) fn acquire(&self) -> Option<Local<T>> {
-        if self.spares.load(Ordering::Relaxed) == 0 {
+    /// Takes a deque for a thread that has none, if one is free (Q1). The deque is that thread's
+    /// alone until it is released (Q2).
+    pub(crate) fn acquire(&self) -> Option<LocalQueue<T>> {
+        if self.free_count.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let mut spare = self.spare.lock();
-        let local = spare.pop();
-        self.spares.store(spare.len(), Ordering::Relaxed);
+        let mut free = self.free.lock();
+        let local = free.pop();
+        self.free_count.store(free.len(), Ordering::Relaxed);
         local
     }
 
     /// Takes a deque back from a thread that ends, and moves what is in it to the injector.
-    pub(crate) fn release(&self, local: Local<T>) {
+    pub(crate) fn release(&self, local: LocalQueue<T>) {
         while let Some(item) = local.deque.pop() {
             self.injector.push(item);
         }
-        let mut spare = self.spare.lock();
-        spare.push(local);
-        self.spares.store(spare.len(), Ordering::Relaxed);
+        let mut free = self.free.lock();
+        free.push(local);
+        self.free_count.store(free.len(), Ordering::Relaxed);
     }
 
-    /// Enqueues for everybody, or, where the caller owns a deque, there.
-    pub(crate) fn push(&self, local: Option<&Local<T>>, item: T) {
+    /// Enqueues in the deque that the caller owns, or else in the injector.
+    pub(crate) fn push(&self, local: Option<&LocalQueue<T>>, item: T) {
         match local {
             Some(local) => local.deque.push(item),
             None => self.injector.push(item),
@@ -128,10 +129,10 @@ impl<T> Queues<T> {
 
     /// The next item for a thread that owns `local`.
     #[inline]
-    pub(crate) fn take(&self, local: Option<&Local<T>>, walk: &mut StealCursor) -> Option<T> {
-        walk.looks = walk.looks.wrapping_add(1);
-        if walk.looks.is_multiple_of(FAIRNESS) {
-            let turned = self.take_turned(local, walk);
+    pub(crate) fn take(&self, local: Option<&LocalQueue<T>>, cursor: &mut StealCursor) -> Option<T> {
+        cursor.looks = cursor.looks.wrapping_add(1);
+        if cursor.looks.is_multiple_of(FAIRNESS) {
+            let turned = self.take_turned(local, cursor);
             if turned.is_some() {
                 return turned;
             }
@@ -139,26 +140,26 @@ impl<T> Queues<T> {
         local
             .and_then(|local| local.deque.pop())
             .or_else(|| self.take_injected())
-            .or_else(|| self.take_stolen(local, walk))
+            .or_else(|| self.take_stolen(local, cursor))
     }
 
-    /// What comes last otherwise. A thread without a deque looks into the injector first at all
-    /// other times.
-    fn take_turned(&self, local: Option<&Local<T>>, walk: &mut StealCursor) -> Option<T> {
-        if local.is_some() && walk.looks.is_multiple_of(2 * FAIRNESS) {
-            return self.take_injected().or_else(|| self.take_stolen(local, walk));
+    /// Looks first where other looks come last. A thread without a deque looks into the injector
+    /// first at all other times.
+    fn take_turned(&self, local: Option<&LocalQueue<T>>, cursor: &mut StealCursor) -> Option<T> {
+        if local.is_some() && cursor.looks.is_multiple_of(2 * FAIRNESS) {
+            return self.take_injected().or_else(|| self.take_stolen(local, cursor));
         }
-        self.take_stolen(local, walk).or_else(|| self.take_injected())
+        self.take_stolen(local, cursor).or_else(|| self.take_injected())
     }
 
-    /// The oldest item that was enqueued for everybody, and no more (Q3).
+    /// The oldest item of the injector, and no more (Q3).
     pub(crate) fn take_injected(&self) -> Option<T> {
         steal(|| self.injector.steal())
     }
 
-    fn take_stolen(&self, local: Option<&Local<T>>, walk: &mut StealCursor) -> Option<T> {
+    fn take_stolen(&self, local: Option<&LocalQueue<T>>, cursor: &mut StealCursor) -> Option<T> {
         let count = self.stealers.len();
-        let start = walk.start(count);
+        let start = cursor.start(count);
         (0..count)
             .map(|step| (start + step) % count)
             .filter(|&victim| local.is_none_or(|local| local.index != victim))
@@ -168,7 +169,7 @@ impl<T> Queues<T> {
             .find_map(|stealer| steal(|| stealer.steal()))
     }
 
-    /// Any item at all, for whoever empties the queues.
+    /// Any item at all, for a caller that empties the queues.
     pub(crate) fn take_any(&self) -> Option<T> {
         self.take_injected().or_else(|| self.stealers.iter().find_map(|stealer| steal(|| stealer.steal())))
     }
@@ -199,12 +200,12 @@ impl<T> Queues<T> {
     }
 
     /// Whether a thread that owns `local` would find nothing in the two queues it looks into first.
-    pub(crate) fn looks_empty(&self, local: Option<&Local<T>>) -> bool {
+    pub(crate) fn looks_empty(&self, local: Option<&LocalQueue<T>>) -> bool {
         local.is_none_or(|local| local.deque.is_empty()) && self.injector.is_empty()
     }
 }
 
-impl<T> Local<T> {
+impl<T> LocalQueue<T> {
     /// Which deque this is.
     pub(crate) fn index(&self) -> usize {
         self.index
@@ -217,13 +218,13 @@ impl<T> fmt::Debug for Queues<T> {
     }
 }
 
-impl<T> fmt::Debug for Local<T> {
+impl<T> fmt::Debug for LocalQueue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Local").field("index", &self.index).finish_non_exhaustive()
     }
 }
 
-/// Steals until the answer is certain. A retry means that another thread got something, so somebody
+/// Steals until the answer is certain. A retry means that another thread got something, so a thread
 /// advances.
 fn steal<T>(mut attempt: impl FnMut() -> Steal<T>) -> Option<T> {
     loop {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::{Idle, Notify, SEARCHING, Sleeper};
+use super::{Idle, Notified, SEARCHING, Sleeper};
 use crate::queue::{Queues, StealCursor};
 use crate::sync::Parker;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,7 @@ impl Place {
         Arc::new(Place { idle: Idle::new(), queues: Queues::new(0) })
     }
 
-    fn submit(&self, item: u32) -> Notify {
+    fn submit(&self, item: u32) -> Notified {
         self.queues.push(None, item);
         self.idle.notify(|| self.queues.is_empty())
     }
@@ -42,9 +42,9 @@ impl Place {
     /// Takes `count` items, sleeping where there is none.
     fn take_items(&self, mut count: u32, mut searching: bool) {
         let sleeper = Sleeper::new();
-        let mut walk = StealCursor::new(1);
+        let mut cursor = StealCursor::new(1);
         while count > 0 {
-            if self.queues.take(None, &mut walk).is_some() {
+            if self.queues.take(None, &mut cursor).is_some() {
                 count -= 1;
                 if take(&mut searching) {
                     self.release_after_find();
@@ -156,7 +156,7 @@ fn leaving_for_good_against_submit() {
 }
 
 /// A thread delivers while a submitter comes: the submitter wakes nobody and arms the monitor
-/// instead; or it is covered. Either way the thread takes the item once it has delivered, whether
+/// instead; or a token is out. Either way the thread takes the item once it has delivered, whether
 /// the monitor acts or not.
 #[test]
 fn delivering_against_submit() {
@@ -169,7 +169,7 @@ fn delivering_against_submit() {
             delivering.take_items(1, true);
         });
         let answer = place.submit(1);
-        assert!(matches!(answer, Notify::Delivering | Notify::Handled | Notify::NoWorker));
+        assert!(matches!(answer, Notified::Delivering | Notified::Handled | Notified::NoWorker));
         worker.join().unwrap();
     });
 }
@@ -187,13 +187,13 @@ fn a_blocked_waker_does_not_keep_the_sleeper_asleep() {
             let (place, armed) = (Arc::clone(&place), Arc::clone(&monitored));
             thread::spawn(move || {
                 armed.park(None);
-                while !place.queues.is_empty() && place.idle.notify_forced() != Notify::Handled {
+                while !place.queues.is_empty() && place.idle.notify_forced() != Notified::Handled {
                     thread::yield_now();
                 }
             })
         };
         let answer = place.submit(1);
-        if answer == Notify::Delivering {
+        if answer == Notified::Delivering {
             monitored.unpark();
         }
         sleeps.join().unwrap();
@@ -216,7 +216,7 @@ fn failed_start_against_submit() {
         });
         let answer = place.submit(1);
         let seen = starter.join().unwrap();
-        assert!(seen || answer == Notify::NoWorker, "{answer:?}");
+        assert!(seen || answer == Notified::NoWorker, "{answer:?}");
     });
 }
 
@@ -227,7 +227,7 @@ fn two_submitters_start_one_thread() {
         let place = Place::new();
         let other = Arc::clone(&place);
         let get_help =
-            |place: &Place, item| place.submit(item) == Notify::NoWorker && place.idle.begin_starting();
+            |place: &Place, item| place.submit(item) == Notified::NoWorker && place.idle.begin_starting();
         let submitter = thread::spawn(move || get_help(&other, 1));
         let started = [get_help(&place, 2), submitter.join().unwrap()];
         assert_eq!(started.iter().filter(|&&started| started).count(), 1, "{started:?}");

@@ -1,18 +1,18 @@
-//! Who sleeps and who is woken.
+//! Which threads sleep, and which are woken.
 //!
 //! # The word
 //!
 //! Four counts of 16 bits, changed together:
 //!
-//! | count | who is in it | what it promises |
+//! | count | threads in it | what it promises |
 //! |---|---|---|
 //! | idle | sleepers on the stack | nothing; they can be woken |
-//! | searching | woken threads, threads that have just delivered, and one that lingers, until they find something or sleep | **S** |
+//! | searching | woken threads, threads that have just delivered, and one that spins, until they find something or sleep | **S** |
 //! | starting | threads being created | **S** |
 //! | delivering | threads inside a waker or callback that will search when it returns | **S**, if the waker returns |
 //!
-//! A token is membership in one of the last three. **Invariant S**: whoever held a token has, after
-//! releasing it, either notified following a find, or looked into every queue.
+//! A token is membership in one of the last three. **Invariant S**: a thread that held a token has,
+//! after releasing it, either notified following a find, or looked into every queue.
 //!
 //! # The protocol
 //!
@@ -20,9 +20,9 @@
 //! submit:  push; fence; notify            sleep:  go on the stack, release the token; fence; look into all queues;
 //!                                                 empty: park.  not empty: off the stack again, with a token;
 //! notify:  a token is out   -> nothing            already off it: the waker has given a token
-//!          (a starting one counts only if nobody is idle)
+//!          (a starting one counts only if no thread is idle)
 //!          all queues empty -> nothing
-//!          somebody idle    -> pop the youngest, give it a token, unpark
+//!          a thread is idle -> pop the youngest, give it a token, unpark
 //!          else             -> the caller gets a thread or arms the monitor
 //!
 //! find:    release the token; fence; more queued -> notify
@@ -33,19 +33,20 @@
 //! # Why no wake-up is lost
 //!
 //! A submitter pushes, fences (F1) and reads the word. If it then finds the queues empty, its task
-//! has been taken, or is being moved from queue to queue by somebody who notifies afterwards. The
-//! only other outcome that leaves the task to others is that a token is out. Its holder H releases
-//! it later in the word's modification order than what the submitter read, and afterwards, behind a
-//! fence (F2), looks into the queues (on a find: to notify; on sleep: to come back). Either F1
-//! precedes F2 in the total order of `SeqCst` fences: then H's look sees the push (Q4). Or F2
-//! precedes F1: then the submitter's read sees H's release, against the assumption. So H, or
-//! somebody H notifies (who is in turn a token holder), sees the task; by induction on the finite
-//! number of tokens, a thread takes it or nobody holds a token and the last to look saw it taken.
+//! has been taken, or is on its way from queue to queue by the hand of a thread that notifies
+//! afterwards. The only other outcome that leaves the task to others is that a token is out. Its
+//! holder H releases the token later in the word's modification order than what the submitter read,
+//! and afterwards, behind a fence (F2), looks into the queues (on a find: to notify; on sleep: to
+//! come back). Either F1 precedes F2 in the total order of `SeqCst` fences: then H's look sees the
+//! push (Q4). Or F2 precedes F1: then the submitter's read sees H's release, against the
+//! assumption. So H, or a thread that H notifies (and that is in turn a token holder), sees the
+//! task; by induction on the finite number of tokens, a thread takes the task, or no thread holds a
+//! token and the last to look saw the task taken.
 //!
-//! `starting` is covered likewise: a thread that starts turns its token into a searching one; a
-//! start that fails releases it and then notifies (see `pool`). `delivering` is counted apart
-//! because a waker is foreign code and may block: the submitter that relies on it also arms the
-//! monitor, which overrides tokens that do not move.
+//! The proof holds for `starting`: a thread that starts turns its token into a searching one; a
+//! start that fails releases the token and then notifies (see `pool`). `delivering` is counted
+//! apart because a waker is user code and may block: the submitter that relies on such a token also
+//! arms the monitor, which wakes a sleeper by force where tokens do not move.
 //!
 //! ORDERING: F1 and F2 are each other's partners, wherever a fence is marked as one of them. Every
 //! change of the word is AcqRel and pairs with the next one, and with the load: so a thread that is
@@ -93,24 +94,25 @@ impl From<u64> for IdleCounts {
     }
 }
 
-/// What a notifier still has to do.
+/// What the caller of `notify` still has to do.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Notify {
+pub(crate) enum Notified {
     /// A token is out or has just been given, so its holder will look; or there is nothing left to
     /// look for.
     Handled,
-    /// Only threads inside wakers will look: have the monitor see to it that they do.
+    /// Only threads inside wakers will look: the caller arms the monitor, in case they do not
+    /// return.
     Delivering,
-    /// Nobody will look: get a thread, or have the monitor decide.
+    /// No thread will look: the caller starts one, or lets the monitor decide.
     NoWorker,
 }
 
-/// One thread's place on the stack.
+/// One thread, as it lies on the stack.
 #[derive(Debug)]
 pub(crate) struct Sleeper {
     parker: Parker,
-    /// Set by the waker that took this sleeper off the stack and gave it a searching token.
+    /// Set by the thread that took this sleeper off the stack and gave it a searching token.
     woken: AtomicBool,
 }
 
@@ -119,14 +121,14 @@ impl Sleeper {
         Arc::new(Sleeper { parker: Parker::new(), woken: AtomicBool::new(false) })
     }
 
-    /// Parks once. True if a waker has given this thread a searching token; false after a deadline
-    /// or a call of [`Idle::refresh_deadlines`].
+    /// Parks once. True if another thread has given this one a searching token; false after a
+    /// deadline or a call of [`Idle::refresh_deadlines`].
     pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
         self.parker.park(deadline);
         self.take_token()
     }
 
-    /// Waits for the token of a waker that has taken this sleeper off the stack.
+    /// Waits for the token of the thread that has taken this sleeper off the stack.
     fn await_token(&self) {
         while !self.take_token() {
             self.parker.park(None);
@@ -165,52 +167,52 @@ impl Idle {
         self.word.load()
     }
 
-    /// Has somebody look for what the caller has pushed, unless `all_taken` says that nothing is
-    /// queued any more. The caller has not fenced: this does.
-    pub(crate) fn notify(&self, all_taken: impl FnOnce() -> bool) -> Notify {
+    /// Makes a thread look for what the caller has pushed, unless `all_taken` says that nothing is
+    /// queued any more. The caller has not fenced: the fence is in here.
+    pub(crate) fn notify(&self, all_taken: impl FnOnce() -> bool) -> Notified {
         fence(Ordering::SeqCst); // F1
         let counts = self.word.load();
         if counts.searching > 0 {
-            Notify::Handled
+            Notified::Handled
         } else if counts.delivering > 0 {
-            Notify::Delivering
+            Notified::Delivering
         } else if all_taken() {
-            // By a thread that lingered, and that released its token with the find before the
-            // counts were read.
-            Notify::Handled
+            // By a thread that spun, and that released its token with the find before the counts
+            // were read.
+            Notified::Handled
         } else if counts.idle > 0 {
-            // Rather than to rely on a thread that may be long in starting.
+            // A thread that starts may be long about it: a sleeper is there sooner.
             self.wake_youngest(false)
         } else if counts.starting > 0 {
-            Notify::Handled
+            Notified::Handled
         } else {
-            Notify::NoWorker
+            Notified::NoWorker
         }
     }
 
-    /// As `notify`, but trusts no token: for the monitor, when they do not move.
-    pub(crate) fn notify_forced(&self) -> Notify {
+    /// As `notify`, but relies on no token: for the monitor, when the tokens do not move.
+    pub(crate) fn notify_forced(&self) -> Notified {
         fence(Ordering::SeqCst); // F1
         self.wake_youngest(true)
     }
 
-    fn wake_youngest(&self, force: bool) -> Notify {
+    fn wake_youngest(&self, force: bool) -> Notified {
         let mut stack = self.stack.lock();
         let counts = self.word.load();
         if !force && counts.searching > 0 {
-            return Notify::Handled;
+            return Notified::Handled;
         }
         let Some(sleeper) = stack.pop() else {
             return match counts {
-                IdleCounts { delivering: 1.., .. } => Notify::Delivering,
-                IdleCounts { starting: 1.., .. } => Notify::Handled,
-                _ => Notify::NoWorker,
+                IdleCounts { delivering: 1.., .. } => Notified::Delivering,
+                IdleCounts { starting: 1.., .. } => Notified::Handled,
+                _ => Notified::NoWorker,
             };
         };
         self.word.change(SEARCHING, IDLE);
         drop(stack);
         sleeper.wake();
-        Notify::Handled
+        Notified::Handled
     }
 
     /// Wakes every sleeper, each with a searching token.
@@ -225,8 +227,8 @@ impl Idle {
         }
     }
 
-    /// Has the sleepers choose their deadlines again: the number of threads has gone above core.
-    /// Whoever goes on the stack later sees the new number.
+    /// Makes the sleepers choose their deadlines again: the number of threads has gone above core.
+    /// A thread that goes on the stack later sees the new number.
     pub(crate) fn refresh_deadlines(&self) {
         for sleeper in self.stack.lock().iter() {
             sleeper.parker.unpark();
@@ -244,16 +246,16 @@ impl Idle {
         fence(Ordering::SeqCst); // F2
     }
 
-    /// Leaves the stack with a searching token: by itself, or because a waker has just given it
-    /// one.
+    /// Leaves the stack with a searching token: the thread takes one, or another thread has just
+    /// given it one.
     pub(crate) fn leave_stack(&self, sleeper: &Arc<Sleeper>) {
         if !self.remove(sleeper, SEARCHING) {
             sleeper.await_token();
         }
     }
 
-    /// Leaves the stack without a token, to end the thread. False if a waker was faster and has
-    /// given one.
+    /// Leaves the stack without a token, to end the thread. False if another thread was faster and
+    /// has given this one a token.
     pub(crate) fn leave_for_good(&self, sleeper: &Arc<Sleeper>) -> bool {
         let left = self.remove(sleeper, 0);
         if !left {
@@ -264,13 +266,13 @@ impl Idle {
 
     fn remove(&self, sleeper: &Arc<Sleeper>, gain: u64) -> bool {
         let mut stack = self.stack.lock();
-        let Some(place) = stack.iter().rposition(|other| Arc::ptr_eq(other, sleeper)) else { return false };
-        stack.remove(place);
+        let Some(index) = stack.iter().rposition(|other| Arc::ptr_eq(other, sleeper)) else { return false };
+        stack.remove(index);
         self.word.change(gain, IDLE);
         true
     }
 
-    /// Takes a searching token, unless somebody has one. The caller must keep invariant S.
+    /// Takes a searching token, unless a thread has one. The caller must keep invariant S.
     #[must_use]
     pub(crate) fn begin_searching(&self) -> bool {
         self.word.try_begin_searching()
@@ -283,13 +285,13 @@ impl Idle {
         fence(Ordering::SeqCst); // F2
     }
 
-    /// About to call a waker, with nothing queued in sight.
+    /// The thread is about to call a waker, with nothing queued in sight.
     pub(crate) fn begin_delivering(&self) {
         self.word.change(DELIVERING, 0);
     }
 
-    /// The waker is about to block by declaration: nobody may rely on it. The caller must look into
-    /// the queues next.
+    /// The waker has declared that it is about to block: no submitter may rely on it. The caller
+    /// must look into the queues next.
     pub(crate) fn release_delivering(&self) {
         self.word.change(0, DELIVERING);
         fence(Ordering::SeqCst); // F2
@@ -300,13 +302,13 @@ impl Idle {
         self.word.change(SEARCHING, DELIVERING);
     }
 
-    /// Takes a starting token, unless somebody is idle or holds a token by now.
+    /// Takes a starting token, unless a thread is idle or holds a token by now.
     #[must_use]
     pub(crate) fn begin_starting(&self) -> bool {
         self.word.try_begin_starting()
     }
 
-    /// `count` starting tokens, whoever else holds one.
+    /// Takes `count` starting tokens, whether or not threads hold others.
     pub(crate) fn add_starting(&self, count: usize) {
         self.word.change(count as u64 * STARTING, 0);
     }
@@ -317,7 +319,7 @@ impl Idle {
         self.word.change(DELIVERING, STARTING);
     }
 
-    /// `count` threads will not start. The caller must see to what is queued.
+    /// `count` threads will not start. The caller must look into the queues next.
     pub(crate) fn not_started(&self, count: usize) {
         self.word.change(0, count as u64 * STARTING);
         fence(Ordering::SeqCst); // F2
@@ -336,8 +338,8 @@ impl TokenWord {
         self.0.load(Ordering::Acquire).into()
     }
 
-    /// Adds and takes units in one step. Units taken are there: their holder is the caller, or the
-    /// lock is held.
+    /// Adds and takes units in one step. The units taken are there: the caller holds them, or the
+    /// lock.
     fn change(&self, plus: u64, minus: u64) {
         let before = self.0.fetch_add(plus.wrapping_sub(minus), Ordering::AcqRel);
         debug_assert!(

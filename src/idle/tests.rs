@@ -26,7 +26,7 @@ fn is_woken(sleeper: &Sleeper) -> bool {
 
 #[test]
 fn a_token_that_is_out_decides_what_a_push_must_do() {
-    use Notify::{Delivering, Handled, NoWorker};
+    use Notified::{Delivering, Handled, NoWorker};
     // idle, searching, starting, delivering, whether all has been taken
     let table = [
         ((0, 0, 0, 0, false), NoWorker, counts(0, 0, 0, 0)),
@@ -59,19 +59,19 @@ fn whoever_wakes_looks_again_under_the_lock() {
     let idle = Idle::new();
     let [sleeper] = asleep(&idle);
     assert!(idle.begin_searching());
-    assert_eq!(idle.wake_youngest(false), Notify::Handled);
+    assert_eq!(idle.wake_youngest(false), Notified::Handled);
     assert!(!is_woken(&sleeper), "somebody searches by now");
-    assert_eq!(idle.wake_youngest(true), Notify::Handled);
+    assert_eq!(idle.wake_youngest(true), Notified::Handled);
     assert!(is_woken(&sleeper));
     assert_eq!(idle.counts(), counts(0, 2, 0, 0));
 
     for force in [false, true] {
         let idle = Idle::new();
-        assert_eq!(idle.wake_youngest(force), Notify::NoWorker);
+        assert_eq!(idle.wake_youngest(force), Notified::NoWorker);
         idle.add_starting(1);
-        assert_eq!(idle.wake_youngest(force), Notify::Handled, "the sleeper has been woken");
+        assert_eq!(idle.wake_youngest(force), Notified::Handled, "the sleeper has been woken");
         idle.begin_delivering();
-        assert_eq!(idle.wake_youngest(force), Notify::Delivering, "so a monitor watches");
+        assert_eq!(idle.wake_youngest(force), Notified::Delivering, "so a monitor watches");
     }
 }
 
@@ -79,9 +79,9 @@ fn whoever_wakes_looks_again_under_the_lock() {
 fn the_monitor_trusts_no_token() {
     let idle = Idle::new();
     assert!(idle.begin_searching());
-    assert_eq!(idle.notify_forced(), Notify::NoWorker, "nobody is left to be woken");
+    assert_eq!(idle.notify_forced(), Notified::NoWorker, "nobody is left to be woken");
     let [sleeper] = asleep(&idle);
-    assert_eq!(idle.notify_forced(), Notify::Handled);
+    assert_eq!(idle.notify_forced(), Notified::Handled);
     assert!(is_woken(&sleeper));
 }
 
@@ -91,7 +91,7 @@ fn the_youngest_is_woken_first_and_once() {
     let [eldest, middle, youngest] = asleep(&idle);
     for next in [&youngest, &middle, &eldest] {
         assert!(!is_woken(next));
-        assert_eq!(idle.notify(|| false), Notify::Handled);
+        assert_eq!(idle.notify(|| false), Notified::Handled);
         assert!(is_woken(next));
         assert!(!is_woken(next), "one token");
         idle.release_searching();
@@ -138,7 +138,7 @@ fn going_to_sleep_releases_the_token_and_coming_back_takes_one() {
     assert_eq!(idle.counts(), IdleCounts::default());
 
     idle.enter_stack(&sleeper, false);
-    assert_eq!(idle.notify(|| false), Notify::Handled);
+    assert_eq!(idle.notify(|| false), Notified::Handled);
     idle.leave_stack(&sleeper);
     assert_eq!(idle.counts(), counts(0, 1, 0, 0), "the token of the waker, not another");
     assert!(!is_woken(&sleeper), "which has been taken");
@@ -158,7 +158,7 @@ fn whoever_leaves_takes_only_itself_off_the_stack() {
 fn a_waker_that_was_faster_than_the_one_who_leaves_has_given_a_token() {
     let idle = Idle::new();
     let [sleeper] = asleep(&idle);
-    assert_eq!(idle.notify(|| false), Notify::Handled);
+    assert_eq!(idle.notify(|| false), Notified::Handled);
     assert!(!idle.leave_for_good(&sleeper));
     assert_eq!(idle.counts(), counts(0, 1, 0, 0));
     assert!(!is_woken(&sleeper), "it has been taken");

@@ -19,15 +19,15 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{ParkerSet, ProcessMutex, thread};
 use crate::task::{TaskRef, tasks_of};
 
-/// Fewer husks than this are left to lie.
-const FEW_HUSKS: u64 = 32;
+/// A queue with no more tombstones than this is not swept.
+const FEW_TOMBSTONES: u64 = 32;
 
 /// A lane without its handles.
 pub(crate) struct LaneCore {
     name: Arc<str>,
     limit: usize,
     queue: ProcessMutex<LaneQueue>,
-    /// How many entries wait, to be asked without the lock. A hint.
+    /// How many entries wait, to be read without the lock. A hint.
     waiting: AtomicUsize,
     account: Arc<LaneAccount>,
     waiters: ParkerSet,
@@ -35,7 +35,7 @@ pub(crate) struct LaneCore {
     lanes: Arc<Lanes>,
 }
 
-/// What changes under the lock. In a forked child there is none: what waits is the parent's.
+/// What changes under the lock. In a forked child it is out of reach: what waits is the parent's.
 struct LaneQueue {
     waiting: VecDeque<TaskRef>,
     pending: usize,
@@ -52,11 +52,11 @@ impl LaneQueue {
         more
     }
 
-    /// Takes the husks out if most of what waits is husks: callers that give up during an outage
-    /// must not pile up.
+    /// Takes the tombstones of cancelled tasks out if most of what waits is tombstones: callers
+    /// that give up during an outage must not pile up.
     fn sweep(&mut self, cancelled: u64) -> Vec<TaskRef> {
-        let husks = cancelled.saturating_sub(self.cleared);
-        if husks <= FEW_HUSKS || husks <= self.waiting.len() as u64 / 2 {
+        let tombstones = cancelled.saturating_sub(self.cleared);
+        if tombstones <= FEW_TOMBSTONES || tombstones <= self.waiting.len() as u64 / 2 {
             return Vec::new();
         }
         let swept = self.clear(|task| !task.is_queued());
@@ -64,7 +64,7 @@ impl LaneQueue {
         swept
     }
 
-    /// Takes out what `goes` says.
+    /// Takes out the entries of which `goes` is true.
     fn clear(&mut self, goes: impl Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
         let all = std::mem::take(&mut self.waiting);
         let (gone, stay): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(goes);
@@ -106,29 +106,29 @@ impl LaneCore {
         self.limit
     }
 
-    /// The places of its queue, if that is limited.
+    /// The permits of the lane's queue, if that is limited.
     pub(crate) fn permits(&self) -> Option<&Semaphore> {
         self.account.permits()
     }
 
-    /// Enqueues a task that has its place. If that makes a slot pending, `push` is to push an
-    /// entry, and the result is true: somebody must look into the pool's queues.
+    /// Enqueues a task that has its permit. If that makes a slot pending, `push` is called to push
+    /// an item, and the result is true: a thread must look into the pool's queues.
     #[must_use]
     pub(crate) fn enqueue(&self, task: TaskRef, push: impl FnOnce()) -> bool {
         let cancelled = self.account.counters.cancelled.peek();
         let Some(mut queue) = self.queue.lock() else { return false };
         self.account.counters.submitted.increment();
-        let husks = queue.sweep(cancelled);
+        let tombstones = queue.sweep(cancelled);
         queue.waiting.push_back(task);
         self.show_waiting(&queue);
         let scheduled = self.schedule(&mut queue, push);
         drop(queue);
-        // The last reference to a husk may run foreign code.
-        drop(husks);
+        // The drop of the last reference to a tombstone may run user code.
+        drop(tombstones);
         scheduled
     }
 
-    /// Takes a pending slot. False if there is none: the entry came too late.
+    /// Takes a pending slot. False if there is none: the item came too late.
     #[must_use]
     pub(crate) fn begin(&self) -> bool {
         self.queue.lock().is_some_and(|mut queue| self.activate(&mut queue))
@@ -171,8 +171,8 @@ impl LaneCore {
         next
     }
 
-    /// The entry just taken was the husk of a cancelled task.
-    pub(crate) fn count_husk(&self) {
+    /// The entry just taken was the tombstone of a cancelled task.
+    pub(crate) fn count_tombstone(&self) {
         if let Some(mut queue) = self.queue.lock() {
             queue.cleared += 1;
         }
@@ -181,8 +181,8 @@ impl LaneCore {
     /// Releases an active slot if nothing waits.
     #[must_use]
     pub(crate) fn release_if_idle(&self) -> bool {
-        // What was there a moment ago will do. If another thread has taken it since, that one has a
-        // slot and comes back to the queue, and this one's is released by `next`.
+        // What waited a moment ago will do. If another thread has taken it since, that thread has a
+        // slot and comes back to the queue, and `next` releases the slot of this one.
         if self.waiting.load(Ordering::Relaxed) > 0 {
             return false;
         }
@@ -194,7 +194,7 @@ impl LaneCore {
         idle
     }
 
-    /// Releases an active slot: it is for whoever comes next. `push` and the result are those of
+    /// Releases an active slot, for the thread that comes next. `push` and the result are those of
     /// `enqueue`.
     #[must_use]
     pub(crate) fn release(&self, push: impl FnOnce()) -> bool {
@@ -208,8 +208,9 @@ impl LaneCore {
         scheduled
     }
 
-    /// The entry is pushed under the lock. So whoever finds all slots taken under that lock can
-    /// rely on the entries of the pending ones being in the pool's queues.
+    /// Makes a slot pending where one is due. The item is pushed under the lock: so a thread that
+    /// finds all slots taken under that lock can rely on the items of the pending ones being in the
+    /// pool's queues.
     fn schedule(&self, queue: &mut LaneQueue, push: impl FnOnce()) -> bool {
         let scheduled = queue.schedule(self.limit);
         if scheduled {
@@ -230,7 +231,7 @@ impl LaneCore {
         tasks_of(self.owner()).len() == self.limit
     }
 
-    /// Takes out of the queue what `goes` says.
+    /// Takes out of the queue the entries of which `goes` is true.
     pub(crate) fn clear(&self, goes: impl Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
         let Some(mut queue) = self.queue.lock() else { return Vec::new() };
         let gone = queue.clear(goes);
@@ -238,7 +239,7 @@ impl LaneCore {
         gone
     }
 
-    /// Says how many entries wait; told under the lock.
+    /// Shows how many entries wait; called under the lock.
     fn show_waiting(&self, queue: &LaneQueue) {
         self.waiting.store(queue.waiting.len(), Ordering::Relaxed);
     }
@@ -253,22 +254,22 @@ impl LaneCore {
         self.account.counters.runs.ended(reason).increment_shared();
     }
 
-    /// A place in the queue is free.
+    /// A task has been taken from the queue: releases its permit, if the queue is limited.
     pub(crate) fn release_permit(&self) {
         self.permits().into_iter().for_each(Semaphore::release);
     }
 
-    /// What it has counted, and what its tasks refer to.
+    /// What the lane has counted, and what its tasks refer to.
     pub(crate) fn account(&self) -> &Arc<LaneAccount> {
         &self.account
     }
 
-    /// What its tasks know it by.
+    /// The address by which the lane's tasks know the lane.
     pub(crate) fn owner(&self) -> *const () {
         Arc::as_ptr(&self.account).cast()
     }
 
-    /// What records how long its tasks wait and run.
+    /// What records how long the lane's tasks wait and run.
     pub(crate) fn latency(&self) -> &LatencyRecorder {
         &self.latency
     }
@@ -279,7 +280,7 @@ impl Drop for LaneCore {
         if self.queue.is_forked() {
             return;
         }
-        // No handle, no entry, no slot: only husks wait, and a canceller may be about to count
+        // No handle, no item, no slot: only tombstones wait, and a canceller may be about to count
         // (T4).
         while !self.account.counters.counts().tasks.balanced() {
             thread::yield_now();
@@ -301,7 +302,7 @@ impl fmt::Debug for LaneCore {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LaneCounts {
     pub(crate) tasks: TaskCounts,
-    /// Slots for which an entry waits in the pool's queues.
+    /// Slots for which an item waits in the pool's queues.
     pub(crate) pending: u64,
 }
 
@@ -328,7 +329,7 @@ pub(crate) struct LaneCounters {
 pub(crate) type LaneAccount = Account<LaneCounters>;
 
 impl LaneCounters {
-    /// How many slots are pending now; told under the lane's lock.
+    /// Shows how many slots are pending now; called under the lane's lock.
     fn show_pending(&self, pending: usize) {
         self.pending.store(pending, Ordering::Release);
     }

@@ -1,5 +1,5 @@
-//! Who waits for what inside tasks, in the whole process, so that a circle of waits through lanes
-//! can be told.
+//! The wait-for graph of the whole process: which threads wait inside tasks, and for what, so that
+//! a circle of waits through lanes is found.
 //!
 //! A wait ends when its target has ended. A target that runs is *held up* if a thread that is
 //! inside it waits, or one that is inside a task of a scope that it has opened. A target that is
@@ -14,9 +14,10 @@
 //!
 //! A set can become stuck only by a new wait: all else that happens to a target (a thread takes it,
 //! it ends, a slot is released or taken) makes it go on, since a thread that does something does
-//! not wait. A wait is listed under the lock only after it has been tried, and whoever would break
-//! the rule is given an error instead. By the rule before, the new wait is part of every stuck set
-//! that there is with it: so one of the circle is told, and nobody who only waits for the circle.
+//! not wait. A wait is listed under the lock only after the detector has tried it, and a wait that
+//! would break the rule gets an error instead. By the rule before, the new wait is part of every
+//! stuck set that there is with it: so the error goes to a thread of the circle, and to none that
+//! only waits for the circle.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,90 +27,93 @@ use crate::sync::ProcessMutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::task::{Inside, TaskRef, tasks};
 
-/// A thread of a pool that waits for a task.
+/// An edge of the graph: a thread of a pool waits for a task.
 #[derive(Debug)]
-pub(crate) struct Wait {
-    /// Tells threads apart.
+pub(crate) struct WaitFor {
+    /// A number that tells threads apart.
     pub(crate) thread: usize,
     pub(crate) target: TaskRef,
+    /// What cannot end before the thread goes on: see [`inside`].
     pub(crate) inside: Vec<Inside>,
 }
 
 /// What the target of a wait needs.
 enum Need {
-    /// The end of what runs.
+    /// The end of this task, which runs.
     End(TaskId),
-    /// A slot of this lane.
+    /// A slot of the lane whose account is at this address.
     Slot(usize),
 }
 
-/// The waits inside tasks.
+/// The waits inside tasks, none of which would never end.
 #[derive(Debug, Default)]
-pub(crate) struct Waits {
-    list: ProcessMutex<Vec<Wait>>,
+pub(crate) struct DeadlockDetector {
+    list: ProcessMutex<Vec<WaitFor>>,
     /// Whether there has ever been a lane. Before that there are no circles of this kind.
-    matter: AtomicBool,
+    active: AtomicBool,
 }
 
-impl Waits {
-    /// Those of this process.
+impl DeadlockDetector {
+    /// The detector of this process.
     #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
     pub(super) fn of_this_process() -> Arc<Self> {
         use crate::sync::atomic::AtomicPtr;
         use std::ptr::null_mut;
 
-        /// They are leaked: a child has its own.
-        static NEWEST: AtomicPtr<Arc<Waits>> = AtomicPtr::new(null_mut());
+        /// Each is leaked: a forked child has one of its own.
+        static NEWEST: AtomicPtr<Arc<DeadlockDetector>> = AtomicPtr::new(null_mut());
 
         loop {
             // ORDERING: Acquire pairs with the Release of the exchange below.
             let newest = NEWEST.load(Ordering::Acquire);
             // SAFETY: W2: null, or leaked by this function.
             let known = unsafe { newest.as_ref() };
-            if let Some(waits) = known.filter(|waits| !waits.list.is_forked()) {
-                return Arc::clone(waits);
+            if let Some(detector) = known.filter(|detector| !detector.list.is_forked()) {
+                return Arc::clone(detector);
             }
-            let next = Box::into_raw(Box::<Arc<Waits>>::default());
+            let next = Box::into_raw(Box::<Arc<DeadlockDetector>>::default());
             // ORDERING: Release pairs with the Acquire of the load above.
             if NEWEST.compare_exchange(newest, next, Ordering::Release, Ordering::Relaxed).is_err() {
-                // SAFETY: W2: from `into_raw` above, but `NEWEST` has not pointed to it: nobody
-                // else has seen it.
+                // SAFETY: W2: from `into_raw` above, but `NEWEST` has not pointed to it: no other
+                // thread has seen it.
                 drop(unsafe { Box::from_raw(next) });
             }
         }
     }
 
-    /// Loom follows no statics: those of one pool.
+    /// Loom follows no statics: the detector of one pool.
     #[cfg(sidestep_loom)]
     pub(super) fn of_this_process() -> Arc<Self> {
         Arc::default()
     }
 
-    /// Those of one run.
+    /// The detector of one run.
     #[cfg(sidestep_shuttle)]
     pub(super) fn of_this_process() -> Arc<Self> {
-        shuttle::lazy_static! { static ref WAITS: Arc<Waits> = Arc::default(); }
-        Arc::clone(&WAITS)
+        shuttle::lazy_static! { static ref DETECTOR: Arc<DeadlockDetector> = Arc::default(); }
+        Arc::clone(&DETECTOR)
     }
 
     /// There is a lane.
-    pub(super) fn begin_to_matter(&self) {
-        if !self.matters() {
-            // ORDERING: Release pairs with the Acquire in `matters`.
-            self.matter.store(true, Ordering::Release);
+    pub(super) fn activate(&self) {
+        if !self.is_active() {
+            // ORDERING: Release pairs with the Acquire in `is_active`.
+            self.active.store(true, Ordering::Release);
         }
     }
 
-    pub(crate) fn matters(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release in `begin_to_matter`. Whoever waits for a task
-        // of a lane has been given it by a way that orders as well: it sees that there is one.
-        self.matter.load(Ordering::Acquire)
+    /// Whether waits have to be listed: there is, or has been, a lane.
+    pub(crate) fn is_active(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `activate`. A thread that waits for a task of
+        // a lane has been given the task by a way that orders as well: it sees that there is a
+        // lane.
+        self.active.load(Ordering::Acquire)
     }
 
-    /// Lists `wait`, until `remove`. False if it would never end; then it is not listed. In a
-    /// forked child none is listed.
+    /// Lists `wait`, until `remove`. False if the wait would never end; then it is not listed. In a
+    /// forked child no wait is listed.
     #[must_use]
-    pub(crate) fn add(&self, wait: Wait) -> bool {
+    pub(crate) fn add(&self, wait: WaitFor) -> bool {
         let Some(mut list) = self.list.lock() else { return true };
         let old = take(&mut list, wait.thread, &wait.target);
         list.push(wait);
@@ -124,7 +128,7 @@ impl Waits {
         let Some(mut list) = self.list.lock() else { return };
         let wait = take(&mut list, thread, target);
         drop(list);
-        // The last reference to a task may run foreign code.
+        // The drop of the last reference to a task may run user code.
         drop(wait);
     }
 }
@@ -143,13 +147,13 @@ pub(crate) fn inside(slot_of: impl Fn(&TaskRef) -> Option<(usize, usize)>) -> Ve
     all
 }
 
-fn take(list: &mut Vec<Wait>, thread: usize, target: &TaskRef) -> Option<Wait> {
+fn take(list: &mut Vec<WaitFor>, thread: usize, target: &TaskRef) -> Option<WaitFor> {
     let place = list.iter().position(|wait| wait.thread == thread && wait.target.is_same(target));
     place.map(|place| list.swap_remove(place))
 }
 
 /// Whether the last wait of `list` is one of a stuck set (W1).
-fn is_last_stuck(list: &[Wait]) -> bool {
+fn is_last_stuck(list: &[WaitFor]) -> bool {
     let Some(last) = list.last() else { return false };
     // All that it may depend on, itself the first.
     let mut stuck = vec![(last, Need::of(&last.target))];
@@ -182,16 +186,16 @@ impl Need {
         if target.is_queued() { Need::Slot(target.owner().addr()) } else { Need::End(target.id()) }
     }
 
-    /// Whether `wait` may be what it has to wait for.
-    fn concerns(&self, wait: &Wait) -> bool {
+    /// Whether the end of `wait` may be what meets the need.
+    fn concerns(&self, wait: &WaitFor) -> bool {
         wait.inside.iter().any(|inside| match self {
             Need::End(task) => inside.task == *task,
             Need::Slot(lane) => inside.slot.is_some_and(|(held, _)| held == *lane),
         })
     }
 
-    /// Whether it is not to be had while none of `stuck` ends.
-    fn is_unmet(&self, stuck: &[(&Wait, Need)]) -> bool {
+    /// Whether the need cannot be met while none of `stuck` ends.
+    fn is_unmet(&self, stuck: &[(&WaitFor, Need)]) -> bool {
         let Need::Slot(lane) = self else { return stuck.iter().any(|(wait, _)| self.concerns(wait)) };
         let inside = stuck.iter().flat_map(|(wait, _)| &wait.inside);
         let held = inside.filter_map(|inside| {

@@ -3,18 +3,18 @@
 //! | file | owns |
 //! |---|---|
 //! | `core` | one lane: its queue, its slots, and what it counts |
-//! | `entry` | what waits in the pool's queues: a task, or the right to run a lane |
+//! | `item` | what waits in the pool's queues: a task, or the right to run a lane |
 //! | `registry` | all lanes of a pool |
-//! | `deadlock` | who waits for what inside tasks, and which wait would never end |
+//! | `deadlock` | which threads wait inside tasks, and which wait would never end |
 //!
 //! # Slots
 //!
-//! A lane of limit `n` has `n` slots. A slot is *free*; or *pending*: an entry for it waits in the
+//! A lane of limit `n` has `n` slots. A slot is *free*; or *pending*: an item for it waits in the
 //! pool's queues like a task; or *active*: a thread holds it, and takes tasks of the lane one after
 //! another.
 //!
 //! ```text
-//!             submit, where one is free                 a thread gets to the entry
+//!             submit, where one is free                 a thread gets to the item
 //!     free ----------------------------> pending -------------------------------------> active
 //!      ^                                    ^           a waiter takes it over             |
 //!      |                                    +---- release, where more waits than is pending+
@@ -30,8 +30,8 @@
 //! - **N3** The slot is released by the thread that runs the closure, after the closure has ended,
 //!   whatever has become of the handle.
 //!
-//! An entry is a hint: a thread that comes with one while nothing is pending, because a waiter was
-//! faster, drops it. Entries are pushed under the lock under which their slot becomes pending, so
+//! An item is a hint: a thread that comes with one while nothing is pending, because a waiter was
+//! faster, drops it. Items are pushed under the lock under which their slot becomes pending, so
 //! there are at least as many.
 //!
 //! # Turns
@@ -39,16 +39,16 @@
 //! A thread that holds a slot runs the lane's tasks in order until none waits, or until its *turn*
 //! is over. If something else waited in the queues that the thread looks into first when the turn
 //! began, that is after 32 tasks or a millisecond, whichever comes first, so after one task if that
-//! is long; if not, it is with the task that runs when something comes to wait. Entries of the
-//! lane's other slots count as something else. Then the slot is released and its entry goes to the
-//! end of the injector, where it waits for its turn like a task. So a task of the pool, or the
-//! entry of another lane, that waits in the injector is overtaken by no more tasks of a lane than
-//! one turn of each thread has; and the entry of the lane waits no longer than what is before it in
-//! the injector.
+//! is long; if not, it is with the task that runs when something comes to wait. Items of the lane's
+//! other slots count as something else. Then the slot is released and its item goes to the end of
+//! the injector, where it waits for its turn like a task. So a task of the pool, or the item of
+//! another lane, that waits in the injector is overtaken by no more tasks of a lane than one turn
+//! of each thread has; and the item of the lane waits no longer than what is before it in the
+//! injector.
 //!
 //! # Nothing is lost
 //!
-//! By N2 a task that waits either has a pending slot, so an entry in the pool's queues, for which
+//! By N2 a task that waits either has a pending slot, so an item in the pool's queues, for which
 //! the pool's own protocol finds a thread; or all slots are taken. Then each active one either
 //! takes another task under the lock, and so sees this one, or is released, which makes it pending
 //! again where more waits than is pending. So a saturated lane needs no wake-ups, holds no thread
@@ -57,27 +57,27 @@
 //! # Delivery
 //!
 //! A closure has ended before its result is delivered, so the slot is free for others from then on,
-//! in principle. To give it away would cost a wake-up for each task; so it is kept through the
-//! delivery where more waits, and given away only if a waker or callback declares that it blocks.
+//! in principle. To release it would cost a wake-up for each task; so it is kept through the
+//! delivery where more waits, and released only if a waker or callback declares that it blocks.
 //! Where nothing waits the slot is released before the delivery.
 //!
 //! # Waiting inside
 //!
 //! A thread of the pool that waits for a task of a lane while the pool cannot grow takes a pending
 //! slot over and runs the lane in order, through the task it waits for. It registers
-//! ([`LaneCore::waiters`]) before it looks for a pending slot, and whoever makes one pending by a
-//! release wakes those who are registered.
+//! ([`LaneCore::waiters`]) before it looks for a pending slot, and a thread that makes one pending
+//! by a release wakes the registered ones.
 //!
 //! If all slots are held by threads that wait, in whatever way, for tasks of this very lane, none
-//! of them will ever be released. `waits` finds that out, and gives an error to the thread whose
-//! wait closes such a circle.
+//! of them will ever be released. `deadlock` finds that out, and the thread whose wait closes such
+//! a circle gets an error.
 
 mod core;
 mod deadlock;
-mod entry;
+mod item;
 mod registry;
 
 pub(crate) use self::core::{LaneAccount, LaneCore};
-pub(crate) use self::deadlock::{Wait, inside};
-pub(crate) use self::entry::{Job, QueueItem};
+pub(crate) use self::deadlock::{WaitFor, inside};
+pub(crate) use self::item::{Job, QueueItem};
 pub(crate) use self::registry::Lanes;

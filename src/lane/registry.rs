@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use super::core::{LaneAccount, LaneCore, LaneCounts};
-use super::deadlock::Waits;
+use super::deadlock::DeadlockDetector;
 use crate::counts::TaskCounts;
 use crate::sync::ProcessMutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +12,10 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 /// The lanes of a pool.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    /// How many there have ever been, to be asked without the lock.
+    /// How many there have ever been, to be read without the lock.
     made: AtomicUsize,
     registered: ProcessMutex<RegisteredLanes>,
-    waits: Arc<Waits>,
+    deadlocks: Arc<DeadlockDetector>,
     /// Whether what the lanes have counted is kept by name.
     by_name: bool,
 }
@@ -29,7 +29,7 @@ struct RegisteredLane {
 
 #[derive(Debug, Default)]
 struct RegisteredLanes {
-    /// By the address of the account, which is what a task knows its owner by.
+    /// By the address of the account, by which a task knows its owner.
     lanes: BTreeMap<usize, RegisteredLane>,
     gone: LaneCounts,
     gone_by_name: BTreeMap<Arc<str>, TaskCounts>,
@@ -40,12 +40,12 @@ impl Lanes {
         Arc::new(Lanes {
             made: AtomicUsize::new(0),
             registered: ProcessMutex::default(),
-            waits: Waits::of_this_process(),
+            deadlocks: DeadlockDetector::of_this_process(),
             by_name,
         })
     }
 
-    /// Lists a new lane. In a forked child it is never used.
+    /// Lists a new lane. In a forked child it is not listed, and never used.
     pub(super) fn register(&self, core: &Arc<LaneCore>, name: &Arc<str>, account: &Arc<LaneAccount>) {
         let lane = RegisteredLane {
             core: Arc::downgrade(core),
@@ -55,13 +55,13 @@ impl Lanes {
         let Some(mut registered) = self.registered.lock() else { return };
         registered.lanes.insert(Arc::as_ptr(account).addr(), lane);
         drop(registered);
-        // ORDERING: Release pairs with the Acquire in `none`. Whoever sees an effect of a lane's
-        // task, which came later, sees the lane.
+        // ORDERING: Release pairs with the Acquire in `none`. A thread that sees an effect of a
+        // lane's task, which came later, sees the lane.
         self.made.fetch_add(1, Ordering::Release);
-        self.waits.begin_to_matter();
+        self.deadlocks.activate();
     }
 
-    /// Takes a lane off the list that is being freed, and keeps what it has counted.
+    /// Takes a lane that is being freed off the list, and keeps what it has counted.
     pub(super) fn unregister(&self, account: &Arc<LaneAccount>) {
         let Some(mut registered) = self.registered.lock() else { return };
         let lane = registered.lanes.remove(&Arc::as_ptr(account).addr());
@@ -74,9 +74,9 @@ impl Lanes {
         }
     }
 
-    /// Who waits for what inside tasks.
-    pub(crate) fn waits(&self) -> &Waits {
-        &self.waits
+    /// The threads that wait inside tasks.
+    pub(crate) fn deadlocks(&self) -> &DeadlockDetector {
+        &self.deadlocks
     }
 
     /// Whether there has never been a lane.
@@ -85,8 +85,8 @@ impl Lanes {
         self.made.load(Ordering::Acquire) == 0
     }
 
-    /// The lane whose account is at this address. For the owner of a task that is queued: of one
-    /// that has ended, the lane may be gone and another in its place.
+    /// The lane whose account is at this address. Only for the owner of a task that has not ended:
+    /// of one that has, the lane may be gone and another at its address.
     pub(crate) fn find(&self, owner: *const ()) -> Option<Arc<LaneCore>> {
         if self.none() {
             return None;
@@ -117,7 +117,8 @@ impl Lanes {
         sum
     }
 
-    /// The lanes with pending slots: what each is known by, and how many of its tasks have begun.
+    /// The lanes with pending slots: the address of each one's account, and how many of its tasks
+    /// have begun.
     pub(crate) fn pending(&self) -> Vec<(usize, u64)> {
         if self.none() {
             return Vec::new();

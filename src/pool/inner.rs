@@ -28,7 +28,7 @@ use super::stats::{Metrics, Stats};
 use super::submit::Carried;
 use super::threads::{Threads, start};
 use crate::error::Reason;
-use crate::idle::Notify;
+use crate::idle::Notified;
 use crate::lane::{LaneCore, Lanes};
 use crate::panic::catch_panic;
 use crate::semaphore::Semaphore;
@@ -209,7 +209,7 @@ impl Inner {
 
     /// Wakes a thread although tokens are out: they have not moved.
     pub(super) fn force_wake(&self) {
-        if self.engine.idle.notify_forced() != Notify::Handled {
+        if self.engine.idle.notify_forced() != Notified::Handled {
             self.ask_for_help();
         }
     }

@@ -11,8 +11,8 @@ fn own_deque_then_injector_then_others() {
     queues.push(Some(&other), 3);
     queues.push(None, 2);
     queues.push(Some(&mine), 1);
-    let mut walk = StealCursor::new(0);
-    let order: Vec<i32> = std::iter::from_fn(|| queues.take(Some(&mine), &mut walk)).collect();
+    let mut cursor = StealCursor::new(0);
+    let order: Vec<i32> = std::iter::from_fn(|| queues.take(Some(&mine), &mut cursor)).collect();
     assert_eq!(order, [1, 2, 3]);
     assert!(queues.is_empty());
 }
@@ -22,10 +22,10 @@ fn a_busy_injector_does_not_starve_the_deques() {
     let queues = Queues::new(1);
     let local = queues.acquire().unwrap();
     queues.push(Some(&local), usize::MAX);
-    let mut walk = StealCursor::new(0);
+    let mut cursor = StealCursor::new(0);
     let looks = (0..).find(|&look| {
         queues.push(None, look);
-        queues.take(None, &mut walk) == Some(usize::MAX)
+        queues.take(None, &mut cursor) == Some(usize::MAX)
     });
     assert!(looks.unwrap() < FAIRNESS as usize);
 }
@@ -35,10 +35,10 @@ fn a_busy_deque_does_not_starve_the_injector() {
     let queues = Queues::new(1);
     let local = queues.acquire().unwrap();
     queues.push(None, usize::MAX);
-    let mut walk = StealCursor::new(0);
+    let mut cursor = StealCursor::new(0);
     let looks = (0..).find(|&look| {
         queues.push(Some(&local), look);
-        queues.take(Some(&local), &mut walk) == Some(usize::MAX)
+        queues.take(Some(&local), &mut cursor) == Some(usize::MAX)
     });
     assert!(looks.unwrap() < FAIRNESS as usize);
 }
@@ -47,15 +47,15 @@ fn a_busy_deque_does_not_starve_the_injector() {
 /// keeps queues busy.
 fn looks_until_found(
     queues: &Queues<usize>,
-    local: &Local<usize>,
+    local: &LocalQueue<usize>,
     hide: impl Fn(usize),
     refill: impl Fn(usize),
 ) -> usize {
     hide(usize::MAX);
-    let mut walk = StealCursor::new(0);
+    let mut cursor = StealCursor::new(0);
     let found = (0..10_000).find(|&look| {
         refill(look);
-        queues.take(Some(local), &mut walk) == Some(usize::MAX)
+        queues.take(Some(local), &mut cursor) == Some(usize::MAX)
     });
     found.expect("it starves")
 }
@@ -98,16 +98,17 @@ fn a_deque_is_emptied_into_the_injector() {
 fn every_deque_but_ones_own_is_stolen_from_wherever_the_walk_begins() {
     let queues = Queues::new(5);
     let locals: Vec<_> = (0..5).map(|_| queues.acquire().unwrap()).collect();
-    let mut walk = StealCursor::new(1);
+    let mut cursor = StealCursor::new(1);
     for round in 0..100 {
         let thief = &locals[round % 5];
         let others = || (0..5).filter(|&index| index != thief.index());
         others().for_each(|index| queues.push(Some(&locals[index]), index));
         queues.push(Some(thief), 5);
-        let mut stolen: Vec<_> = (0..4).filter_map(|_| queues.take_stolen(Some(thief), &mut walk)).collect();
+        let mut stolen: Vec<_> =
+            (0..4).filter_map(|_| queues.take_stolen(Some(thief), &mut cursor)).collect();
         stolen.sort_unstable();
         assert!(stolen.iter().copied().eq(others()), "{stolen:?} by {}", thief.index());
-        assert_eq!(queues.take_stolen(Some(thief), &mut walk), None, "its own is not a victim");
+        assert_eq!(queues.take_stolen(Some(thief), &mut cursor), None, "its own is not a victim");
         assert_eq!(thief.deque.pop(), Some(5));
     }
     assert_eq!(queues.deques(), 5);
@@ -144,11 +145,11 @@ fn a_deque_given_back_is_lent_again() {
 /// The first numbers that the author of the generator gives for this start.
 #[test]
 fn the_walk_is_that_of_its_source() {
-    let mut walk = StealCursor { looks: 0, random: 2_463_534_242 };
-    let numbers: Vec<_> = (0..4).map(|_| walk.start(usize::MAX)).collect();
+    let mut cursor = StealCursor { looks: 0, random: 2_463_534_242 };
+    let numbers: Vec<_> = (0..4).map(|_| cursor.start(usize::MAX)).collect();
     assert_eq!(numbers, [723_471_715, 2_497_366_906, 2_064_144_800, 2_008_045_182]);
     let mut firsts = [0; 8];
-    (0..1000).for_each(|_| firsts[walk.start(firsts.len())] += 1);
+    (0..1000).for_each(|_| firsts[cursor.start(firsts.len())] += 1);
     assert!(firsts.iter().all(|&count| count > 50), "scans begin everywhere: {firsts:?}");
-    assert_eq!(walk.start(0), 0);
+    assert_eq!(cursor.start(0), 0);
 }

@@ -1,4 +1,4 @@
-//! Models of the places for the model checker. A thread that parks for ever is a deadlock, which
+//! Models of the permits for the model checker. A thread that parks for ever is a deadlock, which
 //! the checker reports.
 
 use loom::thread;
@@ -7,203 +7,203 @@ use super::*;
 use crate::sync::stand_in::model::check;
 use crate::sync::{Parker, UnsafeCell};
 
-/// So many places, all of them taken.
+/// A semaphore with `limit` permits, all of them taken.
 fn full(limit: usize) -> Arc<Semaphore> {
-    let places = Arc::new(Semaphore::new(limit));
-    assert!((0..limit).all(|_| places.try_acquire()));
-    places
+    let semaphore = Arc::new(Semaphore::new(limit));
+    assert!((0..limit).all(|_| semaphore.try_acquire()));
+    semaphore
 }
 
 /// Runs `f` on a thread of its own.
 fn elsewhere<R: 'static>(
-    places: &Arc<Semaphore>,
+    semaphore: &Arc<Semaphore>,
     f: impl FnOnce(&Semaphore) -> R + 'static,
 ) -> thread::JoinHandle<R> {
-    let places = Arc::clone(places);
-    thread::spawn(move || f(&places))
+    let semaphore = Arc::clone(semaphore);
+    thread::spawn(move || f(&semaphore))
 }
 
 /// Waits for an answer, asleep.
-fn wait(places: &Semaphore, turn: &mut Acquire) -> Result<(), Closed> {
+fn wait(semaphore: &Semaphore, acquire: &mut Acquire) -> Result<(), SemaphoreClosed> {
     let parker = Arc::new(Parker::new());
     let waker = parker.waker();
     loop {
-        match places.poll_acquire(turn, &waker) {
+        match semaphore.poll_acquire(acquire, &waker) {
             Poll::Ready(answer) => return answer,
             Poll::Pending => _ = parker.park(None),
         }
     }
 }
 
-/// A turn that is in line.
-fn queue_up(places: &Semaphore) -> Acquire {
-    let mut turn = Acquire::new();
-    assert!(places.poll_acquire(&mut turn, Waker::noop()).is_pending());
-    turn
+/// An acquisition that is in the wait queue.
+fn queue_up(semaphore: &Semaphore) -> Acquire {
+    let mut acquire = Acquire::new();
+    assert!(semaphore.poll_acquire(&mut acquire, Waker::noop()).is_pending());
+    acquire
 }
 
-/// Uses what only the owner of the one place may use: the checker sees that no two do at once, and
+/// Uses what only the owner of the one permit may use: the checker sees that no two do at once, and
 /// that each sees what the one before did.
 fn enter(inside: &UnsafeCell<u32>) {
-    // SAFETY: the place is for one, and the checker sees to it that it is.
+    // SAFETY: the permit is for one, and the checker makes sure of that.
     inside.with_mut(|count| unsafe { *count += 1 });
 }
 
-/// The word says `taken`, and nobody is in line.
-fn assert_calm(places: &Semaphore, taken: usize) {
-    assert_eq!((places.taken(), places.word.load(Ordering::Relaxed) & WAITERS), (taken, 0));
-    let line = places.line.lock().expect("no fork");
-    assert_eq!((line.live, line.waiters.len()), (0, 0));
+/// The word says `taken`, and no waiter is in the wait queue.
+fn assert_calm(semaphore: &Semaphore, taken: usize) {
+    assert_eq!((semaphore.taken(), semaphore.word.load(Ordering::Relaxed) & WAITERS), (taken, 0));
+    let queue = semaphore.queue.lock().expect("no fork");
+    assert_eq!((queue.live, queue.waiters.len()), (0, 0));
 }
 
-/// A place becomes free while somebody begins to wait for one.
+/// A permit becomes free while a waiter begins to wait for one.
 #[test]
 fn free_against_waiting() {
     check(None, || {
-        let places = full(1);
-        let other = elsewhere(&places, Semaphore::release);
-        assert_eq!(wait(&places, &mut Acquire::new()), Ok(()));
+        let semaphore = full(1);
+        let other = elsewhere(&semaphore, Semaphore::release);
+        assert_eq!(wait(&semaphore, &mut Acquire::new()), Ok(()));
         other.join().unwrap();
-        assert_calm(&places, 1);
+        assert_calm(&semaphore, 1);
     });
 }
 
-/// Two places become free at once while somebody begins to wait: one goes to the waiter, and the
+/// Two permits become free at once while a waiter begins to wait: one goes to the waiter, and the
 /// other is free.
 #[test]
 fn two_frees_against_waiting() {
     check(None, || {
-        let places = full(2);
-        let others = [elsewhere(&places, Semaphore::release), elsewhere(&places, Semaphore::release)];
-        assert_eq!(wait(&places, &mut Acquire::new()), Ok(()));
+        let semaphore = full(2);
+        let others = [elsewhere(&semaphore, Semaphore::release), elsewhere(&semaphore, Semaphore::release)];
+        assert_eq!(wait(&semaphore, &mut Acquire::new()), Ok(()));
         for other in others {
             other.join().unwrap();
         }
-        assert_calm(&places, 1);
+        assert_calm(&semaphore, 1);
     });
 }
 
-/// A place becomes free while the first in line gives up: it reaches the second, be it that the
-/// first was granted it and hands it on, or that it was passed over.
+/// A permit becomes free while the first in the wait queue gives up: it reaches the second, be it
+/// that the first was granted it and hands it on, or that it was passed over.
 #[test]
 fn free_against_giving_up_before_another() {
     check(None, || {
-        let places = full(1);
-        let mut first = queue_up(&places);
-        let second = elsewhere(&places, |places| wait(places, &mut Acquire::new()));
-        let free = elsewhere(&places, Semaphore::release);
-        places.give_up(&mut first);
+        let semaphore = full(1);
+        let mut first = queue_up(&semaphore);
+        let second = elsewhere(&semaphore, |semaphore| wait(semaphore, &mut Acquire::new()));
+        let free = elsewhere(&semaphore, Semaphore::release);
+        semaphore.give_up(&mut first);
         assert_eq!(second.join().unwrap(), Ok(()));
         free.join().unwrap();
-        assert_calm(&places, 1);
+        assert_calm(&semaphore, 1);
     });
 }
 
-/// A place becomes free while the only waiter gives up and a third thread tries its luck: it goes
+/// A permit becomes free while the only waiter gives up and a third thread tries its luck: it goes
 /// to that thread or becomes free.
 #[test]
 fn free_against_the_last_giving_up() {
     check(None, || {
-        let places = full(1);
-        let mut only = queue_up(&places);
+        let semaphore = full(1);
+        let mut only = queue_up(&semaphore);
         let inside = Arc::new(UnsafeCell::new(0));
         let cell = Arc::clone(&inside);
-        let free = elsewhere(&places, move |places| {
+        let free = elsewhere(&semaphore, move |semaphore| {
             enter(&cell);
-            places.release();
+            semaphore.release();
         });
-        let lucky = elsewhere(&places, move |places| {
-            let taken = places.try_acquire();
+        let lucky = elsewhere(&semaphore, move |semaphore| {
+            let taken = semaphore.try_acquire();
             if taken {
                 enter(&inside);
             }
             taken
         });
-        places.give_up(&mut only);
+        semaphore.give_up(&mut only);
         free.join().unwrap();
         let taken = lucky.join().unwrap();
-        assert_calm(&places, usize::from(taken));
+        assert_calm(&semaphore, usize::from(taken));
     });
 }
 
-/// The queue is closed while somebody begins to wait.
+/// The semaphore is closed while a waiter begins to wait.
 #[test]
 fn close_against_waiting() {
     check(None, || {
-        let places = full(1);
-        let closer = elsewhere(&places, Semaphore::close);
-        assert_eq!(wait(&places, &mut Acquire::new()), Err(Closed));
+        let semaphore = full(1);
+        let closer = elsewhere(&semaphore, Semaphore::close);
+        assert_eq!(wait(&semaphore, &mut Acquire::new()), Err(SemaphoreClosed));
         closer.join().unwrap();
-        assert_calm(&places, 1);
+        assert_calm(&semaphore, 1);
     });
 }
 
-/// The queue is closed while a place becomes free and somebody begins to wait: that one has the
+/// The semaphore is closed while a permit becomes free and a waiter begins to wait: it has the
 /// place or is told, and not both.
 #[test]
 fn close_against_free_and_waiting() {
     check(None, || {
-        let places = full(1);
-        let closer = elsewhere(&places, Semaphore::close);
-        let free = elsewhere(&places, Semaphore::release);
-        let answer = wait(&places, &mut Acquire::new());
+        let semaphore = full(1);
+        let closer = elsewhere(&semaphore, Semaphore::close);
+        let free = elsewhere(&semaphore, Semaphore::release);
+        let answer = wait(&semaphore, &mut Acquire::new());
         closer.join().unwrap();
         free.join().unwrap();
-        assert_calm(&places, usize::from(answer.is_ok()));
+        assert_calm(&semaphore, usize::from(answer.is_ok()));
     });
 }
 
-/// The queue is closed while a place becomes free and the waiter gives up.
+/// The semaphore is closed while a permit becomes free and the waiter gives up.
 #[test]
 fn close_against_free_and_giving_up() {
     check(None, || {
-        let places = full(1);
-        let mut turn = queue_up(&places);
-        let closer = elsewhere(&places, Semaphore::close);
-        let free = elsewhere(&places, Semaphore::release);
-        places.give_up(&mut turn);
+        let semaphore = full(1);
+        let mut acquire = queue_up(&semaphore);
+        let closer = elsewhere(&semaphore, Semaphore::close);
+        let free = elsewhere(&semaphore, Semaphore::release);
+        semaphore.give_up(&mut acquire);
         closer.join().unwrap();
         free.join().unwrap();
-        assert_calm(&places, 0);
+        assert_calm(&semaphore, 0);
     });
 }
 
-/// Two take one place in turn and a third tries its luck: never are two inside.
+/// Two take one permit one after the other and a third tries its luck: never are two inside.
 #[test]
-fn never_two_in_one_place() {
+fn never_two_with_one_permit() {
     check(Some(3), || {
-        let places = Arc::new(Semaphore::new(1));
+        let semaphore = Arc::new(Semaphore::new(1));
         let inside = Arc::new(UnsafeCell::new(0));
         let taker = |cell: &Arc<UnsafeCell<u32>>| {
             let cell = Arc::clone(cell);
-            elsewhere(&places, move |places| {
-                wait(places, &mut Acquire::new()).unwrap();
+            elsewhere(&semaphore, move |semaphore| {
+                wait(semaphore, &mut Acquire::new()).unwrap();
                 enter(&cell);
-                places.release();
+                semaphore.release();
             })
         };
         let takers = [taker(&inside), taker(&inside)];
-        if places.try_acquire() {
+        if semaphore.try_acquire() {
             enter(&inside);
-            places.release();
+            semaphore.release();
         }
         for taker in takers {
             taker.join().unwrap();
         }
-        assert_calm(&places, 0);
+        assert_calm(&semaphore, 0);
     });
 }
 
-/// A place becomes free while the waiter comes with another waker: that one is called, or the place
-/// is there.
+/// A permit becomes free while the waiter comes with another waker: that one is called, or the
+/// permit is there.
 #[test]
 fn free_against_another_waker() {
     check(None, || {
-        let places = full(1);
-        let mut turn = queue_up(&places);
-        let free = elsewhere(&places, Semaphore::release);
-        assert_eq!(wait(&places, &mut turn), Ok(()));
+        let semaphore = full(1);
+        let mut acquire = queue_up(&semaphore);
+        let free = elsewhere(&semaphore, Semaphore::release);
+        assert_eq!(wait(&semaphore, &mut acquire), Ok(()));
         free.join().unwrap();
-        assert_calm(&places, 1);
+        assert_calm(&semaphore, 1);
     });
 }

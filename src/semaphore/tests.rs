@@ -1,4 +1,4 @@
-//! The places one call after the other, against a model, and under load.
+//! The permits one call after the other, against a model, and under load.
 
 mod room;
 
@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::*;
 use crate::sync::Parker;
 
-const TAKEN: Poll<Result<(), Closed>> = Poll::Ready(Ok(()));
-const CLOSED: Poll<Result<(), Closed>> = Poll::Ready(Err(Closed));
+const TAKEN: Poll<Result<(), SemaphoreClosed>> = Poll::Ready(Ok(()));
+const CLOSED: Poll<Result<(), SemaphoreClosed>> = Poll::Ready(Err(SemaphoreClosed));
 
 /// A waker that counts its calls.
 #[derive(Default)]
@@ -32,208 +32,208 @@ impl Bell {
 /// One who waits, or may.
 #[derive(Default)]
 struct Guest {
-    turn: Acquire,
+    acquire: Acquire,
     bell: Arc<Bell>,
 }
 
 impl Guest {
-    fn poll(&mut self, places: &Semaphore) -> Poll<Result<(), Closed>> {
-        places.poll_acquire(&mut self.turn, &Waker::from(Arc::clone(&self.bell)))
+    fn poll(&mut self, semaphore: &Semaphore) -> Poll<Result<(), SemaphoreClosed>> {
+        semaphore.poll_acquire(&mut self.acquire, &Waker::from(Arc::clone(&self.bell)))
     }
 
-    /// In line.
-    fn waiting(places: &Semaphore) -> Self {
+    /// In queue.
+    fn waiting(semaphore: &Semaphore) -> Self {
         let mut guest = Guest::default();
-        assert_eq!(guest.poll(places), Poll::Pending);
+        assert_eq!(guest.poll(semaphore), Poll::Pending);
         guest
     }
 }
 
-/// So many places, all of them taken.
+/// A semaphore with `limit` permits, all of them taken.
 fn full(limit: usize) -> Semaphore {
-    let places = Semaphore::new(limit);
-    assert!((0..limit).all(|_| places.try_acquire()));
-    assert!(!places.try_acquire());
-    places
+    let semaphore = Semaphore::new(limit);
+    assert!((0..limit).all(|_| semaphore.try_acquire()));
+    assert!(!semaphore.try_acquire());
+    semaphore
 }
 
 #[test]
-fn there_are_as_many_places_as_the_limit_says() {
-    let places = full(3);
-    assert_eq!(places.taken(), 3);
-    places.release();
-    assert_eq!(Guest::default().poll(&places), TAKEN);
-    assert!(!places.try_acquire());
-    (0..3).for_each(|_| places.release());
-    assert_eq!(places.taken(), 0);
+fn there_are_as_many_permits_as_the_limit_says() {
+    let semaphore = full(3);
+    assert_eq!(semaphore.taken(), 3);
+    semaphore.release();
+    assert_eq!(Guest::default().poll(&semaphore), TAKEN);
+    assert!(!semaphore.try_acquire());
+    (0..3).for_each(|_| semaphore.release());
+    assert_eq!(semaphore.taken(), 0);
 }
 
 #[test]
 fn the_longest_wait_ends_first() {
-    let places = full(1);
-    let mut guests: Vec<Guest> = (0..3).map(|_| Guest::waiting(&places)).collect();
+    let semaphore = full(1);
+    let mut guests: Vec<Guest> = (0..3).map(|_| Guest::waiting(&semaphore)).collect();
     for next in 0..3 {
-        places.release();
+        semaphore.release();
         let rung: Vec<usize> = guests.iter().map(|guest| guest.bell.rung()).collect();
-        assert_eq!(rung.iter().sum::<usize>(), next + 1, "one waker for each place");
+        assert_eq!(rung.iter().sum::<usize>(), next + 1, "one waker for each permit");
         assert_eq!(rung[next], 1);
-        guests[next + 1..].iter_mut().for_each(|guest| assert_eq!(guest.poll(&places), Poll::Pending));
-        assert_eq!(guests[next].poll(&places), TAKEN);
+        guests[next + 1..].iter_mut().for_each(|guest| assert_eq!(guest.poll(&semaphore), Poll::Pending));
+        assert_eq!(guests[next].poll(&semaphore), TAKEN);
     }
-    assert_eq!(guests[0].poll(&places), Poll::Pending, "the turn starts anew");
-    places.give_up(&mut guests[0].turn);
-    assert_eq!(places.taken(), 1);
+    assert_eq!(guests[0].poll(&semaphore), Poll::Pending, "the acquisition starts anew");
+    semaphore.give_up(&mut guests[0].acquire);
+    assert_eq!(semaphore.taken(), 1);
 }
 
 #[test]
-fn nobody_takes_a_place_past_the_line() {
-    let places = full(2);
-    let mut first = Guest::waiting(&places);
-    let mut second = Guest::waiting(&places);
-    places.release();
-    assert!(!places.try_acquire(), "it has been granted, though not fetched");
-    let mut third = Guest::waiting(&places);
-    assert_eq!(first.poll(&places), TAKEN);
-    places.release();
-    places.release();
-    assert_eq!([second.poll(&places), third.poll(&places)], [TAKEN, TAKEN]);
-    places.release();
-    assert!(places.try_acquire(), "nobody waits any more");
+fn no_acquisition_passes_the_wait_queue() {
+    let semaphore = full(2);
+    let mut first = Guest::waiting(&semaphore);
+    let mut second = Guest::waiting(&semaphore);
+    semaphore.release();
+    assert!(!semaphore.try_acquire(), "it has been granted, though not fetched");
+    let mut third = Guest::waiting(&semaphore);
+    assert_eq!(first.poll(&semaphore), TAKEN);
+    semaphore.release();
+    semaphore.release();
+    assert_eq!([second.poll(&semaphore), third.poll(&semaphore)], [TAKEN, TAKEN]);
+    semaphore.release();
+    assert!(semaphore.try_acquire(), "nobody waits any more");
 }
 
 #[test]
-fn a_granted_place_that_is_given_up_goes_on() {
-    let places = full(1);
-    let mut guests: Vec<Guest> = (0..3).map(|_| Guest::waiting(&places)).collect();
-    places.give_up(&mut guests[1].turn);
-    places.release();
+fn a_granted_permit_that_is_given_up_goes_on() {
+    let semaphore = full(1);
+    let mut guests: Vec<Guest> = (0..3).map(|_| Guest::waiting(&semaphore)).collect();
+    semaphore.give_up(&mut guests[1].acquire);
+    semaphore.release();
     for _ in 0..2 {
-        places.give_up(&mut guests[0].turn);
+        semaphore.give_up(&mut guests[0].acquire);
     }
     assert_eq!(guests[1].bell.rung(), 0, "it has given up");
     assert_eq!(guests[2].bell.rung(), 1);
-    assert_eq!(places.taken(), 1);
-    places.give_up(&mut guests[2].turn);
-    assert_eq!(places.taken(), 0, "there is nobody it could go to");
-    places.give_up(&mut Acquire::new());
-    assert_eq!(places.taken(), 0);
+    assert_eq!(semaphore.taken(), 1);
+    semaphore.give_up(&mut guests[2].acquire);
+    assert_eq!(semaphore.taken(), 0, "there is nobody it could go to");
+    semaphore.give_up(&mut Acquire::new());
+    assert_eq!(semaphore.taken(), 0);
 }
 
 #[test]
 fn when_the_last_waiter_gives_up_the_fast_paths_are_back() {
-    let places = full(1);
-    let mut guest = Guest::waiting(&places);
-    assert_eq!(places.word.load(Ordering::Relaxed), WAITERS | 1);
-    places.give_up(&mut guest.turn);
-    assert_eq!(places.word.load(Ordering::Relaxed), 1);
-    places.release();
-    assert!(places.try_acquire());
+    let semaphore = full(1);
+    let mut guest = Guest::waiting(&semaphore);
+    assert_eq!(semaphore.word.load(Ordering::Relaxed), WAITERS | 1);
+    semaphore.give_up(&mut guest.acquire);
+    assert_eq!(semaphore.word.load(Ordering::Relaxed), 1);
+    semaphore.release();
+    assert!(semaphore.try_acquire());
     assert_eq!(guest.bell.rung(), 0);
 }
 
 #[test]
 fn closing_tells_everybody_who_waits() {
-    let places = full(2);
-    let mut guests: Vec<Guest> = (0..4).map(|_| Guest::waiting(&places)).collect();
-    places.release();
+    let semaphore = full(2);
+    let mut guests: Vec<Guest> = (0..4).map(|_| Guest::waiting(&semaphore)).collect();
+    semaphore.release();
     for _ in 0..2 {
-        places.close();
+        semaphore.close();
     }
     assert!(guests.iter().all(|guest| guest.bell.rung() == 1));
-    places.give_up(&mut guests[3].turn);
-    let answers: Vec<_> = guests[..3].iter_mut().map(|guest| guest.poll(&places)).collect();
+    semaphore.give_up(&mut guests[3].acquire);
+    let answers: Vec<_> = guests[..3].iter_mut().map(|guest| guest.poll(&semaphore)).collect();
     assert_eq!(answers, [TAKEN, CLOSED, CLOSED], "what has been granted stays so");
-    assert_eq!(places.taken(), 2);
-    places.release();
-    assert_eq!(guests[0].poll(&places), CLOSED, "free place or not");
-    assert!(places.try_acquire());
-    assert!(!places.try_acquire());
-    places.release();
-    places.release();
-    assert_eq!(places.taken(), 0);
+    assert_eq!(semaphore.taken(), 2);
+    semaphore.release();
+    assert_eq!(guests[0].poll(&semaphore), CLOSED, "free permit or not");
+    assert!(semaphore.try_acquire());
+    assert!(!semaphore.try_acquire());
+    semaphore.release();
+    semaphore.release();
+    assert_eq!(semaphore.taken(), 0);
 }
 
 #[test]
-fn a_granted_place_is_given_up_after_closing() {
-    let places = full(1);
-    let mut guest = Guest::waiting(&places);
-    places.release();
-    places.close();
-    places.give_up(&mut guest.turn);
-    assert_eq!(places.taken(), 0);
+fn a_granted_permit_is_given_up_after_closing() {
+    let semaphore = full(1);
+    let mut guest = Guest::waiting(&semaphore);
+    semaphore.release();
+    semaphore.close();
+    semaphore.give_up(&mut guest.acquire);
+    assert_eq!(semaphore.taken(), 0);
 }
 
 #[test]
-fn giving_up_costs_a_few_looks_however_long_the_line() {
+fn giving_up_costs_a_few_looks_however_long_the_wait_queue() {
     const GUESTS: usize = 100_000;
     type Order = fn(usize) -> usize;
     // From the front, from the back, and in strides.
     let orders: [Order; 3] = [|step| step, |step| GUESTS - 1 - step, |step| step * 7919 % GUESTS];
     for order in orders {
-        let places = full(1);
-        let mut guests: Vec<Guest> = (0..GUESTS).map(|_| Guest::waiting(&places)).collect();
+        let semaphore = full(1);
+        let mut guests: Vec<Guest> = (0..GUESTS).map(|_| Guest::waiting(&semaphore)).collect();
         let mut looks = 0;
         for step in 0..GUESTS {
-            let before = places.line.lock().expect("no fork").waiters.len();
-            places.give_up(&mut guests[order(step)].turn);
-            let line = places.line.lock().expect("no fork");
-            if line.waiters.len() < before {
+            let before = semaphore.queue.lock().expect("no fork").waiters.len();
+            semaphore.give_up(&mut guests[order(step)].acquire);
+            let queue = semaphore.queue.lock().expect("no fork");
+            if queue.waiters.len() < before {
                 looks += before;
             }
-            assert_eq!(line.live, GUESTS - 1 - step);
-            assert!(line.waiters.len() <= 2 * line.live);
+            assert_eq!(queue.live, GUESTS - 1 - step);
+            assert!(queue.waiters.len() <= 2 * queue.live);
         }
         assert!(looks <= 2 * GUESTS, "{looks}");
-        assert!(places.line.lock().expect("no fork").waiters.capacity() <= 4 * ROOM);
-        assert_eq!(places.word.load(Ordering::Relaxed), 1);
+        assert!(semaphore.queue.lock().expect("no fork").waiters.capacity() <= 4 * ROOM);
+        assert_eq!(semaphore.word.load(Ordering::Relaxed), 1);
     }
 }
 
 #[test]
 fn no_limit_is_a_limit_too() {
-    let places = full_of(usize::MAX, COUNT - 1);
-    assert!(places.try_acquire());
-    assert!(!places.try_acquire());
-    let mut guest = Guest::waiting(&places);
-    places.release();
-    assert_eq!(guest.poll(&places), TAKEN);
-    assert_eq!(places.taken(), COUNT);
+    let semaphore = full_of(usize::MAX, COUNT - 1);
+    assert!(semaphore.try_acquire());
+    assert!(!semaphore.try_acquire());
+    let mut guest = Guest::waiting(&semaphore);
+    semaphore.release();
+    assert_eq!(guest.poll(&semaphore), TAKEN);
+    assert_eq!(semaphore.taken(), COUNT);
     assert_eq!(Guest::default().poll(&full_of(usize::MAX, 0)), TAKEN);
 }
 
 fn full_of(limit: usize, taken: usize) -> Semaphore {
-    let places = Semaphore::new(limit);
-    places.word.store(taken, Ordering::Relaxed);
-    places
+    let semaphore = Semaphore::new(limit);
+    semaphore.word.store(taken, Ordering::Relaxed);
+    semaphore
 }
 
 #[test]
-fn without_places_everybody_waits_until_closing() {
-    let places = full(0);
-    let mut guest = Guest::waiting(&places);
-    places.close();
-    assert_eq!(guest.poll(&places), CLOSED);
+fn without_permits_every_waiter_waits_until_closing() {
+    let semaphore = full(0);
+    let mut guest = Guest::waiting(&semaphore);
+    semaphore.close();
+    assert_eq!(guest.poll(&semaphore), CLOSED);
 }
 
 #[test]
 fn the_last_waker_is_called_and_one_that_is_known_is_not_cloned() {
-    let places = full(1);
-    let mut guest = Guest::waiting(&places);
+    let semaphore = full(1);
+    let mut guest = Guest::waiting(&semaphore);
     let before = Arc::clone(&guest.bell);
-    assert_eq!(Arc::strong_count(&before), 3, "the guest's, this one and one in line");
-    assert_eq!(guest.poll(&places), Poll::Pending);
+    assert_eq!(Arc::strong_count(&before), 3, "the guest's, this one and one in the wait queue");
+    assert_eq!(guest.poll(&semaphore), Poll::Pending);
     assert_eq!(Arc::strong_count(&before), 3);
     guest.bell = Arc::default();
-    assert_eq!(guest.poll(&places), Poll::Pending);
+    assert_eq!(guest.poll(&semaphore), Poll::Pending);
     assert_eq!(Arc::strong_count(&before), 1, "the former one has been dropped");
-    places.release();
+    semaphore.release();
     assert_eq!([before.rung(), guest.bell.rung()], [0, 1]);
     assert_eq!(Arc::strong_count(&guest.bell), 1);
 }
 
 /// A waker that notes when it is called or dropped with the lock held, and panics each time.
 struct Nosy {
-    places: Arc<Semaphore>,
+    semaphore: Arc<Semaphore>,
     locked: Arc<AtomicBool>,
     seen: Arc<AtomicUsize>,
 }
@@ -241,9 +241,9 @@ struct Nosy {
 impl Nosy {
     fn look(&self) {
         let (tell, told) = mpsc::channel();
-        let places = Arc::clone(&self.places);
+        let semaphore = Arc::clone(&self.semaphore);
         std::thread::spawn(move || {
-            drop(places.line.lock());
+            drop(semaphore.queue.lock());
             let _ = tell.send(());
         });
         // A lock that this very thread holds stays held.
@@ -257,10 +257,10 @@ impl Nosy {
 impl Wake for Nosy {
     fn wake(self: Arc<Self>) {
         // Its destructor is for those who are not called.
-        let (places, locked, seen) =
-            (Arc::clone(&self.places), Arc::clone(&self.locked), Arc::clone(&self.seen));
+        let (semaphore, locked, seen) =
+            (Arc::clone(&self.semaphore), Arc::clone(&self.locked), Arc::clone(&self.seen));
         std::mem::forget(self);
-        std::mem::ManuallyDrop::new(Nosy { places, locked, seen }).look();
+        std::mem::ManuallyDrop::new(Nosy { semaphore, locked, seen }).look();
     }
 }
 
@@ -272,14 +272,14 @@ impl Drop for Nosy {
 
 #[test]
 fn wakers_are_called_and_dropped_without_the_lock_and_their_panics_swallowed() {
-    let places = Arc::new(full(1));
+    let semaphore = Arc::new(full(1));
     let locked = Arc::new(AtomicBool::new(false));
     let seen = Arc::new(AtomicUsize::new(0));
-    let wait = |turn: &mut Acquire| {
-        let (places, locked) = (Arc::clone(&places), Arc::clone(&locked));
-        let nosy = Nosy { places: Arc::clone(&places), locked, seen: Arc::clone(&seen) };
+    let wait = |acquire: &mut Acquire| {
+        let (semaphore, locked) = (Arc::clone(&semaphore), Arc::clone(&locked));
+        let nosy = Nosy { semaphore: Arc::clone(&semaphore), locked, seen: Arc::clone(&seen) };
         let waker = Waker::from(Arc::new(nosy));
-        let answer = places.poll_acquire(turn, &waker);
+        let answer = semaphore.poll_acquire(acquire, &waker);
         // What is left of the waker here is dropped by the caller, who may panic.
         crate::panic::catch_panic("a nosy waker", || drop(waker));
         answer
@@ -288,15 +288,15 @@ fn wakers_are_called_and_dropped_without_the_lock_and_their_panics_swallowed() {
     assert!(turns.iter_mut().all(|turn| wait(turn).is_pending()));
     assert!(wait(&mut turns[0]).is_pending(), "another waker: the former is dropped");
     assert_eq!(seen.load(Ordering::Relaxed), 1);
-    places.release();
+    semaphore.release();
     assert_eq!(seen.load(Ordering::Relaxed), 2, "called");
     assert_eq!(wait(&mut turns[0]), TAKEN);
     assert_eq!(seen.load(Ordering::Relaxed), 3, "not needed");
-    places.give_up(&mut turns[1]);
+    semaphore.give_up(&mut turns[1]);
     assert_eq!(seen.load(Ordering::Relaxed), 4, "given up");
-    places.close();
+    semaphore.close();
     assert_eq!(seen.load(Ordering::Relaxed), 5, "told");
-    assert_eq!(places.taken(), 1);
+    assert_eq!(semaphore.taken(), 1);
     assert!(!locked.load(Ordering::Relaxed));
 }
 
@@ -312,88 +312,88 @@ fn it_does_what_the_model_does() {
     };
     for round in 0..200 {
         let limit = 1 + round % 3;
-        let places = Semaphore::new(limit);
+        let semaphore = Semaphore::new(limit);
         let mut guests: Vec<Guest> = (0..6).map(|_| Guest::default()).collect();
-        let (mut line, mut granted) = (VecDeque::new(), Vec::new());
+        let (mut queue, mut granted) = (VecDeque::new(), Vec::new());
         let mut taken = 0;
         for _ in 0..300 {
             let guest = below(guests.len());
             let mut free = false;
             match below(4) {
                 0 => {
-                    let may = taken < limit && line.is_empty();
-                    assert_eq!(places.try_acquire(), may);
+                    let may = taken < limit && queue.is_empty();
+                    assert_eq!(semaphore.try_acquire(), may);
                     taken += usize::from(may);
                 }
                 1 if taken > granted.len() => {
-                    places.release();
+                    semaphore.release();
                     free = true;
                 }
                 1 | 2 => {
                     let granted_before = granted.len();
                     granted.retain(|&other| other != guest);
                     let fetched = granted.len() < granted_before;
-                    let takes = taken < limit && line.is_empty();
+                    let takes = taken < limit && queue.is_empty();
                     taken += usize::from(takes && !fetched);
                     let expected = if fetched || takes { TAKEN } else { Poll::Pending };
-                    assert_eq!(guests[guest].poll(&places), expected);
-                    if expected.is_pending() && !line.contains(&guest) {
-                        line.push_back(guest);
+                    assert_eq!(guests[guest].poll(&semaphore), expected);
+                    if expected.is_pending() && !queue.contains(&guest) {
+                        queue.push_back(guest);
                     }
                 }
                 _ => {
-                    places.give_up(&mut guests[guest].turn);
+                    semaphore.give_up(&mut guests[guest].acquire);
                     let granted_before = granted.len();
                     granted.retain(|&other| other != guest);
                     free = granted.len() < granted_before;
-                    line.retain(|&other| other != guest);
+                    queue.retain(|&other| other != guest);
                 }
             }
             if free {
-                match line.pop_front() {
+                match queue.pop_front() {
                     Some(next) => granted.push(next),
                     None => taken -= 1,
                 }
             }
-            assert_eq!(places.taken(), taken);
-            let waiters = if line.is_empty() { 0 } else { WAITERS };
-            assert_eq!(places.word.load(Ordering::Relaxed), taken | waiters);
+            assert_eq!(semaphore.taken(), taken);
+            let waiters = if queue.is_empty() { 0 } else { WAITERS };
+            assert_eq!(semaphore.word.load(Ordering::Relaxed), taken | waiters);
         }
     }
 }
 
 /// Threads that take, wait, give up and free as they like.
 #[test]
-fn under_load_no_place_is_lost_and_no_limit_passed() {
+fn under_load_no_permit_is_lost_and_no_limit_passed() {
     const LIMIT: usize = 2;
-    let places = Semaphore::new(LIMIT);
+    let semaphore = Semaphore::new(LIMIT);
     let inside = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for seed in 0..6_usize {
-            let (places, inside) = (&places, &inside);
+            let (semaphore, inside) = (&semaphore, &inside);
             scope.spawn(move || {
                 let parker = Arc::new(Parker::new());
                 let waker = parker.waker();
                 for round in 0..if cfg!(miri) { 20 } else { 2_000 } {
-                    let mut turn = Acquire::new();
+                    let mut acquire = Acquire::new();
                     if (seed + round) % 5 == 0 {
-                        let _ = places.poll_acquire(&mut turn, &waker).map(|_| places.release());
-                        places.give_up(&mut turn);
+                        let _ = semaphore.poll_acquire(&mut acquire, &waker).map(|_| semaphore.release());
+                        semaphore.give_up(&mut acquire);
                         continue;
                     }
-                    // Only before it stands in line: who is in line may have been given a place
-                    // already.
-                    let taken = round % 2 == 1 && places.try_acquire();
-                    while !taken && places.poll_acquire(&mut turn, &waker).is_pending() {
+                    // Only before it stands in the wait queue: who is in the wait queue may have
+                    // been given a permit already.
+                    let taken = round % 2 == 1 && semaphore.try_acquire();
+                    while !taken && semaphore.poll_acquire(&mut acquire, &waker).is_pending() {
                         assert!(parker.park(None));
                     }
                     assert!(inside.fetch_add(1, Ordering::Relaxed) < LIMIT);
                     inside.fetch_sub(1, Ordering::Relaxed);
-                    places.release();
+                    semaphore.release();
                 }
             });
         }
     });
-    assert_eq!(places.word.load(Ordering::Relaxed), 0);
-    assert_eq!(places.line.lock().expect("no fork").live, 0);
+    assert_eq!(semaphore.word.load(Ordering::Relaxed), 0);
+    assert_eq!(semaphore.queue.lock().expect("no fork").live, 0);
 }

@@ -21,8 +21,8 @@ pub(crate) trait Host {
     fn end_blocking(&self);
     /// Runs `target` on this thread now, if it waits in a queue of this thread's pool and the pool
     /// cannot be counted on to give it another thread. Called while blocking, and after `watch`.
-    fn run_in_place(&self, target: &TaskRef) -> InPlace;
-    /// Wakes `parker` when the answer of `run_in_place` for `target` may have changed; without a
+    fn run_inline(&self, target: &TaskRef) -> Inline;
+    /// Wakes `parker` when the answer of `run_inline` for `target` may have changed; without a
     /// target, when `may_grow` turns false and whenever something is queued that no thread will
     /// look for. Ended by `unwatch`: see [`Watching`].
     fn watch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>);
@@ -33,13 +33,13 @@ pub(crate) trait Host {
     /// Whether anything is in the queues of this thread's pool.
     fn has_queued(&self) -> bool;
     /// Runs one queue entry of this thread's pool on this thread now. False if there was none.
-    fn run_any_in_place(&self) -> bool;
-    /// As `run_any_in_place` for `target`, whether or not the pool may grow. False if somebody else
+    fn run_any_inline(&self) -> bool;
+    /// As `run_any_inline` for `target`, whether or not the pool may grow. False if somebody else
     /// has claimed it.
     fn run_now(&self, target: &TaskRef) -> bool;
     /// The tasks that this thread is inside wait for the shutdown of its pool, and count as ended:
     /// gives their slots away.
-    fn forfeit_slots(&self);
+    fn release_slots_early(&self);
     /// Whether another thread can be counted on to be started while this one blocks.
     fn may_grow(&self) -> bool;
     /// The thread is about to park in a wait for, among others, the shutdown of its pool, and its
@@ -58,7 +58,7 @@ pub(crate) trait Host {
 /// What came of running a task in place.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InPlace {
+pub(crate) enum Inline {
     /// It has been run, or something else has been done for it: look again.
     Ran,
     /// Nothing can be done but wait.

@@ -54,7 +54,7 @@ pub(crate) use self::cell::{
 };
 pub(crate) use self::extras::{Context, Extras, Inside, Witness};
 pub(crate) use self::handle::raise;
-pub(crate) use self::host::{Host, InPlace, host, host_of, with_host};
-pub(crate) use self::reference::{Claimed, TaskRef, claim_in_place, forked_child};
+pub(crate) use self::host::{Host, Inline, host, host_of, with_host};
+pub(crate) use self::reference::{Claimed, TaskRef, claim_inline, forked_child};
 pub(crate) use self::wait::{BlockingWait, Help, awaits_end, block};
 pub(crate) use self::wake::{discard, wake};

@@ -290,7 +290,7 @@ impl std::fmt::Debug for TaskRef {
 }
 
 /// A claimed task that a host runs in place, without the frame of the task that waits being lost.
-pub(crate) fn claim_in_place(target: &TaskRef) -> Option<Claimed> {
+pub(crate) fn claim_inline(target: &TaskRef) -> Option<Claimed> {
     if !target.is_queued() {
         return None;
     }

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::host::{Blocking, Host, InPlace, Watching, host};
+use super::host::{Blocking, Host, Inline, Watching, host};
 use super::reference::TaskRef;
 use crate::error::Reason;
 use crate::sync::{Parker, thread_local_const, trampoline};
@@ -180,10 +180,10 @@ impl WaitFrame {
             Help::Fail(reason) => return Err(reason),
             Help::RunTarget(task) => {
                 let _watching = Watching::target(host, &task, &self.parker);
-                return match host.run_in_place(&task) {
-                    InPlace::Ran => Ok(true),
-                    InPlace::Waits => Ok(self.park(deadline)),
-                    InPlace::Deadlock => Err(Reason::LaneDeadlock),
+                return match host.run_inline(&task) {
+                    Inline::Ran => Ok(true),
+                    Inline::Waits => Ok(self.park(deadline)),
+                    Inline::Deadlock => Err(Reason::LaneDeadlock),
                 };
             }
             Help::RunOneOf(task) => {
@@ -201,7 +201,7 @@ impl WaitFrame {
                     return Ok(self.park(deadline));
                 }
                 wait.step_aside();
-                host.run_any_in_place();
+                host.run_any_inline();
             }
         }
         Ok(true)

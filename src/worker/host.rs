@@ -1,39 +1,38 @@
 //! Blocking and waiting on a pool's thread.
 //!
-//! A thread that blocks by declaration counts apart: the pool is entitled to one thread more
-//! meanwhile, so a wait below `max_threads` is no loss. Where the pool cannot grow, the waiter runs
-//! the task it waits for itself, if that is still queued.
+//! A thread that has declared that it blocks counts apart: the pool is entitled to one thread more
+//! meanwhile, so a wait below `max_threads` is no loss. Where the pool cannot grow, the thread that
+//! waits runs its target itself, if the target is still queued.
 //!
 //! # Why a wait does not deadlock
 //!
 //! Let every thread of the pool be inside a wait for tasks of this pool. If the pool may grow and
 //! something is queued, the last of them to declare itself blocked has notified, and a thread is
 //! being started. If it may not grow: a waiter registers (`Engine::growth_waiters`) *before* it
-//! looks whether the pool may grow, and whoever makes the pool unable to grow wakes all who are
-//! registered *after* that shows. So each waiter has looked since the pool last became unable to
-//! grow, and a target that was queued then has been claimed: by the waiter or by someone else,
-//! whose thread runs it above all waits on its stack. The innermost of these targets is run by a
-//! thread that does not wait: a contradiction. A task that waits for itself is refused
-//! (`is_deadlock`).
+//! looks whether the pool may grow, and a thread that makes the pool unable to grow wakes all that
+//! are registered *after* that shows. So each waiter has looked since the pool last became unable
+//! to grow, and a target that was queued then has been claimed: by the waiter or by another thread,
+//! which runs it above all waits on its stack. The innermost of these targets is run by a thread
+//! that does not wait: a contradiction. A task that waits for itself is refused (`is_deadlock`).
 
 use std::sync::Arc;
 
 use super::{Policy, Worker};
-use crate::lane::{LaneCore, Wait, inside};
+use crate::lane::{LaneCore, WaitFor, inside};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Parker, trampoline};
-use crate::task::{Host, InPlace, Inside, TaskRef, claim_in_place, tasks};
+use crate::task::{Host, Inline, Inside, TaskRef, claim_inline, tasks};
 
 impl<P: Policy> Worker<P> {
-    /// Runs other tasks in the middle of one, by `f`. This thread is not blocked meanwhile,
-    /// whatever it has declared.
-    pub(super) fn nest<R>(&self, f: impl FnOnce() -> R) -> R {
+    /// Runs other tasks in the middle of one, by `f`: a reentrant run. This thread is not blocked
+    /// meanwhile, whatever it has declared.
+    pub(super) fn reenter<R>(&self, f: impl FnOnce() -> R) -> R {
         let declared = self.blocking.replace(0);
         if declared > 0 {
             self.stop_blocking();
         }
-        // A waker or callback that has others run has its lane's slot no longer.
-        self.give_slot_away();
+        // A waker or callback that runs other tasks loses the slot of its lane.
+        self.release_kept_slot();
         self.context.record.tasks.interrupt(self.context.record.running());
         self.depth.set(self.depth.get() + 1);
         let result = trampoline::afresh(f);
@@ -46,22 +45,22 @@ impl<P: Policy> Worker<P> {
     }
 
     /// Releases the slot that is kept while a result is delivered.
-    fn give_slot_away(&self) {
+    fn release_kept_slot(&self) {
         if let Some(lane) = self.lane.take() {
             self.release_slot(&lane);
         }
     }
 
-    /// This thread is about to park until `target` has ended: unless that would be for ever.
-    fn wait_for(&self, target: &TaskRef) -> InPlace {
-        if !self.engine().lanes.waits().matters() {
-            return InPlace::Waits;
+    /// This thread is about to park until `target` has ended, unless the wait would never end.
+    fn wait_for(&self, target: &TaskRef) -> Inline {
+        if !self.engine().lanes.deadlocks().is_active() {
+            return Inline::Waits;
         }
-        let wait = Wait { thread: self.number(), target: target.clone(), inside: self.inside() };
-        if self.engine().lanes.waits().add(wait) { InPlace::Waits } else { InPlace::Deadlock }
+        let wait = WaitFor { thread: self.number(), target: target.clone(), inside: self.inside() };
+        if self.engine().lanes.deadlocks().add(wait) { Inline::Waits } else { Inline::Deadlock }
     }
 
-    /// Tells this thread from others.
+    /// A number that tells this thread from others.
     fn number(&self) -> usize {
         Arc::as_ptr(&self.context.record).addr()
     }
@@ -90,7 +89,7 @@ impl<P: Policy> Host for Worker<P> {
                 self.engine().idle.release_delivering();
             }
             // A waker or callback blocks while its lane has more to do.
-            self.give_slot_away();
+            self.release_kept_slot();
             self.start_blocking();
         }
     }
@@ -102,19 +101,19 @@ impl<P: Policy> Host for Worker<P> {
         }
     }
 
-    fn run_in_place(&self, target: &TaskRef) -> InPlace {
+    fn run_inline(&self, target: &TaskRef) -> Inline {
         if self.pool.may_grow() {
             return self.wait_for(target);
         }
         if target.is_owned_by(self.owner()) {
-            let Some(claimed) = claim_in_place(target) else { return self.wait_for(target) };
-            self.nest(|| self.run(claimed));
-            return InPlace::Ran;
+            let Some(claimed) = claim_inline(target) else { return self.wait_for(target) };
+            self.reenter(|| self.run(claimed));
+            return Inline::Ran;
         }
         match self.lane_of(target) {
             Some(lane) if target.is_queued() && lane.begin() => {
                 self.run_through(lane, target);
-                InPlace::Ran
+                Inline::Ran
             }
             _ => self.wait_for(target),
         }
@@ -133,11 +132,12 @@ impl<P: Policy> Host for Worker<P> {
     }
 
     fn inside(&self) -> Vec<Inside> {
-        if !self.engine().lanes.waits().matters() {
+        if !self.engine().lanes.deadlocks().is_active() {
             return Vec::new();
         }
-        let holds_slot =
-            |task: &TaskRef| !task.is_owned_by(self.owner()) && !self.forfeited.borrow().contains(&task.id());
+        let holds_slot = |task: &TaskRef| {
+            !task.is_owned_by(self.owner()) && !self.released_early.borrow().contains(&task.id())
+        };
         let slot_of = |task: &TaskRef| {
             let lane = holds_slot(task).then(|| self.engine().lanes.find(task.owner())).flatten()?;
             Some((lane.owner().addr(), lane.limit()))
@@ -149,8 +149,8 @@ impl<P: Policy> Host for Worker<P> {
         self.engine().growth_waiters.remove(parker);
         let Some(target) = target else { return self.engine().help_waiters.remove(parker) };
         self.engine().lanes.find(target.owner()).iter().for_each(|lane| lane.waiters().remove(parker));
-        if self.engine().lanes.waits().matters() {
-            self.engine().lanes.waits().remove(self.number(), target);
+        if self.engine().lanes.deadlocks().is_active() {
+            self.engine().lanes.deadlocks().remove(self.number(), target);
         }
     }
 
@@ -158,22 +158,24 @@ impl<P: Policy> Host for Worker<P> {
         !self.engine().is_forked() && !self.engine().queues.is_empty()
     }
 
-    fn run_any_in_place(&self) -> bool {
+    fn run_any_inline(&self) -> bool {
         let Some(entry) = self.engine().queues.take_any() else { return false };
-        self.nest(|| self.execute(entry));
+        self.reenter(|| self.execute(entry));
         true
     }
 
     fn run_now(&self, target: &TaskRef) -> bool {
-        let claimed = if self.engine().is_forked() { None } else { claim_in_place(target) };
-        claimed.map(|claimed| self.nest(|| self.run(claimed))).is_some()
+        let claimed = if self.engine().is_forked() { None } else { claim_inline(target) };
+        claimed.map(|claimed| self.reenter(|| self.run(claimed))).is_some()
     }
 
-    fn forfeit_slots(&self) {
-        self.give_slot_away();
+    fn release_slots_early(&self) {
+        self.release_kept_slot();
         for task in tasks() {
-            if let Some(lane) = self.lane_of(task).filter(|_| !self.forfeited.borrow().contains(&task.id())) {
-                self.forfeited.borrow_mut().push(task.id());
+            if let Some(lane) =
+                self.lane_of(task).filter(|_| !self.released_early.borrow().contains(&task.id()))
+            {
+                self.released_early.borrow_mut().push(task.id());
                 self.release_slot(&lane);
             }
         }

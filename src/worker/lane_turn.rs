@@ -1,5 +1,5 @@
-//! One turn of a lane: a number of its tasks, one after another, on a thread that holds a slot.
-//! What a turn is, and what it is for, says `lane`.
+//! One turn of a lane: a number of its tasks, one after another, on a thread that holds a slot. The
+//! page of `lane` says what turns are for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,12 +9,13 @@ use crate::lane::{LaneCore, QueueItem};
 use crate::sync::now;
 use crate::task::{Claimed, TaskRef};
 
-/// So many tasks of a lane are run in one turn, if others want the thread.
+/// How many tasks of a lane a thread runs in one turn, if other work waits for the thread.
 const TURN_TASKS: u32 = 32;
-/// And for so long.
+/// How long such a turn lasts.
 const TURN_TIME: Duration = Duration::from_millis(1);
 
 impl<P: Policy> Worker<P> {
+    /// Runs a turn of `lane`, of which an item was queued.
     #[inline(never)]
     pub(super) fn serve_lane(&self, lane: Arc<LaneCore>) {
         let ran = lane.begin_with_next().is_some_and(|first| self.take_turn(lane, first));
@@ -28,13 +29,13 @@ impl<P: Policy> Worker<P> {
     fn take_turn(&self, mut lane: Arc<LaneCore>, first: TaskRef) -> bool {
         let mut tasks = 0;
         let is_alone = || self.engine().queues.looks_empty(self.context.local.get());
-        // A turn that nobody waits for needs no clock, and is over once somebody does.
+        // A turn for which no other work waits needs no clock, and is over once some does.
         let begun = if is_alone() { None } else { Some(now()) };
         let mut next = claim_or_next(&lane, first);
         while let Some(claimed) = next {
             tasks += 1;
             let Some(kept) = self.run_in_lane(claimed, lane) else {
-                // Nothing waited, or the slot was given away while the result was delivered.
+                // Nothing waited, or the slot was released while the result was delivered.
                 return true;
             };
             lane = kept;
@@ -48,14 +49,14 @@ impl<P: Policy> Worker<P> {
         tasks > 0
     }
 
-    /// Runs a task of a lane of which this thread holds a slot. Gives the lane back if it still
-    /// does.
+    /// Runs a task of a lane of which this thread holds a slot. Returns the lane if the thread
+    /// still holds the slot.
     fn run_in_lane(&self, claimed: Claimed, lane: Arc<LaneCore>) -> Option<Arc<LaneCore>> {
         self.run_special(claimed, Some(lane));
         self.lane.take()
     }
 
-    /// Whether it keeps the slot of a lane while it delivers.
+    /// Whether the thread keeps the slot of a lane while it delivers.
     pub(super) fn serves(&self) -> bool {
         let lane = self.lane.take();
         let serves = lane.is_some();
@@ -63,21 +64,20 @@ impl<P: Policy> Worker<P> {
         serves
     }
 
-    /// Releases a slot of `lane` to whoever comes next.
+    /// Releases a slot of `lane`, for the thread that comes next.
     pub(super) fn release_slot(&self, lane: &Arc<LaneCore>) {
-        // Behind what waits already, and not in this thread's own deque: that is what makes turns
-        // fair.
+        // Behind what waits already, and not in this thread's own deque: that makes turns fair.
         if lane.release(|| self.engine().queues.push(None, QueueItem::lane(Arc::clone(lane)))) {
             self.engine().notify(&*self.pool);
         }
     }
 
-    /// Runs what waits in `lane`, of which this thread has taken a slot over, in order through
-    /// `target`, in place.
+    /// Runs what waits in `lane`, of which this thread has taken a slot over, inline and in order,
+    /// up to `target` and with it.
     pub(super) fn run_through(&self, mut lane: Arc<LaneCore>, target: &TaskRef) {
         while target.is_queued() {
             let Some(claimed) = claim_next(&lane) else { return };
-            match self.nest(|| self.run_in_lane(claimed, lane)) {
+            match self.reenter(|| self.run_in_lane(claimed, lane)) {
                 Some(kept) => lane = kept,
                 None => return,
             }
@@ -85,15 +85,15 @@ impl<P: Policy> Worker<P> {
         self.release_slot(&lane);
     }
 
-    /// Whether the slot of `task`, which has ended, has been given away.
-    pub(super) fn has_forfeited(&self, task: &TaskRef) -> bool {
-        let mut forfeited = self.forfeited.borrow_mut();
-        let place = forfeited.iter().position(|id| *id == task.id());
-        place.map(|place| forfeited.swap_remove(place)).is_some()
+    /// Whether the slot of `task`, which has ended, was released early; the thread forgets that.
+    pub(super) fn take_released_early(&self, task: &TaskRef) -> bool {
+        let mut released_early = self.released_early.borrow_mut();
+        let index = released_early.iter().position(|id| *id == task.id());
+        index.map(|index| released_early.swap_remove(index)).is_some()
     }
 }
 
-/// Whether a turn that was begun then may go on.
+/// Whether a turn that was begun at this time may go on.
 fn is_within_turn(begun: Instant) -> bool {
     now().saturating_duration_since(begun) < TURN_TIME
 }
@@ -105,14 +105,15 @@ fn claim_next(lane: &LaneCore) -> Option<Claimed> {
     claim_or_next(lane, first)
 }
 
-/// The same with an entry that has been taken already.
+/// Claims `entry`, which has been taken from the lane, or the next task. If there is none, the slot
+/// is released.
 fn claim_or_next(lane: &LaneCore, mut entry: TaskRef) -> Option<Claimed> {
     loop {
         let claimed = entry.claim();
         if claimed.is_some() {
             return claimed;
         }
-        lane.count_husk();
+        lane.count_tombstone();
         entry = lane.next()?;
     }
 }

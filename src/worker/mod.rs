@@ -1,5 +1,5 @@
-//! One thread of a pool: find a task, run it, report; and what it does for the closures that run on
-//! it.
+//! The engine of a pool, and one thread of it: find a task, run it, report; and what the thread
+//! does for the closures that run on it.
 //!
 //! | file | owns |
 //! |---|---|
@@ -8,16 +8,16 @@
 //! | `record` | what a thread has of its own and shows to others, and the way to it |
 //! | `registry` | the threads of a pool |
 //! | `host` | blocking and waiting on a pool's thread |
-//! | `park` | what a thread does that finds nothing: looking on, sleeping, leaving |
-//! | `spin` | for how long it pays to look on |
+//! | `park` | what a thread does that finds nothing: spin, sleep, leave |
+//! | `spin` | for how long it pays to spin |
 //!
-//! What all pools have in common is the [`Engine`]; what a pool decides, and tells, is the trait
+//! What every pool has is the [`Engine`]. What a pool decides, and what it observes, is the trait
 //! [`Policy`], which `pool` implements.
 //!
-//! # One round
+//! # The loop of a thread
 //!
 //! ```text
-//!     take an entry - none --> linger --> go on the stack, look again, sleep ---- surplus or closed ---> leave
+//!     take an item -- none --> spin ----> go on the stack, look again, sleep ---- surplus or closed ---> leave
 //!         |                      | found            |
 //!         v                      v                  v woken, with a searching token
 //!     release the token, notify if more is queued
@@ -32,12 +32,14 @@
 //!     deliver: send, wake, call back; a delivering token turns into a searching one
 //! ```
 //!
-//! Idle before deliver: the consumer that the waker wakes often submits its next call at once. It
-//! then finds a token out and wakes nobody, and the thread that has just finished takes the call.
-//! So one awaited call after another stays on one thread.
+//! Idle before deliver: the consumer that the waker wakes often submits its next call at once. The
+//! consumer then finds a token out and wakes no thread, and the thread that has just finished takes
+//! the call. So one awaited call after another stays on one thread.
 //!
-//! ORDERING: `closed` pairs as in `pool::admission`; `over_max` is a mark whose setter wakes all
-//! afterwards, under a lock that each sleeper takes before it looks.
+//! ORDERING: `closed` pairs as in `pool::submit`; `over_max` is a mark whose setter wakes all
+//! sleepers afterwards, under a lock that each sleeper takes before it looks. The fence in
+//! `watch_growth` is between the registration of a waiter and its look, and pairs with the one in
+//! `growth_ended`, and for `help_waiters` with the one in `Idle::notify`.
 
 mod host;
 mod lane_turn;
@@ -55,7 +57,7 @@ use std::time::{Duration, Instant};
 
 use crate::counts::{PoolAccount, PoolCounters, TaskCounts, thread_number};
 use crate::error::TaskId;
-use crate::idle::{Idle, Notify, Sleeper};
+use crate::idle::{Idle, Notified, Sleeper};
 use crate::lane::{LaneCore, Lanes, QueueItem};
 use crate::queue::{Queues, StealCursor};
 use crate::semaphore::Semaphore;
@@ -65,13 +67,14 @@ use crate::sys::fork::Generation;
 use crate::task::{TaskRef, with_host};
 
 use self::record::{CurrentGuard, WorkerContext, this_context};
-use self::spin::Patience;
+use self::spin::SpinPolicy;
 
 pub(crate) use self::record::{LastSample, Moment, RunningTask, ThreadRecord, this_record};
 pub(crate) use self::registry::Registry;
 
-/// What every pool has: the queues, the threads, who of them sleeps, the lanes, and whether it is
-/// over. The pool owns one and adds to it, by [`Policy`], when threads come and go.
+/// What every pool has: the queues, the threads, which of them sleep, the lanes, and whether
+/// admission is closed. The pool owns an engine, and decides by [`Policy`] when threads come and
+/// go.
 pub(crate) struct Engine {
     pub(crate) queues: Queues<QueueItem>,
     pub(crate) idle: Idle,
@@ -91,7 +94,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// An engine with `deques` worker deques, whose queue has these permits if it is limited.
+    /// An engine with `deques` worker deques, whose queue has `permits` if it is limited.
     pub(crate) fn new(deques: usize, permits: Option<Semaphore>, lanes: Arc<Lanes>) -> Self {
         Engine {
             queues: Queues::new(deques),
@@ -107,7 +110,7 @@ impl Engine {
         }
     }
 
-    /// What the pool's tasks and threads know it by.
+    /// The address by which the pool's tasks and threads know the pool.
     pub(crate) fn owner(&self) -> *const () {
         Arc::as_ptr(&self.account).cast()
     }
@@ -118,13 +121,13 @@ impl Engine {
         self.account.permits()
     }
 
-    /// A queued task has been claimed: its permit in a limited queue is free.
+    /// A thread has claimed a queued task: releases the task's permit, if the queue is limited.
     #[inline]
     fn release_permit(&self) {
         self.permits().into_iter().for_each(Semaphore::release);
     }
 
-    /// Whether this process is a fork of the one the pool was built in.
+    /// Whether this process is a forked child of the one that the pool was built in.
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         self.generation.is_past()
@@ -136,15 +139,15 @@ impl Engine {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Closes admission, and fences. True for the caller that closes it first.
+    /// Closes admission, and fences. True for the first caller.
     pub(crate) fn close(&self) -> bool {
         let is_first = !self.closed.swap(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         is_first
     }
 
-    /// Whether there may be more threads than the pool may have by now: a thread between two tasks
-    /// looks, and leaves if that is so.
+    /// Whether there may be more threads than the pool may have by now: then a thread leaves
+    /// between two tasks.
     #[inline]
     pub(crate) fn is_over_max(&self) -> bool {
         self.over_max.load(Ordering::Relaxed)
@@ -159,15 +162,12 @@ impl Engine {
     /// `help_waiters` too.
     fn watch_growth(&self, parker: &Arc<Parker>) {
         self.growth_waiters.add(parker);
-        // Pairs with the fence in `growth_ended`, and for `help_waiters` with the one in
-        // `Idle::notify`: after the waiter is added, before it looks.
         fence(Ordering::SeqCst);
     }
 
     /// The pool can no longer be counted on to grow: threads that wait look again whether to run
     /// their targets inline.
     pub(crate) fn growth_ended(&self) {
-        // Pairs with the fence in `watch_growth`.
         fence(Ordering::SeqCst);
         self.growth_waiters.wake();
     }
@@ -175,7 +175,7 @@ impl Engine {
     /// What has become of the tasks of the pool, those of its lanes included.
     pub(crate) fn counts(&self) -> TaskCounts {
         let mut counts = self.own_counts();
-        // Read after the starts and ends, which are counted by the threads for all tasks alike.
+        // Read after the starts and ends, which the threads count for all tasks.
         let lanes = self.lanes.counts().tasks;
         counts.submitted += lanes.submitted;
         counts.cancelled += lanes.cancelled;
@@ -188,7 +188,8 @@ impl Engine {
         self.workers.counts(&self.account.counters)
     }
 
-    /// Counts a submission and enqueues it: in the deque of this thread, if that is the pool's.
+    /// Counts a submission and enqueues the task: in the deque of this thread, if the thread is the
+    /// pool's and has one.
     #[inline]
     pub(crate) fn submit(&self, task: TaskRef) {
         match this_context(self.owner()) {
@@ -203,8 +204,8 @@ impl Engine {
         }
     }
 
-    /// Enqueues a task of `lane`, and an entry for the lane where that is due: it is no task and is
-    /// not counted. True if a thread must look into the pool's queues.
+    /// Enqueues a task of `lane`, and an item for the lane where that is due: the item is no task
+    /// and is not counted. True if a thread must look into the pool's queues.
     #[must_use]
     pub(crate) fn submit_to_lane(&self, lane: &Arc<LaneCore>, task: TaskRef) -> bool {
         let local = this_context(self.owner()).and_then(|context| context.local.get());
@@ -224,15 +225,15 @@ impl Engine {
         }
     }
 
-    /// Sees to it that a thread looks into the queues, in which the caller has put something: wakes
-    /// one, or leaves it to `policy`. The fence is here.
+    /// Makes a thread look into the queues, in which the caller has put something: wakes a sleeper,
+    /// or leaves it to `policy`. The fence is in here.
     pub(crate) fn notify(&self, policy: &impl Policy) {
         while !self.is_forked() {
             match self.idle.notify(|| self.queues.is_empty()) {
-                Notify::Handled => return,
-                Notify::Delivering => return policy.watch_delivery(),
-                Notify::NoWorker if policy.ensure_worker() => return,
-                Notify::NoWorker => {}
+                Notified::Handled => return,
+                Notified::Delivering => return policy.watch_delivery(),
+                Notified::NoWorker if policy.ensure_worker() => return,
+                Notified::NoWorker => {}
             }
         }
     }
@@ -245,46 +246,48 @@ impl Engine {
     }
 }
 
-/// What a pool decides for its engine: when threads come and go, and what is told of them.
+/// What a pool decides for its engine, when threads come and go, and what it observes.
 pub(crate) trait Policy: Send + Sync + 'static {
     fn engine(&self) -> &Engine;
-    /// Something is queued, and only threads inside wakers or callbacks will look: sees to it that
-    /// another one does, should they not return.
+    /// Something is queued, and only threads inside wakers or callbacks will look: makes another
+    /// thread look, should they not return.
     fn watch_delivery(&self);
-    /// Something is queued, and no thread will look: gets one, or has the monitor decide. False if
-    /// the state has changed meanwhile and the caller is to ask again.
+    /// Something is queued, and no thread will look: starts a thread, or leaves the decision to the
+    /// monitor. False if the state has changed meanwhile and the caller must ask again.
     fn ensure_worker(&self) -> bool;
-    /// Takes this thread out of the number of those that stay, if `when` says so. False if it
-    /// stays.
+    /// Takes this thread out of the number of those that stay, if `when` says so. False if the
+    /// thread stays.
     fn retire(&self, when: Retire) -> bool;
-    /// A task that carries the time of its spawning is about to run, after this wait.
+    /// A task that carries the time of its spawning is about to run, after `wait`.
     fn observe_wait(&self, task: &TaskRef, lane: Option<&LaneCore>, wait: Duration);
-    /// Such a task has ended, after this run.
+    /// A task that carries the time of its spawning has ended, after `run`.
     fn observe_run(&self, task: &TaskRef, lane: Option<&LaneCore>, run: Duration);
-    /// One thread more, or less, has declared that it blocks.
+    /// One thread more has declared that it blocks.
     fn begin_blocking(&self);
+    /// One thread less has declared that it blocks.
     fn end_blocking(&self);
-    /// Whether a thread that blocks can count on another being started.
+    /// Whether a thread that blocks can count on the start of another.
     fn may_grow(&self) -> bool;
-    /// Whether a thread that finds nothing may look on for a while: with one CPU, or where more
-    /// threads are at work than core, it would only hold up others.
+    /// Whether a thread that finds nothing may spin: with one CPU, or where more threads than core
+    /// are at work, it would only hold up others.
     fn may_spin(&self) -> bool;
     /// When a thread that goes to sleep now is to leave; `None` if it is to stay.
     fn sleep_deadline(&self) -> Option<Instant>;
-    /// A thread is parked in a wait for the pool's end: looks whether that has come.
+    /// A thread is parked in a wait for the pool's end: looks whether the end has come.
     fn look_for_end(&self);
     /// Calls the user's hook, on the thread that has started.
     fn on_start(&self);
     /// Calls the user's hook, on the thread that is about to leave.
     fn on_stop(&self);
-    /// The thread is gone but for its last instructions: count it, and see to what is queued.
+    /// The thread is gone but for its last instructions: counts it, and makes another look at what
+    /// is queued.
     fn on_exit(&self);
 }
 
 /// When a thread leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retire {
-    /// In any case.
+    /// Whatever the number of threads.
     Now,
     /// If there are more threads than the pool may have.
     IfOverMax,
@@ -293,34 +296,57 @@ pub(crate) enum Retire {
 }
 
 /// A running thread of a pool.
+///
+/// # Its state
+///
+/// ```text
+/// token, one at most:
+///     none ------- spins; is woken; comes back from the stack --------> searching
+///     searching -- finds something, or goes on the stack -------------> none
+///     none ------- a closure has ended, nothing queued is in sight ---> delivering
+///     delivering - the result is delivered ---------------------------> searching
+///     delivering - the waker or callback declares that it blocks -----> none
+///
+/// `lane`, the slot that is kept through a delivery:
+///     none ------- a closure of the lane has ended, more waits there -> kept
+///     kept ------- the result is delivered: runs the lane's next task > none
+///     kept ------- the waker or callback blocks or runs tasks inline -> none, the slot is released
+///
+/// `released_early`: a task enters as it waits for the shutdown, and leaves as its closure ends
+/// `blocking`:       one more for each declaration, one less for its end; 0 during a reentrant run
+/// `depth`:          one more for each reentrant run, one less for its end; above 0 the thread takes
+///                   no delivering token, and leaves alone the one that it holds
+/// `retiring`:       set once, and never cleared
+/// ```
 pub(crate) struct Worker<P: Policy> {
     pool: Arc<P>,
     context: WorkerContext,
     sleeper: Arc<Sleeper>,
-    walk: RefCell<StealCursor>,
-    patience: Patience,
+    cursor: RefCell<StealCursor>,
+    spin_policy: SpinPolicy,
     /// Whether this thread holds a searching token.
     searching: Cell<bool>,
     /// Whether this thread holds a delivering token.
     delivering: Cell<bool>,
-    /// The lane of the task whose result is being delivered, while this thread holds a slot of it.
+    /// The lane of the task whose result is being delivered, as long as this thread holds a slot of
+    /// the lane.
     lane: Cell<Option<Arc<LaneCore>>>,
-    /// Tasks of lanes that this thread is inside although their slots have been given away: they
-    /// wait for the shutdown.
-    forfeited: RefCell<Vec<TaskId>>,
-    /// How many tasks below the innermost wait for it in place.
+    /// Tasks of lanes that this thread is inside although it has released their slots: they wait
+    /// for the shutdown.
+    released_early: RefCell<Vec<TaskId>>,
+    /// How many reentrant runs this thread is inside.
     depth: Cell<u32>,
-    /// How many nested declarations of blocking there are.
+    /// How many declarations of blocking this thread is inside.
     blocking: Cell<u32>,
-    /// The thread is to end after its task.
+    /// Whether the thread is to end after its task.
     retiring: Cell<bool>,
 }
 
-/// Works for `pool` until it is time to leave. The caller has a starting token for this thread.
+/// Works for `pool` until the thread is to leave. The caller has a starting token for this thread.
 pub(crate) fn work<P: Policy>(pool: Arc<P>) {
     let worker = Worker::new(pool);
     with_host(&worker, || worker.main());
-    worker.leave();
+    worker.exit();
 }
 
 impl<P: Policy> Worker<P> {
@@ -332,12 +358,12 @@ impl<P: Policy> Worker<P> {
             context: WorkerContext { owner: engine.owner(), local: OnceCell::new(), record },
             pool,
             sleeper: Sleeper::new(),
-            walk: RefCell::new(StealCursor::new(thread_number() as u32)),
-            patience: Patience::new(),
+            cursor: RefCell::new(StealCursor::new(thread_number() as u32)),
+            spin_policy: SpinPolicy::new(),
             searching: Cell::new(false),
             delivering: Cell::new(false),
             lane: Cell::new(None),
-            forfeited: RefCell::new(Vec::new()),
+            released_early: RefCell::new(Vec::new()),
             depth: Cell::new(0),
             blocking: Cell::new(0),
             retiring: Cell::new(false),
@@ -349,11 +375,11 @@ impl<P: Policy> Worker<P> {
         self.pool.engine()
     }
 
-    /// The thread's life between its first and its last hook.
+    /// Calls the hooks, and runs tasks between the two.
     fn main(&self) {
         let _current = CurrentGuard::enter(&self.context);
-        self.equip();
-        // The hook is foreign code and may block, as a waker may.
+        self.acquire_deque();
+        // The hook is user code and may block, as a waker may.
         self.engine().idle.started_delivering();
         self.delivering.set(true);
         self.pool.on_start();
@@ -364,60 +390,61 @@ impl<P: Policy> Worker<P> {
         }
     }
 
-    /// Takes a deque, if this thread has none and one is free: at first, and whenever it wakes,
-    /// since the threads that leave after a growth may be those that own one.
-    fn equip(&self) {
+    /// Takes a deque, if this thread has none and one is free: at first, and whenever the thread
+    /// wakes, since the threads that leave after a growth may be those that own one.
+    fn acquire_deque(&self) {
         let WorkerContext { local, record, .. } = &self.context;
         if local.get().is_some() {
             return;
         }
-        if let Some(lent) = self.engine().queues.acquire() {
-            let _ = record.deque.set(lent.index());
-            let _ = local.set(lent);
+        if let Some(deque) = self.engine().queues.acquire() {
+            let _ = record.deque.set(deque.index());
+            let _ = local.set(deque);
         }
     }
 
-    /// Runs tasks until it is time to leave; then the thread has resigned.
+    /// Runs tasks until the thread is to leave; then it has retired.
     fn serve(&self) {
         while !self.engine().is_forked() {
-            if self.is_dismissed() {
-                return self.hand_over();
+            if self.is_retired() {
+                return self.hand_off();
             }
             match self.take() {
-                Some(entry) => self.execute(entry),
-                None if self.rest() => {}
+                Some(item) => self.execute(item),
+                None if self.park() => {}
                 None => break,
             }
         }
     }
 
-    /// Whether the thread is to leave with work left; it has resigned then.
-    fn is_dismissed(&self) -> bool {
+    /// Whether the thread is to leave with work left; then it has retired.
+    fn is_retired(&self) -> bool {
         if self.retiring.get() {
             return self.pool.retire(Retire::Now);
         }
         self.engine().is_over_max() && self.pool.retire(Retire::IfOverMax)
     }
 
-    /// The next queue entry. After a long task, and where others have waited for long, it is one
-    /// that has waited for everybody: what this thread has put into its own deque came later.
+    /// The next item. After a long task, and where items have waited for long, it is one of the
+    /// injector: what this thread has put into its own deque came later.
     #[inline]
     fn take(&self) -> Option<QueueItem> {
         let queues = &self.engine().queues;
         let injected = if self.context.record.take_overstay() { queues.take_injected() } else { None };
-        injected.or_else(|| queues.take(self.context.local.get(), &mut self.walk.borrow_mut()))
+        injected.or_else(|| queues.take(self.context.local.get(), &mut self.cursor.borrow_mut()))
     }
 
-    /// Has somebody look after what is queued, before the thread ends with work left.
-    fn hand_over(&self) {
+    /// Makes another thread look after what is queued, before this one ends with work left.
+    fn hand_off(&self) {
         if self.searching.take() {
             self.engine().idle.release_searching();
         }
         self.engine().notify_if_queued(&*self.pool);
     }
 
-    /// The thread's last deeds. After a fork there are none: everything here belongs to the parent.
-    fn leave(self) {
+    /// Gives back what the thread has of the pool. In a forked child it does nothing: everything
+    /// here belongs to the parent.
+    fn exit(self) {
         if self.engine().is_forked() {
             std::mem::forget(self);
             return;

@@ -2,8 +2,9 @@
 //! alone writes, the tasks it is inside, what the system calls it), a deque, and the way to them
 //! from the code that runs there.
 //!
-//! The tasks are shown by id and site, and where a task has more, by name and start. An ordinary
-//! task costs its thread two stores. The site is `'static` and may be followed whenever it is read.
+//! The tasks are shown by id and site, and where a task has a name or a start, by these too. An
+//! ordinary task costs its thread two stores. The site is `'static`: a reader may follow it at any
+//! time.
 //!
 //! - **T9** The site shown is null or was made from a `&'static Location`: a reader may follow it,
 //!   however late.
@@ -20,22 +21,24 @@ use crossbeam_utils::CachePadded;
 use crate::counts::{Counter, RunCounters, TaskCounts};
 use crate::error::{Origin, TaskId};
 use crate::lane::QueueItem;
-use crate::queue::Local;
+use crate::queue::LocalQueue;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, HintBool, HintUsize, Ordering};
 use crate::sync::{Mutex, thread_local_const};
 use crate::sys::thread_stat::ThreadKey;
 use crate::task::TaskRef;
 
-/// What `Pool::spawn` needs of the thread it is called on, where that is the pool's own.
+/// What `Pool::spawn` needs of the thread that calls it, where the thread is the pool's own.
 pub(super) struct WorkerContext {
+    /// [`Engine::owner`](super::Engine::owner) of the thread's pool.
     pub(super) owner: *const (),
-    pub(super) local: OnceCell<Local<QueueItem>>,
+    /// The deque, once the thread has one.
+    pub(super) local: OnceCell<LocalQueue<QueueItem>>,
     pub(super) record: Arc<ThreadRecord>,
 }
 
 thread_local_const! { static CONTEXT: Cell<*const WorkerContext> = Cell::new(ptr::null()) }
 
-/// Makes a context that of the thread, until this is dropped (T6).
+/// Makes a context that of the thread, until the guard is dropped (T6).
 pub(super) struct CurrentGuard {
     outer: *const WorkerContext,
 }
@@ -52,49 +55,52 @@ impl Drop for CurrentGuard {
     }
 }
 
-/// This thread's context, if it is one of `owner`'s threads.
+/// This thread's context, if the thread is one of `owner`'s.
 pub(super) fn this_context<'a>(owner: *const ()) -> Option<&'a WorkerContext> {
-    // SAFETY: T6: `Worker::main` borrows the context for longer than the slot holds it, and runs
-    // the code that uses this.
+    // SAFETY: T6: `Worker::main` borrows the context for longer than `CONTEXT` points to it, and
+    // runs the code that uses it.
     let context = unsafe { CONTEXT.with(Cell::get).as_ref() };
     context.filter(|context| ptr::eq(context.owner, owner))
 }
 
-/// The record of this thread, if it is one of `owner`'s.
+/// The record of this thread, if the thread is one of `owner`'s.
 pub(crate) fn this_record(owner: *const ()) -> Option<Arc<ThreadRecord>> {
     this_context(owner).map(|context| Arc::clone(&context.record))
 }
 
-/// What one thread shows.
+/// What one thread shows to others.
 #[derive(Debug)]
 pub(crate) struct ThreadRecord {
     pub(crate) counters: CachePadded<ThreadCounters>,
-    /// The thread has declared that it blocks.
+    /// Whether the thread has declared that it blocks.
     pub(crate) blocking: AtomicBool,
-    /// The monitor has found the thread to be in one task for long, or others to wait for long;
-    /// until the thread looks into the queues again.
+    /// Set when the monitor has found the thread to be in one task for long, or tasks to wait for
+    /// long; cleared when the thread looks into the queues again.
     pub(crate) overstays: HintBool,
-    /// The address of the account of the lane whose task the thread is inside; 0 if it is none's.
+    /// The address of the account of the lane whose task the thread is inside; 0 if the task is no
+    /// lane's.
     pub(crate) lane: HintUsize,
     /// How many times the thread has been parked in waits for, among others, the pool's shutdown.
     parks: AtomicU64,
-    /// Which deque it owns, once it owns one.
+    /// Which deque the thread owns, once it owns one.
     pub(crate) deque: OnceLock<usize>,
+    /// The thread's names in the operating system.
     pub(crate) key: ThreadKey,
     /// The task that the thread runs or ran last.
     pub(super) tasks: RunningTasks,
     /// What the monitor remembers of the thread from one look to the next. Only the monitor locks
-    /// it.
+    /// this.
     pub(crate) last_sample: Mutex<LastSample>,
 }
 
-/// What one thread has counted. The thread alone writes them.
+/// What one thread counts. The thread alone writes these counters.
 #[derive(Debug, Default)]
 pub(crate) struct ThreadCounters {
-    /// Tasks that its tasks have spawned.
+    /// Tasks that the thread's tasks have spawned.
     pub(crate) submitted: Counter,
     pub(crate) runs: RunCounters,
-    /// Tasks whose result it has delivered. Less than `started`: it is inside a closure or a waker.
+    /// Tasks whose result the thread has delivered. If that is less than `started`, the thread is
+    /// inside a closure or a waker.
     pub(crate) delivered: Counter,
 }
 
@@ -113,22 +119,23 @@ pub(crate) struct LastSample {
     pub(crate) delivered: u64,
     /// For how many looks in a row the thread has been inside the same task.
     pub(crate) stalled: u32,
-    /// For how long, as far as looks tell.
+    /// How long the thread has been there, as far as the looks show.
     pub(crate) held: Duration,
-    /// Whether it was asleep when that was asked last in this task.
+    /// Whether the thread was asleep when the monitor last asked in this task.
     pub(crate) asleep: Option<bool>,
-    /// It has been there for long, and has computed there as far as the system tells; for long
-    /// even.
+    /// Whether the thread has been there for long, and has computed there as far as the system
+    /// shows.
     pub(crate) occupied: bool,
+    /// Whether that has lasted for long, too.
     pub(crate) long: bool,
-    /// Its CPU clock when it was first asked for in this task.
+    /// The thread's CPU clock at the first reading in this task.
     pub(crate) cpu_since: Option<Duration>,
-    /// And at the last look.
+    /// The thread's CPU clock at the last look.
     pub(crate) cpu_time: Option<Duration>,
 }
 
 impl LastSample {
-    /// That of a thread that is still inside the same task, `elapsed` later.
+    /// The sample of a thread that is still inside the same task, `elapsed` later.
     #[must_use]
     pub(crate) fn later(self, elapsed: Duration) -> Self {
         LastSample {
@@ -139,7 +146,7 @@ impl LastSample {
     }
 }
 
-/// See [`ThreadRecord::moment`].
+/// Where a thread is in its life: see [`ThreadRecord::moment`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
     started: u64,
@@ -148,7 +155,7 @@ pub(crate) struct Moment {
 }
 
 impl ThreadRecord {
-    /// The tasks that the thread is inside, unless it is going on to another one just now.
+    /// The tasks that the thread is inside; none if the thread is going on to another one just now.
     pub(crate) fn running_tasks(&self) -> Vec<RunningTask> {
         let started = self.counters.runs.started.get();
         if self.running() == 0 {
@@ -164,27 +171,27 @@ impl ThreadRecord {
         shown
     }
 
-    /// Tasks on the thread's stack.
+    /// How many tasks are on the thread's stack.
     pub(crate) fn running(&self) -> u64 {
         let ended = self.counters.runs.all_ended();
         self.counters.runs.started.get() - ended
     }
 
-    /// Where the thread is in its life: that changes with each task that begins or ends, and when
-    /// the thread wakes in a wait for the pool's shutdown. The thread itself is asked, or others of
-    /// one that is blocked or has gone on.
+    /// Where the thread is in its life: the moment changes with each task that begins or ends, and
+    /// when the thread wakes in a wait for the pool's shutdown. The thread itself asks, or another
+    /// one about a thread that is blocked or has gone on.
     pub(crate) fn moment(&self) -> Moment {
         let runs = &self.counters.runs;
         let ended = runs.all_ended();
         Moment { started: runs.started.get(), ended, parks: self.parks.load(Ordering::Relaxed) }
     }
 
+    /// The thread goes on after a park in a wait for the pool's shutdown.
     pub(super) fn count_park(&self) {
         self.parks.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether the thread, which looks into the queues now, is to look first at what has waited for
-    /// everybody.
+    /// Whether the thread, which looks into the queues now, is to look into the injector first.
     pub(super) fn take_overstay(&self) -> bool {
         let long = self.overstays.load(Ordering::Relaxed);
         if long {
@@ -193,19 +200,20 @@ impl ThreadRecord {
         long
     }
 
-    /// The thread is about to run a task of the lane whose account is at this address. Returns what
-    /// to return to.
+    /// The thread is about to run a task of the lane whose account is at this address. Returns the
+    /// argument for [`return_to_lane`](ThreadRecord::return_to_lane).
     pub(super) fn enter_lane(&self, account: *const ()) -> usize {
         let outer = self.lane.load(Ordering::Relaxed);
         self.lane.store(account.addr(), Ordering::Relaxed);
         outer
     }
 
+    /// The task has ended: the thread is again inside the one before.
     pub(super) fn return_to_lane(&self, outer: usize) {
         self.lane.store(outer, Ordering::Relaxed);
     }
 
-    /// The record of the calling thread.
+    /// A record of the calling thread.
     pub(crate) fn for_this_thread() -> Self {
         ThreadRecord {
             counters: CachePadded::default(),
@@ -225,18 +233,19 @@ impl ThreadRecord {
 #[derive(Clone, Debug)]
 pub(crate) struct RunningTask {
     pub(crate) origin: Origin,
-    /// When its closure began, if it is timed.
+    /// When the task's closure began, if the task is timed.
     pub(crate) since: Option<Instant>,
 }
 
+/// What only some of the tasks shown have.
 #[derive(Clone, Debug, Default)]
 struct TaskDetail {
     name: Option<Cow<'static, str>>,
     since: Option<Instant>,
 }
 
-/// The task that a thread runs or ran last, and those that wait for it in place, the outermost
-/// first.
+/// The task that a thread runs or ran last, and those that the thread has interrupted for it, the
+/// outermost first.
 #[derive(Debug)]
 pub(super) struct RunningTasks {
     id: AtomicU64,
@@ -244,7 +253,7 @@ pub(super) struct RunningTasks {
     /// Whether `detail` holds anything. Only the thread itself asks.
     detailed: AtomicBool,
     detail: Mutex<TaskDetail>,
-    /// `None` where the one that waits is no task but a waker or callback.
+    /// `None` where the thread has interrupted no task but a waker or callback.
     below: Mutex<Vec<Option<RunningTask>>>,
 }
 
@@ -260,18 +269,18 @@ impl RunningTasks {
     }
 
     /// Shows a task that begins and carries nothing. Only the thread itself may call this, as all
-    /// but `read`.
+    /// functions but `read`.
     #[inline]
     pub(super) fn show_plain(&self, task: &TaskRef) {
-        self.place(task.id(), task.site());
+        self.show_top(task.id(), task.site());
         if self.detailed.load(Ordering::Relaxed) {
             self.add_detail(false, TaskDetail::default());
         }
     }
 
-    /// The same for a task that may have a name or a start.
+    /// Shows a task that begins and may have a name or a start.
     pub(super) fn show(&self, task: &TaskRef, since: Option<Instant>) {
-        self.place(task.id(), task.site());
+        self.show_top(task.id(), task.site());
         let name = task.extras().and_then(|extras| extras.name.clone());
         let detailed = name.is_some() || since.is_some();
         if detailed || self.detailed.load(Ordering::Relaxed) {
@@ -280,10 +289,10 @@ impl RunningTasks {
     }
 
     #[inline]
-    fn place(&self, id: TaskId, site: &'static Location<'static>) {
+    fn show_top(&self, id: TaskId, site: &'static Location<'static>) {
         // ORDERING: Release, here and for the site, pairs with the Acquire in `read_top`. The task
-        // before has been counted as ended by then: so whoever reads anything of a task that is not
-        // counted as begun finds that nothing runs (`ThreadRecord::running_tasks`).
+        // before has been counted as ended by then: so a reader that sees anything of a task that
+        // is not counted as begun finds that nothing runs (`ThreadRecord::running_tasks`).
         self.id.store(id.0, Ordering::Release);
         self.site.store(ptr::from_ref(site).cast_mut(), Ordering::Release);
     }
@@ -295,18 +304,18 @@ impl RunningTasks {
         drop(old);
     }
 
-    /// The thread, which is inside `running` tasks, waits: others are about to run in place.
+    /// The thread, which is inside `running` tasks, is about to run others inline.
     pub(super) fn interrupt(&self, running: u64) {
         let mut below = self.below.lock();
         let waits = running > below.iter().flatten().count() as u64;
         below.push(self.read_top().filter(|_| waits));
     }
 
-    /// They have run.
+    /// The others have run.
     pub(super) fn resume(&self) {
         let shown = self.below.lock().pop().flatten();
         if let Some(RunningTask { origin, since }) = shown {
-            self.place(origin.id, origin.site);
+            self.show_top(origin.id, origin.site);
             self.add_detail(
                 origin.name.is_some() || since.is_some(),
                 TaskDetail { name: origin.name, since },
@@ -315,10 +324,10 @@ impl RunningTasks {
     }
 
     fn read_top(&self) -> Option<RunningTask> {
-        // ORDERING: Acquire pairs with the Release in `place`.
+        // ORDERING: Acquire pairs with the Release in `show_top`.
         let site = self.site.load(Ordering::Acquire);
-        // ORDERING: as above. Relaxed would let it be read after the counts that are to vouch for
-        // it.
+        // ORDERING: Acquire pairs with the Release in `show_top`. Relaxed would let the id be read
+        // after the counts that are to vouch for it.
         let id = self.id.load(Ordering::Acquire);
         // SAFETY: T9.
         let site = unsafe { site.as_ref() }?;
@@ -327,7 +336,7 @@ impl RunningTasks {
     }
 
     /// The tasks shown. If the thread has gone on to another task meanwhile they may be mixed up:
-    /// the caller must see to that.
+    /// the caller must exclude that.
     pub(super) fn read(&self) -> Vec<RunningTask> {
         let mut all: Vec<_> = self.below.lock().iter().flatten().cloned().collect();
         all.extend(self.read_top());

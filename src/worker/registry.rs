@@ -13,7 +13,7 @@ pub(crate) struct Registry(ProcessMutex<Registered>);
 #[derive(Debug, Default)]
 struct Registered {
     records: Vec<Arc<ThreadRecord>>,
-    /// What threads had counted that have gone.
+    /// What the threads that have gone had counted.
     gone: TaskCounts,
 }
 
@@ -37,8 +37,8 @@ impl Registry {
         self.0.lock().map(|registered| registered.records.clone()).unwrap_or_default()
     }
 
-    /// The sums over all threads that there are or have been, and what others have counted in
-    /// `account`.
+    /// The sums over all threads that there are or have been, and what other threads have counted
+    /// in `account`.
     pub(super) fn counts(&self, account: &PoolCounters) -> TaskCounts {
         let Some(registered) = self.0.lock() else { return TaskCounts::default() };
         let mut counts = TaskCounts { cancelled: account.all_cancelled(), ..registered.gone };

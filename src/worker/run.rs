@@ -10,11 +10,11 @@ use crate::lane::{Job, LaneCore, QueueItem};
 use crate::sync::now;
 use crate::task::{Claimed, Runner, TaskRef, as_current};
 
-/// One task that is being run by a worker.
+/// A task that a worker runs.
 struct Run<'a, P: Policy> {
     worker: &'a Worker<P>,
-    /// Its lane, of which the worker holds a slot until the closure has ended. It is let go of
-    /// after the delivery: that takes time where another CPU has just referred to it.
+    /// The task's lane, of which the worker holds a slot until the closure has ended. The reference
+    /// is dropped after the delivery: the drop takes time where another CPU has just counted one.
     lane: Cell<Option<Arc<LaneCore>>>,
     /// When the closure began, if the task is timed.
     began: Option<Instant>,
@@ -29,17 +29,17 @@ impl<P: Policy> Runner for Run<'_, P> {
             return worker.count_ended(reason, false);
         };
         // N3. Where more waits, the slot is kept while the result is delivered.
-        let goes_on = !worker.has_forfeited(task) && !lane.release_if_idle();
+        let goes_on = !worker.take_released_early(task) && !lane.release_if_idle();
         if let Some(ran) = ran {
-            // A subscriber is foreign code: it may wait for the lane.
+            // A subscriber is user code: it may wait for the lane.
             worker.lane.replace(goes_on.then(|| Arc::clone(&lane)));
             worker.pool.observe_run(task, Some(&lane), ran);
             lane.count_ended(reason);
             self.lane.set(Some(lane));
         } else {
             lane.count_ended(reason);
-            let place = if goes_on { &worker.lane } else { &self.lane };
-            place.set(Some(lane));
+            let keeper = if goes_on { &worker.lane } else { &self.lane };
+            keeper.set(Some(lane));
         }
         worker.count_ended(reason, goes_on && worker.serves());
     }
@@ -52,10 +52,10 @@ impl<P: Policy> Runner for Worker<P> {
 }
 
 impl<P: Policy> Worker<P> {
-    /// Runs a queue entry, unless it is the husk of a task that somebody else has claimed.
+    /// Runs an item, unless it is the tombstone of a task that another thread has claimed.
     #[inline(always)]
-    pub(super) fn execute(&self, entry: QueueItem) {
-        match entry.open() {
+    pub(super) fn execute(&self, item: QueueItem) {
+        match item.open() {
             Job::Task(task) => match task.claim() {
                 Some(claimed) => self.run(claimed),
                 None => self.pass_baton(),
@@ -64,7 +64,7 @@ impl<P: Policy> Worker<P> {
         }
     }
 
-    /// Releases the searching token after a find, and has somebody look if more is queued.
+    /// Releases the searching token after a find, and wakes another thread if more is queued.
     pub(super) fn pass_baton(&self) {
         if self.searching.take() {
             self.engine().idle.release_searching();
@@ -72,7 +72,8 @@ impl<P: Policy> Worker<P> {
         }
     }
 
-    /// Turns the delivering token, unless it was given up in order to block, into a searching one.
+    /// Turns the delivering token into a searching one, unless the thread has released it in order
+    /// to block.
     pub(super) fn end_delivering(&self) {
         if self.delivering.take() {
             self.engine().idle.end_delivering();
@@ -90,8 +91,8 @@ impl<P: Policy> Worker<P> {
         }
     }
 
-    /// Runs a claimed task, perhaps of `lane`, of which this thread holds a slot. That is kept in
-    /// `self.lane` afterwards, unless it has been released.
+    /// Runs a claimed task, perhaps of `lane`, of which this thread holds a slot. The slot is kept
+    /// in `self.lane` afterwards, unless it has been released.
     #[inline(never)]
     pub(super) fn run_special(&self, claimed: Claimed, lane: Option<Arc<LaneCore>>) {
         let mut began = None;
@@ -101,21 +102,21 @@ impl<P: Policy> Worker<P> {
             }
             began = extras.spawned.map(|spawned| (now(), spawned));
         }
-        // Shown before it is counted: whoever finds it counted and nothing counted since reads the
-        // right one.
+        // Shown before it is counted: a reader that finds the task counted, and nothing counted
+        // since, reads the right one.
         self.context.record.tasks.show(claimed.task(), began.map(|(now, _)| now));
-        // Before the thread counts it: the monitor must not take it for a task of the pool's own
+        // Before the thread counts the task: the monitor must not take it for one of the pool's own
         // queues.
         lane.iter().for_each(|lane| lane.count_started());
         // Counted before the token is released: the monitor must not take the task for one that
-        // waits, with nobody coming for it.
+        // waits while no thread comes for it.
         self.context.record.counters.runs.started.increment();
         self.pass_baton();
-        // A waker and a subscriber are foreign code. They run as part of the task, so that one that
-        // waits for its lane is told.
+        // A waker and a subscriber are user code. They run as part of the task, so that one that
+        // waits for its lane gets an error.
         let is_limited = lane.as_ref().is_none_or(|lane| lane.permits().is_some());
         if is_limited || began.is_some() {
-            as_current(claimed.task(), || self.free_and_observe(&claimed, lane.as_deref(), began));
+            as_current(claimed.task(), || self.release_and_observe(&claimed, lane.as_deref(), began));
         }
         let outer = lane.as_deref().map(|lane| self.context.record.enter_lane(lane.owner()));
         claimed.run(&Run { worker: self, lane: Cell::new(lane), began: began.map(|(now, _)| now) });
@@ -123,8 +124,8 @@ impl<P: Policy> Worker<P> {
         self.delivered();
     }
 
-    /// Gives the place of a task in its queue to another, and tells how long the task has waited.
-    fn free_and_observe(
+    /// Releases the permit of a task in its queue, and reports how long the task has waited.
+    fn release_and_observe(
         &self,
         claimed: &Claimed,
         lane: Option<&LaneCore>,
@@ -137,7 +138,7 @@ impl<P: Policy> Worker<P> {
         }
     }
 
-    /// The same for a task of no lane that carries nothing, as most do.
+    /// Runs a claimed task that carries no metadata, as most do, and is of no lane.
     #[inline]
     fn run_plain(&self, claimed: Claimed) {
         self.context.record.tasks.show_plain(claimed.task());
@@ -151,24 +152,25 @@ impl<P: Policy> Worker<P> {
     /// The result of a task has been delivered.
     #[inline]
     fn delivered(&self) {
-        // A task run inside a callback leaves the token of that delivery alone.
+        // A task that runs inside a callback leaves the token of that delivery alone.
         if self.depth.get() == 0 {
             self.end_delivering();
         }
         self.context.record.counters.delivered.increment();
     }
 
-    /// Its time was up before a thread got to it, and the timer has not got to it either.
+    /// Discards a claimed task whose deadline has passed: no thread got to the task in time, and
+    /// the timer has not got to it either.
     fn let_expire(&self, claimed: Claimed, lane: Option<Arc<LaneCore>>) {
         self.pass_baton();
-        // Whatever blocks in the closure's destructor or in a waker gives the slot away.
+        // A destructor of the closure, or a waker, that blocks releases the slot.
         self.lane.replace(lane);
         claimed.count_cancelled();
         claimed.discard(Reason::Expired);
     }
 
     /// A closure has ended and its result is about to be delivered. If the thread `goes_on` with
-    /// its lane, nobody is to count on it for what is queued meanwhile.
+    /// its lane, no submitter may count on it for what is queued meanwhile.
     #[inline]
     fn count_ended(&self, reason: Option<&Reason>, goes_on: bool) {
         self.context.record.counters.runs.ended(reason).increment();

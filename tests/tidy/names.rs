@@ -15,8 +15,6 @@ const SHARED_NAMES: &[(&str, &str)] = &[
     ("State", "private to each of its modules"),
     ("Step", "private to each of its modules"),
     ("Timer", "private to each of its modules"),
-    ("Wait", "private to each of its modules"),
-    ("Waiter", "private to each of its modules"),
     ("Waiting", "private to each of its modules"),
     ("Worker", "private to each of its modules"),
 ];

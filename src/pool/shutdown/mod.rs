@@ -121,7 +121,7 @@ impl Shutdown {
         // Without a deadline the closure goes on only when nothing else does: so no lane exceeds
         // its limit by this.
         if let Some(host) = host_of(self.inner.0.engine.owner()).filter(|_| self.deadline.is_none()) {
-            host.forfeit_slots();
+            host.release_slots_early();
         }
         let deadline = self.deadline;
         match block(&mut EndWait(&mut self), deadline) {
@@ -142,7 +142,7 @@ impl Shutdown {
         let host = host_of(inner.engine.owner());
         while let Some(host) = host.filter(|host| host.has_queued()) {
             trampoline::settle(None);
-            host.run_any_in_place();
+            host.run_any_inline();
         }
         // From the start, or by one of these tasks.
         if inner.engine.is_forked() {

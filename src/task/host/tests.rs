@@ -8,8 +8,8 @@ struct Nobody(u8);
 impl Host for Nobody {
     fn begin_blocking(&self) {}
     fn end_blocking(&self) {}
-    fn run_in_place(&self, _target: &TaskRef) -> InPlace {
-        InPlace::Waits
+    fn run_inline(&self, _target: &TaskRef) -> Inline {
+        Inline::Waits
     }
     fn watch(&self, _target: Option<&TaskRef>, _parker: &Arc<Parker>) {}
     fn inside(&self) -> Vec<Inside> {
@@ -19,13 +19,13 @@ impl Host for Nobody {
     fn has_queued(&self) -> bool {
         false
     }
-    fn run_any_in_place(&self) -> bool {
+    fn run_any_inline(&self) -> bool {
         false
     }
     fn run_now(&self, _target: &TaskRef) -> bool {
         false
     }
-    fn forfeit_slots(&self) {}
+    fn release_slots_early(&self) {}
     fn may_grow(&self) -> bool {
         false
     }

@@ -1,7 +1,7 @@
 //! What waits in the pool's queues: a task, or the right to run a lane. One pointer either way.
 //!
-//! - **N4** An entry is the address of a cell, or, with the lowest bit set, of a lane, and stands
-//!   for one reference to it; whoever opens the entry, or drops it, takes that reference back.
+//! - **N4** An item is the address of a cell, or, with the lowest bit set, of a lane, and stands
+//!   for one reference to it; opening or dropping the item takes that reference back.
 
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -16,13 +16,13 @@ const LANE: usize = 1;
 
 const _: () = assert!(align_of::<LaneCore>() > LANE);
 
-/// An entry of a pool's queue.
+/// An item of a pool's queue.
 pub(crate) struct QueueItem(NonNull<()>);
 
-/// An entry, opened.
+/// An item, opened.
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// A task, or the husk of one.
+    /// A task, or the tombstone of one.
     Task(TaskRef),
     /// A slot of this lane is pending, or was.
     Lane(Arc<LaneCore>),
@@ -30,10 +30,10 @@ pub(crate) enum Job {
 
 // SAFETY: N4: it is a `TaskRef` or an `Arc<LaneCore>`, which both are (see `Job`).
 unsafe impl Send for QueueItem {}
-// SAFETY: N4, as above.
+// SAFETY: N4: it is a `TaskRef` or an `Arc<LaneCore>`, which both are.
 unsafe impl Sync for QueueItem {}
 
-/// What is said of an entry holds while it holds of what it may be.
+/// An item may be shared and sent as long as what it may be can.
 const _: () = {
     const fn is_shared<T: Send + Sync>() {}
     is_shared::<Job>();
@@ -57,11 +57,12 @@ impl QueueItem {
         let address = this.0.as_ptr();
         if address.addr() & LANE == 0 {
             // SAFETY: N4: without the mark it came from `TaskRef::into_raw`, and this is the one
-            // time it is taken back.
+            // time that the reference is taken back.
             Job::Task(unsafe { TaskRef::from_erased(this.0) })
         } else {
             let lane = address.map_addr(|address| address & !LANE).cast::<LaneCore>();
-            // SAFETY: N4: with the mark it came from `Arc::into_raw`, likewise.
+            // SAFETY: N4: with the mark it came from `Arc::into_raw`, and this is the one time that
+            // the reference is taken back.
             Job::Lane(unsafe { Arc::from_raw(lane) })
         }
     }
