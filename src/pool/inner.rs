@@ -103,13 +103,13 @@ impl Inner {
     /// All of the numbers but the times.
     fn counts(&self) -> Metrics {
         let threads = self.threads.counts();
-        let present = threads.present();
+        let alive = threads.alive();
         Metrics {
-            threads: present,
+            threads: alive,
             threads_idle: self.engine.idle.counts().idle,
             threads_blocked: self.threads.blocking(),
             // A thread is counted an instant before the peak is.
-            threads_peak: threads.peak().max(present),
+            threads_peak: threads.peak().max(alive),
             tasks: self.engine.counts(),
             growth_steps: self.growth.steps(),
             spawn_failures: self.threads.backoff().failures(),
@@ -130,7 +130,7 @@ impl Inner {
     pub(super) fn set_max(&self, max: usize) {
         self.threads.set_max(max);
         fence(Ordering::SeqCst);
-        if self.threads.counts().staying() > max {
+        if self.threads.counts().active() > max {
             self.engine.set_over_max(true);
             self.engine.idle.wake_all();
         }
@@ -204,13 +204,13 @@ impl Inner {
     /// in time.
     pub(super) fn on_reserved(&self) {
         // The limit may have been lowered since it was read; `set_max` looks in the other order.
-        if self.threads.counts().staying() > self.threads.max() {
+        if self.threads.counts().active() > self.threads.max() {
             self.engine.set_over_max(true);
         }
         if self.threads.counts().reserved() >= self.threads.max() {
             self.engine.growth_ended();
         }
-        if self.threads.counts().staying() > self.threads.core() {
+        if self.threads.counts().active() > self.threads.core() {
             self.engine.idle.refresh_deadlines();
         }
     }

@@ -1,4 +1,4 @@
-//! The pool: threads that come and go, the queue's ends, and the handle to it all.
+//! The pool: its threads, how tasks enter and leave its queues, and the handles to it.
 //!
 //! | room | owns |
 //! |---|---|
@@ -9,10 +9,10 @@
 //! | `policy` | what the pool decides for its threads |
 //! | `submit` | how a task gets into a queue, or is refused, and the ways to spawn |
 //! | `threads` | how many threads there are and may be, and how one more is made |
-//! | `growth` | when there should be more: a pure policy, what it sees, and the thread that acts |
+//! | `growth` | when the pool adds threads: a pure policy, the samples it decides on, and the thread that acts |
 //! | `expiry` | the thread that ends queued tasks whose time is up, and publishes the numbers |
-//! | `shutdown` | the end, who waits for it, and the tasks that it drops |
-//! | `stats` | the numbers; how long tasks wait and run; which run for long |
+//! | `shutdown` | the end of a pool, the threads that wait for it, and the tasks that it drops |
+//! | `stats` | the metrics; how long tasks wait and run; which run for long |
 
 mod adapters;
 mod builder;

@@ -33,7 +33,7 @@ impl Policy for Inner {
     fn retire(&self, when: Retire) -> bool {
         match when {
             Retire::Now => {
-                self.threads.counts().resign();
+                self.threads.counts().retire();
                 true
             }
             Retire::IfOverMax => self.retire_if_over_max(),
@@ -86,12 +86,12 @@ impl Policy for Inner {
     fn may_spin(&self) -> bool {
         // Where more threads are at work, some of them may want the CPU.
         let resting = || self.engine.idle.counts().idle + self.threads.blocking();
-        let at_work = || self.threads.counts().staying().saturating_sub(resting());
-        self.config.lingers && at_work() <= self.threads.core()
+        let at_work = || self.threads.counts().active().saturating_sub(resting());
+        self.config.spins && at_work() <= self.threads.core()
     }
 
     fn sleep_deadline(&self) -> Option<Instant> {
-        if self.threads.counts().staying() <= self.threads.core() {
+        if self.threads.counts().active() <= self.threads.core() {
             return None;
         }
         now().checked_add(self.config.keep_alive)
@@ -117,17 +117,17 @@ impl Policy for Inner {
         // Not where others do that already: above a lowered limit the successor would leave at
         // once.
         let due = self.engine.is_closed()
-            && self.threads.counts().staying() < self.threads.max()
+            && self.threads.counts().active() < self.threads.max()
             && !self.engine.queues.is_empty();
         let successor = self.owned().filter(|_| due);
         if let Some(pool) = successor {
             // What waits for the end must not see a pool without threads that still has work.
             self.engine.idle.add_starting(1);
-            self.threads.counts().hand_over();
+            self.threads.counts().hand_off();
             // A failure has been dealt with.
             let _ = start(&pool, 0);
         } else {
-            self.threads.counts().leave();
+            self.threads.counts().exit();
             fence(Ordering::SeqCst);
             self.engine.notify_if_queued(self);
         }
@@ -137,25 +137,25 @@ impl Policy for Inner {
 
 impl Inner {
     fn retire_if_over_max(&self) -> bool {
-        if !self.threads.counts().resign_above(self.threads.max()) {
+        if !self.threads.counts().retire_above(self.threads.max()) {
             // Either the fence in `set_max` comes first, and the second look sees the new limit, or
             // this one does, and the mark is set again.
             self.engine.set_over_max(false);
             fence(Ordering::SeqCst);
-            if !self.threads.counts().resign_above(self.threads.max()) {
+            if !self.threads.counts().retire_above(self.threads.max()) {
                 return false;
             }
             self.engine.set_over_max(true);
         }
-        event!(DEBUG, threads = self.threads.counts().staying(), "a thread above the lowered limit leaves");
+        event!(DEBUG, threads = self.threads.counts().active(), "a thread above the lowered limit leaves");
         true
     }
 
     fn retire_if_surplus(&self) -> bool {
-        let resigned = self.threads.counts().resign_above(self.threads.core());
-        if resigned {
-            event!(DEBUG, threads = self.threads.counts().staying(), "a surplus thread leaves");
+        let retired = self.threads.counts().retire_above(self.threads.core());
+        if retired {
+            event!(DEBUG, threads = self.threads.counts().active(), "a surplus thread leaves");
         }
-        resigned
+        retired
     }
 }
