@@ -25,13 +25,9 @@ use crate::sync::Mutex;
 /// # Ok::<(), sidestep::TaskError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId(u64);
+pub struct TaskId(pub(crate) u64);
 
 impl TaskId {
-    pub(crate) fn new(number: u64) -> Self {
-        TaskId(number)
-    }
-
     /// The id as a plain number, for logs and maps.
     #[must_use]
     pub fn as_u64(self) -> u64 {

@@ -19,7 +19,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.submitter().spawn(f, site, self.inner.metadata())
+        self.submitter().spawn(f, site, self.inner.carried.metadata())
     }
 }
 
@@ -31,7 +31,7 @@ impl Lane {
         F: FnOnce() -> Result<T, Reason> + Send + 'static,
         T: Send + 'static,
     {
-        self.submitter().spawn(Attempt(f), Location::caller(), self.pool().inner.metadata())
+        self.submitter().spawn(Attempt(f), Location::caller(), self.pool().inner.carried.metadata())
     }
 }
 

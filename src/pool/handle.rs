@@ -91,7 +91,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.submitter().spawn(f, Location::caller(), self.inner.metadata())
+        self.submitter().spawn(f, Location::caller(), self.inner.carried.metadata())
     }
 
     /// [`spawn`](Pool::spawn) for when no error is expected: the future resolves with the plain
@@ -144,7 +144,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.submitter().try_spawn(f, Location::caller(), self.inner.metadata())
+        self.submitter().try_spawn(f, Location::caller(), self.inner.carried.metadata())
     }
 
     /// Waits for a permit of the pool's queue, where that has a [limit](PoolBuilder::queue_limit):
@@ -187,8 +187,10 @@ impl Pool {
         // The iterator is user code, and may take its time or panic: until it has ended there are
         // no tasks.
         let closures: Vec<F> = closures.into_iter().collect();
-        let tasks =
-            closures.into_iter().map(|f| self.submitter().make(f, site, self.inner.metadata())).collect();
+        let tasks = closures
+            .into_iter()
+            .map(|f| self.submitter().make(f, site, self.inner.carried.metadata()))
+            .collect();
         Batch::new(self.submitter().submit_all(tasks))
     }
 

@@ -10,12 +10,13 @@
 //! claim and its count for a few instructions only, so that wait is next to none. A lane is treated
 //! by its tasks as the pool is by its own.
 //!
-//! ORDERING: the fence in `set_max` pairs with the one in `policy::retire_if_over_max`. `close`
-//! fences, and pairs with the fences of `submit`.
+//! ORDERING: the fence in `set_max` pairs with the one in `retire_if_over_max`. `close` fences, and
+//! pairs with the fences of `submit`. The fences of `begin_blocking` and `on_exit` are F2 of
+//! `idle`: a change of the counts, a fence, a look into the queues.
 
 use std::io;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::config::Config;
 use super::expiry::{Expiry, Periodic};
@@ -24,17 +25,19 @@ use super::shutdown::{Ending, give_up};
 #[cfg(feature = "metrics")]
 use super::stats::export;
 use super::stats::{Metrics, Stats};
+use super::submit::Carried;
 use super::threads::{Threads, start};
 use crate::error::Reason;
 use crate::idle::Notify;
-use crate::lane::Lanes;
+use crate::lane::{LaneCore, Lanes};
+use crate::panic::catch_panic;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{Ordering, fence};
-use crate::sync::{Mutex, now, thread};
+use crate::sync::{now, thread};
 use crate::sys::fork;
-use crate::task::{Extras, Side};
+use crate::task::TaskRef;
 use crate::trace::event;
-use crate::worker::Engine;
+use crate::worker::{Engine, Policy, Retire};
 
 /// Everything that all handles and threads of one pool share.
 pub(super) struct Inner {
@@ -46,12 +49,15 @@ pub(super) struct Inner {
     pub(super) expiry: Arc<Expiry>,
     pub(super) ending: Ending,
     pub(super) stats: Stats,
+    /// What tasks carry from their spawners.
+    pub(super) carried: Carried,
     me: Weak<Inner>,
 }
 
 impl Inner {
-    pub(super) fn new(config: Config) -> Arc<Self> {
+    pub(super) fn new(mut config: Config) -> Arc<Self> {
         fork::watch();
+        let stats = Stats::new(&config);
         Arc::new_cyclic(|me: &Weak<Inner>| Inner {
             engine: Engine::new(
                 config.core,
@@ -62,7 +68,8 @@ impl Inner {
             growth: Growth::new(),
             expiry: Expiry::new(config.export_every, Weak::clone(me) as _),
             ending: Ending::new(),
-            stats: Stats::new(&config),
+            carried: Carried::new(config.captures.take(), stats.observer().is_on()),
+            stats,
             me: Weak::clone(me),
             config,
         })
@@ -76,21 +83,6 @@ impl Inner {
     /// Sees to it that a thread looks into the queues.
     pub(super) fn notify(&self) {
         self.engine.notify(self);
-    }
-
-    /// What a task carries that is spawned now, without options: nothing, as long as the pool
-    /// neither captures contexts nor takes times.
-    #[inline]
-    pub(super) fn metadata(&self) -> Option<Box<Side>> {
-        let is_plain = self.config.captures.is_empty() && !self.stats.observer().is_on();
-        (!is_plain).then(|| self.metadata_with(Extras::default()))
-    }
-
-    /// What a task carries that is spawned now.
-    #[cold]
-    pub(super) fn metadata_with(&self, extras: Extras) -> Box<Side> {
-        let spawned = self.stats.observer().is_on().then(now);
-        Side::new(Extras { spawned, context: Mutex::new(self.config.captures.capture()), ..extras })
     }
 
     /// The pool's numbers.
@@ -310,5 +302,149 @@ impl Periodic for Inner {
 
     fn scan(&self) -> Option<Instant> {
         self.stats.observer().scan(&self.engine.workers)
+    }
+}
+
+impl Policy for Inner {
+    #[inline]
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn watch_delivery(&self) {
+        self.ask_for_help();
+    }
+
+    fn ensure_worker(&self) -> bool {
+        self.find_worker()
+    }
+
+    fn retire(&self, when: Retire) -> bool {
+        match when {
+            Retire::Now => {
+                self.threads.counts().retire();
+                true
+            }
+            Retire::IfOverMax => self.retire_if_over_max(),
+            Retire::IfSurplus => self.retire_if_surplus(),
+        }
+    }
+
+    fn observe_wait(&self, task: &TaskRef, lane: Option<&LaneCore>, wait: Duration) {
+        if self.engine.is_forked() {
+            return;
+        }
+        self.stats.observer().waited(task, lane, wait);
+        if self.stats.observer().warns() {
+            self.expiry.schedule_scan(&self.config.name);
+        }
+        // Nothing else would notice that the system had refused it.
+        self.expiry.keep_publishing(&self.config.name);
+    }
+
+    fn observe_run(&self, task: &TaskRef, lane: Option<&LaneCore>, run: Duration) {
+        // A task that has forked ends in the child too, where the locks of the times may be held
+        // for ever.
+        if !self.engine.is_forked() {
+            self.stats.observer().ran(task, lane, run);
+        }
+    }
+
+    fn begin_blocking(&self) {
+        if self.engine.is_forked() {
+            return;
+        }
+        self.threads.add_blocking();
+        fence(Ordering::SeqCst);
+        self.engine.notify_if_queued(self);
+    }
+
+    fn end_blocking(&self) {
+        if !self.engine.is_forked() {
+            self.threads.remove_blocking();
+        }
+    }
+
+    fn may_grow(&self) -> bool {
+        // In a forked child nothing may be taken from the queues.
+        let refused = || self.threads.backoff().is_on() || self.growth.monitor().is_refused();
+        self.engine.is_forked()
+            || self.threads.counts().reserved() < self.threads.max() && !self.engine.is_closed() && !refused()
+    }
+
+    fn may_spin(&self) -> bool {
+        // Where more threads are at work, some of them may want the CPU.
+        let resting = || self.engine.idle.counts().idle + self.threads.blocking();
+        let at_work = || self.threads.counts().active().saturating_sub(resting());
+        self.config.spins && at_work() <= self.threads.core()
+    }
+
+    fn sleep_deadline(&self) -> Option<Instant> {
+        if self.threads.counts().active() <= self.threads.core() {
+            return None;
+        }
+        now().checked_add(self.config.keep_alive)
+    }
+
+    fn look_for_end(&self) {
+        self.ending.look(|| self.threads_left());
+    }
+
+    fn on_start(&self) {
+        if let Some(hook) = &self.config.on_thread_start {
+            catch_panic("on_thread_start", || hook());
+        }
+    }
+
+    fn on_stop(&self) {
+        if let Some(hook) = &self.config.on_thread_stop {
+            catch_panic("on_thread_stop", || hook());
+        }
+    }
+
+    fn on_exit(&self) {
+        // Not where others do that already: above a lowered limit the successor would leave at
+        // once.
+        let due = self.engine.is_closed()
+            && self.threads.counts().active() < self.threads.max()
+            && !self.engine.queues.is_empty();
+        let successor = self.owned().filter(|_| due);
+        if let Some(pool) = successor {
+            // What waits for the end must not see a pool without threads that still has work.
+            self.engine.idle.add_starting(1);
+            self.threads.counts().hand_off();
+            // A failure has been dealt with.
+            let _ = start(&pool, 0);
+        } else {
+            self.threads.counts().exit();
+            fence(Ordering::SeqCst);
+            self.engine.notify_if_queued(self);
+        }
+        self.on_thread_gone();
+    }
+}
+
+impl Inner {
+    fn retire_if_over_max(&self) -> bool {
+        if !self.threads.counts().retire_above(self.threads.max()) {
+            // Either the fence in `set_max` comes first, and the second look sees the new limit, or
+            // this one does, and the mark is set again.
+            self.engine.set_over_max(false);
+            fence(Ordering::SeqCst);
+            if !self.threads.counts().retire_above(self.threads.max()) {
+                return false;
+            }
+            self.engine.set_over_max(true);
+        }
+        event!(DEBUG, threads = self.threads.counts().active(), "a thread above the lowered limit leaves");
+        true
+    }
+
+    fn retire_if_surplus(&self) -> bool {
+        let retired = self.threads.counts().retire_above(self.threads.core());
+        if retired {
+            event!(DEBUG, threads = self.threads.counts().active(), "a surplus thread leaves");
+        }
+        retired
     }
 }

@@ -158,7 +158,7 @@ impl Lane {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.submitter().spawn(f, Location::caller(), self.pool.inner.metadata())
+        self.submitter().spawn(f, Location::caller(), self.pool.inner.carried.metadata())
     }
 
     /// [`spawn`](Lane::spawn) for when no error is expected: the future resolves with the plain
@@ -194,7 +194,7 @@ impl Lane {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.submitter().try_spawn(f, Location::caller(), self.pool.inner.metadata())
+        self.submitter().try_spawn(f, Location::caller(), self.pool.inner.carried.metadata())
     }
 
     /// Waits for a permit of the lane's queue: backpressure, as with [`Pool::reserve`].

@@ -4,9 +4,8 @@
 //! |---|---|
 //! | `handle`, `lane`, `global` | the handles of a pool and of a lane; the pool of the whole process |
 //! | `adapters` | what the modules above use of a pool besides its public methods |
-//! | `builder` | settings, and what is refused |
-//! | `inner` | what all handles and threads of one pool share, part by part |
-//! | `policy` | what the pool decides for its threads |
+//! | `builder`, `config` | the settings, and which values are refused |
+//! | `inner` | what all handles and threads of one pool share, part by part; what the pool decides for its threads |
 //! | `submit` | how a task gets into a queue, or is refused, and the ways to spawn |
 //! | `threads` | how many threads there are and may be, and how one more is made |
 //! | `growth` | when the pool adds threads: a pure policy, the samples it decides on, and the thread that acts |
@@ -25,7 +24,6 @@ mod inner;
 mod lane;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
-mod policy;
 mod shutdown;
 mod stats;
 mod submit;

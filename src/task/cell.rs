@@ -18,27 +18,31 @@
 //!   until the function returns.
 //! - **T5** The `F` and `T` of a cell are fixed by its vtable; only functions from that table touch
 //!   their slots.
+//! - **T6** What a slot of the thread (`FRAME`, `HOST` of `host`, `INNERMOST` of `wait`, a worker's
+//!   `STATION`) points to is borrowed by whoever set it, who sets it back on every way out, a panic
+//!   too; and what is read from a slot stays inside what that one runs.
 //! - **T7** A pointer to a cell is the one that its memory was made with, never one made from a
 //!   reference to a part of it: so the whole cell can be reached through it, and the chunk that it
 //!   is cut from.
 
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;
+
 use std::alloc::Layout;
 use std::mem::MaybeUninit;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 
 use super::extras::{Extras, run_within};
-use super::frame::{as_current, as_nobody};
 use super::hooks::Hooks;
-use super::id::next_id;
 use super::reference::{TaskRef, report_unread};
 use super::slab;
 use super::state::Word;
 use crate::error::{Reason, TaskId};
 use crate::panic::catch_panic;
-use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::atomic::{AtomicPtr, Ordering, StaticU64};
 use crate::sync::oneshot::{Receiver, Sender, channel};
-use crate::sync::{Mutex, Tracked, UnsafeCell};
+use crate::sync::{Mutex, Tracked, UnsafeCell, thread_local_const};
 use crate::sys::fork;
 
 /// What a cell tells the thread that runs it.
@@ -187,6 +191,87 @@ where
     (entry, handle, receiver)
 }
 
+/// The next task id. Each thread takes them from a block of its own, so that spawners do not meet.
+pub(crate) fn next_id() -> TaskId {
+    const BLOCK: u64 = 1024;
+    static NEXT_BLOCK: StaticU64 = StaticU64::new(0);
+    thread_local_const! { static NEXT: std::cell::Cell<u64> = std::cell::Cell::new(0) }
+
+    NEXT.with(|next| {
+        let mut id = next.get();
+        if id % BLOCK == 0 {
+            id = NEXT_BLOCK.fetch_add(1, Ordering::Relaxed) * BLOCK;
+        }
+        next.set(id + 1);
+        TaskId(id + 1)
+    })
+}
+
+/// A task that this thread is running, and the one it interrupted by running it inline.
+struct Frame {
+    task: *const TaskRef,
+    below: *const Frame,
+}
+
+thread_local_const! { static FRAME: std::cell::Cell<*const Frame> = std::cell::Cell::new(ptr::null()) }
+/// Runs `f` as the closure of `task`.
+pub(crate) fn as_current<R>(task: &TaskRef, f: impl FnOnce() -> R) -> R {
+    in_frame(task, f)
+}
+
+/// Runs `f`, a waker or a callback, which belongs to no task though the thread may be inside one.
+pub(crate) fn as_no_task<R>(f: impl FnOnce() -> R) -> R {
+    in_frame(ptr::null(), f)
+}
+
+#[inline]
+fn in_frame<R>(task: *const TaskRef, f: impl FnOnce() -> R) -> R {
+    struct Reset(*const Frame);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            FRAME.with(|slot| slot.set(self.0));
+        }
+    }
+    let below = FRAME.with(std::cell::Cell::get);
+    let frame = Frame { task, below };
+    FRAME.with(|slot| slot.set(&raw const frame));
+    let _reset = Reset(below);
+    f()
+}
+
+/// The tasks on this thread, innermost first; `None` for code that belongs to none.
+fn frames<'a>() -> impl Iterator<Item = Option<&'a TaskRef>> {
+    let mut next = FRAME.with(std::cell::Cell::get);
+    std::iter::from_fn(move || {
+        // SAFETY: T6: null, or a frame on the stack of this thread, above us, until `in_frame`
+        // takes it off the list.
+        let frame = unsafe { next.as_ref() }?;
+        next = frame.below;
+        // SAFETY: T6: null, or a reference that the frame borrows for as long.
+        Some(unsafe { frame.task.as_ref() })
+    })
+}
+
+/// The task that this code belongs to.
+pub(super) fn current<'a>() -> Option<&'a TaskRef> {
+    frames().next().flatten()
+}
+
+/// Whether this thread is inside `task`.
+pub(crate) fn is_inside(task: &TaskRef) -> bool {
+    tasks().any(|other| other.is_same(task))
+}
+
+/// The tasks that this thread is inside, innermost first.
+pub(crate) fn tasks<'a>() -> impl Iterator<Item = &'a TaskRef> {
+    frames().flatten()
+}
+
+/// The tasks of `owner` that this thread is inside.
+pub(crate) fn tasks_of(owner: *const ()) -> Vec<TaskId> {
+    tasks().filter(|task| task.is_owned_by(owner)).map(TaskRef::id).collect()
+}
+
 /// Moves the value out of a slot.
 ///
 /// # Safety
@@ -214,7 +299,10 @@ unsafe fn run<F: Work<T>, T>(task: &TaskRef, laden: bool, runner: &dyn Runner) {
     // SAFETY: T1, as above.
     let sender = unsafe { take(&cell.sender) };
     let context = if laden { task.extras().and_then(Extras::take_context) } else { None };
-    let ran = as_current(task, || run_within(context, || closure.work()));
+    let ran = as_current(task, || match context {
+        None => catch_unwind(AssertUnwindSafe(|| closure.work())),
+        Some(context) => run_within(context, || closure.work()),
+    });
     let result = ran.unwrap_or_else(|payload| Err(Reason::panicked(payload)));
     // In a forked child nobody may be left to finish a hook.
     if let Some(side) = task.side().filter(|_| !task.is_forked()) {
@@ -223,7 +311,7 @@ unsafe fn run<F: Work<T>, T>(task: &TaskRef, laden: bool, runner: &dyn Runner) {
     match result {
         Ok(value) => {
             runner.ended(task, None);
-            let deliver = || as_nobody(|| drop(sender.send(value)));
+            let deliver = || as_no_task(|| drop(sender.send(value)));
             catch_panic("a waker, or the destructor of a result that no handle took", deliver);
         }
         Err(reason) => fail(task, sender, reason, runner),
@@ -238,9 +326,9 @@ fn fail<T>(task: &TaskRef, sender: Sender<T>, reason: Reason, runner: &dyn Runne
     // whose destructor may look at the counts.
     task.set_reason(reason);
     let is_unwanted = sender.is_canceled();
-    catch_panic("a waker", || as_nobody(|| drop(sender)));
+    catch_panic("a waker", || as_no_task(|| drop(sender)));
     if is_unwanted {
-        as_nobody(|| task.swallow_unwanted());
+        as_no_task(|| task.swallow_unwanted());
     }
 }
 
@@ -257,7 +345,7 @@ unsafe fn discard<F, T>(header: NonNull<Header>) {
     catch_panic("the destructor of a closure that did not run", || drop(closure));
     // SAFETY: T1, as above.
     let sender = unsafe { take(&cell.sender) };
-    catch_panic("a waker", || as_nobody(|| drop(sender)));
+    catch_panic("a waker", || as_no_task(|| drop(sender)));
 }
 
 /// Tells the owner of a cancellation.

@@ -97,18 +97,11 @@ impl Extras {
     }
 }
 
-/// Runs `closure` inside `context`, if there is one, and catches its panic.
-#[inline]
-pub(super) fn run_within<T>(context: Option<Context>, closure: impl FnOnce() -> T) -> thread::Result<T> {
-    match context {
-        None => catch_unwind(AssertUnwindSafe(closure)),
-        Some(context) => surround(context, closure),
-    }
-}
-
-/// The context is foreign code: it may panic before the closure or after it, and may call it once,
-/// twice or not at all. What the closure has given is never lost to that.
-fn surround<T>(context: Context, closure: impl FnOnce() -> T) -> thread::Result<T> {
+/// Runs `closure` inside `context` and catches its panic.
+///
+/// The context is user code: it may panic before the closure or after it, and may call it once,
+/// twice or not at all. What the closure has returned is never lost to that.
+pub(super) fn run_within<T>(context: Context, closure: impl FnOnce() -> T) -> thread::Result<T> {
     let mut closure = Some(closure);
     let mut result = None;
     let mut once = || {

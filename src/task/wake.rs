@@ -3,7 +3,7 @@
 
 use std::task::Waker;
 
-use super::frame::as_nobody;
+use super::cell::as_no_task;
 use crate::panic::catch_panic;
 use crate::sync::trampoline;
 
@@ -18,6 +18,6 @@ pub(crate) fn discard(waker: Waker) {
 /// other steps, before the outermost of them returns or the thread waits.
 pub(crate) fn wake(waker: Waker) {
     trampoline::bounce(move || {
-        catch_panic("a waker", || as_nobody(|| waker.wake()));
+        catch_panic("a waker", || as_no_task(|| waker.wake()));
     });
 }

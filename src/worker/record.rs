@@ -284,7 +284,7 @@ impl RunningTasks {
         // ORDERING: Release, here and for the site, pairs with the Acquire in `read_top`. The task
         // before has been counted as ended by then: so whoever reads anything of a task that is not
         // counted as begun finds that nothing runs (`ThreadRecord::running_tasks`).
-        self.id.store(id.as_u64(), Ordering::Release);
+        self.id.store(id.0, Ordering::Release);
         self.site.store(ptr::from_ref(site).cast_mut(), Ordering::Release);
     }
 
@@ -323,7 +323,7 @@ impl RunningTasks {
         // SAFETY: T9.
         let site = unsafe { site.as_ref() }?;
         let TaskDetail { name, since } = self.detail.lock().clone();
-        Some(RunningTask { origin: Origin { id: TaskId::new(id), site, name }, since })
+        Some(RunningTask { origin: Origin { id: TaskId(id), site, name }, since })
     }
 
     /// The tasks shown. If the thread has gone on to another task meanwhile they may be mixed up:

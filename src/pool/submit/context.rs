@@ -1,9 +1,10 @@
-//! The context that a task takes along from its spawner, to run in.
+//! What a task carries from its spawner: a context to run in, and the time where that is wanted.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::panic::{catch_panic, report_panic};
-use crate::task::Context;
+use crate::sync::{Mutex, now};
+use crate::task::{Context, Extras, Side};
 
 /// Captures a context on the spawner's thread.
 pub(in crate::pool) type Capture = Box<dyn Fn() -> Context + Send + Sync>;
@@ -27,8 +28,13 @@ impl Captures {
         }
     }
 
+    /// The captures, of which none stay here.
+    pub(in crate::pool) fn take(&mut self) -> Self {
+        std::mem::replace(self, Captures::standard())
+    }
+
     #[inline]
-    pub(in crate::pool) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.list.is_empty() && !self.carries_spans()
     }
 
@@ -58,7 +64,7 @@ impl Captures {
     }
 
     /// Captures all of it. Foreign code: a capture that panics is left out.
-    pub(in crate::pool) fn capture(&self) -> Option<Context> {
+    fn capture(&self) -> Option<Context> {
         let listed = self.list.iter().filter_map(|capture| catch_panic("the capture of a context", capture));
         let all: Vec<Context> = self.capture_spans().into_iter().chain(listed).collect();
         all.into_iter().rev().reduce(|inner, outer| nest(outer, inner))
@@ -96,4 +102,32 @@ fn nest(outer: Context, inner: Context) -> Context {
             }
         }
     })
+}
+
+/// What tasks of a pool carry from their spawners.
+pub(in crate::pool) struct Carried {
+    captures: Captures,
+    /// Whether they carry the time of their spawning.
+    times: bool,
+}
+
+impl Carried {
+    pub(in crate::pool) fn new(captures: Captures, times: bool) -> Self {
+        Carried { captures, times }
+    }
+
+    /// What a task carries that is spawned now, without options: nothing, as long as the pool
+    /// neither captures contexts nor takes times.
+    #[inline]
+    pub(in crate::pool) fn metadata(&self) -> Option<Box<Side>> {
+        let is_plain = self.captures.is_empty() && !self.times;
+        (!is_plain).then(|| self.metadata_with(Extras::default()))
+    }
+
+    /// What a task carries that is spawned now, with these options.
+    #[cold]
+    pub(in crate::pool) fn metadata_with(&self, extras: Extras) -> Box<Side> {
+        let spawned = self.times.then(now);
+        Side::new(Extras { spawned, context: Mutex::new(self.captures.capture()), ..extras })
+    }
 }

@@ -27,7 +27,7 @@ pub use self::options::TaskOptions;
 pub use self::reserve::{Permit, Reserve};
 pub use self::scope::{Scope, ScopedTask};
 
-pub(in crate::pool) use self::context::Captures;
+pub(in crate::pool) use self::context::{Captures, Carried};
 pub(in crate::pool) use self::scope::scope;
 
 use std::panic::Location;
@@ -38,8 +38,6 @@ use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::{LaneAccount, LaneCore};
 use crate::pool::inner::Inner;
 use crate::semaphore::Semaphore;
-use crate::sync::atomic::{Ordering, fence};
-use crate::sync::oneshot::Receiver;
 use crate::sync::trampoline;
 use crate::task::{Claimed, OnShutdown, Owner, Side, Task, TaskRef, Work, forked_child, new_task};
 use crate::trace::event;
@@ -102,8 +100,7 @@ pub(in crate::pool) struct Submitter<'a, Q> {
 /// A task that is not queued yet.
 pub(in crate::pool) struct NewTask<T> {
     entry: TaskRef,
-    handle: TaskRef,
-    receiver: Receiver<T>,
+    task: Task<T>,
 }
 
 impl<Q: Queue> Submitter<'_, Q> {
@@ -118,9 +115,9 @@ impl<Q: Queue> Submitter<'_, Q> {
         F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
-        let NewTask { entry, handle, receiver } = self.make(f, site, side);
-        self.submit(entry, &handle);
-        Task::new(handle, receiver)
+        let NewTask { entry, task } = self.make(f, site, side);
+        self.submit(entry, task.new_ref());
+        task
     }
 
     /// Makes a task that is not queued yet.
@@ -135,7 +132,7 @@ impl<Q: Queue> Submitter<'_, Q> {
         T: Send + 'static,
     {
         let (entry, handle, receiver) = new_task(f, Arc::as_ptr(self.queue.account()), site, side);
-        NewTask { entry, handle, receiver }
+        NewTask { entry, task: Task::new(handle, receiver) }
     }
 
     /// Queues tasks with one decision whom to wake.
@@ -144,22 +141,19 @@ impl<Q: Queue> Submitter<'_, Q> {
         let mut tasks = Vec::with_capacity(made.len());
         let mut handles = Vec::with_capacity(made.len());
         let mut unwanted = Vec::new();
-        for NewTask { entry, handle, receiver } in made {
+        for NewTask { entry, task } in made {
+            let handle = task.new_ref().clone();
             match self.push(entry, &handle) {
                 Ok(more) => look |= more,
                 Err(refusal) => unwanted.push(refusal),
             }
-            handles.push(handle.clone());
-            tasks.push(Task::new(handle, receiver));
+            handles.push(handle);
+            tasks.push(task);
         }
-        if look {
-            self.announce();
-        } else {
-            fence(Ordering::SeqCst);
-        }
+        self.inner.engine.announce(look, &**self.inner);
         let taken_back = handles.iter().filter_map(|handle| self.take_back(handle));
         unwanted.extend(taken_back.map(|claimed| (claimed, Reason::Shutdown)));
-        // Foreign code, which may wait for the others: those are on their way by now.
+        // User code, which may wait for the others: those are on their way by now.
         for (claimed, reason) in unwanted {
             discard(claimed, reason);
         }
@@ -177,10 +171,10 @@ impl<Q: Queue> Submitter<'_, Q> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let NewTask { entry, handle, receiver } = self.make(f, site, side);
-        let origin = handle.origin();
-        match self.try_submit(entry, &handle) {
-            Ok(()) => Ok(Task::new(handle, receiver)),
+        let NewTask { entry, task } = self.make(f, site, side);
+        let origin = task.new_ref().origin();
+        match self.try_submit(entry, task.new_ref()) {
+            Ok(()) => Ok(task),
             Err((claimed, reason)) => {
                 // SAFETY: T5: the task was made of `f` just now, with the types `F` and `T`.
                 let closure = unsafe { claimed.into_closure::<F, T>() };
@@ -199,16 +193,13 @@ impl<Q: Queue> Submitter<'_, Q> {
 
     #[inline]
     fn try_submit(&self, entry: TaskRef, handle: &TaskRef) -> Result<(), (Claimed, Reason)> {
-        if self.push(entry, handle)? {
-            self.announce();
-        } else {
-            fence(Ordering::SeqCst);
-        }
+        let look = self.push(entry, handle)?;
+        self.inner.engine.announce(look, &**self.inner);
         self.take_back(handle).map_or(Ok(()), |claimed| Err((claimed, Reason::Shutdown)))
     }
 
-    /// Pushes a task, unless it is refused. True if somebody must look:
-    /// [`announce`](Submitter::announce) is next.
+    /// Pushes a task, unless it is refused. True if a thread must look:
+    /// [`Engine::announce`](crate::worker::Engine::announce) is next.
     #[inline]
     pub(in crate::pool) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Reason)> {
         let extras = handle.extras();
@@ -256,19 +247,8 @@ impl<Q: Queue> Submitter<'_, Q> {
         }
     }
 
-    /// Has somebody look into the queues, or, if the pool has been closed meanwhile, fences: the
-    /// tasks just pushed will be taken back, or somebody has them.
-    #[inline]
-    pub(in crate::pool) fn announce(&self) {
-        if self.inner.engine.is_closed() {
-            fence(Ordering::SeqCst);
-        } else {
-            self.inner.engine.notify(&**self.inner);
-        }
-    }
-
-    /// If the pool has been closed meanwhile, and nobody has taken the task: the task, counted as
-    /// cancelled. There has been a fence since the push.
+    /// If the pool has been closed meanwhile, and no thread has taken the task: the task, counted
+    /// as cancelled. There has been a fence since the push.
     #[inline]
     pub(in crate::pool) fn take_back(&self, handle: &TaskRef) -> Option<Claimed> {
         if !self.inner.engine.is_closed() {

@@ -144,7 +144,7 @@ impl<'a> TaskOptions<'a> {
     }
 
     fn side(&self, pool: &Pool) -> Box<Side> {
-        pool.inner.metadata_with(Extras {
+        pool.inner.carried.metadata_with(Extras {
             name: self.name.clone(),
             deadline: self.expire_after.and_then(|time| now().checked_add(time)),
             on_shutdown: self.on_shutdown,

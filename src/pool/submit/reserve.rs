@@ -214,11 +214,15 @@ impl Permit {
         match self.target.take() {
             Some(Destination::Pool(pool)) => {
                 let has_permit = pool.inner.engine.permits().is_some();
-                Submitter { has_permit, ..pool.submitter() }.spawn(f, site, pool.inner.metadata())
+                Submitter { has_permit, ..pool.submitter() }.spawn(f, site, pool.inner.carried.metadata())
             }
             Some(Destination::Lane(lane)) => {
                 let has_permit = lane.core().permits().is_some();
-                Submitter { has_permit, ..lane.submitter() }.spawn(f, site, lane.pool().inner.metadata())
+                Submitter { has_permit, ..lane.submitter() }.spawn(
+                    f,
+                    site,
+                    lane.pool().inner.carried.metadata(),
+                )
             }
             None => unreachable!("`spawn` consumes the permit"),
         }

@@ -234,7 +234,7 @@ impl<'scope> Scope<'scope, '_> {
         let inner = &self.pool.inner;
         let submitter = Submitter { inner, queue: inner, has_permit: false };
         let witness: Arc<State> = Arc::clone(&self.state);
-        let side = inner.metadata_with(Extras { witness: Some(witness), ..Extras::default() });
+        let side = inner.carried.metadata_with(Extras { witness: Some(witness), ..Extras::default() });
         // ORDERING: Relaxed: the thread that waits, or a task that it waits for, does this.
         self.state.left.fetch_add(1, Ordering::Relaxed);
         // SAFETY: T8.

@@ -9,7 +9,7 @@
 //!
 //! ORDERING: `max` is `SeqCst`, as the counts are: `Inner::set_max` writes `max` and then reads the
 //! counts, a reservation writes the counts and then reads `max`. `blocking` pairs with itself;
-//! against the queues the fences in `policy` order it.
+//! against the queues the fences in `inner` order it.
 
 mod backoff;
 mod counts;

@@ -3,7 +3,7 @@
 use super::*;
 
 fn within(context: impl FnOnce(&mut dyn FnMut()) + Send + 'static) -> Result<i32, String> {
-    let result = run_within(Some(Box::new(context)), || 42);
+    let result = run_within(Box::new(context), || 42);
     result.map_err(|payload| crate::panic::panic_message(&*payload).to_owned())
 }
 
@@ -27,7 +27,7 @@ fn a_panic_of_the_closure_does_not_unwind_the_context() {
         run();
         sender.send("restored").unwrap();
     };
-    let result = run_within(Some(Box::new(context)), || panic!("the closure"));
+    let result = run_within(Box::new(context), || panic!("the closure"));
     let result: Result<(), _> = result;
     assert!(result.is_err());
     assert_eq!(receiver.recv(), Ok("restored"));

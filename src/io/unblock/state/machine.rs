@@ -312,6 +312,23 @@ impl<T> Machine<T> {
         after
     }
 
+    /// Ends a step that asks where the value is.
+    fn end_probe(&mut self, result: io::Result<u64>, after: &mut AfterUnlock) -> &'static [Interest] {
+        match result {
+            Ok(_) => self.inbound.set_fill_fully(true),
+            Err(error) if rewind::says_cannot_seek(&error) => {
+                after.unneeded = Some(error);
+                self.cannot_seek();
+            }
+            Err(error) => {
+                self.inbound.failed(error);
+                return &[Interest::Read];
+            }
+        }
+        self.probed = true;
+        Interest::none()
+    }
+
     /// The next call is to report an error.
     fn defer(&mut self, result: io::Result<()>) {
         if let Err(error) = result {

@@ -55,29 +55,8 @@ impl<T> Machine<T> {
         }
     }
 
-    /// Ends a step that asks where the value is.
-    pub(super) fn end_probe(
-        &mut self,
-        result: io::Result<u64>,
-        after: &mut AfterUnlock,
-    ) -> &'static [Interest] {
-        match result {
-            Ok(_) => self.inbound.set_fill_fully(true),
-            Err(error) if says_cannot_seek(&error) => {
-                after.unneeded = Some(error);
-                self.cannot_seek();
-            }
-            Err(error) => {
-                self.inbound.failed(error);
-                return &[Interest::Read];
-            }
-        }
-        self.probed = true;
-        Interest::none()
-    }
-
     /// A pipe or a terminal behind a `File`: what was read stays here, as with a socket.
-    fn cannot_seek(&mut self) {
+    pub(super) fn cannot_seek(&mut self) {
         self.capabilities.seek = None;
         self.reads_ahead = false;
         self.inbound.set_fill_fully(false);
@@ -99,7 +78,7 @@ impl<T> Machine<T> {
 }
 
 /// The error of a value that never can, such as a pipe behind a `File`; others may pass.
-fn says_cannot_seek(error: &io::Error) -> bool {
+pub(super) fn says_cannot_seek(error: &io::Error) -> bool {
     let is_unclear = cfg!(not(unix)) && error.raw_os_error().is_some();
     is_unclear || matches!(error.kind(), io::ErrorKind::NotSeekable | io::ErrorKind::Unsupported)
 }
