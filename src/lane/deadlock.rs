@@ -25,7 +25,7 @@ use std::sync::Arc;
 use crate::error::TaskId;
 use crate::sync::ProcessMutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::task::{Inside, TaskRef, tasks};
+use crate::task::{HeldTask, TaskRef, tasks};
 
 /// An edge of the graph: a thread of a pool waits for a task.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(crate) struct WaitFor {
     pub(crate) thread: usize,
     pub(crate) target: TaskRef,
     /// What cannot end before the thread goes on: see [`inside`].
-    pub(crate) inside: Vec<Inside>,
+    pub(crate) inside: Vec<HeldTask>,
 }
 
 /// What the target of a wait needs.
@@ -136,12 +136,12 @@ impl DeadlockDetector {
 /// The tasks that cannot end before this thread goes on: those that it is inside, and where one of
 /// them is part of a scope, also those that the scope is inside. `slot_of` finds where a task holds
 /// a slot of a lane: the address of the lane's account, and how many slots the lane has.
-pub(crate) fn inside(slot_of: impl Fn(&TaskRef) -> Option<(usize, usize)>) -> Vec<Inside> {
+pub(crate) fn inside(slot_of: impl Fn(&TaskRef) -> Option<(usize, usize)>) -> Vec<HeldTask> {
     let mut all = Vec::new();
     for task in tasks() {
-        all.push(Inside { task: task.id(), slot: slot_of(task) });
-        if let Some(witness) = task.extras().and_then(|extras| extras.witness.as_ref()) {
-            all.extend(witness.holds_up());
+        all.push(HeldTask { task: task.id(), slot: slot_of(task) });
+        if let Some(on_release) = task.metadata().and_then(|metadata| metadata.on_release.as_ref()) {
+            all.extend(on_release.held_up());
         }
     }
     all

@@ -7,8 +7,8 @@
 //!   `CancelAction::End`); that one takes each out exactly once and marks the task ended
 //!   afterwards.
 //! - **T2** A cell lives as long as a `TaskRef` to it; the last one frees it. By then it has ended,
-//!   so closure and sender have been taken and only the side allocation is left to free.
-//! - **T3** The side allocation is installed once, by the spawner before anybody else knows the
+//!   so closure and sender have been taken and only the cold part is left to free.
+//! - **T3** The cold part is installed once, by the spawner before anybody else knows the
 //!   task or later by the claimer alone, and stays until the cell is freed.
 //! - **T4** `owner` points to the account of what spawned the task, an allocation of its own, and
 //!   is followed only by a canceller, between its claim and its count of it
@@ -33,8 +33,8 @@ use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 
-use super::extras::{Extras, run_within};
-use super::hooks::Hooks;
+use super::cancel_hooks::Hooks;
+use super::metadata::{Metadata, run_within};
 use super::reference::{TaskRef, report_unread};
 use super::slab;
 use super::state::Word;
@@ -86,17 +86,17 @@ impl<T, F: FnOnce() -> Result<T, Reason>> Work<T> for Attempt<F> {
 }
 
 /// What only few tasks need.
-pub(crate) struct Side {
+pub(crate) struct ColdPart {
     pub(super) hooks: Hooks,
     /// Why there is no value, where the word has no number for it. The claimer writes it once, and
     /// it is taken once.
     pub(super) reason: Mutex<Option<Reason>>,
-    pub(super) extras: Extras,
+    pub(super) metadata: Metadata,
 }
 
-impl Side {
-    pub(crate) fn new(extras: Extras) -> Box<Self> {
-        Box::new(Side { hooks: Hooks::new(), reason: Mutex::new(None), extras })
+impl ColdPart {
+    pub(crate) fn new(metadata: Metadata) -> Box<Self> {
+        Box::new(ColdPart { hooks: Hooks::new(), reason: Mutex::new(None), metadata })
     }
 }
 
@@ -114,7 +114,7 @@ pub(super) struct Header {
     pub(super) id: TaskId,
     pub(super) vtable: &'static Vtable,
     pub(super) owner: *const (),
-    pub(super) side: AtomicPtr<Side>,
+    pub(super) cold: AtomicPtr<ColdPart>,
     pub(super) site: &'static Location<'static>,
     _freed: Tracked,
 }
@@ -131,7 +131,7 @@ pub(crate) fn new_task<F, T, O>(
     closure: F,
     owner: *const O,
     site: &'static Location<'static>,
-    side: Option<Box<Side>>,
+    cold: Option<Box<ColdPart>>,
 ) -> (TaskRef, TaskRef, Receiver<T>)
 where
     F: Work<T> + Send + 'static,
@@ -139,7 +139,7 @@ where
     O: Owner,
 {
     // SAFETY: T8: `'static`, so nothing is borrowed.
-    unsafe { new_scoped_task(closure, owner, site, side) }
+    unsafe { new_scoped_task(closure, owner, site, cold) }
 }
 
 /// As [`new_task`], for a closure that may borrow.
@@ -147,12 +147,12 @@ where
 /// # Safety
 ///
 /// What `F` and `T` borrow stays valid until the task has been released
-/// ([`Witness`](super::extras::Witness)) and the receiver is gone.
+/// ([`OnRelease`](super::metadata::OnRelease)) and the receiver is gone.
 pub(crate) unsafe fn new_scoped_task<F, T, O>(
     closure: F,
     owner: *const O,
     site: &'static Location<'static>,
-    side: Option<Box<Side>>,
+    cold: Option<Box<ColdPart>>,
 ) -> (TaskRef, TaskRef, Receiver<T>)
 where
     F: Work<T> + Send,
@@ -163,7 +163,7 @@ where
     let (memory, place) = slab::allocate(Layout::new::<Cell<F, T>>());
     let cell = Cell {
         header: Header {
-            word: Word::new(2, fork::ShortGeneration::current(), place, side.is_some()),
+            word: Word::new(2, fork::ShortGeneration::current(), place, cold.is_some()),
             id: next_id(),
             vtable: const {
                 &Vtable {
@@ -174,7 +174,7 @@ where
                 }
             },
             owner: owner.cast(),
-            side: AtomicPtr::new(side.map_or(ptr::null_mut(), Box::into_raw)),
+            cold: AtomicPtr::new(cold.map_or(ptr::null_mut(), Box::into_raw)),
             site,
             _freed: Tracked::new(),
         },
@@ -286,27 +286,27 @@ unsafe fn take<V>(slot: &UnsafeCell<MaybeUninit<V>>) -> V {
     })
 }
 
-/// Runs the closure, in its context if it is `laden` with one, and delivers what came of it.
+/// Runs the closure, in its context if it is `has_metadata` with one, and delivers what came of it.
 ///
 /// # Safety
 ///
 /// The caller has the claim (T1) and the cell is a `Cell<F, T>` (T5).
-unsafe fn run<F: Work<T>, T>(task: &TaskRef, laden: bool, runner: &dyn Runner) {
+unsafe fn run<F: Work<T>, T>(task: &TaskRef, has_metadata: bool, runner: &dyn Runner) {
     // SAFETY: T5, and the reference keeps the cell alive (T2).
     let cell = unsafe { task.as_raw().cast::<Cell<F, T>>().as_ref() };
     // SAFETY: T1: initialised by `new_task`, taken only by the claimer.
     let closure = unsafe { take(&cell.closure) };
     // SAFETY: T1, as above.
     let sender = unsafe { take(&cell.sender) };
-    let context = if laden { task.extras().and_then(Extras::take_context) } else { None };
+    let context = if has_metadata { task.metadata().and_then(Metadata::take_context) } else { None };
     let ran = as_current(task, || match context {
         None => catch_unwind(AssertUnwindSafe(|| closure.work())),
         Some(context) => run_within(context, || closure.work()),
     });
     let result = ran.unwrap_or_else(|payload| Err(Reason::panicked(payload)));
     // In a forked child nobody may be left to finish a hook.
-    if let Some(side) = task.side().filter(|_| !task.is_forked()) {
-        side.hooks.close();
+    if let Some(cold) = task.cold_part().filter(|_| !task.is_forked()) {
+        cold.hooks.close();
     }
     match result {
         Ok(value) => {
@@ -328,7 +328,7 @@ fn fail<T>(task: &TaskRef, sender: Sender<T>, reason: Reason, runner: &dyn Runne
     let is_unwanted = sender.is_canceled();
     catch_panic("a waker", || as_no_task(|| drop(sender)));
     if is_unwanted {
-        as_no_task(|| task.swallow_unwanted());
+        as_no_task(|| task.report_unwanted());
     }
 }
 
@@ -372,22 +372,22 @@ unsafe fn free<F, T>(header: NonNull<Header>) {
     cell.sender.with_mut(|_| ());
     // ORDERING: Relaxed, here and for the place: the release of the last reference has acquired all
     // there is.
-    let side = cell.header.side.load(Ordering::Relaxed);
+    let cold = cell.header.cold.load(Ordering::Relaxed);
     let place = cell.header.word.place();
     // SAFETY: T2: it is not used again.
     unsafe { ptr::drop_in_place(cell) };
     // SAFETY: T2 and T7: `new_task` had the memory allocated for this type.
     unsafe { slab::free(header.cast(), place, Layout::new::<Cell<F, T>>()) };
-    if !side.is_null() {
+    if !cold.is_null() {
         // SAFETY: T3: installed from a `Box`, and nobody else can reach it any more.
-        free_side(unsafe { Box::from_raw(side) });
+        free_cold_part(unsafe { Box::from_raw(cold) });
     }
 }
 
 #[cold]
-fn free_side(side: Box<Side>) {
-    let Side { reason, extras, .. } = *side;
-    drop(extras);
+fn free_cold_part(cold: Box<ColdPart>) {
+    let ColdPart { reason, metadata, .. } = *cold;
+    drop(metadata);
     reason.into_inner().into_iter().for_each(report_unread);
 }
 

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;
 
-use super::extras::Inside;
+use super::metadata::HeldTask;
 use super::reference::TaskRef;
 use crate::sync::{Parker, thread_local_const};
 
@@ -29,14 +29,14 @@ pub(crate) trait Host {
     /// Undoes `watch`.
     fn unwatch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>);
     /// What cannot end before this thread goes on.
-    fn inside(&self) -> Vec<Inside>;
+    fn inside(&self) -> Vec<HeldTask>;
     /// Whether anything is in the queues of this thread's pool.
     fn has_queued(&self) -> bool;
     /// Runs one queue entry of this thread's pool on this thread now. False if there was none.
     fn run_any_inline(&self) -> bool;
     /// As `run_any_inline` for `target`, whether or not the pool may grow. False if somebody else
     /// has claimed it.
-    fn run_now(&self, target: &TaskRef) -> bool;
+    fn run_inline_now(&self, target: &TaskRef) -> bool;
     /// The tasks that this thread is inside wait for the shutdown of its pool, and count as ended:
     /// gives their slots away.
     fn release_slots_early(&self);

@@ -6,7 +6,7 @@
 //! | `slab` | where cells live |
 //! | `cell` | the memory: closure, sender, and what only few tasks need; which tasks a thread is inside |
 //! | `reference` | counted references to a cell, and the claim |
-//! | `extras` | what only some tasks carry: name, deadline, context |
+//! | `metadata` | what only some tasks carry: name, deadline, context |
 //! | `hooks` | what is to be run when a running task is cancelled |
 //! | `host` | the door to the thread of a pool that a task runs on |
 //! | `current` | what a running closure may ask |
@@ -25,36 +25,36 @@
 //!
 //! `QUEUED -> CLAIMED` is one compare-exchange and has one winner, who owns closure and sender. A
 //! loser finds the task taken and has nothing to do: the queue entry of a cancelled task is an
-//! empty husk. The winner drops the closure (by running it or unrun), counts the end, writes down
-//! why there is no value where there is none, and lets go of the sender, in this order; so whoever
-//! sees the end of the oneshot also sees the count and the reason.
+//! empty tombstone. The winner drops the closure (by running it or unrun), counts the end, writes
+//! down why there is no value where there is none, and lets go of the sender, in this order; so
+//! whoever sees the end of the oneshot also sees the count and the reason.
 //! `docs/internals/ARCHITECTURE.md` has the memory layout.
 
+mod cancel_hooks;
 mod cell;
 pub(crate) mod current;
-mod extras;
 mod handle;
-mod hooks;
 mod host;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
+mod metadata;
 mod reference;
 mod slab;
 mod state;
 mod wait;
 mod wake;
 
-pub use self::extras::OnShutdown;
 pub use self::handle::{CancelHandle, Cancelling, Task, Unblocked};
+pub use self::metadata::OnShutdown;
 pub use self::wait::block_on;
 
 pub(crate) use self::cell::{
-    Attempt, Owner, Runner, Side, Work, as_current, is_inside, new_scoped_task, new_task, next_id, tasks,
+    Attempt, ColdPart, Owner, Runner, Work, as_current, is_inside, new_scoped_task, new_task, next_id, tasks,
     tasks_of,
 };
-pub(crate) use self::extras::{Context, Extras, Inside, Witness};
 pub(crate) use self::handle::raise;
 pub(crate) use self::host::{Host, Inline, host, host_of, with_host};
+pub(crate) use self::metadata::{Context, HeldTask, Metadata, OnRelease};
 pub(crate) use self::reference::{Claimed, TaskRef, claim_inline, forked_child};
 pub(crate) use self::wait::{BlockingWait, Help, awaits_end, block};
 pub(crate) use self::wake::{discard, wake};

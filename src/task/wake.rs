@@ -14,7 +14,7 @@ pub(crate) fn discard(waker: Waker) {
     });
 }
 
-/// Calls a waker, which is foreign code and belongs to no task of this thread: now, or, deep inside
+/// Calls a waker, which is user code and belongs to no task of this thread: now, or, deep inside
 /// other steps, before the outermost of them returns or the thread waits.
 pub(crate) fn wake(waker: Waker) {
     trampoline::bounce(move || {

@@ -21,7 +21,7 @@ use super::{Policy, Worker};
 use crate::lane::{LaneCore, WaitFor, inside};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Parker, trampoline};
-use crate::task::{Host, Inline, Inside, TaskRef, claim_inline, tasks};
+use crate::task::{HeldTask, Host, Inline, TaskRef, claim_inline, tasks};
 
 impl<P: Policy> Worker<P> {
     /// Runs other tasks in the middle of one, by `f`: a reentrant run. This thread is not blocked
@@ -131,7 +131,7 @@ impl<P: Policy> Host for Worker<P> {
         lane.iter().for_each(|lane| lane.waiters().add(parker));
     }
 
-    fn inside(&self) -> Vec<Inside> {
+    fn inside(&self) -> Vec<HeldTask> {
         if !self.engine().lanes.deadlocks().is_active() {
             return Vec::new();
         }
@@ -164,7 +164,7 @@ impl<P: Policy> Host for Worker<P> {
         true
     }
 
-    fn run_now(&self, target: &TaskRef) -> bool {
+    fn run_inline_now(&self, target: &TaskRef) -> bool {
         let claimed = if self.engine().is_forked() { None } else { claim_inline(target) };
         claimed.map(|claimed| self.reenter(|| self.run(claimed))).is_some()
     }

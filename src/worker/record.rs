@@ -281,7 +281,7 @@ impl RunningTasks {
     /// Shows a task that begins and may have a name or a start.
     pub(super) fn show(&self, task: &TaskRef, since: Option<Instant>) {
         self.show_top(task.id(), task.site());
-        let name = task.extras().and_then(|extras| extras.name.clone());
+        let name = task.metadata().and_then(|metadata| metadata.name.clone());
         let detailed = name.is_some() || since.is_some();
         if detailed || self.detailed.load(Ordering::Relaxed) {
             self.add_detail(detailed, TaskDetail { name, since });

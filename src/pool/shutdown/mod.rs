@@ -201,8 +201,9 @@ impl Shutdown {
 
 /// Discards the queued tasks because of a shutdown, but for those that always run.
 fn discard_queued(inner: &Inner) {
-    let stays =
-        |task: &TaskRef| task.extras().is_some_and(|extras| extras.on_shutdown == OnShutdown::AlwaysRun);
+    let stays = |task: &TaskRef| {
+        task.metadata().is_some_and(|metadata| metadata.on_shutdown == OnShutdown::AlwaysRun)
+    };
     sort_out(inner, |claimed| {
         let mut staying = Vec::new();
         while let Some(entry) = inner.engine.queues.take_any() {

@@ -39,7 +39,7 @@ use crate::lane::{LaneAccount, LaneCore};
 use crate::pool::inner::Inner;
 use crate::semaphore::Semaphore;
 use crate::sync::trampoline;
-use crate::task::{Claimed, OnShutdown, Owner, Side, Task, TaskRef, Work, forked_child, new_task};
+use crate::task::{Claimed, ColdPart, OnShutdown, Owner, Task, TaskRef, Work, forked_child, new_task};
 use crate::trace::event;
 
 /// Where tasks can be queued: the pool itself, or a lane of it.
@@ -109,13 +109,13 @@ impl<Q: Queue> Submitter<'_, Q> {
         &self,
         f: F,
         site: &'static Location<'static>,
-        side: Option<Box<Side>>,
+        cold: Option<Box<ColdPart>>,
     ) -> Task<T>
     where
         F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
-        let NewTask { entry, task } = self.make(f, site, side);
+        let NewTask { entry, task } = self.make(f, site, cold);
         self.submit(entry, task.new_ref());
         task
     }
@@ -125,13 +125,13 @@ impl<Q: Queue> Submitter<'_, Q> {
         &self,
         f: F,
         site: &'static Location<'static>,
-        side: Option<Box<Side>>,
+        cold: Option<Box<ColdPart>>,
     ) -> NewTask<T>
     where
         F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
-        let (entry, handle, receiver) = new_task(f, Arc::as_ptr(self.queue.account()), site, side);
+        let (entry, handle, receiver) = new_task(f, Arc::as_ptr(self.queue.account()), site, cold);
         NewTask { entry, task: Task::new(handle, receiver) }
     }
 
@@ -165,13 +165,13 @@ impl<Q: Queue> Submitter<'_, Q> {
         &self,
         f: F,
         site: &'static Location<'static>,
-        side: Option<Box<Side>>,
+        cold: Option<Box<ColdPart>>,
     ) -> Result<Task<T>, Rejected<F>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let NewTask { entry, task } = self.make(f, site, side);
+        let NewTask { entry, task } = self.make(f, site, cold);
         let origin = task.new_ref().origin();
         match self.try_submit(entry, task.new_ref()) {
             Ok(()) => Ok(task),
@@ -202,7 +202,7 @@ impl<Q: Queue> Submitter<'_, Q> {
     /// [`Engine::announce`](crate::worker::Engine::announce) is next.
     #[inline]
     pub(in crate::pool) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Reason)> {
-        let extras = handle.extras();
+        let metadata = handle.metadata();
         if let Err(reason) = self.check() {
             trace_refusal(handle, &reason);
             match entry.claim() {
@@ -211,7 +211,7 @@ impl<Q: Queue> Submitter<'_, Q> {
             }
         }
         let look = self.queue.push(self.inner, entry);
-        if extras.is_some_and(|extras| extras.on_shutdown == OnShutdown::Discard)
+        if metadata.is_some_and(|metadata| metadata.on_shutdown == OnShutdown::Discard)
             && !self.inner.ending.discardable().add(handle.clone())
             && let Some(claimed) = handle.clone().claim()
         {
@@ -220,7 +220,7 @@ impl<Q: Queue> Submitter<'_, Q> {
             claimed.count_cancelled();
             return Err((claimed, Reason::Shutdown));
         }
-        if let Some(deadline) = extras.and_then(|extras| extras.deadline) {
+        if let Some(deadline) = metadata.and_then(|metadata| metadata.deadline) {
             self.inner.expiry.watch(&self.inner.config.name, deadline, handle.clone());
         }
         Ok(look)

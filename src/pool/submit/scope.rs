@@ -4,7 +4,7 @@
 //!
 //! A scoped closure may use what lives as long as `'env`, which is longer than the call of
 //! [`Pool::scope`]. That call does not return, nor unwind, before its count of tasks is zero. The
-//! count falls when a task is *released* ([`Witness`]): after its closure has been consumed or
+//! count falls when a task is *released* ([`OnRelease`]): after its closure has been consumed or
 //! dropped, and after the sender has let go of the result. So by then what a task has borrowed is
 //! neither in the pool nor on any of its threads; a result that was not fetched lies with its
 //! [`ScopedTask`], which cannot leave the scope, or is leaked with it and never touched again. A
@@ -35,8 +35,8 @@ use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Parker};
 use crate::sys::fork::Generation;
 use crate::task::{
-    BlockingWait, Extras, Help, Host, Inside, Task, TaskRef, Witness, block, forked_child, host, host_of,
-    new_scoped_task,
+    BlockingWait, HeldTask, Help, Host, Metadata, OnRelease, Task, TaskRef, block, forked_child, host,
+    host_of, new_scoped_task,
 };
 
 /// A scope to spawn borrowing tasks in: what [`Pool::scope`] hands to its closure.
@@ -79,7 +79,7 @@ struct State {
     /// Those whose error somebody has taken.
     looked_at: Mutex<BTreeSet<TaskId>>,
     /// What the thread that waits for them is inside.
-    inside: Vec<Inside>,
+    inside: Vec<HeldTask>,
     /// The fork generation that the scope was opened in. In a child locks may be held for ever, and
     /// nobody waits.
     generation: Generation,
@@ -87,7 +87,7 @@ struct State {
     lost: AtomicIsize,
 }
 
-impl Witness for State {
+impl OnRelease for State {
     fn released(&self, task: &TaskRef) {
         if self.is_forked() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -101,7 +101,7 @@ impl Witness for State {
         }
     }
 
-    fn holds_up(&self) -> &[Inside] {
+    fn held_up(&self) -> &[HeldTask] {
         &self.inside
     }
 }
@@ -233,13 +233,14 @@ impl<'scope> Scope<'scope, '_> {
     {
         let inner = &self.pool.inner;
         let submitter = Submitter { inner, queue: inner, has_permit: false };
-        let witness: Arc<State> = Arc::clone(&self.state);
-        let side = inner.carried.metadata_with(Extras { witness: Some(witness), ..Extras::default() });
+        let on_release: Arc<State> = Arc::clone(&self.state);
+        let cold =
+            inner.carried.metadata_with(Metadata { on_release: Some(on_release), ..Metadata::default() });
         // ORDERING: Relaxed: the thread that waits, or a task that it waits for, does this.
         self.state.left.fetch_add(1, Ordering::Relaxed);
         // SAFETY: T8.
         let (entry, handle, receiver) =
-            unsafe { new_scoped_task(f, Arc::as_ptr(&inner.engine.account), Location::caller(), Some(side)) };
+            unsafe { new_scoped_task(f, Arc::as_ptr(&inner.engine.account), Location::caller(), Some(cold)) };
         submitter.submit(entry, &handle);
         if let Some(queued) = self.state.queued.as_ref().filter(|_| !self.state.is_forked()) {
             let _ = queued.add(handle.clone());

@@ -12,7 +12,7 @@ impl Host for Nobody {
         Inline::Waits
     }
     fn watch(&self, _target: Option<&TaskRef>, _parker: &Arc<Parker>) {}
-    fn inside(&self) -> Vec<Inside> {
+    fn inside(&self) -> Vec<HeldTask> {
         Vec::new()
     }
     fn unwatch(&self, _target: Option<&TaskRef>, _parker: &Arc<Parker>) {}
@@ -22,7 +22,7 @@ impl Host for Nobody {
     fn run_any_inline(&self) -> bool {
         false
     }
-    fn run_now(&self, _target: &TaskRef) -> bool {
+    fn run_inline_now(&self, _target: &TaskRef) -> bool {
         false
     }
     fn release_slots_early(&self) {}

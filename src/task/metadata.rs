@@ -57,16 +57,16 @@ pub(crate) type Context = Box<dyn FnOnce(&mut dyn FnMut()) + Send>;
 
 /// Who is told when nothing of a task is left: neither closure, nor sender, nor a result on its
 /// way.
-pub(crate) trait Witness: Send + Sync {
+pub(crate) trait OnRelease: Send + Sync {
     fn released(&self, task: &TaskRef);
     /// Tasks that cannot end before all of them are released: what the thread was inside that
     /// waits.
-    fn holds_up(&self) -> &[Inside];
+    fn held_up(&self) -> &[HeldTask];
 }
 
 /// A task that a thread is inside.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Inside {
+pub(crate) struct HeldTask {
     pub(crate) task: TaskId,
     /// Where it holds a slot of a lane: the address of that, and how many slots it has.
     pub(crate) slot: Option<(usize, usize)>,
@@ -74,7 +74,7 @@ pub(crate) struct Inside {
 
 /// What a task carries. Everything is optional.
 #[derive(Default)]
-pub(crate) struct Extras {
+pub(crate) struct Metadata {
     pub(crate) name: Option<Cow<'static, str>>,
     /// When a task that is still queued expires.
     pub(crate) deadline: Option<Instant>,
@@ -83,10 +83,10 @@ pub(crate) struct Extras {
     pub(crate) spawned: Option<Instant>,
     /// Taken by whoever claims the task.
     pub(crate) context: Mutex<Option<Context>>,
-    pub(crate) witness: Option<Arc<dyn Witness>>,
+    pub(crate) on_release: Option<Arc<dyn OnRelease>>,
 }
 
-impl Extras {
+impl Metadata {
     pub(crate) fn is_overdue(&self) -> bool {
         self.deadline.is_some_and(|deadline| now() >= deadline)
     }
