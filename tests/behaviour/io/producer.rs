@@ -378,8 +378,8 @@ fn handles_go_where_they_are_needed() {
     assert_eq!(broken.kind(), std::io::ErrorKind::BrokenPipe);
 }
 
-/// The clone and the drop of a waker are user code. Here each asks the thread of the producer to use
-/// the channel, and waits for the answer.
+/// The clone and the drop of a waker are user code. Here each asks the thread of the producer to
+/// use the channel, and waits for the answer.
 #[test]
 fn no_waker_is_dropped_under_the_lock_of_the_channel() {
     type Line = (Sender<bool>, Receiver<bool>);
