@@ -145,7 +145,7 @@ where
 /// # Safety
 ///
 /// What `F` and `T` borrow stays valid until the task has been released
-/// ([`Witness`](super::extras::Witness)) and the receiver is gone.
+/// ([`OnRelease`](super::extras::OnRelease)) and the receiver is gone.
 pub(crate) unsafe fn new_scoped_task<F, T, O>(
     closure: F,
     owner: *const O,

@@ -53,7 +53,7 @@ pub use self::handle::{CancelHandle, Cancelling, Task, Unblocked};
 pub use self::wait::block_on;
 
 pub(crate) use self::cell::{Attempt, Owner, Runner, Side, Work, new_scoped_task, new_task, next_id};
-pub(crate) use self::extras::{Context, Extras, Inside, Witness};
+pub(crate) use self::extras::{Context, Extras, OnRelease};
 pub(crate) use self::frame::{as_current, is_inside, tasks, tasks_of};
 pub(crate) use self::handle::raise;
 pub(crate) use self::host::{Host, Inline, host, host_of, with_host};

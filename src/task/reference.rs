@@ -137,7 +137,7 @@ impl TaskRef {
 
     /// Whether it is one of a scope's, and may borrow (T8).
     pub(crate) fn is_watched(&self) -> bool {
-        self.extras().is_some_and(|extras| extras.witness.is_some())
+        self.extras().is_some_and(|extras| extras.on_release.is_some())
     }
 
     /// Whether it ended with a value; means something once it has.
@@ -363,16 +363,16 @@ impl Claimed {
     }
 
     #[cold]
-    fn tell_witness(&self) {
-        if let Some(witness) = self.extras().and_then(|extras| extras.witness.as_ref()) {
-            witness.released(&self.task);
+    fn observe_release(&self) {
+        if let Some(observer) = self.extras().and_then(|extras| extras.on_release.as_ref()) {
+            observer.released(&self.task);
         }
     }
 
     #[inline]
     fn end(self) {
         if self.laden {
-            self.tell_witness();
+            self.observe_release();
         }
         let header = self.task.0;
         // The reference is let go of by `end_and_release`, not by its drop.

@@ -4,7 +4,7 @@
 //!
 //! A scoped closure may use what lives as long as `'env`, which is longer than the call of
 //! [`Pool::scope`]. That call does not return, nor unwind, before its count of tasks is zero. The
-//! count falls when a task is *released* ([`Witness`]): after its closure has been consumed or
+//! count falls when a task is *released* ([`OnRelease`]): after its closure has been consumed or
 //! dropped, and after the sender has let go of the result. So by then what a task has borrowed is
 //! neither in the pool nor on any of its threads; a result that was not fetched lies with its
 //! [`ScopedTask`], which cannot leave the scope, or is leaked with it and never touched again. A
@@ -35,7 +35,7 @@ use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Parker};
 use crate::sys::fork::Generation;
 use crate::task::{
-    BlockingWait, Extras, Help, Host, Inside, Task, TaskRef, Witness, block, forked_child, host, host_of,
+    BlockingWait, Extras, Help, Host, OnRelease, Task, TaskRef, block, forked_child, host, host_of,
     new_scoped_task,
 };
 
@@ -78,8 +78,6 @@ struct State {
     failed: Mutex<Vec<TaskRef>>,
     /// Those whose error somebody has taken.
     looked_at: Mutex<BTreeSet<TaskId>>,
-    /// What the thread that waits for them is inside.
-    inside: Vec<Inside>,
     /// The fork generation that the scope was opened in. In a child locks may be held for ever, and
     /// nobody waits.
     generation: Generation,
@@ -87,7 +85,7 @@ struct State {
     lost: AtomicIsize,
 }
 
-impl Witness for State {
+impl OnRelease for State {
     fn released(&self, task: &TaskRef) {
         if self.is_forked() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -99,10 +97,6 @@ impl Witness for State {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.joiner.unpark();
         }
-    }
-
-    fn holds_up(&self) -> &[Inside] {
-        &self.inside
     }
 }
 
@@ -189,7 +183,6 @@ where
             left: AtomicUsize::new(0),
             joiner: Arc::new(Parker::new()),
             queued: helps.then(TaskList::new),
-            inside: host().map(Host::inside).unwrap_or_default(),
             failed: Mutex::new(Vec::new()),
             looked_at: Mutex::new(BTreeSet::new()),
             generation: Generation::current(),
@@ -198,9 +191,12 @@ where
         scope: PhantomData,
         env: PhantomData,
     };
+    let address = Arc::as_ptr(&scope.state).cast();
     let guard = AbortOnUnwind;
+    host().into_iter().for_each(|host| host.open_scope(address));
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     let _ = block(&mut ScopeWait { state: &scope.state, owner: inner.engine.owner() }, None);
+    host().into_iter().for_each(|host| host.close_scope(address));
     let failure = scope.state.close();
     std::mem::forget(guard);
     match (result, failure) {
@@ -233,8 +229,8 @@ impl<'scope> Scope<'scope, '_> {
     {
         let inner = &self.pool.inner;
         let submitter = Submitter { inner, queue: inner, has_permit: false };
-        let witness: Arc<State> = Arc::clone(&self.state);
-        let side = inner.carried.metadata_with(Extras { witness: Some(witness), ..Extras::default() });
+        let observer: Arc<State> = Arc::clone(&self.state);
+        let side = inner.carried.metadata_with(Extras { on_release: Some(observer), ..Extras::default() });
         // ORDERING: Relaxed: the thread that waits, or a task that it waits for, does this.
         self.state.left.fetch_add(1, Ordering::Relaxed);
         // SAFETY: T8.
