@@ -1,4 +1,4 @@
-//! What can go wrong with a task: [`TaskError`], [`Rejected`], and the [`TaskId`] they name it by.
+//! The errors of tasks: [`TaskError`], [`Rejected`], and the [`TaskId`] by which they name a task.
 
 #[cfg(all(test, not(sidestep_loom)))]
 mod tests;
@@ -14,10 +14,9 @@ use std::sync::Arc;
 use crate::panic::panic_message;
 use crate::sync::Mutex;
 
-/// Names a task within this process: no two tasks have the same one.
+/// Identifies a task within this process: no two tasks share an id.
 ///
-/// Ids rise in the order of spawning as long as one thread spawns; between threads the order says
-/// nothing.
+/// The tasks that one thread spawns have rising ids; between threads the order means nothing.
 ///
 /// ```
 /// let task = sidestep::spawn(|| ());
@@ -48,7 +47,7 @@ impl fmt::Debug for TaskId {
     }
 }
 
-/// Which task an error speaks of: its id, its name, where it was spawned.
+/// The task that an error is about: its id, its name, where it was spawned.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) id: TaskId,
@@ -71,7 +70,7 @@ impl fmt::Display for Origin {
 #[derive(Debug)]
 pub(crate) enum Reason {
     Cancelled,
-    /// It had begun when it was cancelled, and nobody wanted to know any more how it ended.
+    /// The task had begun when it was cancelled, and its result was discarded.
     Abandoned,
     Panicked(Mutex<Box<dyn Any + Send>>),
     Shutdown,
@@ -81,9 +80,9 @@ pub(crate) enum Reason {
     Deadlock,
     /// Every slot of the task's lane waits for the lane.
     LaneDeadlock,
-    /// A call before this one has panicked with the strand's value in its hands.
+    /// An earlier call panicked while it had access to the strand's value.
     Poisoned,
-    /// The strand's value is no longer there.
+    /// The strand's value has been taken out.
     Taken,
 }
 
@@ -92,7 +91,7 @@ impl Reason {
         Reason::Panicked(Mutex::new(payload))
     }
 
-    /// A number from 1 to 14 for a reason that a task can end with and that carries nothing.
+    /// A number from 1 to 14 for a reason that a task can end with and that carries no data.
     pub(crate) fn code(&self) -> Option<u8> {
         match self {
             Reason::Cancelled => Some(1),
@@ -105,7 +104,7 @@ impl Reason {
         }
     }
 
-    /// The reason with that number.
+    /// The reason with the number `code`.
     pub(crate) fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Reason::Cancelled),
@@ -119,10 +118,10 @@ impl Reason {
     }
 }
 
-/// Why a task gave no value.
+/// Why a task has no value.
 ///
-/// One opaque type with a predicate for each reason; more reasons may come. `Display` says in one
-/// sentence what happened to which task and where that was spawned.
+/// An opaque type with a predicate for each reason; later versions may add reasons. `Display`
+/// writes one sentence: what happened to which task, and where that task was spawned.
 ///
 /// ```
 /// let error = sidestep::spawn(|| panic!("no such drive")).wait().unwrap_err();
@@ -141,36 +140,36 @@ impl TaskError {
         TaskError(Box::new(Repr { origin, reason }))
     }
 
-    /// The id of the task this error speaks of.
+    /// The id of the task that this error is about.
     #[must_use]
     pub fn id(&self) -> TaskId {
         self.0.origin.id
     }
 
-    /// True if the task was cancelled before its closure began; or if an
-    /// [`EventLoop`](crate::EventLoop) was told to give it up
-    /// ([`Offload::cancel`](crate::event_loop::Offload::cancel)), whatever it did then.
+    /// True if the task was cancelled before its closure began; or if
+    /// [`Offload::cancel`](crate::event_loop::Offload::cancel) made an
+    /// [`EventLoop`](crate::EventLoop) discard its result, even if the closure had begun or ended.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(self.0.reason, Reason::Cancelled | Reason::Abandoned)
     }
 
-    /// True if the closure panicked. [`try_into_panic`](TaskError::try_into_panic) gives the
+    /// True if the closure panicked. [`try_into_panic`](TaskError::try_into_panic) returns the
     /// payload.
     #[must_use]
     pub fn is_panic(&self) -> bool {
         matches!(self.0.reason, Reason::Panicked(_))
     }
 
-    /// True if the pool had been shut down, or discarded the task while it did; or if the value of
+    /// True if the pool had been shut down, or its shutdown discarded the task; or if the value of
     /// the [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) had been taken out.
     #[must_use]
     pub fn is_shutdown(&self) -> bool {
         matches!(self.0.reason, Reason::Shutdown | Reason::Taken)
     }
 
-    /// True if an earlier call on the same [`Strand`](crate::Strand) or
-    /// [`Dedicated`](crate::Dedicated) panicked, so that this one did not run.
+    /// True if an earlier call on this [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated)
+    /// panicked and so poisoned its value: the closure did not run.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         matches!(self.0.reason, Reason::Poisoned)
@@ -190,8 +189,8 @@ impl TaskError {
         matches!(self.0.reason, Reason::Full)
     }
 
-    /// True if no thread could be had to run the task: the operating system refused every one
-    /// ([`source`] gives its error), or this process is a forked child and the pool's threads
+    /// True if the pool had no thread to run the task: the operating system refused every one
+    /// ([`source`] returns its error), or this process is a forked child and the pool's threads
     /// stayed in the parent.
     ///
     /// [`source`]: Error::source
@@ -201,10 +200,10 @@ impl TaskError {
     }
 
     /// True if the wait could never have ended: a task waited for itself, directly or through tasks
-    /// that it ran in place; a step of a [`LocalPromise`](crate::LocalPromise) gave that very
-    /// promise; or every slot of a [`Lane`](crate::Lane) was held by a task that waited, itself or
-    /// through others, for the lane's own queue, this one among them. The task that was waited for
-    /// has been cancelled then.
+    /// that its thread ran inline; a step of a [`LocalPromise`](crate::LocalPromise) returned that
+    /// very promise; or every slot of a [`Lane`](crate::Lane) was held by a task that waited,
+    /// itself or through others, for the lane's own queue, the waiting task among them. The wait
+    /// has then cancelled the task that it was for.
     #[must_use]
     pub fn is_deadlock(&self) -> bool {
         matches!(self.0.reason, Reason::Deadlock | Reason::LaneDeadlock)
@@ -214,7 +213,7 @@ impl TaskError {
     ///
     /// # Errors
     ///
-    /// Gives the error back if it is not a panic.
+    /// Returns the error itself if it is not a panic.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, TaskError> {
         match *self.0 {
             Repr { reason: Reason::Panicked(payload), .. } => Ok(payload.into_inner()),
@@ -228,7 +227,7 @@ impl fmt::Display for TaskError {
         write!(f, "{} ", self.0.origin)?;
         match &self.0.reason {
             Reason::Cancelled => f.write_str("was cancelled before it ran"),
-            Reason::Abandoned => f.write_str("was cancelled while it ran, and its result given up"),
+            Reason::Abandoned => f.write_str("was cancelled while it ran, and its result was discarded"),
             Reason::Panicked(payload) => write!(f, "panicked: {}", panic_message(&**payload.lock())),
             Reason::Shutdown => f.write_str("did not run: the pool is shut down"),
             Reason::Full => f.write_str("was refused: the queue is full"),
@@ -282,7 +281,7 @@ impl From<TaskError> for io::Error {
     }
 }
 
-/// A closure that [`Pool::try_spawn`](crate::Pool::try_spawn) did not take, and why.
+/// A closure that [`Pool::try_spawn`](crate::Pool::try_spawn) refused, and why.
 ///
 /// ```
 /// let pool = sidestep::Pool::new()?;
@@ -308,7 +307,7 @@ impl<F> Rejected<F> {
         self.closure
     }
 
-    /// Why it was not taken: [`is_full`](TaskError::is_full),
+    /// Why the closure was refused: [`is_full`](TaskError::is_full),
     /// [`is_shutdown`](TaskError::is_shutdown) or [`is_no_thread`](TaskError::is_no_thread).
     #[must_use]
     pub fn error(&self) -> &TaskError {

@@ -187,7 +187,7 @@ impl DeadlockDetector {
 /// The tasks that this thread is inside, each with the address of its scope, if it is part of one.
 fn held_here(slot_of: impl Fn(&TaskRef) -> Option<HeldSlot>) -> Vec<(HeldTask, Option<usize>)> {
     let held = tasks().map(|task| {
-        let observer = task.extras().and_then(|extras| extras.on_release.as_ref());
+        let observer = task.metadata().and_then(|metadata| metadata.on_release.as_ref());
         let scope = observer.map(|observer| Arc::as_ptr(observer).cast::<()>().addr());
         (HeldTask { task: task.id(), slot: slot_of(task) }, scope)
     });

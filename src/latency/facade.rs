@@ -1,7 +1,7 @@
 //! Wait and run times for the facade crate `metrics`: one series of each per pool and per lane.
 //!
-//! Handles are made with the pool or lane, so a task costs no look-up. The recorder is foreign
-//! code: it is shielded, and no lock is held.
+//! A pool or lane registers its handles when it is made, so a task costs no look-up. The recorder
+//! is user code: each call catches its panics, and holds no lock.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use metrics::{Histogram, Unit, describe_histogram, histogram};
 
 use crate::panic::catch_panic;
 
-/// What a report calls the place where a recorder has panicked.
+/// The name, in a report, of a recorder that has panicked.
 pub(crate) const PLACE: &str = "a recorder of metrics";
 
 const WAIT: &str = "sidestep_task_wait_seconds";
@@ -50,7 +50,7 @@ impl Series {
     }
 }
 
-/// Tells the recorder what the series are. It may panic.
+/// Describes the series to the recorder, which may panic.
 pub(crate) fn describe() {
     let texts = [
         (WAIT, "How long tasks of the pool waited, from their spawning to the start of their closure."),

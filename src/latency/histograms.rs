@@ -1,11 +1,11 @@
-//! Histograms of wait and run times, recorded in shards that threads seldom fight over.
+//! Histograms of wait and run times, recorded in shards that threads seldom contend for.
 //!
 //! A shard is made when a thread first records in it. It holds two histograms, each of 2 to 36 KiB:
 //! they grow with the longest time they have seen, up to an hour (18 KiB where nothing takes longer
 //! than 10 ms). A pool has up to [`SHARDS`] of them, and a lane no more than its limit.
 //!
-//! Both times of a task are recorded by the thread that runs it, so in one shard, and a reading
-//! takes each shard as a whole: it never shows more ends than starts.
+//! The thread that runs a task records both of its times, so in one shard, and a snapshot reads
+//! each shard as a whole: it never shows more ends than starts.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::sync::Mutex;
 
 /// The most shards of one recorder.
 const SHARDS: usize = 8;
-/// Times are told apart by so many significant digits.
+/// Times are recorded to so many significant digits.
 const DIGITS: u8 = 2;
 /// Longer times count as this one.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// How long tasks took, as a distribution: what [`Metrics::wait_times`](crate::Metrics::wait_times)
-/// and [`Metrics::run_times`](crate::Metrics::run_times) give.
+/// A distribution of times: [`Metrics::wait_times`](crate::Metrics::wait_times) and
+/// [`Metrics::run_times`](crate::Metrics::run_times) return how long tasks waited and ran.
 ///
-/// No time is left out; each is recorded to two significant digits. So the times that come of it,
-/// the mean among them, are right to one percent, or to a nanosecond where that is more. Times
+/// The histogram records every time, to two significant digits. So the times that it reports, the
+/// mean among them, are accurate to one percent, or to a nanosecond where that is more. Times
 /// longer than an hour count as an hour.
 ///
 /// ```
@@ -56,14 +56,14 @@ impl Histogram {
     fn record(&mut self, time: Duration) {
         let nanos = nanos(time.min(LONGEST));
         if self.0.record(nanos).is_err() {
-            // It could not grow, which takes an address space of less than 32 bits: the time counts
-            // as its longest.
+            // The histogram could not grow, which takes an address space of less than 32 bits: the
+            // time counts as its longest.
             self.0.saturating_record(nanos);
         }
     }
 
     fn add(&mut self, other: &Histogram) {
-        // It fails where it cannot grow, as above.
+        // The addition fails where the histogram cannot grow, as in `record`.
         let _ = self.0.add(&other.0);
     }
 
@@ -73,35 +73,36 @@ impl Histogram {
         self.0.len()
     }
 
-    /// Whether none has.
+    /// Whether no time has been recorded.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The shortest time; zero if there is none.
+    /// The shortest time; zero if no time has been recorded.
     #[must_use]
     pub fn min(&self) -> Duration {
         Duration::from_nanos(self.0.min())
     }
 
-    /// The longest time; zero if there is none.
+    /// The longest time; zero if no time has been recorded.
     #[must_use]
     pub fn max(&self) -> Duration {
         Duration::from_nanos(self.0.max())
     }
 
-    /// The average; zero if there is none.
+    /// The mean; zero if no time has been recorded.
     #[must_use]
     pub fn mean(&self) -> Duration {
         Duration::from_nanos(self.0.mean().round() as u64)
     }
 
-    /// The time that this share of all times does not exceed: `0.5` gives the median, `0.99` what
-    /// is called p99. `q` is taken as 0 or 1 where it lies outside. Zero if there is no time.
+    /// The time that the share `q` of all times does not exceed: `quantile(0.5)` is the median,
+    /// `quantile(0.99)` the p99. A `q` outside of 0 to 1 counts as 0 or 1. Zero if no time has been
+    /// recorded.
     ///
-    /// The time given is never less than the true one, and more by one percent at most, or by a
-    /// nanosecond; but for a `q` of 0 it is [`min`](Histogram::min).
+    /// The result is never less than the true quantile, and exceeds it by one percent at most, or
+    /// by a nanosecond; but for a `q` of 0 it is [`min`](Histogram::min).
     #[must_use]
     pub fn quantile(&self, q: f64) -> Duration {
         Duration::from_nanos(self.0.value_at_quantile(q.clamp(0.0, 1.0)))
@@ -125,7 +126,7 @@ impl fmt::Debug for Histogram {
     }
 }
 
-/// Wait and run times of the same tasks.
+/// The wait times and the run times of one set of tasks.
 struct Pair {
     wait: Histogram,
     run: Histogram,

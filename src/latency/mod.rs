@@ -1,9 +1,9 @@
-//! How long the tasks of a pool or of a lane wait and run: where that is recorded, if anybody has
-//! asked for it.
+//! How long the tasks of a pool or of a lane wait and run: where that is recorded, if the pool's
+//! settings ask for it.
 //!
 //! | file | owns |
 //! |---|---|
-//! | `histograms` | the shards that threads record in, and what they give together |
+//! | `histograms` | the shards that threads record in, and their sum |
 //! | `facade` | the series of the facade crate `metrics` |
 
 #[cfg(feature = "metrics")]
@@ -22,7 +22,7 @@ pub use self::histograms::Histogram;
 #[cfg(feature = "histograms")]
 use self::histograms::Recorder;
 
-/// What records the times of a pool's tasks, or of a lane's. The default records nothing.
+/// Records the times of a pool's tasks, or of a lane's. The default records nothing.
 #[derive(Debug, Default)]
 pub(crate) struct LatencyRecorder {
     #[cfg(feature = "histograms")]
@@ -31,7 +31,7 @@ pub(crate) struct LatencyRecorder {
     series: Option<Series>,
 }
 
-/// The times recorded so far, where they are.
+/// The times recorded so far; `None` where none are recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LatencySnapshot {
     #[cfg(feature = "histograms")]
@@ -48,7 +48,7 @@ impl LatencyRecorder {
         self
     }
 
-    /// Also tells the recorder of the `metrics` facade. Foreign code.
+    /// Also records in the recorder of the `metrics` facade, which is user code.
     #[cfg(feature = "metrics")]
     pub(crate) fn with_series(mut self, pool: &str, lane: Option<&str>) -> Self {
         self.series = Series::register(pool, lane);
@@ -65,8 +65,8 @@ impl LatencyRecorder {
         is_on
     }
 
-    /// A task is about to run, on the thread with this number. The recorder of the facade is
-    /// foreign code.
+    /// A task is about to run, on the thread with this number. The recorder of the facade is user
+    /// code.
     pub(crate) fn waited(&self, thread: usize, time: Duration) {
         #[cfg(feature = "histograms")]
         self.histograms.iter().for_each(|histograms| histograms.waited(thread, time));
@@ -75,8 +75,7 @@ impl LatencyRecorder {
         let _ = (thread, time);
     }
 
-    /// A task has ended, on the thread with this number. The recorder of the facade is foreign
-    /// code.
+    /// A task has ended, on the thread with this number. The recorder of the facade is user code.
     pub(crate) fn ran(&self, thread: usize, time: Duration) {
         #[cfg(feature = "histograms")]
         self.histograms.iter().for_each(|histograms| histograms.ran(thread, time));
@@ -85,7 +84,7 @@ impl LatencyRecorder {
         let _ = (thread, time);
     }
 
-    /// What has been recorded.
+    /// The times recorded so far.
     #[cfg(feature = "histograms")]
     pub(crate) fn read(&self) -> LatencySnapshot {
         let (wait, run) = self.histograms.as_ref().map(Recorder::read).unzip();

@@ -1,4 +1,4 @@
-//! What the modules above the pool use of it besides its public methods, all in one place.
+//! What the modules above the pool use of it besides its public methods: one file for all of them.
 //!
 //! | method | for |
 //! |---|---|

@@ -22,8 +22,8 @@ use crate::sys::fork;
 /// | [`queue_limit`](PoolBuilder::queue_limit) | none |
 /// | [`name`](PoolBuilder::name) | `sidestep` |
 ///
-/// Where only one of `core_threads` and `max_threads` is set, the default of the other is bent to
-/// fit.
+/// Where only one of `core_threads` and `max_threads` is set, the default of the other is adjusted
+/// to it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,7 +44,7 @@ pub struct PoolBuilder {
     pub(super) config: Config,
     core: Option<usize>,
     max: Option<usize>,
-    /// The names of those two in errors: a variable of the environment may have set one.
+    /// The names of those two settings in errors: an environment variable may have set one.
     limit_names: [&'static str; 2],
 }
 
@@ -61,21 +61,21 @@ impl PoolBuilder {
         Ok(self.config)
     }
 
-    /// The name of the pool: its threads are called by it, with a number. Linux shows the first 15
-    /// bytes.
+    /// The name of the pool. Each thread is named after it, with a number appended; Linux shows the
+    /// first 15 bytes of a thread's name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
         self
     }
 
-    /// How many threads the pool keeps, and keeps unblocked: they are started as needed and stay.
-    /// At least 1.
+    /// How many threads the pool keeps, and keeps unblocked: it starts them as needed and retains
+    /// them. Must be at least 1.
     pub fn core_threads(mut self, threads: usize) -> Self {
         self.core = Some(threads);
         self
     }
 
-    /// How many threads there may be at most, at any instant. From 1 to 32767, and no fewer than
+    /// The most threads that the pool has at any instant. Must be from 1 to 32767, and at least
     /// `core_threads`.
     #[doc(alias = "max_blocking_threads")]
     pub fn max_threads(mut self, threads: usize) -> Self {
@@ -83,53 +83,55 @@ impl PoolBuilder {
         self
     }
 
-    /// How long a thread above core sleeps for want of work before it leaves. Any duration is
-    /// legal: zero has it leave at once, [`Duration::MAX`] keeps it.
+    /// How long a thread above `core_threads` stays idle before it exits. Any duration is valid:
+    /// with zero the thread exits at once, with [`Duration::MAX`] it never does.
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.config.keep_alive = keep_alive;
         self
     }
 
-    /// The stack size of each thread in bytes. Less than 128 KiB is raised to that: the pool itself
-    /// needs some, and so does the report of a panic.
+    /// The stack size of each thread in bytes. Must be at least 1; the pool raises less than 128
+    /// KiB to that, since its own calls and the report of a panic need some stack.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.config.stack_size = Some(bytes);
         self
     }
 
-    /// How many tasks may wait at one time. [`Pool::spawn`] on a full queue resolves with
-    /// [`is_full`](crate::TaskError::is_full), [`Pool::try_spawn`] returns the closure. Must be at
-    /// least 1.
+    /// How many tasks may wait in the pool's queue at one time. Must be at least 1; by default
+    /// there is no limit. A task that [`Pool::spawn`] finds no room for resolves with
+    /// [`is_full`](crate::TaskError::is_full), [`Pool::try_spawn`] returns the closure, and
+    /// [`Pool::reserve`] waits for room.
     pub fn queue_limit(mut self, tasks: usize) -> Self {
         self.config.queue_limit = Some(tasks);
         self
     }
 
-    /// Called on each thread of the pool when it starts. A panic in it is caught and traced.
+    /// A hook that each thread of the pool calls when it starts. The pool catches a panic of the
+    /// hook and traces it.
     pub fn on_thread_start(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.config.on_thread_start = Some(Arc::new(hook));
         self
     }
 
-    /// Called on each thread of the pool when it is about to leave. A panic in it is caught and
-    /// traced.
+    /// A hook that each thread of the pool calls when it is about to exit. The pool catches a panic
+    /// of the hook and traces it.
     pub fn on_thread_stop(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.config.on_thread_stop = Some(Arc::new(hook));
         self
     }
 
-    /// How a thread of the pool is made: the default uses [`std::thread::Builder`]. A handler that
-    /// gives an error, panics, or drops the [`NewThread`] counts as a refusal; the pool goes on
-    /// with the threads it has and tries again after 100 ms, then after twice as long, up to a
+    /// How the pool creates a thread; the default uses [`std::thread::Builder`]. If the handler
+    /// returns an error, panics, or drops the [`NewThread`], the thread is refused: the pool goes
+    /// on with the threads it has and tries again after 100 ms, then after twice as long, up to a
     /// second. An error of kind [`Unsupported`](io::ErrorKind::Unsupported) is final: the pool does
-    /// not ask again.
+    /// not try again.
     ///
-    /// While a [`NewThread`] waits to be run the pool counts on it, and starts no other in its
-    /// place.
+    /// While a [`NewThread`] waits to be run the pool counts it as a thread, and starts no other
+    /// instead of it.
     ///
-    /// The handler is called on whichever thread needs the new one, that of a submitter included,
-    /// so it should be quick; [`NewThread::run`] belongs on the new thread, since it returns only
-    /// when the pool lets that go.
+    /// The pool calls the handler on the thread that needs another one, which may be a thread that
+    /// submits a task, so the handler should be quick. Call [`NewThread::run`] on the new thread:
+    /// it returns only when the pool no longer needs that thread.
     ///
     /// ```
     /// let pool = sidestep::Pool::builder()
@@ -149,20 +151,20 @@ impl PoolBuilder {
         self
     }
 
-    /// Carries context from the spawner to the closure: task-locals, a log's diagnostic context, a
-    /// request's id.
+    /// Carries context from the spawning thread to the closure: task-locals, a log's diagnostic
+    /// context, a request's id.
     ///
-    /// `capture` runs on the spawner's thread at each `spawn`. What it returns runs on the thread
-    /// that runs the task, and is given the run: it installs the context, calls the run once, and
-    /// takes the context away again. (A guard could not do this: task-locals are set around a
-    /// call.) The run does not unwind: a panic of the closure is reported by the task, and whatever
-    /// comes after the run is executed. Several contexts may be given; the first is the outermost.
+    /// The spawning thread calls `capture` at each `spawn`. The thread that runs the task calls the
+    /// function that `capture` returned, with a `run` argument: the function installs the context,
+    /// calls `run` once, and removes the context. (A guard could not do this: task-locals are set
+    /// around a call.) `run` does not unwind: the task reports a panic of the closure, and the code
+    /// after `run` is executed. Several contexts may be set; the first is the outermost.
     ///
     /// # Panics
     ///
-    /// A panic of `capture` is caught and traced, and the task runs without this context. A panic
-    /// of what it returned is that of the task if it comes before the run, or if the run is never
-    /// called; after the run it is caught and traced.
+    /// The pool catches and traces a panic of `capture`, and the task runs without this context. If
+    /// the function that `capture` returned panics before it has called `run`, or returns without
+    /// calling it, the task panics; the pool catches and traces a panic that comes after `run`.
     ///
     /// ```
     /// use std::cell::Cell;
@@ -192,21 +194,21 @@ impl PoolBuilder {
         self
     }
 
-    /// Whether the `tracing` span and dispatcher of the spawner surround the closure. They do
-    /// unless this says otherwise; it costs each task some allocations while a subscriber is
-    /// installed, and nothing otherwise.
+    /// Whether the closure runs inside the `tracing` span and dispatcher of the spawning thread. On
+    /// by default; it costs each task some allocations while a subscriber is installed, and nothing
+    /// otherwise.
     #[cfg(feature = "tracing")]
     pub fn propagate_spans(mut self, propagate: bool) -> Self {
         self.config.captures.spans = propagate;
         self
     }
 
-    /// Has a warning traced, with the name of the task and where it was spawned, for each task that
-    /// waits or runs for longer than this: when it begins, for its wait; when it has run for so
-    /// long and goes on; and at its end. Another one, every ten seconds at most, says that a task
-    /// waits for so long behind others, which those are, and for how long they have run. It also
-    /// makes [`Pool::long_running`] exact. Each task costs an allocation and three looks at the
-    /// clock more then.
+    /// Emits a `tracing` warning, with the name of the task and where it was spawned, for each task
+    /// that waits or runs for longer than `time`: when the task begins, for its wait; when it has
+    /// run for `time` and goes on; and when it ends. Another warning, every ten seconds at most,
+    /// reports that a task has waited for `time` behind others, which those are, and for how long
+    /// they have run. This setting also makes [`Pool::long_running`] exact. It costs each task an
+    /// allocation and three reads of the clock.
     ///
     /// Without the feature `tracing` there are no warnings.
     pub fn warn_after(mut self, time: Duration) -> Self {
@@ -214,13 +216,13 @@ impl PoolBuilder {
         self
     }
 
-    /// Whether the pool asks the system, while tasks wait, whether its threads sleep or compute. It
-    /// does unless this says otherwise. Where it does not, and on systems that do not tell, it goes
-    /// by time alone: by how long tasks wait and threads stay in one task, and by whether the
-    /// machine has a CPU to spare.
+    /// Whether the pool asks the operating system, while tasks wait, whether its threads sleep or
+    /// compute. On by default. Where it is off, and on systems that do not report this, the pool
+    /// goes by time alone: by how long tasks wait and threads stay in one task, and by whether the
+    /// machine has an idle CPU.
     ///
-    /// For sandboxes where `/proc` is slow or watched, and to see on one system how a pool grows on
-    /// another.
+    /// Turn it off in sandboxes where `/proc` is slow or watched, or to see on one system how a
+    /// pool grows on another.
     ///
     /// ```
     /// let pool = sidestep::Pool::builder().thread_states(false).build()?;
@@ -232,14 +234,14 @@ impl PoolBuilder {
         self
     }
 
-    /// Whether it is recorded how long tasks wait and run, for the pool and for each of its lanes:
-    /// [`Metrics::wait_times`](crate::Metrics::wait_times),
-    /// [`LaneMetrics::run_times`](crate::LaneMetrics::run_times) and so on. It is not unless this
-    /// says so.
+    /// Whether the pool records how long tasks wait and run, for itself and for each of its lanes:
+    /// see [`Metrics::wait_times`](crate::Metrics::wait_times),
+    /// [`LaneMetrics::run_times`](crate::LaneMetrics::run_times) and their siblings. Off by
+    /// default.
     ///
-    /// Each task costs an allocation and three looks at the clock more then. The times are kept in
-    /// shards, up to eight for the pool and for each lane, but no more than the lane's limit; each
-    /// takes 36 KiB if nothing is longer than 10 ms, and never more than 72 KiB.
+    /// It costs each task an allocation and three reads of the clock. The pool keeps the times in
+    /// shards, up to eight for itself and for each lane, but no more than the lane's limit; a shard
+    /// takes 36 KiB if no time is longer than 10 ms, and never more than 72 KiB.
     ///
     /// ```
     /// let pool = sidestep::Pool::builder().histograms(true).build()?;
@@ -253,25 +255,27 @@ impl PoolBuilder {
         self
     }
 
-    /// Has the pool publish its numbers, and those of its lanes, through the facade crate
-    /// [`metrics`](https://docs.rs/metrics): at once, then every `interval`, and once more at its
-    /// end, before [`shutdown`](Pool::shutdown) resolves. `interval` may be anything but zero.
+    /// Publishes the pool's metrics, and those of its lanes, through the facade crate
+    /// [`metrics`](https://docs.rs/metrics): at once, then every `interval`, and once more at the
+    /// pool's end, before [`shutdown`](Pool::shutdown) resolves. `interval` must be non-zero.
     ///
     /// All names begin with `sidestep_`; the label `pool` is the name of the pool. Counters and
     /// gauges are those of [`Metrics`](crate::Metrics), such as `sidestep_tasks_completed_total`
     /// and `sidestep_threads`. The histograms `sidestep_task_wait_seconds` and
-    /// `sidestep_task_run_seconds` are told of each task as it happens, by the thread that runs it.
-    /// Lanes have all that belongs to tasks once more, as in `sidestep_lane_tasks_queued`, with the
-    /// label `lane`. Lanes of one name share their series, which last as long as the pool, so names
-    /// should be few. Pools of one name overwrite each other's.
+    /// `sidestep_task_run_seconds` record each task as it begins and ends, on the thread that runs
+    /// it. Each lane has the metrics of tasks under names of its own, such as
+    /// `sidestep_lane_tasks_queued`, with the label `lane`. Lanes of one name share their series,
+    /// which last as long as the pool, so use few names. Pools of one name overwrite each other's
+    /// series.
     ///
-    /// Install the recorder before the pool is built: the histograms go to the one that is there
-    /// when the pool, or the lane, is made. Counters and gauges are published by a thread of their
-    /// own, so to the global recorder; it is the one that ends
-    /// [overdue](crate::TaskOptions::expire_after) tasks, and a recorder that blocks delays it.
+    /// Install the recorder before the pool is built: the histograms go to the recorder that is
+    /// installed when the pool, or the lane, is made. A background thread publishes counters and
+    /// gauges to the global recorder; that thread also ends
+    /// [overdue](crate::TaskOptions::expire_after) tasks, so a recorder that blocks delays their
+    /// end.
     ///
-    /// Each task costs an allocation and three looks at the clock more, and what the recorder
-    /// takes. Panics in the recorder are caught and traced.
+    /// It costs each task an allocation, three reads of the clock, and the recorder's own time. The
+    /// pool catches and traces panics of the recorder.
     ///
     /// ```
     /// use std::time::Duration;
@@ -286,7 +290,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Has each thread of the pool enter `runtime`, so that closures can use
+    /// Makes each thread of the pool enter `runtime`, so that closures can use
     /// `tokio::runtime::Handle::current()`.
     ///
     /// ```
@@ -307,9 +311,9 @@ impl PoolBuilder {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the field and the value, if a setting
-    /// is impossible; the error of the system or of the spawn handler if the first thread cannot be
-    /// started; [`Unsupported`](io::ErrorKind::Unsupported), with the numbers, behind more than
-    /// 65,534 forks, each of which was made in the child of the one before.
+    /// is invalid; the error of the system or of the spawn handler if the first thread cannot be
+    /// started; [`Unsupported`](io::ErrorKind::Unsupported), with the numbers, in a process that
+    /// descends from more than 65,534 nested forks.
     ///
     /// ```
     /// let error = sidestep::Pool::builder().core_threads(4).max_threads(2).build().unwrap_err();
@@ -325,19 +329,19 @@ impl PoolBuilder {
     }
 
     /// Builds the pool and makes it the global one, which [`Pool::global`],
-    /// [`spawn`](crate::spawn()) and [`unblock`](crate::unblock) use. The environment variables of
-    /// the global pool are read where this builder does not set the field.
+    /// [`spawn`](crate::spawn()) and [`unblock`](crate::unblock) use. Where this builder does not
+    /// set a field, the environment variable of the global pool sets it.
     ///
     /// # Errors
     ///
-    /// As [`build`](PoolBuilder::build); besides, [`AlreadyExists`](io::ErrorKind::AlreadyExists)
-    /// if there is a global pool already, and `InvalidInput` if an environment variable has an
-    /// impossible value.
+    /// The errors of [`build`](PoolBuilder::build); [`AlreadyExists`](io::ErrorKind::AlreadyExists)
+    /// if there is a global pool already; `InvalidInput` if an environment variable has an invalid
+    /// value.
     pub fn build_global(self) -> io::Result<&'static Pool> {
         crate::pool::global::install(self)
     }
 
-    /// Fills fields that are not set from the environment.
+    /// Sets the fields that are not set yet from environment variables.
     pub(super) fn read_environment(mut self) -> io::Result<Self> {
         let limits = [&mut self.core, &mut self.max];
         let variables = ["SIDESTEP_CORE_THREADS", "SIDESTEP_MAX_THREADS"];

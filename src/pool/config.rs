@@ -1,4 +1,4 @@
-//! A pool's settings, and which of them are refused.
+//! A pool's settings, and which values it refuses.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ const MOST_STACK: usize = isize::MAX as usize / 2;
 /// and as much again.
 const LEAST_STACK: usize = 128 * 1024;
 
-pub(super) type Hook = Arc<dyn Fn() + Send + Sync>;
+pub(super) type ThreadHook = Arc<dyn Fn() + Send + Sync>;
 pub(super) type SpawnHandler = Box<dyn Fn(NewThread) -> io::Result<()> + Send + Sync>;
 
 /// The settings of a pool.
@@ -26,12 +26,12 @@ pub(super) struct Config {
     pub(super) max: usize,
     /// See [`Policy::may_spin`](crate::worker::Policy::may_spin). Models that want it
     /// have a pool of their own.
-    pub(super) lingers: bool,
+    pub(super) spins: bool,
     pub(super) keep_alive: Duration,
     pub(super) stack_size: Option<usize>,
     pub(super) queue_limit: Option<usize>,
-    pub(super) on_thread_start: Option<Hook>,
-    pub(super) on_thread_stop: Option<Hook>,
+    pub(super) on_thread_start: Option<ThreadHook>,
+    pub(super) on_thread_stop: Option<ThreadHook>,
     pub(super) spawn_handler: SpawnHandler,
     pub(super) captures: Captures,
     pub(super) warn_after: Option<Duration>,
@@ -52,7 +52,7 @@ impl Config {
             name: "sidestep".to_owned(),
             core: 0,
             max: 0,
-            lingers: cfg!(not(sidestep_loom)) && num_cpus::get() > 1,
+            spins: cfg!(not(sidestep_loom)) && num_cpus::get() > 1,
             keep_alive: DEFAULT_KEEP_ALIVE,
             stack_size: None,
             queue_limit: None,
@@ -97,7 +97,7 @@ impl Config {
     }
 }
 
-/// The numbers of threads to keep and to have at most, of what was asked for under these names.
+/// The numbers of threads to keep and to have at most, from the settings of these names.
 pub(super) fn check_threads(
     [core_name, max_name]: [&str; 2],
     core: Option<usize>,

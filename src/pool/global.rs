@@ -11,9 +11,9 @@ static GLOBAL: OnceLock<Pool> = OnceLock::new();
 
 /// The global pool, built with the defaults and the environment on first use.
 ///
-/// It must come into being whatever happens: one that the environment or too many forks make
-/// impossible refuses every task with the reason, one whose first thread the system refuses tries
-/// again when it is used.
+/// This call must return a pool whatever happens: a pool that the environment or too many forks
+/// make impossible refuses every task with the reason, one whose first thread the system refuses
+/// tries again when it is used.
 pub(super) fn get() -> &'static Pool {
     let config = || {
         fork::check()?;
@@ -22,7 +22,7 @@ pub(super) fn get() -> &'static Pool {
     GLOBAL.get_or_init(|| match config() {
         Ok(config) => {
             let inner = Inner::new(config);
-            // A failure is remembered by the cool-down and told to every task.
+            // The backoff remembers a failure, and every task resolves with it.
             let _ = inner.start_first();
             Pool::from_shared(inner)
         }
@@ -30,7 +30,7 @@ pub(super) fn get() -> &'static Pool {
     })
 }
 
-/// A pool that gives `error` to every task.
+/// A pool whose tasks all resolve with `error`.
 fn impossible(error: io::Error) -> Pool {
     match PoolBuilder::new().check() {
         Ok(config) => {
@@ -42,9 +42,14 @@ fn impossible(error: io::Error) -> Pool {
     }
 }
 
-/// Makes a pool of `builder` the global one.
+/// Builds a pool with the settings of `builder` and makes it the global one.
 pub(super) fn install(builder: PoolBuilder) -> io::Result<&'static Pool> {
-    let there = || io::Error::new(io::ErrorKind::AlreadyExists, "there is a global pool already");
+    let there = || {
+        io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "the global pool exists already: build it before its first use, and once",
+        )
+    };
     if GLOBAL.get().is_some() {
         return Err(there());
     }

@@ -17,18 +17,19 @@ use super::submit::{Batch, Reserve, Scope, Submitter, TaskOptions, scope};
 use crate::error::Rejected;
 use crate::task::{Task, Unblocked};
 
-/// A pool of threads for blocking calls. Cheap to clone; all clones are one pool.
+/// A pool of threads for blocking calls. Cheap to clone; all clones are handles to one pool.
 ///
-/// It keeps a few threads (as many as there are CPUs) and adds more when those are blocked, up to a
-/// limit; tiny tasks do not make it grow, however many wait. Threads above the few leave when they
-/// have had nothing to do for a while.
+/// The pool keeps its core threads (as many as there are CPUs) and adds more when those are
+/// blocked, up to a limit; tiny tasks do not make it grow, however many wait. Threads above core
+/// exit when they have been idle for a while.
 ///
 /// Most programs need only the global pool, through [`spawn`](crate::spawn()) and
-/// [`unblock`](crate::unblock). Make one of your own to set limits, or to keep one kind of work
-/// from standing in the way of another.
+/// [`unblock`](crate::unblock). Make a pool of your own to set limits, or to keep one kind of work
+/// from delaying another.
 ///
-/// When the last handle is dropped, what is queued still runs, then the threads leave; the drop
-/// does not wait. See [`shutdown`](Pool::shutdown) to wait for the end or cut it short.
+/// When the last handle is dropped, the pool still runs its queued tasks, then its threads exit;
+/// the drop does not wait for that. Use [`shutdown`](Pool::shutdown) to wait for the end or to
+/// discard queued tasks.
 ///
 /// ```
 /// let pool = sidestep::Pool::builder().name("db").max_threads(8).build()?;
@@ -45,28 +46,30 @@ impl Pool {
         Pool { inner }
     }
 
-    /// A pool with the default settings, not the global one.
+    /// Builds a pool with the default settings, apart from the global pool.
     ///
     /// # Errors
     ///
-    /// As [`PoolBuilder::build`]: in the main, the system's error if it refuses the first thread.
+    /// The errors of [`PoolBuilder::build`]: chiefly the system's error if it refuses the first
+    /// thread.
     pub fn new() -> io::Result<Self> {
         PoolBuilder::new().build()
     }
 
-    /// Settings for a pool.
+    /// Returns a builder with the default settings.
     pub fn builder() -> PoolBuilder {
         PoolBuilder::new()
     }
 
-    /// The pool that the whole process shares, built on first use. The environment variables
-    /// `SIDESTEP_CORE_THREADS` and `SIDESTEP_MAX_THREADS` set its limits;
-    /// [`PoolBuilder::build_global`] does so in the program.
+    /// Returns the pool that the whole process shares; the first call builds it. The environment
+    /// variables `SIDESTEP_CORE_THREADS` and `SIDESTEP_MAX_THREADS` set its limits;
+    /// [`PoolBuilder::build_global`] sets them in the program.
     ///
-    /// It does not fail: if a variable has an impossible value, every task resolves with
+    /// This call does not fail. If a variable has an invalid value, or if the process descends from
+    /// more forks than [`PoolBuilder::build`] allows, every task resolves with
     /// [`is_no_thread`](crate::TaskError::is_no_thread) and a message that names the variable and
-    /// the value, and likewise behind more forks than [`PoolBuilder::build`] allows; if the system
-    /// refuses the first thread, the pool tries again when it is used.
+    /// the value, or the number of forks; if the system refuses the first thread, the pool tries
+    /// again when it is used.
     #[must_use]
     pub fn global() -> &'static Pool {
         get_global()
@@ -74,13 +77,13 @@ impl Pool {
 
     /// Queues `f` and returns at once with a handle to its result.
     ///
-    /// A closure spawned from inside a task of this pool goes to the queue of that thread, where
-    /// every other thread of the pool finds it.
+    /// A closure spawned from inside a task of this pool goes to the queue of that task's thread,
+    /// from which every other thread of the pool may steal it.
     ///
     /// # Errors
     ///
-    /// None here: where the pool is full, shut down, or without a thread, the handle resolves with
-    /// an error that says so, and `f` has been dropped unrun.
+    /// This call never fails. Where the pool is full, shut down, or without a thread, it drops `f`
+    /// unrun, and the handle resolves with an error that names the reason.
     #[doc(alias = "spawn_blocking")]
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> Task<T>
@@ -91,16 +94,17 @@ impl Pool {
         self.submitter().spawn(f, Location::caller(), self.inner.carried.metadata())
     }
 
-    /// [`spawn`](Pool::spawn) for when no error is expected: the future gives the plain result, and
-    /// resumes a panic.
+    /// [`spawn`](Pool::spawn) for when no error is expected: the future resolves with the plain
+    /// result, and resumes a panic.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future cancels: see [`Task`].
+    /// Dropping the future cancels the task: see [`Task`].
     ///
     /// # Panics
     ///
-    /// Not here, but awaiting the future panics if `f` did, or if the pool could not run it.
+    /// This call does not panic, but awaiting the future panics if `f` panicked, or if the pool
+    /// could not run it.
     #[track_caller]
     pub fn unblock<F, T>(&self, f: F) -> Unblocked<T>
     where
@@ -110,12 +114,12 @@ impl Pool {
         Unblocked::new(self.spawn(f))
     }
 
-    /// As [`spawn`](Pool::spawn), but hands the closure back where the pool will not run it.
+    /// [`spawn`](Pool::spawn) that returns the closure where the pool refuses it.
     ///
     /// # Errors
     ///
-    /// [`Rejected`], with the closure, if the queue is full, the pool is shut down, or this is the
-    /// child of a fork.
+    /// [`Rejected`], with the closure, if the queue is full, the pool is shut down, or this process
+    /// is a forked child.
     ///
     /// ```
     /// let pool = sidestep::Pool::builder().max_threads(1).queue_limit(1).build()?;
@@ -143,26 +147,26 @@ impl Pool {
         self.submitter().try_spawn(f, Location::caller(), self.inner.carried.metadata())
     }
 
-    /// Waits for a place in the pool's queue, where that has a [limit](PoolBuilder::queue_limit):
-    /// backpressure. The [`Permit`](crate::Permit) that comes of it queues one task and is never
-    /// refused for want of room.
+    /// Waits for a permit of the pool's queue, where that has a [limit](PoolBuilder::queue_limit):
+    /// backpressure. The [`Permit`](crate::Permit) queues one task, which is never refused because
+    /// the queue is full.
     ///
-    /// A producer that awaits this before each `spawn` is slowed down to the speed of the pool, and
-    /// what waits takes no more memory than the limit allows.
+    /// A producer that awaits a permit for each task is slowed down to the speed of the pool, and
+    /// the waiting tasks take no more memory than the limit allows.
     #[track_caller]
     pub fn reserve(&self) -> Reserve {
         Reserve::in_pool(self.clone(), Location::caller())
     }
 
-    /// Queues many closures with one decision whom to wake, and gives their results as a stream in
-    /// the order in which they end, or as a `Vec` in the order of submission.
+    /// Queues many closures at once, with a single wake-up decision, and returns their results as a
+    /// stream in the order in which the tasks end, or as a `Vec` in the order of submission.
     ///
-    /// The iterator is run to its end first. Closures of different types go in as `Box<dyn FnOnce()
-    /// -> T + Send>`.
+    /// This call runs the iterator to its end first. Box closures of different types as `Box<dyn
+    /// FnOnce() -> T + Send>`.
     ///
     /// # Errors
     ///
-    /// None here: each task that is refused says so in its own result.
+    /// This call never fails: the result of each refused task is an error.
     ///
     /// ```
     /// let pool = sidestep::Pool::new()?;
@@ -180,8 +184,8 @@ impl Pool {
         T: Send + 'static,
     {
         let site = Location::caller();
-        // The iterator is foreign code, and may take its time or panic: until it has ended there
-        // are no tasks.
+        // The iterator is user code, and may take its time or panic: until it has ended there are
+        // no tasks.
         let closures: Vec<F> = closures.into_iter().collect();
         let tasks = closures
             .into_iter()
@@ -191,16 +195,16 @@ impl Pool {
     }
 
     /// Runs `f`, which may spawn tasks that borrow from the calling thread's stack, and blocks
-    /// until all of them have ended and their closures have been freed.
+    /// until all these tasks have ended and their closures have been freed.
     ///
-    /// On a thread of the pool itself it does not deadlock: the thread runs queued tasks of the
-    /// scope in place.
+    /// On a thread of the pool itself this call does not deadlock: the thread runs queued tasks of
+    /// the scope inline.
     ///
     /// # Panics
     ///
-    /// Resumes a panic of `f`; otherwise the first panic of a task whose
-    /// [`ScopedTask`](crate::ScopedTask) nobody has asked. If the pool has not run a task, and
-    /// nobody has asked either, it panics with the sentence of the [`TaskError`](crate::TaskError).
+    /// Resumes a panic of `f`; otherwise the first panic of a task whose result was not taken from
+    /// its [`ScopedTask`](crate::ScopedTask). If the pool did not run a task, and its result was
+    /// not taken, this call panics with the message of the [`TaskError`](crate::TaskError).
     ///
     /// ```
     /// let pool = sidestep::Pool::new()?;
@@ -220,12 +224,12 @@ impl Pool {
         scope(self, f)
     }
 
-    /// A lane of this pool: a queue of its own whose tasks run on the pool's threads, at most
-    /// `limit` at a time. Each call makes a new one; the name is a label. See [`Lane`].
+    /// Makes a lane of this pool: a queue of its own whose tasks run on the pool's threads, at most
+    /// `limit` at a time. Each call makes a new lane; the name is a label. See [`Lane`].
     ///
     /// # Panics
     ///
-    /// If `limit` is 0. [`lane_builder`](Pool::lane_builder) gives an error instead.
+    /// If `limit` is 0. [`LaneBuilder::build`] returns an error instead.
     #[doc(alias = "Semaphore")]
     #[track_caller]
     pub fn lane(&self, name: impl Into<String>, limit: usize) -> Lane {
@@ -235,19 +239,19 @@ impl Pool {
         }
     }
 
-    /// Settings for a lane of this pool.
+    /// Returns a builder for a lane of this pool, with more settings.
     pub fn lane_builder(&self, name: impl Into<String>, limit: usize) -> LaneBuilder<'_> {
         LaneBuilder::new(self, name.into(), limit)
     }
 
-    /// Options for tasks: a name, a time limit in the queue, what a shutdown does to them.
+    /// Sets options for the next tasks: a name, a time limit in the queue, a shutdown policy.
     pub fn options(&self) -> TaskOptions<'_> {
         TaskOptions::of_pool(self)
     }
 
-    /// Changes [`PoolBuilder::max_threads`]. Upwards it takes effect at once; downwards threads
-    /// leave as their tasks end. A limit below `core_threads` lowers that too, for as long as it
-    /// lasts.
+    /// Changes [`PoolBuilder::max_threads`]. A higher limit takes effect at once; under a lower
+    /// limit threads exit as their tasks end. A limit below `core_threads` lowers that too, until a
+    /// higher limit is set.
     ///
     /// # Errors
     ///
@@ -268,12 +272,14 @@ impl Pool {
         Ok(())
     }
 
-    /// The tasks that have been running for longer than `time`, the longest first, with their names
-    /// and where they were spawned. Tasks that wait in place for others count too.
+    /// Returns the tasks that have been running for longer than `time`, the longest first, with
+    /// their names and where they were spawned. Tasks that wait for others, while their thread runs
+    /// those inline, count too.
     ///
-    /// With [`PoolBuilder::warn_after`] the times are exact. Otherwise tasks carry no times, so
-    /// that they cost nothing: a task counts as running since the first call of this that saw it. A
-    /// watchdog that calls it every few seconds is late by no more than that.
+    /// With [`PoolBuilder::warn_after`] the times are exact. Otherwise tasks carry no times, and
+    /// this method costs them nothing: a task counts as running since the first call of
+    /// `long_running` that saw it. A watchdog that calls it every few seconds is late by no more
+    /// than that.
     ///
     /// ```
     /// use std::time::Duration;
@@ -305,7 +311,7 @@ impl Pool {
         Submitter { inner: &self.inner, queue: &self.inner, has_permit: false }
     }
 
-    /// The pool's numbers. Cheap enough to be asked for every second: it visits each thread's
+    /// Returns the pool's metrics. A call every second is cheap enough: it reads each thread's
     /// counters once.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
@@ -315,12 +321,12 @@ impl Pool {
         self.inner.metrics()
     }
 
-    /// Closes admission, now, for all clones, and gives a future of the pool's end.
+    /// Closes admission at once, for all clones, and returns a future of the pool's end.
     ///
-    /// What is queued is still run ([`Shutdown::discard_queued`] prevents that), then the threads
-    /// leave. Calling it again gives another future of the same end. Neither dropping the future
-    /// nor waiting for it on the pool's own threads does any harm. A task that is cancelled or
-    /// expires just then may be counted a moment later.
+    /// The pool still runs its queued tasks ([`Shutdown::discard_queued`] prevents that), then its
+    /// threads exit. A second call returns another future of that end. The future may be dropped,
+    /// and may be awaited on the pool's own threads. A task that is cancelled or expires while the
+    /// pool ends may be counted a moment later.
     pub fn shutdown(&self) -> Shutdown {
         if !self.inner.engine.is_forked() {
             self.inner.close();
@@ -330,7 +336,7 @@ impl Pool {
     }
 }
 
-// Foreign code runs under no lock of the pool, and a panic in it is caught: nothing is left half
+// User code runs under no lock of the pool, and the pool catches its panics: nothing is left half
 // changed.
 impl UnwindSafe for Pool {}
 impl RefUnwindSafe for Pool {}
@@ -360,7 +366,7 @@ impl fmt::Debug for Pool {
             .field("name", &self.inner.config.name)
             .field("core_threads", &self.inner.config.core)
             .field("max_threads", &self.inner.threads.max())
-            .field("threads", &self.inner.threads.counts().present())
+            .field("threads", &self.inner.threads.counts().alive())
             .finish_non_exhaustive()
     }
 }

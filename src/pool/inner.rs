@@ -95,13 +95,13 @@ impl Inner {
     /// All of the numbers but the times.
     fn counts(&self) -> Metrics {
         let threads = self.threads.counts();
-        let present = threads.present();
+        let alive = threads.alive();
         Metrics {
-            threads: present,
+            threads: alive,
             threads_idle: self.engine.idle.counts().idle,
             threads_blocked: self.threads.blocking(),
             // A thread is counted an instant before the peak is.
-            threads_peak: threads.peak().max(present),
+            threads_peak: threads.peak().max(alive),
             tasks: self.engine.counts(),
             growth_steps: self.growth.steps(),
             spawn_failures: self.threads.backoff().failures(),
@@ -122,7 +122,7 @@ impl Inner {
     pub(super) fn set_max(&self, max: usize) {
         self.threads.set_max(max);
         fence(Ordering::SeqCst);
-        if self.threads.counts().staying() > max {
+        if self.threads.counts().active() > max {
             self.engine.set_over_max(true);
             self.engine.idle.wake_all();
         }
@@ -199,13 +199,13 @@ impl Inner {
     /// in time.
     pub(super) fn on_reserved(&self) {
         // The limit may have been lowered since it was read; `set_max` looks in the other order.
-        if self.threads.counts().staying() > self.threads.max() {
+        if self.threads.counts().active() > self.threads.max() {
             self.engine.set_over_max(true);
         }
         if self.threads.counts().reserved() >= self.threads.max() {
             self.engine.growth_ended();
         }
-        if self.threads.counts().staying() > self.threads.core() {
+        if self.threads.counts().active() > self.threads.core() {
             self.engine.idle.refresh_deadlines();
         }
     }
@@ -327,7 +327,7 @@ impl Policy for Inner {
     fn retire(&self, when: Retire) -> bool {
         match when {
             Retire::Now => {
-                self.threads.counts().resign();
+                self.threads.counts().retire();
                 true
             }
             Retire::IfOverMax => self.retire_if_over_max(),
@@ -380,12 +380,12 @@ impl Policy for Inner {
     fn may_spin(&self) -> bool {
         // Where more threads are at work, some of them may want the CPU.
         let resting = || self.engine.idle.counts().idle + self.threads.blocking();
-        let at_work = || self.threads.counts().staying().saturating_sub(resting());
-        self.config.lingers && at_work() <= self.threads.core()
+        let at_work = || self.threads.counts().active().saturating_sub(resting());
+        self.config.spins && at_work() <= self.threads.core()
     }
 
     fn sleep_deadline(&self) -> Option<Instant> {
-        if self.threads.counts().staying() <= self.threads.core() {
+        if self.threads.counts().active() <= self.threads.core() {
             return None;
         }
         now().checked_add(self.config.keep_alive)
@@ -411,17 +411,17 @@ impl Policy for Inner {
         // Not where others do that already: above a lowered limit the successor would leave at
         // once.
         let due = self.engine.is_closed()
-            && self.threads.counts().staying() < self.threads.max()
+            && self.threads.counts().active() < self.threads.max()
             && !self.engine.queues.is_empty();
         let successor = self.owned().filter(|_| due);
         if let Some(pool) = successor {
             // What waits for the end must not see a pool without threads that still has work.
             self.engine.idle.add_starting(1);
-            self.threads.counts().hand_over();
+            self.threads.counts().hand_off();
             // A failure has been dealt with.
             let _ = start(&pool, 0);
         } else {
-            self.threads.counts().leave();
+            self.threads.counts().exit();
             fence(Ordering::SeqCst);
             self.engine.notify_if_queued(self);
         }
@@ -431,25 +431,25 @@ impl Policy for Inner {
 
 impl Inner {
     fn retire_if_over_max(&self) -> bool {
-        if !self.threads.counts().resign_above(self.threads.max()) {
+        if !self.threads.counts().retire_above(self.threads.max()) {
             // Either the fence in `set_max` comes first, and the second look sees the new limit, or
             // this one does, and the mark is set again.
             self.engine.set_over_max(false);
             fence(Ordering::SeqCst);
-            if !self.threads.counts().resign_above(self.threads.max()) {
+            if !self.threads.counts().retire_above(self.threads.max()) {
                 return false;
             }
             self.engine.set_over_max(true);
         }
-        event!(DEBUG, threads = self.threads.counts().staying(), "a thread above the lowered limit leaves");
+        event!(DEBUG, threads = self.threads.counts().active(), "a thread above the lowered limit leaves");
         true
     }
 
     fn retire_if_surplus(&self) -> bool {
-        let resigned = self.threads.counts().resign_above(self.threads.core());
-        if resigned {
-            event!(DEBUG, threads = self.threads.counts().staying(), "a surplus thread leaves");
+        let retired = self.threads.counts().retire_above(self.threads.core());
+        if retired {
+            event!(DEBUG, threads = self.threads.counts().active(), "a surplus thread leaves");
         }
-        resigned
+        retired
     }
 }

@@ -1,4 +1,4 @@
-//! The handle of a lane. What it does is in the module `lane` at the top.
+//! The handle of a lane, and its settings. The protocol is in the top-level module `lane`.
 
 use std::fmt;
 use std::io;
@@ -17,34 +17,35 @@ use crate::pool::submit::Submitter;
 use crate::pool::submit::TaskOptions;
 use crate::task::{Task, Unblocked};
 
-/// A limited view of a pool: a queue of its own whose tasks run on the pool's threads, no more than
-/// so many at a time.
+/// A concurrency limit on a pool: a queue of its own whose tasks run on the pool's threads, no more
+/// than `limit` at a time.
 ///
-/// One lane for each thing that can be overrun or can hang: a database with four connections, a
-/// disk, a resolver. Whatever happens in one lane, the others and the pool itself go on.
-/// [`Pool::lane`] makes one; clones are the same lane. When the last handle is dropped, what is
-/// queued still runs. A lane keeps its pool alive as a [`Pool`] does.
+/// Use one lane for each resource that can be overloaded or can hang: a database with four
+/// connections, a disk, a resolver. Whatever happens in one lane, the others and the pool itself go
+/// on. [`Pool::lane`] makes a lane; all clones are handles to one lane. When the last handle is
+/// dropped, the queued tasks still run. A lane keeps its pool alive as a [`Pool`] handle does.
 ///
-/// - **The limit holds at every instant**, and a slot belongs to the closure that runs, until it
-///   has truly ended: a caller that gives up waiting frees nothing. So a storm of timeouts never
-///   puts more load on what is already hanging.
-/// - **Order** is first-in first-out, where the limit is 1 also in execution: a lane of 1 is a lock
-///   that blocks nobody.
-/// - **A lane that is full costs no thread.** What waits in it is no reason for the pool to grow.
-///   What runs in it may be: closures that block occupy threads like any others.
-/// - **Lanes share.** A thread serves a lane for 32 tasks or a millisecond, then what else is
-///   queued has its turn; after a long task it has it at once. Where a lane computes for long on
-///   all threads, the pool has others for what is short.
+/// - **The limit holds at every instant.** A running closure holds one of the lane's slots until it
+///   has truly ended: a caller that gives up waiting frees no slot. So a storm of timeouts never
+///   puts more load on a resource that already hangs.
+/// - **Order** of starts is first-in first-out. With a limit of 1 that is the order of execution
+///   too: such a lane is a lock that blocks no thread.
+/// - **A lane that is full costs no thread.** Tasks that wait in it do not make the pool grow.
+///   Tasks that run in it may: closures that block occupy threads like any others.
+/// - **Lanes share threads fairly.** A thread serves a lane for 32 tasks or a millisecond, then
+///   turns to the other queued work; after a long task it does so at once. Where the tasks of a
+///   lane compute for long on all threads, the pool adds threads for short tasks.
 ///
 /// # Waiting inside a lane
 ///
-/// A closure that [`wait`](Task::wait)s for a task of its own lane may find every slot of it held
-/// by closures that do the same: then the wait gives [`is_deadlock`](crate::TaskError::is_deadlock)
-/// instead of hanging. Waits through channels cannot be seen.
+/// A closure that [`wait`](Task::wait)s for a task of its own lane may find every slot of the lane
+/// held by closures that also wait for it: then the wait returns
+/// [`is_deadlock`](crate::TaskError::is_deadlock) instead of hanging. The pool cannot detect waits
+/// through channels.
 ///
-/// A waker or callback that blocks holds the slot of its task while more is queued in the lane,
-/// unless it says that it blocks ([`wait`](Task::wait), [`block_on`](crate::block_on),
-/// [`will_block`](crate::current::will_block)).
+/// A waker or callback that blocks holds the slot of its task while more tasks are queued in the
+/// lane, unless it declares that it blocks (by [`wait`](Task::wait), [`block_on`](crate::block_on)
+/// or [`will_block`](crate::current::will_block)).
 ///
 /// ```
 /// let pool = sidestep::Pool::new()?;
@@ -62,7 +63,7 @@ pub struct Lane {
     pool: Pool,
 }
 
-/// Settings for a [`Lane`].
+/// Builds a [`Lane`] with settings of its own.
 ///
 /// ```
 /// let pool = sidestep::Pool::new()?;
@@ -85,14 +86,15 @@ impl<'a> LaneBuilder<'a> {
     }
 
     /// How many tasks may wait in the lane at one time; see
-    /// [`PoolBuilder::queue_limit`](crate::PoolBuilder::queue_limit). The limit of the pool's own
-    /// queue does not count them. At least 1; the default is no limit.
+    /// [`PoolBuilder::queue_limit`](crate::PoolBuilder::queue_limit). Must be at least 1; by
+    /// default there is no limit. The limit of the pool's own queue does not count the lane's
+    /// tasks.
     pub fn queue_limit(mut self, tasks: usize) -> Self {
         self.queue_limit = Some(tasks);
         self
     }
 
-    /// Makes the lane.
+    /// Builds the lane.
     ///
     /// # Errors
     ///
@@ -101,12 +103,12 @@ impl<'a> LaneBuilder<'a> {
     pub fn build(self) -> io::Result<Lane> {
         let LaneBuilder { pool, name, limit, queue_limit } = self;
         if limit == 0 {
-            return refuse(format!("the limit of lane {name:?} (0) would let nothing run"));
+            return refuse(format!("the limit of lane {name:?} (0) must be at least 1"));
         }
         if queue_limit == Some(0) {
-            return refuse(format!("queue_limit of lane {name:?} (0) would refuse every task"));
+            return refuse(format!("queue_limit of lane {name:?} (0) must be at least 1"));
         }
-        // In a forked child nothing runs, and a recorder may hang.
+        // In a forked child no task runs, and a recorder may hang.
         let latency = if pool.inner.engine.is_forked() {
             LatencyRecorder::default()
         } else {
@@ -126,13 +128,13 @@ impl Lane {
         &self.core
     }
 
-    /// What the lane is called: a label, which need not be unique.
+    /// The lane's name: a label, which need not be unique.
     #[must_use]
     pub fn name(&self) -> &str {
         self.core.name()
     }
 
-    /// How many closures of it run at most at one time.
+    /// How many of the lane's closures run at one time at most.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.core.limit()
@@ -144,12 +146,12 @@ impl Lane {
         &self.pool
     }
 
-    /// Queues `f` in the lane and returns at once with a handle to its result, as [`Pool::spawn`].
+    /// Queues `f` in the lane and returns at once with a handle to its result; see [`Pool::spawn`].
     ///
     /// # Errors
     ///
-    /// None here: where the lane is full, or the pool shut down or without a thread, the handle
-    /// resolves with an error.
+    /// This call never fails. Where the lane is full, or the pool is shut down or without a thread,
+    /// it drops `f` unrun, and the handle resolves with an error that names the reason.
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> Task<T>
     where
@@ -159,11 +161,17 @@ impl Lane {
         self.submitter().spawn(f, Location::caller(), self.pool.inner.carried.metadata())
     }
 
-    /// [`spawn`](Lane::spawn) for when no error is expected, as [`Pool::unblock`].
+    /// [`spawn`](Lane::spawn) for when no error is expected: the future resolves with the plain
+    /// result, and resumes a panic. See [`Pool::unblock`].
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future cancels the task: see [`Task`].
     ///
     /// # Panics
     ///
-    /// Not here, but awaiting the future panics if `f` did, or if it could not be run.
+    /// This call does not panic, but awaiting the future panics if `f` panicked, or if the pool
+    /// could not run it.
     #[track_caller]
     pub fn unblock<F, T>(&self, f: F) -> Unblocked<T>
     where
@@ -173,13 +181,13 @@ impl Lane {
         Unblocked::new(self.spawn(f))
     }
 
-    /// As [`spawn`](Lane::spawn), but hands the closure back where the lane will not run it, as
+    /// [`spawn`](Lane::spawn) that returns the closure where the lane refuses it; see
     /// [`Pool::try_spawn`].
     ///
     /// # Errors
     ///
     /// [`Rejected`], with the closure, if the lane's queue is full, the pool is shut down, or this
-    /// is the child of a fork.
+    /// process is a forked child.
     #[track_caller]
     pub fn try_spawn<F, T>(&self, f: F) -> Result<Task<T>, Rejected<F>>
     where
@@ -189,18 +197,18 @@ impl Lane {
         self.submitter().try_spawn(f, Location::caller(), self.pool.inner.carried.metadata())
     }
 
-    /// Waits for a place in the lane's queue, as [`Pool::reserve`] does in the pool's.
+    /// Waits for a permit of the lane's queue: backpressure, as with [`Pool::reserve`].
     #[track_caller]
     pub fn reserve(&self) -> Reserve {
         Reserve::in_lane(self.clone(), Location::caller())
     }
 
-    /// Options for tasks of this lane.
+    /// Sets options for the next tasks of this lane; see [`Pool::options`].
     pub fn options(&self) -> TaskOptions<'_> {
         TaskOptions::of_lane(self)
     }
 
-    /// The lane's numbers. Its tasks are also counted by [`Pool::metrics`].
+    /// Returns the lane's metrics. [`Pool::metrics`] counts the lane's tasks too.
     #[must_use]
     pub fn metrics(&self) -> LaneMetrics {
         if self.pool.inner.engine.is_forked() {
@@ -210,7 +218,7 @@ impl Lane {
     }
 }
 
-// As for `Pool`: foreign code runs under no lock, and a panic in it is caught.
+// User code runs under no lock of the lane, and the pool catches its panics, as for `Pool`.
 impl UnwindSafe for Lane {}
 impl RefUnwindSafe for Lane {}
 

@@ -1,8 +1,8 @@
 //! Models of a whole pool for the model checker: all of it is real but the clock, and the monitor,
-//! which lives by the clock. The pool's threads are loom's.
+//! which depends on the clock. The pool's threads are loom's.
 //!
-//! A thread that parks for ever is a deadlock, which the checker reports: so every wait that
-//! returns, and every thread that leaves at the end of a model, has been shown to.
+//! A thread that parks for ever is a deadlock, which the checker reports: so each model shows that
+//! every wait returns, and that every thread exits at its end.
 
 mod ending;
 
@@ -25,7 +25,7 @@ use crate::sync::{Mutex, Parker, Tracked};
 use crate::task::current::will_block;
 use crate::task::{Task, new_task};
 
-/// A pool of loom's threads, of which the checker sees that it is freed.
+/// A builder of a pool of loom's threads; the checker sees whether the pool is freed.
 fn builder(core: usize, max: usize) -> PoolBuilder {
     let freed = Tracked::new();
     let keep = move || _ = &freed;
@@ -45,8 +45,8 @@ fn pool(core: usize, max: usize) -> Pool {
     builder(core, max).build().expect("the first thread starts")
 }
 
-/// A pool's life: the first thread starts, runs a task, sleeps, is told to leave by the drop of the
-/// last handle, and frees everything.
+/// A pool's life: the first thread starts, runs a task, sleeps, exits because the last handle is
+/// dropped, and frees everything.
 #[test]
 fn one_task_and_the_last_handle() {
     check(Some(3), || {
@@ -57,8 +57,8 @@ fn one_task_and_the_last_handle() {
     });
 }
 
-/// The last handle is dropped while a task is cancelled: whoever comes last frees the pool, and not
-/// before the cancellation is counted.
+/// The last handle is dropped while a task is cancelled: the last of the two threads frees the
+/// pool, and not before the cancellation is counted.
 #[test]
 fn the_last_handle_against_cancel() {
     check(Some(3), || {
@@ -73,7 +73,7 @@ fn the_last_handle_against_cancel() {
     });
 }
 
-/// Lets go of a wait for a place, and with it of the pool's last handle, when it is woken.
+/// When it is woken, drops a wait for a permit, and with it the pool's last handle.
 struct LetGo(Mutex<Option<Reserve>>);
 
 impl Wake for LetGo {
@@ -83,8 +83,8 @@ impl Wake for LetGo {
     }
 }
 
-/// The place of a task that is cancelled goes to one whose waker lets go of the last handle: inside
-/// of the cancellation, or of the run where that was faster. The pool is freed when the
+/// The permit of a task that is cancelled goes to a waiter whose waker drops the last handle:
+/// inside the cancellation, or inside the run where that was faster. The pool is freed when the
 /// cancellation has been counted, and not before.
 #[test]
 fn cancel_whose_waker_lets_go_of_the_pool() {
@@ -104,7 +104,7 @@ fn cancel_whose_waker_lets_go_of_the_pool() {
 }
 
 /// Shutdown against a submitter: the task is run, refused with its closure, or resolved with the
-/// reason; the shutdown ends after every thread has gone.
+/// reason; the shutdown ends after every thread has exited.
 #[test]
 fn shutdown_against_submit() {
     check(Some(2), || {
@@ -129,8 +129,8 @@ fn shutdown_against_submit() {
     });
 }
 
-/// The queue is discarded while its thread takes from it: each task is run or discarded, and the
-/// report says so.
+/// The queue is discarded while the pool's thread takes from it: each task is run or discarded, and
+/// the report counts it so.
 #[test]
 fn discarding_against_run() {
     check(Some(2), || {
@@ -143,7 +143,7 @@ fn discarding_against_run() {
     });
 }
 
-/// A chain of waits longer than the pool has threads: each target is run in place.
+/// A chain of waits longer than the pool has threads: each target is run inline.
 #[test]
 fn a_chain_of_waits_on_one_thread() {
     check(Some(2), || {
@@ -173,8 +173,8 @@ fn wait_for_each_other(pool: &Pool) -> Task<i32> {
 }
 
 /// Growth ends because the last thread that the pool may have is taken by a task that waits for the
-/// waiter: the waiter has registered and then looked, so it looks again, and runs its target in
-/// place.
+/// waiter: the waiter has registered and then looked, so it looks again, and runs its target
+/// inline.
 #[test]
 fn wait_in_place_against_the_last_thread() {
     check(Some(2), || {
@@ -185,7 +185,7 @@ fn wait_in_place_against_the_last_thread() {
 }
 
 /// Growth ends because the system has no second thread: the waiter looks again and runs its target
-/// in place.
+/// inline.
 #[test]
 fn wait_in_place_against_a_failed_start() {
     check(Some(2), || {
@@ -193,7 +193,7 @@ fn wait_in_place_against_a_failed_start() {
         let pool = builder(1, 2)
             .spawn_handler(move |new| {
                 if started.fetch_add(1, Ordering::Relaxed) > 0 {
-                    // For ever: a pause would end by the clock.
+                    // Refused for ever: a pause would end by the clock.
                     return Err(io::ErrorKind::Unsupported.into());
                 }
                 thread::spawn(move || new.run());
@@ -205,8 +205,8 @@ fn wait_in_place_against_a_failed_start() {
     });
 }
 
-/// Growth ends because the pool is closed: as above, unless the target came too late for that and
-/// was refused.
+/// Growth ends because the pool is closed: the waiter runs its target inline, unless the target
+/// came too late and was refused.
 #[test]
 fn wait_in_place_against_shutdown() {
     check(Some(2), || {
@@ -226,9 +226,9 @@ fn wait_in_place_against_shutdown() {
     });
 }
 
-/// A submitter is about to start a thread in place of one that is blocked, and that one blocks no
-/// longer: the token of the start is given back, so that the next start is not left to a thread
-/// that will not come.
+/// A submitter is about to start a thread to replace a blocked one, which then blocks no longer:
+/// the submitter releases the starting token, so that the next start is not left to a thread that
+/// will not come.
 #[test]
 fn a_start_whose_reason_has_gone() {
     check(Some(2), || {
@@ -245,27 +245,27 @@ fn a_start_whose_reason_has_gone() {
     });
 }
 
-/// Queues a task that nobody but the monitor will look for, as `Pool::admit` would.
+/// Queues a task that only the monitor will look for, as a submission would.
 fn submit_to_monitor(inner: &Arc<Inner>, ended: &Arc<StaticU64>) {
     let ended = Arc::clone(ended);
     let closure = move || _ = ended.fetch_add(1, Ordering::Relaxed);
     let (entry, handle, receiver) =
         new_task(closure, Arc::as_ptr(&inner.engine.account), std::panic::Location::caller(), None);
     inner.engine.submit(entry);
-    // It fences.
+    // `notify` fences, which `arm` wants.
     let _ = inner.engine.idle.notify(|| false);
     inner.growth.monitor().arm(inner);
     Task::new(handle, receiver).detach();
 }
 
-/// Two submitters arm the monitor whenever it may have stood down, against the monitor that stands
-/// down as soon as it finds nothing queued: it never sleeps while something is queued.
+/// Two submitters arm the monitor whenever it may have disarmed, against the monitor that disarms
+/// as soon as it finds nothing queued: it never sleeps while something is queued.
 #[test]
 fn monitor_disarm_against_submit() {
     check(Some(3), || {
         let inner = Inner::new(builder(1, 1).check().unwrap());
         let ended = Arc::new(StaticU64::new(0));
-        // The first to arm it starts the thread.
+        // The first call of `arm` starts the thread.
         inner.growth.monitor().arm(&inner);
         let submitter = {
             let (inner, ended) = (Arc::clone(&inner), Arc::clone(&ended));
@@ -295,7 +295,7 @@ fn monitor_disarm_against_submit() {
         submit_to_monitor(&inner, &ended);
         submitter.join().unwrap();
         monitor.join().unwrap();
-        assert_eq!(ended.load(Ordering::Relaxed), 0, "nobody runs them here");
+        assert_eq!(ended.load(Ordering::Relaxed), 0, "no thread runs them here");
         assert_eq!(inner.engine.own_counts().cancelled, 2);
     });
 }

@@ -1,17 +1,17 @@
-//! The pool: threads that come and go, the queue's ends, and the handle to it all.
+//! The pool: its threads, how tasks enter and leave its queues, and the handles to it.
 //!
 //! | room | owns |
 //! |---|---|
 //! | `handle`, `lane`, `global` | the handles of a pool and of a lane; the pool of the whole process |
 //! | `adapters` | what the modules above use of a pool besides its public methods |
-//! | `builder` | settings, and what is refused |
+//! | `builder`, `config` | the settings, and which values are refused |
 //! | `inner` | what all handles and threads of one pool share, part by part; what the pool decides for its threads |
 //! | `submit` | how a task gets into a queue, or is refused, and the ways to spawn |
 //! | `threads` | how many threads there are and may be, and how one more is made |
-//! | `growth` | when there should be more: a pure policy, what it sees, and the thread that acts |
+//! | `growth` | when the pool adds threads: a pure policy, the samples it decides on, and the thread that acts |
 //! | `expiry` | the thread that ends queued tasks whose time is up, and publishes the numbers |
-//! | `shutdown` | the end, who waits for it, and the tasks that it drops |
-//! | `stats` | the numbers; how long tasks wait and run; which run for long |
+//! | `shutdown` | the end of a pool, the threads that wait for it, and the tasks that it drops |
+//! | `stats` | the metrics; how long tasks wait and run; which run for long |
 
 mod adapters;
 mod builder;

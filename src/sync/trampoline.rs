@@ -1,4 +1,4 @@
-//! Steps that would nest as deep as a chain is long: each runs foreign code that may come to the
+//! Steps that would nest as deep as a chain is long: each runs user code that may come to the
 //! next one. They run without such a stack.
 //!
 //! Cancelling is like that: the closure of a queued task may hold the handle of the next. So is
@@ -98,7 +98,7 @@ fn run_put_off() -> bool {
     any
 }
 
-/// Calls `f`, which runs no foreign code, with the list.
+/// Calls `f`, which runs no user code, with the list.
 fn with_list<R>(f: impl FnOnce(&mut VecDeque<Step>) -> R) -> R {
     PUT_OFF.with(|slot| {
         let mut list = ManuallyDrop::into_inner(slot.replace(ManuallyDrop::new(VecDeque::new())));

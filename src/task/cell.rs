@@ -7,8 +7,8 @@
 //!   `CancelAction::End`); that one takes each out exactly once and marks the task ended
 //!   afterwards.
 //! - **T2** A cell lives as long as a `TaskRef` to it; the last one frees it. By then it has ended,
-//!   so closure and sender have been taken and only the side allocation is left to free.
-//! - **T3** The side allocation is installed once, by the spawner before anybody else knows the
+//!   so closure and sender have been taken and only the cold part is left to free.
+//! - **T3** The cold part is installed once, by the spawner before anybody else knows the
 //!   task or later by the claimer alone, and stays until the cell is freed.
 //! - **T4** `owner` points to the account of what spawned the task, an allocation of its own, and
 //!   is followed only by a canceller, between its claim and its count of it
@@ -18,6 +18,9 @@
 //!   until the function returns.
 //! - **T5** The `F` and `T` of a cell are fixed by its vtable; only functions from that table touch
 //!   their slots.
+//! - **T6** What a slot of the thread (`FRAME`, `HOST` of `host`, `INNERMOST` of `wait`, a worker's
+//!   `STATION`) points to is borrowed by whoever set it, who sets it back on every way out, a panic
+//!   too; and what is read from a slot stays inside what that one runs.
 //! - **T7** A pointer to a cell is the one that its memory was made with, never one made from a
 //!   reference to a part of it: so the whole cell can be reached through it, and the chunk that it
 //!   is cut from.
@@ -30,9 +33,8 @@ use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 
-use super::extras::{Extras, run_within};
-use super::frame::{as_current, as_nobody};
-use super::hooks::Hooks;
+use super::cancel_hooks::Hooks;
+use super::metadata::{Metadata, run_within};
 use super::reference::{TaskRef, report_unread};
 use super::slab;
 use super::state::Word;
@@ -84,17 +86,17 @@ impl<T, F: FnOnce() -> Result<T, Reason>> Work<T> for Attempt<F> {
 }
 
 /// What only few tasks need.
-pub(crate) struct Side {
+pub(crate) struct ColdPart {
     pub(super) hooks: Hooks,
     /// Why there is no value, where the word has no number for it. The claimer writes it once, and
     /// it is taken once.
     pub(super) reason: Mutex<Option<Reason>>,
-    pub(super) extras: Extras,
+    pub(super) metadata: Metadata,
 }
 
-impl Side {
-    pub(crate) fn new(extras: Extras) -> Box<Self> {
-        Box::new(Side { hooks: Hooks::new(), reason: Mutex::new(None), extras })
+impl ColdPart {
+    pub(crate) fn new(metadata: Metadata) -> Box<Self> {
+        Box::new(ColdPart { hooks: Hooks::new(), reason: Mutex::new(None), metadata })
     }
 }
 
@@ -112,7 +114,7 @@ pub(super) struct Header {
     pub(super) id: TaskId,
     pub(super) vtable: &'static Vtable,
     pub(super) owner: *const (),
-    pub(super) side: AtomicPtr<Side>,
+    pub(super) cold: AtomicPtr<ColdPart>,
     pub(super) site: &'static Location<'static>,
     _freed: Tracked,
 }
@@ -129,7 +131,7 @@ pub(crate) fn new_task<F, T, O>(
     closure: F,
     owner: *const O,
     site: &'static Location<'static>,
-    side: Option<Box<Side>>,
+    cold: Option<Box<ColdPart>>,
 ) -> (TaskRef, TaskRef, Receiver<T>)
 where
     F: Work<T> + Send + 'static,
@@ -137,7 +139,7 @@ where
     O: Owner,
 {
     // SAFETY: T8: `'static`, so nothing is borrowed.
-    unsafe { new_scoped_task(closure, owner, site, side) }
+    unsafe { new_scoped_task(closure, owner, site, cold) }
 }
 
 /// As [`new_task`], for a closure that may borrow.
@@ -145,12 +147,12 @@ where
 /// # Safety
 ///
 /// What `F` and `T` borrow stays valid until the task has been released
-/// ([`OnRelease`](super::extras::OnRelease)) and the receiver is gone.
+/// ([`OnRelease`](super::metadata::OnRelease)) and the receiver is gone.
 pub(crate) unsafe fn new_scoped_task<F, T, O>(
     closure: F,
     owner: *const O,
     site: &'static Location<'static>,
-    side: Option<Box<Side>>,
+    cold: Option<Box<ColdPart>>,
 ) -> (TaskRef, TaskRef, Receiver<T>)
 where
     F: Work<T> + Send,
@@ -161,7 +163,7 @@ where
     let (memory, place) = slab::allocate(Layout::new::<Cell<F, T>>());
     let cell = Cell {
         header: Header {
-            word: Word::new(2, fork::ShortGeneration::current(), place, side.is_some()),
+            word: Word::new(2, fork::ShortGeneration::current(), place, cold.is_some()),
             id: next_id(),
             vtable: const {
                 &Vtable {
@@ -172,7 +174,7 @@ where
                 }
             },
             owner: owner.cast(),
-            side: AtomicPtr::new(side.map_or(ptr::null_mut(), Box::into_raw)),
+            cold: AtomicPtr::new(cold.map_or(ptr::null_mut(), Box::into_raw)),
             site,
             _freed: Tracked::new(),
         },
@@ -205,6 +207,71 @@ pub(crate) fn next_id() -> TaskId {
     })
 }
 
+/// A task that this thread is running, and the one it interrupted by running it inline.
+struct Frame {
+    task: *const TaskRef,
+    below: *const Frame,
+}
+
+thread_local_const! { static FRAME: std::cell::Cell<*const Frame> = std::cell::Cell::new(ptr::null()) }
+/// Runs `f` as the closure of `task`.
+pub(crate) fn as_current<R>(task: &TaskRef, f: impl FnOnce() -> R) -> R {
+    in_frame(task, f)
+}
+
+/// Runs `f`, a waker or a callback, which belongs to no task though the thread may be inside one.
+pub(crate) fn as_no_task<R>(f: impl FnOnce() -> R) -> R {
+    in_frame(ptr::null(), f)
+}
+
+#[inline]
+fn in_frame<R>(task: *const TaskRef, f: impl FnOnce() -> R) -> R {
+    struct Reset(*const Frame);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            FRAME.with(|slot| slot.set(self.0));
+        }
+    }
+    let below = FRAME.with(std::cell::Cell::get);
+    let frame = Frame { task, below };
+    FRAME.with(|slot| slot.set(&raw const frame));
+    let _reset = Reset(below);
+    f()
+}
+
+/// The tasks on this thread, innermost first; `None` for code that belongs to none.
+fn frames<'a>() -> impl Iterator<Item = Option<&'a TaskRef>> {
+    let mut next = FRAME.with(std::cell::Cell::get);
+    std::iter::from_fn(move || {
+        // SAFETY: T6: null, or a frame on the stack of this thread, above us, until `in_frame`
+        // takes it off the list.
+        let frame = unsafe { next.as_ref() }?;
+        next = frame.below;
+        // SAFETY: T6: null, or a reference that the frame borrows for as long.
+        Some(unsafe { frame.task.as_ref() })
+    })
+}
+
+/// The task that this code belongs to.
+pub(super) fn current<'a>() -> Option<&'a TaskRef> {
+    frames().next().flatten()
+}
+
+/// Whether this thread is inside `task`.
+pub(crate) fn is_inside(task: &TaskRef) -> bool {
+    tasks().any(|other| other.is_same(task))
+}
+
+/// The tasks that this thread is inside, innermost first.
+pub(crate) fn tasks<'a>() -> impl Iterator<Item = &'a TaskRef> {
+    frames().flatten()
+}
+
+/// The tasks of `owner` that this thread is inside.
+pub(crate) fn tasks_of(owner: *const ()) -> Vec<TaskId> {
+    tasks().filter(|task| task.is_owned_by(owner)).map(TaskRef::id).collect()
+}
+
 /// Moves the value out of a slot.
 ///
 /// # Safety
@@ -219,32 +286,32 @@ unsafe fn take<V>(slot: &UnsafeCell<MaybeUninit<V>>) -> V {
     })
 }
 
-/// Runs the closure, in its context if it is `laden` with one, and delivers what came of it.
+/// Runs the closure, in its context if it is `has_metadata` with one, and delivers what came of it.
 ///
 /// # Safety
 ///
 /// The caller has the claim (T1) and the cell is a `Cell<F, T>` (T5).
-unsafe fn run<F: Work<T>, T>(task: &TaskRef, laden: bool, runner: &dyn Runner) {
+unsafe fn run<F: Work<T>, T>(task: &TaskRef, has_metadata: bool, runner: &dyn Runner) {
     // SAFETY: T5, and the reference keeps the cell alive (T2).
     let cell = unsafe { task.as_raw().cast::<Cell<F, T>>().as_ref() };
     // SAFETY: T1: initialised by `new_task`, taken only by the claimer.
     let closure = unsafe { take(&cell.closure) };
     // SAFETY: T1, as above.
     let sender = unsafe { take(&cell.sender) };
-    let context = if laden { task.extras().and_then(Extras::take_context) } else { None };
+    let context = if has_metadata { task.metadata().and_then(Metadata::take_context) } else { None };
     let ran = as_current(task, || match context {
         None => catch_unwind(AssertUnwindSafe(|| closure.work())),
         Some(context) => run_within(context, || closure.work()),
     });
     let result = ran.unwrap_or_else(|payload| Err(Reason::panicked(payload)));
     // In a forked child nobody may be left to finish a hook.
-    if let Some(side) = task.side().filter(|_| !task.is_forked()) {
-        side.hooks.close();
+    if let Some(cold) = task.cold_part().filter(|_| !task.is_forked()) {
+        cold.hooks.close();
     }
     match result {
         Ok(value) => {
             runner.ended(task, None);
-            let deliver = || as_nobody(|| drop(sender.send(value)));
+            let deliver = || as_no_task(|| drop(sender.send(value)));
             catch_panic("a waker, or the destructor of a result that no handle took", deliver);
         }
         Err(reason) => fail(task, sender, reason, runner),
@@ -259,9 +326,9 @@ fn fail<T>(task: &TaskRef, sender: Sender<T>, reason: Reason, runner: &dyn Runne
     // whose destructor may look at the counts.
     task.set_reason(reason);
     let is_unwanted = sender.is_canceled();
-    catch_panic("a waker", || as_nobody(|| drop(sender)));
+    catch_panic("a waker", || as_no_task(|| drop(sender)));
     if is_unwanted {
-        as_nobody(|| task.swallow_unwanted());
+        as_no_task(|| task.report_unwanted());
     }
 }
 
@@ -278,7 +345,7 @@ unsafe fn discard<F, T>(header: NonNull<Header>) {
     catch_panic("the destructor of a closure that did not run", || drop(closure));
     // SAFETY: T1, as above.
     let sender = unsafe { take(&cell.sender) };
-    catch_panic("a waker", || as_nobody(|| drop(sender)));
+    catch_panic("a waker", || as_no_task(|| drop(sender)));
 }
 
 /// Tells the owner of a cancellation.
@@ -305,22 +372,22 @@ unsafe fn free<F, T>(header: NonNull<Header>) {
     cell.sender.with_mut(|_| ());
     // ORDERING: Relaxed, here and for the place: the release of the last reference has acquired all
     // there is.
-    let side = cell.header.side.load(Ordering::Relaxed);
+    let cold = cell.header.cold.load(Ordering::Relaxed);
     let place = cell.header.word.place();
     // SAFETY: T2: it is not used again.
     unsafe { ptr::drop_in_place(cell) };
     // SAFETY: T2 and T7: `new_task` had the memory allocated for this type.
     unsafe { slab::free(header.cast(), place, Layout::new::<Cell<F, T>>()) };
-    if !side.is_null() {
+    if !cold.is_null() {
         // SAFETY: T3: installed from a `Box`, and nobody else can reach it any more.
-        free_side(unsafe { Box::from_raw(side) });
+        free_cold_part(unsafe { Box::from_raw(cold) });
     }
 }
 
 #[cold]
-fn free_side(side: Box<Side>) {
-    let Side { reason, extras, .. } = *side;
-    drop(extras);
+fn free_cold_part(cold: Box<ColdPart>) {
+    let ColdPart { reason, metadata, .. } = *cold;
+    drop(metadata);
     reason.into_inner().into_iter().for_each(report_unread);
 }
 

@@ -1,17 +1,29 @@
-//! The handles of a task: [`Task`], [`Unblocked`], [`Cancelling`] and [`CancelHandle`].
+//! The handles of a task: [`Task`], [`Unblocked`], [`Cancelling`] and [`CancelHandle`]; and how
+//! they receive its result, by polling, by blocking the thread, by a callback.
+//!
+//! - **J1** A join lets go of its receiver in its own drop or, in place of that, by `let_go`. (An
+//!   `Option` would cost each handle a word.)
+//! - **J2** What is put off refers to `'static` things alone: it may be run after the code that has
+//!   put it off, and after a scope around that. The result of a task is `'static` unless the task
+//!   has an observer of its release (T8); and then its drop nests.
 
 use std::fmt;
 use std::future::Future;
+use std::mem::{ManuallyDrop, needs_drop, replace};
 use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
-use super::join::Joint;
+use super::cell::is_inside;
+use super::host::Host;
 use super::reference::TaskRef;
-use crate::error::{TaskError, TaskId};
-use crate::sync::now;
+use super::wait::{BlockingWait, Help, block};
+use crate::error::{Reason, TaskError, TaskId};
+use crate::panic::catch_panic;
 use crate::sync::oneshot::Receiver;
+use crate::sync::{Mutex, Parker, now, trampoline};
 
 /// A handle to a closure on its way: a future of its result, and for threads without one,
 /// [`wait`](Task::wait).
@@ -68,30 +80,39 @@ use crate::sync::oneshot::Receiver;
 #[must_use = "dropping a Task cancels it; `detach` it to let it run by itself"]
 pub struct Task<T> {
     /// `None` only inside the methods that consume the handle.
-    joint: Option<Joint<T>>,
+    join: Option<RawJoin<T>>,
 }
 
 impl<T> Task<T> {
     pub(crate) fn new(task: TaskRef, receiver: Receiver<T>) -> Self {
-        Task { joint: Some(Joint::new(task, receiver)) }
+        Task { join: Some(RawJoin::new(task, receiver)) }
     }
 
     /// A reference to the task, while its result has not been taken.
     pub(crate) fn task_ref(&self) -> Option<&TaskRef> {
-        self.joint().task()
+        self.join().task()
     }
 
-    fn joint(&self) -> &Joint<T> {
-        match &self.joint {
-            Some(joint) => joint,
-            None => unreachable!("only methods that consume the handle take the joint out"),
+    /// A reference to the task, which has just been made.
+    #[inline]
+    pub(crate) fn new_ref(&self) -> &TaskRef {
+        match &self.join {
+            Some(RawJoin { task: Some(task), .. }) => task,
+            _ => unreachable!("a new handle has a task, whose result has not been taken"),
         }
     }
 
-    fn into_joint(mut self) -> Joint<T> {
-        match self.joint.take() {
-            Some(joint) => joint,
-            None => unreachable!("only methods that consume the handle take the joint out"),
+    fn join(&self) -> &RawJoin<T> {
+        match &self.join {
+            Some(join) => join,
+            None => unreachable!("only methods that consume the handle take the join out"),
+        }
+    }
+
+    fn into_join(mut self) -> RawJoin<T> {
+        match self.join.take() {
+            Some(join) => join,
+            None => unreachable!("only methods that consume the handle take the join out"),
         }
     }
 
@@ -120,7 +141,7 @@ impl<T> Task<T> {
     /// # Ok::<(), sidestep::TaskError>(())
     /// ```
     pub fn wait(self) -> Result<T, TaskError> {
-        self.into_joint().wait()
+        self.into_join().wait()
     }
 
     /// Blocks this thread until the task has ended, but no longer than `timeout`. Any duration is
@@ -147,7 +168,7 @@ impl<T> Task<T> {
     pub fn wait_timeout(self, timeout: Duration) -> Result<Result<T, TaskError>, Task<T>> {
         // Where no thread can be had there is no clock either, but then the task has ended.
         let deadline = if self.is_finished() { None } else { now().checked_add(timeout) };
-        self.into_joint().wait_until(deadline).map_err(|joint| Task { joint: Some(joint) })
+        self.into_join().wait_until(deadline).map_err(|join| Task { join: Some(join) })
     }
 
     /// Lets the task run to its end without a handle. Its result is dropped on the pool's thread; a
@@ -160,7 +181,7 @@ impl<T> Task<T> {
     /// # Ok::<(), std::sync::mpsc::RecvError>(())
     /// ```
     pub fn detach(self) {
-        self.into_joint().detach();
+        self.into_join().detach();
     }
 
     /// Cancels the task now, and returns a future of its true end: `Err`
@@ -182,11 +203,11 @@ impl<T> Task<T> {
     /// ```
     #[doc(alias = "abort")]
     pub fn cancel(self) -> Cancelling<T> {
-        let joint = self.into_joint();
-        if let Some(task) = joint.task() {
+        let join = self.into_join();
+        if let Some(task) = join.task() {
             task.cancel();
         }
-        Cancelling { joint }
+        Cancelling { join }
     }
 
     /// A handle that can only cancel, for whoever decides that: it can be cloned and sent anywhere.
@@ -204,7 +225,7 @@ impl<T> Task<T> {
     /// True once the task has ended: awaiting it or waiting for it then gives the result at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.joint().task().is_none_or(|task| task.header().word.is_ended() || task.is_forked())
+        self.join().task().is_none_or(|task| task.header().word.is_ended() || task.is_forked())
     }
 
     /// The task's id.
@@ -214,7 +235,7 @@ impl<T> Task<T> {
     /// If the future has given its result already.
     #[must_use]
     pub fn id(&self) -> TaskId {
-        match self.joint().task() {
+        match self.join().task() {
             Some(task) => task.origin().id,
             None => panic!("the task has given its result"),
         }
@@ -242,7 +263,7 @@ impl<T> Task<T> {
         F: FnOnce(Result<T, TaskError>) + Send + 'static,
         T: Send + 'static,
     {
-        self.into_joint().call_back(callback);
+        self.into_join().call_back(callback);
     }
 }
 
@@ -250,9 +271,9 @@ impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.joint {
-            Some(joint) => joint.poll(context),
-            None => unreachable!("only methods that consume the handle take the joint out"),
+        match &mut self.join {
+            Some(join) => join.poll(context),
+            None => unreachable!("only methods that consume the handle take the join out"),
         }
     }
 }
@@ -260,9 +281,9 @@ impl<T> Future for Task<T> {
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         // The receiver goes first: nobody waits any more, so cancelling should wake nobody.
-        if let Some(task) = self.joint.take().and_then(Joint::let_go) {
+        if let Some(task) = self.join.take().and_then(RawJoin::let_go) {
             task.cancel();
-            task.swallow_unwanted();
+            task.report_unwanted();
         }
     }
 }
@@ -274,7 +295,7 @@ impl<T> RefUnwindSafe for Task<T> {}
 
 impl<T> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("task", &self.joint().task()).finish()
+        f.debug_struct("Task").field("task", &self.join().task()).finish()
     }
 }
 
@@ -282,7 +303,7 @@ impl<T> fmt::Debug for Task<T> {
 /// stays cancelled.
 #[must_use = "the task is cancelled; await this, or `wait`, to know its end"]
 pub struct Cancelling<T> {
-    joint: Joint<T>,
+    join: RawJoin<T>,
 }
 
 impl<T> Cancelling<T> {
@@ -297,7 +318,7 @@ impl<T> Cancelling<T> {
     ///
     /// If the future has given its result already.
     pub fn wait(self) -> Result<T, TaskError> {
-        self.joint.wait()
+        self.join.wait()
     }
 }
 
@@ -305,7 +326,7 @@ impl<T> Future for Cancelling<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.joint.poll(context)
+        self.join.poll(context)
     }
 }
 
@@ -314,7 +335,7 @@ impl<T> RefUnwindSafe for Cancelling<T> {}
 
 impl<T> fmt::Debug for Cancelling<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cancelling").field("task", &self.joint.task()).finish()
+        f.debug_struct("Cancelling").field("task", &self.join.task()).finish()
     }
 }
 
@@ -398,5 +419,220 @@ pub(crate) fn raise(error: TaskError) -> ! {
     match error.try_into_panic() {
         Ok(payload) => resume_unwind(payload),
         Err(error) => panic!("{error}"),
+    }
+}
+
+/// The receiving end of a task. Dropping it neither cancels nor detaches by itself: it lets go.
+pub(super) struct RawJoin<T> {
+    /// `None` once the result has been taken.
+    task: Option<TaskRef>,
+    receiver: ManuallyDrop<Receiver<T>>,
+}
+
+impl<T> RawJoin<T> {
+    pub(super) fn new(task: TaskRef, receiver: Receiver<T>) -> Self {
+        RawJoin { task: Some(task), receiver: ManuallyDrop::new(receiver) }
+    }
+
+    /// The task, while its result has not been taken.
+    pub(super) fn task(&self) -> Option<&TaskRef> {
+        self.task.as_ref()
+    }
+
+    /// Lets go of the receiver, and gives the task if the result has not been taken.
+    pub(super) fn let_go(mut self) -> Option<TaskRef> {
+        let task = self.task.take();
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: J1: this is in place of the drop, and the join has nothing else to drop.
+        let receiver = unsafe { ManuallyDrop::take(&mut this.receiver) };
+        drop_receiver(receiver, task.as_ref());
+        task
+    }
+
+    /// Lets go of a task that goes on. Its drop does that as well, but where there is no value yet
+    /// there is nothing that nests.
+    pub(super) fn detach(mut self) {
+        if let Some(task) = self.task.take_if(|task| !needs_drop::<T>() || !task.is_ended()) {
+            drop(self);
+            task.report_unwanted();
+        }
+    }
+
+    /// Polls for the result.
+    ///
+    /// # Panics
+    ///
+    /// If the result has been taken.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
+        assert!(self.task.is_some(), "a sidestep task was polled after it had given its result");
+        match Pin::new(&mut *self.receiver).poll(context) {
+            Poll::Ready(received) => Poll::Ready(self.finish(received.ok())),
+            Poll::Pending => match self.task.take_if(|task| task.is_forked()) {
+                Some(task) => Poll::Ready(Err(task.forked_error())),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn finish(&mut self, value: Option<T>) -> Result<T, TaskError> {
+        let task = self.task.take();
+        value.ok_or_else(|| match task {
+            Some(task) => task.error(),
+            None => unreachable!("poll has looked"),
+        })
+    }
+
+    /// Blocks the thread until the task has ended. On a thread of the task's own pool a queued task
+    /// may be run inline.
+    pub(super) fn wait(mut self) -> Result<T, TaskError> {
+        match block(&mut TaskWait { join: &mut self, runs_inline: true, is_endless: true }, None) {
+            Some(result) => result,
+            None => unreachable!("there is no deadline"),
+        }
+    }
+
+    /// Blocks the thread until the task has ended or `deadline` has come, and then gives the join
+    /// back.
+    pub(super) fn wait_until(mut self, deadline: Option<Instant>) -> Result<Result<T, TaskError>, Self> {
+        let is_endless = deadline.is_none();
+        let result = block(&mut TaskWait { join: &mut self, runs_inline: false, is_endless }, deadline);
+        result.ok_or(self)
+    }
+
+    /// Has `callback` called with the result: now if the task has ended, else by the thread that
+    /// ends it.
+    pub(super) fn call_back<F>(self, callback: F)
+    where
+        F: FnOnce(Result<T, TaskError>) + Send + 'static,
+        T: Send + 'static,
+    {
+        Arc::new(Callback { stage: Mutex::new(Stage::Waiting(self, callback)) }).wake();
+    }
+}
+
+impl<T> Drop for RawJoin<T> {
+    fn drop(&mut self) {
+        // SAFETY: it is not used again: this is the drop (J1).
+        let receiver = unsafe { ManuallyDrop::take(&mut self.receiver) };
+        drop_receiver(receiver, self.task.as_ref());
+        self.task.iter().for_each(TaskRef::report_unwanted);
+    }
+}
+
+/// Drops a receiver of `task`, unless the result has been taken; and with it the value, if that has
+/// arrived, or the waker. Those may own the last handle of another task, with another value or
+/// waker, and so on.
+#[inline]
+fn drop_receiver<T>(receiver: Receiver<T>, task: Option<&TaskRef>) {
+    let act = move || _ = catch_panic("the destructor of a result nobody took", || drop(receiver));
+    if task.is_some_and(|task| !task.may_borrow()) {
+        // SAFETY: J2: nothing observes its release, so by T8 the value is `'static`.
+        unsafe { trampoline::bounce_unbounded(act) }
+    } else {
+        act();
+    }
+}
+
+/// A wait for the end of a task.
+struct TaskWait<'a, T> {
+    join: &'a mut RawJoin<T>,
+    runs_inline: bool,
+    /// There is no deadline.
+    is_endless: bool,
+}
+
+impl<T> BlockingWait for TaskWait<'_, T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.join.poll(context)
+    }
+
+    fn help(&mut self, _host: Option<&dyn Host>) -> Help {
+        match &self.join.task {
+            Some(task) if self.is_endless && is_inside(task) => Help::Fail(Reason::Deadlock),
+            Some(task) if self.runs_inline => Help::RunTarget(task.clone()),
+            _ => Help::Nothing,
+        }
+    }
+
+    fn fail(&mut self, reason: Reason) -> Poll<Self::Output> {
+        let Some(task) = self.join.task.take() else { unreachable!("only a task makes the wait fail") };
+        let is_running = matches!(reason, Reason::Deadlock);
+        let error = TaskError::new(task.origin(), reason);
+        if !is_running {
+            task.cancel();
+        }
+        Poll::Ready(Err(error))
+    }
+
+    fn parker(&self) -> Arc<Parker> {
+        parker()
+    }
+}
+
+/// A parker for one wait. Waits on one thread may share it: each polls before it parks.
+#[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
+fn parker() -> Arc<Parker> {
+    std::thread_local! { static PARKER: Arc<Parker> = Arc::new(Parker::new()) }
+    PARKER.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(Parker::new()))
+}
+
+/// A parker for one wait.
+#[cfg(any(sidestep_loom, sidestep_shuttle))]
+fn parker() -> Arc<Parker> {
+    Arc::new(Parker::new())
+}
+
+enum Stage<T, F> {
+    Waiting(RawJoin<T>, F),
+    Polling,
+    /// Woken while polling: the poll must be repeated.
+    PollAgain,
+    Called,
+}
+
+/// A waker that polls the task it waits for and calls back with the result.
+struct Callback<T, F> {
+    stage: Mutex<Stage<T, F>>,
+}
+
+impl<T, F> Wake for Callback<T, F>
+where
+    F: FnOnce(Result<T, TaskError>) + Send + 'static,
+    T: Send + 'static,
+{
+    fn wake(self: Arc<Self>) {
+        let mut stage = self.stage.lock();
+        let (mut join, callback) = match replace(&mut *stage, Stage::Polling) {
+            Stage::Waiting(join, callback) => (join, callback),
+            Stage::Polling | Stage::PollAgain => {
+                *stage = Stage::PollAgain;
+                return;
+            }
+            Stage::Called => {
+                *stage = Stage::Called;
+                return;
+            }
+        };
+        drop(stage);
+        let waker = Waker::from(Arc::clone(&self));
+        loop {
+            let polled = join.poll(&mut Context::from_waker(&waker));
+            let mut stage = self.stage.lock();
+            match (polled, &*stage) {
+                (Poll::Ready(result), _) => {
+                    *stage = Stage::Called;
+                    drop(stage);
+                    catch_panic("a completion callback", || callback(result));
+                    return;
+                }
+                (Poll::Pending, Stage::PollAgain) => *stage = Stage::Polling,
+                (Poll::Pending, _) => {
+                    *stage = Stage::Waiting(join, callback);
+                    return;
+                }
+            }
+        }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) trait Host {
     fn run_any_inline(&self) -> bool;
     /// As `run_any_inline` for `target`, whether or not the pool may grow. False if somebody else
     /// has claimed it.
-    fn run_now(&self, target: &TaskRef) -> bool;
+    fn run_inline_now(&self, target: &TaskRef) -> bool;
     /// The tasks that this thread is inside wait for the shutdown of its pool, and count as ended:
     /// gives their slots away.
     fn release_slots_early(&self);

@@ -4,17 +4,15 @@
 //! |---|---|
 //! | `state` | the state word: who may run the closure, who frees the cell |
 //! | `slab` | where cells live |
-//! | `cell` | the memory: closure, sender, and what only few tasks need |
+//! | `cell` | the memory: closure, sender, and what only few tasks need; which tasks a thread is inside |
 //! | `reference` | counted references to a cell, and the claim |
-//! | `extras` | what only some tasks carry: name, deadline, context |
+//! | `metadata` | what only some tasks carry: name, deadline, context |
 //! | `hooks` | what is to be run when a running task is cancelled |
-//! | `frame` | which tasks a thread is inside |
 //! | `host` | the door to the thread of a pool that a task runs on |
 //! | `current` | what a running closure may ask |
-//! | `join` | receiving the result: polling, waiting, calling back |
 //! | `wait` | the one loop in which a thread blocks for something |
 //! | `wake` | calling and dropping wakers |
-//! | `handle` | the public handles |
+//! | `handle` | the public handles, and how they receive the result |
 //!
 //! # The life of a task
 //!
@@ -27,36 +25,36 @@
 //!
 //! `QUEUED -> CLAIMED` is one compare-exchange and has one winner, who owns closure and sender. A
 //! loser finds the task taken and has nothing to do: the queue entry of a cancelled task is an
-//! empty husk. The winner drops the closure (by running it or unrun), counts the end, writes down
-//! why there is no value where there is none, and lets go of the sender, in this order; so whoever
-//! sees the end of the oneshot also sees the count and the reason.
+//! empty tombstone. The winner drops the closure (by running it or unrun), counts the end, writes
+//! down why there is no value where there is none, and lets go of the sender, in this order; so
+//! whoever sees the end of the oneshot also sees the count and the reason.
 //! `docs/internals/ARCHITECTURE.md` has the memory layout.
 
+mod cancel_hooks;
 mod cell;
 pub(crate) mod current;
-mod extras;
-mod frame;
 mod handle;
-mod hooks;
 mod host;
-mod join;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
+mod metadata;
 mod reference;
 mod slab;
 mod state;
 mod wait;
 mod wake;
 
-pub use self::extras::OnShutdown;
 pub use self::handle::{CancelHandle, Cancelling, Task, Unblocked};
+pub use self::metadata::OnShutdown;
 pub use self::wait::block_on;
 
-pub(crate) use self::cell::{Attempt, Owner, Runner, Side, Work, new_scoped_task, new_task, next_id};
-pub(crate) use self::extras::{Context, Extras, OnRelease};
-pub(crate) use self::frame::{as_current, is_inside, tasks, tasks_of};
+pub(crate) use self::cell::{
+    Attempt, ColdPart, Owner, Runner, Work, as_current, is_inside, new_scoped_task, new_task, next_id, tasks,
+    tasks_of,
+};
 pub(crate) use self::handle::raise;
 pub(crate) use self::host::{Host, Inline, host, host_of, with_host};
+pub(crate) use self::metadata::{Context, Metadata, OnRelease};
 pub(crate) use self::reference::{Claimed, TaskRef, claim_inline, forked_child};
 pub(crate) use self::wait::{BlockingWait, Help, awaits_end, block};
 pub(crate) use self::wake::{discard, wake};

@@ -6,8 +6,8 @@ use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use super::cell::{Header, Runner, Side, take_closure};
-use super::extras::{Context, Extras};
+use super::cell::{ColdPart, Header, Runner, take_closure};
+use super::metadata::{Context, Metadata};
 use super::state::{CancelAction, ReleaseAction, TaskEnd};
 use crate::error::{Origin, Reason, TaskError, TaskId};
 use crate::panic::{catch_panic, report_panic};
@@ -55,40 +55,40 @@ impl TaskRef {
     }
 
     #[inline]
-    pub(super) fn side(&self) -> Option<&Side> {
-        if !self.header().word.has_side() {
+    pub(super) fn cold_part(&self) -> Option<&ColdPart> {
+        if !self.header().word.has_cold_part() {
             return None;
         }
-        // ORDERING: Acquire pairs with the Release in `side_or_install`.
-        let side = self.header().side.load(Ordering::Acquire);
+        // ORDERING: Acquire pairs with the Release in `cold_part_or_install`.
+        let cold = self.header().cold.load(Ordering::Acquire);
         // SAFETY: T3: the bit says that it is installed, and it stays as long as the cell.
-        unsafe { side.as_ref() }
+        unsafe { cold.as_ref() }
     }
 
     /// What the spawner has given the task along, where that is anything.
     #[inline]
-    pub(crate) fn extras(&self) -> Option<&Extras> {
-        self.side().map(|side| &side.extras)
+    pub(crate) fn metadata(&self) -> Option<&Metadata> {
+        self.cold_part().map(|cold| &cold.metadata)
     }
 
-    /// The side allocation; the claimer alone may call this (T3).
-    pub(super) fn side_or_install(&self) -> &Side {
+    /// The cold part; the claimer alone may call this (T3).
+    pub(super) fn cold_part_or_install(&self) -> &ColdPart {
         let header = self.header();
-        if !header.word.has_side() {
-            // ORDERING: Release pairs with the Acquire in `side`.
-            header.side.store(Box::into_raw(Side::new(Extras::default())), Ordering::Release);
-            if header.word.announce_side() {
+        if !header.word.has_cold_part() {
+            // ORDERING: Release pairs with the Acquire in `cold_part`.
+            header.cold.store(Box::into_raw(ColdPart::new(Metadata::default())), Ordering::Release);
+            if header.word.announce_cold_part() {
                 self.side_installed().hooks.fire();
             }
         }
         self.side_installed()
     }
 
-    fn side_installed(&self) -> &Side {
-        // ORDERING: Acquire pairs with the Release in `side_or_install`.
+    fn side_installed(&self) -> &ColdPart {
+        // ORDERING: Acquire pairs with the Release in `cold_part_or_install`.
         // SAFETY: T3: the callers have seen to it that it is installed; it stays as long as the
         // cell.
-        unsafe { &*self.header().side.load(Ordering::Acquire) }
+        unsafe { &*self.header().cold.load(Ordering::Acquire) }
     }
 
     #[inline]
@@ -104,7 +104,7 @@ impl TaskRef {
 
     pub(crate) fn origin(&self) -> Origin {
         let Header { id, site, .. } = *self.header();
-        Origin { id, site, name: self.extras().and_then(|extras| extras.name.clone()) }
+        Origin { id, site, name: self.metadata().and_then(|metadata| metadata.name.clone()) }
     }
 
     /// The address of what spawned this task, for comparison; never to be followed.
@@ -136,8 +136,8 @@ impl TaskRef {
     }
 
     /// Whether it is one of a scope's, and may borrow (T8).
-    pub(crate) fn is_watched(&self) -> bool {
-        self.extras().is_some_and(|extras| extras.on_release.is_some())
+    pub(crate) fn may_borrow(&self) -> bool {
+        self.metadata().is_some_and(|metadata| metadata.on_release.is_some())
     }
 
     /// Whether it ended with a value; means something once it has.
@@ -148,7 +148,7 @@ impl TaskRef {
     /// Takes the right to run or discard the task, if it is still queued.
     pub(crate) fn claim(self) -> Option<Claimed> {
         let claim = self.header().word.claim()?;
-        Some(Claimed { task: self, laden: claim.laden })
+        Some(Claimed { task: self, has_metadata: claim.has_metadata })
     }
 
     /// Ends the task on this thread, unrun, if it is still queued. False if somebody else had
@@ -164,14 +164,14 @@ impl TaskRef {
     pub(crate) fn cancel(&self) {
         match self.header().word.request_cancel() {
             CancelAction::End(claim) => {
-                let claimed = Claimed { task: self.clone(), laden: claim.laden };
+                let claimed = Claimed { task: self.clone(), has_metadata: claim.has_metadata };
                 claimed.count_cancelled();
                 trampoline::bounce(move || claimed.discard(Reason::Cancelled));
             }
             // In a forked child another thread may hold the hooks' lock for ever.
             CancelAction::RunHooks if !self.is_forked() => {
-                if let Some(side) = self.side() {
-                    side.hooks.fire();
+                if let Some(cold) = self.cold_part() {
+                    cold.hooks.fire();
                 }
             }
             CancelAction::RunHooks | CancelAction::Nothing => {}
@@ -183,12 +183,12 @@ impl TaskRef {
         if self.is_forked() {
             return None;
         }
-        self.side_or_install().hooks.add(hook)
+        self.cold_part_or_install().hooks.add(hook)
     }
 
     pub(super) fn remove_hook(&self, id: u64) {
-        if let Some(side) = self.side().filter(|_| !self.is_forked()) {
-            side.hooks.remove(id);
+        if let Some(cold) = self.cold_part().filter(|_| !self.is_forked()) {
+            cold.hooks.remove(id);
         }
     }
 
@@ -197,7 +197,7 @@ impl TaskRef {
         let end = match reason.code() {
             Some(code) => TaskEnd::Coded(code),
             None => {
-                *self.side_or_install().reason.lock() = Some(reason);
+                *self.cold_part_or_install().reason.lock() = Some(reason);
                 TaskEnd::Stored
             }
         };
@@ -222,8 +222,9 @@ impl TaskRef {
             TaskEnd::Value => true,
             TaskEnd::Coded(code) => matches!(Reason::from_code(code), Some(Reason::Poisoned | Reason::Taken)),
             TaskEnd::Stored => {
-                let has_no_thread = |side: &Side| matches!(*side.reason.lock(), Some(Reason::NoThread(_)));
-                !self.side().is_some_and(has_no_thread)
+                let has_no_thread =
+                    |cold: &ColdPart| matches!(*cold.reason.lock(), Some(Reason::NoThread(_)));
+                !self.cold_part().is_some_and(has_no_thread)
             }
         };
         let reason = if began { Reason::Abandoned } else { Reason::Cancelled };
@@ -232,7 +233,7 @@ impl TaskRef {
 
     /// The reason that is stored, if it is one that `wanted` asks for, for the first caller.
     fn take_reason(&self, wanted: impl FnOnce(&Reason) -> bool) -> Option<Reason> {
-        self.side()?.reason.lock().take_if(|reason| wanted(reason))
+        self.cold_part()?.reason.lock().take_if(|reason| wanted(reason))
     }
 
     /// The handle has been let go: reports the closure's panic, if there is one that no handle can
@@ -241,9 +242,9 @@ impl TaskRef {
     /// Of the runner with the panic and the handle that is dropped, the second calls this last.
     /// Should each miss the other, the last reference reports; but that may lie for long in a list
     /// of the pool's, or be a `CancelHandle`.
-    pub(super) fn swallow_unwanted(&self) {
+    pub(super) fn report_unwanted(&self) {
         // A scope asks later; in a forked child another thread may hold the lock for ever.
-        if self.header().word.end() == TaskEnd::Stored && !self.is_watched() && !self.is_forked() {
+        if self.header().word.end() == TaskEnd::Stored && !self.may_borrow() && !self.is_forked() {
             let panic = self.take_reason(|reason| matches!(reason, Reason::Panicked(_)));
             panic.into_iter().for_each(report_unread);
         }
@@ -303,7 +304,7 @@ pub(crate) fn claim_inline(target: &TaskRef) -> Option<Claimed> {
 pub(crate) struct Claimed {
     task: TaskRef,
     /// Whether the spawner has given it anything along.
-    laden: bool,
+    has_metadata: bool,
 }
 
 impl Claimed {
@@ -313,13 +314,13 @@ impl Claimed {
 
     /// What the spawner has given it along.
     #[inline]
-    pub(crate) fn extras(&self) -> Option<&Extras> {
-        if self.laden { self.task.extras() } else { None }
+    pub(crate) fn metadata(&self) -> Option<&Metadata> {
+        if self.has_metadata { self.task.metadata() } else { None }
     }
 
     #[inline]
     fn take_context(&self) -> Option<Context> {
-        self.extras().and_then(Extras::take_context)
+        self.metadata().and_then(Metadata::take_context)
     }
 
     /// Tells the task's owner that it will not run. The caller has not counted it in another way.
@@ -333,7 +334,7 @@ impl Claimed {
     #[inline]
     pub(crate) fn run(self, runner: &dyn Runner) {
         // SAFETY: T1: this is the claim. T5: the function is from the cell's own table.
-        unsafe { (self.task.header().vtable.run)(&self.task, self.laden, runner) };
+        unsafe { (self.task.header().vtable.run)(&self.task, self.has_metadata, runner) };
         self.end();
     }
 
@@ -363,16 +364,16 @@ impl Claimed {
     }
 
     #[cold]
-    fn observe_release(&self) {
-        if let Some(observer) = self.extras().and_then(|extras| extras.on_release.as_ref()) {
-            observer.released(&self.task);
+    fn call_on_release(&self) {
+        if let Some(on_release) = self.metadata().and_then(|metadata| metadata.on_release.as_ref()) {
+            on_release.released(&self.task);
         }
     }
 
     #[inline]
     fn end(self) {
-        if self.laden {
-            self.observe_release();
+        if self.has_metadata {
+            self.call_on_release();
         }
         let header = self.task.0;
         // The reference is let go of by `end_and_release`, not by its drop.

@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | 0-1 | stage: 0 queued, 1 claimed, 2 ended | claimed: the closure need not have begun, it may be being dropped |
 //! | 2 | `CANCEL`: somebody asked the task to stop | that it stopped |
-//! | 3 | `SIDE`: the side allocation is there | that there are hooks in it |
-//! | 4-7 | end: 0 with a value, 15 with a reason that the side allocation has, else the reason's number | nothing before the sender is gone |
+//! | 3 | `COLD_PART`: the cold part is there | that there are hooks in it |
+//! | 4-7 | end: 0 with a value, 15 with a reason that the cold part has, else the reason's number | nothing before the sender is gone |
 //! | 8-15 | the cell's place in its chunk | |
 //! | 16-31 | the fork generation the task was made in | which one, from 65,534 on: see [`ShortGeneration`] |
 //! | 32-63 | references: queue entry or runner, handle, cancel handles, hook guards | that the closure is alive |
@@ -23,7 +23,7 @@ const QUEUED: u64 = 0;
 const CLAIMED: u64 = 1;
 const ENDED: u64 = 2;
 const CANCEL: u64 = 1 << 2;
-const SIDE: u64 = 1 << 3;
+const COLD_PART: u64 = 1 << 3;
 const END_SHIFT: u32 = 4;
 const END: u64 = 0b1111 << END_SHIFT;
 const PLACE_SHIFT: u32 = 8;
@@ -42,7 +42,7 @@ pub(crate) enum TaskEnd {
     ///
     /// [`Reason::code`]: crate::error::Reason::code
     Coded(u8),
-    /// Without a value, for a reason that the side allocation has.
+    /// Without a value, for a reason that the cold part has.
     Stored,
 }
 
@@ -72,14 +72,14 @@ impl TaskEnd {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
-    /// The side allocation was there already: the spawner has put something into it. So most tasks
+    /// The cold part was there already: the spawner has put something into it. So most tasks
     /// are never asked again.
-    pub(super) laden: bool,
+    pub(super) has_metadata: bool,
 }
 
 impl Claim {
     fn of(seen: u64) -> Self {
-        Claim { laden: seen & SIDE != 0 }
+        Claim { has_metadata: seen & COLD_PART != 0 }
     }
 }
 
@@ -110,12 +110,12 @@ pub(crate) struct Word(AtomicU64);
 
 impl Word {
     /// A queued task with `refs` references, made in fork generation `generation`, whose cell is at
-    /// `place`, and whose side allocation is there if `side` says so.
-    pub(super) fn new(refs: u32, generation: ShortGeneration, place: Place, side: bool) -> Self {
+    /// `place`, and whose cold part is there if `cold` says so.
+    pub(super) fn new(refs: u32, generation: ShortGeneration, place: Place, cold: bool) -> Self {
         let place = u64::from(place.to_bits()) << PLACE_SHIFT;
         let generation = u64::from(generation.to_bits()) << GENERATION_SHIFT;
-        let side = if side { SIDE } else { 0 };
-        Word(AtomicU64::new(QUEUED | side | place | generation | (u64::from(refs) << REF_SHIFT)))
+        let cold = if cold { COLD_PART } else { 0 };
+        Word(AtomicU64::new(QUEUED | cold | place | generation | (u64::from(refs) << REF_SHIFT)))
     }
 
     #[inline]
@@ -149,12 +149,13 @@ impl Word {
                 QUEUED => (seen | CLAIMED | CANCEL, CancelAction::End(Claim::of(seen))),
                 CLAIMED if seen & CANCEL == 0 => {
                     let action =
-                        if seen & SIDE == 0 { CancelAction::Nothing } else { CancelAction::RunHooks };
+                        if seen & COLD_PART == 0 { CancelAction::Nothing } else { CancelAction::RunHooks };
                     (seen | CANCEL, action)
                 }
                 _ => return CancelAction::Nothing,
             };
-            // ORDERING: AcqRel. Pairs with `announce_side`: one of the two sees the other's bit.
+            // ORDERING: AcqRel. Pairs with `announce_cold_part`: one of the two sees the other's
+            // bit.
             match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return action,
                 Err(now) => seen = now,
@@ -162,12 +163,12 @@ impl Word {
         }
     }
 
-    /// Says that the side allocation is in place. True if the task had been cancelled already: then
+    /// Says that the cold part is in place. True if the task had been cancelled already: then
     /// that canceller did not see the bit and will not come to the hooks.
     #[must_use]
-    pub(crate) fn announce_side(&self) -> bool {
+    pub(crate) fn announce_cold_part(&self) -> bool {
         // ORDERING: AcqRel. Pairs with `request_cancel`.
-        self.0.fetch_or(SIDE, Ordering::AcqRel) & CANCEL != 0
+        self.0.fetch_or(COLD_PART, Ordering::AcqRel) & CANCEL != 0
     }
 
     /// Writes down how the task ends, which is not with a value. The claimer does so before it
@@ -215,8 +216,8 @@ impl Word {
     }
 
     #[inline]
-    pub(crate) fn has_side(&self) -> bool {
-        self.load() & SIDE != 0
+    pub(crate) fn has_cold_part(&self) -> bool {
+        self.load() & COLD_PART != 0
     }
 
     pub(crate) fn end(&self) -> TaskEnd {
@@ -249,7 +250,7 @@ impl fmt::Debug for Word {
         f.debug_struct("Word")
             .field("stage", &stage)
             .field("cancel", &(bits & CANCEL != 0))
-            .field("side", &(bits & SIDE != 0))
+            .field("cold", &(bits & COLD_PART != 0))
             .field("end", &TaskEnd::from_bits(bits))
             .field("refs", &(bits >> REF_SHIFT))
             .finish()

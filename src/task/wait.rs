@@ -142,7 +142,7 @@ pub(crate) fn block<W: BlockingWait>(wait: &mut W, deadline: Option<Instant>) ->
         let host = host();
         let help = wait.help(host);
         if let (Help::Run(task), Some(host)) = (&help, host) {
-            host.run_now(task);
+            host.run_inline_now(task);
             continue;
         }
         if !W::IS_FOR_END && !matches!(help, Help::Fail(_)) {
@@ -190,7 +190,7 @@ impl WaitFrame {
                 let _watching = Watching::anything(host, &self.parker);
                 match task.filter(|_| !host.may_grow()) {
                     Some(task) => {
-                        host.run_now(&task);
+                        host.run_inline_now(&task);
                     }
                     None => return Ok(self.park(deadline)),
                 }

@@ -3,7 +3,7 @@
 
 use std::task::Waker;
 
-use super::frame::as_nobody;
+use super::cell::as_no_task;
 use crate::panic::catch_panic;
 use crate::sync::trampoline;
 
@@ -14,10 +14,10 @@ pub(crate) fn discard(waker: Waker) {
     });
 }
 
-/// Calls a waker, which is foreign code and belongs to no task of this thread: now, or, deep inside
+/// Calls a waker, which is user code and belongs to no task of this thread: now, or, deep inside
 /// other steps, before the outermost of them returns or the thread waits.
 pub(crate) fn wake(waker: Waker) {
     trampoline::bounce(move || {
-        catch_panic("a waker", || as_nobody(|| waker.wake()));
+        catch_panic("a waker", || as_no_task(|| waker.wake()));
     });
 }

@@ -171,7 +171,7 @@ impl<P: Policy> Host for Worker<P> {
         true
     }
 
-    fn run_now(&self, target: &TaskRef) -> bool {
+    fn run_inline_now(&self, target: &TaskRef) -> bool {
         let claimed = if self.engine().is_forked() { None } else { claim_inline(target) };
         claimed.map(|claimed| self.reenter(|| self.run(claimed))).is_some()
     }

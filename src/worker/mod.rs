@@ -214,6 +214,19 @@ impl Engine {
         lane.enqueue(task, || self.queues.push(local, QueueItem::lane(Arc::clone(lane))))
     }
 
+    /// Tasks have just been pushed: sees to it that a thread looks, where that is due. If the pool
+    /// has been closed meanwhile there is only a fence: the submitter takes its tasks back, unless
+    /// a thread has them.
+    #[inline]
+    pub(crate) fn announce(&self, look: bool, policy: &impl Policy) {
+        if look && !self.is_closed() {
+            self.notify(policy);
+        } else {
+            // ORDERING: SeqCst pairs with the fence of a thread that leaves: see `pool::submit`.
+            fence(Ordering::SeqCst);
+        }
+    }
+
     /// Makes a thread look into the queues, in which the caller has put something: wakes a sleeper,
     /// or leaves it to `policy`. The fence is in here.
     #[inline]

@@ -282,7 +282,7 @@ impl RunningTasks {
     /// Shows a task that begins and may have a name or a start.
     pub(super) fn show(&self, task: &TaskRef, since: Option<Instant>) {
         self.show_top(task.id(), task.site());
-        let name = task.extras().and_then(|extras| extras.name.clone());
+        let name = task.metadata().and_then(|metadata| metadata.name.clone());
         let detailed = name.is_some() || since.is_some();
         if detailed || self.detailed.load(Ordering::Relaxed) {
             self.add_detail(detailed, TaskDetail { name, since });
@@ -294,7 +294,7 @@ impl RunningTasks {
         // ORDERING: Release, here and for the site, pairs with the Acquire in `read_top`. The task
         // before has been counted as ended by then: so a reader that sees anything of a task that
         // is not counted as begun finds that nothing runs (`ThreadRecord::running_tasks`).
-        self.id.store(id.as_u64(), Ordering::Release);
+        self.id.store(id.0, Ordering::Release);
         self.site.store(ptr::from_ref(site).cast_mut(), Ordering::Release);
     }
 

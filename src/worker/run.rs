@@ -84,7 +84,7 @@ impl<P: Policy> Worker<P> {
     /// Runs a claimed task of the pool's own queues.
     #[inline]
     pub(super) fn run(&self, claimed: Claimed) {
-        if claimed.extras().is_none() {
+        if claimed.metadata().is_none() {
             self.run_plain(claimed);
         } else {
             self.run_special(claimed, None);
@@ -96,11 +96,11 @@ impl<P: Policy> Worker<P> {
     #[inline(never)]
     pub(super) fn run_special(&self, claimed: Claimed, lane: Option<Arc<LaneCore>>) {
         let mut began = None;
-        if let Some(extras) = claimed.extras() {
-            if extras.is_overdue() {
+        if let Some(metadata) = claimed.metadata() {
+            if metadata.is_overdue() {
                 return self.let_expire(claimed, lane);
             }
-            began = extras.spawned.map(|spawned| (now(), spawned));
+            began = metadata.spawned.map(|spawned| (now(), spawned));
         }
         // Shown before it is counted: a reader that finds the task counted, and nothing counted
         // since, reads the right one.

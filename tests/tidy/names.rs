@@ -7,15 +7,14 @@ use crate::sources::library;
 /// Names that several files may define, each with the reason.
 const SHARED_NAMES: &[(&str, &str)] = &[
     ("Closed", "two public names: the errors of a closed stream and of a closed event loop"),
-    ("Hook", "private to each of its modules"),
     ("Host", "private to each of its modules"),
     ("Inner", "the state behind a handle: of a pool, and of the stand-in for the oneshot"),
     ("List", "private to each of its modules"),
     ("Reset", "private to each of its modules"),
-    ("State", "private to each of its modules"),
-    ("Step", "private to each of its modules"),
-    ("Timer", "private to each of its modules"),
-    ("Waiting", "private to each of its modules"),
+    (
+        "State",
+        "what a leaf module keeps from call to call: the growth policy, a batch, a scope, an address look-up",
+    ),
     ("Worker", "private to each of its modules"),
 ];
 

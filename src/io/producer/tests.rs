@@ -8,9 +8,9 @@ use crate::current::is_cancelled;
 use crate::sync::Mutex;
 
 /// Reports at each call whether its task is cancelled.
-struct Witness(Mutex<Sender<bool>>);
+struct OnRelease(Mutex<Sender<bool>>);
 
-impl Wake for Witness {
+impl Wake for OnRelease {
     fn wake(self: Arc<Self>) {
         // Only the first call is waited for.
         let _ = self.0.lock().send(is_cancelled());
@@ -28,7 +28,7 @@ fn a_waker_that_a_producer_calls_belongs_to_no_task() {
         assert!(is_cancelled());
     });
     start.recv().unwrap();
-    let waker = Waker::from(Arc::new(Witness(Mutex::new(send))));
+    let waker = Waker::from(Arc::new(OnRelease(Mutex::new(send))));
     assert!(Pin::new(&mut stream).poll_next(&mut Context::from_waker(&waker)).is_pending());
     stream.task.as_ref().unwrap().cancel_handle().cancel();
     go.send(()).unwrap();

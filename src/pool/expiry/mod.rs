@@ -1,28 +1,28 @@
-//! The thread that ends queued tasks whose time is up, and, where that is asked for, warns of tasks
-//! that run for long and publishes the pool's numbers.
+//! The timer thread: it ends queued tasks whose time is up, and, where the pool's settings ask for
+//! it, warns of tasks that run for long and publishes the pool's metrics.
 //!
-//! It is apart from the monitor because it drops closures, and so runs foreign code that may take
-//! its time. It is made when a deadline is first set, belongs to one pool and counts in no limit;
-//! it sleeps until the next deadline, and without one until it is needed.
+//! The timer thread is apart from the monitor because it drops closures, and so runs user code that
+//! may take its time. A pool makes it when a deadline is first set; it belongs to one pool and
+//! counts in no limit; it sleeps until the next deadline, and without one until it is needed.
 //!
-//! A worker that comes to an overdue task first ends it likewise. So where the system refuses this
-//! thread, tasks still expire; only later. Where numbers are to be published, tasks that run have
-//! it tried again.
+//! A worker that comes to an overdue task first ends that task itself. So where the system refuses
+//! this thread, tasks still expire; only later. Where metrics are to be published, each task that
+//! runs tries to start the thread again.
 //!
 //! # Scans for long runs
 //!
-//! Where long runs are warned of, a task that begins sees to it that the threads are looked at when
-//! its time is up. While looks are due no other task need do so. After the last due one the thread
-//! says that none is due, fences, and looks once more; a task shows itself, fences, and then asks
-//! whether one is due. One of the two fences comes first.
+//! Where the pool warns of long runs, a task that begins schedules a scan of the threads for when
+//! its time is up. While a scan is due no other task need schedule one. After the last due scan the
+//! timer thread clears `scan_due`, fences, and scans once more; a task shows itself in its thread's
+//! record, fences, and then reads `scan_due`. One of the two fences comes first.
 //!
-//! The numbers are the pool's, so a thread that publishes them holds the inner state, as the
-//! monitor does. That keeps no pool open: its handles do, and the threads that have work, and the
-//! last of these to go stops this one.
+//! The metrics are the pool's, so a thread that publishes them holds the inner state, as the
+//! monitor does. That does not keep the pool open: its handles keep it open, and the threads that
+//! have work, and the last of these to exit stops the timer thread.
 //!
 //! ORDERING: the fence in `scan` pairs with the one in `schedule_scan`. Of `stopped` and
-//! `has_thread` each side writes the one and then reads the other, `stop` against `start_thread`,
-//! which needs `SeqCst` on all four.
+//! `has_thread` each side, `stop` and `start_thread`, writes one flag and then reads the other,
+//! which needs `SeqCst` on all four accesses.
 
 mod task_list;
 
@@ -41,12 +41,12 @@ use crate::sync::{Mutex, Parker, now, thread};
 use crate::task::TaskRef;
 use crate::trace::event;
 
-/// What the thread does for its pool besides. Both run user code.
+/// What the timer thread does for its pool besides ending tasks. Both methods run user code.
 pub(in crate::pool) trait Periodic: Send + Sync {
-    /// Publishes the pool's numbers.
+    /// Publishes the pool's metrics.
     fn publish(&self);
-    /// Reports the tasks that have been running for long, and returns when the next one will have
-    /// been.
+    /// Reports the tasks that have been running for long, and returns when the next task will have
+    /// been running for so long.
     fn scan(&self) -> Option<Instant>;
 }
 
@@ -56,19 +56,18 @@ pub(in crate::pool) struct Expiry {
     deadlines: Mutex<Deadlines>,
     has_thread: AtomicBool,
     stopped: AtomicBool,
-    /// After the system has refused the thread.
+    /// The pause after the system has refused the timer thread.
     backoff: Backoff,
     parker: Parker,
-    /// How often the pool's numbers are published, if they are.
+    /// How often the pool's metrics are published; `None` if they are not.
     every: Option<Duration>,
     /// The pool.
     pool: Weak<dyn Periodic>,
-    /// Whether the threads will be looked at.
+    /// Whether a scan of the threads is scheduled.
     scan_due: AtomicBool,
 }
 
-/// The publishing of a pool's numbers, under way: at once, then again and again, and once more at
-/// the end.
+/// The publishing of a pool's metrics: at once, then at intervals, and once more at the end.
 struct PublishTick {
     every: Duration,
     pool: Arc<dyn Periodic>,
@@ -78,7 +77,7 @@ struct PublishTick {
 #[derive(Debug)]
 struct Deadlines {
     heap: BinaryHeap<Deadline>,
-    /// How long the heap may get before tasks that are not queued any more are swept out.
+    /// How long the heap may get before the next sweep removes tasks that are not queued any more.
     sweep_at: usize,
 }
 
@@ -89,7 +88,7 @@ struct Deadline {
 }
 
 impl PublishTick {
-    /// Publishes if it is time, and returns when it is next.
+    /// Publishes if it is time, and returns when the next time is.
     fn tick(&mut self) -> Option<Instant> {
         if self.due.is_some_and(|due| due <= now()) {
             self.pool.publish();
@@ -100,7 +99,7 @@ impl PublishTick {
 }
 
 impl Ord for Deadline {
-    /// The earliest is the greatest: it is what a heap gives first.
+    /// The earliest deadline is the greatest: a heap yields its greatest element first.
     fn cmp(&self, other: &Self) -> Order {
         other.at.cmp(&self.at)
     }
@@ -134,14 +133,14 @@ impl Expiry {
         })
     }
 
-    /// Ends `task`, of the pool called `pool`, at `at` if it is still queued then.
+    /// Ends `task` at the time `at` if it is still queued then. The pool is called `pool`.
     pub(in crate::pool) fn watch(self: &Arc<Self>, pool: &str, at: Instant, task: TaskRef) {
         let mut deadlines = self.deadlines.lock();
         let next = deadlines.heap.peek().map(|deadline| deadline.at);
         let swept = deadlines.sweep();
         deadlines.heap.push(Deadline { at, task });
         drop(deadlines);
-        // The last reference may run foreign code.
+        // The drop of a task's last reference may run user code.
         drop(swept);
         let is_next = next.is_none_or(|next| at < next);
         if is_next && self.has_thread.load(Ordering::SeqCst) {
@@ -160,7 +159,7 @@ impl Expiry {
         let tick = self.first_tick();
         let builder = thread::Builder::new().name(format!("{pool}-timer"));
         if let Err(error) = builder.spawn(move || expiry.run(tick)) {
-            event!(WARN, %error, "could not start the timer: tasks expire, and numbers are published, late");
+            event!(WARN, %error, "could not start the timer thread: tasks expire, and metrics are published, late");
             self.backoff.begin(error);
             self.has_thread.store(false, Ordering::SeqCst);
             if self.stopped.load(Ordering::SeqCst) {
@@ -169,8 +168,7 @@ impl Expiry {
         }
     }
 
-    /// A task has begun, of a pool called `pool` that warns of long runs: sees to it that it is
-    /// looked at in time.
+    /// Schedules a scan for a task that has begun, in a pool called `pool` that warns of long runs.
     pub(in crate::pool) fn schedule_scan(self: &Arc<Self>, pool: &str) {
         fence(Ordering::SeqCst);
         if self.scan_due.load(Ordering::SeqCst) || self.scan_due.swap(true, Ordering::SeqCst) {
@@ -180,13 +178,13 @@ impl Expiry {
             self.parker.unpark();
         } else {
             self.start_thread(pool);
-            // If that was refused the next task tries again.
+            // If the system refused the thread, the next task tries again.
             let has_thread = self.has_thread.load(Ordering::SeqCst);
             self.scan_due.store(has_thread, Ordering::SeqCst);
         }
     }
 
-    /// Looks at the threads if that is due, and says when it is next.
+    /// Scans the threads if a scan is due, and returns when the next one is.
     fn scan(&self) -> Option<Instant> {
         if !self.scan_due.load(Ordering::SeqCst) {
             return None;
@@ -202,7 +200,7 @@ impl Expiry {
         })
     }
 
-    /// Sees to it that numbers are published if that is wanted.
+    /// Starts the timer thread, unless it runs, if metrics are to be published.
     #[inline]
     pub(in crate::pool) fn keep_publishing(self: &Arc<Self>, pool: &str) {
         if self.every.is_some() && !self.has_thread.load(Ordering::Relaxed) {
@@ -210,13 +208,13 @@ impl Expiry {
         }
     }
 
-    /// The first publication, due now.
+    /// The first tick of publishing, due now.
     fn first_tick(&self) -> Option<PublishTick> {
         let (every, pool) = (self.every?, self.pool.upgrade()?);
         Some(PublishTick { every, pool, due: Some(now()) })
     }
 
-    /// Publishes the numbers now, on this thread, if they are published at all.
+    /// Publishes the metrics now, on this thread, if they are published at all.
     pub(in crate::pool) fn publish(&self) {
         let pool = self.every.and_then(|_| self.pool.upgrade());
         pool.iter().for_each(|pool| pool.publish());
@@ -249,7 +247,7 @@ impl Expiry {
 }
 
 impl Deadlines {
-    /// Takes the tasks out whose time is up, and says when the next one is.
+    /// Removes the tasks whose time is up, and returns them with the next deadline.
     fn due(&mut self, now: Instant) -> (Vec<TaskRef>, Option<Instant>) {
         let mut due = Vec::new();
         while self.heap.peek().is_some_and(|deadline| deadline.at <= now) {
@@ -258,7 +256,8 @@ impl Deadlines {
         (due, self.heap.peek().map(|deadline| deadline.at))
     }
 
-    /// Takes those out that are not queued any more, if the heap has doubled since the last time.
+    /// Removes the tasks that are not queued any more, if the heap has doubled since the last
+    /// sweep, and returns them.
     fn sweep(&mut self) -> Vec<Deadline> {
         if self.heap.len() < self.sweep_at {
             return Vec::new();

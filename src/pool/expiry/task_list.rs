@@ -1,4 +1,4 @@
-//! A list of queued tasks that somebody may have to find, without those that were claimed long ago.
+//! A list of queued tasks that a shutdown must find, without those that were claimed long ago.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -9,14 +9,15 @@ use crate::task::TaskRef;
 /// A list shorter than this is not swept.
 const FEW: usize = 64;
 
-/// Queued tasks, and some that are not queued any more: never many more than those. They are swept
-/// out whenever the list has doubled, so adding one takes constant time on average.
+/// Queued tasks, and some tasks that are not queued any more: never many more than the queued ones.
+/// A sweep removes these whenever the list has doubled, so adding a task takes amortised constant
+/// time.
 #[derive(Debug)]
 pub(in crate::pool) struct TaskList(Mutex<Listing>);
 
 #[derive(Debug)]
 struct Listing {
-    /// `None` once the roll is closed.
+    /// `None` once the list is closed.
     tasks: Option<VecDeque<TaskRef>>,
     sweep_at: usize,
 }
@@ -26,7 +27,7 @@ impl TaskList {
         TaskList(Mutex::new(Listing { tasks: Some(VecDeque::new()), sweep_at: FEW }))
     }
 
-    /// Adds a task. False if the roll is closed.
+    /// Adds a task. False if the list is closed.
     #[must_use]
     pub(in crate::pool) fn add(&self, task: TaskRef) -> bool {
         let mut listing = self.0.lock();
@@ -39,17 +40,17 @@ impl TaskList {
             listing.sweep_at = next_sweep(tasks.len());
         }
         drop(listing);
-        // The last reference may run foreign code.
+        // The drop of a task's last reference may run user code.
         drop(swept);
         true
     }
 
-    /// The task that was added first.
+    /// Removes the task that was added first.
     pub(in crate::pool) fn pop(&self) -> Option<TaskRef> {
         self.0.lock().tasks.as_mut()?.pop_front()
     }
 
-    /// Takes all tasks out and lets no other in.
+    /// Removes all tasks and closes the list: it takes no other task from now on.
     pub(in crate::pool) fn close(&self) -> VecDeque<TaskRef> {
         self.0.lock().tasks.take().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! The thread, where the system refuses it.
+//! The timer thread, where the system refuses it.
 
 use super::*;
 use crate::PoolBuilder;

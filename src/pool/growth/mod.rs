@@ -1,17 +1,17 @@
-//! When a pool gets more threads than its core: who looks, at what, and by which rules threads are
-//! added.
+//! When a pool adds threads above its core: the monitor that looks, the sample that it takes, and
+//! the rules that it decides by.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `policy` | the rules: a pure function from a sample to a verdict |
 //! | `state` | what the policy remembers from look to look |
 //! | `probation` | whether a step of growth has paid |
-//! | `sample` | one look at the pool: what the policy gets to see |
-//! | `survey` | asking some of the threads whether they sleep, and what that says of all |
-//! | `detect` | whether a thread sleeps, by what the system tells or by time alone |
-//! | `waiting` | how long tasks have waited, told from counts |
+//! | `sample` | one look at the pool: the input of the policy |
+//! | `survey` | asking some of the threads whether they sleep, and what the answers say of all |
+//! | `detect` | whether a thread sleeps, by what the system reports or by time alone |
+//! | `waiting` | how long tasks have waited, derived from counts |
 //! | `monitor` | the thread that looks and acts |
-//! | `stall` | noticing that tasks wait for long, and telling the user |
+//! | `stall` | noticing that tasks wait for long, and reporting it |
 
 mod detect;
 mod monitor;

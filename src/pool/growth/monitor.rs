@@ -1,18 +1,18 @@
-//! The thread that watches a pool while work waits and nobody is idle, and grows it.
+//! The thread that watches a pool while work waits and no thread is idle, and grows the pool.
 //!
-//! It is made when it is first needed and belongs to the pool alone; it counts in no limit. It
-//! sleeps without a deadline while disarmed.
+//! The pool starts the monitor when it first needs it; the monitor belongs to that pool alone and
+//! counts in no limit. It sleeps without a deadline while disarmed.
 //!
 //! # Disarming loses nothing
 //!
-//! A submitter that finds nobody to wake has pushed, fenced, and then looks whether the monitor is
-//! armed. The monitor disarms, fences, and then looks at the counts, in which a task is before it
-//! is pushed. One of the two fences comes first: either the monitor sees the task and arms itself
-//! again, or the submitter sees it disarmed and arms it.
+//! A submitter that finds no thread to wake has pushed, fenced, and then looks whether the monitor
+//! is armed. The monitor disarms, fences, and then looks at the counts, in which a task is before
+//! it is pushed. One of the two fences comes first: either the monitor sees the task and arms
+//! itself again, or the submitter sees it disarmed and arms it.
 //!
 //! ORDERING: the fence in `disarm` pairs with the one in `Idle::notify`. `armed`, `has_thread` and
-//! `stopped` are `SeqCst` and pair with themselves: what is swapped to true is found true by the
-//! thread, which looks before each sleep and is unparked after each change.
+//! `stopped` are `SeqCst` and pair with themselves: the monitor's thread looks at them before each
+//! sleep, and each change is followed by an unpark of that thread.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::sync::{Parker, now, thread};
 use crate::trace::event;
 
-/// What a pool has for growing: the monitor, and what that has done.
+/// A pool's monitor, and what it has done.
 #[derive(Debug)]
 pub(in crate::pool) struct Growth {
     monitor: Monitor,
@@ -59,8 +59,8 @@ pub(in crate::pool) struct Monitor {
     stopped: AtomicBool,
     /// Whether there is a thread.
     has_thread: AtomicBool,
-    /// After the system has refused the monitor's own thread. The pool's pauses are no reason not
-    /// to have a monitor: it is what ends them.
+    /// The pause after the system has refused the monitor's own thread. The pool's own backoff does
+    /// not stop the monitor from starting: the monitor is what ends it.
     backoff: Backoff,
     parker: Arc<Parker>,
 }
@@ -76,7 +76,7 @@ impl Monitor {
         }
     }
 
-    /// Has the monitor watch. The caller has fenced since it pushed.
+    /// Makes the monitor watch. The caller has fenced since it pushed.
     pub(in crate::pool) fn arm(&self, pool: &Inner) {
         if self.armed.load(Ordering::SeqCst) || self.armed.swap(true, Ordering::SeqCst) {
             return;
@@ -97,13 +97,13 @@ impl Monitor {
         self.backoff.is_on()
     }
 
-    /// There is no thread: whoever arms next, once the pause is over, tries again.
+    /// There is no monitor thread: the next call of `arm` after the pause tries again.
     fn stand_down(&self) {
         self.has_thread.store(false, Ordering::SeqCst);
         self.armed.store(false, Ordering::SeqCst);
     }
 
-    /// Ends the thread: the pool has none left that could be watched.
+    /// Ends the monitor's thread: the pool has no thread left to watch.
     pub(in crate::pool) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         self.parker.unpark();
@@ -124,7 +124,7 @@ impl Monitor {
         false
     }
 
-    /// Stands down, unless `waiting` finds something queued afterwards.
+    /// Disarms, unless `waiting` finds something queued afterwards.
     pub(in crate::pool) fn disarm(&self, waiting: impl FnOnce() -> bool) -> bool {
         self.armed.store(false, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -136,8 +136,8 @@ impl Monitor {
     }
 }
 
-/// Starts the monitor's thread. Not under loom: it lives by the clock, and there time does not
-/// pass. Models look at the switch.
+/// Starts the monitor's thread. Not under loom: the monitor depends on the clock, and under loom
+/// time does not pass. Models look at the switch.
 fn start(pool: &Inner) -> std::io::Result<()> {
     if cfg!(sidestep_loom) {
         return Ok(());

@@ -1,59 +1,60 @@
-//! When a pool gets more threads: a pure function from what the monitor has seen to what it should
-//! do.
+//! When a pool adds threads: a pure function from what the monitor has seen to what it should do.
 //!
-//! The length of the queue cannot tell 100,000 tiny tasks from 8 blocked threads. Looking at each
-//! thread can: it is *blocked* if it has been inside one and the same task for a whole tick and is
-//! asleep. Then keep `core` threads that are not blocked, and where nearly all are blocked multiply
-//! instead of adding one by one. A thread that computes for long is not blocked, but whatever waits
-//! has no use of it either: it is *occupied*. Then look at how long the oldest task has waited.
+//! The length of the queue does not distinguish 100,000 tiny tasks from 8 blocked threads. A look
+//! at each thread can: it is *blocked* if it has been inside one and the same task for a whole tick
+//! and is asleep. Then keep `core` threads that are not blocked, and where nearly all are blocked
+//! multiply instead of adding one by one. A thread that computes for long is not blocked, but it
+//! does not serve waiting tasks either: it is *occupied*. Then look at how long the oldest task has
+//! waited.
 //!
-//! - **E1** Only while something is queued and nobody is idle or on the way. Everything else is the
-//!   wake-ups' affair.
+//! - **E1** Only while something is queued and no thread is idle or on the way. In all other cases
+//!   wake-ups suffice.
 //! - **E2** *Hard*: all active threads are blocked, or at least three quarters of them are and
 //!   nothing has completed for 10 ms, or 1 ms once there has been such a step; and so are three
 //!   quarters of those that have begun their tasks since the last such step: four threads for each
-//!   of these. What the new threads come to shows what else waits: 50 threads that have been
-//!   blocked for long are no reason to start 200 for what may compute. So the first such step for
-//!   what is queued goes by `core` threads, and leaves no more that are not blocked than E9 would.
+//!   of these. What happens to the new threads shows what else waits: 50 threads that have been
+//!   blocked for long are no reason to start 200 for tasks that may compute. So the first such step
+//!   for the queued tasks goes by `core` threads, and leaves no more unblocked threads than E9
+//!   would.
 //! - **E3** *Replace*: fewer than `core` active threads are not blocked: make up for the
 //!   difference.
-//! - **E4** *Soft*: for four looks tasks complete, yet the threads sleep half of the time, those
-//!   aside that are in one task for long, and use less CPU than three quarters of `core`: twice as
-//!   many threads.
+//! - **E4** *Soft*: for four looks tasks complete, yet the threads, except those that are in one
+//!   task for long, sleep half of the time, and all of them use less CPU than three quarters of
+//!   `core`: twice as many threads.
 //! - **E5** *Liveness*: nothing has completed for 100 ms: one thread more, per 100 ms up to twice
 //!   what the pool is entitled to, then per 500 ms, and per 5 s where more threads are certain to
-//!   compute than E9 has start. This is for waits that burn CPU.
-//! - **E6** A tick that took far longer than asked says that the machine is short of CPU, not that
-//!   threads block; no more of it counts than a good tick takes. Where 16 in a row did, the clock
-//!   is coarse, or nothing better is to be had: then the shortest of them is what a good tick
-//!   takes. Short of CPU is also a machine where a thread is ready to run and gets none. Then only
-//!   E5 adds threads, four times as slowly, and E9.
-//! - **E7** Steps of E2 to E4 must pay: at least half of what they would bring if all threads
-//!   waited for something else than each other, over twice the time that a task stays with a thread
-//!   (twice the threads: half again as many completions per second). While tasks complete there is
-//!   one such step at a time, which doubles the threads at most; if it does not pay there is no
-//!   other for a while, the next ones are small until they pay, and a lull in the completions must
-//!   last for longer until it counts. Threads that queue for one lock look like threads that wait
-//!   for a disk; only the pay-off tells them apart.
+//!   compute than E9 would start. This is for waits that burn CPU.
+//! - **E6** A tick that took far longer than asked shows that the machine is short of CPU, not that
+//!   threads block; no more of it counts than a good tick takes. Where 16 in a row took so long,
+//!   the clock is coarse, or the machine offers nothing better: then the shortest of them counts as
+//!   a good tick. A machine is also short of CPU where a thread is ready to run and gets none. Then
+//!   only E5 adds threads, four times as slowly, and E9.
+//! - **E7** Steps of E2 to E4 must pay: at least half of what they would bring if no thread waited
+//!   for another thread, over twice the time that a task stays with a thread (twice the threads:
+//!   half again as many completions per second). While tasks complete there is one such step at a
+//!   time, which doubles the threads at most; if it does not pay there is no other for a while (the
+//!   cooldown), the next steps are small until they pay, and a lull in the completions must last
+//!   for longer until it counts. Threads that queue for one lock look like threads that wait for a
+//!   disk; only the pay-off tells them apart.
 //! - **E8** *Outside*: threads that sleep for a timer, a peer or a child, and not for what may be
-//!   another thread, are in nobody's way. Where most of the blocked ones do, E2 needs neither all
-//!   of them nor a lull, and asks for eight threads for each; and E6 and E7 are waived: the step
-//!   ends what was on probation.
+//!   another thread, contend with no thread. Where most of the blocked threads sleep so, E2 needs
+//!   neither all of them nor a lull, and asks for eight threads for each; and E6 and E7 are waived:
+//!   the step ends the probation of an earlier one.
 //! - **E9** *Waiting*: a task has waited for a millisecond, and fewer than `core` threads are
 //!   neither blocked nor occupied: make up for the difference. Work that waits behind computations
-//!   of its own kind calls for nobody, since they would take the new threads too. So a lane of
-//!   which `core` threads compute does not, and outside of lanes there are twice `core` threads
-//!   that are not blocked at most. If a task has waited behind as many that have computed for
-//!   longer, there may be four times `core`, and where the evidence is certain one more: so that a
-//!   handful of long computations leaves a thread for what is short, while a flood of them does not
+//!   of its own kind calls for no thread, since these would take the new threads too. So a lane of
+//!   which `core` threads compute calls for none, and outside of lanes at most twice `core` threads
+//!   are not blocked. If a task has waited for longer behind as many threads that have computed for
+//!   longer, there may be four times `core`, and where the evidence is certain one more: so a
+//!   handful of long computations leaves a thread for short tasks, while a flood of them does not
 //!   become a flood of threads. Occupied threads of lanes do not count: their lanes' limits bound
-//!   them. It makes up for occupied threads alone, and where others are blocked its steps must pay
+//!   them. E9 makes up for occupied threads alone, and where others are blocked its steps must pay
 //!   (E7).
-//! - **E10** *Time alone*: where the system does not tell who sleeps, threads that have been in one
-//!   task for a whole tick count as blocked while a CPU is to spare, for who computes would use it.
-//!   Only if one has been to spare for four looks, and there are as many such threads as CPUs, is
-//!   that sure: then E2 asks for eight threads for each. Unless it is, E2 to E4 go up to four times
-//!   `core` and no further.
+//! - **E10** *Time alone*: where the system does not report which threads sleep, threads that have
+//!   been in one task for a whole tick count as blocked while a CPU is idle, for a thread that
+//!   computes would use it. Only if a CPU has been idle for four looks, and there are as many such
+//!   threads as CPUs, is that sure: then E2 asks for eight threads for each. Until then E2 to E4 go
+//!   up to four times `core` and no further.
 //!
 //! Antecedents: counting what can run (Linux' workqueues, libdispatch), declared blocking
 //! (Chromium, Java's fork-join pool), the starvation rule and the measured pay-off (.NET's gate
@@ -65,16 +66,15 @@ use std::time::Duration;
 use super::sample::{Fresh, Sample};
 use super::state::{LULL, State};
 
-/// How long the monitor sleeps between two looks when nothing else says.
+/// How long the monitor sleeps between two looks by default.
 pub(super) const TICK: Duration = Duration::from_micros(500);
 /// After a step of growth, until the effect shows.
 pub(super) const SHORT_TICK: Duration = Duration::from_micros(250);
-/// This many looks at an empty queue disarm the monitor.
+/// So many looks at an empty queue disarm the monitor.
 pub(super) const QUIET_LOOKS: u32 = 8;
 /// The looks in a row that E4, E7 and E10 want to see.
 pub(super) const STEADY_LOOKS: u32 = 4;
-/// Where more threads have been found not to pay, completions have ceased when there has been none
-/// for so long.
+/// Where a step has not paid, completions have ceased when there has been none for so long.
 pub(super) const LONG_LULL: Duration = Duration::from_millis(10);
 pub(super) const LIVENESS: Duration = Duration::from_millis(100);
 const SLOW_LIVENESS: Duration = Duration::from_millis(500);
@@ -83,7 +83,8 @@ const SLOWEST_LIVENESS: Duration = Duration::from_secs(5);
 const WAITED: Duration = Duration::from_millis(1);
 /// and from so long on for more than twice `core`.
 const WAITED_LONG: Duration = Duration::from_millis(10);
-/// With weak evidence a task in E4 takes at least so long, or it does not sleep but is short.
+/// With weak evidence a task counts for E4 if it takes at least so long; otherwise it does not
+/// sleep but is short.
 const SLEEPY: Duration = Duration::from_micros(100);
 
 /// The pool's limits.
@@ -137,13 +138,13 @@ pub(super) fn decide(limits: Limits, mut state: State, sample: &Sample) -> (Stat
         state.tick = TICK;
         return (state, if sample.stuck && !overslept { Verdict::Wake } else { Verdict::Wait });
     }
-    // A thread that searches waits for nothing but a CPU and is as good as there; one asleep in a
-    // waker is not.
+    // A thread that searches waits for nothing but a CPU, so it will come; a thread asleep in a
+    // waker may not.
     let delivering = sample.delivering > 0 && !(sample.stuck && sample.blocked > 0);
     if (sample.searching > 0 || delivering) && (state.since_progress < LIVENESS || overslept) {
         return state.wait(TICK);
     }
-    if sample.cooling || sample.threads + sample.starting >= limits.max {
+    if sample.refused || sample.threads + sample.starting >= limits.max {
         return state.back_off();
     }
     if sample.starting > sample.threads / 4 {
@@ -180,7 +181,7 @@ fn wanted_for_blocked(limits: Limits, state: &mut State, sample: &Sample) -> Opt
     }
     let active = sample.active();
     let live = active - sample.blocked();
-    // After a step those that have just begun are live for a moment.
+    // After a step the threads that have just begun a task are live for a moment.
     let lull = if sample.fresh.is_some() { LULL } else { LONG_LULL };
     let hopeless = live == 0 || state.since_progress >= lull || sample.outside; // E8
     let hard = if active > 0 && 4 * sample.blocked() >= 3 * active && hopeless {
@@ -202,7 +203,7 @@ fn wanted_for_blocked(limits: Limits, state: &mut State, sample: &Sample) -> Opt
     if wanted == 0 {
         return None;
     }
-    // Up to core there is nothing to prove, nor where threads cannot be in each other's way (E8).
+    // Up to core there is nothing to prove, nor where threads cannot contend with each other (E8).
     let proven = sample.threads < limits.core || sample.outside;
     let granted = if proven { Some(wanted) } else { state.begin_probation(wanted, sample) };
     if sample.outside {
@@ -211,7 +212,7 @@ fn wanted_for_blocked(limits: Limits, state: &mut State, sample: &Sample) -> Opt
     granted.map(|granted| (granted, cause))
 }
 
-/// How many threads E2 asks for, going by what the last ones have come to.
+/// How many threads E2 asks for, judged by what has happened to the last ones.
 fn wanted_for_each(limits: Limits, sample: &Sample) -> usize {
     let times = if sample.is_harmless(limits) { 8 } else { 4 };
     let Some(Fresh { threads, blocked }) = sample.fresh else {
@@ -222,13 +223,13 @@ fn wanted_for_each(limits: Limits, sample: &Sample) -> usize {
     if 4 * blocked >= 3 * threads { times * blocked } else { 0 }
 }
 
-/// How many threads E9 asks for, likewise.
+/// How many threads E9 asks for, regardless of room and queue.
 fn wanted_for_waiting(limits: Limits, state: &mut State, sample: &Sample) -> Option<(usize, Cause)> {
     let wanted = if sample.waited < WAITED { 0 } else { short_of(limits, sample) };
     if wanted == 0 {
         return None;
     }
-    // The new threads may be blocked before long by what blocks others.
+    // What blocks other threads may block the new ones before long.
     let proven = sample.blocked() == 0 || sample.is_harmless(limits);
     let granted = if proven { Some(wanted) } else { state.begin_probation(wanted, sample) };
     granted.map(|granted| (granted, Cause::Waiting))
@@ -240,7 +241,7 @@ fn short_of(limits: Limits, sample: &Sample) -> usize {
     let active = sample.active() + sample.starting;
     let live = active - sample.blocked();
     let free = live.saturating_sub(sample.occupied);
-    // Whoever only seems to be blocked may compute.
+    // A thread that only seems to be blocked may compute.
     let counted = if sample.is_sure(limits) { live } else { active };
     let outside_lanes = counted.saturating_sub(sample.in_lanes);
     let bound = if sample.waited >= WAITED_LONG && sample.long >= 2 * core {
@@ -248,7 +249,7 @@ fn short_of(limits: Limits, sample: &Sample) -> usize {
     } else {
         2 * core
     };
-    // Whoever is blocked is the affair of E2 and E3.
+    // E2 and E3 make up for blocked threads.
     core.saturating_sub(free).min(sample.occupied).min(bound.saturating_sub(outside_lanes))
 }
 
@@ -282,23 +283,24 @@ impl Sample {
         self.threads.saturating_sub(self.declared)
     }
 
-    /// Whether those that seem to be blocked are (E10).
+    /// Whether the threads that seem to be blocked are certain to be (E10).
     fn is_sure(&self, limits: Limits) -> bool {
         self.certain || self.spare >= STEADY_LOOKS && self.blocked >= limits.cpus
     }
 
-    /// Whether more threads are in nobody's way (E8, E10).
+    /// Whether more threads would contend with none (E8, E10).
     fn is_harmless(&self, limits: Limits) -> bool {
         self.outside || !self.certain && self.is_sure(limits)
     }
 
-    /// Those of them that are blocked.
+    /// Active threads that are blocked.
     fn blocked(&self) -> usize {
         self.blocked.min(self.active())
     }
 
     /// Whether tasks complete although the threads sleep a good deal (E4). Where the system does
-    /// not tell, that is so if a CPU is to spare and a task keeps its thread for long enough (E10).
+    /// not report that, it is so if a CPU is idle and a task keeps its thread for long enough
+    /// (E10).
     pub(super) fn is_underutilized(&self, limits: Limits) -> bool {
         if self.completed == 0 {
             return false;

@@ -7,7 +7,7 @@ use super::sample::Sample;
 
 /// The part of the ideal gain that a step must bring.
 const PAY_OFF: f64 = 0.5;
-/// No step is watched for longer.
+/// No step is on probation for longer.
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// Completions over time.
@@ -19,7 +19,7 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// Begins with the first completion.
+    /// Adds a look; the flow begins with the first completion.
     pub(super) fn add(&mut self, sample: &Sample) {
         if sample.completed > 0 || self.completed > 0 {
             self.looks += 1;
@@ -44,8 +44,8 @@ pub(super) struct Probation {
 }
 
 impl Probation {
-    /// A step of `more` threads from the sample's, which have brought `before` completions per
-    /// second.
+    /// The probation of a step that adds `more` threads to the sample's, which have brought
+    /// `before` completions per second.
     pub(super) fn new(before: f64, more: usize, sample: &Sample) -> Self {
         let threads = sample.threads.max(1) as f64;
         let target = before * (1.0 + PAY_OFF * more as f64 / threads);

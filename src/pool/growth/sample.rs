@@ -1,9 +1,9 @@
-//! One look at the pool: what the growth policy gets to see.
+//! One look at the pool: the input of the growth policy.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::detect::{CpuClock, CpuToSpare, Detector, ThreadState, TimeAlone};
+use super::detect::{CpuClock, Detector, IdleCpu, ThreadState, TimeAlone};
 use super::survey::{ASKED_AGAIN, Inquiry, Seen, Survey};
 use super::waiting::{PendingLane, Waiting};
 use crate::counts::TaskCounts;
@@ -17,10 +17,11 @@ use crate::worker::{Engine, LastSample};
 const OCCUPIED: [Duration; 2] = [Duration::from_millis(4), Duration::from_millis(2)];
 /// and has computed for long by then.
 const LONG: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(8)];
-/// Where the system does not tell its CPU time, it is if it has been there for so many times as
-/// long: a thread that got no CPU meanwhile looks the same.
+/// Where the system does not report its CPU time, a thread is occupied if it has been in one task
+/// for so many times as long: a thread that got no CPU meanwhile looks no different.
 const GUESSED: u32 = 5;
-/// No more of a look counts as time in a task: the process may have been stopped, or the machine.
+/// No more time of one look counts as time in a task: the process, or the machine, may have been
+/// stopped.
 const MOST_COUNTED: Duration = Duration::from_millis(5);
 
 /// What the monitor has seen since its last look.
@@ -37,20 +38,20 @@ pub(super) struct Sample {
     pub(super) idle: usize,
     /// Threads that have declared that they block.
     pub(super) declared: usize,
-    /// Threads, not declared ones, found blocked.
+    /// Threads found blocked, without declared ones.
     pub(super) blocked: usize,
-    /// Most of the blocked ones wait for a timer, a peer or a child.
+    /// Most of the blocked threads wait for a timer, a peer or a child.
     pub(super) outside: bool,
     /// The threads that have begun their tasks since the last step of E2; `None` if there has been
-    /// none, or nothing is queued any more that was then.
+    /// no such step, or nothing is queued any more that was then.
     pub(super) fresh: Option<Fresh>,
-    /// Threads, neither declared nor blocked ones, that have been in one task for long.
+    /// Threads that have been in one task for long, without declared and blocked ones.
     pub(super) occupied: usize,
-    /// Those of them whose task is of a lane.
+    /// Occupied threads whose task is of a lane.
     pub(super) in_lanes: usize,
-    /// Those of the others that have computed for longer.
+    /// Occupied threads outside of lanes that have computed for longer.
     pub(super) long: usize,
-    /// Whether a task waits that calls for a thread, and for how long one has.
+    /// Whether a task waits that calls for a thread, and for how long such a task has waited.
     pub(super) calls: bool,
     pub(super) waited: Duration,
     /// A thread is ready to run and has had next to no CPU: one that has been in one task for as
@@ -58,7 +59,7 @@ pub(super) struct Sample {
     pub(super) starved: bool,
     /// Whether the evidence for `blocked` is more than the passing of time.
     pub(super) certain: bool,
-    /// For how many looks a CPU has been to spare; 0 where the evidence is certain.
+    /// For how many looks a CPU has been idle; 0 where the evidence is certain.
     pub(super) spare: u32,
     /// Threads that hold a searching token: they will look into the queues as soon as they have a
     /// CPU.
@@ -67,10 +68,11 @@ pub(super) struct Sample {
     pub(super) delivering: usize,
     /// Something has been queued for two looks, and nothing has moved.
     pub(super) stuck: bool,
-    /// The CPUs that the threads use and the share of them that is asleep, where the system tells.
+    /// The CPUs that the threads use and the share of the threads that is asleep, where the system
+    /// reports that.
     pub(super) usage: Option<Usage>,
-    /// The system has just refused a thread.
-    pub(super) cooling: bool,
+    /// The system has just refused a thread: the pool makes no attempt for a while.
+    pub(super) refused: bool,
 }
 
 /// Threads that have begun their tasks since the last step of E2, and those of them that are
@@ -95,7 +97,7 @@ pub(super) struct View<'a> {
     pub(super) threads: &'a Threads,
 }
 
-/// Takes samples, and remembers what it needs of the last one.
+/// Takes samples, and remembers what it needs from the last one.
 #[derive(Debug)]
 pub(super) struct Sampler {
     detectors: Vec<Box<dyn Detector>>,
@@ -103,17 +105,17 @@ pub(super) struct Sampler {
     clocks: bool,
     /// Whether the last look had to guess who sleeps.
     guesses: bool,
-    spare: CpuToSpare,
+    spare: IdleCpu,
     waiting: Waiting,
-    /// For how long something has been queued, and nobody idle, without a break.
+    /// For how long something has been queued, and no thread idle, without a break.
     queued_for: Duration,
-    /// The last step of E2, while what was queued then is.
-    step: Option<Step>,
-    /// What the last look found queued.
+    /// The last step of E2, while a task is still queued that was queued then.
+    step: Option<HardStep>,
+    /// The tasks that the last look found queued.
     queued: Queued,
     /// For how many looks nothing has moved.
     still: u32,
-    /// Moves on from look to look, so that others are asked about.
+    /// Advances from look to look, so that each look asks about other threads.
     turn: usize,
     /// Whether the last look has moved a deque into the injector: a thread is to look there.
     drained: bool,
@@ -121,15 +123,15 @@ pub(super) struct Sampler {
 
 /// A step of E2.
 #[derive(Clone, Copy, Debug)]
-struct Step {
+struct HardStep {
     age: Duration,
     /// Once so many tasks of the pool's own queues have been taken, and so many of lanes, none is
-    /// queued any more that was then. What has come since may be of another kind.
+    /// queued any more that was queued at the step. Later tasks may be of another kind.
     own: u64,
     in_lanes: u64,
 }
 
-/// What was queued all the time while the tokens were counted.
+/// The tasks that were queued all the time while the tokens were counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Queued {
     /// Tasks of the pool's own queues that had been submitted, those that have begun, and those
@@ -149,7 +151,7 @@ impl Sampler {
             detectors,
             clocks,
             guesses: false,
-            spare: CpuToSpare::default(),
+            spare: IdleCpu::default(),
             waiting: Waiting::default(),
             queued_for: Duration::ZERO,
             step: None,
@@ -160,7 +162,8 @@ impl Sampler {
         }
     }
 
-    /// A sampler that asks the system about the threads if it may, by the surest detector first.
+    /// A sampler that asks the system about the threads if the pool's settings allow that, by the
+    /// surest detector first.
     pub(super) fn of(thread_states: bool) -> Self {
         if !thread_states {
             return Sampler { guesses: true, ..Sampler::new(vec![Box::new(TimeAlone)], false) };
@@ -168,7 +171,7 @@ impl Sampler {
         Sampler::new(vec![Box::new(ThreadState), Box::new(CpuClock), Box::new(TimeAlone)], true)
     }
 
-    /// Notes where the threads are, for the next look to compare with.
+    /// Records where the threads are, for the next look to compare with.
     pub(super) fn start(&mut self, pool: View<'_>) {
         let queued = Queued::count(pool);
         self.inside(pool, Duration::ZERO);
@@ -179,7 +182,7 @@ impl Sampler {
         self.queued_for = Duration::ZERO;
     }
 
-    /// Whether the last look has moved tasks into the injector, for which a thread must look.
+    /// Whether the last look has moved tasks into the injector, where a thread must look for them.
     pub(super) fn has_drained(&mut self) -> bool {
         std::mem::take(&mut self.drained)
     }
@@ -188,7 +191,7 @@ impl Sampler {
     pub(super) fn note_step(&mut self) {
         let Queued { submitted, pending, .. } = self.queued;
         let in_lanes = self.queued.begun_in_lanes() + pending;
-        self.step = Some(Step { age: Duration::ZERO, own: submitted, in_lanes });
+        self.step = Some(HardStep { age: Duration::ZERO, own: submitted, in_lanes });
     }
 
     /// Looks at the pool's threads.
@@ -197,7 +200,7 @@ impl Sampler {
         let counted = elapsed.min(MOST_COUNTED);
         let queued = Queued::count(pool);
         let before = std::mem::replace(&mut self.queued, queued);
-        let is_waiting = |step: &Step| {
+        let is_waiting = |step: &HardStep| {
             queued.begun + queued.cancelled < step.own || queued.begun_in_lanes() < step.in_lanes
         };
         self.step = self.step.filter(is_waiting);
@@ -205,8 +208,8 @@ impl Sampler {
             step.age += counted;
         }
         let Queued { counts, totals, .. } = queued;
-        // While nothing is queued the monitor asks about nobody: it cannot tell who holds a token
-        // for want of a CPU.
+        // While nothing is queued the monitor asks about no thread: it does not know which threads
+        // hold a token because they have no CPU.
         let same_tokens = queued.tokens() == before.tokens();
         let still = queued.all() > 0 && same_tokens && totals.started == before.totals.started;
         self.still = if still { self.still + 1 } else { 0 };
@@ -214,7 +217,7 @@ impl Sampler {
             elapsed,
             queued: queued.all(),
             completed: totals.ended() - before.totals.ended(),
-            threads: pool.threads.counts().staying().saturating_sub(counts.starting),
+            threads: pool.threads.counts().active().saturating_sub(counts.starting),
             starting: counts.starting,
             idle: counts.idle,
             declared: pool.threads.blocking(),
@@ -222,11 +225,11 @@ impl Sampler {
             searching: counts.searching,
             delivering: counts.delivering,
             stuck: self.still >= 2,
-            cooling: pool.threads.backoff().is_on(),
+            refused: pool.threads.backoff().is_on(),
             ..Sample::default()
         };
         let mut inside = self.inside(pool, counted);
-        // The answers count only where the policy gets to its rules (E1), and asking costs.
+        // The answers count only where the policy reaches its rules (E1), and asking costs.
         if queued.all() == 0 || counts.idle > 0 {
             self.spare.look(false);
             self.waiting = Waiting::default();
@@ -234,70 +237,70 @@ impl Sampler {
         } else {
             self.queued_for += counted;
             self.look_at_waits(&mut sample, pool, &queued, &mut inside);
-            // Nor while threads are on their way.
+            // No questions either while threads are on their way.
             if pool.threads.counts().reserved() < pool.threads.max() && counts.starting <= sample.threads / 4
             {
                 sample.spare = self.spare.look(self.guesses);
                 self.ask(&mut sample, inside);
             }
-            // The monitor takes time to ask, the more so where it gets no CPU: whoever was still at
-            // first may have moved.
+            // The monitor takes time to ask, the more so where it gets no CPU: a thread that had
+            // not moved at first may have moved since.
             let is_still =
                 || pool.engine.idle.counts() == counts && pool.engine.own_counts().started == totals.started;
             sample.stuck = sample.stuck && is_still();
         }
-        // No foreign code runs with a searching token: whoever holds one waits for nothing but a
+        // No user code runs with a searching token: a thread that holds one waits for nothing but a
         // CPU.
         sample.starved |= sample.stuck && sample.searching > 0;
         sample
     }
 
-    /// The threads inside a task, with their notes brought up to date; deques of stalled threads
-    /// are emptied, and threads that are long in one task are told so.
+    /// Returns the threads inside a task, with their last samples brought up to date. Drains the
+    /// deques of stalled threads, and sets `overstays` of threads that are long in one task.
     fn inside(&mut self, pool: View<'_>, counted: Duration) -> Vec<Seen> {
         let mut inside = Vec::new();
-        for slot in pool.engine.workers.records() {
-            let delivered = slot.counters.delivered.get();
-            let started = slot.counters.runs.started.get();
+        for record in pool.engine.workers.records() {
+            let delivered = record.counters.delivered.get();
+            let started = record.counters.runs.started.get();
             let busy = started > delivered;
-            let mut note = slot.last_sample.lock();
-            let same = note.started == started && note.delivered == delivered;
-            *note = if busy && same {
-                note.later(counted)
+            let mut last = record.last_sample.lock();
+            let same = last.started == started && last.delivered == delivered;
+            *last = if busy && same {
+                last.later(counted)
             } else {
-                LastSample { started, delivered, cpu_time: note.cpu_time, ..LastSample::default() }
+                LastSample { started, delivered, cpu_time: last.cpu_time, ..LastSample::default() }
             };
-            let seen = *note;
-            drop(note);
-            let deque = slot.deque.get().filter(|_| seen.stalled > 0);
+            let seen = *last;
+            drop(last);
+            let deque = record.deque.get().filter(|_| seen.stalled > 0);
             self.drained |= deque.is_some_and(|&deque| pool.engine.queues.drain_to_injector(deque));
             if seen.held >= OCCUPIED[0] {
-                slot.overstays.store(true, Ordering::Relaxed);
+                record.overstays.store(true, Ordering::Relaxed);
             }
-            if busy && !slot.blocking.load(Ordering::Relaxed) {
-                inside.push(Seen { slot, note: seen });
+            if busy && !record.blocking.load(Ordering::Relaxed) {
+                inside.push(Seen { record, last: seen });
             }
         }
         inside
     }
 
-    /// Finds out who is occupied, and how long tasks have waited that call for a thread.
+    /// Finds the occupied threads, and how long tasks have waited that call for a thread.
     fn look_at_waits(&mut self, sample: &mut Sample, pool: View<'_>, queued: &Queued, inside: &mut [Seen]) {
         self.find_occupied(inside);
         let mut lanes = BTreeMap::new();
         let mut in_callbacks = 0;
-        for seen in inside.iter().filter(|seen| seen.note.occupied) {
+        for seen in inside.iter().filter(|seen| seen.last.occupied) {
             sample.occupied += 1;
-            in_callbacks += usize::from(seen.slot.running() == 0);
-            match seen.slot.lane.load(Ordering::Relaxed) {
-                0 => sample.long += usize::from(seen.note.long),
+            in_callbacks += usize::from(seen.record.running() == 0);
+            match seen.record.lane.load(Ordering::Relaxed) {
+                0 => sample.long += usize::from(seen.last.long),
                 lane => {
                     sample.in_lanes += 1;
                     *lanes.entry(lane).or_insert(0) += 1;
                 }
             }
         }
-        // Whoever is long in a callback does not come soon.
+        // A thread that is long in a callback does not come soon.
         sample.delivering = sample.delivering.saturating_sub(in_callbacks);
         let occupied = |id| lanes.get(&id).is_some_and(|&threads| threads >= pool.threads.core());
         let pending = pool.engine.lanes.pending().into_iter();
@@ -307,40 +310,40 @@ impl Sampler {
         sample.calls = own.is_some() || lanes.is_some();
         sample.waited = own.max(lanes).unwrap_or_default();
         if self.queued_for >= OCCUPIED[0] {
-            // Whatever they are at, threads look next at what has waited for everybody.
-            inside.iter().for_each(|seen| seen.slot.overstays.store(true, Ordering::Relaxed));
+            // Whatever task a thread is in, it looks next into the queue that all threads share.
+            inside.iter().for_each(|seen| seen.record.overstays.store(true, Ordering::Relaxed));
         }
     }
 
-    /// Marks those who have been in one task for long, and asks some of the others for their CPU
-    /// time there.
+    /// Marks the threads that have been in one task for long, and reads the CPU time of some of the
+    /// others.
     fn find_occupied(&self, inside: &mut [Seen]) {
         if inside.is_empty() {
             return;
         }
         let (later, first) = inside.split_at_mut(self.turn.wrapping_mul(ASKED_AGAIN) % inside.len());
-        // Most tasks end before it is worth asking.
-        let is_due = |seen: &&mut Seen| seen.note.held >= OCCUPIED[0] / 2 && !seen.note.long;
+        // Most tasks end before the question is worth its cost.
+        let is_due = |seen: &&mut Seen| seen.last.held >= OCCUPIED[0] / 2 && !seen.last.long;
         let due = first.iter_mut().chain(later).filter(is_due);
         for seen in due.take(ASKED_AGAIN) {
-            let used = if self.clocks { seen.slot.key.cpu_time() } else { None };
-            let note = &mut seen.note;
-            note.cpu_since = note.cpu_since.or(used);
-            let used = used.zip(note.cpu_since).map(|(now, since)| now.saturating_sub(since));
+            let used = if self.clocks { seen.record.key.cpu_time() } else { None };
+            let last = &mut seen.last;
+            last.cpu_since = last.cpu_since.or(used);
+            let used = used.zip(last.cpu_since).map(|(now, since)| now.saturating_sub(since));
             let has = |[held, cpu]: [Duration; 2]| match used {
-                Some(used) => note.held >= held && used >= cpu,
-                None => note.held >= held * GUESSED,
+                Some(used) => last.held >= held && used >= cpu,
+                None => last.held >= held * GUESSED,
             };
-            (note.occupied, note.long) = (note.occupied || has(OCCUPIED), has(LONG));
-            if note.occupied && used.is_some() {
-                note.asleep = Some(false);
+            (last.occupied, last.long) = (last.occupied || has(OCCUPIED), has(LONG));
+            if last.occupied && used.is_some() {
+                last.asleep = Some(false);
             }
-            *seen.slot.last_sample.lock() = *note;
+            *seen.record.last_sample.lock() = *last;
         }
     }
 
-    /// Asks about some of the threads, apart about those that have begun their task since the last
-    /// step of E2.
+    /// Asks about some of the threads, separately about those that have begun their task since the
+    /// last step of E2.
     fn ask(&mut self, sample: &mut Sample, inside: Vec<Seen>) {
         let inquiry = Inquiry {
             detectors: &self.detectors,
@@ -349,7 +352,7 @@ impl Sampler {
             spare: sample.spare,
             turn: self.turn,
         };
-        let is_fresh = |seen: &Seen| self.step.is_some_and(|step| seen.note.held < step.age);
+        let is_fresh = |seen: &Seen| self.step.is_some_and(|step| seen.last.held < step.age);
         let (fresh, old) = inside.into_iter().partition(is_fresh);
         let fresh: Survey = inquiry.ask(fresh);
         sample.fresh = self.step.map(|_| Fresh { threads: fresh.threads, blocked: fresh.blocked() });
@@ -370,9 +373,8 @@ impl Sampler {
 
 impl Queued {
     /// Counts how many tasks were queued all the time while the tokens were counted, and how many
-    /// lanes have slots pending. A task that was submitted or taken meanwhile says nothing about
-    /// whether somebody was coming for it; and one that waits in a lane for a slot waits for no
-    /// thread.
+    /// lanes have slots pending. A task that was submitted or taken meanwhile does not show whether
+    /// a thread was coming for it; and a task that waits in a lane for a slot waits for no thread.
     fn count(pool: View<'_>) -> Self {
         let lanes_before = pool.engine.lanes.counts();
         let before = pool.engine.own_counts();

@@ -1,5 +1,5 @@
-//! Noticing that tasks wait for long, and telling the user: that nothing moves at all, or that
-//! others are in the way.
+//! Noticing that tasks wait for long, and reporting it: that no task ends at all, or that tasks
+//! wait behind others.
 
 use std::time::{Duration, Instant};
 
@@ -9,28 +9,28 @@ use super::sample::Sample;
 use crate::trace::event;
 use crate::worker::Registry;
 
-/// Nothing has moved for so long, or a task has waited for so long where `warn_after` says nothing
-/// else.
+/// A report is due when no task has ended for so long, or when a task has waited for so long (or
+/// for `warn_after`, where that is set).
 const LONG: Duration = Duration::from_secs(1);
-/// Waits are reported no more often.
+/// There is at most one report of a wait in so long.
 const PAUSE: Duration = Duration::from_secs(10);
 /// A report names so many tasks.
 #[cfg(feature = "tracing")]
 const NAMED: usize = 8;
 
-/// For how long nothing has moved, and since when nothing has been said.
+/// For how long no task has ended, and when the last report was.
 #[derive(Debug, Default)]
 pub(super) struct Stall {
     still: Duration,
     reported: bool,
-    /// When there was the last report.
+    /// The time of the last report.
     last: Option<Instant>,
 }
 
-/// What there is to report.
+/// A reason for a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// Tasks wait and none ends. This is why the pool does not grow.
+    /// Tasks wait and none ends; the obstacle is why the pool does not grow.
     Stalls(Obstacle),
     /// Tasks end, but one has waited for so long.
     Waits(Duration),
@@ -39,7 +39,7 @@ pub(super) enum Trouble {
 /// Why a pool that stalls does not grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Obstacle {
-    /// `max_threads` are there.
+    /// The pool has `max_threads` threads.
     Max,
     /// The system refuses threads.
     Refused,
@@ -48,8 +48,8 @@ pub(super) enum Obstacle {
 }
 
 impl Stall {
-    /// Takes in one look. Gives what there is to report: once for each time that nothing moves for
-    /// long, and now and then while tasks wait for longer than `warn_after`.
+    /// Takes in one look. Returns what there is to report: once for each stall, and at intervals
+    /// while tasks wait for longer than `warn_after`.
     pub(super) fn look(
         &mut self,
         limits: Limits,
@@ -78,7 +78,7 @@ impl Stall {
             return None;
         }
         self.reported = true;
-        Some(if sample.cooling {
+        Some(if sample.refused {
             Obstacle::Refused
         } else if sample.threads + sample.starting >= limits.max {
             Obstacle::Max
@@ -88,7 +88,7 @@ impl Stall {
     }
 }
 
-/// Traces what is in the way, and which tasks run meanwhile; long waits as a warning if `warns`.
+/// Traces the trouble, and which tasks run meanwhile; long waits as a warning if `warns`.
 pub(super) fn report(workers: &Registry, warns: bool, sample: &Sample, trouble: Trouble) {
     #[cfg(feature = "tracing")]
     {
@@ -114,14 +114,14 @@ pub(super) fn report(workers: &Registry, warns: bool, sample: &Sample, trouble: 
     let _ = (workers, warns, sample, trouble);
 }
 
-/// Some of the tasks that run, those first that have been running for longest, and for how long as
+/// Some of the running tasks, those first that have been running for longest, and for how long as
 /// far as the monitor has seen.
 #[cfg(feature = "tracing")]
 fn running(workers: &Registry) -> Vec<String> {
     let mut running = Vec::new();
-    for slot in workers.records() {
-        let held = slot.last_sample.lock().held;
-        running.extend(slot.running_tasks().into_iter().map(|shown| (held, shown.origin)));
+    for record in workers.records() {
+        let held = record.last_sample.lock().held;
+        running.extend(record.running_tasks().into_iter().map(|shown| (held, shown.origin)));
     }
     running.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
     running.truncate(NAMED);

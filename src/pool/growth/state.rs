@@ -1,5 +1,5 @@
 //! What the growth policy remembers from look to look: how long a tick takes, since when nothing
-//! has moved, and whether a step is on probation.
+//! has completed, and whether a step is on probation.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const FIRST_TICK: Duration = Duration::from_micros(150);
 pub(super) const LONG_TICK: Duration = Duration::from_millis(4);
 /// A tick may take this much longer than twice the time asked for (E6).
 pub(super) const OVERSLEPT: Duration = Duration::from_millis(1);
-/// After so many in a row that took longer, that is what ticks take here.
+/// After so many ticks in a row that took longer, the shortest of these is the usual tick here.
 const LATE_LOOKS: u32 = 16;
 /// Completions have ceased when there has been none for so long.
 pub(super) const LULL: Duration = Duration::from_millis(1);
@@ -29,15 +29,15 @@ pub(super) struct State {
     /// Ticks in a row that took too long, and the shortest of them (E6).
     pub(super) late: (u32, Duration),
     pub(super) quiet: u32,
-    /// Since the last completion or step of E5.
+    /// The time since the last completion or step of E5.
     pub(super) since_progress: Duration,
-    /// What has completed since the last step or lull.
+    /// The completions since the last step or lull.
     pub(super) flow: Flow,
     /// Completions per second before the lull.
     pub(super) before_lull: Option<f64>,
     /// Looks in a row to which the threads seemed underutilized (E4).
     pub(super) underutilized: u32,
-    /// The step that is being judged (E7).
+    /// The step that is on probation (E7).
     pub(super) probation: Option<Probation>,
     pub(super) cooldown: Duration,
     pub(super) next_cooldown: Duration,
@@ -63,8 +63,8 @@ impl State {
         }
     }
 
-    /// Takes in what happened since the last look, whatever is decided about it. True if the tick
-    /// took too long (E6).
+    /// Takes in what happened since the last look, whatever the policy decides about it. True if
+    /// the tick took too long (E6).
     pub(super) fn observe(&mut self, limits: Limits, sample: &Sample) -> bool {
         self.cooldown = self.cooldown.saturating_sub(sample.elapsed);
         self.count_late(sample.elapsed);
@@ -104,7 +104,7 @@ impl State {
         self.flow.completed > 0 && self.since_progress < lull
     }
 
-    /// Whether a step has not paid, so that there is no other yet.
+    /// Whether a step has not paid, so that the next one must wait.
     pub(super) fn is_cooling_down(&self) -> bool {
         self.cooldown > Duration::ZERO && self.is_flowing()
     }
@@ -123,12 +123,12 @@ impl State {
         }
     }
 
-    /// How large a step that E7 governs may be now; none while another is judged or has just
-    /// failed.
+    /// How large a step that E7 governs may be now; `None` while another is on probation or has
+    /// just failed.
     pub(super) fn begin_probation(&mut self, wanted: usize, sample: &Sample) -> Option<usize> {
         if !self.is_flowing() {
-            // Nothing completes: there is no time to lose. What it brings shows when something does
-            // again.
+            // Nothing completes: there is no time to lose. What the step brings shows when tasks
+            // complete again.
             let before = self.before_lull.filter(|_| self.probation.is_none());
             let begun = before.map(|before| Probation::new(before, wanted, sample));
             self.probation = begun.or(self.probation);
@@ -142,7 +142,7 @@ impl State {
         Some(wanted)
     }
 
-    /// What completed until now says nothing about what will (E8).
+    /// Forgets the completions until now: they do not predict the next ones (E8).
     pub(super) fn forget_flow(&mut self) {
         self.probation = None;
         self.flow = Flow::default();

@@ -1,4 +1,4 @@
-//! Asking some threads of a group whether they sleep, and what that says of all of them.
+//! Asking some threads of a group whether they sleep, and what the answers say of all of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,29 +6,29 @@ use std::time::Duration;
 use super::detect::{Detector, PATIENCE, Subject};
 use crate::worker::{LastSample, ThreadRecord};
 
-/// So many threads of a group are asked about; they stand for the others.
+/// An inquiry asks about so many threads of a group; they stand for the others.
 pub(super) const ASKED: usize = 8;
-/// If all those are asleep, up to so many others are asked about, for one that is not: a single
+/// If all those are asleep, it asks about up to so many others, to find one that is not: a single
 /// thread that is ready to run may be the one that the others wait for.
 pub(super) const ASKED_AGAIN: usize = 64;
 
-/// Who has been in one task for so long does not run short calls.
+/// A thread that has been in one task for so long does not run short calls.
 const LONG_STAY: Duration = Duration::from_millis(4);
 
-/// One thread that is inside a task, as seen in one look.
+/// One thread that is inside a task, as one look sees it.
 pub(super) struct Seen {
-    pub(super) slot: Arc<ThreadRecord>,
-    pub(super) note: LastSample,
+    pub(super) record: Arc<ThreadRecord>,
+    pub(super) last: LastSample,
 }
 
-/// Who asks, and what is known already.
+/// The detectors to ask, and what the look knows already.
 pub(super) struct Inquiry<'a> {
     pub(super) detectors: &'a [Box<dyn Detector>],
-    /// Whether the threads' CPU clocks are read.
+    /// Whether the inquiry reads the threads' CPU clocks.
     pub(super) clocks: bool,
     pub(super) elapsed: Duration,
     pub(super) spare: u32,
-    /// Moves on from look to look, so that others are asked about.
+    /// Advances from look to look, so that each look asks about other threads.
     pub(super) turn: usize,
 }
 
@@ -36,35 +36,35 @@ pub(super) struct Inquiry<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) threads: usize,
-    /// Threads that have been in one task since the last look and were asked about, and those of
-    /// them asleep.
+    /// Threads asked about that have been in one task since the last look, and those of them
+    /// asleep.
     asked_stalled: usize,
     asleep_stalled: usize,
-    /// Others of them that were asleep when they were asked about last, and those of which nothing
-    /// is known.
+    /// Such threads that this look did not ask about: those that were asleep at the last answer,
+    /// and those without an answer yet.
     remembered: usize,
     unknown: usize,
-    /// Those asleep for something outside of the process.
+    /// Threads asleep for something outside of the process.
     outside: usize,
-    /// Threads asked about that have not been in one task for long, and those asleep.
+    /// Threads asked about that have not been in one task for long, and those of them asleep.
     asked: usize,
     asleep: usize,
-    /// Occupied threads that were asked about, and those asleep.
+    /// Occupied threads asked about, and those of them asleep.
     occupied: usize,
     occupied_asleep: usize,
-    /// CPU time since the last look, of so many threads.
+    /// CPU time since the last look, and of how many threads that is.
     used: Duration,
     clocks: u32,
-    /// One of those that were not asked about at first is awake.
+    /// One of the threads that the first questions left out is awake.
     one_awake: bool,
-    /// A thread is ready to run and does not get to.
+    /// A thread is ready to run and gets no CPU.
     pub(super) starved: bool,
     /// An answer was a guess.
     guessed: bool,
 }
 
 impl Survey {
-    /// Both groups together.
+    /// The survey of both groups together.
     pub(super) fn with(self, other: &Survey) -> Self {
         Survey {
             threads: self.threads + other.threads,
@@ -91,22 +91,22 @@ impl Survey {
         self.asleep_stalled + self.remembered + like_others - usize::from(self.one_awake)
     }
 
-    /// Whether most of them wait for something outside of the process.
+    /// Whether most of the blocked threads wait for something outside of the process.
     pub(super) fn is_outside(&self) -> bool {
         self.outside > 0 && 4 * self.outside >= 3 * self.asleep_stalled
     }
 
-    /// How many of `count` threads that are occupied are asleep.
+    /// How many of `count` occupied threads are asleep.
     pub(super) fn asleep_of(&self, count: usize) -> usize {
         share(count, self.occupied_asleep, self.occupied).min(count)
     }
 
-    /// Whether there was a guess among the answers that count; `None` if none does.
+    /// Whether a guess is among the answers that count; `None` if there is no such answer.
     pub(super) fn has_guessed(&self) -> Option<bool> {
         (self.asked_stalled > 0).then_some(self.guessed)
     }
 
-    /// The CPUs that the threads use, and the share of them that is asleep.
+    /// The CPUs that the threads use, and the share of the threads that is asleep.
     pub(super) fn usage(&self, elapsed: Duration) -> Option<(f64, f64)> {
         let measured = self.clocks > 0 && elapsed > Duration::ZERO;
         measured.then(|| {
@@ -124,14 +124,14 @@ impl Inquiry<'_> {
             return survey;
         }
         group.rotate_left(self.turn.wrapping_mul(ASKED) % survey.threads);
-        // Stalled threads first, and among them those of which nothing is known: their answers
-        // decide the quick rules.
-        group.sort_by_key(|seen| (seen.note.stalled == 0, seen.note.asleep.is_some()));
+        // Stalled threads first, and among them those without an answer yet: their answers decide
+        // the quick rules.
+        group.sort_by_key(|seen| (seen.last.stalled == 0, seen.last.asleep.is_some()));
         let others = group.split_off(ASKED.min(survey.threads));
         group.iter().for_each(|seen| self.ask_one(seen, &mut survey));
-        for seen in others.iter().filter(|seen| seen.note.stalled > 0) {
-            survey.remembered += usize::from(seen.note.asleep == Some(true));
-            survey.unknown += usize::from(seen.note.asleep.is_none());
+        for seen in others.iter().filter(|seen| seen.last.stalled > 0) {
+            survey.remembered += usize::from(seen.last.asleep == Some(true));
+            survey.unknown += usize::from(seen.last.asleep.is_none());
         }
         let all = survey.asleep_stalled == ASKED && !survey.is_outside();
         if all && self.any_awake(&others) {
@@ -142,10 +142,10 @@ impl Inquiry<'_> {
     }
 
     fn ask_one(&self, seen: &Seen, survey: &mut Survey) {
-        let cpu_time = if self.clocks { seen.slot.key.cpu_time() } else { None };
+        let cpu_time = if self.clocks { seen.record.key.cpu_time() } else { None };
         let (sleeps, certain) = self.is_asleep(seen, cpu_time);
-        let Seen { slot, note: LastSample { stalled, held, occupied, cpu_time: before, .. } } = seen;
-        // Whoever is blocked for long says nothing about short calls.
+        let Seen { record, last: LastSample { stalled, held, occupied, cpu_time: before, .. } } = seen;
+        // A thread that is blocked for long is no evidence about short calls.
         if *held < LONG_STAY {
             survey.asked += 1;
             survey.asleep += usize::from(sleeps);
@@ -155,43 +155,43 @@ impl Inquiry<'_> {
         if *stalled > 0 {
             survey.asked_stalled += 1;
             survey.asleep_stalled += usize::from(sleeps);
-            survey.outside += usize::from(sleeps && self.waits_outside(slot));
+            survey.outside += usize::from(sleeps && self.waits_outside(record));
             survey.guessed |= !certain;
         }
         if let (Some(now), Some(before)) = (cpu_time, *before) {
             let own = now.saturating_sub(before).min(self.elapsed);
-            // It is ready to run, and does not get to.
+            // The thread is ready to run, and gets no CPU.
             survey.starved |= *stalled > 0 && !sleeps && certain && own < self.elapsed / 2;
             survey.used += own;
             survey.clocks += 1;
         }
-        let mut note = slot.last_sample.lock();
-        note.cpu_time = cpu_time;
-        if note.stalled > 0 && (sleeps || note.stalled >= PATIENCE) {
-            note.asleep = Some(sleeps);
+        let mut last = record.last_sample.lock();
+        last.cpu_time = cpu_time;
+        if last.stalled > 0 && (sleeps || last.stalled >= PATIENCE) {
+            last.asleep = Some(sleeps);
         }
         if sleeps {
-            // If it goes on to compute, it is occupied again after a while.
-            (note.occupied, note.long, note.cpu_since) = (false, false, cpu_time);
+            // If the thread goes on to compute, it is occupied again after a while.
+            (last.occupied, last.long, last.cpu_since) = (false, false, cpu_time);
         }
     }
 
     /// Whether one of the stalled threads among `others` is not asleep.
     fn any_awake(&self, others: &[Seen]) -> bool {
-        let stalled = others.iter().filter(|seen| seen.note.stalled > 0);
-        // Whoever is occupied has a CPU.
-        let unknown = stalled.filter(|seen| !seen.note.occupied);
+        let stalled = others.iter().filter(|seen| seen.last.stalled > 0);
+        // An occupied thread has a CPU.
+        let unknown = stalled.filter(|seen| !seen.last.occupied);
         unknown.take(ASKED_AGAIN).any(|seen| self.is_asleep(seen, None) == (false, true))
     }
 
-    fn waits_outside(&self, slot: &ThreadRecord) -> bool {
-        self.detectors.iter().any(|detector| detector.waits_outside(slot.key))
+    fn waits_outside(&self, record: &ThreadRecord) -> bool {
+        self.detectors.iter().any(|detector| detector.waits_outside(record.key))
     }
 
     /// Whether the thread is asleep, and whether that is certain.
     fn is_asleep(&self, seen: &Seen, cpu_time: Option<Duration>) -> (bool, bool) {
         let Inquiry { elapsed, spare, .. } = *self;
-        let subject = Subject { key: seen.slot.key, note: seen.note, cpu_time, elapsed, spare };
+        let subject = Subject { key: seen.record.key, last: seen.last, cpu_time, elapsed, spare };
         let answers = self.detectors.iter();
         let mut answers =
             answers.filter_map(|detector| Some((detector.is_asleep(&subject)?, detector.is_certain())));
@@ -199,7 +199,7 @@ impl Inquiry<'_> {
     }
 }
 
-/// The share of `all` that `some` are of `asked`, rounded.
+/// `all` times the fraction `some / asked`, rounded.
 fn share(all: usize, some: usize, asked: usize) -> usize {
     (all * some + asked / 2).checked_div(asked).unwrap_or(0)
 }

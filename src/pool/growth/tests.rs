@@ -23,7 +23,7 @@ use super::state::{FIRST_COOLDOWN, LEAST_STEP_FACTOR, LONG_TICK, LULL, OVERSLEPT
 
 const LIMITS: Limits = Limits { core: 8, max: 512, cpus: 8 };
 
-/// All is well: eight threads get on with a long queue.
+/// All is well: eight threads work on a long queue.
 fn calm() -> Sample {
     Sample {
         elapsed: SHORT_TICK,
@@ -35,7 +35,7 @@ fn calm() -> Sample {
     }
 }
 
-/// So many threads have begun their tasks since the last step, and so many of them are blocked.
+/// `threads` threads have begun their tasks since the last step, and `blocked` of them are blocked.
 fn fresh(threads: usize, blocked: usize) -> Option<Fresh> {
     Some(Fresh { threads, blocked })
 }
@@ -45,8 +45,8 @@ fn first_verdict(limits: Limits, sample: Sample) -> Verdict {
     decide(limits, State::new(), &sample).1
 }
 
-/// Feeds looks of the state's own tick until `end`, and gives what was decided, with the time of
-/// each decision.
+/// Feeds looks of the state's own tick until `end`, and returns the verdicts, with the time of
+/// each.
 fn verdicts(
     state: &mut State,
     end: Duration,
@@ -64,7 +64,7 @@ fn verdicts(
     all
 }
 
-/// The times at which threads were asked for.
+/// The times at which the policy asked for threads.
 fn growth(verdicts: &[(Duration, Verdict)]) -> Vec<(Duration, usize, Cause)> {
     let grown = verdicts.iter().filter_map(|&(now, verdict)| match verdict {
         Verdict::Grow(threads, cause) => Some((now, threads, cause)),
@@ -77,14 +77,14 @@ fn growth(verdicts: &[(Duration, Verdict)]) -> Vec<(Duration, usize, Cause)> {
 fn each_rule_decides_its_own_case() {
     use Cause::{Hard, Replace};
     use Verdict::{Grow, Wait, Wake};
-    // Nothing has completed: where something has, E7 comes in.
+    // No task has completed: otherwise E7 applies.
     let blocked = |threads, blocked| Sample { threads, blocked, completed: 0, ..calm() };
     let table = [
-        ("nobody is blocked", calm(), Wait),
+        ("no thread is blocked", calm(), Wait),
         ("E1: nothing is queued", Sample { queued: 0, ..blocked(8, 8) }, Wait),
-        ("E1: somebody is idle", Sample { idle: 1, ..blocked(8, 7) }, Wait),
+        ("E1: a thread is idle", Sample { idle: 1, ..blocked(8, 7) }, Wait),
         ("E1: tokens that do not move", Sample { idle: 1, stuck: true, ..blocked(8, 7) }, Wake),
-        ("E1: nobody to wake", Sample { stuck: true, ..calm() }, Wait),
+        ("E1: no thread to wake", Sample { stuck: true, ..calm() }, Wait),
         ("E2: three quarters, but not for long", blocked(8, 6), Grow(6, Replace)),
         ("E6: one of them waits for a CPU", Sample { starved: true, ..blocked(8, 7) }, Wait),
         ("E2: all", blocked(8, 8), Grow(32, Hard)),
@@ -125,13 +125,13 @@ fn each_rule_decides_its_own_case() {
         ("declared, and replaced", Sample { declared: 4, ..blocked(12, 0) }, Wait),
         ("declared, others blocked", Sample { declared: 4, ..blocked(12, 8) }, Grow(32, Hard)),
         ("more declared than threads", Sample { declared: 9, ..blocked(8, 1) }, Grow(8, Replace)),
-        ("somebody searches", Sample { searching: 1, ..blocked(8, 7) }, Wait),
-        ("slowly, for want of a CPU", Sample { searching: 1, stuck: true, ..blocked(8, 7) }, Wait),
-        ("somebody comes from a waker", Sample { delivering: 1, ..blocked(8, 7) }, Wait),
+        ("a thread searches", Sample { searching: 1, ..blocked(8, 7) }, Wait),
+        ("slowly, since it has no CPU", Sample { searching: 1, stuck: true, ..blocked(8, 7) }, Wait),
+        ("a thread comes from a waker", Sample { delivering: 1, ..blocked(8, 7) }, Wait),
         ("slowly, but not asleep", Sample { delivering: 1, stuck: true, ..blocked(8, 0) }, Wait),
         ("slowly, and too few", Sample { delivering: 1, stuck: true, ..blocked(3, 0) }, Wait),
         ("asleep in a waker", Sample { delivering: 1, stuck: true, ..blocked(8, 8) }, Grow(32, Hard)),
-        ("cooling", Sample { cooling: true, ..blocked(8, 8) }, Wait),
+        ("refused", Sample { refused: true, ..blocked(8, 8) }, Wait),
         ("at max", blocked(512, 512), Wait),
         ("at max with those that start", Sample { starting: 100, ..blocked(412, 412) }, Wait),
         ("above max, for an instant", Sample { starting: 9, ..blocked(510, 510) }, Wait),
@@ -258,7 +258,7 @@ fn ticks_get_longer_while_all_is_well_and_short_after_a_step() {
     look(Sample { starting: 10, ..calm() });
     look(Sample { idle: 1, ..calm() });
     for _ in 0..6 {
-        look(Sample { cooling: true, ..calm() });
+        look(Sample { refused: true, ..calm() });
     }
     let micros: Vec<u128> = ticks.iter().map(Duration::as_micros).collect();
     let expected =
@@ -272,7 +272,7 @@ fn underutilized(elapsed: Duration, threads: usize, per_ms: u64) -> Sample {
     Sample { elapsed, threads, completed, usage: Some(Usage { cpus: 1.0, asleep: 0.9 }), ..calm() }
 }
 
-/// Looks until threads are added. Gives the time that took, how many and why.
+/// Looks until the policy adds threads. Returns the time that took, how many threads, and why.
 fn until_step(state: &mut State, mut look: impl FnMut(Duration) -> Sample) -> (Duration, usize, Cause) {
     let mut now = Duration::ZERO;
     loop {

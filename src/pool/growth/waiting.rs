@@ -1,11 +1,11 @@
-//! How long tasks have waited, told from counts.
+//! How long tasks have waited, derived from counts.
 //!
-//! A task carries no time of its own: to look at the clock would cost each of them more than the
-//! queue does. But queues are first-in first-out, nearly. So whoever remembers how many tasks had
-//! been submitted at one time, and later finds that fewer have been taken, knows that the oldest
-//! has waited since then at least. Such a *mark* stays until that many have been taken; then the
-//! next look sets a new one. Only threads that take something move a queue: while none does, a new
-//! mark is as old as the one before, whoever gives up meanwhile.
+//! A task carries no time of its own: to read the clock would cost each task more than the queue
+//! does. But queues are first-in first-out, nearly. So an observer that remembers how many tasks
+//! had been submitted at one time, and later finds that fewer have been taken, knows that the
+//! oldest has waited since then at least. Such a *mark* stays until that many tasks have been
+//! taken; then the next look sets a new one. Only threads that take tasks move a queue: while none
+//! does, a new mark is as old as the one before, even if tasks are cancelled meanwhile.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,10 +19,10 @@ pub(super) struct Waiting {
     lanes: BTreeMap<usize, Mark>,
 }
 
-/// What had been counted, and how long ago that was.
+/// The counts at one look, and how long ago that look was.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
-    /// Tasks that had been submitted; of a lane, none.
+    /// Tasks that had been submitted; 0 for a lane.
     submitted: u64,
     /// Tasks that had begun.
     begun: u64,
@@ -32,12 +32,12 @@ struct Mark {
 /// One look at a lane that has slots pending.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PendingLane {
-    /// What the lane is known by.
+    /// What identifies the lane.
     pub(super) id: usize,
-    /// Tasks of it that have begun.
+    /// Tasks of the lane that have begun.
     pub(super) started: u64,
-    /// Whether as many of its own threads are occupied as the pool has core threads: what waits for
-    /// another is of the same kind.
+    /// Whether the lane's tasks occupy as many threads as the pool has core threads: then its
+    /// waiting tasks are of that kind too.
     pub(super) occupied: bool,
 }
 
@@ -49,8 +49,8 @@ impl Mark {
 }
 
 impl Waiting {
-    /// Takes in a look at the pool's own queues, `elapsed` after the last. Gives how long the
-    /// oldest task has waited at least; `None` if none waits.
+    /// Takes in a look at the pool's own queues, `elapsed` after the last. Returns how long the
+    /// oldest task has waited at least; `None` if no task waits.
     pub(super) fn look_at_own(&mut self, queued: &Queued, elapsed: Duration) -> Option<Duration> {
         let Queued { submitted, begun, cancelled, .. } = *queued;
         let before = self.own.take().map(|mark| mark.later(elapsed));
@@ -63,8 +63,8 @@ impl Waiting {
         self.own.map(|mark| mark.age)
     }
 
-    /// The same for the lanes with pending slots: the longest time in which one of them has had
-    /// none of its tasks begin.
+    /// Takes in a look at the lanes with pending slots. Returns the longest time in which none of
+    /// the tasks of one such lane has begun.
     pub(super) fn look_at_lanes(
         &mut self,
         pending: impl Iterator<Item = PendingLane>,

@@ -15,7 +15,7 @@ use crate::sync::stand_in::model::check;
 use crate::task::Task;
 use crate::task::block_on;
 
-/// A task that goes on until its parker is unparked: without another one a shutdown that a task
+/// A task that goes on until its parker is unparked: without a second task a shutdown that a task
 /// awaits is over at once.
 fn neighbour(pool: &Pool) -> (Task<()>, Arc<Parker>) {
     let (leave, stays) = (Arc::new(Parker::new()), Arc::new(Parker::new()));
@@ -28,8 +28,8 @@ fn neighbour(pool: &Pool) -> (Task<()>, Arc<Parker>) {
     (task, leave)
 }
 
-/// A task awaits the shutdown of its pool or something else, whatever comes first, and goes on with
-/// that: it counts as ended while it waits, and not while it goes on, though it keeps the shutdown.
+/// A task awaits the first of the shutdown of its pool and another future, and goes on with that
+/// one: it counts as ended while it waits, and not while it goes on, though it keeps the shutdown.
 #[test]
 fn a_task_that_awaits_the_shutdown_and_goes_on() {
     const WAITS: u64 = 0;
@@ -65,8 +65,8 @@ fn a_task_that_awaits_the_shutdown_and_goes_on() {
     });
 }
 
-/// The same where the other thing has come before anybody else waits for the shutdown: the thread
-/// may not have woken yet, and looks at the other thing first. It does not wait any more.
+/// The other future has resolved before a second waiter waits for the shutdown: the task's thread
+/// may not have woken yet, and polls the other future first. It does not wait any more.
 #[test]
 fn a_task_that_has_been_woken_waits_no_longer() {
     check(Some(1), || {
@@ -93,7 +93,7 @@ fn a_task_that_has_been_woken_waits_no_longer() {
     });
 }
 
-/// An executor of which the crate knows nothing.
+/// An executor that the crate does not know.
 fn foreign_block_on<F: Future + Unpin>(mut future: F) -> F::Output {
     let parker = Arc::new(Parker::new());
     let waker = parker.waker();

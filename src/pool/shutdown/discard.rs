@@ -4,7 +4,7 @@ use crate::error::Reason;
 use crate::lane::{Job, QueueItem};
 use crate::task::{Claimed, TaskRef};
 
-/// Ends what stands behind an entry unrun. Returns how many tasks that were.
+/// Ends the tasks behind a queue entry unrun. Returns how many tasks that were.
 pub(in crate::pool) fn give_up(entry: QueueItem, reason: impl Fn() -> Reason) -> u64 {
     let end = |task| {
         let claimed = claim(task);
@@ -14,14 +14,14 @@ pub(in crate::pool) fn give_up(entry: QueueItem, reason: impl Fn() -> Reason) ->
     };
     match entry.open() {
         Job::Task(task) => end(task),
-        // As a thread would do it: the slot is released with the last task.
+        // As a thread would do: the last task releases the slot.
         Job::Lane(lane) if lane.begin() => std::iter::from_fn(|| lane.next()).map(end).sum(),
         Job::Lane(_) => 0,
     }
 }
 
-/// Takes a queued task that is not to run, and counts it. `None` if it was the husk of one that
-/// somebody else had claimed.
+/// Claims a queued task that is not to run, and counts it. `None` if the entry was a tombstone:
+/// another thread had claimed the task.
 pub(super) fn claim(task: TaskRef) -> Option<Claimed> {
     task.claim().inspect(Claimed::count_cancelled)
 }

@@ -1,16 +1,17 @@
-//! Who waits for a pool's end, and when that has come.
+//! Which threads wait for a pool's end, and when that end has come.
 //!
-//! The end has come when every thread has left but those that wait for the end themselves: their
-//! tasks count as ended. Which those are is asked each time under one lock, and whoever finds that
-//! the end has come tells everybody in the list.
+//! The end has come when every thread has exited but those that wait for the end themselves, the
+//! *crew*: their tasks count as ended. Each look at the wait list finds out under one lock which
+//! threads those are, and a look that finds that the end has come wakes all waiters in the list.
 //!
 //! # Which threads wait
 //!
-//! A thread of the pool that polls its shutdown is in the list, but that alone does not say that it
-//! waits: it may have got something else from a `select`, kept the shutdown, and gone on.
+//! A thread of the pool that polls its shutdown is in the list, but that alone does not mean that
+//! it waits: its `select` may have resolved with something else, and the thread has kept the
+//! shutdown and gone on.
 //!
-//! - The one who looks waits, since it is about to park, or to tell its executor that it has
-//!   nothing to do.
+//! - The thread that looks waits, since it is about to park, or to return `Pending` to its
+//!   executor.
 //! - In `Shutdown::wait` a thread waits as long as it is parked, which its parker shows, up to the
 //!   wake-up.
 //! - In `block_on` it waits as long as it is parked, and has polled the shutdown since it was
@@ -18,14 +19,14 @@
 //! - Any other executor parks unseen. Its thread waits if it has polled, and has begun and ended no
 //!   task since.
 //!
-//! The last two answer a *roll call* as well: when somebody new waits, and when a thread has left,
-//! their wakers are called, and they do not wait before they have polled again. Of two threads
-//! whose executors park unseen, one may go on between its answer and that of the other, and yet be
-//! counted as waiting.
+//! The last two kinds answer a *roll call* as well: when a new waiter joins, and when a thread has
+//! exited, the look calls their wakers, and they do not count as waiting before they have polled
+//! again. Of two threads whose executors park unseen, one may go on between its answer and that of
+//! the other, and yet count as waiting.
 //!
-//! ORDERING: the lock orders who looks. Whoever changes what is looked at (a thread has left,
-//! nothing is being sorted any more, a thread is parked) takes it afterwards: one of the two sees
-//! the other.
+//! ORDERING: the lock orders the looks. A thread that changes what a look reads (a thread has
+//! exited, no entries are being sorted any more, a thread is parked) takes the lock afterwards: one
+//! of the two sees the other.
 
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -37,57 +38,57 @@ use crate::sync::{Parker, ProcessMutex};
 use crate::task::{discard, wake};
 use crate::worker::{Moment, ThreadRecord};
 
-/// What waits for a pool's end.
+/// The end of one pool: its handles, what the shutdown discards, and the waiters.
 #[derive(Debug)]
 pub(in crate::pool) struct Ending {
     /// `Pool` handles.
     handles: AtomicUsize,
     /// Queued tasks that any shutdown drops.
     discardable: TaskList,
-    /// How many threads are moving entries that stay from the queues and back, while they discard
-    /// others.
+    /// How many threads are discarding entries, and meanwhile hold entries that they will put back
+    /// into the queues.
     sorting: AtomicUsize,
     /// Tasks that had ended by running when admission closed.
     baseline: OnceLock<u64>,
     discarded: AtomicU64,
-    waiting: ProcessMutex<Waiting>,
+    waiting: ProcessMutex<WaitList>,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitList {
     last_id: u64,
-    waiters: Vec<Waiter>,
+    waiters: Vec<EndWaiter>,
 }
 
-/// One shutdown that has been polled, or is waited for.
+/// One `Shutdown` that has been polled, or that a thread waits for.
 #[derive(Debug)]
-struct Waiter {
+struct EndWaiter {
     id: u64,
-    /// `None` once it has been called.
+    /// `None` once a look has called it.
     waker: Option<Waker>,
     thread: Option<WaitingThread>,
-    /// The end has come, with these threads waiting for it. By the time that the one who is told
-    /// looks, they may have gone on.
+    /// The end has come, with these threads waiting for it. By the time that this waiter looks,
+    /// they may have gone on.
     end: Option<Crew>,
 }
 
-/// The thread of the pool that has polled.
+/// A thread of the pool that has polled the shutdown.
 #[derive(Debug)]
 pub(in crate::pool) struct WaitingThread {
-    slot: Arc<ThreadRecord>,
+    record: Arc<ThreadRecord>,
     blocked: Blocked,
-    /// It has polled since the last roll call, and this was when.
+    /// When the thread polled; `None` if it has not polled since the last roll call.
     polled: Option<Moment>,
 }
 
-/// How it shows that a thread is blocked.
+/// How a thread shows that it is blocked.
 #[derive(Debug)]
 pub(in crate::pool) enum Blocked {
-    /// It waits for nothing else, with this parker.
+    /// The thread waits for nothing but the shutdown, with this parker.
     Solely(Arc<Parker>),
-    /// It awaits the shutdown, perhaps beside other things, and parks with this parker.
+    /// The thread awaits the shutdown, perhaps beside other futures, and parks with this parker.
     Seen(Arc<Parker>),
-    /// It awaits the shutdown in an executor that parks on its own.
+    /// The thread awaits the shutdown in an executor that parks by means of its own.
     Unseen,
 }
 
@@ -99,14 +100,14 @@ pub(in crate::pool) struct Crew {
 }
 
 impl WaitingThread {
-    /// The thread with this slot, which polls now.
-    pub(in crate::pool) fn new(slot: Arc<ThreadRecord>, blocked: Blocked) -> Self {
-        let polled = Some(slot.moment());
-        WaitingThread { slot, blocked, polled }
+    /// The thread with this record, which polls now.
+    pub(in crate::pool) fn new(record: Arc<ThreadRecord>, blocked: Blocked) -> Self {
+        let polled = Some(record.moment());
+        WaitingThread { record, blocked, polled }
     }
 
     fn waits(&self) -> bool {
-        let has_polled = || self.polled == Some(self.slot.moment());
+        let has_polled = || self.polled == Some(self.record.moment());
         match &self.blocked {
             Blocked::Solely(parker) => parker.is_parked(),
             Blocked::Seen(parker) => parker.is_parked() && has_polled(),
@@ -115,24 +116,26 @@ impl WaitingThread {
     }
 }
 
-impl Waiting {
-    fn find(&mut self, id: u64) -> Option<&mut Waiter> {
+impl WaitList {
+    fn find(&mut self, id: u64) -> Option<&mut EndWaiter> {
         self.waiters.iter_mut().find(|waiter| waiter.id == id)
     }
 
     /// The threads that wait, that of `looker` among them.
     fn crew(&self, looker: Option<u64>) -> Crew {
-        let mut slots: Vec<&Arc<ThreadRecord>> = Vec::new();
+        let mut records: Vec<&Arc<ThreadRecord>> = Vec::new();
         for waiter in &self.waiters {
             let thread = waiter.thread.as_ref();
             let thread = thread.filter(|thread| Some(waiter.id) == looker || thread.waits());
-            let thread = thread.filter(|thread| !slots.iter().any(|slot| Arc::ptr_eq(slot, &thread.slot)));
-            slots.extend(thread.map(|thread| &thread.slot));
+            let thread =
+                thread.filter(|thread| !records.iter().any(|record| Arc::ptr_eq(record, &thread.record)));
+            records.extend(thread.map(|thread| &thread.record));
         }
-        Crew { threads: slots.len(), tasks: slots.iter().map(|slot| slot.running()).sum() }
+        Crew { threads: records.len(), tasks: records.iter().map(|record| record.running()).sum() }
     }
 
-    /// Those who may have gone on are to poll again. Returns the wakers to be called for that.
+    /// Makes the waiters that may have gone on poll again before they count as waiting. Returns the
+    /// wakers to be called for that.
     fn call_roll(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for waiter in &mut self.waiters {
@@ -145,16 +148,17 @@ impl Waiting {
         wakers
     }
 
-    /// Looks whether the end has come, with so many threads left, and who waits then. Adds the
-    /// wakers of those who do not know yet to `woken`.
+    /// Looks whether the end has come, with `left` threads left, and returns the threads that wait
+    /// then. Adds to `woken` the wakers of the waiters that do not know yet.
     fn look(&mut self, looker: Option<u64>, left: Option<usize>, woken: &mut Vec<Waker>) -> Option<Crew> {
         let crew = self.crew(looker);
         if left.is_none_or(|left| left > crew.threads) {
             return None;
         }
         for waiter in self.waiters.iter_mut().filter(|waiter| Some(waiter.id) != looker) {
-            // Without threads in between there is nothing that could have changed when they look
-            // themselves, but for one that is on its way for nothing: they wait for that.
+            // Without waiting threads nothing can have changed by the time that the waiters look
+            // themselves, but for a reserved thread that finds nothing to do: they wait for that
+            // one.
             if crew.threads > 0 {
                 waiter.end.get_or_insert(crew);
             }
@@ -165,7 +169,7 @@ impl Waiting {
 }
 
 impl Ending {
-    /// That of a pool with one handle.
+    /// The state of a pool with one handle.
     pub(in crate::pool) fn new() -> Self {
         Ending {
             handles: AtomicUsize::new(1),
@@ -208,7 +212,7 @@ impl Ending {
         self.sorting.load(Ordering::SeqCst) > 0
     }
 
-    /// Admission is about to close. Who closes it again changes nothing.
+    /// Admission is about to close. A second close changes nothing.
     pub(in crate::pool) fn begin(&self, totals: &TaskCounts) {
         let _ = self.baseline.set(totals.ended());
     }
@@ -234,9 +238,9 @@ impl Ending {
         waiting.last_id
     }
 
-    /// Waits as `id`, on this thread of the pool if it is one: `waker` is called when there is
-    /// reason to look again. Returns who waited at the end, if that has come. `left` says how many
-    /// threads have not left, if that is certain.
+    /// Waits as `id`, with `thread` if the caller is a thread of the pool: a look calls `waker`
+    /// when there is reason to poll again. Returns which threads waited at the end, if that has
+    /// come. `left` returns how many threads have not exited, if that is certain.
     pub(in crate::pool) fn wait(
         &self,
         id: u64,
@@ -250,7 +254,7 @@ impl Ending {
         let mut woken = Vec::new();
         if waiting.find(id).is_none() {
             woken = waiting.call_roll();
-            waiting.waiters.push(Waiter { id, waker: None, thread: None, end: None });
+            waiting.waiters.push(EndWaiter { id, waker: None, thread: None, end: None });
         }
         let mut old = None;
         if let Some(waiter) = waiting.find(id) {
@@ -265,7 +269,7 @@ impl Ending {
         end
     }
 
-    /// A thread is parked: looks whether that was the last that did not wait.
+    /// A thread is parked: looks whether it was the last that did not wait.
     pub(in crate::pool) fn look(&self, left: impl FnOnce() -> Option<usize>) {
         let Some(mut waiting) = self.waiting.lock() else { return };
         let mut woken = Vec::new();
@@ -274,7 +278,7 @@ impl Ending {
         wake_all(woken);
     }
 
-    /// A thread has left, or something else has changed: everybody is to look again.
+    /// A thread has exited, or something else has changed: makes all waiters look again.
     pub(in crate::pool) fn announce(&self, left: impl FnOnce() -> Option<usize>) {
         let Some(mut waiting) = self.waiting.lock() else { return };
         let mut woken = waiting.call_roll();

@@ -1,5 +1,5 @@
-//! The end of a pool: admission closes at the call, the queue is run or discarded, the threads
-//! leave.
+//! The end of a pool: admission closes at the call, the pool runs or discards its queue, the
+//! threads exit.
 
 mod discard;
 mod ending;
@@ -29,34 +29,34 @@ use crate::worker::this_record;
 pub struct ShutdownReport {
     /// Closures that have returned or panicked since admission closed.
     pub completed: u64,
-    /// Tasks that the shutdown has taken out of the queue: those that it was to discard, by
-    /// [`Shutdown::discard_queued`] or by their own [`OnShutdown`].
+    /// Queued tasks that the shutdown has discarded, because of [`Shutdown::discard_queued`] or of
+    /// their own [`OnShutdown`] policy.
     pub discarded: u64,
     /// Tasks that had not ended when the report was made, because the timeout came first. They go
-    /// on. Tasks that wait for this very shutdown are not among them.
+    /// on. Tasks that wait for this shutdown are not among them.
     pub still_running: u64,
 }
 
-/// The shutdown of a pool, under way: a future of its end.
+/// The shutdown of a pool: a future of the pool's end.
 ///
-/// Admission closed when [`Pool::shutdown`](crate::Pool::shutdown) was called. What is queued is
-/// still run, unless [`discard_queued`](Shutdown::discard_queued) is called; then the threads leave
-/// and the future resolves.
+/// Admission closed when [`Pool::shutdown`](crate::Pool::shutdown) was called. The pool still runs
+/// its queued tasks, unless [`discard_queued`](Shutdown::discard_queued) is called; then its
+/// threads exit and the future resolves.
 ///
-/// It may be awaited or waited for on the pool's own threads. A task counts as ended while its
-/// thread is blocked in that wait, and runs what is queued meanwhile; when it goes on, with
-/// something else that it has awaited beside, it counts as running again.
-/// [`block_on`](crate::block_on) and [`wait`](Shutdown::wait) show when the thread is blocked.
-/// Under another executor it counts as ended from its poll on. Whenever a thread leaves or somebody
-/// new waits, the waker of one that is awaited is called, and the task counts as running until it
-/// has polled again: so does a task in the report of a [`timeout`](Shutdown::timeout) that has left
-/// it no time for that. A task of a lane that [`wait`](Shutdown::wait)s without a timeout gives its
-/// slot to the lane's queue; otherwise what waits for that slot is not run before the task has
-/// ended.
+/// A task of the pool may itself await the shutdown or [`wait`](Shutdown::wait) for it. Such a task
+/// counts as ended while its thread is blocked in that wait; meanwhile the thread runs queued
+/// tasks. When the task goes on, because something else that it awaits has resolved, it counts as
+/// running again. [`block_on`](crate::block_on) and [`wait`](Shutdown::wait) show when the thread
+/// is blocked. Under another executor the task counts as ended from its poll on; whenever a thread
+/// exits or another waiter joins, the pool calls the task's waker, and the task counts as running
+/// until it has polled again. So the report of a [`timeout`](Shutdown::timeout) that leaves the
+/// task no time for that poll counts it as running. A task of a lane that [`wait`](Shutdown::wait)s
+/// without a timeout releases its slot to the lane's queue; otherwise tasks that wait for that slot
+/// do not run before the task has ended.
 ///
 /// # Cancellation
 ///
-/// Dropping it changes nothing: the pool shuts down all the same.
+/// Dropping the future changes nothing: the pool still shuts down.
 ///
 /// ```
 /// let pool = sidestep::Pool::new()?;
@@ -69,15 +69,15 @@ pub struct ShutdownReport {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-#[must_use = "the pool shuts down all the same, but `wait` or `await` tell when it has"]
+#[must_use = "the pool shuts down without it; `wait` or `await` it to know when that is done"]
 pub struct Shutdown {
     inner: ArcShared,
     id: u64,
     deadline: Option<Instant>,
-    timer: Option<Timer>,
+    timer: Option<AlarmThread>,
 }
 
-/// The state, without its innards in the public `Debug`.
+/// The pool's state, which the public `Debug` shows by the pool's name alone.
 struct ArcShared(Arc<Inner>);
 
 impl std::fmt::Debug for ArcShared {
@@ -92,8 +92,8 @@ impl Shutdown {
         Shutdown { inner: ArcShared(inner), id, deadline: None, timer: None }
     }
 
-    /// Discards what is queued, now: closures are dropped here, and their handles resolve with
-    /// [`is_shutdown`](crate::TaskError::is_shutdown). Tasks spawned with
+    /// Discards the queued tasks now: this call drops their closures, and their handles resolve
+    /// with [`is_shutdown`](crate::TaskError::is_shutdown). Tasks spawned with
     /// [`OnShutdown::AlwaysRun`] still run.
     pub fn discard_queued(self) -> Self {
         let inner = &self.inner.0;
@@ -103,11 +103,11 @@ impl Shutdown {
         self
     }
 
-    /// Resolves `timeout` from now at the latest. What is running then goes on, and the report says
-    /// how much. Any duration is legal.
+    /// Makes the future resolve `timeout` from now at the latest. Tasks that run at that time go
+    /// on, and the report counts them. Any duration is valid.
     ///
-    /// Awaiting with a timeout takes a thread that does nothing but wait for the time to come; if
-    /// the system refuses that one, the future resolves at once.
+    /// Awaiting with a timeout starts a thread that only waits for the deadline; if the system
+    /// refuses that thread, the future resolves at once.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         // A system without threads need not have a clock either; but then the pool has ended.
         let ended = self.inner.0.threads_left() == Some(0);
@@ -116,10 +116,11 @@ impl Shutdown {
         self
     }
 
-    /// Blocks this thread until the pool has ended.
+    /// Blocks the calling thread until the pool has ended, or the [`timeout`](Shutdown::timeout)
+    /// has passed.
     pub fn wait(mut self) -> ShutdownReport {
-        // Without a deadline the closure goes on only when nothing else does: so no lane exceeds
-        // its limit by this.
+        // Without a deadline the closure goes on only when nothing else runs: so the release of its
+        // slots early lets no lane exceed its limit.
         if let Some(host) = host_of(self.inner.0.engine.owner()).filter(|_| self.deadline.is_none()) {
             host.release_slots_early();
         }
@@ -134,9 +135,9 @@ impl Shutdown {
         self.deadline.is_some_and(|deadline| now() >= deadline)
     }
 
-    /// Registers `waker`, then looks whether all threads have left but those that wait for this.
-    /// Returns those. `blocked` makes of the parker of this wait how it shows that the thread is
-    /// blocked.
+    /// Registers `waker`, then looks whether all threads have exited but those that wait for the
+    /// end. Returns those. `blocked` turns the parker of this wait into the way that shows that the
+    /// thread is blocked.
     fn look(&mut self, waker: &Waker, blocked: fn(Arc<Parker>) -> Blocked) -> Option<Crew> {
         let inner = &self.inner.0;
         let host = host_of(inner.engine.owner());
@@ -144,45 +145,47 @@ impl Shutdown {
             trampoline::settle(None);
             host.run_any_inline();
         }
-        // From the start, or by one of these tasks.
+        // Forked before the call, or by one of these tasks.
         if inner.engine.is_forked() {
             return Some(Crew::default());
         }
         let thread = this_record(inner.engine.owner())
-            .map(|slot| WaitingThread::new(slot, awaits_end(waker).map_or(Blocked::Unseen, blocked)));
+            .map(|record| WaitingThread::new(record, awaits_end(waker).map_or(Blocked::Unseen, blocked)));
         let end = inner.ending.wait(self.id, waker, thread, || inner.threads_left());
-        // By a waker.
+        // A waker may have forked.
         if inner.engine.is_forked() { Some(Crew::default()) } else { end }
     }
 
-    /// Nobody waits by this any more.
+    /// Removes this shutdown from the wait list.
     fn leave(&self) {
         self.inner.0.ending.leave(self.id);
     }
 
-    /// The report for one who waits no longer.
+    /// Makes the report and ends the wait.
     fn resolve(&self, end: Option<Crew>) -> ShutdownReport {
         let report = self.report(end);
         self.leave();
         report
     }
 
-    /// What has become of the tasks: `end` says who waited when the end came, if that has come.
+    /// What has become of the tasks. `end`: the threads that waited when the end came, if it has
+    /// come.
     fn report(&self, end: Option<Crew>) -> ShutdownReport {
         let inner = &self.inner.0;
         if inner.engine.is_forked() {
             return ShutdownReport { completed: 0, discarded: 0, still_running: 0 };
         }
         let waiting = end.unwrap_or_else(|| inner.ending.crew(self.id));
-        // Looked at before the counts: once it is over they are final.
+        // Read before the counts: once the pool is over they are final.
         let over = end.is_some() || inner.threads.counts().reserved() <= waiting.threads;
         if over {
             inner.expiry.publish();
         }
         let totals = inner.engine.counts();
         let ended = totals.ended();
-        // With no other thread left nothing runs: a task that still shows is being taken back by
-        // its submitter, or waits in a lane for a slot that a task holds which waits here.
+        // With no other thread left nothing runs: a task that still shows is one that its submitter
+        // is taking out again, or it waits in a lane for a slot that a task holds which waits for
+        // this shutdown.
         let open = match over {
             true if waiting.threads == 0 => 0,
             true => inner.engine.lanes.counts().tasks.queued() + waiting.tasks,
@@ -196,10 +199,11 @@ impl Shutdown {
     }
 }
 
-/// Discards what is queued because of a shutdown, but for tasks that block it.
+/// Discards the queued tasks because of a shutdown, but for those that always run.
 fn discard_queued(inner: &Inner) {
-    let stays =
-        |task: &TaskRef| task.extras().is_some_and(|extras| extras.on_shutdown == OnShutdown::AlwaysRun);
+    let stays = |task: &TaskRef| {
+        task.metadata().is_some_and(|metadata| metadata.on_shutdown == OnShutdown::AlwaysRun)
+    };
     sort_out(inner, |claimed| {
         let mut staying = Vec::new();
         while let Some(entry) = inner.engine.queues.take_any() {
@@ -229,9 +233,9 @@ pub(in crate::pool) fn drop_discardable(inner: &Inner) {
     });
 }
 
-/// Discards what `sort` claims, once it has claimed everything: foreign code may take its time.
-/// Until then the pool does not look over, though entries that stay are in no queue for a
-/// while; `sort` says whether there were any.
+/// Discards the tasks that `sort` claims, once it has claimed all of them: user code may take its
+/// time. Until then the pool does not look over, though entries that stay are in no queue for a
+/// while; `sort` returns whether there were any.
 fn sort_out(inner: &Inner, sort: impl FnOnce(&mut Vec<Claimed>) -> bool) {
     inner.ending.begin_sorting();
     let mut claimed = Vec::new();
@@ -246,7 +250,7 @@ fn sort_out(inner: &Inner, sort: impl FnOnce(&mut Vec<Claimed>) -> bool) {
     }
 }
 
-/// A thread's wait for nothing but the end of a pool.
+/// The wait of a thread that waits for nothing but the end of a pool.
 struct EndWait<'a>(&'a mut Shutdown);
 
 impl BlockingWait for EndWait<'_> {
@@ -269,12 +273,12 @@ impl Future for Shutdown {
         }
         let Some(deadline) = self.deadline else { return Poll::Pending };
         if self.timer.is_none() {
-            self.timer = Timer::start(deadline, &self.inner.0.config.name);
+            self.timer = AlarmThread::start(deadline, &self.inner.0.config.name);
         }
         match &self.timer {
             Some(timer) => {
                 timer.set(context.waker().clone());
-                // The alarm may have gone off before the waker was there.
+                // The deadline may have passed before the waker was set.
                 if self.is_due() { Poll::Ready(self.resolve(None)) } else { Poll::Pending }
             }
             None => Poll::Ready(self.resolve(None)),
@@ -286,15 +290,15 @@ impl Drop for Shutdown {
     fn drop(&mut self) {
         self.leave();
         if self.inner.0.engine.is_forked() {
-            // Its locks may be held for ever.
+            // In a forked child the alarm's locks may be held for ever.
             std::mem::forget(self.timer.take());
         }
     }
 }
 
-/// A thread that wakes a future at a given time, unless it is dropped before.
+/// A thread that wakes a future at a given time, unless this handle is dropped before.
 #[derive(Debug)]
-struct Timer(Arc<Alarm>);
+struct AlarmThread(Arc<Alarm>);
 
 #[derive(Debug)]
 struct Alarm {
@@ -302,7 +306,7 @@ struct Alarm {
     waker: Mutex<Option<Waker>>,
 }
 
-impl Timer {
+impl AlarmThread {
     fn start(deadline: Instant, pool: &str) -> Option<Self> {
         let alarm = Arc::new(Alarm { parker: Parker::new(), waker: Mutex::new(None) });
         let rings = Arc::clone(&alarm);
@@ -314,7 +318,7 @@ impl Timer {
                 wake(waker);
             }
         });
-        thread.ok().map(|_| Timer(alarm))
+        thread.ok().map(|_| AlarmThread(alarm))
     }
 
     fn set(&self, waker: Waker) {
@@ -323,7 +327,7 @@ impl Timer {
     }
 }
 
-impl Drop for Timer {
+impl Drop for AlarmThread {
     fn drop(&mut self) {
         let waker = self.0.waker.lock().take();
         drop(waker);

@@ -1,7 +1,7 @@
-//! A pool's numbers for the facade crate `metrics`, and those of its lanes.
+//! The metrics of a pool and of its lanes for the facade crate `metrics`.
 //!
-//! Lanes of one name share their series, which therefore shows the sums over all of them, also
-//! those that are gone: a counter never goes back.
+//! Lanes of one name share their series, which therefore shows the sums over all of them, also over
+//! lanes that are gone: a counter never decreases.
 
 use metrics::{Label, Unit, counter, describe_counter, describe_gauge, gauge};
 
@@ -11,7 +11,7 @@ use crate::latency;
 use crate::panic::catch_panic;
 use crate::pool::stats::Metrics;
 
-/// One of the numbers that `N` has.
+/// One of the metrics in `N`.
 struct Number<N> {
     name: &'static str,
     text: &'static str,
@@ -54,12 +54,12 @@ const COUNTERS: [Number<Metrics>; 6] = [
 const GAUGES: [Number<Metrics>; 6] = [
     Number {
         name: "sidestep_threads",
-        text: "Threads that have started and not left.",
+        text: "Threads that have started and not exited.",
         read: |metrics| metrics.threads() as u64,
     },
     Number {
         name: "sidestep_threads_idle",
-        text: "Threads asleep for want of work.",
+        text: "Threads that sleep because no work is queued.",
         read: |metrics| metrics.threads_idle() as u64,
     },
     Number {
@@ -133,7 +133,7 @@ fn describe_all<N>(counters: &[Number<N>], gauges: &[Number<N>]) {
     }
 }
 
-/// Tells the recorder all numbers of the pool and its lanes as they are now.
+/// Reports all metrics of the pool and its lanes to the recorder, as they are now.
 pub(in crate::pool) fn publish(pool: &str, metrics: &Metrics, lanes: &Lanes) {
     let lanes = lanes.counts_by_name();
     catch_panic(latency::PLACE, || {

@@ -9,18 +9,20 @@ use crate::error::TaskId;
 use crate::sync::{Mutex, now};
 use crate::worker::{Registry, RunningTask};
 
-/// A task that has been running for long: what [`Pool::long_running`](crate::Pool::long_running)
-/// lists.
+/// A task that has been running for long: an item of
+/// [`Pool::long_running`](crate::Pool::long_running).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LongRunningTask {
-    /// Which task it is.
+    /// The id of the task.
     pub id: TaskId,
-    /// Its name, if it was given one.
+    /// The name of the task, if it has one (see [`TaskOptions::name`](crate::TaskOptions::name)).
     pub name: Option<Cow<'static, str>>,
-    /// Where it was spawned.
+    /// Where the task was spawned.
     pub site: &'static Location<'static>,
-    /// For how long its closure has been running, as far as is known.
+    /// For how long its closure has been running: exact with
+    /// [`PoolBuilder::warn_after`](crate::PoolBuilder::warn_after), otherwise the time since
+    /// `long_running` first saw the task.
     pub running_for: Duration,
 }
 
@@ -34,7 +36,7 @@ impl FirstSeen {
     pub(in crate::pool) fn longer_than(&self, limit: Duration, workers: &Registry) -> Vec<LongRunningTask> {
         let now = now();
         let shown: Vec<RunningTask> =
-            workers.records().iter().flat_map(|slot| slot.running_tasks()).collect();
+            workers.records().iter().flat_map(|record| record.running_tasks()).collect();
         let mut seen = self.0.lock();
         let mut still = BTreeMap::new();
         let mut long = Vec::new();

@@ -1,4 +1,4 @@
-//! Plain numbers of a pool and of a lane.
+//! The metrics of a pool and of a lane, as plain data.
 
 use crate::counts::TaskCounts;
 use crate::lane::LaneCore;
@@ -6,13 +6,13 @@ use crate::lane::LaneCore;
 use crate::latency::Histogram;
 use crate::latency::LatencySnapshot;
 
-/// The numbers of a [`Pool`](crate::Pool) at one moment: how many threads, and what became of the
-/// tasks.
+/// The metrics of a [`Pool`](crate::Pool) at one moment: how many threads it has, and what became
+/// of its tasks.
 ///
 /// The task counts obey `submitted = completed + panicked + cancelled + queued + running` at every
 /// moment, and every end is counted before its result can be seen. Refused tasks were not
-/// submitted; but one that meets a shutdown on its way into the queue may have been, and then
-/// counts as cancelled too, even where `try_spawn` hands its closure back.
+/// submitted; but a task that meets a shutdown on its way into the queue may count as submitted,
+/// and then counts as cancelled too, even where `try_spawn` returns its closure.
 ///
 /// ```
 /// let pool = sidestep::Pool::new()?;
@@ -35,13 +35,13 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Threads that have started and not left.
+    /// Threads that have started and not exited.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// Threads asleep for want of work. One that still looks out for more is not among them.
+    /// Threads that sleep because no work is queued. A thread that still spins is not among them.
     #[must_use]
     pub fn threads_idle(&self) -> usize {
         self.threads_idle
@@ -54,7 +54,7 @@ impl Metrics {
         self.threads_blocked
     }
 
-    /// The most threads there have been at one time.
+    /// The most threads that the pool has had at one time.
     #[must_use]
     pub fn threads_peak(&self) -> usize {
         self.threads_peak
@@ -72,8 +72,8 @@ impl Metrics {
         self.tasks.running()
     }
 
-    /// Tasks that the pool has accepted, or taken back because of a shutdown before `spawn` had
-    /// returned.
+    /// Tasks that the pool has accepted, or has taken out again because of a shutdown before
+    /// `spawn` returned.
     #[must_use]
     pub fn tasks_submitted(&self) -> u64 {
         self.tasks.submitted
@@ -86,7 +86,7 @@ impl Metrics {
     }
 
     /// Submitted tasks whose closure did not run: cancelled while queued, expired, discarded or
-    /// taken back because of a shutdown, or without a thread; and calls of a
+    /// taken out because of a shutdown, or left without a thread; and calls of a
     /// [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) that found the value poisoned
     /// or gone.
     #[must_use]
@@ -100,14 +100,14 @@ impl Metrics {
         self.tasks.panicked
     }
 
-    /// How often the monitor has added threads because those there were blocked.
+    /// How often the monitor has added threads because the existing ones were blocked or occupied.
     #[must_use]
     pub fn growth_steps(&self) -> u64 {
         self.growth_steps
     }
 
-    /// How often the system, or the spawn handler, has refused a thread. Attempts that were not
-    /// made because the last one had just failed do not count.
+    /// How often the system, or the spawn handler, has refused a thread. Attempts that the pool
+    /// skipped because the last one had just failed do not count.
     #[must_use]
     pub fn spawn_failures(&self) -> u64 {
         self.spawn_failures
@@ -115,16 +115,16 @@ impl Metrics {
 
     /// How long tasks have waited, from their spawning to the start of their closure: one time for
     /// each task that has begun. `None` unless
-    /// [`PoolBuilder::histograms`](crate::PoolBuilder::histograms) asks for it.
+    /// [`PoolBuilder::histograms`](crate::PoolBuilder::histograms) is on.
     #[cfg(feature = "histograms")]
     #[must_use]
     pub fn wait_times(&self) -> Option<&Histogram> {
         self.times.wait.as_ref()
     }
 
-    /// How long closures have run: one time for each that has returned or panicked, recorded before
-    /// its result can be seen. `None` unless
-    /// [`PoolBuilder::histograms`](crate::PoolBuilder::histograms) asks for it.
+    /// How long closures have run: one time for each closure that has returned or panicked,
+    /// recorded before its result can be seen. `None` unless
+    /// [`PoolBuilder::histograms`](crate::PoolBuilder::histograms) is on.
     #[cfg(feature = "histograms")]
     #[must_use]
     pub fn run_times(&self) -> Option<&Histogram> {
@@ -132,7 +132,7 @@ impl Metrics {
     }
 }
 
-/// The numbers of a [`Lane`](crate::Lane) at one moment.
+/// The metrics of a [`Lane`](crate::Lane) at one moment.
 ///
 /// As in [`Metrics`], `submitted = completed + panicked + cancelled + queued + running` at every
 /// moment.
@@ -154,7 +154,8 @@ pub struct LaneMetrics {
 impl LaneMetrics {
     pub(in crate::pool) fn read(core: &LaneCore) -> Self {
         let mut tasks = core.account().counters.counts().tasks;
-        // The ends were counted before the starts: of what has begun since, some must have ended.
+        // This read counted the ends before the starts: of the tasks that have begun since, some
+        // must have ended.
         tasks.started = tasks.started.min(tasks.ended() + core.limit() as u64);
         LaneMetrics { tasks, times: core.latency().read() }
     }
@@ -171,7 +172,8 @@ impl LaneMetrics {
         self.tasks.running()
     }
 
-    /// Tasks that the lane has accepted, or taken back as in [`Metrics::tasks_submitted`].
+    /// Tasks that the lane has accepted, or has taken out again, as in
+    /// [`Metrics::tasks_submitted`].
     #[must_use]
     pub fn tasks_submitted(&self) -> u64 {
         self.tasks.submitted
@@ -184,7 +186,7 @@ impl LaneMetrics {
     }
 
     /// Submitted tasks whose closure did not run: cancelled while queued, expired, discarded or
-    /// taken back; and calls of a [`Strand`](crate::Strand) that found the value poisoned or gone.
+    /// taken out; and calls of a [`Strand`](crate::Strand) that found the value poisoned or gone.
     #[must_use]
     pub fn tasks_cancelled(&self) -> u64 {
         self.tasks.unrun()
@@ -196,14 +198,14 @@ impl LaneMetrics {
         self.tasks.panicked
     }
 
-    /// How long tasks of the lane have waited, as [`Metrics::wait_times`].
+    /// How long tasks of the lane have waited; see [`Metrics::wait_times`].
     #[cfg(feature = "histograms")]
     #[must_use]
     pub fn wait_times(&self) -> Option<&Histogram> {
         self.times.wait.as_ref()
     }
 
-    /// How long closures of the lane have run, as [`Metrics::run_times`].
+    /// How long closures of the lane have run; see [`Metrics::run_times`].
     #[cfg(feature = "histograms")]
     #[must_use]
     pub fn run_times(&self) -> Option<&Histogram> {

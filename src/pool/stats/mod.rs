@@ -1,11 +1,11 @@
-//! The numbers of a pool: counts, times, and the tasks that run for long.
+//! The metrics of a pool: counts, times, and the tasks that run for long.
 //!
 //! | file | owns |
 //! |---|---|
-//! | `metrics` | the plain numbers of a pool and of a lane |
-//! | `observer` | how long tasks wait and run: who is warned, and what is recorded |
+//! | `metrics` | the metrics of a pool and of a lane, as plain data |
+//! | `observer` | how long tasks wait and run: what the pool warns of, and what it records |
 //! | `long_running` | which tasks run for long |
-//! | `export` | the numbers for the facade crate `metrics` |
+//! | `export` | the metrics for the facade crate `metrics` |
 
 #[cfg(feature = "metrics")]
 pub(in crate::pool) mod export;
@@ -26,7 +26,7 @@ use crate::worker::Registry;
 use self::long_running::FirstSeen;
 use self::observer::Observer;
 
-/// What a pool knows of its tasks besides their number.
+/// What a pool knows of its tasks besides their counts.
 #[derive(Debug)]
 pub(in crate::pool) struct Stats {
     observer: Observer,

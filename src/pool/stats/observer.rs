@@ -1,4 +1,4 @@
-//! How long tasks wait and run: who is warned, and what is recorded.
+//! How long tasks wait and run: what the pool warns of, and what it records.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,18 +13,18 @@ use crate::task::TaskRef;
 use crate::trace::event;
 use crate::worker::{Registry, RunningTask};
 
-/// What is done with the times of a pool's tasks.
+/// Warns of, and records, the times of a pool's tasks.
 #[derive(Debug)]
 pub(in crate::pool) struct Observer {
     warn_after: Option<Duration>,
     latency: LatencyRecorder,
     is_on: bool,
-    /// The tasks that go on and have been warned of.
-    told: Mutex<BTreeSet<TaskId>>,
+    /// The running tasks that the pool has warned of.
+    warned: Mutex<BTreeSet<TaskId>>,
 }
 
-/// What records the times of a pool's tasks, or of those of one of its lanes, of which up to
-/// `threads` run at a time. It may call foreign code.
+/// The recorder of the times of a pool's tasks, or of those of one of its lanes, of which up to
+/// `threads` run at a time. It may call user code.
 pub(in crate::pool) fn latency(config: &Config, lane: Option<&str>, threads: usize) -> LatencyRecorder {
     let latency = LatencyRecorder::default();
     #[cfg(feature = "histograms")]
@@ -40,10 +40,10 @@ impl Observer {
     pub(in crate::pool) fn new(config: &Config) -> Self {
         let latency = latency(config, None, usize::MAX);
         let is_on = config.warn_after.is_some() || latency.is_on();
-        Observer { warn_after: config.warn_after, latency, is_on, told: Mutex::default() }
+        Observer { warn_after: config.warn_after, latency, is_on, warned: Mutex::default() }
     }
 
-    /// Whether anybody wants to know: tasks carry the time of their spawning then.
+    /// Whether times are warned of or recorded: then tasks carry the time of their spawning.
     pub(in crate::pool) fn is_on(&self) -> bool {
         self.is_on
     }
@@ -53,31 +53,32 @@ impl Observer {
         self.latency.read()
     }
 
-    /// Whether tasks that run for long are warned of.
+    /// Whether the pool warns of tasks that run for long.
     pub(in crate::pool) fn warns(&self) -> bool {
         self.warn_after.is_some() && cfg!(feature = "tracing")
     }
 
     /// Warns of the tasks on the threads of `workers` that have been running for long and go on,
-    /// once of each. Says when the next one will have been, if none ends before.
+    /// once for each. Returns when the next task will have been running for so long, if none ends
+    /// before.
     pub(in crate::pool) fn scan(&self, workers: &Registry) -> Option<Instant> {
         let limit = self.warn_after?;
         let shown: Vec<RunningTask> =
-            workers.records().iter().flat_map(|slot| slot.running_tasks()).collect();
+            workers.records().iter().flat_map(|record| record.running_tasks()).collect();
         let now = now();
-        let mut told = self.told.lock();
-        told.retain(|id| shown.iter().any(|task| task.origin.id == *id));
+        let mut warned = self.warned.lock();
+        warned.retain(|id| shown.iter().any(|task| task.origin.id == *id));
         let mut long = Vec::new();
         let mut next = None;
         for RunningTask { origin, since } in shown {
             let Some(due) = since.and_then(|since| since.checked_add(limit)) else { continue };
             if due > now {
                 next = next.into_iter().chain([due]).min();
-            } else if told.insert(origin.id) {
+            } else if warned.insert(origin.id) {
                 long.push((origin, (now - due).saturating_add(limit)));
             }
         }
-        drop(told);
+        drop(warned);
         for (origin, running) in long {
             event!(WARN, task = %origin, ?running, "a task has been running for long and goes on");
             let _ = (origin, running);

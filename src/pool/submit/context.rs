@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::panic::{catch_panic, report_panic};
 use crate::sync::{Mutex, now};
-use crate::task::{Context, Extras, Side};
+use crate::task::{ColdPart, Context, Metadata};
 
 /// Captures a context on the spawner's thread.
 pub(in crate::pool) type Capture = Box<dyn Fn() -> Context + Send + Sync>;
@@ -63,7 +63,7 @@ impl Captures {
         None
     }
 
-    /// Captures all of it. Foreign code: a capture that panics is left out.
+    /// Captures all of it. user code: a capture that panics is left out.
     fn capture(&self) -> Option<Context> {
         let listed = self.list.iter().filter_map(|capture| catch_panic("the capture of a context", capture));
         let all: Vec<Context> = self.capture_spans().into_iter().chain(listed).collect();
@@ -119,15 +119,15 @@ impl Carried {
     /// What a task carries that is spawned now, without options: nothing, as long as the pool
     /// neither captures contexts nor takes times.
     #[inline]
-    pub(in crate::pool) fn metadata(&self) -> Option<Box<Side>> {
+    pub(in crate::pool) fn metadata(&self) -> Option<Box<ColdPart>> {
         let is_plain = self.captures.is_empty() && !self.times;
-        (!is_plain).then(|| self.metadata_with(Extras::default()))
+        (!is_plain).then(|| self.metadata_with(Metadata::default()))
     }
 
     /// What a task carries that is spawned now, with these options.
     #[cold]
-    pub(in crate::pool) fn metadata_with(&self, extras: Extras) -> Box<Side> {
+    pub(in crate::pool) fn metadata_with(&self, metadata: Metadata) -> Box<ColdPart> {
         let spawned = self.times.then(now);
-        Side::new(Extras { spawned, context: Mutex::new(self.captures.capture()), ..extras })
+        ColdPart::new(Metadata { spawned, context: Mutex::new(self.captures.capture()), ..metadata })
     }
 }

@@ -38,10 +38,8 @@ use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::{LaneAccount, LaneCore};
 use crate::pool::inner::Inner;
 use crate::semaphore::Semaphore;
-use crate::sync::atomic::{Ordering, fence};
-use crate::sync::oneshot::Receiver;
 use crate::sync::trampoline;
-use crate::task::{Claimed, OnShutdown, Owner, Side, Task, TaskRef, Work, forked_child, new_task};
+use crate::task::{Claimed, ColdPart, OnShutdown, Owner, Task, TaskRef, Work, forked_child, new_task};
 use crate::trace::event;
 
 /// Where tasks can be queued: the pool itself, or a lane of it.
@@ -102,8 +100,7 @@ pub(in crate::pool) struct Submitter<'a, Q> {
 /// A task that is not queued yet.
 pub(in crate::pool) struct NewTask<T> {
     entry: TaskRef,
-    handle: TaskRef,
-    receiver: Receiver<T>,
+    task: Task<T>,
 }
 
 impl<Q: Queue> Submitter<'_, Q> {
@@ -112,15 +109,15 @@ impl<Q: Queue> Submitter<'_, Q> {
         &self,
         f: F,
         site: &'static Location<'static>,
-        side: Option<Box<Side>>,
+        cold: Option<Box<ColdPart>>,
     ) -> Task<T>
     where
         F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
-        let NewTask { entry, handle, receiver } = self.make(f, site, side);
-        self.submit(entry, &handle);
-        Task::new(handle, receiver)
+        let NewTask { entry, task } = self.make(f, site, cold);
+        self.submit(entry, task.new_ref());
+        task
     }
 
     /// Makes a task that is not queued yet.
@@ -128,14 +125,14 @@ impl<Q: Queue> Submitter<'_, Q> {
         &self,
         f: F,
         site: &'static Location<'static>,
-        side: Option<Box<Side>>,
+        cold: Option<Box<ColdPart>>,
     ) -> NewTask<T>
     where
         F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
-        let (entry, handle, receiver) = new_task(f, Arc::as_ptr(self.queue.account()), site, side);
-        NewTask { entry, handle, receiver }
+        let (entry, handle, receiver) = new_task(f, Arc::as_ptr(self.queue.account()), site, cold);
+        NewTask { entry, task: Task::new(handle, receiver) }
     }
 
     /// Queues tasks with one decision whom to wake.
@@ -144,22 +141,19 @@ impl<Q: Queue> Submitter<'_, Q> {
         let mut tasks = Vec::with_capacity(made.len());
         let mut handles = Vec::with_capacity(made.len());
         let mut unwanted = Vec::new();
-        for NewTask { entry, handle, receiver } in made {
+        for NewTask { entry, task } in made {
+            let handle = task.new_ref().clone();
             match self.push(entry, &handle) {
                 Ok(more) => look |= more,
                 Err(refusal) => unwanted.push(refusal),
             }
-            handles.push(handle.clone());
-            tasks.push(Task::new(handle, receiver));
+            handles.push(handle);
+            tasks.push(task);
         }
-        if look {
-            self.announce();
-        } else {
-            fence(Ordering::SeqCst);
-        }
+        self.inner.engine.announce(look, &**self.inner);
         let taken_back = handles.iter().filter_map(|handle| self.take_back(handle));
         unwanted.extend(taken_back.map(|claimed| (claimed, Reason::Shutdown)));
-        // Foreign code, which may wait for the others: those are on their way by now.
+        // User code, which may wait for the others: those are on their way by now.
         for (claimed, reason) in unwanted {
             discard(claimed, reason);
         }
@@ -171,16 +165,16 @@ impl<Q: Queue> Submitter<'_, Q> {
         &self,
         f: F,
         site: &'static Location<'static>,
-        side: Option<Box<Side>>,
+        cold: Option<Box<ColdPart>>,
     ) -> Result<Task<T>, Rejected<F>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let NewTask { entry, handle, receiver } = self.make(f, site, side);
-        let origin = handle.origin();
-        match self.try_submit(entry, &handle) {
-            Ok(()) => Ok(Task::new(handle, receiver)),
+        let NewTask { entry, task } = self.make(f, site, cold);
+        let origin = task.new_ref().origin();
+        match self.try_submit(entry, task.new_ref()) {
+            Ok(()) => Ok(task),
             Err((claimed, reason)) => {
                 // SAFETY: T5: the task was made of `f` just now, with the types `F` and `T`.
                 let closure = unsafe { claimed.into_closure::<F, T>() };
@@ -199,19 +193,16 @@ impl<Q: Queue> Submitter<'_, Q> {
 
     #[inline]
     fn try_submit(&self, entry: TaskRef, handle: &TaskRef) -> Result<(), (Claimed, Reason)> {
-        if self.push(entry, handle)? {
-            self.announce();
-        } else {
-            fence(Ordering::SeqCst);
-        }
+        let look = self.push(entry, handle)?;
+        self.inner.engine.announce(look, &**self.inner);
         self.take_back(handle).map_or(Ok(()), |claimed| Err((claimed, Reason::Shutdown)))
     }
 
-    /// Pushes a task, unless it is refused. True if somebody must look:
-    /// [`announce`](Submitter::announce) is next.
+    /// Pushes a task, unless it is refused. True if a thread must look:
+    /// [`Engine::announce`](crate::worker::Engine::announce) is next.
     #[inline]
     pub(in crate::pool) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Reason)> {
-        let extras = handle.extras();
+        let metadata = handle.metadata();
         if let Err(reason) = self.check() {
             trace_refusal(handle, &reason);
             match entry.claim() {
@@ -220,7 +211,7 @@ impl<Q: Queue> Submitter<'_, Q> {
             }
         }
         let look = self.queue.push(self.inner, entry);
-        if extras.is_some_and(|extras| extras.on_shutdown == OnShutdown::Discard)
+        if metadata.is_some_and(|metadata| metadata.on_shutdown == OnShutdown::Discard)
             && !self.inner.ending.discardable().add(handle.clone())
             && let Some(claimed) = handle.clone().claim()
         {
@@ -229,7 +220,7 @@ impl<Q: Queue> Submitter<'_, Q> {
             claimed.count_cancelled();
             return Err((claimed, Reason::Shutdown));
         }
-        if let Some(deadline) = extras.and_then(|extras| extras.deadline) {
+        if let Some(deadline) = metadata.and_then(|metadata| metadata.deadline) {
             self.inner.expiry.watch(&self.inner.config.name, deadline, handle.clone());
         }
         Ok(look)
@@ -256,19 +247,8 @@ impl<Q: Queue> Submitter<'_, Q> {
         }
     }
 
-    /// Has somebody look into the queues, or, if the pool has been closed meanwhile, fences: the
-    /// tasks just pushed will be taken back, or somebody has them.
-    #[inline]
-    pub(in crate::pool) fn announce(&self) {
-        if self.inner.engine.is_closed() {
-            fence(Ordering::SeqCst);
-        } else {
-            self.inner.engine.notify(&**self.inner);
-        }
-    }
-
-    /// If the pool has been closed meanwhile, and nobody has taken the task: the task, counted as
-    /// cancelled. There has been a fence since the push.
+    /// If the pool has been closed meanwhile, and no thread has taken the task: the task, counted
+    /// as cancelled. There has been a fence since the push.
     #[inline]
     pub(in crate::pool) fn take_back(&self, handle: &TaskRef) -> Option<Claimed> {
         if !self.inner.engine.is_closed() {

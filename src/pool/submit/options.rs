@@ -9,7 +9,7 @@ use super::destination::Destination;
 use crate::error::Rejected;
 use crate::pool::{Lane, Pool};
 use crate::sync::now;
-use crate::task::{Extras, OnShutdown, Side, Task, Unblocked, Work};
+use crate::task::{ColdPart, Metadata, OnShutdown, Task, Unblocked, Work};
 
 /// Options for one task, or for several alike: a name, a time limit in the queue, what a shutdown
 /// does to it. [`Pool::options`] and [`Lane::options`] give them.
@@ -105,8 +105,8 @@ impl<'a> TaskOptions<'a> {
         T: Send + 'static,
     {
         match self.destination {
-            Destination::Pool(pool) => pool.submitter().spawn(f, site, Some(self.side(pool))),
-            Destination::Lane(lane) => lane.submitter().spawn(f, site, Some(self.side(lane.pool()))),
+            Destination::Pool(pool) => pool.submitter().spawn(f, site, Some(self.metadata(pool))),
+            Destination::Lane(lane) => lane.submitter().spawn(f, site, Some(self.metadata(lane.pool()))),
         }
     }
 
@@ -138,17 +138,17 @@ impl<'a> TaskOptions<'a> {
     {
         let site = Location::caller();
         match self.destination {
-            Destination::Pool(pool) => pool.submitter().try_spawn(f, site, Some(self.side(pool))),
-            Destination::Lane(lane) => lane.submitter().try_spawn(f, site, Some(self.side(lane.pool()))),
+            Destination::Pool(pool) => pool.submitter().try_spawn(f, site, Some(self.metadata(pool))),
+            Destination::Lane(lane) => lane.submitter().try_spawn(f, site, Some(self.metadata(lane.pool()))),
         }
     }
 
-    fn side(&self, pool: &Pool) -> Box<Side> {
-        pool.inner.carried.metadata_with(Extras {
+    fn metadata(&self, pool: &Pool) -> Box<ColdPart> {
+        pool.inner.carried.metadata_with(Metadata {
             name: self.name.clone(),
             deadline: self.expire_after.and_then(|time| now().checked_add(time)),
             on_shutdown: self.on_shutdown,
-            ..Extras::default()
+            ..Metadata::default()
         })
     }
 }

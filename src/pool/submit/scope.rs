@@ -35,7 +35,7 @@ use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Parker};
 use crate::sys::fork::Generation;
 use crate::task::{
-    BlockingWait, Extras, Help, Host, OnRelease, Task, TaskRef, block, forked_child, host, host_of,
+    BlockingWait, Help, Host, Metadata, OnRelease, Task, TaskRef, block, forked_child, host, host_of,
     new_scoped_task,
 };
 
@@ -229,13 +229,14 @@ impl<'scope> Scope<'scope, '_> {
     {
         let inner = &self.pool.inner;
         let submitter = Submitter { inner, queue: inner, has_permit: false };
-        let observer: Arc<State> = Arc::clone(&self.state);
-        let side = inner.carried.metadata_with(Extras { on_release: Some(observer), ..Extras::default() });
+        let on_release: Arc<State> = Arc::clone(&self.state);
+        let cold =
+            inner.carried.metadata_with(Metadata { on_release: Some(on_release), ..Metadata::default() });
         // ORDERING: Relaxed: the thread that waits, or a task that it waits for, does this.
         self.state.left.fetch_add(1, Ordering::Relaxed);
         // SAFETY: T8.
         let (entry, handle, receiver) =
-            unsafe { new_scoped_task(f, Arc::as_ptr(&inner.engine.account), Location::caller(), Some(side)) };
+            unsafe { new_scoped_task(f, Arc::as_ptr(&inner.engine.account), Location::caller(), Some(cold)) };
         submitter.submit(entry, &handle);
         if let Some(queued) = self.state.queued.as_ref().filter(|_| !self.state.is_forked()) {
             let _ = queued.add(handle.clone());

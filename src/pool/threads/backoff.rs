@@ -1,8 +1,8 @@
-//! The pause after the system has refused a thread.
+//! Backoff: the pause after the system has refused a thread.
 //!
-//! ORDERING: the lock orders what is behind it. `cooling` is `SeqCst`, and whoever begins a pause
-//! calls `Inner::growth_ended` next, whose fence pairs with the one in `watch_growth`: a waiter
-//! that still hopes to see the pool grow is woken to look again.
+//! ORDERING: the lock orders what is behind it. `paused` is `SeqCst`, and a thread that begins a
+//! pause calls `Engine::growth_ended` next, whose fence pairs with the one in `watch_growth`: it
+//! wakes a waiter that still expects the pool to grow, which looks again.
 
 use std::io;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ const LAST: Duration = Duration::from_secs(1);
 /// The pause after a failure to start a thread.
 #[derive(Debug)]
 pub(in crate::pool) struct Backoff {
-    inner: Mutex<Cooling>,
-    /// Mirrors `inner.until.is_some()`, to be asked without the lock.
-    cooling: AtomicUsize,
+    inner: Mutex<Pause>,
+    /// Mirrors `inner.until.is_some()`, to be read without the lock.
+    paused: AtomicUsize,
     failures: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Cooling {
+struct Pause {
     /// `None` while nothing has failed since the last success.
     until: Option<Until>,
     length: Duration,
@@ -35,41 +35,41 @@ struct Cooling {
 #[derive(Clone, Copy, Debug)]
 enum Until {
     Instant(Instant),
-    /// A handler is still busy with its failure.
-    Told,
-    /// The system has no threads at all.
+    /// The handler that has failed has not returned yet: until it does.
+    HandlerReturns,
+    /// The system has no threads at all: for ever.
     Ever,
 }
 
 impl Backoff {
     pub(in crate::pool) fn new() -> Self {
-        let inner = Cooling { until: None, length: FIRST, error: None };
-        Backoff { inner: Mutex::new(inner), cooling: AtomicUsize::new(0), failures: AtomicU64::new(0) }
+        let inner = Pause { until: None, length: FIRST, error: None };
+        Backoff { inner: Mutex::new(inner), paused: AtomicUsize::new(0), failures: AtomicU64::new(0) }
     }
 
     /// Whether no attempt should be made now.
     pub(in crate::pool) fn is_on(&self) -> bool {
-        if self.cooling.load(Ordering::SeqCst) == 0 {
+        if self.paused.load(Ordering::SeqCst) == 0 {
             return false;
         }
         match self.inner.lock().until {
             Some(Until::Instant(instant)) => now() < instant,
-            Some(Until::Told | Until::Ever) => true,
+            Some(Until::HandlerReturns | Until::Ever) => true,
             None => false,
         }
     }
 
-    /// Something has failed, and the handler that knows why has not returned: no attempt until
-    /// `begin` or `end`. The clock is not asked.
+    /// A start has failed, and the handler that knows why has not returned: no attempt is made
+    /// until `begin` or `end`. Does not read the clock.
     pub(in crate::pool) fn hold(&self) {
         let mut inner = self.inner.lock();
         if !matches!(inner.until, Some(Until::Ever)) {
-            inner.until = Some(Until::Told);
-            self.cooling.store(1, Ordering::SeqCst);
+            inner.until = Some(Until::HandlerReturns);
+            self.paused.store(1, Ordering::SeqCst);
         }
     }
 
-    /// Begins a pause, twice as long as the last one if that brought nothing. Failures that come
+    /// Begins a pause, twice as long as the last one if no thread has started since. Failures
     /// during a pause do not lengthen it.
     pub(in crate::pool) fn begin(&self, error: io::Error) {
         let error = Arc::new(error);
@@ -81,37 +81,37 @@ impl Backoff {
     fn pause(&self, error: &Arc<io::Error>) -> bool {
         let mut inner = self.inner.lock();
         let again = match inner.until {
-            None | Some(Until::Told) => true,
+            None | Some(Until::HandlerReturns) => true,
             Some(Until::Instant(instant)) => now() >= instant,
             Some(Until::Ever) => false,
         };
         if again {
-            // A system without threads need not have a clock either: it is not asked.
+            // A system without threads need not have a clock either: this does not read it.
             let permanent = error.kind() == io::ErrorKind::Unsupported;
             let until = || Until::Instant(now() + inner.length);
             inner.until = Some(if permanent { Until::Ever } else { until() });
             inner.length = (inner.length * 2).min(LAST);
             inner.error = Some(Arc::clone(error));
-            self.cooling.store(1, Ordering::SeqCst);
+            self.paused.store(1, Ordering::SeqCst);
         }
         again
     }
 
-    /// No attempt will ever be made.
+    /// Begins a pause without an end: no attempt will ever be made.
     pub(in crate::pool) fn begin_for_ever(&self, error: io::Error) {
         let mut inner = self.inner.lock();
         inner.until = Some(Until::Ever);
         inner.error = Some(Arc::new(error));
-        self.cooling.store(1, Ordering::SeqCst);
+        self.paused.store(1, Ordering::SeqCst);
     }
 
-    /// A thread has started.
+    /// Ends the pause: a thread has started.
     pub(in crate::pool) fn end(&self) {
-        if self.cooling.load(Ordering::SeqCst) == 1 {
+        if self.paused.load(Ordering::SeqCst) == 1 {
             let mut inner = self.inner.lock();
             inner.until = None;
             inner.length = FIRST;
-            self.cooling.store(0, Ordering::SeqCst);
+            self.paused.store(0, Ordering::SeqCst);
         }
     }
 

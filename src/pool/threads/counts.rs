@@ -1,31 +1,31 @@
-//! How many threads a pool has: reserved, staying, present.
+//! How many threads a pool has: reserved, active, alive.
 //!
-//! ORDERING: `word` is `SeqCst` throughout. Its changes pair with its loads (who sees that a thread
-//! has left sees what it counted); against the queues, the limit and the waiters they are ordered
-//! by the fences of whoever changes it: `set_max`, `growth_ended`, `left`. `present` and `peak` are
-//! for the metrics.
+//! ORDERING: `word` is `SeqCst` throughout. Its changes pair with its loads (a thread that sees
+//! that another has exited sees what that one counted); against the queues, the limit and the
+//! waiters the fences of the functions that change it order them: `set_max`, `growth_ended`,
+//! `on_exit`. `alive` and `peak` are for the metrics.
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// The number of threads: reserved ones, and those of them that are on their way out.
+/// The numbers of threads: those reserved, and those of the reserved that are on their way out.
 #[derive(Debug)]
 pub(in crate::pool) struct ThreadCounts {
-    /// Low half: reserved. High half: resigned but not gone yet.
+    /// Low half: reserved. High half: retired but not gone yet.
     word: AtomicU64,
-    present: AtomicUsize,
+    alive: AtomicUsize,
     peak: AtomicUsize,
 }
 
-const RESIGNED: u64 = 1 << 32;
+const RETIRED: u64 = 1 << 32;
 
 impl ThreadCounts {
     pub(in crate::pool) fn new() -> Self {
-        ThreadCounts { word: AtomicU64::new(0), present: AtomicUsize::new(0), peak: AtomicUsize::new(0) }
+        ThreadCounts { word: AtomicU64::new(0), alive: AtomicUsize::new(0), peak: AtomicUsize::new(0) }
     }
 
     fn split(word: u64) -> (usize, usize) {
-        let reserved = (word % RESIGNED) as usize;
-        (reserved, reserved - (word / RESIGNED) as usize)
+        let reserved = (word % RETIRED) as usize;
+        (reserved, reserved - (word / RETIRED) as usize)
     }
 
     /// Threads reserved (P1): running, starting, or on their way out.
@@ -33,14 +33,14 @@ impl ThreadCounts {
         Self::split(self.word.load(Ordering::SeqCst)).0
     }
 
-    /// Those of the reserved that have not resigned.
-    pub(in crate::pool) fn staying(&self) -> usize {
+    /// Threads that are reserved and have not retired.
+    pub(in crate::pool) fn active(&self) -> usize {
         Self::split(self.word.load(Ordering::SeqCst)).1
     }
 
-    /// Threads that have started and not left.
-    pub(in crate::pool) fn present(&self) -> usize {
-        self.present.load(Ordering::Acquire)
+    /// Threads that have started and not exited.
+    pub(in crate::pool) fn alive(&self) -> usize {
+        self.alive.load(Ordering::Acquire)
     }
 
     pub(in crate::pool) fn peak(&self) -> usize {
@@ -49,18 +49,18 @@ impl ThreadCounts {
 
     fn update(&self, change: impl Fn(usize, usize) -> Option<u64>) -> Option<u64> {
         let change = |word| {
-            let (reserved, staying) = Self::split(word);
-            change(reserved, staying).map(|units| word.wrapping_add(units))
+            let (reserved, active) = Self::split(word);
+            change(reserved, active).map(|units| word.wrapping_add(units))
         };
         self.word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change).ok()
     }
 
-    /// Reserves one thread if fewer than `entitled` stay and fewer than `max` are reserved.
+    /// Reserves one thread if fewer than `entitled` are active and fewer than `max` are reserved.
     pub(in crate::pool) fn reserve(&self, entitled: usize, max: usize) -> bool {
-        self.update(|reserved, staying| (staying < entitled && reserved < max).then_some(1)).is_some()
+        self.update(|reserved, active| (active < entitled && reserved < max).then_some(1)).is_some()
     }
 
-    /// Reserves up to `wanted` threads, and says how many.
+    /// Reserves up to `wanted` threads, and returns how many.
     pub(in crate::pool) fn reserve_many(&self, wanted: usize, max: usize) -> usize {
         let granted = |reserved: usize| wanted.min(max.saturating_sub(reserved));
         match self.update(|reserved, _| Some(granted(reserved) as u64)) {
@@ -69,35 +69,35 @@ impl ThreadCounts {
         }
     }
 
-    /// Gives `count` reserved threads up that were not started. Returns how many remain.
+    /// Releases the reservations of `count` threads that were not started. Returns how many remain.
     pub(in crate::pool) fn release(&self, count: usize) -> usize {
         Self::split(self.word.fetch_sub(count as u64, Ordering::SeqCst)).0 - count
     }
 
     pub(in crate::pool) fn arrive(&self) {
-        let present = self.present.fetch_add(1, Ordering::AcqRel) + 1;
-        self.peak.fetch_max(present, Ordering::AcqRel);
+        let alive = self.alive.fetch_add(1, Ordering::AcqRel) + 1;
+        self.peak.fetch_max(alive, Ordering::AcqRel);
     }
 
-    /// One thread resigns, if more than `core` stay.
-    pub(in crate::pool) fn resign_above(&self, core: usize) -> bool {
-        self.update(|_, staying| (staying > core).then_some(RESIGNED)).is_some()
+    /// Retires one thread, if more than `core` are active.
+    pub(in crate::pool) fn retire_above(&self, core: usize) -> bool {
+        self.update(|_, active| (active > core).then_some(RETIRED)).is_some()
     }
 
-    pub(in crate::pool) fn resign(&self) {
-        self.word.fetch_add(RESIGNED, Ordering::SeqCst);
+    pub(in crate::pool) fn retire(&self) {
+        self.word.fetch_add(RETIRED, Ordering::SeqCst);
     }
 
-    /// A thread that has resigned is gone, and its reservation goes to another one.
-    pub(in crate::pool) fn hand_over(&self) {
-        self.present.fetch_sub(1, Ordering::AcqRel);
-        self.word.fetch_sub(RESIGNED, Ordering::SeqCst);
+    /// A thread that has retired is gone, and its reservation goes to another one.
+    pub(in crate::pool) fn hand_off(&self) {
+        self.alive.fetch_sub(1, Ordering::AcqRel);
+        self.word.fetch_sub(RETIRED, Ordering::SeqCst);
     }
 
-    /// A thread that has resigned is gone.
-    pub(in crate::pool) fn leave(&self) {
-        self.present.fetch_sub(1, Ordering::AcqRel);
-        self.word.fetch_sub(RESIGNED + 1, Ordering::SeqCst);
+    /// A thread that has retired is gone, and its reservation ends.
+    pub(in crate::pool) fn exit(&self) {
+        self.alive.fetch_sub(1, Ordering::AcqRel);
+        self.word.fetch_sub(RETIRED + 1, Ordering::SeqCst);
     }
 }
 

@@ -1,15 +1,15 @@
-//! The threads of a pool: how many there are and may be, and how one more is made.
+//! The threads of a pool: how many there are and may be, and how the pool makes one more.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `counts` | threads reserved, active, alive |
 //! | `backoff` | the pause after the system has refused a thread |
 //! | `start` | making a thread that has been reserved |
-//! | `new_thread` | a thread on its way to the one who makes it |
+//! | `new_thread` | a reserved thread on its way to the spawn handler |
 //!
-//! ORDERING: `max` is `SeqCst`, as the counts are: `Inner::set_max` writes the one and reads the
-//! others, a reservation comes the other way. `blocking` pairs with itself; against the queues the
-//! fences in `policy` order it.
+//! ORDERING: `max` is `SeqCst`, as the counts are: `Inner::set_max` writes `max` and then reads the
+//! counts, a reservation writes the counts and then reads `max`. `blocking` pairs with itself;
+//! against the queues the fences in `inner` order it.
 
 mod backoff;
 mod counts;
@@ -25,7 +25,7 @@ pub(in crate::pool) use self::start::{start, start_many};
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// The threads of one pool: how many there are, and may be.
+/// How many threads one pool has, and how many it may have.
 #[derive(Debug)]
 pub(in crate::pool) struct Threads {
     counts: ThreadCounts,
@@ -69,7 +69,7 @@ impl Threads {
         self.max.store(max, Ordering::SeqCst);
     }
 
-    /// How many threads are kept.
+    /// How many threads the pool keeps.
     pub(in crate::pool) fn core(&self) -> usize {
         self.core.min(self.max())
     }
@@ -87,7 +87,7 @@ impl Threads {
         self.blocking.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// The threads that may exist without evidence that they are needed: `core`, and one for each
+    /// How many threads may exist without evidence that they are needed: `core`, and one for each
     /// that blocks.
     pub(in crate::pool) fn entitled(&self) -> usize {
         self.core.saturating_add(self.blocking()).min(self.max())
@@ -96,12 +96,10 @@ impl Threads {
     /// Whether there are fewer threads than the pool is entitled to, and one may be started.
     #[inline]
     pub(in crate::pool) fn may_start(&self) -> bool {
-        self.counts.staying() < self.entitled()
-            && self.counts.reserved() < self.max()
-            && !self.backoff.is_on()
+        self.counts.active() < self.entitled() && self.counts.reserved() < self.max() && !self.backoff.is_on()
     }
 
-    /// The name of the next thread of the pool with this name.
+    /// The name of the next thread of the pool called `pool`.
     fn next_name(&self, pool: &str) -> String {
         format!("{pool}-{}", self.next_number.fetch_add(1, Ordering::Relaxed))
     }

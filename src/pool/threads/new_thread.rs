@@ -1,23 +1,23 @@
-//! A thread that the pool wants, on its way to the one who makes it.
+//! A thread that the pool has reserved, on its way to the spawn handler, which makes it.
 
 use std::fmt;
 use std::io;
 
 use crate::sync::thread;
 
-/// What a thread is reserved for: it is run, or given up when it is dropped.
+/// The reservation behind a `NewThread`: either `run` consumes it, or the drop gives it up.
 pub(super) trait Reserved: Send + Sync {
     /// Works for the pool on the calling thread.
     fn run(self: Box<Self>);
-    /// The thread will not come: a failure to start it.
+    /// The thread will not start: counts as a failure to start it.
     fn give_up(self: Box<Self>);
 }
 
-/// A thread that the pool wants: what
-/// [`PoolBuilder::spawn_handler`](crate::PoolBuilder::spawn_handler) gets.
+/// A thread that the pool wants to start: the argument of a
+/// [`PoolBuilder::spawn_handler`](crate::PoolBuilder::spawn_handler).
 ///
-/// The handler makes an OS thread, by whatever means, and has it call [`run`](NewThread::run).
-/// Dropping a `NewThread` without running it counts as a failure to start the thread.
+/// The handler creates an OS thread, by any means, which calls [`run`](NewThread::run). Dropping a
+/// `NewThread` without running it counts as a failure to start the thread.
 pub struct NewThread {
     name: String,
     stack_size: Option<usize>,
@@ -29,7 +29,7 @@ impl NewThread {
         NewThread { name, stack_size, reserved: Some(reserved) }
     }
 
-    /// The name the thread should have: the pool's name and a number.
+    /// The name that the thread should have: the pool's name and a number.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -41,7 +41,8 @@ impl NewThread {
         self.stack_size
     }
 
-    /// Works for the pool on the calling thread, until the pool lets the thread go.
+    /// Works for the pool on the calling thread, and returns when the pool no longer needs the
+    /// thread.
     pub fn run(mut self) {
         if let Some(reserved) = self.reserved.take() {
             reserved.run();

@@ -1,4 +1,4 @@
-//! How a pool gets one thread more.
+//! How a pool starts one thread more.
 //!
 //! - **P1** A thread is reserved, by compare-exchange against `max`, before it is made, and given
 //!   up after its last hook has run: so the number of threads never exceeds `max`, not even for an
@@ -17,7 +17,7 @@ use crate::pool::inner::Inner;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::worker::work;
 
-/// A reserved thread with its starting token (P2), and those that it is to start in turn.
+/// A reserved thread with its starting token (P2), and the threads that it is to start in turn.
 struct Reservation {
     pool: Arc<Inner>,
     /// How many threads more were reserved, for this one to start first.
@@ -49,11 +49,11 @@ impl Reserved for Reservation {
         let lost = share + 1;
         threads.counts().release(lost);
         threads.backoff().count_failure();
-        // A handler that has not returned yet has more to say about why; until then no other
-        // attempt is made (P3).
+        // A handler that has not returned yet may still report why; until then no other attempt is
+        // made (P3).
         threads.backoff().hold();
         // ORDERING: AcqRel pairs with the one in `start`: the second of the two sees the first, and
-        // what came before it.
+        // all that came before it.
         let returned = handshake.fetch_or(LOST, Ordering::AcqRel) & RETURNED != 0;
         if returned {
             threads.backoff().begin(dropped_unrun());
@@ -70,12 +70,12 @@ fn dropped_unrun() -> io::Error {
 }
 
 /// Starts `count` threads that have been reserved and have their tokens: this thread starts two at
-/// most, which start the others.
+/// most, and these start the others.
 pub(in crate::pool) fn start_many(pool: &Arc<Inner>, count: usize) {
     let first = count.div_ceil(2);
     for share in [first, count - first] {
         if share > 0 {
-            // A failure has been dealt with: the pool goes on with the threads it has.
+            // `start` has handled a failure: the pool goes on with the threads it has.
             let _ = start(pool, share - 1);
         }
     }
@@ -85,7 +85,7 @@ pub(in crate::pool) fn start_many(pool: &Arc<Inner>, count: usize) {
 pub(in crate::pool) fn start(pool: &Arc<Inner>, share: usize) -> io::Result<()> {
     let threads = &pool.threads;
     if threads.backoff().is_on() {
-        // P3: the last failure is too fresh. No attempt is made.
+        // P3: the last failure is too recent. No attempt is made.
         threads.counts().release(share + 1);
         pool.engine.idle.not_started(share + 1);
         pool.on_start_failed();
@@ -98,7 +98,8 @@ pub(in crate::pool) fn start(pool: &Arc<Inner>, share: usize) -> io::Result<()> 
     // ORDERING: AcqRel pairs with the one in `give_up`.
     let lost = handshake.fetch_or(RETURNED, Ordering::AcqRel) & LOST != 0;
     if !lost {
-        // The handler has the thread, whatever it says: it runs, or will, or is given up later.
+        // The handler has the thread, whatever it returned: the thread runs, or will run, or its
+        // drop gives it up later.
         return Ok(());
     }
     let error = result.err().unwrap_or_else(dropped_unrun);
@@ -107,7 +108,7 @@ pub(in crate::pool) fn start(pool: &Arc<Inner>, share: usize) -> io::Result<()> 
     Err(error)
 }
 
-/// The same error once more: `io::Error` cannot be cloned.
+/// A copy of the error: `io::Error` cannot be cloned.
 fn copy(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
@@ -115,8 +116,8 @@ fn copy(error: &io::Error) -> io::Error {
     }
 }
 
-/// The error without the foreign one inside, whose code must not run wherever this is copied, shown
-/// or dropped.
+/// The error without the user's error inside, whose code must not run where this one is copied,
+/// shown or dropped.
 fn plain(error: io::Error) -> io::Error {
     let kind = error.kind();
     catch_panic("an error of the spawn handler", move || copy(&error)).unwrap_or_else(|| kind.into())

@@ -21,7 +21,7 @@ impl Host for Nobody {
     fn run_any_inline(&self) -> bool {
         false
     }
-    fn run_now(&self, _target: &TaskRef) -> bool {
+    fn run_inline_now(&self, _target: &TaskRef) -> bool {
         false
     }
     fn release_slots_early(&self) {}

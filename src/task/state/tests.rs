@@ -18,7 +18,7 @@ fn only_one_claim_succeeds() {
 #[test]
 fn cancelling_a_queued_task_claims_it() {
     let word = Word::new(2, FIRST, PLACE, false);
-    assert_eq!(word.request_cancel(), CancelAction::End(Claim { laden: false }));
+    assert_eq!(word.request_cancel(), CancelAction::End(Claim { has_metadata: false }));
     assert!(word.claim().is_none());
     assert_eq!(word.request_cancel(), CancelAction::Nothing);
 }
@@ -27,10 +27,10 @@ fn cancelling_a_queued_task_claims_it() {
 fn only_the_first_canceller_runs_the_hooks() {
     let word = Word::new(2, FIRST, PLACE, false);
     assert!(word.claim().is_some());
-    assert!(!word.announce_side());
+    assert!(!word.announce_cold_part());
     assert_eq!(word.request_cancel(), CancelAction::RunHooks);
     assert_eq!(word.request_cancel(), CancelAction::Nothing);
-    assert!(word.announce_side(), "a later hook learns that it is late");
+    assert!(word.announce_cold_part(), "a later hook learns that it is late");
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn the_last_reference_frees() {
 fn every_end_and_every_stage_is_told_apart() {
     for end in [TaskEnd::Value, TaskEnd::Coded(1), TaskEnd::Coded(14), TaskEnd::Stored] {
         let word = Word::new(2, FIRST, PLACE, false);
-        let stage = || (word.is_queued(), word.is_ended(), word.is_cancelled(), word.has_side());
+        let stage = || (word.is_queued(), word.is_ended(), word.is_cancelled(), word.has_cold_part());
         assert_eq!(stage(), (true, false, false, false));
         assert!(word.claim().is_some());
         assert_eq!(stage(), (false, false, false, false));
@@ -61,23 +61,23 @@ fn every_end_and_every_stage_is_told_apart() {
         assert_eq!(stage(), (false, true, false, false));
     }
     let word = Word::new(2, FIRST, PLACE, true);
-    assert!(word.has_side());
-    assert_eq!(word.request_cancel(), CancelAction::End(Claim { laden: true }));
+    assert!(word.has_cold_part());
+    assert_eq!(word.request_cancel(), CancelAction::End(Claim { has_metadata: true }));
     assert!(word.is_cancelled());
-    assert_eq!(Word::new(2, FIRST, PLACE, true).claim(), Some(Claim { laden: true }));
+    assert_eq!(Word::new(2, FIRST, PLACE, true).claim(), Some(Claim { has_metadata: true }));
 }
 
 #[test]
 fn debug_decodes_the_bits() {
     let word = Word::new(3, FIRST, PLACE, false);
-    let text = |stage, cancel, side, refs| {
-        format!("Word {{ stage: \"{stage}\", cancel: {cancel}, side: {side}, end: Value, refs: {refs} }}")
+    let text = |stage, cancel, cold, refs| {
+        format!("Word {{ stage: \"{stage}\", cancel: {cancel}, cold: {cold}, end: Value, refs: {refs} }}")
     };
     assert_eq!(format!("{word:?}"), text("queued", false, false, 3));
     assert!(word.claim().is_some());
     assert_eq!(format!("{word:?}"), text("claimed", false, false, 3));
     assert_eq!(word.request_cancel(), CancelAction::Nothing);
-    assert!(word.announce_side());
+    assert!(word.announce_cold_part());
     assert_eq!(format!("{word:?}"), text("claimed", true, true, 3));
     assert_eq!(word.end_and_release(), ReleaseAction::Keep);
     assert_eq!(format!("{word:?}"), text("ended", true, true, 2));

@@ -79,7 +79,7 @@ fn a_running_action_is_told_and_not_waited_for() {
     action.cancel();
     run(&mut ev);
     let text = log.take().remove(0);
-    let end = "was cancelled while it ran, and its result given up";
+    let end = "was cancelled while it ran, and its result was discarded";
     assert!(text.starts_with("true ") && text.ends_with(end), "{text}");
     assert_eq!(drops.count(), 0, "it is still running");
     leave.open();
@@ -109,7 +109,10 @@ fn an_action_that_has_ended_is_given_up_until_its_callback_runs() {
     run(&mut ev);
     let texts = log.take();
     assert_eq!(texts.len(), 2, "{texts:?}");
-    assert!(texts.iter().all(|text| text.starts_with("true ") && text.contains("given up")), "{texts:?}");
+    assert!(
+        texts.iter().all(|text| text.starts_with("true ") && text.contains("was discarded")),
+        "{texts:?}"
+    );
     late.cancel();
     early.cancel();
     run(&mut ev);

@@ -1,4 +1,4 @@
-//! Tests of `roll`.
+//! Tests of `task_list`.
 
 use super::*;
 use crate::Pool;

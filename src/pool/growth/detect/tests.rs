@@ -17,8 +17,8 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn subject(key: ThreadKey, note: LastSample, cpu_time: Option<Duration>, elapsed: Duration) -> Subject {
-    Subject { key, note, cpu_time, elapsed, spare: 0 }
+fn subject(key: ThreadKey, last: LastSample, cpu_time: Option<Duration>, elapsed: Duration) -> Subject {
+    Subject { key, last, cpu_time, elapsed, spare: 0 }
 }
 
 /// A thread that sleeps, or one that spins, and its key; it ends when this is dropped.
@@ -60,7 +60,7 @@ impl Drop for Thread {
     }
 }
 
-fn note(stalled: u32, cpu_time: Option<Duration>) -> LastSample {
+fn last(stalled: u32, cpu_time: Option<Duration>) -> LastSample {
     LastSample { stalled, cpu_time, ..LastSample::default() }
 }
 
@@ -99,7 +99,7 @@ fn the_cpu_clock_wants_a_long_stay_and_little_use() {
     ];
     let key = ThreadKey::current();
     for (name, stalled, before, now, answer) in table {
-        let subject = subject(key, note(stalled, before), now, tick);
+        let subject = subject(key, last(stalled, before), now, tick);
         assert_eq!(CpuClock.is_asleep(&subject), answer, "{name}");
     }
     assert!(CpuClock.is_certain());
@@ -109,7 +109,7 @@ fn the_cpu_clock_wants_a_long_stay_and_little_use() {
 #[test]
 fn the_cpu_clock_tells_sleeping_from_spinning() {
     let asleep = |key: ThreadKey, before: Option<Duration>, elapsed| {
-        CpuClock.is_asleep(&subject(key, note(PATIENCE, before), key.cpu_time(), elapsed))
+        CpuClock.is_asleep(&subject(key, last(PATIENCE, before), key.cpu_time(), elapsed))
     };
     let sleeper = Thread::new(false);
     let state = |key| ThreadState.is_asleep(&subject(key, LastSample::default(), None, Duration::ZERO));
@@ -136,7 +136,7 @@ fn time_alone_wants_a_stay_and_a_cpu_to_spare_and_is_not_certain() {
         ("none is to spare", u32::MAX, 0, false),
     ];
     for (name, stalled, spare, answer) in table {
-        let subject = Subject { spare, ..subject(key, note(stalled, None), None, Duration::ZERO) };
+        let subject = Subject { spare, ..subject(key, last(stalled, None), None, Duration::ZERO) };
         assert_eq!(TimeAlone.is_asleep(&subject), Some(answer), "{name}");
     }
     assert!(!TimeAlone.is_certain());
@@ -144,7 +144,7 @@ fn time_alone_wants_a_stay_and_a_cpu_to_spare_and_is_not_certain() {
 
 #[test]
 fn who_does_not_care_whether_a_cpu_is_to_spare_begins_anew() {
-    let mut spare = CpuToSpare { looks: 7 };
+    let mut spare = IdleCpu { looks: 7 };
     assert_eq!(spare.look(false), 0);
     eventually("a CPU is to spare for two looks", || {
         let before = spare.looks;
@@ -158,6 +158,6 @@ fn who_does_not_care_whether_a_cpu_is_to_spare_begins_anew() {
 fn no_cpu_is_to_spare_while_twice_as_many_threads_spin_as_there_are_cpus() {
     let cpus = std::thread::available_parallelism().unwrap().get();
     let spinners: Vec<_> = (0..2 * cpus).map(|_| Thread::new(true)).collect();
-    eventually("nothing is to spare for ten looks", || (0..10).all(|_| !is_cpu_to_spare()));
+    eventually("nothing is to spare for ten looks", || (0..10).all(|_| !is_a_cpu_idle()));
     drop(spinners);
 }

@@ -29,7 +29,7 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 /// The answer to the question of this number.
 type Answer = fn(usize) -> Option<bool>;
 
-/// Answers as it is told to, and writes down whom it was asked about.
+/// Answers by the test's rule, and records which threads it was asked about.
 #[derive(Debug)]
 struct Oracle {
     answer: Answer,
@@ -55,8 +55,8 @@ impl Detector for Oracle {
     }
 }
 
-/// A pool of `count` threads that are all inside a task, with one task more queued, room for
-/// another thread, and nobody but the test to look and to decide.
+/// A pool of `count` threads that are all inside a task, with one task more queued, and room for
+/// another thread; only the test looks and decides.
 struct Full {
     pool: Pool,
     gates: Vec<mpsc::Sender<()>>,
@@ -85,8 +85,8 @@ impl Full {
             entered.recv().unwrap();
             assert_eq!(pool.metrics().threads(), number);
         }
-        // A monitor would share the notes with the test's sampler, and a thread more would take the
-        // task.
+        // A monitor would share the last samples with the test's sampler, and another thread would
+        // take the task.
         pool.inner.growth.monitor().stop();
         pool.inner.threads.backoff().begin_for_ever(std::io::Error::other("the test looks by itself"));
         pool.spawn(|| ()).detach();
@@ -125,8 +125,8 @@ fn the_first_sampler_that_knows_answers() {
     let sample = full.look_long(vec![silent(), Oracle::new(false, |_| Some(true))]);
     assert_eq!((sample.blocked, sample.certain), (4, false), "a guess is called one");
     let sample = full.look_long(vec![silent()]);
-    assert_eq!(sample.blocked, 0, "nobody knows: no evidence");
-    // What a system has that hides its processes and has no clocks for threads.
+    assert_eq!(sample.blocked, 0, "no detector knows: no evidence");
+    // The detectors of a system that hides its processes and has no clocks for threads.
     eventually("a CPU is to spare", || {
         let sample = full.look_long(vec![silent(), silent(), Box::new(TimeAlone)]);
         assert!(!sample.certain);
@@ -152,7 +152,7 @@ fn only_who_has_been_in_one_task_since_the_last_look_is_blocked() {
         .workers
         .records()
         .iter()
-        .for_each(|slot| *slot.last_sample.lock() = LastSample::default());
+        .for_each(|record| *record.last_sample.lock() = LastSample::default());
     let mut sampler = Sampler::new(vec![Oracle::new(true, |_| Some(true))], true);
     assert_eq!(full.look(&mut sampler).blocked, 0, "asleep, but perhaps only just");
     assert_eq!(full.look(&mut sampler).blocked, 3);
@@ -165,7 +165,7 @@ fn eight_are_asked_and_stand_for_the_others() {
     let asked = Arc::clone(&oracle.asked);
     let mut sampler = Sampler::new(vec![oracle], true);
     let first = full.look(&mut sampler);
-    assert_eq!(first.blocked, 0, "nobody has been seen in its task before");
+    assert_eq!(first.blocked, 0, "no look has seen a thread in its task before");
     let second = full.look(&mut sampler);
     assert_eq!(second.blocked, 6);
     assert_eq!(second.usage.map(|usage| usage.asleep), cfg!(target_os = "linux").then_some(0.5));
@@ -179,7 +179,7 @@ fn eight_are_asked_and_stand_for_the_others() {
 #[test]
 fn one_that_is_awake_is_found_among_the_others() {
     let full = Full::new(12);
-    // Eight in each look, and in the second one the four others, of whom the first is awake.
+    // Eight in each look, and in the second look the four others, of which the first is awake.
     let mut sampler = Sampler::new(vec![Oracle::new(true, |count| Some(count != 17))], true);
     let _ = full.look(&mut sampler);
     let second = full.look(&mut sampler);
@@ -202,7 +202,7 @@ fn shares_are_rounded_and_all_is_all() {
             .workers
             .records()
             .iter()
-            .for_each(|slot| *slot.last_sample.lock() = LastSample::default());
+            .for_each(|record| *record.last_sample.lock() = LastSample::default());
         let mut sampler = Sampler::new(vec![Oracle::new(true, answer)], true);
         let _ = full.look(&mut sampler);
         assert_eq!(full.look(&mut sampler).blocked, blocked);
@@ -234,7 +234,7 @@ fn declared_threads_are_not_asked_about() {
 }
 
 #[test]
-fn nobody_is_asked_while_nothing_waits() {
+fn no_thread_is_asked_while_nothing_waits() {
     let pool = Pool::builder().core_threads(2).build().unwrap();
     pool.spawn(|| ()).wait().unwrap();
     let oracle = Oracle::new(true, |_| Some(true));
@@ -301,7 +301,7 @@ fn a_stalled_thread_gives_its_deque_away() {
     assert!(injector_is_empty(), "they are in the deque");
     let mut sampler = Sampler::new(Vec::new(), true);
     let _ = sampler.look(view(&pool.inner), Duration::from_micros(500));
-    assert!(injector_is_empty(), "one look says nothing about a stall");
+    assert!(injector_is_empty(), "one look does not show a stall");
     let sample = sampler.look(view(&pool.inner), Duration::from_micros(500));
     assert!(!injector_is_empty(), "where all find them");
     assert_eq!(sample.queued, 100);
@@ -323,8 +323,8 @@ fn a_look_counts_the_ends_since_the_last() {
     assert_eq!(sampler.look(view(&pool.inner), Duration::from_micros(500)).completed, 0);
 }
 
-/// A task that has computed, and sleeps by now, does not keep others of its lane from a thread: it
-/// needs none.
+/// A task that has computed, and sleeps by now, does not keep other tasks of its lane from a
+/// thread: it needs no thread that computes.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_lane_whose_thread_sleeps_calls_for_another() {
@@ -352,10 +352,10 @@ fn a_lane_whose_thread_sleeps_calls_for_another() {
     drop(open);
     own.wait().unwrap();
     other.wait().unwrap();
-    assert!(calls, "who sleeps takes no thread from it");
+    assert!(calls, "a thread that sleeps takes no thread from it");
 }
 
-/// Who computes in a callback does not come soon, whatever token it holds.
+/// A thread that computes in a callback does not come soon, whatever token it holds.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_token_of_a_thread_that_computes_in_a_callback_does_not_count() {

@@ -52,7 +52,7 @@ fn by_time_alone_computations_that_block_now_and_then_do_not_multiply() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Nothing that the system may say makes the policy panic or break its limits.
+/// No sample at all makes the policy panic or break its limits.
 #[test]
 fn any_sample_at_all() {
     let mut seed = 1_u64;
@@ -71,7 +71,7 @@ fn any_sample_at_all() {
                 std::array::from_fn(|_| some());
             let [searching, delivering] = [some() / 300, some() / 300];
             let mut flag = || random(2) == 0;
-            let [outside, calls, starved, certain, stuck, cooling] = std::array::from_fn(|_| flag());
+            let [outside, calls, starved, certain, stuck, refused] = std::array::from_fn(|_| flag());
             let fresh = flag().then_some(Fresh { threads: occupied, blocked: long });
             let time = |index: u64| Duration::from_nanos(durations[index as usize]);
             let sample = Sample {
@@ -97,7 +97,7 @@ fn any_sample_at_all() {
                 delivering,
                 stuck,
                 usage: certain.then_some(Usage { cpus: random(9) as f64, asleep: random(2) as f64 }),
-                cooling,
+                refused,
             };
             let verdict;
             (state, verdict) = decide(limits, state, &sample);

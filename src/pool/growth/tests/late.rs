@@ -1,5 +1,5 @@
-//! E6 where every tick is long: by a coarse clock, by a timer slack, or on a machine that gives a
-//! CPU now and then.
+//! E6 where every tick is long: because of a coarse clock or timer slack, or on a machine that
+//! grants a CPU only now and then.
 
 use super::*;
 

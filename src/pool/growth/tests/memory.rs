@@ -3,7 +3,7 @@
 
 use super::*;
 
-/// A look in which so many tasks completed.
+/// A look in which `completed` tasks completed.
 fn look(completed: u64) -> Sample {
     Sample { completed, ..calm() }
 }
@@ -19,7 +19,7 @@ fn a_flow_begins_with_a_completion_and_goes_on_without() {
 }
 
 #[test]
-fn whoever_has_failed_waits_longer_for_a_lull() {
+fn a_policy_that_has_failed_waits_longer_for_a_lull() {
     let flow = Flow { looks: 9, time: TICK, completed: 9 };
     for (step_factor, lull) in [(1.0, LULL), (0.5, LONG_LULL)] {
         let state = State { step_factor, flow, ..State::new() };
@@ -35,7 +35,7 @@ fn a_step_in_a_lull_is_judged_once_tasks_complete_again() {
     let busy = |per_ms| move |elapsed| Sample { blocked: 0, ..convoy(elapsed, 16, per_ms) };
     let flowing = verdicts(&mut state, Duration::from_millis(10), busy(40));
     let lull = verdicts(&mut state, Duration::from_millis(10), busy(0));
-    assert_eq!((growth(&flowing), growth(&lull)), (vec![], vec![]), "nobody is blocked");
+    assert_eq!((growth(&flowing), growth(&lull)), (vec![], vec![]), "no thread is blocked");
     assert!(
         state.before_lull.is_some_and(|rate| rate > 20_000.0),
         "that of the flow: {:?}",
@@ -126,7 +126,7 @@ fn ticks_are_short_while_a_step_may_be_due() {
     let blocked = Sample { threads: 9, blocked: 1, ..calm() };
     let table = [
         ("all is well", state, calm(), LONG_TICK),
-        ("somebody is blocked", state, blocked, TICK),
+        ("a thread is blocked", state, blocked, TICK),
         ("threads sleep a good deal", state, underutilized(SHORT_TICK, 8, 40), TICK),
         ("a step is on probation", State { probation, ..state }, calm(), TICK),
         ("no step is possible for a while", cooldown, blocked, LONG_TICK),

@@ -11,7 +11,7 @@ pub(super) fn compute(millis: u64) -> Work {
     Work::new(1_000 * millis, 0)
 }
 
-/// The wait, in microseconds, that so many of a hundred do not exceed.
+/// The wait, in microseconds, that the given percentage of calls does not exceed.
 pub(super) fn quantile(pool: &mut Simulated, percent: usize) -> u64 {
     pool.waits.sort_unstable();
     pool.waits[(pool.waits.len() - 1) * percent / 100]
@@ -132,7 +132,7 @@ fn by_time_alone_tiny_tasks_and_convoys_are_no_reason() {
     }
 }
 
-/// A pool whose core is smaller than the machine: others have the other CPUs, or should.
+/// A pool whose core is smaller than the machine: other programs have the other CPUs, or should.
 #[test]
 fn by_time_alone_a_flood_of_computations_is_no_flood_of_threads_where_core_is_less_than_the_cpus() {
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Steps that are taken while tasks complete: E4, and E7, which says whether they paid.
+//! Steps that are taken while tasks complete: E4, and E7, which judges whether they paid.
 
 use super::*;
 
@@ -31,8 +31,8 @@ fn e4_needs_sleep_progress_and_idle_cpus() {
         ("the CPUs are busy", Sample { usage: usage(6.0, 0.9), ..underutilized(TICK, 8, 40) }, 0),
         ("just short of busy", Sample { usage: usage(5.9, 0.9), ..underutilized(TICK, 8, 40) }, 1),
         ("they run or wait for a CPU", Sample { usage: usage(1.0, 0.4), ..underutilized(TICK, 8, 40) }, 0),
-        ("the system does not tell", Sample { usage: None, ..underutilized(TICK, 8, 40) }, 0),
-        ("somebody is idle", Sample { idle: 1, ..underutilized(TICK, 8, 40) }, 0),
+        ("the system reports no usage", Sample { usage: None, ..underutilized(TICK, 8, 40) }, 0),
+        ("a thread is idle", Sample { idle: 1, ..underutilized(TICK, 8, 40) }, 0),
     ];
     for (name, sample, steps) in table {
         let mut state = State::new();

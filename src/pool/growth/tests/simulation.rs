@@ -1,12 +1,12 @@
-//! Pools that exist on paper only: threads, CPUs, a lock, a lane and a clock, and the policy that
-//! decides when they grow.
+//! Simulated pools: threads, CPUs, a lock, a lane and a clock, and the real policy that decides
+//! when they grow.
 
 use std::collections::VecDeque;
 
 use super::*;
 
-/// From the wish for a thread to its first task, in microseconds; threads are started one after the
-/// other.
+/// From the request for a thread to its first task, in microseconds; threads start one after
+/// another.
 const START: u64 = 20;
 /// An occupied thread has been in one task for so long, and one that computes for long.
 const OCCUPIED: u64 = 4_000;
@@ -21,7 +21,7 @@ pub(super) struct Work {
     pub(super) sleep: u64,
     /// Whether the part on the CPU needs the one lock.
     pub(super) locked: bool,
-    /// How often all that.
+    /// How often the task repeats both parts.
     pub(super) rounds: u32,
 }
 
@@ -35,7 +35,7 @@ impl Work {
     }
 }
 
-/// Whose task it is.
+/// The kind of a task.
 #[derive(Clone, Copy, PartialEq)]
 enum Owner {
     Pool,
@@ -93,7 +93,7 @@ pub(super) struct Simulated {
     /// Whether the monitor sees who sleeps.
     pub(super) certain: bool,
     queue: VecDeque<Task>,
-    /// What is queued every so many microseconds.
+    /// The interval, in microseconds, at which a short call is queued.
     calls: Option<u64>,
     /// How many times an entry of the lane is queued again.
     lane_left: u64,
@@ -104,7 +104,7 @@ pub(super) struct Simulated {
     started: u64,
     cpu_used: u64,
     spare: u32,
-    /// When there was the last step of E2, and the number of the last task that was queued then.
+    /// The time of the last step of E2, and the number of the last task that was queued then.
     last_step: Option<(u64, u64)>,
     turn: usize,
     pub(super) steps: Vec<Cause>,
@@ -138,7 +138,7 @@ impl Simulated {
         pool
     }
 
-    /// One in which time passes in steps of 100 microseconds, for what takes long.
+    /// A pool in which time passes in steps of 100 microseconds, for long simulations.
     pub(super) fn coarse(mut self) -> Self {
         self.step = 100;
         self
@@ -278,12 +278,13 @@ impl Simulated {
         }
     }
 
-    /// Lets a step pass. Whoever has just been woken gets a CPU first, as schedulers do it.
+    /// Lets a step pass. A thread that has just been woken gets a CPU first, as with real
+    /// schedulers.
     fn pass(&mut self) {
         self.now += self.step;
         self.wake();
         let count = self.threads.len();
-        // A thread keeps its CPU for a millisecond, then it is the next one's turn.
+        // A thread keeps its CPU for a millisecond, then the next thread gets it.
         self.turn = (self.now / 1000) as usize * self.cpus % count;
         let mut busy = 0;
         for woken in [true, false] {
@@ -324,7 +325,7 @@ impl Simulated {
         let in_lanes = occupied.iter().filter(|thread| thread.owner == Owner::Lane).count();
         let long =
             occupied.iter().filter(|thread| thread.owner != Owner::Lane && is_past(thread, LONG)).count();
-        // A lane of which as many threads compute as the pool has core threads calls for nobody.
+        // A lane of which as many threads compute as the pool has core threads calls for no thread.
         let calls = |task: &&Task| task.owner != Owner::Lane || in_lanes < self.limits.core;
         let oldest = self.queue.iter().find(calls).map(|task| task.since);
         let threads = self.threads.len() - starting;
@@ -373,7 +374,7 @@ impl Simulated {
         assert!(self.threads.len() <= self.limits.max);
     }
 
-    /// Runs until `done`, with the policy if `elastic`. Gives the time in milliseconds.
+    /// Runs until `done`, with the policy if `elastic`. Returns the time in milliseconds.
     pub(super) fn run(&mut self, elastic: bool, done: impl Fn(&Simulated) -> bool) -> f64 {
         let mut state = State::new();
         while !done(self) {

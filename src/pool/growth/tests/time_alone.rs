@@ -1,8 +1,8 @@
-//! E10: what the policy does where the system does not tell who sleeps.
+//! E10: what the policy does where the system does not report which threads sleep.
 
 use super::*;
 
-/// All eight threads have been in one task for a tick, while a CPU was to spare for so many looks.
+/// All eight threads have been in one task for a tick, while a CPU was idle for so many looks.
 fn seemingly_blocked(threads: usize, spare: u32) -> Sample {
     Sample { threads, blocked: threads, completed: 0, certain: false, spare, ..calm() }
 }
@@ -28,7 +28,7 @@ fn with_a_cpu_to_spare_threads_multiply() {
             Wait,
         ),
         ("up to the limit", Sample { fresh: fresh(99, 99), ..seemingly_blocked(256, 4) }, Grow(256, Hard)),
-        ("no CPU to spare: nobody seems blocked", Sample { blocked: 0, ..seemingly_blocked(8, 0) }, Wait),
+        ("no idle CPU: no thread seems blocked", Sample { blocked: 0, ..seemingly_blocked(8, 0) }, Wait),
     ];
     for (name, sample, verdict) in table {
         assert_eq!(decide(LIMITS, State::new(), &sample).1, verdict, "{name}");

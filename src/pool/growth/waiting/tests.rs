@@ -28,7 +28,7 @@ fn a_mark_stays_until_so_many_have_been_taken() {
 }
 
 #[test]
-fn whoever_gives_up_does_not_hide_how_long_another_waits() {
+fn a_task_that_is_cancelled_does_not_hide_how_long_another_waits() {
     let mut waiting = Waiting::default();
     // One waits; in each look another comes, and is cancelled.
     let mut waited = (0..100).map(|look| waiting.look_at_own(&queued(1 + look, 0, look), TICK));

@@ -1,4 +1,4 @@
-//! Tests of `headcount`.
+//! Tests of `counts`.
 
 use super::*;
 
@@ -10,11 +10,11 @@ fn reservations_stop_at_the_limits() {
     assert!(!count.reserve(2, 3), "two are entitled");
     assert_eq!(count.reserve_many(9, 3), 1);
     assert_eq!(count.reserve_many(9, 3), 0);
-    count.resign();
-    assert_eq!((count.reserved(), count.staying()), (3, 2));
-    assert!(!count.reserve(3, 3), "one stays fewer, but it is not gone (P1)");
-    assert!(!count.resign_above(2));
+    count.retire();
+    assert_eq!((count.reserved(), count.active()), (3, 2));
+    assert!(!count.reserve(3, 3), "one active thread fewer, but it is not gone (P1)");
+    assert!(!count.retire_above(2));
     count.arrive();
-    count.leave();
+    count.exit();
     assert!(count.reserve(3, 3));
 }

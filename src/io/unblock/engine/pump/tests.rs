@@ -15,15 +15,15 @@ use crate::sync::Mutex;
 use crate::sys::pread::Cached;
 
 /// Reports at each call whether its task is cancelled.
-struct Witness(Mutex<Sender<bool>>);
+struct OnRelease(Mutex<Sender<bool>>);
 
-impl Wake for Witness {
+impl Wake for OnRelease {
     fn wake(self: Arc<Self>) {
         self.0.lock().send(is_cancelled()).expect("the test waits for it");
     }
 }
 
-impl Read for Witness {
+impl Read for OnRelease {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         self.0.lock().send(is_cancelled()).expect("the test waits for it");
         Ok(1)
@@ -33,14 +33,14 @@ impl Read for Witness {
 #[test]
 fn a_waker_that_a_pump_calls_belongs_to_no_task() {
     let (send, answers) = channel();
-    let witness = || Witness(Mutex::new(send.clone()));
-    let shared = SharedMachine::new(witness(), 1, Setup::default());
+    let on_release = || OnRelease(Mutex::new(send.clone()));
+    let shared = SharedMachine::new(on_release(), 1, Setup::default());
     let mut machine = shared.machine.lock().unwrap();
-    let page_cache = |_: &Witness, _: &mut [u8]| Cached::Never;
-    let mut request = Request::Read { read: Witness::read, page_cache, want: 1, buffer: &mut [] };
+    let page_cache = |_: &OnRelease, _: &mut [u8]| Cached::Never;
+    let mut request = Request::Read { read: OnRelease::read, page_cache, want: 1, buffer: &mut [] };
     let answer = machine.answer(&mut request, &mut ReadChunk::default(), &mut AfterUnlock::default());
     assert!(answer.is_none());
-    assert!(machine.add_waker(Interest::Read, Waker::from(Arc::new(witness()))).is_none());
+    assert!(machine.add_waker(Interest::Read, Waker::from(Arc::new(on_release()))).is_none());
     assert_eq!(machine.queue_pump(), Some(false));
     drop(machine);
 

@@ -1,15 +1,14 @@
-//! Whether a slot tells the truth about the lane that its thread is in, whatever becomes of the
-//! task.
+//! Whether a record shows the true lane that its thread is in, whatever becomes of the task.
 
 use super::*;
 use crate::current;
 use crate::sync::atomic::Ordering;
 
-/// The lane that the pool's only thread shows, inside whatever calls this.
+/// The lane that the pool's only thread shows, inside the task that calls this.
 fn shown(pool: &Pool) -> usize {
-    let slots = pool.inner.engine.workers.records();
-    assert_eq!(slots.len(), 1);
-    slots[0].lane.load(Ordering::Relaxed)
+    let records = pool.inner.engine.workers.records();
+    assert_eq!(records.len(), 1);
+    records[0].lane.load(Ordering::Relaxed)
 }
 
 struct PanicsOnDrop;
@@ -21,7 +20,7 @@ impl Drop for PanicsOnDrop {
 }
 
 #[test]
-fn a_slot_forgets_the_lane_whatever_ends_its_task() {
+fn a_record_forgets_the_lane_whatever_ends_its_task() {
     let pool = Pool::builder().core_threads(1).max_threads(1).build().unwrap();
     let lane = pool.lane("lane", 1);
     let outside = || {
@@ -55,7 +54,7 @@ fn a_slot_forgets_the_lane_whatever_ends_its_task() {
 }
 
 #[test]
-fn a_slot_shows_the_innermost_lane() {
+fn a_record_shows_the_innermost_lane() {
     let pool = Pool::builder().core_threads(1).max_threads(1).build().unwrap();
     let (one, two) = (pool.lane("one", 1), pool.lane("two", 1));
     let inner = pool.clone();

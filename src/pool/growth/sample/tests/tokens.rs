@@ -1,4 +1,4 @@
-//! Threads that hold a token: who comes, who waits for a CPU, and who sleeps.
+//! Threads that hold a token: which come, which wait for a CPU, and which sleep.
 
 use super::*;
 use crate::pool::growth::policy::{Cause, Limits, Verdict, decide};
@@ -36,7 +36,7 @@ fn a_token_that_stays_while_nothing_waits_is_not_stuck() {
     pool.inner.engine.idle.begin_delivering();
     let mut sampler = Sampler::new(Vec::new(), true);
     let mut stuck = || sampler.look(view(&pool.inner), Duration::from_micros(500)).stuck;
-    assert_eq!([stuck(), stuck(), stuck()], [false; 3], "nobody waits for the one that delivers");
+    assert_eq!([stuck(), stuck(), stuck()], [false; 3], "no task waits for the thread that delivers");
     let queued = pool.spawn(|| ());
     assert_eq!([stuck(), stuck()], [false, true], "the time counts from here");
     pool.inner.engine.idle.end_delivering();
@@ -52,7 +52,7 @@ fn verdicts(full: &Full) -> [Verdict; 6] {
     let mut state = State::new();
     [(); 6].map(|()| {
         // The pause is the test's own.
-        let sample = Sample { cooling: false, ..full.look(&mut sampler) };
+        let sample = Sample { refused: false, ..full.look(&mut sampler) };
         let verdict;
         (state, verdict) = decide(Limits { core: 3, max: 9, cpus: 3 }, state, &sample);
         verdict
@@ -62,17 +62,17 @@ fn verdicts(full: &Full) -> [Verdict; 6] {
 #[test]
 fn who_searches_without_a_cpu_is_not_replaced_however_many_sleep() {
     let full = Full::new(3);
-    // As a thread that has been woken and has not run since.
+    // As if a thread had been woken and had not run since.
     assert!(full.pool.inner.engine.idle.begin_searching());
     assert_eq!(verdicts(&full), [Verdict::Wait; 6], "E1");
     let mut sampler = Sampler::new(vec![Oracle::new(true, |_| Some(true))], true);
     let looks = [full.look(&mut sampler), full.look(&mut sampler), full.look(&mut sampler)];
     assert_eq!(looks.map(|look| look.starved), [false, false, true], "E6");
     full.pool.inner.engine.idle.release_searching();
-    assert!(verdicts(&full).contains(&Verdict::Grow(1, Cause::Hard)), "nobody comes any more");
+    assert!(verdicts(&full).contains(&Verdict::Grow(1, Cause::Hard)), "no thread comes any more");
 }
 
-/// Answers that everybody sleeps, and does something meanwhile.
+/// Answers that every thread sleeps, and calls a closure meanwhile.
 struct Meanwhile<F>(F);
 
 impl<F> fmt::Debug for Meanwhile<F> {

@@ -1,4 +1,4 @@
-//! Tests of `extras`.
+//! Tests of `metadata`.
 
 use super::*;
 

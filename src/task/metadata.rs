@@ -62,7 +62,7 @@ pub(crate) trait OnRelease: Send + Sync {
 
 /// What a task carries. Everything is optional.
 #[derive(Default)]
-pub(crate) struct Extras {
+pub(crate) struct Metadata {
     pub(crate) name: Option<Cow<'static, str>>,
     /// When a task that is still queued expires.
     pub(crate) deadline: Option<Instant>,
@@ -74,7 +74,7 @@ pub(crate) struct Extras {
     pub(crate) on_release: Option<Arc<dyn OnRelease>>,
 }
 
-impl Extras {
+impl Metadata {
     pub(crate) fn is_overdue(&self) -> bool {
         self.deadline.is_some_and(|deadline| now() >= deadline)
     }
