@@ -286,6 +286,7 @@ impl Idle {
     }
 
     /// The thread is about to call a waker, with nothing queued in sight.
+    #[inline]
     pub(crate) fn begin_delivering(&self) {
         self.word.change(DELIVERING, 0);
     }
@@ -298,6 +299,7 @@ impl Idle {
     }
 
     /// The waker has returned: the caller holds a searching token now.
+    #[inline]
     pub(crate) fn end_delivering(&self) {
         self.word.change(SEARCHING, DELIVERING);
     }
@@ -334,12 +336,14 @@ impl TokenWord {
         TokenWord(AtomicU64::new(0))
     }
 
+    #[inline]
     fn load(&self) -> IdleCounts {
         self.0.load(Ordering::Acquire).into()
     }
 
     /// Adds and takes units in one step. The units taken are there: the caller holds them, or the
     /// lock.
+    #[inline]
     fn change(&self, plus: u64, minus: u64) {
         let before = self.0.fetch_add(plus.wrapping_sub(minus), Ordering::AcqRel);
         debug_assert!(

@@ -19,22 +19,40 @@
 //! stuck set that there is with it: so the error goes to a thread of the circle, and to none that
 //! only waits for the circle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::error::TaskId;
 use crate::sync::ProcessMutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::task::{HeldTask, TaskRef, tasks};
+use crate::task::{TaskRef, tasks};
 
 /// An edge of the graph: a thread of a pool waits for a task.
 #[derive(Debug)]
-pub(crate) struct WaitFor {
+struct WaitFor {
     /// A number that tells threads apart.
-    pub(crate) thread: usize,
-    pub(crate) target: TaskRef,
-    /// What cannot end before the thread goes on: see [`inside`].
-    pub(crate) inside: Vec<HeldTask>,
+    thread: usize,
+    target: TaskRef,
+    /// What cannot end before the thread goes on: the tasks that it is inside, and where one of
+    /// them is part of a scope, also those that the opener of the scope is inside.
+    held: Vec<HeldTask>,
+}
+
+/// A task that a thread is inside.
+#[derive(Clone, Copy, Debug)]
+struct HeldTask {
+    task: TaskId,
+    /// The slot of a lane that it holds, if it holds one.
+    slot: Option<HeldSlot>,
+}
+
+/// Where a task holds a slot of a lane.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeldSlot {
+    /// The address of the lane's account.
+    pub(crate) lane: usize,
+    /// How many slots the lane has.
+    pub(crate) limit: usize,
 }
 
 /// What the target of a wait needs.
@@ -45,12 +63,22 @@ enum Need {
     Slot(usize),
 }
 
-/// The waits inside tasks, none of which would never end.
+/// The waits inside tasks, each of which may end.
 #[derive(Debug, Default)]
 pub(crate) struct DeadlockDetector {
-    list: ProcessMutex<Vec<WaitFor>>,
+    graph: ProcessMutex<WaitGraph>,
     /// Whether there has ever been a lane. Before that there are no circles of this kind.
     active: AtomicBool,
+}
+
+/// What changes under the lock. In a forked child it is out of reach: what it lists are the
+/// parent's.
+#[derive(Debug, Default)]
+struct WaitGraph {
+    waits: Vec<WaitFor>,
+    /// What the openers of scopes are inside, by the address of what observes the release of the
+    /// scope's tasks.
+    scopes: BTreeMap<usize, Vec<HeldTask>>,
 }
 
 impl DeadlockDetector {
@@ -68,7 +96,7 @@ impl DeadlockDetector {
             let newest = NEWEST.load(Ordering::Acquire);
             // SAFETY: W2: null, or leaked by this function.
             let known = unsafe { newest.as_ref() };
-            if let Some(detector) = known.filter(|detector| !detector.list.is_forked()) {
+            if let Some(detector) = known.filter(|detector| !detector.graph.is_forked()) {
                 return Arc::clone(detector);
             }
             let next = Box::into_raw(Box::<Arc<DeadlockDetector>>::default());
@@ -110,46 +138,77 @@ impl DeadlockDetector {
         self.active.load(Ordering::Acquire)
     }
 
-    /// Lists `wait`, until `remove`. False if the wait would never end; then it is not listed. In a
-    /// forked child no wait is listed.
+    /// Lists the wait of this thread, until `remove`. False if it would never end; then it is not
+    /// listed. In a forked child no wait is listed. `slot_of` finds the slot that a task holds.
     #[must_use]
-    pub(crate) fn add(&self, wait: WaitFor) -> bool {
-        let Some(mut list) = self.list.lock() else { return true };
-        let old = take(&mut list, wait.thread, &wait.target);
-        list.push(wait);
-        let refused = if is_last_stuck(&list) { list.pop() } else { None };
-        drop(list);
+    pub(crate) fn add(
+        &self,
+        thread: usize,
+        target: &TaskRef,
+        slot_of: impl Fn(&TaskRef) -> Option<HeldSlot>,
+    ) -> bool {
+        let here = held_here(slot_of);
+        let Some(mut graph) = self.graph.lock() else { return true };
+        let old = graph.take(thread, target);
+        let held = graph.with_scopes(here);
+        graph.waits.push(WaitFor { thread, target: target.clone(), held });
+        let refused = if is_last_stuck(&graph.waits) { graph.waits.pop() } else { None };
+        drop(graph);
         drop(old);
         refused.is_none()
     }
 
     /// The wait has ended.
     pub(crate) fn remove(&self, thread: usize, target: &TaskRef) {
-        let Some(mut list) = self.list.lock() else { return };
-        let wait = take(&mut list, thread, target);
-        drop(list);
+        let Some(mut graph) = self.graph.lock() else { return };
+        let wait = graph.take(thread, target);
+        drop(graph);
         // The drop of the last reference to a task may run user code.
         drop(wait);
     }
-}
 
-/// The tasks that cannot end before this thread goes on: those that it is inside, and where one of
-/// them is part of a scope, also those that the scope is inside. `slot_of` finds where a task holds
-/// a slot of a lane: the address of the lane's account, and how many slots the lane has.
-pub(crate) fn inside(slot_of: impl Fn(&TaskRef) -> Option<(usize, usize)>) -> Vec<HeldTask> {
-    let mut all = Vec::new();
-    for task in tasks() {
-        all.push(HeldTask { task: task.id(), slot: slot_of(task) });
-        if let Some(on_release) = task.metadata().and_then(|metadata| metadata.on_release.as_ref()) {
-            all.extend(on_release.held_up());
+    /// This thread opens the scope whose tasks' release is observed by what is at this address.
+    pub(crate) fn open_scope(&self, scope: *const (), slot_of: impl Fn(&TaskRef) -> Option<HeldSlot>) {
+        let here = held_here(slot_of);
+        if let Some(mut graph) = self.graph.lock() {
+            let held = graph.with_scopes(here);
+            graph.scopes.insert(scope.addr(), held);
         }
     }
-    all
+
+    /// All tasks of the scope are released.
+    pub(crate) fn close_scope(&self, scope: *const ()) {
+        if let Some(mut graph) = self.graph.lock() {
+            graph.scopes.remove(&scope.addr());
+        }
+    }
 }
 
-fn take(list: &mut Vec<WaitFor>, thread: usize, target: &TaskRef) -> Option<WaitFor> {
-    let place = list.iter().position(|wait| wait.thread == thread && wait.target.is_same(target));
-    place.map(|place| list.swap_remove(place))
+/// The tasks that this thread is inside, each with the address of its scope, if it is part of one.
+fn held_here(slot_of: impl Fn(&TaskRef) -> Option<HeldSlot>) -> Vec<(HeldTask, Option<usize>)> {
+    let held = tasks().map(|task| {
+        let observer = task.metadata().and_then(|metadata| metadata.on_release.as_ref());
+        let scope = observer.map(|observer| Arc::as_ptr(observer).cast::<()>().addr());
+        (HeldTask { task: task.id(), slot: slot_of(task) }, scope)
+    });
+    held.collect()
+}
+
+impl WaitGraph {
+    /// The tasks, and those that the openers of their scopes are inside.
+    fn with_scopes(&self, tasks: Vec<(HeldTask, Option<usize>)>) -> Vec<HeldTask> {
+        let mut all = Vec::with_capacity(tasks.len());
+        for (task, scope) in tasks {
+            all.push(task);
+            all.extend(scope.and_then(|scope| self.scopes.get(&scope)).into_iter().flatten());
+        }
+        all
+    }
+
+    fn take(&mut self, thread: usize, target: &TaskRef) -> Option<WaitFor> {
+        let index = self.waits.iter().position(|wait| wait.thread == thread && wait.target.is_same(target));
+        index.map(|index| self.waits.swap_remove(index))
+    }
 }
 
 /// Whether the last wait of `list` is one of a stuck set (W1).
@@ -188,18 +247,18 @@ impl Need {
 
     /// Whether the end of `wait` may be what meets the need.
     fn concerns(&self, wait: &WaitFor) -> bool {
-        wait.inside.iter().any(|inside| match self {
-            Need::End(task) => inside.task == *task,
-            Need::Slot(lane) => inside.slot.is_some_and(|(held, _)| held == *lane),
+        wait.held.iter().any(|held| match self {
+            Need::End(task) => held.task == *task,
+            Need::Slot(lane) => held.slot.is_some_and(|slot| slot.lane == *lane),
         })
     }
 
     /// Whether the need cannot be met while none of `stuck` ends.
     fn is_unmet(&self, stuck: &[(&WaitFor, Need)]) -> bool {
         let Need::Slot(lane) = self else { return stuck.iter().any(|(wait, _)| self.concerns(wait)) };
-        let inside = stuck.iter().flat_map(|(wait, _)| &wait.inside);
-        let held = inside.filter_map(|inside| {
-            inside.slot.filter(|(held, _)| held == lane).map(|(_, limit)| (inside.task, limit))
+        let held = stuck.iter().flat_map(|(wait, _)| &wait.held);
+        let held = held.filter_map(|held| {
+            held.slot.filter(|slot| slot.lane == *lane).map(|slot| (held.task, slot.limit))
         });
         let held: BTreeSet<(TaskId, usize)> = held.collect();
         held.first().is_some_and(|(_, limit)| held.len() >= *limit)

@@ -78,6 +78,6 @@ mod item;
 mod registry;
 
 pub(crate) use self::core::{LaneAccount, LaneCore};
-pub(crate) use self::deadlock::{WaitFor, inside};
+pub(crate) use self::deadlock::HeldSlot;
 pub(crate) use self::item::{Job, QueueItem};
 pub(crate) use self::registry::Lanes;

@@ -155,6 +155,7 @@ impl Inner {
     /// No thread will look into the queues: starts a thread if the pool is entitled to one, else
     /// leaves it to the monitor. False if the state has changed meanwhile and the question should
     /// be asked again.
+    #[inline]
     pub(super) fn find_worker(&self) -> bool {
         if self.threads.may_start() {
             return self.start_entitled();
@@ -172,11 +173,13 @@ impl Inner {
     }
 
     /// Threads that wait run something, or the monitor decides whether to add a thread.
+    #[inline]
     pub(super) fn ask_for_help(&self) {
         self.engine.help_waiters.wake();
         self.growth.monitor().arm(self);
     }
 
+    #[cold]
     fn start_entitled(&self) -> bool {
         let Some(pool) = self.owned() else { return true };
         if !self.engine.idle.begin_starting() {
@@ -311,10 +314,12 @@ impl Policy for Inner {
         &self.engine
     }
 
+    #[inline]
     fn watch_delivery(&self) {
         self.ask_for_help();
     }
 
+    #[inline]
     fn ensure_worker(&self) -> bool {
         self.find_worker()
     }

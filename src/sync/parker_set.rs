@@ -31,8 +31,11 @@ impl ParkerSet {
     /// Removes `parker`, if it is there.
     pub(crate) fn remove(&self, parker: &Arc<Parker>) {
         let Some(mut parkers) = self.parkers.lock() else { return };
-        parkers.retain(|other| !Arc::ptr_eq(other, parker));
+        let Some(index) = parkers.iter().position(|other| Arc::ptr_eq(other, parker)) else { return };
+        let removed = parkers.swap_remove(index);
         self.count.store(parkers.len(), Ordering::SeqCst);
+        drop(parkers);
+        drop(removed);
     }
 
     /// Wakes all of them. The change that they wait for has been made.

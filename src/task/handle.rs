@@ -5,7 +5,7 @@
 //!   `Option` would cost each handle a word.)
 //! - **J2** What is put off refers to `'static` things alone: it may be run after the code that has
 //!   put it off, and after a scope around that. The result of a task is `'static` unless the task
-//!   has a on_release (T8); and then its drop nests.
+//!   has an observer of its release (T8); and then its drop nests.
 
 use std::fmt;
 use std::future::Future;
@@ -526,7 +526,7 @@ impl<T> Drop for RawJoin<T> {
 fn drop_receiver<T>(receiver: Receiver<T>, task: Option<&TaskRef>) {
     let act = move || _ = catch_panic("the destructor of a result nobody took", || drop(receiver));
     if task.is_some_and(|task| !task.may_borrow()) {
-        // SAFETY: J2: there is no on_release, so by T8 the value is `'static`.
+        // SAFETY: J2: nothing observes its release, so by T8 the value is `'static`.
         unsafe { trampoline::bounce_unbounded(act) }
     } else {
         act();

@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;
 
-use super::metadata::HeldTask;
 use super::reference::TaskRef;
 use crate::sync::{Parker, thread_local_const};
 
@@ -28,8 +27,11 @@ pub(crate) trait Host {
     fn watch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>);
     /// Undoes `watch`.
     fn unwatch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>);
-    /// What cannot end before this thread goes on.
-    fn inside(&self) -> Vec<HeldTask>;
+    /// The thread opens a scope: what it is inside cannot end before all tasks of the scope are
+    /// released. `scope` is the address of what observes their release. Ended by `close_scope`.
+    fn open_scope(&self, scope: *const ());
+    /// All tasks of the scope are released.
+    fn close_scope(&self, scope: *const ());
     /// Whether anything is in the queues of this thread's pool.
     fn has_queued(&self) -> bool;
     /// Runs one queue entry of this thread's pool on this thread now. False if there was none.

@@ -1,5 +1,5 @@
 //! What only some tasks carry from their spawner: a name, a deadline, what a shutdown does to them,
-//! the context they run in, and who waits for them all.
+//! the context they run in, and what observes their release.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Instant;
 
 use super::reference::TaskRef;
-use crate::error::TaskId;
 use crate::panic::{catch_panic, report_panic};
 use crate::sync::{Mutex, now};
 
@@ -55,21 +54,10 @@ pub enum OnShutdown {
 /// Runs the closure it is given, surrounded by whatever the spawner had around itself.
 pub(crate) type Context = Box<dyn FnOnce(&mut dyn FnMut()) + Send>;
 
-/// Who is told when nothing of a task is left: neither closure, nor sender, nor a result on its
-/// way.
+/// Observes the release of tasks.
 pub(crate) trait OnRelease: Send + Sync {
+    /// Nothing of `task` is left: neither closure, nor sender, nor a result on its way.
     fn released(&self, task: &TaskRef);
-    /// Tasks that cannot end before all of them are released: what the thread was inside that
-    /// waits.
-    fn held_up(&self) -> &[HeldTask];
-}
-
-/// A task that a thread is inside.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct HeldTask {
-    pub(crate) task: TaskId,
-    /// Where it holds a slot of a lane: the address of that, and how many slots it has.
-    pub(crate) slot: Option<(usize, usize)>,
 }
 
 /// What a task carries. Everything is optional.

@@ -54,7 +54,7 @@ pub(crate) use self::cell::{
 };
 pub(crate) use self::handle::raise;
 pub(crate) use self::host::{Host, Inline, host, host_of, with_host};
-pub(crate) use self::metadata::{Context, HeldTask, Metadata, OnRelease};
+pub(crate) use self::metadata::{Context, Metadata, OnRelease};
 pub(crate) use self::reference::{Claimed, TaskRef, claim_inline, forked_child};
 pub(crate) use self::wait::{BlockingWait, Help, awaits_end, block};
 pub(crate) use self::wake::{discard, wake};

@@ -18,10 +18,10 @@
 use std::sync::Arc;
 
 use super::{Policy, Worker};
-use crate::lane::{LaneCore, WaitFor, inside};
+use crate::lane::{HeldSlot, LaneCore};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Parker, trampoline};
-use crate::task::{HeldTask, Host, Inline, TaskRef, claim_inline, tasks};
+use crate::task::{Host, Inline, TaskRef, claim_inline, tasks};
 
 impl<P: Policy> Worker<P> {
     /// Runs other tasks in the middle of one, by `f`: a reentrant run. This thread is not blocked
@@ -56,8 +56,8 @@ impl<P: Policy> Worker<P> {
         if !self.engine().lanes.deadlocks().is_active() {
             return Inline::Waits;
         }
-        let wait = WaitFor { thread: self.number(), target: target.clone(), inside: self.inside() };
-        if self.engine().lanes.deadlocks().add(wait) { Inline::Waits } else { Inline::Deadlock }
+        let listed = self.engine().lanes.deadlocks().add(self.number(), target, |task| self.slot_of(task));
+        if listed { Inline::Waits } else { Inline::Deadlock }
     }
 
     /// A number that tells this thread from others.
@@ -68,6 +68,15 @@ impl<P: Policy> Worker<P> {
     /// The lane of this pool that `target`, which has not ended, belongs to.
     fn lane_of(&self, target: &TaskRef) -> Option<Arc<LaneCore>> {
         (!target.is_ended()).then(|| self.engine().lanes.find(target.owner())).flatten()
+    }
+
+    /// The slot of one of the pool's lanes that `task`, which this thread is inside, holds.
+    fn slot_of(&self, task: &TaskRef) -> Option<HeldSlot> {
+        if task.is_owned_by(self.owner()) || self.released_early.borrow().contains(&task.id()) {
+            return None;
+        }
+        let lane = self.engine().lanes.find(task.owner())?;
+        Some(HeldSlot { lane: lane.owner().addr(), limit: lane.limit() })
     }
 
     fn start_blocking(&self) {
@@ -131,18 +140,16 @@ impl<P: Policy> Host for Worker<P> {
         lane.iter().for_each(|lane| lane.waiters().add(parker));
     }
 
-    fn inside(&self) -> Vec<HeldTask> {
-        if !self.engine().lanes.deadlocks().is_active() {
-            return Vec::new();
+    fn open_scope(&self, scope: *const ()) {
+        if self.engine().lanes.deadlocks().is_active() {
+            self.engine().lanes.deadlocks().open_scope(scope, |task| self.slot_of(task));
         }
-        let holds_slot = |task: &TaskRef| {
-            !task.is_owned_by(self.owner()) && !self.released_early.borrow().contains(&task.id())
-        };
-        let slot_of = |task: &TaskRef| {
-            let lane = holds_slot(task).then(|| self.engine().lanes.find(task.owner())).flatten()?;
-            Some((lane.owner().addr(), lane.limit()))
-        };
-        inside(slot_of)
+    }
+
+    fn close_scope(&self, scope: *const ()) {
+        if self.engine().lanes.deadlocks().is_active() {
+            self.engine().lanes.deadlocks().close_scope(scope);
+        }
     }
 
     fn unwatch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {

@@ -111,6 +111,7 @@ impl Engine {
     }
 
     /// The address by which the pool's tasks and threads know the pool.
+    #[inline]
     pub(crate) fn owner(&self) -> *const () {
         Arc::as_ptr(&self.account).cast()
     }
@@ -207,6 +208,7 @@ impl Engine {
     /// Enqueues a task of `lane`, and an item for the lane where that is due: the item is no task
     /// and is not counted. True if a thread must look into the pool's queues.
     #[must_use]
+    #[inline]
     pub(crate) fn submit_to_lane(&self, lane: &Arc<LaneCore>, task: TaskRef) -> bool {
         let local = this_context(self.owner()).and_then(|context| context.local.get());
         lane.enqueue(task, || self.queues.push(local, QueueItem::lane(Arc::clone(lane))))
@@ -227,6 +229,7 @@ impl Engine {
 
     /// Makes a thread look into the queues, in which the caller has put something: wakes a sleeper,
     /// or leaves it to `policy`. The fence is in here.
+    #[inline]
     pub(crate) fn notify(&self, policy: &impl Policy) {
         while !self.is_forked() {
             match self.idle.notify(|| self.queues.is_empty()) {
@@ -239,6 +242,7 @@ impl Engine {
     }
 
     /// [`notify`](Engine::notify), unless nothing is queued.
+    #[inline]
     pub(crate) fn notify_if_queued(&self, policy: &impl Policy) {
         if !self.queues.is_empty() {
             self.notify(policy);

@@ -56,6 +56,7 @@ impl Drop for CurrentGuard {
 }
 
 /// This thread's context, if the thread is one of `owner`'s.
+#[inline]
 pub(super) fn this_context<'a>(owner: *const ()) -> Option<&'a WorkerContext> {
     // SAFETY: T6: `Worker::main` borrows the context for longer than `CONTEXT` points to it, and
     // runs the code that uses it.

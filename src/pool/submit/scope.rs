@@ -35,8 +35,8 @@ use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use crate::sync::{Mutex, Parker};
 use crate::sys::fork::Generation;
 use crate::task::{
-    BlockingWait, HeldTask, Help, Host, Metadata, OnRelease, Task, TaskRef, block, forked_child, host,
-    host_of, new_scoped_task,
+    BlockingWait, Help, Host, Metadata, OnRelease, Task, TaskRef, block, forked_child, host, host_of,
+    new_scoped_task,
 };
 
 /// A scope to spawn borrowing tasks in: what [`Pool::scope`] hands to its closure.
@@ -78,8 +78,6 @@ struct State {
     failed: Mutex<Vec<TaskRef>>,
     /// Those whose error somebody has taken.
     looked_at: Mutex<BTreeSet<TaskId>>,
-    /// What the thread that waits for them is inside.
-    inside: Vec<HeldTask>,
     /// The fork generation that the scope was opened in. In a child locks may be held for ever, and
     /// nobody waits.
     generation: Generation,
@@ -99,10 +97,6 @@ impl OnRelease for State {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.joiner.unpark();
         }
-    }
-
-    fn held_up(&self) -> &[HeldTask] {
-        &self.inside
     }
 }
 
@@ -189,7 +183,6 @@ where
             left: AtomicUsize::new(0),
             joiner: Arc::new(Parker::new()),
             queued: helps.then(TaskList::new),
-            inside: host().map(Host::inside).unwrap_or_default(),
             failed: Mutex::new(Vec::new()),
             looked_at: Mutex::new(BTreeSet::new()),
             generation: Generation::current(),
@@ -198,9 +191,12 @@ where
         scope: PhantomData,
         env: PhantomData,
     };
+    let address = Arc::as_ptr(&scope.state).cast();
     let guard = AbortOnUnwind;
+    host().into_iter().for_each(|host| host.open_scope(address));
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     let _ = block(&mut ScopeWait { state: &scope.state, owner: inner.engine.owner() }, None);
+    host().into_iter().for_each(|host| host.close_scope(address));
     let failure = scope.state.close();
     std::mem::forget(guard);
     match (result, failure) {

@@ -94,6 +94,7 @@ impl Threads {
     }
 
     /// Whether there are fewer threads than the pool is entitled to, and one may be started.
+    #[inline]
     pub(in crate::pool) fn may_start(&self) -> bool {
         self.counts.active() < self.entitled() && self.counts.reserved() < self.max() && !self.backoff.is_on()
     }
