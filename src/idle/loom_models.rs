@@ -98,7 +98,7 @@ fn two_pushes_against_park() {
 }
 
 /// Two submitters, two workers of which each takes one item and then blocks for ever. A submitter
-/// that wakes nobody because a token is out relies on the holder, who must pass the baton on its
+/// that wakes no thread because a token is out relies on the holder, who must pass the baton on its
 /// find (invariant S).
 #[test]
 fn baton() {
@@ -155,7 +155,7 @@ fn leaving_for_good_against_submit() {
     });
 }
 
-/// A thread delivers while a submitter comes: the submitter wakes nobody and arms the monitor
+/// A thread delivers while a submitter comes: the submitter wakes no thread and arms the monitor
 /// instead; or a token is out. Either way the thread takes the item once it has delivered, whether
 /// the monitor acts or not.
 #[test]
@@ -174,8 +174,8 @@ fn delivering_against_submit() {
     });
 }
 
-/// A waker blocks until the item of a submitter has been taken. The submitter relies on nobody but
-/// arms the monitor, which overrides the token and wakes the sleeper.
+/// A waker blocks until the item of a submitter has been taken. The submitter relies on no thread
+/// but arms the monitor, which ignores the token and wakes the sleeper.
 #[test]
 fn a_blocked_waker_does_not_keep_the_sleeper_asleep() {
     check(Some(3), || {

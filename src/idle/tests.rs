@@ -55,12 +55,12 @@ fn a_token_that_is_out_decides_what_a_push_must_do() {
 
 /// What `notify` has seen may have changed by the time it has the lock.
 #[test]
-fn whoever_wakes_looks_again_under_the_lock() {
+fn a_waker_looks_again_under_the_lock() {
     let idle = Idle::new();
     let [sleeper] = asleep(&idle);
     assert!(idle.begin_searching());
     assert_eq!(idle.wake_youngest(false), Notified::Handled);
-    assert!(!is_woken(&sleeper), "somebody searches by now");
+    assert!(!is_woken(&sleeper), "a thread searches by now");
     assert_eq!(idle.wake_youngest(true), Notified::Handled);
     assert!(is_woken(&sleeper));
     assert_eq!(idle.counts(), counts(0, 2, 0, 0));
@@ -79,7 +79,7 @@ fn whoever_wakes_looks_again_under_the_lock() {
 fn the_monitor_trusts_no_token() {
     let idle = Idle::new();
     assert!(idle.begin_searching());
-    assert_eq!(idle.notify_forced(), Notified::NoWorker, "nobody is left to be woken");
+    assert_eq!(idle.notify_forced(), Notified::NoWorker, "no sleeper is left");
     let [sleeper] = asleep(&idle);
     assert_eq!(idle.notify_forced(), Notified::Handled);
     assert!(is_woken(&sleeper));
@@ -120,7 +120,7 @@ fn new_deadlines_wake_without_a_token() {
     for sleeper in &sleepers {
         assert!(!sleeper.park(Some(begun + Duration::from_secs(60))), "it keeps its place on the stack");
     }
-    assert!(begun.elapsed() < Duration::from_secs(60), "nobody has waited for the deadline");
+    assert!(begun.elapsed() < Duration::from_secs(60), "no thread has waited for the deadline");
     assert_eq!(idle.counts(), counts(2, 0, 0, 0));
 }
 
@@ -145,7 +145,7 @@ fn going_to_sleep_releases_the_token_and_coming_back_takes_one() {
 }
 
 #[test]
-fn whoever_leaves_takes_only_itself_off_the_stack() {
+fn a_leaver_takes_only_itself_off_the_stack() {
     let idle = Idle::new();
     let [eldest, leaving, youngest] = asleep(&idle);
     assert!(idle.leave_for_good(&leaving));
@@ -166,7 +166,7 @@ fn a_waker_that_was_faster_than_the_one_who_leaves_has_given_a_token() {
 
 /// Between the stack and the sleeper a waker may be held up.
 #[test]
-fn whoever_leaves_waits_for_the_token_of_a_slow_waker() {
+fn a_leaver_waits_for_the_token_of_a_slow_waker() {
     for for_good in [false, true] {
         let idle = Arc::new(Idle::new());
         let [sleeper] = asleep(&idle);
@@ -211,7 +211,7 @@ fn tokens_change_hands() {
     idle.release_delivering();
     assert_eq!(idle.counts(), IdleCounts::default());
     let [_sleeper] = asleep(&idle);
-    assert!(!idle.begin_starting(), "somebody can be woken");
+    assert!(!idle.begin_starting(), "a sleeper can be woken");
     assert_eq!(format!("{:?}", *idle.word), format!("{:?}", idle.counts()));
 }
 
@@ -220,8 +220,8 @@ fn counts_do_not_run_into_each_other() {
     let word = TokenWord::new();
     word.change(IDLE * 40_000, 0);
     word.change(SEARCHING * 3 + DELIVERING, IDLE * 39_998);
-    assert!(!word.try_begin_starting(), "somebody searches");
-    assert!(!word.try_begin_searching(), "somebody does");
+    assert!(!word.try_begin_starting(), "a thread searches");
+    assert!(!word.try_begin_searching(), "a thread does");
     word.change(0, SEARCHING * 3);
     assert!(word.try_begin_searching());
     word.change(0, SEARCHING);

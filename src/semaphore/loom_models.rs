@@ -139,7 +139,7 @@ fn close_against_waiting() {
 }
 
 /// The semaphore is closed while a permit becomes free and a waiter begins to wait: it has the
-/// place or is told, and not both.
+/// permit or an error, and not both.
 #[test]
 fn close_against_free_and_waiting() {
     check(None, || {

@@ -98,7 +98,7 @@ fn no_acquisition_passes_the_wait_queue() {
     semaphore.release();
     assert_eq!([second.poll(&semaphore), third.poll(&semaphore)], [TAKEN, TAKEN]);
     semaphore.release();
-    assert!(semaphore.try_acquire(), "nobody waits any more");
+    assert!(semaphore.try_acquire(), "no waiter waits any more");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_granted_permit_that_is_given_up_goes_on() {
     assert_eq!(guests[2].bell.rung(), 1);
     assert_eq!(semaphore.taken(), 1);
     semaphore.give_up(&mut guests[2].acquire);
-    assert_eq!(semaphore.taken(), 0, "there is nobody it could go to");
+    assert_eq!(semaphore.taken(), 0, "there is no waiter it could go to");
     semaphore.give_up(&mut Acquire::new());
     assert_eq!(semaphore.taken(), 0);
 }
@@ -132,7 +132,7 @@ fn when_the_last_waiter_gives_up_the_fast_paths_are_back() {
 }
 
 #[test]
-fn closing_tells_everybody_who_waits() {
+fn closing_ends_every_wait() {
     let semaphore = full(2);
     let mut guests: Vec<Guest> = (0..4).map(|_| Guest::waiting(&semaphore)).collect();
     semaphore.release();
@@ -240,14 +240,14 @@ struct Nosy {
 
 impl Nosy {
     fn look(&self) {
-        let (tell, told) = mpsc::channel();
+        let (send, received) = mpsc::channel();
         let semaphore = Arc::clone(&self.semaphore);
         std::thread::spawn(move || {
             drop(semaphore.queue.lock());
-            let _ = tell.send(());
+            let _ = send.send(());
         });
         // A lock that this very thread holds stays held.
-        let locked = told.recv_timeout(Duration::from_secs(20)).is_err();
+        let locked = received.recv_timeout(Duration::from_secs(20)).is_err();
         self.locked.fetch_or(locked, Ordering::Relaxed);
         self.seen.fetch_add(1, Ordering::Relaxed);
         std::panic::resume_unwind(Box::new("nosy"));

@@ -15,7 +15,7 @@ pub(crate) fn now() -> Instant {
     *NOW.get_or_init(Instant::now)
 }
 
-/// It passes when somebody waits for it: see [`wait_for`].
+/// It passes when a thread waits for it: see [`wait_for`].
 #[cfg(sidestep_shuttle)]
 pub(crate) fn now() -> Instant {
     NOW.get()

@@ -32,7 +32,7 @@ fn park_against_two_unparks() {
 }
 
 /// A thread shows itself parked and parks later, against an unpark: it does not sleep on the token,
-/// and whoever has left that does not see it parked any more.
+/// and the thread that has left the token does not see it parked any more.
 #[test]
 fn show_parked_against_unpark() {
     check(None, || {

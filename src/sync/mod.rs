@@ -11,7 +11,7 @@
 //! | [`UnsafeCell`] | `std` | `loom` | `std` |
 //! | [`Mutex`], [`Condvar`] | `std`, poisoning ignored | `loom` | `shuttle` |
 //! | [`thread`] | `std` | `loom` | `shuttle` |
-//! | [`now`] | the clock | stands still | passes when somebody waits for it, by chance |
+//! | [`now`] | the clock | stands still | passes when a thread waits for it, by chance |
 //! | [`oneshot`] | `futures_channel::oneshot` | `stand_in::oneshot` | `stand_in::oneshot` |
 //! | deque (see `queue`) | `crossbeam_deque` | `stand_in::deque` | `stand_in::deque` |
 //!

@@ -2,12 +2,12 @@
 //! next one. They run without such a stack.
 //!
 //! Cancelling is like that: the closure of a queued task may hold the handle of the next. So is
-//! dropping a result that holds the handle of a task that has ended, and giving a place away, where
-//! the waker of the one who gets it gives it on.
+//! dropping a result that holds the handle of a task that has ended, and releasing a permit, where
+//! the waker of the waiter that gets it releases it in turn.
 //!
 //! A step that is put off may be what its thread waits for next: a destructor may cancel a task and
 //! wait for its end. So a thread runs what it has put off ([`settle`]) before it does anything for
-//! a wait: before it parks, before it runs something else meanwhile, and before it is told that the
+//! a wait: before it parks, before it runs something else meanwhile, and before it learns that the
 //! wait would never end. What it runs meanwhile is inside of no step ([`afresh`]).
 
 use std::cell::Cell;
@@ -20,15 +20,15 @@ use super::{now, thread_local_const};
 /// So many steps may be inside each other; the next are put off until one of these has ended.
 const DEEPEST: u32 = 32;
 
-type Step = Box<dyn FnOnce()>;
+type DeferredStep = Box<dyn FnOnce()>;
 
 /// Those that have been put off, in their order. It is not dropped with its thread, whose last
 /// destructors may still need it: the outermost step leaves it empty, and an empty one is freed.
-type List = ManuallyDrop<VecDeque<Step>>;
+type DeferredSteps = ManuallyDrop<VecDeque<DeferredStep>>;
 
 thread_local_const! { static DEPTH: Cell<u32> = Cell::new(0) }
 thread_local_const! { static ANY: Cell<bool> = Cell::new(false) }
-thread_local_const! { static PUT_OFF: Cell<List> = Cell::new(ManuallyDrop::new(VecDeque::new())) }
+thread_local_const! { static PUT_OFF: Cell<DeferredSteps> = Cell::new(ManuallyDrop::new(VecDeque::new())) }
 
 /// The thread is so deep inside of steps, until this is dropped.
 struct Depth {
@@ -65,7 +65,7 @@ pub(crate) unsafe fn bounce_unbounded(step: impl FnOnce()) {
     if depth >= DEEPEST {
         let step: Box<dyn FnOnce() + '_> = Box::new(step);
         // SAFETY: J2. Only the lifetime changes.
-        let step = unsafe { std::mem::transmute::<Box<dyn FnOnce() + '_>, Step>(step) };
+        let step = unsafe { std::mem::transmute::<Box<dyn FnOnce() + '_>, DeferredStep>(step) };
         return with_list(|list| list.push_back(step));
     }
     let _inside = Depth::set(depth + 1);
@@ -99,7 +99,7 @@ fn run_put_off() -> bool {
 }
 
 /// Calls `f`, which runs no user code, with the list.
-fn with_list<R>(f: impl FnOnce(&mut VecDeque<Step>) -> R) -> R {
+fn with_list<R>(f: impl FnOnce(&mut VecDeque<DeferredStep>) -> R) -> R {
     PUT_OFF.with(|slot| {
         let mut list = ManuallyDrop::into_inner(slot.replace(ManuallyDrop::new(VecDeque::new())));
         let result = f(&mut list);

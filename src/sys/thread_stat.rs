@@ -80,7 +80,8 @@ impl ThreadKey {
             return None;
         }
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `time` is valid for writing. The clock of a thread that has gone gives an error.
+        // SAFETY: `time` is valid for writing. The call fails for the clock of a thread that has
+        // gone.
         let status = unsafe { libc::clock_gettime(self.clock?, &raw mut time) };
         if status != 0 {
             return None;

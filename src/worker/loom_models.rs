@@ -29,12 +29,12 @@ struct Yard {
     staying: AtomicUsize,
     /// Whether idle threads above one find their time to have come whenever they are asked to look.
     short_lived: bool,
-    /// Whether threads linger: one look, before they go on the stack.
-    lingers: bool,
+    /// Whether threads spin: one look, before they go on the stack.
+    spins: bool,
     /// Whether threads that block can count on another one.
     grows: bool,
-    /// How many times a submitter has found nobody to rely on but those that deliver, and nobody at
-    /// all.
+    /// How many times a submitter has found no thread to rely on but those that deliver, and none
+    /// at all.
     armed: StaticU64,
     /// Threads that have left.
     left: StaticU64,
@@ -54,8 +54,8 @@ impl Yard {
         (yard, threads)
     }
 
-    /// Its threads linger.
-    fn lingering(deques: usize, threads: usize) -> (Arc<Self>, Vec<thread::JoinHandle<()>>) {
+    /// Its threads spin.
+    fn spinning(deques: usize, threads: usize) -> (Arc<Self>, Vec<thread::JoinHandle<()>>) {
         Yard::open(deques, threads, false, true)
     }
 
@@ -63,9 +63,9 @@ impl Yard {
         deques: usize,
         threads: usize,
         short_lived: bool,
-        lingers: bool,
+        spins: bool,
     ) -> (Arc<Self>, Vec<thread::JoinHandle<()>>) {
-        let yard = Arc::new(Yard { short_lived, lingers, ..Yard::idle(deques, threads) });
+        let yard = Arc::new(Yard { short_lived, spins, ..Yard::idle(deques, threads) });
         let threads = yard.start(threads);
         (yard, threads)
     }
@@ -76,7 +76,7 @@ impl Yard {
             engine: Engine::new(deques, None, Lanes::new(false)),
             staying: AtomicUsize::new(threads),
             short_lived: false,
-            lingers: false,
+            spins: false,
             grows: true,
             armed: StaticU64::new(0),
             left: StaticU64::new(0),
@@ -166,7 +166,7 @@ impl Policy for Yard {
         self.grows
     }
     fn may_spin(&self) -> bool {
-        self.lingers
+        self.spins
     }
     fn sleep_deadline(&self) -> Option<Instant> {
         (self.short_lived && self.staying.load(Ordering::SeqCst) > 1).then(now)
@@ -232,31 +232,31 @@ fn close_against_park() {
 
 /// As above with a worker that looks once more before it goes on the stack.
 #[test]
-fn push_against_linger_then_close() {
+fn push_against_spin_then_close() {
     check(Some(3), || {
-        let (yard, threads) = Yard::lingering(0, 1);
+        let (yard, threads) = Yard::spinning(0, 1);
         assert_eq!(yard.spawn(|| 1).wait().unwrap(), 1);
         assert_eq!(yard.spawn(|| 2).wait().unwrap(), 2);
         yard.end(threads);
     });
 }
 
-/// As `baton`, with workers of which one may linger: what it finds second, it has the other look
+/// As `baton`, with workers of which one may spin: what it finds second, it has the other look
 /// for.
 #[test]
-fn baton_of_a_lingering_worker() {
+fn baton_of_a_spinning_worker() {
     check(Some(2), || {
-        let (yard, threads) = Yard::lingering(0, 2);
+        let (yard, threads) = Yard::spinning(0, 2);
         run_two_that_wait_for_each_other(&yard);
         yard.end_in_one_order(threads);
     });
 }
 
-/// A worker that lingers and one that does not, and the close: both leave.
+/// A worker that spins and one that does not, and the close: both leave.
 #[test]
-fn close_against_linger() {
+fn close_against_spin() {
     check(Some(3), || {
-        let (yard, threads) = Yard::lingering(0, 2);
+        let (yard, threads) = Yard::spinning(0, 2);
         yard.end(threads);
         assert_eq!(yard.left.load(Ordering::Relaxed), 2);
     });

@@ -9,7 +9,6 @@ const SHARED_NAMES: &[(&str, &str)] = &[
     ("Closed", "two public names: the errors of a closed stream and of a closed event loop"),
     ("Host", "private to each of its modules"),
     ("Inner", "the state behind a handle: of a pool, and of the stand-in for the oneshot"),
-    ("List", "private to each of its modules"),
     ("Reset", "private to each of its modules"),
     (
         "State",

@@ -58,7 +58,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// A first-in first-out queue for everybody.
+/// A first-in first-out queue for all threads.
 #[derive(Debug)]
 pub(crate) struct Injector<T>(Shared<T>);
 

@@ -39,7 +39,7 @@ fn a_socket_is_outside_and_a_channel_is_not() {
     assert_eq!(thread.join().unwrap().unwrap(), 0);
 }
 
-/// What is told of a thread that sleeps in `wait`, once that can be seen.
+/// What the system says of a thread that sleeps in `wait`, once that can be seen.
 fn told_of(wait: impl FnOnce() + Send + 'static, wake: impl FnOnce()) -> Option<bool> {
     let (send, receive) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {

@@ -52,7 +52,7 @@ impl Yard {
 /// What only one closure at a time may touch.
 struct Exclusive(UnsafeCell<u32>);
 
-// SAFETY: that nobody touches it beside another is what the models check.
+// SAFETY: no thread touches it beside another: that is what the models check.
 unsafe impl Sync for Exclusive {}
 // SAFETY: as above.
 unsafe impl Send for Exclusive {}
@@ -209,7 +209,8 @@ fn lane_in_place() {
     });
 }
 
-/// Every slot waits for the lane: the wait that closes the circle is told, and the rest goes on.
+/// Every slot waits for the lane: the wait that closes the circle gets an error, and the rest goes
+/// on.
 #[test]
 fn lane_deadlock_is_told() {
     check(Some(2), || {
