@@ -30,9 +30,9 @@ pub(crate) fn catch_panic<R>(place: &'static str, f: impl FnOnce() -> R) -> Opti
     }
 }
 
-/// Reports a panic nobody else will see and drops its payload, which may own the last handle of a
-/// task with another payload, and so on. Should the payload's destructor panic too, what that left
-/// is leaked: there is no end to such chains otherwise.
+/// Reports a panic that no caller will see and drops its payload, which may own the last handle of
+/// a task with another payload, and so on. Should the payload's destructor panic too, what that
+/// left is leaked: there is no end to such chains otherwise.
 pub(crate) fn report_panic(place: &'static str, payload: Box<dyn Any + Send>) {
     event!(ERROR, place, message = panic_message(&*payload), "swallowed a panic");
     trampoline::bounce(move || {

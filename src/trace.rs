@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Records an event; the arguments are those of `tracing::event!` after the target. A subscriber is
-/// user code: no lock may be held, and a panic in it is leaked, since there is nobody left to
+/// user code: no lock may be held, and a panic in it is leaked, since no caller is left to
 /// tell.
 #[cfg(feature = "tracing")]
 macro_rules! event {

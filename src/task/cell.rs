@@ -1,14 +1,14 @@
 //! A task in memory: the cell that holds a closure until it runs, and what only code that knows the
-//! closure's type can do with it. [`TaskRef`] is how everybody else gets at it.
+//! closure's type can do with it. All other code gets at it by [`TaskRef`].
 //!
 //! Besides the oneshot a task is one piece of memory, the [`Cell`], from the `slab`. Rules:
 //!
-//! - **T1** Closure and sender belong to whoever won the claim ([`Word::claim`], or
+//! - **T1** Closure and sender belong to the thread that won the claim ([`Word::claim`], or
 //!   `CancelAction::End`); that one takes each out exactly once and marks the task ended
 //!   afterwards.
 //! - **T2** A cell lives as long as a `TaskRef` to it; the last one frees it. By then it has ended,
 //!   so closure and sender have been taken and only the cold part is left to free.
-//! - **T3** The cold part is installed once, by the spawner before anybody else knows the
+//! - **T3** The cold part is installed once, by the spawner before another thread knows the
 //!   task or later by the claimer alone, and stays until the cell is freed.
 //! - **T4** `owner` points to the account of what spawned the task, an allocation of its own, and
 //!   is followed only by a canceller, between its claim and its count of it
@@ -19,8 +19,8 @@
 //! - **T5** The `F` and `T` of a cell are fixed by its vtable; only functions from that table touch
 //!   their slots.
 //! - **T6** What a slot of the thread (`FRAME`, `HOST` of `host`, `INNERMOST` of `wait`, a worker's
-//!   `STATION`) points to is borrowed by whoever set it, who sets it back on every way out, a panic
-//!   too; and what is read from a slot stays inside what that one runs.
+//!   `STATION`) points to is borrowed by the function that set it, which sets it back on every way
+//!   out, a panic too; and what is read from a slot stays inside what that function runs.
 //! - **T7** A pointer to a cell is the one that its memory was made with, never one made from a
 //!   reference to a part of it: so the whole cell can be reached through it, and the chunk that it
 //!   is cut from.
@@ -279,7 +279,7 @@ pub(crate) fn tasks_of(owner: *const ()) -> Vec<TaskId> {
 /// The slot holds a value, the caller alone may use the slot, and takes the value only once (T1).
 unsafe fn take<V>(slot: &UnsafeCell<MaybeUninit<V>>) -> V {
     slot.with_mut(|slot| {
-        // SAFETY: T1: the slot is valid and nobody else uses it.
+        // SAFETY: T1: the slot is valid and no other thread uses it.
         let slot = unsafe { &*slot };
         // SAFETY: T1: it holds a value, which is not used again.
         unsafe { slot.assume_init_read() }
@@ -304,7 +304,7 @@ unsafe fn run<F: Work<T>, T>(task: &TaskRef, has_metadata: bool, runner: &dyn Ru
         Some(context) => run_within(context, || closure.work()),
     });
     let result = ran.unwrap_or_else(|payload| Err(Reason::panicked(payload)));
-    // In a forked child nobody may be left to finish a hook.
+    // In a forked child no thread may be left to finish a hook.
     if let Some(cold) = task.cold_part().filter(|_| !task.is_forked()) {
         cold.hooks.close();
     }
@@ -365,7 +365,7 @@ unsafe fn count_cancelled<O: Owner>(owner: *const ()) {
 ///
 /// The last reference is gone (T2) and the cell is a `Cell<F, T>` (T5).
 unsafe fn free<F, T>(header: NonNull<Header>) {
-    // SAFETY: T2 and T5: `new_task` wrote a cell of this type here, and nobody else refers to it.
+    // SAFETY: T2 and T5: `new_task` wrote a cell of this type here, and nothing else refers to it.
     let cell = unsafe { header.cast::<Cell<F, T>>().as_mut() };
     debug_assert!(cell.header.word.is_ended(), "T2: only ended tasks are freed");
     // For the model checker: freeing is a write that must come after every use.
@@ -379,7 +379,7 @@ unsafe fn free<F, T>(header: NonNull<Header>) {
     // SAFETY: T2 and T7: `new_task` had the memory allocated for this type.
     unsafe { slab::free(header.cast(), place, Layout::new::<Cell<F, T>>()) };
     if !cold.is_null() {
-        // SAFETY: T3: installed from a `Box`, and nobody else can reach it any more.
+        // SAFETY: T3: installed from a `Box`, and nothing else can reach it any more.
         free_cold_part(unsafe { Box::from_raw(cold) });
     }
 }

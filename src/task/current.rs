@@ -12,7 +12,7 @@ use super::cell::current;
 use super::host::{Blocking, host};
 use super::reference::TaskRef;
 
-/// True if somebody has cancelled the task that this code belongs to: dropped its handle, or called
+/// True if the task that this code belongs to has been cancelled: its handle was dropped, or called
 /// `cancel`.
 ///
 /// Long closures look at it now and then and end early. Outside a task it is false.
@@ -111,7 +111,7 @@ pub fn check() -> Result<(), Cancelled> {
 ///         let _ = peer.shutdown(Shutdown::Both);
 ///     });
 ///     connected.send(()).unwrap();
-///     stream.read(&mut [0; 16]) // nobody ever writes
+///     stream.read(&mut [0; 16]) // the peer never writes
 /// });
 /// wait.recv().unwrap();
 /// let read = task.cancel().wait()?;
@@ -143,8 +143,8 @@ impl Drop for HookGuard {
     }
 }
 
-/// Runs `f` and tells the pool that this part blocks, so that the pool may have one thread more
-/// meanwhile. The thread is made at once, but only if work waits for it.
+/// Runs `f` and declares to the pool that this part blocks, so that the pool may have one thread
+/// more meanwhile. The thread is made at once, but only if work waits for it.
 ///
 /// The pool finds blocked threads by itself within a millisecond or so; this saves that time.
 /// Nested calls count once. Outside a pool's thread `f` just runs.

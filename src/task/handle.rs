@@ -32,7 +32,7 @@ use crate::sync::{Mutex, Parker, now, trampoline};
 ///
 /// **Dropping the handle cancels the task.** While the task is queued, the drop takes it out at
 /// once: the closure never runs and is dropped on the spot, not when a worker would have come to
-/// it. A closure that is running cannot be stopped from outside; it is told
+/// it. A closure that is running cannot be stopped from outside; it is signalled
 /// ([`current::is_cancelled`], [`current::on_cancel`]), runs to its own end, and its result is
 /// dropped on the pool's thread. [`detach`](Task::detach) lets the task go on without a handle;
 /// [`cancel`](Task::cancel) cancels and waits for the end.
@@ -120,7 +120,7 @@ impl<T> Task<T> {
     ///
     /// On a thread of the same pool this never deadlocks: the thread counts as blocked, so the pool
     /// may start another one, and where it cannot (at `max_threads`, while the system refuses
-    /// threads, during shutdown) a task that is still queued runs in place, on this thread and to
+    /// threads, during shutdown) a task that is still queued runs inline, on this thread and to
     /// any depth its stack holds. Below `max_threads` it does not: running a stranger's closure
     /// under locks that the waiter holds could deadlock.
     ///
@@ -145,11 +145,11 @@ impl<T> Task<T> {
     }
 
     /// Blocks this thread until the task has ended, but no longer than `timeout`. Any duration is
-    /// legal; [`Duration::MAX`] is no limit. The task is never run in place.
+    /// legal; [`Duration::MAX`] is no limit. The task is never run inline.
     ///
     /// # Errors
     ///
-    /// Gives the handle back if the task has not ended in time. Dropping that cancels.
+    /// The handle, if the task has not ended in time. Dropping that cancels.
     ///
     /// # Panics
     ///
@@ -210,7 +210,7 @@ impl<T> Task<T> {
         Cancelling { join }
     }
 
-    /// A handle that can only cancel, for whoever decides that: it can be cloned and sent anywhere.
+    /// A handle that can only cancel. It can be cloned and sent anywhere.
     ///
     /// # Panics
     ///
@@ -222,7 +222,7 @@ impl<T> Task<T> {
         }
     }
 
-    /// True once the task has ended: awaiting it or waiting for it then gives the result at once.
+    /// True once the task has ended: awaiting it or waiting for it then returns the result at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.join().task().is_none_or(|task| task.header().word.is_ended() || task.is_forked())
@@ -241,9 +241,8 @@ impl<T> Task<T> {
         }
     }
 
-    /// Has `callback` called with the result, once: by the thread that ends the task, or at once on
-    /// this one if it has ended already. The task cannot be cancelled by dropping a handle any
-    /// more.
+    /// Calls `callback` with the result, once: on the thread that ends the task, or at once on this
+    /// one if it has ended already. No dropped handle can cancel the task any more.
     ///
     /// The callback runs between two tasks of a pool's thread (or where a `CancelHandle` is used,
     /// or the queue discarded), so it should be short. A panic in it is caught and traced.
@@ -280,7 +279,7 @@ impl<T> Future for Task<T> {
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        // The receiver goes first: nobody waits any more, so cancelling should wake nobody.
+        // The receiver goes first: no handle waits any more, so cancelling should wake none.
         if let Some(task) = self.join.take().and_then(RawJoin::let_go) {
             task.cancel();
             task.report_unwanted();
@@ -357,7 +356,7 @@ pub struct CancelHandle {
 }
 
 impl CancelHandle {
-    /// Cancels the task: a queued one ends here and now, a running one is told. Later calls do
+    /// Cancels the task: a queued one ends here and now, a running one is signalled. Later calls do
     /// nothing.
     #[doc(alias = "abort")]
     pub fn cancel(&self) {
@@ -439,7 +438,7 @@ impl<T> RawJoin<T> {
         self.task.as_ref()
     }
 
-    /// Lets go of the receiver, and gives the task if the result has not been taken.
+    /// Lets go of the receiver, and returns the task if the result has not been taken.
     pub(super) fn let_go(mut self) -> Option<TaskRef> {
         let task = self.task.take();
         let mut this = ManuallyDrop::new(self);
@@ -491,7 +490,7 @@ impl<T> RawJoin<T> {
         }
     }
 
-    /// Blocks the thread until the task has ended or `deadline` has come, and then gives the join
+    /// Blocks the thread until the task has ended or `deadline` has come, and then returns the join
     /// back.
     pub(super) fn wait_until(mut self, deadline: Option<Instant>) -> Result<Result<T, TaskError>, Self> {
         let is_endless = deadline.is_none();
@@ -499,7 +498,7 @@ impl<T> RawJoin<T> {
         result.ok_or(self)
     }
 
-    /// Has `callback` called with the result: now if the task has ended, else by the thread that
+    /// Calls `callback` with the result: now if the task has ended, else by the thread that
     /// ends it.
     pub(super) fn call_back<F>(self, callback: F)
     where

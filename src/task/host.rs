@@ -36,7 +36,7 @@ pub(crate) trait Host {
     fn has_queued(&self) -> bool;
     /// Runs one queue entry of this thread's pool on this thread now. False if there was none.
     fn run_any_inline(&self) -> bool;
-    /// As `run_any_inline` for `target`, whether or not the pool may grow. False if somebody else
+    /// As `run_any_inline` for `target`, whether or not the pool may grow. False if another thread
     /// has claimed it.
     fn run_inline_now(&self, target: &TaskRef) -> bool;
     /// The tasks that this thread is inside wait for the shutdown of its pool, and count as ended:
@@ -57,7 +57,7 @@ pub(crate) trait Host {
     fn owner(&self) -> *const ();
 }
 
-/// What came of running a task in place.
+/// What came of running a task inline.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inline {
@@ -65,7 +65,7 @@ pub(crate) enum Inline {
     Ran,
     /// Nothing can be done but wait.
     Waits,
-    /// It will never run: everybody who could run it waits.
+    /// It will never run: every thread that could run it waits.
     Deadlock,
 }
 

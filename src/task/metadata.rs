@@ -67,9 +67,9 @@ pub(crate) struct Metadata {
     /// When a task that is still queued expires.
     pub(crate) deadline: Option<Instant>,
     pub(crate) on_shutdown: OnShutdown,
-    /// When it was spawned, where somebody wants to know how long it waits.
+    /// When it was spawned, where the pool takes times.
     pub(crate) spawned: Option<Instant>,
-    /// Taken by whoever claims the task.
+    /// Taken by the claimer.
     pub(crate) context: Mutex<Option<Context>>,
     pub(crate) on_release: Option<Arc<dyn OnRelease>>,
 }

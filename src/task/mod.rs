@@ -27,7 +27,7 @@
 //! loser finds the task taken and has nothing to do: the queue entry of a cancelled task is an
 //! empty tombstone. The winner drops the closure (by running it or unrun), counts the end, writes
 //! down why there is no value where there is none, and lets go of the sender, in this order; so
-//! whoever sees the end of the oneshot also sees the count and the reason.
+//! a thread that sees the end of the oneshot also sees the count and the reason.
 //! `docs/internals/ARCHITECTURE.md` has the memory layout.
 
 mod cancel_hooks;

@@ -151,7 +151,7 @@ impl TaskRef {
         Some(Claimed { task: self, has_metadata: claim.has_metadata })
     }
 
-    /// Ends the task on this thread, unrun, if it is still queued. False if somebody else had
+    /// Ends the task on this thread, unrun, if it is still queued. False if another thread had
     /// claimed it.
     pub(crate) fn revoke(&self, reason: Reason) -> bool {
         let Some(claimed) = self.clone().claim() else { return false };
@@ -290,7 +290,7 @@ impl std::fmt::Debug for TaskRef {
     }
 }
 
-/// A claimed task that a host runs in place, without the frame of the task that waits being lost.
+/// A claimed task that a host runs inline, without the frame of the task that waits being lost.
 pub(crate) fn claim_inline(target: &TaskRef) -> Option<Claimed> {
     if !target.is_queued() {
         return None;

@@ -92,7 +92,7 @@ pub(super) fn allocate(layout: Layout) -> (NonNull<u8>, Place) {
 ///
 /// # Safety
 ///
-/// It came from [`allocate`] with this place and layout, and nobody uses it any more.
+/// It came from [`allocate`] with this place and layout, and is not used any more.
 pub(super) unsafe fn free(memory: NonNull<u8>, place: Place, layout: Layout) {
     if place == Place(0) {
         // SAFETY: S4: it has an allocation of its own, with this layout.
@@ -117,11 +117,11 @@ unsafe fn discount(chunk: *mut Chunk, count: usize) {
     // SAFETY: S1: the count is not zero yet, so the chunk is there.
     let live = unsafe { &(*chunk).live };
     // ORDERING: Release, so that the uses of the cell come before the free; Acquire, so that
-    // whoever frees the chunk sees those of all other cells.
+    // the thread that frees the chunk sees those of all other cells.
     if live.fetch_sub(count, Ordering::AcqRel) == count {
-        // SAFETY: S1: nobody else stands for any of it, so it is there. For the model checker.
+        // SAFETY: S1: no other unit stands for any of it, so it is there. For the model checker.
         unsafe { &(*chunk).tracked }.own();
-        // SAFETY: S1: nobody else stands for any of it.
+        // SAFETY: S1: no other unit stands for any of it.
         unsafe { ptr::drop_in_place(chunk) };
         // SAFETY: S4: it came from `alloc` with this layout, in `Bench::renew`.
         unsafe { dealloc(chunk.cast(), CHUNK) };
@@ -186,7 +186,8 @@ impl Bench {
         if empty {
             chunk.tracked.own();
             // ORDERING: Relaxed, though it ends the chain of releases: those have been acquired,
-            // and this thread's own release, in `let_go`, hands them on to whoever frees the chunk.
+            // and this thread's own release, in `let_go`, hands them on to the thread that frees
+            // the chunk.
             chunk.live.store(UNITS, Ordering::Relaxed);
         }
         empty

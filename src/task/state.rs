@@ -3,14 +3,14 @@
 //! | bits | meaning | what it does not mean |
 //! |---|---|---|
 //! | 0-1 | stage: 0 queued, 1 claimed, 2 ended | claimed: the closure need not have begun, it may be being dropped |
-//! | 2 | `CANCEL`: somebody asked the task to stop | that it stopped |
+//! | 2 | `CANCEL`: the task was asked to stop | that it stopped |
 //! | 3 | `COLD_PART`: the cold part is there | that there are hooks in it |
 //! | 4-7 | end: 0 with a value, 15 with a reason that the cold part has, else the reason's number | nothing before the sender is gone |
 //! | 8-15 | the cell's place in its chunk | |
 //! | 16-31 | the fork generation the task was made in | which one, from 65,534 on: see [`ShortGeneration`] |
 //! | 32-63 | references: queue entry or runner, handle, cancel handles, hook guards | that the closure is alive |
 //!
-//! Every change is a method that returns a `#[must_use]` action; nobody else reads bits.
+//! Every change is a method that returns a `#[must_use]` action; no other code reads bits.
 
 use std::fmt;
 
@@ -174,7 +174,8 @@ impl Word {
     /// Writes down how the task ends, which is not with a value. The claimer does so before it
     /// drops the sender.
     pub(crate) fn set_end(&self, end: TaskEnd) {
-        // ORDERING: Release pairs with the Acquire of `end`, by whoever has seen the sender gone.
+        // ORDERING: Release pairs with the Acquire of `end`, by a reader that has seen the sender
+        // gone.
         self.0.fetch_or(end.to_bits(), Ordering::Release);
     }
 
@@ -199,7 +200,7 @@ impl Word {
     /// One reference less.
     pub(crate) fn release(&self) -> ReleaseAction {
         // ORDERING: Release, so that the uses of this reference come before the free; Acquire, so
-        // that whoever frees sees the uses of all the others.
+        // that the one that frees sees the uses of all the others.
         release_action(self.0.fetch_sub(REF, Ordering::AcqRel))
     }
 

@@ -16,7 +16,7 @@ use crate::task::{Task, discard, wake};
 
 /// Tasks that were spawned together: what [`Pool::spawn_batch`](crate::Pool::spawn_batch) returns.
 ///
-/// As a [`Stream`] it gives `(index, result)` in the order in which the tasks end; those that have
+/// As a [`Stream`] it yields `(index, result)` in the order in which the tasks end; those that have
 /// ended before the first poll come first, in the order of submission. On a thread without a
 /// runtime, [`wait`](Batch::wait).
 ///
@@ -117,8 +117,8 @@ impl<T> Batch<T> {
     }
 
     /// Blocks this thread until all tasks have ended. The results are in the order of submission,
-    /// without those that the stream has given already. Inside a task of the same pool it does not
-    /// deadlock: see [`Task::wait`].
+    /// without those that the stream has yielded already. Inside a task of the same pool it does
+    /// not deadlock: see [`Task::wait`].
     pub fn wait(mut self) -> Vec<Result<T, TaskError>> {
         self.left = 0;
         self.tasks.drain(..).flatten().map(Task::wait).collect()
@@ -139,8 +139,8 @@ impl<T> Batch<T> {
         Some(result)
     }
 
-    /// In a forked child: the first task whose result has not been given. Nobody will wake us, and
-    /// locks may be held for ever.
+    /// In a forked child: the first task whose result has not been given. No thread will wake this
+    /// one, and locks may be held for ever.
     fn forked(&self) -> Option<usize> {
         let forked = self.generation.is_past();
         if forked { self.tasks.iter().position(Option::is_some) } else { None }

@@ -2,11 +2,11 @@
 //!
 //! # Closing loses nothing
 //!
-//! Closing sets a flag and wakes everybody. A thread leaves once it has seen the flag, fenced, and
-//! then found all queues empty. A submitter pushes, fences, and then looks at the flag; if it is
-//! set, the submitter tries to claim its own task back and refuse it. One of the two fences comes
-//! first: either the thread sees the push and stays for it, or the submitter sees the flag. Both
-//! may happen, and the claim decides.
+//! Closing sets a flag and wakes all threads. A thread leaves once it has seen the flag, fenced,
+//! and then found all queues empty. A submitter pushes, fences, and then looks at the flag; if it
+//! is set, the submitter tries to claim its own task back and refuse it. One of the two fences
+//! comes first: either the thread sees the push and stays for it, or the submitter sees the flag.
+//! Both may happen, and the claim decides.
 //!
 //! A task that waits in a lane has an entry in the queues, or every slot of the lane is taken: then
 //! the entries of the pending ones were pushed before this submitter had the lane's lock, so before
@@ -49,7 +49,7 @@ pub(in crate::pool) trait Queue {
     fn account(&self) -> &Arc<Self::Account>;
     /// Its places, if it is limited.
     fn places(&self) -> Option<&Semaphore>;
-    /// Counts the task and enqueues it. True if somebody must look into the pool's queues.
+    /// Counts the task and enqueues it. True if a thread must look into the pool's queues.
     fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef) -> bool;
 }
 

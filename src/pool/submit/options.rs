@@ -56,8 +56,8 @@ impl<'a> TaskOptions<'a> {
         self
     }
 
-    /// Has the task expire if it is still queued this long after `spawn`: its closure is dropped
-    /// then and there, by a timer, and it resolves with
+    /// Makes the task expire if it is still queued this long after `spawn`: a thread of the pool
+    /// that watches deadlines drops its closure at once, and it resolves with
     /// [`is_expired`](crate::TaskError::is_expired). Once it runs, it runs to its end; to give up
     /// waiting for that, use the timeout of your runtime or [`Task::wait_timeout`].
     ///
@@ -129,7 +129,8 @@ impl<'a> TaskOptions<'a> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// [`Rejected`], with the closure, if the queue is full, the pool is shut down, or this is the
+    /// child of a fork.
     #[track_caller]
     pub fn try_spawn<F, T>(&self, f: F) -> Result<Task<T>, Rejected<F>>
     where

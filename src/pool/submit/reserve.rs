@@ -28,14 +28,14 @@ use crate::task::{BlockingWait, Help, Host, Task, Unblocked, block, forked_child
 ///
 /// # Cancellation
 ///
-/// Dropping it gives up the turn, or the place if it has come meanwhile: that goes to the next in
-/// line.
+/// Dropping it ends the wait; a permit that has been granted meanwhile goes to the next in the
+/// queue.
 ///
 /// One that has been polled and is then forgotten ([`mem::forget`](std::mem::forget), a circle of
-/// `Arc`s) stays in line. When its turn comes it takes the place, as a forgotten [`Permit`] keeps
-/// its own, and nobody ever has that place again: the others wait on for those that are left, and
-/// where none is left until the pool is shut down. It also counts as a handle to its pool for ever,
-/// so that only a shutdown ends that.
+/// `Arc`s) stays in the queue. When its turn comes it takes a permit, as a forgotten [`Permit`]
+/// keeps its own, and no task ever has that permit again: the others wait on for those that are
+/// left, and where none is left until the pool is shut down. It also counts as a handle to its pool
+/// for ever, so that only a shutdown ends that.
 ///
 /// # Panics
 ///
@@ -109,7 +109,7 @@ impl Reserve {
 
     fn give_up(&mut self) {
         let Some(target) = &self.target else { return };
-        // In a forked child somebody may have been in line for ever.
+        // In a forked child a wait may have been in the queue for ever.
         if let Some(places) = target.permits().filter(|_| !target.pool().inner.engine.is_forked()) {
             places.give_up(&mut self.turn);
         }
@@ -200,7 +200,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Queues `f` in the place that this permit holds: it is never refused for want of room.
+    /// Queues `f` with this permit: the pool never refuses it because its queue is full.
     ///
     /// A permit does not keep a shutdown waiting. If the pool has been shut down since it was
     /// given, the handle resolves with [`is_shutdown`](TaskError::is_shutdown).

@@ -9,7 +9,7 @@
 //! neither in the pool nor on any of its threads; a result that was not fetched lies with its
 //! [`ScopedTask`], which cannot leave the scope, or is leaked with it and never touched again. A
 //! panic's payload borrows nothing, since it is `'static`. In a forked child the threads are gone,
-//! and nobody will touch anything.
+//! and no task will touch anything.
 //!
 //! - **T8** What a task's closure and result borrow outlives the task's release and its receiver:
 //!   it is `'static`, or `Pool::scope` neither returns nor unwinds before, and the receiver is in a
@@ -76,12 +76,13 @@ struct State {
     queued: Option<TaskList>,
     /// Released tasks that have no value, in the order in which they were released.
     failed: Mutex<Vec<TaskRef>>,
-    /// Those whose error somebody has taken.
+    /// Those whose error a handle has returned.
     looked_at: Mutex<BTreeSet<TaskId>>,
     /// The fork generation that the scope was opened in. In a child locks may be held for ever, and
-    /// nobody waits.
+    /// no thread waits.
     generation: Generation,
-    /// In a forked child: tasks that were refused there, less the errors that somebody has taken.
+    /// In a forked child: tasks that were refused there, less the errors that handles have
+    /// returned.
     lost: AtomicIsize,
 }
 
@@ -105,7 +106,7 @@ impl State {
         self.generation.is_past()
     }
 
-    /// Somebody has taken the error of a task.
+    /// A handle has returned the error of a task.
     fn look_at(&self, id: TaskId) {
         if self.is_forked() {
             self.lost.fetch_sub(1, Ordering::Relaxed);
@@ -114,8 +115,8 @@ impl State {
         }
     }
 
-    /// All tasks have been released, or this is a forked child: lets go of them, and gives the
-    /// error of the first that has failed without anybody looking.
+    /// All tasks have been released, or this is a forked child: lets go of them, and returns the
+    /// error of the first that has failed and whose handle was not asked.
     fn close(&self) -> Option<Box<dyn Any + Send>> {
         if self.is_forked() {
             let missing = self.left.load(Ordering::Relaxed).cast_signed() + self.lost.load(Ordering::Relaxed);
@@ -219,7 +220,7 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Errors
     ///
-    /// None here: where the pool does not run `f`, the handle says so, or, if nobody asks it,
+    /// None here: where the pool does not run `f`, the handle says so, or, if that is not asked,
     /// [`Pool::scope`] panics.
     #[track_caller]
     pub fn spawn<F, T>(&'scope self, f: F) -> ScopedTask<'scope, T>
