@@ -66,6 +66,11 @@ impl TaskCounts {
         self.completed + self.panicked + self.denied
     }
 
+    /// Tasks whose closure has returned or panicked.
+    pub(crate) fn ran(&self) -> u64 {
+        self.completed + self.panicked
+    }
+
     /// Tasks whose closure has not run.
     pub(crate) fn unrun(&self) -> u64 {
         self.cancelled + self.denied

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::slots::{Key, Slots};
 use crate::sync::now;
 
-/// DeadlineHeap, the earliest first, and of equal ones the first that was registered. The deadline
+/// Deadlines, the earliest first, and of equal ones the first that was registered. The deadline
 /// of a cancelled timer stays until it is the earliest, or until such deadlines are most of the
 /// heap.
 #[derive(Default)]

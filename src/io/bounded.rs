@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::sync::{Condvar, MutexGuard, ProcessMutex, trampoline};
-use crate::task::wake;
+use crate::task::{discard, wake};
 
 /// Why an item was not sent, and the item.
 #[derive(Debug)]
@@ -114,9 +114,10 @@ impl<T> BoundedChannel<T> {
         let mut state = self.state.lock()?;
         std::mem::swap(&mut state.queue, taken);
         let first = taken.pop_front();
-        let old = std::mem::replace(&mut state.waker, waker.filter(|_| first.is_none()));
+        let (kept, unused) = if first.is_none() { (waker, None) } else { (None, waker) };
+        let old = std::mem::replace(&mut state.waker, kept);
         self.free(state, given + usize::from(first.is_some()));
-        drop(old);
+        old.into_iter().chain(unused).for_each(discard);
         first
     }
 

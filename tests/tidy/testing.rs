@@ -3,12 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 
 use crate::sources::sources;
 
-/// Where the page may lie; the first of these that exists is it.
-const PAGES: [&str; 2] = ["docs/internals/TESTING.md", "docs/TESTING.md"];
+const PAGE: &str = "docs/internals/TESTING.md";
 /// The headings of the two tables whose rows a test may have as its origin.
 const CASES: &str = "Cases of other systems";
 const PITFALLS: &str = "Pitfalls";
@@ -104,12 +102,8 @@ impl Row {
     }
 }
 
-fn page() -> &'static str {
-    PAGES.into_iter().find(|page| Path::new(page).exists()).expect("a page about testing")
-}
-
 fn rows() -> Vec<Row> {
-    let (text, mut heading, mut rows) = (fs::read_to_string(page()).unwrap(), String::new(), Vec::new());
+    let (text, mut heading, mut rows) = (fs::read_to_string(PAGE).unwrap(), String::new(), Vec::new());
     for line in text.lines() {
         if let Some(title) = line.strip_prefix("## ") {
             title.clone_into(&mut heading);
@@ -154,7 +148,7 @@ fn tests_that_the_page_cites_exist() {
         }
     }
     assert!(cited > 250, "the page cites {cited} tests");
-    assert!(faults.is_empty(), "{} cites what is not there: {faults:#?}", page());
+    assert!(faults.is_empty(), "{} cites what is not there: {faults:#?}", PAGE);
 }
 
 /// The parts of `// Origin: Kotlin 17; pitfall 8`, each a system and a number.
@@ -186,7 +180,7 @@ fn each_origin_of_a_test_has_its_row() {
         }
     }
     assert!(given > 80, "{given} origins were found");
-    assert!(faults.is_empty(), "no row of {} has this number and this test: {faults:#?}", page());
+    assert!(faults.is_empty(), "no row of {} has this number and this test: {faults:#?}", PAGE);
 }
 
 /// The other tests do not see an origin that stands elsewhere.

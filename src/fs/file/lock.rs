@@ -7,6 +7,8 @@
 //! So an orphan lock is released only if the last call that ended well did not lock, and if no
 //! call is in progress that may still do so. [`LockIntents`] counts these calls. Its mutex is held
 //! around the unlocking, so no call can begin in between.
+//!
+//! In a forked child nothing is released: the open file, and with it the lock, is the parent's too.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 use super::File;
 use crate::fs::TryLockError;
 use crate::fs::offload::offload;
-use crate::sync::Mutex;
+use crate::sync::ProcessMutex;
 
 impl File {
     /// Acquires an exclusive lock on the file, and waits while another open file has it locked.
@@ -93,7 +95,9 @@ impl File {
         self.written().await?;
         let mut counts = self.lock_intents().0.lock();
         self.file.unlock()?;
-        counts.is_held = false;
+        if let Some(counts) = &mut counts {
+            counts.is_held = false;
+        }
         Ok(())
     }
 
@@ -117,7 +121,7 @@ impl File {
 
 /// The calls that want the lock of an open file, and whether a call has returned that it has it.
 #[derive(Default)]
-pub(super) struct LockIntents(Mutex<LockCounts>);
+pub(super) struct LockIntents(ProcessMutex<LockCounts>);
 
 #[derive(Default)]
 struct LockCounts {
@@ -150,21 +154,26 @@ struct LockIntent<'a> {
 
 impl<'a> LockIntent<'a> {
     fn new(file: &'a std::fs::File, intents: &'a LockIntents) -> Self {
-        intents.0.lock().waiting += 1;
+        if let Some(mut counts) = intents.0.lock() {
+            counts.waiting += 1;
+        }
         LockIntent { file, intents }
     }
 
     fn fulfil(self, mut acquired: AcquiredLock) {
-        self.intents.0.lock().is_held = true;
+        if let Some(mut counts) = self.intents.0.lock() {
+            counts.is_held = true;
+        }
         acquired.0 = None;
     }
 }
 
 impl Drop for LockIntent<'_> {
     fn drop(&mut self) {
-        let mut counts = self.intents.0.lock();
-        counts.waiting -= 1;
-        counts.release_orphan(self.file);
+        if let Some(mut counts) = self.intents.0.lock() {
+            counts.waiting -= 1;
+            counts.release_orphan(self.file);
+        }
     }
 }
 
@@ -180,8 +189,9 @@ struct AcquiredLock(Option<Releaser>);
 
 impl Drop for AcquiredLock {
     fn drop(&mut self) {
-        if let Some(Releaser { file, intents }) = self.0.take() {
-            let mut counts = intents.0.lock();
+        if let Some(Releaser { file, intents }) = self.0.take()
+            && let Some(mut counts) = intents.0.lock()
+        {
             counts.is_orphan = true;
             counts.release_orphan(&file);
         }

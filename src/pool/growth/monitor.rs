@@ -156,16 +156,15 @@ fn watch(pool: &Arc<Inner>) {
         let mut state = State::new();
         let mut last = now();
         sampler.start(view(pool));
+        notify_if_drained(pool, &mut sampler);
         loop {
-            if sampler.has_drained() {
-                pool.notify();
-            }
             monitor.parker.park(Some(now() + state.tick));
             if monitor.is_stopped() {
                 return;
             }
             let now = now();
             let sample = sampler.look(view(pool), now - last);
+            notify_if_drained(pool, &mut sampler);
             last = now;
             let limits = Limits { core: pool.threads.core(), max: pool.threads.max(), cpus };
             let warn_after = pool.config.warn_after;
@@ -188,6 +187,14 @@ fn watch(pool: &Arc<Inner>) {
                 Verdict::Disarm => {}
             }
         }
+    }
+}
+
+/// A look may have moved tasks into the injector: a thread must look there before any user code (a
+/// subscriber, a spawn handler) takes its time.
+fn notify_if_drained(pool: &Inner, sampler: &mut Sampler) {
+    if sampler.has_drained() {
+        pool.notify();
     }
 }
 

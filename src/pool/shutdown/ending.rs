@@ -214,7 +214,7 @@ impl Ending {
 
     /// Admission is about to close. A second close changes nothing.
     pub(in crate::pool) fn begin(&self, totals: &TaskCounts) {
-        let _ = self.baseline.set(totals.ended());
+        let _ = self.baseline.set(totals.ran());
     }
 
     /// Tasks that had ended by running when admission closed.

@@ -182,7 +182,7 @@ impl Shutdown {
             inner.expiry.publish();
         }
         let totals = inner.engine.counts();
-        let ended = totals.ended();
+        let ran = totals.ran();
         // With no other thread left nothing runs: a task that still shows is one that its submitter
         // is taking out again, or it waits in a lane for a slot that a task holds which waits for
         // this shutdown.
@@ -192,7 +192,7 @@ impl Shutdown {
             false => totals.queued() + totals.running(),
         };
         ShutdownReport {
-            completed: ended - inner.ending.baseline(),
+            completed: ran - inner.ending.baseline(),
             discarded: inner.ending.discarded(),
             still_running: open.saturating_sub(waiting.tasks),
         }

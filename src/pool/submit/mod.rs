@@ -97,7 +97,8 @@ pub(in crate::pool) struct Submitter<'a, Q> {
     pub(in crate::pool) has_permit: bool,
 }
 
-/// A task that is not queued yet.
+/// A task that is not queued yet. It must be submitted: dropped before, its handle would cancel and
+/// count what was never counted as submitted.
 pub(in crate::pool) struct NewTask<T> {
     entry: TaskRef,
     task: Task<T>,

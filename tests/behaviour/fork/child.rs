@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use sidestep::{CancelHandle, Dedicated, Lane, Pool, Strand, Task, current};
 
 use crate::support::fork::{Checks, in_child};
-use crate::support::{Crowd, Drops, Gate, PATIENCE, check_sound, eventually, occupy, poll, pool, soon};
+use crate::support::{
+    Crowd, Drops, Gate, PATIENCE, Wakes, check_sound, eventually, occupy, poll, pool, soon,
+};
 
 /// A pool in full use: one thread busy, one task queued.
 fn busy() -> (Pool, Gate, Task<()>, Task<i32>) {
@@ -401,4 +403,28 @@ fn a_forked_child_hangs_on_no_value_of_its_parent() {
     assert_eq!(status, 0);
     gate.open();
     check_sound(&pool);
+}
+
+/// Locks of files belong to the open file, which parent and child share.
+#[test]
+fn a_child_that_drops_a_call_for_a_lock_leaves_the_lock_to_the_parent() {
+    let path = tempfile::NamedTempFile::new().unwrap();
+    let other = path.reopen().unwrap();
+    let file = sidestep::fs::File::from(path.reopen().unwrap());
+    let is_locked = || match other.try_lock() {
+        Ok(()) => {
+            other.unlock().unwrap();
+            false
+        }
+        Err(error) => matches!(error, std::fs::TryLockError::WouldBlock),
+    };
+    let (mut call, wakes) = (Box::pin(file.lock()), Wakes::new());
+    let waker = Waker::from(std::sync::Arc::clone(&wakes));
+    assert!(call.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    eventually("the pool has the lock, and its task has ended", || wakes.count() == 1 && is_locked());
+    let call = std::cell::RefCell::new(Some(call));
+    assert_eq!(in_child(|_| drop(call.borrow_mut().take())), 0);
+    assert!(is_locked(), "the child has released the parent's lock");
+    sidestep::block_on(call.into_inner().unwrap()).unwrap();
+    assert!(is_locked());
 }

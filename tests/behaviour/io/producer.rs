@@ -3,9 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use futures_util::stream::FusedStream;
 use futures_util::{Stream, StreamExt};
@@ -13,7 +13,8 @@ use sidestep::io::{ItemSender, Producer, producer, producer_with};
 use sidestep::{Pool, current};
 
 use crate::support::{
-    Drops, Gate, PanicOnDrop, Wakes, check_sound, eventually, nothing_happens, occupy, pool, quiet_panic,
+    Drops, Gate, PATIENCE, PanicOnDrop, Wakes, check_sound, eventually, nothing_happens, occupy, pool,
+    quiet_panic,
 };
 
 /// A producer of the numbers below `end` on `pool`, and how many it has sent.
@@ -375,4 +376,46 @@ fn handles_go_where_they_are_needed() {
         receive.recv().unwrap().unwrap().into()
     };
     assert_eq!(broken.kind(), std::io::ErrorKind::BrokenPipe);
+}
+
+/// The clone and the drop of a waker are user code. Here each asks the thread of the producer to
+/// use the channel, and waits for the answer.
+#[test]
+fn no_waker_is_dropped_under_the_lock_of_the_channel() {
+    type Line = (Sender<bool>, Receiver<bool>);
+    static LINE: Mutex<Option<Line>> = Mutex::new(None);
+    static IS_LOCKED: AtomicBool = AtomicBool::new(false);
+    static TABLE: RawWakerVTable = RawWakerVTable::new(
+        |data| {
+            ask(true);
+            RawWaker::new(data, &TABLE)
+        },
+        |_| (),
+        |_| (),
+        |_| ask(false),
+    );
+
+    fn ask(sends: bool) {
+        let line = LINE.lock().unwrap();
+        let Some((asks, answers)) = line.as_ref().filter(|_| !IS_LOCKED.load(Ordering::SeqCst)) else {
+            return;
+        };
+        asks.send(sends).unwrap();
+        if answers.recv_timeout(PATIENCE).is_err() {
+            IS_LOCKED.store(true, Ordering::SeqCst);
+        }
+    }
+
+    let ((asks, asked), (answer, answers)) = (channel(), channel());
+    *LINE.lock().unwrap() = Some((asks, answers));
+    let mut stream = producer(move |sink: &ItemSender<u32>| {
+        while let Ok(sends) = asked.recv() {
+            let _ = answer.send(if sends { sink.send(1).is_ok() } else { sink.is_closed() });
+        }
+    });
+    // SAFETY: the functions of the table do not follow the pointer.
+    let waker = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &TABLE)) };
+    assert!(poll_next(&mut stream, &waker).is_ready());
+    drop(LINE.lock().unwrap().take());
+    assert!(!IS_LOCKED.load(Ordering::SeqCst), "the drop found the channel locked");
 }

@@ -9,7 +9,7 @@ use sidestep::{Dedicated, Strand, Task, TaskError, Unblock};
 use super::calls::hold;
 use crate::support::{
     Crowd, DropToken, Drops, Gate, HoldOnDrop, PATIENCE, PanicOnDrop, all_well, check_accounts, check_sound,
-    eventually, occupy_lane, pool, quiet_panic, soon,
+    eventually, occupy, occupy_lane, pool, quiet_panic, soon,
 };
 
 fn poison(strand: &Strand<u64>) {
@@ -296,4 +296,20 @@ fn a_wrapper_dropped_during_a_call_does_not_drop_the_value_under_it() {
     eventually("each value is dropped", || drops.count() == made);
     check_sound(&pool);
     assert_eq!((drops.count(), most.load(Ordering::SeqCst)), (made, 1), "once, and while nobody used it");
+}
+
+#[test]
+fn a_call_that_finds_no_value_is_not_completed_in_the_report_of_a_shutdown() {
+    let pool = pool(1, 1);
+    let strand = Strand::on(&pool, 0_u64);
+    poison(&strand);
+    let gate = Gate::new();
+    let busy = occupy(&pool, &gate);
+    let denied = strand.call(|value| *value += 1);
+    let shutdown = pool.shutdown();
+    gate.open();
+    assert_eq!(shutdown.wait().completed, 1, "the task that ran");
+    soon(busy).unwrap();
+    assert!(soon(denied).unwrap_err().is_poisoned());
+    assert_eq!(pool.metrics().tasks_cancelled(), 1);
 }
