@@ -110,6 +110,7 @@ impl Counter {
     }
 
     /// Adds one, perhaps beside other threads.
+    #[inline]
     pub(crate) fn increment_shared(&self) {
         self.0.fetch_add(1, Ordering::Release);
     }
@@ -248,6 +249,7 @@ impl PoolCounters {
         PoolCounters(array::from_fn(|_| CachePadded::default()))
     }
 
+    #[inline]
     fn shard(&self) -> &CounterShard {
         &self.0[thread_number() % SHARDS]
     }
@@ -276,6 +278,7 @@ impl AccountCounters for PoolCounters {
 }
 
 /// A number for this thread: small, and different for threads that started near each other.
+#[inline]
 pub(crate) fn thread_number() -> usize {
     static NEXT: StaticU64 = StaticU64::new(1);
     thread_local_const! { static NUMBER: Cell<usize> = Cell::new(0) }
