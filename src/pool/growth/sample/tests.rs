@@ -70,7 +70,7 @@ impl Full {
     }
 
     fn with(count: usize, job: fn(mpsc::Receiver<()>)) -> Self {
-        let pool = Pool::builder().core_threads(count).max_threads(count + 1).build().unwrap();
+        let pool = Pool::builder().core_threads(count).max_threads(count).build().unwrap();
         eventually("the first thread rests", || pool.metrics().threads_idle() == 1);
         let mut gates = Vec::new();
         for number in 1..=count {
@@ -86,9 +86,11 @@ impl Full {
             assert_eq!(pool.metrics().threads(), number);
         }
         // A monitor would share the last samples with the test's sampler, and another thread would
-        // take the task.
+        // take the task: there is room for one only when none can be started any more, since the
+        // monitor may be in the middle of a look.
         pool.inner.growth.monitor().stop();
         pool.inner.threads.backoff().begin_for_ever(std::io::Error::other("the test looks by itself"));
+        pool.set_max_threads(count + 1).unwrap();
         pool.spawn(|| ()).detach();
         Full { pool, gates }
     }
