@@ -7,14 +7,14 @@ use crate::sources::library;
 /// Names that several files may define, each with the reason.
 const SHARED_NAMES: &[(&str, &str)] = &[
     ("Closed", "two public names: the errors of a closed stream and of a closed event loop"),
-    ("Host", "private to each of its modules"),
+    ("Host", "a pool's thread, as the code on it sees it; and a name to look up"),
     ("Inner", "the state behind a handle: of a pool, and of the stand-in for the oneshot"),
-    ("Reset", "private to each of its modules"),
+    ("Reset", "inside a function: sets a variable of the thread back"),
     (
         "State",
         "what a leaf module keeps from call to call: the growth policy, a batch, a scope, an address look-up",
     ),
-    ("Worker", "private to each of its modules"),
+    ("Worker", "a thread of a pool; and the stand-in for the deque of that name"),
 ];
 
 /// The type that a line begins to define.
