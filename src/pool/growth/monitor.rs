@@ -193,7 +193,7 @@ fn watch(pool: &Arc<Inner>) {
 /// A look may have moved tasks into the injector: a thread must look there before any user code (a
 /// subscriber, a spawn handler) takes its time.
 fn notify_if_drained(pool: &Inner, sampler: &mut Sampler) {
-    if sampler.has_drained() {
+    if sampler.take_drained() {
         pool.notify();
     }
 }

@@ -183,7 +183,7 @@ impl Sampler {
     }
 
     /// Whether the last look has moved tasks into the injector, where a thread must look for them.
-    pub(super) fn has_drained(&mut self) -> bool {
+    pub(super) fn take_drained(&mut self) -> bool {
         std::mem::take(&mut self.drained)
     }
 
