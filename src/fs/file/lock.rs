@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use super::File;
 use crate::fs::TryLockError;
-use crate::fs::offload::offload;
 use crate::sync::ProcessMutex;
 
 impl File {
@@ -108,7 +107,8 @@ impl File {
         self.written().await.map_err(TryLockError::Error)?;
         let intent = LockIntent::new(&self.file, self.lock_intents());
         let releaser = Releaser { file: Arc::clone(&self.file), intents: Arc::clone(self.lock_intents()) };
-        let acquired = offload(move || Ok(lock(&releaser.file).map(|()| AcquiredLock(Some(releaser)))));
+        let acquired =
+            self.fs().offload(move || Ok(lock(&releaser.file).map(|()| AcquiredLock(Some(releaser)))));
         let acquired = acquired.await.map_err(TryLockError::Error)??;
         intent.fulfil(acquired);
         Ok(())

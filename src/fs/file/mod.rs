@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use self::lock::LockIntents;
-use super::offload::{offload, with_path};
+use super::offload::Fs;
 use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
 use crate::io::{Setup, Unblock};
@@ -71,7 +71,7 @@ impl File {
     /// Those of [`std::fs::File::open`].
     #[track_caller]
     pub fn open(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::open(path).map(File::from))
+        Fs::GLOBAL.open(path)
     }
 
     /// Opens the file at `path` for writing. Creates it if it does not exist, and truncates it if
@@ -82,7 +82,7 @@ impl File {
     /// Those of [`std::fs::File::create`].
     #[track_caller]
     pub fn create(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::create(path).map(File::from))
+        Fs::GLOBAL.create(path)
     }
 
     /// Creates a file at `path`, which must not exist, and opens it for reading and writing.
@@ -93,7 +93,7 @@ impl File {
     /// the path exists.
     #[track_caller]
     pub fn create_new(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::create_new(path).map(File::from))
+        Fs::GLOBAL.create_new(path)
     }
 
     /// Returns options for opening a file, as [`OpenOptions::new`].
@@ -128,7 +128,7 @@ impl File {
     /// Those of a write, and of [`std::fs::File::try_clone`].
     pub async fn try_clone(&mut self) -> io::Result<File> {
         self.stream.get_mut().await?;
-        let clone = File::from(self.file.try_clone()?);
+        let clone = self.fs().file(self.file.try_clone()?);
         Ok(File { intents: Arc::clone(self.lock_intents()).into(), ..clone })
     }
 
@@ -226,12 +226,61 @@ impl File {
     {
         self.written().await?;
         let file = Arc::clone(&self.file);
-        offload(move || f(&file)).await
+        self.fs().offload(move || f(&file)).await
+    }
+
+    /// Where the work is done.
+    fn fs(&self) -> Fs {
+        Fs { target: self.stream.target().clone() }
     }
 
     /// Waits until what was accepted has been written.
     async fn written(&self) -> io::Result<()> {
         poll_fn(|context| self.stream.poll_written(context)).await
+    }
+}
+
+impl Fs {
+    /// As [`File::open`].
+    #[track_caller]
+    pub fn open<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::open(path).map(|file| fs.file(file)))
+    }
+
+    /// As [`File::create`].
+    #[track_caller]
+    pub fn create<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::create(path).map(|file| fs.file(file)))
+    }
+
+    /// As [`File::create_new`].
+    #[track_caller]
+    pub fn create_new<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::create_new(path).map(|file| fs.file(file)))
+    }
+
+    /// Makes a [`File`] of an open file, as [`File::from`] does.
+    #[must_use]
+    pub fn file(&self, file: std::fs::File) -> File {
+        let file = Arc::new(file);
+        let set_up = Setup { target: self.target.clone(), drops_in_place: true, ..Setup::default() };
+        File {
+            stream: Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up),
+            file,
+            intents: OnceLock::new(),
+        }
     }
 }
 
@@ -257,13 +306,7 @@ impl tokio::io::AsyncSeek for File {
 
 impl From<std::fs::File> for File {
     fn from(file: std::fs::File) -> Self {
-        let file = Arc::new(file);
-        let set_up = Setup { drops_in_place: true, ..Setup::default() };
-        File {
-            stream: Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up),
-            file,
-            intents: OnceLock::new(),
-        }
+        Fs::GLOBAL.file(file)
     }
 }
 
