@@ -111,7 +111,7 @@ impl<P: Policy> Host for Worker<P> {
     }
 
     fn run_inline(&self, target: &TaskRef) -> Inline {
-        if self.pool.may_grow() {
+        if !self.pool.runs_inline(target) {
             return self.wait_for(target);
         }
         if target.is_owned_by(self.owner()) {
@@ -120,7 +120,7 @@ impl<P: Policy> Host for Worker<P> {
             return Inline::Ran;
         }
         match self.lane_of(target) {
-            Some(lane) if target.is_queued() && lane.begin() => {
+            Some(lane) if target.is_queued() && lane.take_over() => {
                 self.run_through(lane, target);
                 Inline::Ran
             }
@@ -162,10 +162,13 @@ impl<P: Policy> Host for Worker<P> {
     }
 
     fn has_queued(&self) -> bool {
-        !self.engine().is_forked() && !self.engine().queues.is_empty()
+        P::IS_GENERAL && !self.engine().is_forked() && !self.engine().queues.is_empty()
     }
 
     fn run_any_inline(&self) -> bool {
+        if !P::IS_GENERAL {
+            return false;
+        }
         let Some(entry) = self.engine().queues.take_any() else { return false };
         self.reenter(|| self.execute(entry));
         true

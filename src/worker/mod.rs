@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `run` | one task: claim it, run it, report |
 //! | `lane_turn` | one turn of a lane |
+//! | `reserve` | a thread of a lane's reserve, which runs that lane alone |
 //! | `record` | what a thread has of its own and shows to others, and the way to it |
 //! | `registry` | the threads of a pool |
 //! | `host` | blocking and waiting on a pool's thread |
@@ -48,6 +49,7 @@ mod loom_models;
 mod park;
 mod record;
 mod registry;
+mod reserve;
 mod run;
 mod spin;
 
@@ -71,6 +73,7 @@ use self::spin::SpinPolicy;
 
 pub(crate) use self::record::{LastSample, Moment, RunningTask, ThreadRecord, this_record};
 pub(crate) use self::registry::Registry;
+pub(crate) use self::reserve::work_in_reserve;
 
 /// What every pool has: the queues, the threads, which of them sleep, the lanes, and whether
 /// admission is closed. The pool owns an engine, and decides by [`Policy`] when threads come and
@@ -214,6 +217,13 @@ impl Engine {
         lane.enqueue(task, || self.queues.push(local, QueueItem::lane(Arc::clone(lane))))
     }
 
+    /// Sets how many slots `lane` has, and makes a thread look for those that this makes pending.
+    pub(crate) fn set_lane_limit(&self, lane: &Arc<LaneCore>, limit: usize, policy: &impl Policy) {
+        if lane.set_limit(limit, || self.queues.push(None, QueueItem::lane(Arc::clone(lane)))) {
+            self.notify(policy);
+        }
+    }
+
     /// Tasks have just been pushed: sees to it that a thread looks, where that is due. If the pool
     /// has been closed meanwhile there is only a fence: the submitter takes its tasks back, unless
     /// a thread has them.
@@ -252,6 +262,8 @@ impl Engine {
 
 /// What a pool decides for its engine, when threads come and go, and what it observes.
 pub(crate) trait Policy: Send + Sync + 'static {
+    /// Whether the threads run whatever is queued; otherwise they belong to a lane's reserve.
+    const IS_GENERAL: bool = true;
     fn engine(&self) -> &Engine;
     /// Something is queued, and only threads inside wakers or callbacks will look: makes another
     /// thread look, should they not return.
@@ -272,6 +284,11 @@ pub(crate) trait Policy: Send + Sync + 'static {
     fn end_blocking(&self);
     /// Whether a thread that blocks can count on the start of another.
     fn may_grow(&self) -> bool;
+    /// Whether a thread that waits for `target` is to run it inline, if it is queued.
+    fn runs_inline(&self, target: &TaskRef) -> bool {
+        let _ = target;
+        !self.may_grow()
+    }
     /// Whether a thread that finds nothing may spin: with one CPU, or where more threads than core
     /// are at work, it would only hold up others.
     fn may_spin(&self) -> bool;
@@ -355,7 +372,7 @@ pub(crate) fn work<P: Policy>(pool: Arc<P>) {
 
 impl<P: Policy> Worker<P> {
     fn new(pool: Arc<P>) -> Self {
-        let record = Arc::new(ThreadRecord::for_this_thread());
+        let record = Arc::new(ThreadRecord::for_this_thread(P::IS_GENERAL));
         let engine = pool.engine();
         engine.workers.register(Arc::clone(&record));
         Worker {

@@ -73,6 +73,8 @@ pub(crate) fn this_record(owner: *const ()) -> Option<Arc<ThreadRecord>> {
 #[derive(Debug)]
 pub(crate) struct ThreadRecord {
     pub(crate) counters: CachePadded<ThreadCounters>,
+    /// Whether the thread runs whatever is queued; otherwise it belongs to a lane's reserve.
+    pub(crate) is_general: bool,
     /// Whether the thread has declared that it blocks.
     pub(crate) blocking: AtomicBool,
     /// Set when the monitor has found the thread to be in one task for long, or tasks to wait for
@@ -215,9 +217,10 @@ impl ThreadRecord {
     }
 
     /// A record of the calling thread.
-    pub(crate) fn for_this_thread() -> Self {
+    pub(crate) fn for_this_thread(is_general: bool) -> Self {
         ThreadRecord {
             counters: CachePadded::default(),
+            is_general,
             blocking: AtomicBool::new(false),
             overstays: HintBool::new(false),
             lane: HintUsize::new(0),

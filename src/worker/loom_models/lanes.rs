@@ -23,7 +23,14 @@ impl Yard {
     }
 
     fn lane_with(&self, limit: usize, queue_limit: Option<usize>) -> Arc<LaneCore> {
-        LaneCore::new("lane".to_owned(), limit, queue_limit, LatencyRecorder::default(), &self.engine.lanes)
+        LaneCore::new(
+            "lane".to_owned(),
+            limit,
+            queue_limit,
+            0,
+            LatencyRecorder::default(),
+            &self.engine.lanes,
+        )
     }
 
     /// As `Lane::spawn`, taking back included.
