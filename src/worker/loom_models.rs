@@ -6,6 +6,7 @@
 //! joining them.
 
 mod lanes;
+mod reserves;
 
 use std::panic::Location;
 use std::sync::Arc;

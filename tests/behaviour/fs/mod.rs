@@ -4,6 +4,7 @@ mod calls;
 mod executors;
 mod file;
 mod futures;
+mod hangs;
 mod hostile;
 mod locks;
 mod net;
