@@ -384,6 +384,10 @@ impl Policy for Inner {
             || self.threads.counts().reserved() < self.threads.max() && !self.engine.is_closed() && !refused()
     }
 
+    fn threads(&self) -> usize {
+        self.threads.counts().all()
+    }
+
     fn may_spin(&self) -> bool {
         // Where more threads are at work, some of them may want the CPU.
         let resting = || self.engine.idle.counts().idle + self.threads.blocking();

@@ -158,6 +158,10 @@ impl Policy for ReserveWorker {
         true
     }
 
+    fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
     fn runs_inline(&self, target: &TaskRef) -> bool {
         self.reserve.lane().is_some_and(|lane| target.is_owned_by(lane.owner()))
     }

@@ -19,8 +19,8 @@
 //! the stand-in deque, and with fences that it can see. Under Miri it is the stand-in deque as
 //! well: the real one makes pointers of integers, which Miri cannot follow.
 //!
-//! Beside them stands the [`trampoline`], since a thread has to run what it has put off before it
-//! parks.
+//! Beside them stand the [`trampoline`], since a thread has to run what it has put off before it
+//! parks, and [`nesting`], which says whether its stack has room for that.
 //!
 //! Poisoning is ignored because no user code ever runs under one of these locks: a panic cannot
 //! leave what they protect half changed.
@@ -30,6 +30,7 @@ mod cell;
 mod clock;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
+pub(crate) mod nesting;
 mod parker_set;
 mod process_mutex;
 #[cfg(any(test, sidestep_loom, sidestep_shuttle, sidestep_tsan, miri))]

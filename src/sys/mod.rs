@@ -6,7 +6,9 @@
 //! | `fork` | which process this is |
 //! | `thread_stat` | what the system knows of a thread |
 //! | `pread` | reads that do not block |
+//! | `stack` | how much of its stack a thread has left |
 
 pub(crate) mod fork;
 pub(crate) mod pread;
+pub(crate) mod stack;
 pub(crate) mod thread_stat;

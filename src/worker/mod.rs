@@ -9,6 +9,7 @@
 //! | `record` | what a thread has of its own and shows to others, and the way to it |
 //! | `registry` | the threads of a pool |
 //! | `host` | blocking and waiting on a pool's thread |
+//! | `deep` | waits of threads whose stacks have no room to run what they wait for |
 //! | `park` | what a thread does that finds nothing: spin, sleep, leave |
 //! | `spin` | for how long it pays to spin |
 //!
@@ -42,6 +43,7 @@
 //! `watch_growth` is between the registration of a waiter and its look, and pairs with the one in
 //! `growth_ended`, and for `help_waiters` with the one in `Idle::notify`.
 
+mod deep;
 mod host;
 mod lane_turn;
 #[cfg(all(test, sidestep_loom))]
@@ -68,6 +70,7 @@ use crate::sync::{Parker, ParkerSet};
 use crate::sys::fork::Generation;
 use crate::task::{TaskRef, with_host};
 
+use self::deep::DeepWaits;
 use self::record::{CurrentGuard, WorkerContext, this_context};
 use self::spin::SpinPolicy;
 
@@ -89,6 +92,7 @@ pub(crate) struct Engine {
     growth_waiters: ParkerSet,
     /// Threads to be woken when something is queued and no thread will look for it.
     pub(crate) help_waiters: ParkerSet,
+    deep_waits: DeepWaits,
     /// There may be more threads than the pool may have by now.
     over_max: AtomicBool,
     /// Admission is closed.
@@ -107,6 +111,7 @@ impl Engine {
             account: PoolAccount::new(PoolCounters::new(), permits),
             growth_waiters: ParkerSet::default(),
             help_waiters: ParkerSet::default(),
+            deep_waits: DeepWaits::default(),
             over_max: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             generation: Generation::current(),
@@ -289,6 +294,8 @@ pub(crate) trait Policy: Send + Sync + 'static {
         let _ = target;
         !self.may_grow()
     }
+    /// How many threads the pool has, those included that start or leave.
+    fn threads(&self) -> usize;
     /// Whether a thread that finds nothing may spin: with one CPU, or where more threads than core
     /// are at work, it would only hold up others.
     fn may_spin(&self) -> bool;
@@ -477,5 +484,6 @@ impl<P: Policy> Worker<P> {
         }
         engine.workers.unregister(&context.record);
         pool.on_exit();
+        engine.deep_waits.look_again();
     }
 }

@@ -84,7 +84,10 @@ impl<P: Policy> Worker<P> {
             let pending = reserve.lane().is_none_or(|lane| lane.has_pending());
             pending || engine.is_closed() || engine.is_forked()
         };
+        // A deep wait does not count on it.
+        self.show_waiting();
         let stays = reserve.park(parker, self.pool.sleep_deadline(), watch, must_look);
+        self.end_waiting();
         engine.help_waiters.remove(parker);
         stays
     }
