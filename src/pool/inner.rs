@@ -58,15 +58,16 @@ impl Inner {
     pub(super) fn new(mut config: Config) -> Arc<Self> {
         fork::watch();
         let stats = Stats::new(&config);
+        let threads = Threads::new(config.core, config.max);
         Arc::new_cyclic(|me: &Weak<Inner>| Inner {
             engine: Engine::new(
                 config.core,
                 config.queue_limit.map(Semaphore::new),
                 Lanes::new(config.export_every.is_some()),
             ),
-            threads: Threads::new(config.core, config.max),
             growth: Growth::new(),
-            expiry: Expiry::new(config.export_every, Weak::clone(me) as _),
+            expiry: Expiry::new(config.export_every, Weak::clone(me) as _, Arc::clone(threads.joins())),
+            threads,
             ending: Ending::new(),
             carried: Carried::new(config.captures.take(), stats.observer().is_on()),
             stats,
@@ -276,6 +277,7 @@ impl Inner {
         if self.threads.counts().reserved() == 0 {
             self.growth.monitor().stop();
             self.expiry.stop();
+            self.threads.joins().close();
         }
     }
 }
@@ -414,6 +416,8 @@ impl Policy for Inner {
             && self.threads.counts().active() < self.threads.max()
             && !self.engine.queues.is_empty();
         let successor = self.owned().filter(|_| due);
+        // Before the thread counts itself out: see `joins`.
+        self.threads.joins().leave();
         if let Some(pool) = successor {
             // What waits for the end must not see a pool without threads that still has work.
             self.engine.idle.add_starting(1);

@@ -110,13 +110,15 @@ pub(crate) fn watch() {
         let (stamp, present) = short(forks);
         STAMP.store(stamp, Ordering::Relaxed);
         PRESENT.store(present, Ordering::Relaxed);
+        super::attributes::in_child();
     }
 
     ONCE.call_once(|| {
-        // SAFETY: `child` only changes atomics, which is safe in the child of a fork of many
-        // threads. A failure (out of memory) leaves forks unnoticed, as they would be without this
-        // call.
-        unsafe { libc::pthread_atfork(None, None, Some(child)) };
+        // SAFETY: `child` only changes atomics, variables of its thread without destructors, and
+        // the signals that its thread blocks, which is safe in the child of a fork of many threads;
+        // `before_fork` runs in the parent. A failure (out of memory) leaves forks unnoticed, as
+        // they would be without this call.
+        unsafe { libc::pthread_atfork(Some(super::attributes::before_fork), None, Some(child)) };
     });
 }
 

@@ -11,7 +11,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::new_thread::{NewThread, Reserved};
+use super::new_thread::{NewThread, Reserved, make};
 use crate::panic::{catch_panic, panic_message};
 use crate::pool::inner::Inner;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -125,7 +125,9 @@ fn plain(error: io::Error) -> io::Error {
 
 /// Calls the user's spawn handler, or the default one.
 fn call_handler(pool: &Inner, new: NewThread) -> io::Result<()> {
-    let handler = &pool.config.spawn_handler;
+    let Some(handler) = &pool.config.spawn_handler else {
+        return make(new, pool.threads.joins(), pool.config.inherit);
+    };
     let call = std::panic::AssertUnwindSafe(|| handler(new));
     std::panic::catch_unwind(call).map(|result| result.map_err(plain)).unwrap_or_else(|payload| {
         let error = io::Error::other(format!("the spawn handler panicked: {}", panic_message(&*payload)));
