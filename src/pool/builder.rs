@@ -245,7 +245,7 @@ impl PoolBuilder {
         C: Fn() -> W + Send + Sync + 'static,
         W: FnOnce(&mut dyn FnMut()) + Send + 'static,
     {
-        self.config.captures.list.push(Box::new(move || Box::new(capture())));
+        self.config.captures.list.push(Arc::new(move || Box::new(capture())));
         self
     }
 
@@ -390,8 +390,8 @@ impl PoolBuilder {
     /// # Errors
     ///
     /// The errors of [`build`](PoolBuilder::build); [`AlreadyExists`](io::ErrorKind::AlreadyExists)
-    /// if there is a global pool already; `InvalidInput` if an environment variable has an invalid
-    /// value.
+    /// if there is a global pool already, which [`Pool::shutdown`] puts out of use; `InvalidInput`
+    /// if an environment variable has an invalid value.
     pub fn build_global(self) -> io::Result<&'static Pool> {
         crate::pool::global::install(self)
     }

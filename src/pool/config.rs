@@ -22,6 +22,7 @@ pub(super) type ThreadHook = Arc<dyn Fn() + Send + Sync>;
 pub(super) type SpawnHandler = Arc<dyn Fn(NewThread) -> io::Result<()> + Send + Sync>;
 
 /// The settings of a pool.
+#[derive(Clone)]
 pub(super) struct Config {
     pub(super) name: String,
     pub(super) core: usize,
@@ -40,6 +41,8 @@ pub(super) struct Config {
     pub(super) inherit: Inherit,
     pub(super) captures: Captures,
     pub(super) warn_after: Option<Duration>,
+    /// The pool stands for one that cannot be: it refuses all tasks.
+    pub(super) is_impossible: bool,
     /// Whether the monitor asks the system about the threads.
     pub(super) thread_states: bool,
     #[cfg(feature = "histograms")]
@@ -67,6 +70,7 @@ impl Config {
             inherit: Inherit::default(),
             captures: Captures::standard(),
             warn_after: None,
+            is_impossible: false,
             thread_states: true,
             #[cfg(feature = "histograms")]
             histograms: false,

@@ -55,7 +55,7 @@ pub(super) struct Inner {
 }
 
 impl Inner {
-    pub(super) fn new(mut config: Config) -> Arc<Self> {
+    pub(super) fn new(config: Config) -> Arc<Self> {
         fork::watch();
         let stats = Stats::new(&config);
         let threads = Threads::new(config.core, config.max);
@@ -69,7 +69,7 @@ impl Inner {
             expiry: Expiry::new(config.export_every, Weak::clone(me) as _, Arc::clone(threads.joins())),
             threads,
             ending: Ending::new(),
-            carried: Carried::new(config.captures.take(), stats.observer().is_on()),
+            carried: Carried::new(config.captures.clone(), stats.observer().is_on()),
             stats,
             me: Weak::clone(me),
             config,
@@ -146,11 +146,16 @@ impl Inner {
 
     /// Starts the first thread.
     pub(super) fn start_first(self: &Arc<Self>) -> io::Result<()> {
-        if self.engine.idle.begin_starting() && self.threads.counts().reserve(1, 1) {
-            start(self, 0)
-        } else {
-            Ok(())
+        if !self.engine.idle.begin_starting() {
+            return Ok(());
         }
+        if self.threads.counts().reserve(1, 1) {
+            return start(self, 0);
+        }
+        // A task of another thread has started it.
+        self.engine.idle.not_started(1);
+        self.engine.notify_if_queued(&**self);
+        Ok(())
     }
 
     /// No thread will look into the queues: starts a thread if the pool is entitled to one, else
