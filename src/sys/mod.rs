@@ -5,9 +5,13 @@
 //! |---|---|
 //! | `fork` | which process this is |
 //! | `thread_stat` | what the system knows of a thread |
+//! | `attributes` | what a thread inherits from its maker, and has of the process instead |
+//! | `cpus` | how many CPUs the process may use |
 //! | `pread` | reads that do not block |
 //! | `stack` | how much of its stack a thread has left |
 
+pub(crate) mod attributes;
+pub(crate) mod cpus;
 pub(crate) mod fork;
 pub(crate) mod pread;
 pub(crate) mod stack;

@@ -15,7 +15,9 @@ use crate::io::unblock::state::machine::Machine;
 use crate::io::unblock::state::step::{AfterUnlock, PumpStep, StepResult};
 use crate::panic::{catch_panic, panic_message, report_panic};
 use crate::sync::atomic::Ordering;
-use crate::sync::{MutexGuard, now, thread};
+#[cfg(sidestep_loom)]
+use crate::sync::thread;
+use crate::sync::{MutexGuard, now, own_thread};
 use crate::task::{OnShutdown, Task};
 use crate::trace::event;
 
@@ -99,8 +101,7 @@ fn refused<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, error: TaskError) 
 /// The pool has ended, and there are bytes to write: on a thread of their own.
 fn start_apart<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
     let pumped = Arc::clone(shared);
-    let builder = thread::Builder::new().name("sidestep-flush".to_owned());
-    if let Err(error) = builder.spawn(move || run(&pumped, false)) {
+    if let Err(error) = own_thread::start_alone("sidestep-flush".to_owned(), move || run(&pumped, false)) {
         event!(WARN, %error, "there is no thread to write on: writes in place");
         let _ = error;
         run(shared, false);
