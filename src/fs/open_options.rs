@@ -95,7 +95,7 @@ impl OpenOptions {
     #[track_caller]
     pub fn open(&self, path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
         let options = self.0.clone();
-        with_path(path, move |path| options.open(path).map(File::from))
+        with_path(path, move |path| options.open(path).map(File::opened))
     }
 }
 

@@ -4,9 +4,11 @@
 //! | file | owns |
 //! |---|---|
 //! | `fork` | which process this is |
+//! | `file_id` | which file a handle has open |
 //! | `thread_stat` | what the system knows of a thread |
 //! | `pread` | reads that do not block |
 
+pub(crate) mod file_id;
 pub(crate) mod fork;
 pub(crate) mod pread;
 pub(crate) mod thread_stat;

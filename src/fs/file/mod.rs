@@ -9,11 +9,11 @@ use std::future::{Future, poll_fn};
 use std::io::{self, SeekFrom};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use self::lock::LockIntents;
+use self::lock::FileLock;
 use super::offload::{offload, with_path};
 use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
@@ -59,8 +59,8 @@ const CAPACITY: usize = 256 << 10;
 pub struct File {
     file: Arc<std::fs::File>,
     stream: Unblock<Arc<std::fs::File>>,
-    /// The calls that want the lock of the file; made by the first of them.
-    intents: OnceLock<Arc<LockIntents>>,
+    /// The last field: by then the file is closed, as far as that is up to this handle.
+    lock: Arc<FileLock>,
 }
 
 impl File {
@@ -71,7 +71,7 @@ impl File {
     /// Those of [`std::fs::File::open`].
     #[track_caller]
     pub fn open(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::open(path).map(File::from))
+        with_path(path, |path| std::fs::File::open(path).map(File::opened))
     }
 
     /// Opens the file at `path` for writing. Creates it if it does not exist, and truncates it if
@@ -82,7 +82,7 @@ impl File {
     /// Those of [`std::fs::File::create`].
     #[track_caller]
     pub fn create(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::create(path).map(File::from))
+        with_path(path, |path| std::fs::File::create(path).map(File::opened))
     }
 
     /// Creates a file at `path`, which must not exist, and opens it for reading and writing.
@@ -93,7 +93,7 @@ impl File {
     /// the path exists.
     #[track_caller]
     pub fn create_new(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::create_new(path).map(File::from))
+        with_path(path, |path| std::fs::File::create_new(path).map(File::opened))
     }
 
     /// Returns options for opening a file, as [`OpenOptions::new`].
@@ -129,7 +129,7 @@ impl File {
     pub async fn try_clone(&mut self) -> io::Result<File> {
         self.stream.get_mut().await?;
         let clone = File::from(self.file.try_clone()?);
-        Ok(File { intents: Arc::clone(self.lock_intents()).into(), ..clone })
+        Ok(File { lock: Arc::clone(&self.lock), ..clone })
     }
 
     /// Takes out the bytes that the file has accepted and could not write. Until then every call
@@ -218,6 +218,18 @@ impl File {
         self.set_times(FileTimes::new().set_modified(time)).await
     }
 
+    /// A file that was opened just now.
+    pub(super) fn opened(file: std::fs::File) -> File {
+        File::with_lock(file, FileLock::default())
+    }
+
+    fn with_lock(file: std::fs::File, lock: FileLock) -> File {
+        let file = Arc::new(file);
+        let set_up = Setup { drops_in_place: true, ..Setup::default() };
+        let stream = Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up);
+        File { file, stream, lock: Arc::new(lock) }
+    }
+
     /// Calls `f` on the pool, after what was accepted has been written.
     async fn call<T, F>(&self, f: F) -> io::Result<T>
     where
@@ -257,13 +269,7 @@ impl tokio::io::AsyncSeek for File {
 
 impl From<std::fs::File> for File {
     fn from(file: std::fs::File) -> Self {
-        let file = Arc::new(file);
-        let set_up = Setup { drops_in_place: true, ..Setup::default() };
-        File {
-            stream: Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up),
-            file,
-            intents: OnceLock::new(),
-        }
+        File::with_lock(file, FileLock::unknown())
     }
 }
 

@@ -5,6 +5,8 @@ mod executors;
 mod file;
 mod futures;
 mod hostile;
+mod lock_processes;
+mod lock_queue;
 mod locks;
 mod net;
 mod open;
