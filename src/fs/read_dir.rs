@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use super::offload::{offload, with_path};
+use super::offload::Fs;
 use super::{FileType, Metadata};
 use crate::io::{Setup, Unblock};
 
@@ -44,11 +44,24 @@ const AHEAD: usize = 1024;
 /// ```
 #[track_caller]
 pub fn read_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<ReadDir>> + Send + 'static {
-    with_path(path, |path| {
-        let entries = Entries::new(std::fs::read_dir(&path)?, path.into());
-        let set_up = Setup { drops_in_place: true, batch: BATCH, ..Setup::default() };
-        Ok(ReadDir { entries: Unblock::set_up(entries, Some(AHEAD), set_up).prefetched(), ended: false })
-    })
+    Fs::GLOBAL.read_dir(path)
+}
+
+impl Fs {
+    /// As [`read_dir`](super::read_dir).
+    #[track_caller]
+    pub fn read_dir<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<ReadDir>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| {
+            let target = fs.target.clone();
+            let entries = Entries::new(std::fs::read_dir(&path)?, path.into(), fs);
+            let set_up = Setup { target, drops_in_place: true, batch: BATCH, ..Setup::default() };
+            Ok(ReadDir { entries: Unblock::set_up(entries, Some(AHEAD), set_up).prefetched(), ended: false })
+        })
+    }
 }
 
 /// A stream of the entries of a directory. See [`read_dir`].
@@ -176,39 +189,48 @@ impl Found {
     }
 }
 
+/// Entries that were fetched at once, and where they ask for more.
+#[derive(Default)]
+struct EntryBatch {
+    found: Vec<Found>,
+    fs: Fs,
+}
+
 /// The entries in batches. A batch that was handed out is kept until its entries are likely to
 /// have been dropped, so that the thread that allocated their memory also frees it; otherwise two
 /// threads contend in the allocator.
 struct Entries {
     dir: std::fs::ReadDir,
     path: Arc<Path>,
-    batch: Arc<Vec<Found>>,
+    fs: Fs,
+    batch: Arc<EntryBatch>,
     next: usize,
     /// The error that comes after the batch.
     error: Option<io::Error>,
     done: bool,
-    given: VecDeque<Arc<Vec<Found>>>,
+    given: VecDeque<Arc<EntryBatch>>,
 }
 
 impl Entries {
-    fn new(dir: std::fs::ReadDir, path: Arc<Path>) -> Self {
+    fn new(dir: std::fs::ReadDir, path: Arc<Path>, fs: Fs) -> Self {
         let (batch, given) = (Arc::default(), VecDeque::new());
-        Entries { dir, path, batch, next: 0, error: None, done: false, given }
+        Entries { dir, path, fs, batch, next: 0, error: None, done: false, given }
     }
 
     fn fetch(&mut self) {
-        let mut batch = Vec::new();
-        while batch.len() < BATCH && self.error.is_none() && !self.done {
+        let mut found = Vec::new();
+        while found.len() < BATCH && self.error.is_none() && !self.done {
             match self.dir.next() {
                 #[cfg(unix)]
-                Some(Ok(entry)) => batch.push(Found::new(&self.path, &entry)),
+                Some(Ok(entry)) => found.push(Found::new(&self.path, &entry)),
                 #[cfg(not(unix))]
-                Some(Ok(entry)) => batch.push(Found::new(&self.path, entry)),
+                Some(Ok(entry)) => found.push(Found::new(&self.path, entry)),
                 Some(Err(error)) => self.error = Some(error),
                 None => self.done = true,
             }
         }
-        self.given.push_back(std::mem::replace(&mut self.batch, Arc::new(batch)));
+        let batch = Arc::new(EntryBatch { found, fs: self.fs.clone() });
+        self.given.push_back(std::mem::replace(&mut self.batch, batch));
         if self.given.len() > 2 * AHEAD / BATCH {
             self.given.pop_front();
         }
@@ -221,7 +243,7 @@ impl Iterator for Entries {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if self.next < self.batch.len() {
+            if self.next < self.batch.found.len() {
                 self.next += 1;
                 return Some(Ok(DirEntry { batch: Arc::clone(&self.batch), index: self.next - 1 }));
             }
@@ -243,13 +265,13 @@ impl Iterator for Entries {
 /// nothing open: the directory is closed once the [`ReadDir`] is dropped.
 #[derive(Clone)]
 pub struct DirEntry {
-    batch: Arc<Vec<Found>>,
+    batch: Arc<EntryBatch>,
     index: usize,
 }
 
 impl DirEntry {
     fn found(&self) -> &Found {
-        &self.batch[self.index]
+        &self.batch.found[self.index]
     }
 
     /// The path: that of the directory as passed to [`read_dir`], joined with the file name.
@@ -276,7 +298,7 @@ impl DirEntry {
     /// Those of [`std::fs::DirEntry::metadata`].
     pub async fn metadata(&self) -> io::Result<Metadata> {
         let entry = self.clone();
-        offload(move || entry.found().metadata()).await
+        self.batch.fs.offload(move || entry.found().metadata()).await
     }
 
     /// Returns the type of the entry: a file, a directory or something else. It does not follow
@@ -292,7 +314,7 @@ impl DirEntry {
             return Ok(file_type);
         }
         let entry = self.clone();
-        offload(move || entry.found().file_type()).await
+        self.batch.fs.offload(move || entry.found().file_type()).await
     }
 
     /// The inode number. Unix only.

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use self::lock::FileLock;
-use super::offload::{offload, with_path};
+use super::offload::Fs;
 use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
 use crate::io::{Setup, Unblock};
@@ -71,7 +71,7 @@ impl File {
     /// Those of [`std::fs::File::open`].
     #[track_caller]
     pub fn open(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::open(path).map(File::opened))
+        Fs::GLOBAL.open(path)
     }
 
     /// Opens the file at `path` for writing. Creates it if it does not exist, and truncates it if
@@ -82,7 +82,7 @@ impl File {
     /// Those of [`std::fs::File::create`].
     #[track_caller]
     pub fn create(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::create(path).map(File::opened))
+        Fs::GLOBAL.create(path)
     }
 
     /// Creates a file at `path`, which must not exist, and opens it for reading and writing.
@@ -93,7 +93,7 @@ impl File {
     /// the path exists.
     #[track_caller]
     pub fn create_new(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::create_new(path).map(File::opened))
+        Fs::GLOBAL.create_new(path)
     }
 
     /// Returns options for opening a file, as [`OpenOptions::new`].
@@ -128,7 +128,7 @@ impl File {
     /// Those of a write, and of [`std::fs::File::try_clone`].
     pub async fn try_clone(&mut self) -> io::Result<File> {
         self.stream.get_mut().await?;
-        let clone = File::from(self.file.try_clone()?);
+        let clone = self.fs().file(self.file.try_clone()?);
         Ok(File { lock: Arc::clone(&self.lock), ..clone })
     }
 
@@ -218,18 +218,6 @@ impl File {
         self.set_times(FileTimes::new().set_modified(time)).await
     }
 
-    /// A file that was opened just now.
-    pub(super) fn opened(file: std::fs::File) -> File {
-        File::with_lock(file, FileLock::default())
-    }
-
-    fn with_lock(file: std::fs::File, lock: FileLock) -> File {
-        let file = Arc::new(file);
-        let set_up = Setup { drops_in_place: true, ..Setup::default() };
-        let stream = Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up);
-        File { file, stream, lock: Arc::new(lock) }
-    }
-
     /// Calls `f` on the pool, after what was accepted has been written.
     async fn call<T, F>(&self, f: F) -> io::Result<T>
     where
@@ -238,12 +226,67 @@ impl File {
     {
         self.written().await?;
         let file = Arc::clone(&self.file);
-        offload(move || f(&file)).await
+        self.fs().offload(move || f(&file)).await
+    }
+
+    /// Where the work is done.
+    fn fs(&self) -> Fs {
+        Fs { target: self.stream.target().clone() }
     }
 
     /// Waits until what was accepted has been written.
     async fn written(&self) -> io::Result<()> {
         poll_fn(|context| self.stream.poll_written(context)).await
+    }
+}
+
+impl Fs {
+    /// As [`File::open`].
+    #[track_caller]
+    pub fn open<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::open(path).map(|file| fs.opened(file)))
+    }
+
+    /// As [`File::create`].
+    #[track_caller]
+    pub fn create<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::create(path).map(|file| fs.opened(file)))
+    }
+
+    /// As [`File::create_new`].
+    #[track_caller]
+    pub fn create_new<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::create_new(path).map(|file| fs.opened(file)))
+    }
+
+    /// Makes a [`File`] of an open file, as [`File::from`] does.
+    #[must_use]
+    pub fn file(&self, file: std::fs::File) -> File {
+        self.with_lock(file, FileLock::unknown())
+    }
+
+    /// Makes a [`File`] of a file that was opened just now.
+    pub(super) fn opened(&self, file: std::fs::File) -> File {
+        self.with_lock(file, FileLock::default())
+    }
+
+    fn with_lock(&self, file: std::fs::File, lock: FileLock) -> File {
+        let file = Arc::new(file);
+        let set_up = Setup { target: self.target.clone(), drops_in_place: true, ..Setup::default() };
+        let stream = Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up);
+        File { file, stream, lock: Arc::new(lock) }
     }
 }
 
@@ -269,7 +312,7 @@ impl tokio::io::AsyncSeek for File {
 
 impl From<std::fs::File> for File {
     fn from(file: std::fs::File) -> Self {
-        File::with_lock(file, FileLock::unknown())
+        Fs::GLOBAL.file(file)
     }
 }
 

@@ -21,7 +21,6 @@ use self::queues::LockKind;
 use self::table::{LockTable, OpenRecord};
 use super::File;
 use crate::fs::TryLockError;
-use crate::fs::offload::offload;
 use crate::sys::file_id;
 
 impl File {
@@ -124,7 +123,7 @@ impl File {
         let call = LockCall::join(&self.file, record, kind, tries)?;
         loop {
             let attempt = poll_fn(|context| call.poll_turn(context)).await.map_err(TryLockError::Error)?;
-            let result = offload(move || Ok(attempt.run())).await.map_err(TryLockError::Error)?;
+            let result = self.fs().offload(move || Ok(attempt.run())).await.map_err(TryLockError::Error)?;
             match result {
                 Ok(()) => {
                     call.confirm();
@@ -146,7 +145,7 @@ impl File {
             Some(id) => Some(id),
             None => {
                 let file = Arc::clone(&self.file);
-                offload(move || file_id::ask(&file)).await?
+                self.fs().offload(move || file_id::ask(&file)).await?
             }
         };
         let record = LockTable::of_process().open(id, self.lock.came_from_outside)?;

@@ -297,6 +297,6 @@ fn drop_value<T: Send + 'static>(shared: &SharedMachine<T>, value: T) {
     if shared.setup.drops_in_place || !std::mem::needs_drop::<T>() || cfg!(sidestep_loom) {
         catch_panic("a destructor", || drop(value));
     } else {
-        shared.pool().spawn(move || drop(value)).detach();
+        shared.target().options().spawn(move || drop(value)).detach();
     }
 }

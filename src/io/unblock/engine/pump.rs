@@ -45,8 +45,8 @@ pub(super) fn start<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, writes: b
     let pumped = Arc::clone(shared);
     let pump = move || run(&pumped, true);
     let task = match writes {
-        true => shared.pool().options().on_shutdown(OnShutdown::AlwaysRun).spawn(pump),
-        false => shared.pool().spawn(pump),
+        true => shared.target().options().on_shutdown(OnShutdown::AlwaysRun).spawn(pump),
+        false => shared.target().options().spawn(pump),
     };
     watch(shared, task);
 }
@@ -57,8 +57,8 @@ fn start_again<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, writes: bool) 
     let pumped = Arc::clone(shared);
     let pump = move || run(&pumped, true);
     let task = match writes {
-        true => shared.pool().options().on_shutdown(OnShutdown::AlwaysRun).try_spawn(pump),
-        false => shared.pool().try_spawn(pump),
+        true => shared.target().options().on_shutdown(OnShutdown::AlwaysRun).try_spawn(pump),
+        false => shared.target().options().try_spawn(pump),
     };
     task.map(|task| watch(shared, task)).is_ok()
 }
