@@ -9,11 +9,11 @@ use std::future::{Future, poll_fn};
 use std::io::{self, SeekFrom};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use self::lock::LockIntents;
+use self::lock::FileLock;
 use super::offload::Fs;
 use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
@@ -59,8 +59,8 @@ const CAPACITY: usize = 256 << 10;
 pub struct File {
     file: Arc<std::fs::File>,
     stream: Unblock<Arc<std::fs::File>>,
-    /// The calls that want the lock of the file; made by the first of them.
-    intents: OnceLock<Arc<LockIntents>>,
+    /// The last field: by then the file is closed, as far as that is up to this handle.
+    lock: Arc<FileLock>,
 }
 
 impl File {
@@ -129,7 +129,7 @@ impl File {
     pub async fn try_clone(&mut self) -> io::Result<File> {
         self.stream.get_mut().await?;
         let clone = self.fs().file(self.file.try_clone()?);
-        Ok(File { intents: Arc::clone(self.lock_intents()).into(), ..clone })
+        Ok(File { lock: Arc::clone(&self.lock), ..clone })
     }
 
     /// Takes out the bytes that the file has accepted and could not write. Until then every call
@@ -248,7 +248,7 @@ impl Fs {
         path: P,
     ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
         let fs = self.clone();
-        self.with_path(path, move |path| std::fs::File::open(path).map(|file| fs.file(file)))
+        self.with_path(path, move |path| std::fs::File::open(path).map(|file| fs.opened(file)))
     }
 
     /// As [`File::create`].
@@ -258,7 +258,7 @@ impl Fs {
         path: P,
     ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
         let fs = self.clone();
-        self.with_path(path, move |path| std::fs::File::create(path).map(|file| fs.file(file)))
+        self.with_path(path, move |path| std::fs::File::create(path).map(|file| fs.opened(file)))
     }
 
     /// As [`File::create_new`].
@@ -268,19 +268,25 @@ impl Fs {
         path: P,
     ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
         let fs = self.clone();
-        self.with_path(path, move |path| std::fs::File::create_new(path).map(|file| fs.file(file)))
+        self.with_path(path, move |path| std::fs::File::create_new(path).map(|file| fs.opened(file)))
     }
 
     /// Makes a [`File`] of an open file, as [`File::from`] does.
     #[must_use]
     pub fn file(&self, file: std::fs::File) -> File {
+        self.with_lock(file, FileLock::unknown())
+    }
+
+    /// Makes a [`File`] of a file that was opened just now.
+    pub(super) fn opened(&self, file: std::fs::File) -> File {
+        self.with_lock(file, FileLock::default())
+    }
+
+    fn with_lock(&self, file: std::fs::File, lock: FileLock) -> File {
         let file = Arc::new(file);
         let set_up = Setup { target: self.target.clone(), drops_in_place: true, ..Setup::default() };
-        File {
-            stream: Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up),
-            file,
-            intents: OnceLock::new(),
-        }
+        let stream = Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up);
+        File { file, stream, lock: Arc::new(lock) }
     }
 }
 
