@@ -5,8 +5,19 @@
 //! |---|---|
 //! | `fork` | which process this is |
 //! | `thread_stat` | what the system knows of a thread |
-//! | `pread` | reads that do not block |
+//! | `pread` | reads of the page cache, which do not block |
+//! | `descriptor` | what lies behind a descriptor; reads and writes that do not wait |
+//! | `epoll` | which of many descriptors are ready |
+//! | `signals` | signals of the calling thread |
+//! | `process_slot` | a value of the process, which a forked child replaces |
 
+pub(crate) mod descriptor;
+#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+pub(crate) mod epoll;
 pub(crate) mod fork;
 pub(crate) mod pread;
+#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+pub(crate) mod process_slot;
+#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+pub(crate) mod signals;
 pub(crate) mod thread_stat;

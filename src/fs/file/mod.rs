@@ -218,6 +218,14 @@ impl File {
         self.set_times(FileTimes::new().set_modified(time)).await
     }
 
+    /// Lets go of a pipe, a socket or a device that was closed, as the stream has.
+    fn after_close(&mut self) -> io::Result<()> {
+        if self.stream.is_closed() {
+            self.file = closed_file()?;
+        }
+        Ok(())
+    }
+
     /// Calls `f` on the pool, after what was accepted has been written.
     async fn call<T, F>(&self, f: F) -> io::Result<T>
     where
@@ -233,6 +241,21 @@ impl File {
     async fn written(&self) -> io::Result<()> {
         poll_fn(|context| self.stream.poll_written(context)).await
     }
+}
+
+/// What the descriptor of a file that was closed shows from then on: an empty pipe at its end.
+fn closed_file() -> io::Result<Arc<std::fs::File>> {
+    static CLOSED: OnceLock<Arc<std::fs::File>> = OnceLock::new();
+
+    if let Some(closed) = CLOSED.get() {
+        return Ok(Arc::clone(closed));
+    }
+    let (end, _) = io::pipe()?;
+    #[cfg(unix)]
+    let file = std::fs::File::from(std::os::fd::OwnedFd::from(end));
+    #[cfg(windows)]
+    let file = std::fs::File::from(std::os::windows::io::OwnedHandle::from(end));
+    Ok(Arc::clone(CLOSED.get_or_init(|| Arc::new(file))))
 }
 
 delegate_read!(File, stream);
