@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, SeekFrom};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
@@ -218,6 +218,14 @@ impl File {
         self.set_times(FileTimes::new().set_modified(time)).await
     }
 
+    /// Lets go of a pipe, a socket or a device that was closed, as the stream has.
+    fn after_close(&mut self) -> io::Result<()> {
+        if self.stream.is_closed() {
+            self.file = closed_file()?;
+        }
+        Ok(())
+    }
+
     /// Calls `f` on the pool, after what was accepted has been written.
     async fn call<T, F>(&self, f: F) -> io::Result<T>
     where
@@ -288,6 +296,21 @@ impl Fs {
         let stream = Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up);
         File { file, stream, lock: Arc::new(lock) }
     }
+}
+
+/// What the descriptor of a file that was closed shows from then on: an empty pipe at its end.
+fn closed_file() -> io::Result<Arc<std::fs::File>> {
+    static CLOSED: OnceLock<Arc<std::fs::File>> = OnceLock::new();
+
+    if let Some(closed) = CLOSED.get() {
+        return Ok(Arc::clone(closed));
+    }
+    let (end, _) = io::pipe()?;
+    #[cfg(unix)]
+    let file = std::fs::File::from(std::os::fd::OwnedFd::from(end));
+    #[cfg(windows)]
+    let file = std::fs::File::from(std::os::windows::io::OwnedHandle::from(end));
+    Ok(Arc::clone(CLOSED.get_or_init(|| Arc::new(file))))
 }
 
 delegate_read!(File, stream);
