@@ -11,6 +11,7 @@ use std::task::Poll;
 
 use super::File;
 use crate::fs::offload::offload;
+use crate::io::aligned::AlignedBytes;
 use crate::io::budget;
 use crate::io::retry::retry;
 use crate::sys::pread::{self, Cached};
@@ -125,12 +126,14 @@ impl File {
     async fn read_from(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.written().await?;
         take_turn().await;
-        if let Cached::Read(count) = pread::read(&self.file, buffer, Some(offset)) {
+        let bypasses_cache = *self.bypasses_cache.get_or_init(|| pread::bypasses_cache(&self.file));
+        if !bypasses_cache && let Cached::Read(count) = pread::read(&self.file, buffer, Some(offset)) {
+            budget::spend(count);
             return Ok(count);
         }
         let (file, most) = (Arc::clone(&self.file), buffer.len().min(MOST));
         let (bytes, count) = offload(move || {
-            let mut bytes = vec![0; most];
+            let mut bytes = AlignedBytes::zeroed(most);
             let count = retry(|| read_once(&file, &mut bytes, offset))?;
             Ok((bytes, count))
         })
@@ -141,7 +144,8 @@ impl File {
 
     async fn write_to(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.written().await?;
-        let (file, bytes) = (Arc::clone(&self.file), bytes[..bytes.len().min(MOST)].to_vec());
+        let bytes = AlignedBytes::copy_of(&bytes[..bytes.len().min(MOST)]);
+        let file = Arc::clone(&self.file);
         let invalidate = self.stream.invalidator();
         offload(move || {
             // Bytes read ahead before the call are stale, and so are those read while it runs.

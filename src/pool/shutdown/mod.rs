@@ -177,7 +177,7 @@ impl Shutdown {
         }
         let waiting = end.unwrap_or_else(|| inner.ending.crew(self.id));
         // Read before the counts: once the pool is over they are final.
-        let over = end.is_some() || inner.threads.counts().reserved() <= waiting.threads;
+        let over = end.is_some() || inner.threads_left().is_some_and(|left| left <= waiting.threads);
         if over {
             inner.expiry.publish();
         }

@@ -7,5 +7,6 @@ mod futures;
 mod hostile;
 mod locks;
 mod net;
+mod odd;
 mod open;
 mod read_dir;

@@ -21,6 +21,7 @@ use std::io::{self, Seek};
 use std::task::{Context, Poll};
 
 use super::buffers::items::Items;
+use super::buffers::sizes::Sizes;
 use super::engine::drive::Client;
 use super::engine::shared::Setup;
 use super::state::request::Request;
@@ -142,10 +143,15 @@ impl<T: Send + 'static> Unblock<T> {
     }
 
     pub(crate) fn set_up(value: T, capacity: Option<usize>, setup: Setup) -> Self {
+        let sizes = Sizes::of_capacity(capacity.unwrap_or(crate::io::CAPACITY));
+        Unblock { capacity, ..Self::set_up_with(value, sizes, setup) }
+    }
+
+    pub(crate) fn set_up_with(value: T, sizes: Sizes, setup: Setup) -> Self {
         Unblock {
-            client: Client::new(value, capacity.unwrap_or(crate::io::CAPACITY), setup),
+            client: Client::new(value, sizes, setup),
             items: Mutex::new(None),
-            capacity,
+            capacity: None,
             #[cfg(feature = "tokio")]
             position: 0,
         }
@@ -240,6 +246,20 @@ impl<T: Send + 'static> Unblock<T> {
         let mut bytes = Vec::new();
         poll_fn(|context| self.client.drive(context, &mut Request::Unwritten { bytes: &mut bytes })).await?;
         Ok(bytes)
+    }
+
+    /// The most bytes that one call moves.
+    pub(crate) fn most(&self) -> usize {
+        self.client.most()
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.client.sizes()
+    }
+
+    /// Sets how much is buffered, and moved at a time. What is buffered stays.
+    pub(crate) fn set_sizes(&mut self, sizes: Sizes) {
+        self.client.set_sizes(sizes);
     }
 
     /// Waits until everything that was accepted has been written. Many callers may wait at a time.

@@ -1,0 +1,462 @@
+//! Streams on a pool whose queue is full: they wait for room, and hold no thread meanwhile.
+
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_util::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use sidestep::{Pool, PoolBuilder, Task, TaskError, Unblock, block_on};
+
+use crate::support::fake::Fake;
+use crate::support::{Gate, eventually, occupy, soon};
+#[cfg(target_os = "linux")]
+use crate::support::{alone::alone_as, threads_called};
+
+/// How the names of the pools' threads begin.
+const POOL: &str = "full-pool";
+
+fn builder() -> PoolBuilder {
+    Pool::builder().name(POOL)
+}
+
+/// Why the pool would not run something.
+fn refusal(error: &io::Error) -> &TaskError {
+    error.get_ref().and_then(|error| error.downcast_ref()).expect("a task's error")
+}
+
+/// A pool with one thread, which `gate` holds, and a queue for one task, which is full.
+fn full(gate: &Gate) -> (Pool, Task<()>, Task<()>) {
+    let pool = builder().core_threads(1).max_threads(1).queue_limit(1).build().unwrap();
+    let busy = occupy(&pool, gate);
+    let filler = pool.spawn(|| ());
+    (pool, busy, filler)
+}
+
+/// What all logs of one test have written, in order; and who has flushed or dropped.
+#[derive(Clone, Default)]
+struct Paper {
+    lines: Arc<Mutex<Vec<u32>>>,
+    flushed: Arc<AtomicUsize>,
+    dropped: Arc<AtomicUsize>,
+    threads: Arc<Mutex<Vec<String>>>,
+}
+
+/// Writes numbers of four bytes to the paper, and remembers on which thread.
+struct Log(Paper);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let numbers = bytes.chunks_exact(4).map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()));
+        self.0.lines.lock().unwrap().extend(numbers);
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        self.0.threads.lock().unwrap().push(name);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flushed.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.0.dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Paper {
+    /// `count` streams, each of which has accepted its number.
+    fn streams(&self, pool: &Pool, count: u32) -> Vec<Unblock<Log>> {
+        (0..count).map(|number| self.stream(pool, number)).collect()
+    }
+
+    fn stream(&self, pool: &Pool, number: u32) -> Unblock<Log> {
+        let mut stream = Unblock::with_capacity(16, Log(self.clone())).on(pool);
+        accept(&mut stream, &number.to_le_bytes());
+        stream
+    }
+
+    fn lines(&self) -> Vec<u32> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// All numbers below `count` are there, each once.
+    fn assert_complete(&self, count: u32) {
+        let mut lines = self.lines();
+        lines.sort_unstable();
+        assert_eq!(lines, (0..count).collect::<Vec<_>>());
+    }
+
+    fn assert_all_by(&self, thread: &str) {
+        let threads = self.threads.lock().unwrap();
+        assert!(threads.iter().all(|name| name.starts_with(thread)), "{threads:?}");
+    }
+}
+
+/// The stream accepts the bytes at once.
+fn accept<W: AsyncWrite + Unpin>(stream: &mut W, bytes: &[u8]) {
+    let mut context = Context::from_waker(Waker::noop());
+    match Pin::new(stream).poll_write(&mut context, bytes) {
+        Poll::Ready(Ok(count)) if count == bytes.len() => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+fn is_pending<R: futures_util::AsyncRead + Unpin>(stream: &mut R) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    Pin::new(stream).poll_read(&mut context, &mut [0]).is_pending()
+}
+
+/// Threads of this process.
+#[cfg(target_os = "linux")]
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Reads zeros for ever. It needs no drop.
+struct Zeros;
+
+impl Read for Zeros {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        buffer.fill(0);
+        Ok(buffer.len())
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hundred_streams_start_no_thread() {
+    alone_as("io::full::a_hundred_streams_start_no_thread", &[], || {
+        let gate = Gate::new();
+        let (pool, busy, filler) = full(&gate);
+        let before = threads();
+        let paper = Paper::default();
+        let mut streams = paper.streams(&pool, 100);
+        let mut readers: Vec<_> = (0..100).map(|_| Unblock::new(Zeros).on(&pool)).collect();
+        assert!(readers.iter_mut().all(is_pending), "a read waits, and does not fail");
+        assert!(streams.iter_mut().all(|stream| {
+            let mut context = Context::from_waker(Waker::noop());
+            Pin::new(stream).poll_flush(&mut context).is_pending()
+        }));
+        // Time in which a thread could come, if there were to be one.
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(threads(), before);
+        assert!(paper.lines().is_empty());
+        gate.open();
+        for stream in &mut streams {
+            block_on(stream.flush()).unwrap();
+        }
+        for reader in &mut readers {
+            assert_eq!(block_on(reader.read(&mut [1])).unwrap(), 1);
+        }
+        paper.assert_complete(100);
+        paper.assert_all_by(POOL);
+        assert_eq!(pool.metrics().threads_peak(), 1);
+        for task in [busy, filler] {
+            soon(task).unwrap();
+        }
+    });
+}
+
+#[test]
+fn streams_get_room_in_the_order_in_which_they_came_and_before_those_who_come_later() {
+    let gate = Gate::new();
+    let (pool, _busy, _filler) = full(&gate);
+    let paper = Paper::default();
+    let streams = paper.streams(&pool, 50);
+    let mut reserve = pool.reserve();
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut reserve).poll(&mut context).is_pending());
+    gate.open();
+    let _permit = block_on(reserve).unwrap();
+    let first = paper.lines().len();
+    assert!(first >= 48, "one may be queued, and one run: {first} of 50 came first");
+    drop(_permit);
+    eventually("all are written", || paper.lines().len() == 50);
+    assert_eq!(paper.lines(), (0..50).collect::<Vec<_>>());
+    drop(streams);
+}
+
+#[test]
+fn a_handle_that_is_dropped_while_it_waits_leaves_its_bytes_to_the_pool() {
+    let gate = Gate::new();
+    let (pool, _busy, _filler) = full(&gate);
+    let paper = Paper::default();
+    drop(paper.streams(&pool, 100));
+    assert_eq!(paper.dropped.load(Ordering::SeqCst), 0, "no value is dropped with its bytes");
+    gate.open();
+    eventually("all values are dropped", || paper.dropped.load(Ordering::SeqCst) == 100);
+    paper.assert_complete(100);
+    paper.assert_all_by(POOL);
+    assert_eq!(paper.flushed.load(Ordering::SeqCst), 100);
+}
+
+#[test]
+fn a_reader_that_is_dropped_while_it_waits_leaves_the_queue_of_those_who_wait() {
+    let gate = Gate::new();
+    let (pool, busy, filler) = full(&gate);
+    for _ in 0..1000 {
+        assert!(is_pending(&mut Unblock::new(Zeros).on(&pool)));
+    }
+    let mut reserve = pool.reserve();
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut reserve).poll(&mut context).is_pending());
+    gate.open();
+    let permit = block_on(reserve).unwrap();
+    for task in [busy, filler] {
+        soon(task).unwrap();
+    }
+    assert_eq!(pool.metrics().tasks_submitted(), 2, "no reader has taken a permit");
+    soon(permit.spawn(|| ())).unwrap();
+}
+
+/// A value that has nothing to write is dropped on the pool as well, once there is room.
+#[test]
+fn a_value_with_nothing_to_write_is_dropped_on_the_pool_when_there_is_room() {
+    struct Slow(Gate, Arc<Mutex<String>>);
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            *self.1.lock().unwrap() = name;
+            self.0.open();
+        }
+    }
+
+    let gate = Gate::new();
+    let (pool, _busy, _filler) = full(&gate);
+    let (dropped, name) = (Gate::new(), Arc::default());
+    drop(Unblock::new(Slow(dropped.clone(), Arc::clone(&name))).on(&pool));
+    assert!(!dropped.is_open(), "it waits for room");
+    gate.open();
+    dropped.pass();
+    assert!(name.lock().unwrap().starts_with(POOL));
+}
+
+#[test]
+fn a_shutdown_that_drains_writes_for_all_that_wait() {
+    let gate = Gate::new();
+    let (pool, _busy, _filler) = full(&gate);
+    let paper = Paper::default();
+    let (kept, dropped) = (paper.streams(&pool, 50), 50..100);
+    dropped.for_each(|number| drop(paper.stream(&pool, number)));
+    let shutdown = pool.shutdown();
+    gate.open();
+    let report = shutdown.wait();
+    paper.assert_complete(100);
+    paper.assert_all_by(POOL);
+    assert_eq!((report.discarded, report.still_running), (0, 0), "{report:?}");
+    assert!(report.completed >= 100, "{report:?}");
+    assert_eq!(pool.metrics().threads(), 0);
+    drop(kept);
+}
+
+#[test]
+fn a_shutdown_that_discards_writes_nonetheless_and_ends_reads() {
+    let gate = Gate::new();
+    let (pool, busy, filler) = full(&gate);
+    let paper = Paper::default();
+    let mut streams = paper.streams(&pool, 100);
+    let mut reader = Unblock::new(Zeros).on(&pool);
+    assert!(is_pending(&mut reader));
+    let shutdown = pool.shutdown().discard_queued();
+    let error = block_on(reader.read(&mut [0])).unwrap_err();
+    assert!(refusal(&error).is_shutdown(), "{error}");
+    gate.open();
+    let report = shutdown.wait();
+    paper.assert_complete(100);
+    paper.assert_all_by(POOL);
+    assert_eq!(report.discarded, 1, "the filler: {report:?}");
+    soon(busy).unwrap();
+    assert!(soon(filler).unwrap_err().is_shutdown());
+    for stream in &mut streams {
+        block_on(stream.flush()).unwrap();
+    }
+}
+
+/// The pump was queued to read; the bytes were accepted later.
+#[test]
+fn a_shutdown_that_discards_writes_what_was_accepted_while_a_read_was_queued() {
+    let gate = Gate::new();
+    let pool = builder().core_threads(1).max_threads(1).build().unwrap();
+    let busy = occupy(&pool, &gate);
+    let paper = Paper::default();
+    let (log, reads) = (Log(paper.clone()), Zeros);
+    struct Both(Zeros, Log);
+    impl Read for Both {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+    impl Write for Both {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1.write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            self.1.flush()
+        }
+    }
+    let mut stream = Unblock::new(Both(reads, log)).on(&pool);
+    assert!(is_pending(&mut stream));
+    accept(&mut stream, &0_u32.to_le_bytes());
+    let shutdown = pool.shutdown().discard_queued();
+    gate.open();
+    let _ = shutdown.wait();
+    paper.assert_complete(1);
+    paper.assert_all_by(POOL);
+    soon(busy).unwrap();
+}
+
+#[test]
+fn a_shutdown_that_times_out_counts_what_waits_and_the_next_one_waits_for_it() {
+    let gate = Gate::new();
+    let (pool, _busy, _filler) = full(&gate);
+    let paper = Paper::default();
+    let streams = paper.streams(&pool, 10);
+    let report = pool.shutdown().timeout(Duration::from_millis(20)).wait();
+    assert_eq!(report.still_running, 12, "one that runs, one that is queued, and ten pumps: {report:?}");
+    assert!(paper.lines().is_empty());
+    gate.open();
+    assert_eq!(pool.shutdown().wait().still_running, 0);
+    paper.assert_complete(10);
+    drop(streams);
+}
+
+/// The waits are the last to have handles of the pool.
+#[test]
+fn a_pool_without_other_handles_ends_when_all_is_written() {
+    let gate = Gate::new();
+    let (pool, busy, filler) = full(&gate);
+    let paper = Paper::default();
+    drop(paper.streams(&pool, 20));
+    drop(pool);
+    gate.open();
+    eventually("all values are dropped", || paper.dropped.load(Ordering::SeqCst) == 20);
+    paper.assert_complete(20);
+    for task in [busy, filler] {
+        soon(task).unwrap();
+    }
+}
+
+/// A stream that has much to write gives up its thread now and then, and so must wait for room in
+/// the queue again and again: the others get on meanwhile.
+#[test]
+fn a_long_stream_lets_others_go_first_although_the_queue_is_full() {
+    struct Slow(Arc<AtomicUsize>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Longer than a turn.
+            std::thread::sleep(Duration::from_millis(3));
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(bytes.len().min(1))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const WRITES: usize = 200;
+    let gate = Gate::new();
+    let (pool, _busy, _filler) = full(&gate);
+    let (written, paper) = (Arc::default(), Paper::default());
+    let mut slow = Unblock::with_capacity(2, Slow(Arc::clone(&written))).on(&pool);
+    accept(&mut slow, &[0]);
+    let streams = paper.streams(&pool, 5);
+    gate.open();
+    block_on(async {
+        for _ in 1..WRITES {
+            slow.write_all(&[0]).await.unwrap();
+            if paper.lines().len() == 5 {
+                break;
+            }
+        }
+    });
+    assert_eq!(paper.lines().len(), 5, "{} slow writes came first", written.load(Ordering::SeqCst));
+    block_on(slow.flush()).unwrap();
+    drop(streams);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_accepted_after_the_end_of_the_pool_is_written_by_one_thread() {
+    alone_as("io::full::what_is_accepted_after_the_end_of_the_pool_is_written_by_one_thread", &[], || {
+        let pool = builder().core_threads(1).max_threads(1).queue_limit(1).build().unwrap();
+        let _ = pool.shutdown().wait();
+        eventually("the pool has no thread left", || threads_called(POOL) == 0);
+        let before = threads();
+        let (paper, gate) = (Paper::default(), Gate::new());
+        let (held, passes) = (Gate::new(), gate.clone());
+        let announce = held.clone();
+        let holder = Fake::new().writes(move |bytes| {
+            announce.open();
+            passes.pass();
+            Ok(bytes.len())
+        });
+        let mut holder = Unblock::new(holder).on(&pool);
+        accept(&mut holder, &[0]);
+        held.pass();
+        let mut streams = paper.streams(&pool, 100);
+        drop(streams.split_off(50));
+        assert_eq!(threads(), before + 1);
+        assert!(paper.lines().is_empty(), "they come one after another");
+        let mut reader = Unblock::new(Zeros).on(&pool);
+        let error = block_on(reader.read(&mut [0])).unwrap_err();
+        assert!(refusal(&error).is_shutdown(), "{error}");
+        gate.open();
+        for stream in &mut streams {
+            block_on(stream.flush()).unwrap();
+        }
+        eventually("the dropped ones have written too", || paper.lines().len() == 100);
+        paper.assert_complete(100);
+        paper.assert_all_by("sidestep-flush");
+        eventually("the thread ends", || threads() == before);
+    });
+}
+
+#[test]
+fn ten_thousand_streams_on_a_queue_for_one() {
+    const STREAMS: u32 = if cfg!(miri) { 20 } else { 10_000 };
+    let gate = Gate::new();
+    let pool = builder().core_threads(1).max_threads(2).queue_limit(1).build().unwrap();
+    let _busy = occupy(&pool, &gate);
+    let _filler = pool.spawn(|| ());
+    let paper = Paper::default();
+    let mut streams = paper.streams(&pool, STREAMS);
+    drop(streams.split_off(STREAMS as usize / 2));
+    gate.open();
+    for stream in &mut streams {
+        block_on(stream.flush()).unwrap();
+    }
+    let _ = pool.shutdown().wait();
+    paper.assert_complete(STREAMS);
+    paper.assert_all_by(POOL);
+    assert!(pool.metrics().threads_peak() <= 2);
+}
+
+/// In the child no stream that waited goes on, and none hangs; in the parent all do.
+#[cfg(unix)]
+#[test]
+fn streams_that_wait_at_a_fork() {
+    let gate = Gate::new();
+    let (pool, _busy, _filler) = full(&gate);
+    let paper = Paper::default();
+    let mut streams = paper.streams(&pool, 10);
+    let status = crate::support::fork::in_child(|list| {
+        list.check(block_on(streams[0].flush()).is_err());
+        drop(std::mem::take(&mut streams));
+        list.check(true);
+    });
+    assert_eq!(status, 0);
+    gate.open();
+    for stream in &mut streams {
+        block_on(stream.flush()).unwrap();
+    }
+    paper.assert_complete(10);
+}
