@@ -20,7 +20,7 @@ impl AlignedBytes {
     /// `length` zeros.
     pub(crate) fn zeroed(length: usize) -> Self {
         let mut bytes = vec![0; length.saturating_add(ALIGNMENT - 1)];
-        let start = start_of(&bytes);
+        let start = start_of(bytes.as_ptr());
         bytes.truncate(start + length);
         AlignedBytes { bytes, start }
     }
@@ -43,7 +43,7 @@ impl AlignedBytes {
             return;
         }
         let mut bytes = Vec::with_capacity(capacity.saturating_add(ALIGNMENT - 1));
-        let start = start_of(&bytes);
+        let start = start_of(bytes.as_ptr());
         bytes.resize(start, 0);
         bytes.extend_from_slice(self);
         *self = AlignedBytes { bytes, start };
@@ -59,10 +59,10 @@ impl AlignedBytes {
     }
 }
 
-/// The first place in `bytes` that is aligned. Where the question has no answer, as in an
+/// How far from `bytes` the first aligned place is. Where the question has no answer, as in an
 /// interpreter, the buffer is as good as any other.
-fn start_of(bytes: &Vec<u8>) -> usize {
-    bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT - 1)
+fn start_of(bytes: *const u8) -> usize {
+    bytes.align_offset(ALIGNMENT).min(ALIGNMENT - 1)
 }
 
 impl Deref for AlignedBytes {

@@ -24,13 +24,14 @@ const MAX_BUF_SIZE: usize = 2 << 20;
 
 /// An open file: [`std::fs::File`], with calls that do not block.
 ///
-/// Read, write and seek with the traits of `futures-io` (and of tokio, with the feature `tokio`).
-/// A file buffers as [`Unblock`] does; its documentation on reading, writing and cancellation holds
+/// Read, write and seek with the traits of `futures-io` (and of tokio, with the feature `tokio`). A
+/// file buffers as [`Unblock`] does; its documentation on reading, writing and cancellation holds
 /// here too. It reads up to 256 KiB ahead, and collects small writes up to 128 KiB while others are
 /// written. A larger read or write is one call of the system, of up to 2 MiB: see
 /// [`set_max_buf_size`](File::set_max_buf_size). Buffers begin at multiples of 4096 and lengths are
-/// kept, so a file that is opened with `O_DIRECT` works for callers who keep its rules. On Linux a read from the page cache makes no
-/// trip to the pool: the bytes are copied at once, as from a buffer.
+/// kept, so a file that is opened with `O_DIRECT` works for callers who keep its rules. On Linux a
+/// read from the page cache makes no trip to the pool: the bytes are copied at once, as from a
+/// buffer.
 ///
 /// The other methods take `&self`, so several callers may use them at a time, for example on a file
 /// in an [`Arc`]. They see all earlier writes: each waits until the bytes that the file has

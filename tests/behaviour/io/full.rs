@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use sidestep::{Pool, PoolBuilder, Task, TaskError, Unblock, block_on};
 
 use crate::support::fake::Fake;
-use crate::support::{Gate, eventually, occupy, soon};
+use crate::support::{Gate, eventually, nothing_happens, occupy, soon};
 #[cfg(target_os = "linux")]
 use crate::support::{alone::alone_as, threads_called};
 
@@ -143,8 +143,7 @@ fn a_hundred_streams_start_no_thread() {
             let mut context = Context::from_waker(Waker::noop());
             Pin::new(stream).poll_flush(&mut context).is_pending()
         }));
-        // Time in which a thread could come, if there were to be one.
-        std::thread::sleep(Duration::from_millis(100));
+        nothing_happens();
         assert_eq!(threads(), before);
         assert!(paper.lines().is_empty());
         gate.open();
@@ -157,9 +156,7 @@ fn a_hundred_streams_start_no_thread() {
         paper.assert_complete(100);
         paper.assert_all_by(POOL);
         assert_eq!(pool.metrics().threads_peak(), 1);
-        for task in [busy, filler] {
-            soon(task).unwrap();
-        }
+        soon(busy).and(soon(filler)).unwrap();
     });
 }
 
@@ -208,9 +205,7 @@ fn a_reader_that_is_dropped_while_it_waits_leaves_the_queue_of_those_who_wait() 
     assert!(Pin::new(&mut reserve).poll(&mut context).is_pending());
     gate.open();
     let permit = block_on(reserve).unwrap();
-    for task in [busy, filler] {
-        soon(task).unwrap();
-    }
+    soon(busy).and(soon(filler)).unwrap();
     assert_eq!(pool.metrics().tasks_submitted(), 2, "no reader has taken a permit");
     soon(permit.spawn(|| ())).unwrap();
 }
@@ -338,9 +333,7 @@ fn a_pool_without_other_handles_ends_when_all_is_written() {
     gate.open();
     eventually("all values are dropped", || paper.dropped.load(Ordering::SeqCst) == 20);
     paper.assert_complete(20);
-    for task in [busy, filler] {
-        soon(task).unwrap();
-    }
+    soon(busy).and(soon(filler)).unwrap();
 }
 
 /// A stream that has much to write gives up its thread now and then, and so must wait for room in
@@ -352,7 +345,8 @@ fn a_long_stream_lets_others_go_first_although_the_queue_is_full() {
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             // Longer than a turn.
-            std::thread::sleep(Duration::from_millis(3));
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_millis(3) {}
             self.0.fetch_add(1, Ordering::SeqCst);
             Ok(bytes.len().min(1))
         }

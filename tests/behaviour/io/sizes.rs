@@ -57,7 +57,7 @@ fn one_write_is_one_write_of_the_value() {
 fn a_vectored_write_is_one_write_of_the_value() {
     let calls = Calls::default();
     let mut stream = calls.writer(MIB);
-    let parts = [&vec![1; 300_000][..], &[], &vec![2; 7], &vec![3; 200_000]].map(|part| part.to_vec());
+    let parts = [&vec![1; 300_000][..], &[], &[2; 7], &vec![3; 200_000]].map(|part| part.to_vec());
     let slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
     assert_eq!(in_time(stream.write_vectored(&slices)).unwrap(), 500_007);
     in_time(stream.flush()).unwrap();

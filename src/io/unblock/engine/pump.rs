@@ -59,7 +59,7 @@ const PAUSE: Duration = Duration::from_micros(100);
 
 /// Where a pump works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum PumpPlace {
     /// On a thread of the pool: it makes room for others once its turn is over.
     Pool,
     /// On the thread of `left_over`: it goes behind the others there once its turn is over.
@@ -73,7 +73,7 @@ enum Place {
 #[cfg(sidestep_loom)]
 pub(super) fn start<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, _: bool) {
     let pumped = Arc::clone(shared);
-    crate::sync::thread::spawn(move || run(&pumped, Place::Here));
+    crate::sync::thread::spawn(move || run(&pumped, PumpPlace::Here));
 }
 
 /// Asks the pool for a thread. A pump that writes is not dropped by a shutdown that discards what
@@ -91,7 +91,7 @@ pub(super) fn start<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, writes: b
 /// The pump as a closure for the pool.
 fn on_pool<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) -> impl FnOnce() + Send + use<T> {
     let pumped = Arc::clone(shared);
-    move || run(&pumped, Place::Pool)
+    move || run(&pumped, PumpPlace::Pool)
 }
 
 /// Lets what is queued on the pool go first, and waits for room if the queue is full. False if the
@@ -186,12 +186,12 @@ fn write_late<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
 /// Writes on the thread that does so for all ended pools of the process.
 fn start_apart<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
     let pumped = Arc::clone(shared);
-    left_over::write(move || run(&pumped, Place::LeftOver));
+    left_over::write(move || run(&pumped, PumpPlace::LeftOver));
 }
 
 /// Works with the value until nothing is left to do, or its turn is over where others wait for
 /// theirs.
-fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, place: Place) {
+fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, place: PumpPlace) {
     let Some(mut machine) = shared.machine.lock() else { return };
     let Some(mut value) = machine.start() else { return };
     let began = now();
@@ -221,13 +221,13 @@ fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, place: Place) {
                 };
                 let Some(back) = conclude(shared, result, value) else { return };
                 (machine, value) = back;
-                if place != Place::Here && now() - began > TURN && machine.has_work() {
+                if place != PumpPlace::Here && now() - began > TURN && machine.has_work() {
                     let writes = machine.requeue(value);
                     drop(machine);
-                    if place == Place::LeftOver {
+                    if place == PumpPlace::LeftOver {
                         start_apart(shared);
                     } else if !start_again(shared, writes) {
-                        run(shared, Place::Here);
+                        run(shared, PumpPlace::Here);
                     }
                     return;
                 }

@@ -47,7 +47,7 @@ use crate::pool::{Permit, Reserve};
 use crate::sync::ProcessMutex;
 
 /// What is done when there is room, or never will be.
-type Action = Box<dyn FnOnce(Result<Permit, TaskError>) + Send>;
+type RoomAction = Box<dyn FnOnce(Result<Permit, TaskError>) + Send>;
 
 /// A wait for room that drives itself. In a forked child it never goes on.
 pub(super) struct RoomWait {
@@ -55,7 +55,7 @@ pub(super) struct RoomWait {
 }
 
 enum RoomState {
-    Parked(Reserve, Action),
+    Parked(Reserve, RoomAction),
     Polling { woken: bool, withdrawn: bool },
     Over,
 }
@@ -88,7 +88,7 @@ impl RoomWait {
         }
     }
 
-    fn poll(self: &Arc<Self>, mut reserve: Reserve, action: Action) {
+    fn poll(self: &Arc<Self>, mut reserve: Reserve, action: RoomAction) {
         let waker = Waker::from(Arc::clone(self));
         loop {
             let room = Pin::new(&mut reserve).poll(&mut Context::from_waker(&waker));

@@ -81,10 +81,24 @@ use crate::sync::Mutex;
 /// the buffer: the call after it tries them again. [`unwritten`](Unblock::unwritten) takes them
 /// out.
 ///
+/// A call is accepted whole, up to the capacity, or waits until there is room for all of it. So
+/// each `write` of the value ends where a call of the caller ended, and a large call is one
+/// `write`.
+///
 /// Dropping the `Unblock` does not block: what was accepted is written, and flushed, on the pool,
 /// and then the value is dropped there. Only `tracing` reports an error then; so end with `flush`
-/// or `close`. Closing flushes, and leaves the value usable. If the pool has ended, writes go on on
-/// a thread of their own, while reads fail.
+/// or `close`. Closing flushes, and leaves the value usable.
+///
+/// # Full and ended pools
+///
+/// Where the queue of the pool has a [limit](crate::PoolBuilder::queue_limit) and is full, reads
+/// and writes alike wait for room, in the order in which they came, as with [`Pool::reserve`]. They
+/// hold no thread meanwhile, and neither does a handle that is dropped: its bytes are written when
+/// there is room. A [`shutdown`](Pool::shutdown) writes the bytes of all that wait before it
+/// reports its end, even if it discards what is queued; a read that waits then fails.
+///
+/// Once the pool has ended reads fail, and bytes that are accepted are written by one thread for
+/// all such streams of the process, one stream after another, a millisecond at a time.
 ///
 /// At the end of the process nothing is flushed by itself: wait for `flush`, or for the pool's
 /// [`shutdown`](Pool::shutdown), which lets all writes end first.

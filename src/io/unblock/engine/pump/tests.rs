@@ -49,7 +49,7 @@ fn a_waker_that_a_pump_calls_belongs_to_no_task() {
     let pump = crate::spawn(move || {
         started.send(()).unwrap();
         gone.recv().unwrap();
-        run(&shared, Place::Here);
+        run(&shared, PumpPlace::Here);
     });
     start.recv().unwrap();
     pump.cancel_handle().cancel();
