@@ -4,6 +4,7 @@ use std::io;
 
 use super::delegate::delegate_write;
 use super::unblock::{Setup, Unblock};
+use crate::pool::SpawnTarget;
 
 /// The standard output of the process, asynchronous: see [`stdout`].
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub fn stderr() -> Stderr {
 }
 
 fn set_up() -> Setup {
-    Setup { drops_in_place: true, flushes: true, ..Setup::default() }
+    Setup { target: SpawnTarget::STREAMS, drops_in_place: true, flushes: true, ..Setup::default() }
 }
 
 delegate_write!(Stdout, 0);

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use futures_io::AsyncRead;
 
 use super::shared_reader::{ReaderHandle, SharedReader};
-use crate::sync::thread;
+use crate::sync::own_thread;
 use crate::sys::fork;
 
 /// A handle to the standard input of this process, as an asynchronous reader.
@@ -40,8 +40,7 @@ pub fn stdin() -> Stdin {
         fork::watch();
         SharedReader::new(|shared| {
             let shared = Arc::clone(shared);
-            let thread = thread::Builder::new().name("sidestep-stdin".to_owned());
-            thread.spawn(move || shared.serve(io::stdin())).map(drop)
+            own_thread::start_alone("sidestep-stdin".to_owned(), move || shared.serve(io::stdin()))
         })
     });
     Stdin { handle: shared.handle() }

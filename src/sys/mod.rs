@@ -4,9 +4,17 @@
 //! | file | owns |
 //! |---|---|
 //! | `fork` | which process this is |
+//! | `file_id` | which file a handle has open |
 //! | `thread_stat` | what the system knows of a thread |
+//! | `attributes` | what a thread inherits from its maker, and has of the process instead |
+//! | `cpus` | how many CPUs the process may use |
 //! | `pread` | reads that do not block |
+//! | `stack` | how much of its stack a thread has left |
 
+pub(crate) mod attributes;
+pub(crate) mod cpus;
+pub(crate) mod file_id;
 pub(crate) mod fork;
 pub(crate) mod pread;
+pub(crate) mod stack;
 pub(crate) mod thread_stat;

@@ -13,8 +13,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use self::lock::LockIntents;
-use super::offload::{offload, with_path};
+use self::lock::FileLock;
+use super::offload::Fs;
 use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
 use crate::io::{Setup, Sizes, Unblock};
@@ -63,10 +63,10 @@ const MAX_BUF_SIZE: usize = 2 << 20;
 pub struct File {
     file: Arc<std::fs::File>,
     stream: Unblock<Arc<std::fs::File>>,
-    /// The calls that want the lock of the file; made by the first of them.
-    intents: OnceLock<Arc<LockIntents>>,
     /// Whether the file is read past the page cache, once that has been asked.
     bypasses_cache: OnceLock<bool>,
+    /// The last field: by then the file is closed, as far as that is up to this handle.
+    lock: Arc<FileLock>,
 }
 
 impl File {
@@ -77,7 +77,7 @@ impl File {
     /// Those of [`std::fs::File::open`].
     #[track_caller]
     pub fn open(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::open(path).map(File::from))
+        Fs::GLOBAL.open(path)
     }
 
     /// Opens the file at `path` for writing. Creates it if it does not exist, and truncates it if
@@ -88,7 +88,7 @@ impl File {
     /// Those of [`std::fs::File::create`].
     #[track_caller]
     pub fn create(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::create(path).map(File::from))
+        Fs::GLOBAL.create(path)
     }
 
     /// Creates a file at `path`, which must not exist, and opens it for reading and writing.
@@ -99,7 +99,7 @@ impl File {
     /// the path exists.
     #[track_caller]
     pub fn create_new(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::create_new(path).map(File::from))
+        Fs::GLOBAL.create_new(path)
     }
 
     /// Wraps `file`, with at most `capacity` bytes buffered in each direction: a small one for many
@@ -194,9 +194,9 @@ impl File {
     /// Those of a write, and of [`std::fs::File::try_clone`].
     pub async fn try_clone(&mut self) -> io::Result<File> {
         self.stream.get_mut().await?;
-        let mut clone = File::from(self.file.try_clone()?);
+        let mut clone = self.fs().file(self.file.try_clone()?);
         clone.stream.set_sizes(self.stream.sizes());
-        Ok(File { intents: Arc::clone(self.lock_intents()).into(), ..clone })
+        Ok(File { lock: Arc::clone(&self.lock), ..clone })
     }
 
     /// Takes out the bytes that the file has accepted and could not write. Until then every call
@@ -293,12 +293,67 @@ impl File {
     {
         self.written().await?;
         let file = Arc::clone(&self.file);
-        offload(move || f(&file)).await
+        self.fs().offload(move || f(&file)).await
+    }
+
+    /// Where the work is done.
+    fn fs(&self) -> Fs {
+        Fs { target: self.stream.target().clone() }
     }
 
     /// Waits until what was accepted has been written.
     async fn written(&self) -> io::Result<()> {
         poll_fn(|context| self.stream.poll_written(context)).await
+    }
+}
+
+impl Fs {
+    /// As [`File::open`].
+    #[track_caller]
+    pub fn open<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::open(path).map(|file| fs.opened(file)))
+    }
+
+    /// As [`File::create`].
+    #[track_caller]
+    pub fn create<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::create(path).map(|file| fs.opened(file)))
+    }
+
+    /// As [`File::create_new`].
+    #[track_caller]
+    pub fn create_new<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::create_new(path).map(|file| fs.opened(file)))
+    }
+
+    /// Makes a [`File`] of an open file, as [`File::from`] does.
+    #[must_use]
+    pub fn file(&self, file: std::fs::File) -> File {
+        self.with_lock(file, FileLock::unknown())
+    }
+
+    /// Makes a [`File`] of a file that was opened just now.
+    pub(super) fn opened(&self, file: std::fs::File) -> File {
+        self.with_lock(file, FileLock::default())
+    }
+
+    fn with_lock(&self, file: std::fs::File, lock: FileLock) -> File {
+        let file = Arc::new(file);
+        let set_up = Setup { target: self.target.clone(), drops_in_place: true, ..Setup::default() };
+        let stream = Unblock::set_up_with(Arc::clone(&file), Sizes::of_file(MAX_BUF_SIZE), set_up);
+        File { file, stream, bypasses_cache: OnceLock::new(), lock: Arc::new(lock) }
     }
 }
 
@@ -324,14 +379,7 @@ impl tokio::io::AsyncSeek for File {
 
 impl From<std::fs::File> for File {
     fn from(file: std::fs::File) -> Self {
-        let file = Arc::new(file);
-        let set_up = Setup { drops_in_place: true, ..Setup::default() };
-        File {
-            stream: Unblock::set_up_with(Arc::clone(&file), Sizes::of_file(MAX_BUF_SIZE), set_up),
-            file,
-            intents: OnceLock::new(),
-            bypasses_cache: OnceLock::new(),
-        }
+        Fs::GLOBAL.file(file)
     }
 }
 

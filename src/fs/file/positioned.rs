@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::File;
-use crate::fs::offload::offload;
 use crate::io::aligned::AlignedBytes;
 use crate::io::budget;
 use crate::io::retry::retry;
@@ -132,12 +131,12 @@ impl File {
             return Ok(count);
         }
         let (file, most) = (Arc::clone(&self.file), buffer.len().min(MOST));
-        let (bytes, count) = offload(move || {
+        let read = self.fs().offload(move || {
             let mut bytes = AlignedBytes::zeroed(most);
             let count = retry(|| read_once(&file, &mut bytes, offset))?;
             Ok((bytes, count))
-        })
-        .await?;
+        });
+        let (bytes, count) = read.await?;
         buffer[..count].copy_from_slice(&bytes[..count]);
         Ok(count)
     }
@@ -147,14 +146,14 @@ impl File {
         let bytes = AlignedBytes::copy_of(&bytes[..bytes.len().min(MOST)]);
         let file = Arc::clone(&self.file);
         let invalidate = self.stream.invalidator();
-        offload(move || {
+        let write = self.fs().offload(move || {
             // Bytes read ahead before the call are stale, and so are those read while it runs.
             invalidate();
             let result = retry(|| write_once(&file, &bytes, offset));
             invalidate();
             result
-        })
-        .await
+        });
+        write.await
     }
 }
 

@@ -19,45 +19,53 @@
 //! `notify` sees to a thread, as it does for the entries that a sorting thread puts back.
 
 use std::panic::Location;
-use std::sync::Arc;
 
 use super::Submitter;
-use crate::pool::Pool;
-use crate::pool::inner::Inner;
+use super::destination::Destination;
+use crate::pool::{Lane, Pool};
 use crate::task::{Metadata, OnShutdown, Task};
 
-/// Keeps a pool from reporting that its shutdown has ended.
-pub(crate) struct HoldOpen(Arc<Inner>);
+/// Keeps a pool from reporting that its shutdown has ended, for the queue of the pool or of one of
+/// its lanes.
+pub(crate) struct HoldOpen(Destination);
 
 impl HoldOpen {
     /// `None` if the shutdown may have ended, and in a forked child.
-    fn new(inner: &Arc<Inner>) -> Option<Self> {
+    pub(super) fn new(target: Destination<&Pool, &Lane>) -> Option<Self> {
+        let inner = &target.pool().inner;
         if inner.engine.is_forked() {
             return None;
         }
         let was_held = inner.ending.begin_sorting();
-        let hold = HoldOpen(Arc::clone(inner));
+        let hold = HoldOpen(target.to_owned());
         (was_held || !inner.engine.is_closed()).then_some(hold)
     }
 
-    /// Queues `f` although the pool is shut down or its queue is full. Every shutdown runs it.
+    /// Queues `f` although the pool is shut down or the queue is full. Every shutdown runs it.
     #[track_caller]
     pub(crate) fn spawn(self, f: impl FnOnce() + Send + 'static) -> Task<()> {
-        let inner = Arc::clone(&self.0);
+        let target = self.0.clone();
         let metadata = Metadata { on_shutdown: OnShutdown::AlwaysRun, ..Metadata::default() };
-        let metadata = inner.carried.metadata_with(metadata);
-        let submitter = Submitter { inner: &inner, queue: &inner, has_permit: true };
+        let metadata = Some(target.pool().inner.carried.metadata_with(metadata));
         let run = move || {
             drop(self);
             f();
         };
-        submitter.spawn_late(run, Location::caller(), Some(metadata))
+        let site = Location::caller();
+        match &target {
+            Destination::Pool(pool) => {
+                Submitter { has_permit: true, ..pool.submitter() }.spawn_late(run, site, metadata)
+            }
+            Destination::Lane(lane) => {
+                Submitter { has_permit: true, ..lane.submitter() }.spawn_late(run, site, metadata)
+            }
+        }
     }
 }
 
 impl Drop for HoldOpen {
     fn drop(&mut self) {
-        let inner = &self.0;
+        let inner = &self.0.pool().inner;
         if inner.engine.is_forked() {
             return;
         }
@@ -65,12 +73,5 @@ impl Drop for HoldOpen {
         if inner.engine.is_closed() {
             inner.ending.look(|| inner.threads_left());
         }
-    }
-}
-
-impl Pool {
-    /// Keeps shutdowns of the pool from reporting their end; see [`HoldOpen`].
-    pub(crate) fn hold_open(&self) -> Option<HoldOpen> {
-        HoldOpen::new(&self.inner)
     }
 }

@@ -1,5 +1,7 @@
 //! Streams on a pool whose queue is full: they wait for room, and hold no thread meanwhile.
 
+mod ends;
+
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::pin::Pin;
@@ -9,12 +11,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use sidestep::{Pool, PoolBuilder, Task, TaskError, Unblock, block_on};
+use sidestep::{Pool, PoolBuilder, Spawner, Task, TaskError, Unblock, block_on};
 
-use crate::support::fake::Fake;
-use crate::support::{Gate, eventually, nothing_happens, occupy, soon};
 #[cfg(target_os = "linux")]
-use crate::support::{alone::alone_as, threads_called};
+use crate::support::alone::alone_as;
+use crate::support::{Gate, eventually, nothing_happens, occupy, soon};
 
 /// How the names of the pools' threads begin.
 const POOL: &str = "full-pool";
@@ -71,11 +72,11 @@ impl Drop for Log {
 
 impl Paper {
     /// `count` streams, each of which has accepted its number.
-    fn streams(&self, pool: &Pool, count: u32) -> Vec<Unblock<Log>> {
+    fn streams(&self, pool: &impl Spawner, count: u32) -> Vec<Unblock<Log>> {
         (0..count).map(|number| self.stream(pool, number)).collect()
     }
 
-    fn stream(&self, pool: &Pool, number: u32) -> Unblock<Log> {
+    fn stream(&self, pool: &impl Spawner, number: u32) -> Unblock<Log> {
         let mut stream = Unblock::with_capacity(16, Log(self.clone())).on(pool);
         accept(&mut stream, &number.to_le_bytes());
         stream
@@ -233,109 +234,6 @@ fn a_value_with_nothing_to_write_is_dropped_on_the_pool_when_there_is_room() {
     assert!(name.lock().unwrap().starts_with(POOL));
 }
 
-#[test]
-fn a_shutdown_that_drains_writes_for_all_that_wait() {
-    let gate = Gate::new();
-    let (pool, _busy, _filler) = full(&gate);
-    let paper = Paper::default();
-    let (kept, dropped) = (paper.streams(&pool, 50), 50..100);
-    dropped.for_each(|number| drop(paper.stream(&pool, number)));
-    let shutdown = pool.shutdown();
-    gate.open();
-    let report = shutdown.wait();
-    paper.assert_complete(100);
-    paper.assert_all_by(POOL);
-    assert_eq!((report.discarded, report.still_running), (0, 0), "{report:?}");
-    assert!(report.completed >= 100, "{report:?}");
-    assert_eq!(pool.metrics().threads(), 0);
-    drop(kept);
-}
-
-#[test]
-fn a_shutdown_that_discards_writes_nonetheless_and_ends_reads() {
-    let gate = Gate::new();
-    let (pool, busy, filler) = full(&gate);
-    let paper = Paper::default();
-    let mut streams = paper.streams(&pool, 100);
-    let mut reader = Unblock::new(Zeros).on(&pool);
-    assert!(is_pending(&mut reader));
-    let shutdown = pool.shutdown().discard_queued();
-    let error = block_on(reader.read(&mut [0])).unwrap_err();
-    assert!(refusal(&error).is_shutdown(), "{error}");
-    gate.open();
-    let report = shutdown.wait();
-    paper.assert_complete(100);
-    paper.assert_all_by(POOL);
-    assert_eq!(report.discarded, 1, "the filler: {report:?}");
-    soon(busy).unwrap();
-    assert!(soon(filler).unwrap_err().is_shutdown());
-    for stream in &mut streams {
-        block_on(stream.flush()).unwrap();
-    }
-}
-
-/// The pump was queued to read; the bytes were accepted later.
-#[test]
-fn a_shutdown_that_discards_writes_what_was_accepted_while_a_read_was_queued() {
-    let gate = Gate::new();
-    let pool = builder().core_threads(1).max_threads(1).build().unwrap();
-    let busy = occupy(&pool, &gate);
-    let paper = Paper::default();
-    let (log, reads) = (Log(paper.clone()), Zeros);
-    struct Both(Zeros, Log);
-    impl Read for Both {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.0.read(buffer)
-        }
-    }
-    impl Write for Both {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.1.write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            self.1.flush()
-        }
-    }
-    let mut stream = Unblock::new(Both(reads, log)).on(&pool);
-    assert!(is_pending(&mut stream));
-    accept(&mut stream, &0_u32.to_le_bytes());
-    let shutdown = pool.shutdown().discard_queued();
-    gate.open();
-    let _ = shutdown.wait();
-    paper.assert_complete(1);
-    paper.assert_all_by(POOL);
-    soon(busy).unwrap();
-}
-
-#[test]
-fn a_shutdown_that_times_out_counts_what_waits_and_the_next_one_waits_for_it() {
-    let gate = Gate::new();
-    let (pool, _busy, _filler) = full(&gate);
-    let paper = Paper::default();
-    let streams = paper.streams(&pool, 10);
-    let report = pool.shutdown().timeout(Duration::from_millis(20)).wait();
-    assert_eq!(report.still_running, 12, "one that runs, one that is queued, and ten pumps: {report:?}");
-    assert!(paper.lines().is_empty());
-    gate.open();
-    assert_eq!(pool.shutdown().wait().still_running, 0);
-    paper.assert_complete(10);
-    drop(streams);
-}
-
-/// The waits are the last to have handles of the pool.
-#[test]
-fn a_pool_without_other_handles_ends_when_all_is_written() {
-    let gate = Gate::new();
-    let (pool, busy, filler) = full(&gate);
-    let paper = Paper::default();
-    drop(paper.streams(&pool, 20));
-    drop(pool);
-    gate.open();
-    eventually("all values are dropped", || paper.dropped.load(Ordering::SeqCst) == 20);
-    paper.assert_complete(20);
-    soon(busy).and(soon(filler)).unwrap();
-}
-
 /// A stream that has much to write gives up its thread now and then, and so must wait for room in
 /// the queue again and again: the others get on meanwhile.
 #[test]
@@ -375,43 +273,6 @@ fn a_long_stream_lets_others_go_first_although_the_queue_is_full() {
     assert_eq!(paper.lines().len(), 5, "{} slow writes came first", written.load(Ordering::SeqCst));
     block_on(slow.flush()).unwrap();
     drop(streams);
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn what_is_accepted_after_the_end_of_the_pool_is_written_by_one_thread() {
-    alone_as("io::full::what_is_accepted_after_the_end_of_the_pool_is_written_by_one_thread", &[], || {
-        let pool = builder().core_threads(1).max_threads(1).queue_limit(1).build().unwrap();
-        let _ = pool.shutdown().wait();
-        eventually("the pool has no thread left", || threads_called(POOL) == 0);
-        let before = threads();
-        let (paper, gate) = (Paper::default(), Gate::new());
-        let (held, passes) = (Gate::new(), gate.clone());
-        let announce = held.clone();
-        let holder = Fake::new().writes(move |bytes| {
-            announce.open();
-            passes.pass();
-            Ok(bytes.len())
-        });
-        let mut holder = Unblock::new(holder).on(&pool);
-        accept(&mut holder, &[0]);
-        held.pass();
-        let mut streams = paper.streams(&pool, 100);
-        drop(streams.split_off(50));
-        assert_eq!(threads(), before + 1);
-        assert!(paper.lines().is_empty(), "they come one after another");
-        let mut reader = Unblock::new(Zeros).on(&pool);
-        let error = block_on(reader.read(&mut [0])).unwrap_err();
-        assert!(refusal(&error).is_shutdown(), "{error}");
-        gate.open();
-        for stream in &mut streams {
-            block_on(stream.flush()).unwrap();
-        }
-        eventually("the dropped ones have written too", || paper.lines().len() == 100);
-        paper.assert_complete(100);
-        paper.assert_all_by("sidestep-flush");
-        eventually("the thread ends", || threads() == before);
-    });
 }
 
 #[test]

@@ -323,11 +323,11 @@ fn drop_value<T: Send + 'static>(shared: &SharedMachine<T>, value: T) {
     if shared.setup.drops_in_place || !std::mem::needs_drop::<T>() || cfg!(sidestep_loom) {
         catch_panic("a destructor", || drop(value));
     } else {
-        match shared.pool().try_spawn(move || drop(value)) {
+        match shared.target().options().try_spawn(move || drop(value)) {
             Ok(task) => task.detach(),
             Err(rejected) if rejected.error().is_full() => {
                 let f = rejected.into_inner();
-                RoomWait::new(shared.pool().reserve(), move |room| match room {
+                RoomWait::new(shared.target().reserve().0, move |room| match room {
                     Ok(permit) => permit.spawn(f).detach(),
                     Err(_) => _ = catch_panic("a destructor", || drop(f)),
                 })

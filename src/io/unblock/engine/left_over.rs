@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::OnceLock;
 
 use crate::panic::catch_panic;
-use crate::sync::{ProcessMutex, thread};
+use crate::sync::{ProcessMutex, own_thread};
 use crate::trace::event;
 
 type Pump = Box<dyn FnOnce() + Send>;
@@ -35,8 +35,7 @@ pub(super) fn write(pump: impl FnOnce() + Send + 'static) {
         return;
     }
     drop(queue);
-    let builder = thread::Builder::new().name("sidestep-flush".to_owned());
-    if let Err(error) = builder.spawn(|| run_all(shared)) {
+    if let Err(error) = own_thread::start_alone("sidestep-flush".to_owned(), || run_all(shared)) {
         event!(WARN, %error, "there is no thread to write on: writes in place");
         let _ = error;
         run_all(shared);

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | in the queue of the pool | a thread of the pool runs it; or the pool discards it: [`refused`], with the reason |
 //! | the queue is full: [`wait_for_room`] | a permit: into the queue with it; or the pool is shut down: [`refused`] |
-//! | refused with bytes to write, because of a shutdown that has not ended (`Pool::hold_open`) | into the queue, beyond its limit; the shutdown waits for it |
+//! | refused with bytes to write, because of a shutdown that has not ended (`SpawnTarget::hold_open`) | into the queue, beyond its limit; the shutdown waits for it |
 //! | refused with bytes to write otherwise | the thread of [`left_over`], one for the whole process |
 //! | refused with nothing to write | nothing: the value is `Idle`, and all that wait get the reason |
 //!
@@ -20,9 +20,10 @@
 //! the machine holds then, since a write may be accepted while a pump that was to read waits.
 //!
 //! A shutdown closes the semaphore, which ends every wait. The hold that a waiting pump has begun
-//! before it looked for room goes on until the pump has been refused; a refused pump with bytes to
-//! write begins another before that, and this one ends on the thread that runs the pump. The holds
-//! overlap, so the pool cannot end in between.
+//! before it looked for room goes with the pump: while it waits, while it is queued, and, where it
+//! has been refused with bytes to write, until a thread of the pool runs it after all. So the pool
+//! cannot end in between. A pump that was queued without a wait and is discarded is refused by a
+//! thread that keeps the pool open itself.
 
 use std::any::Any;
 use std::io::{self, SeekFrom};
@@ -40,8 +41,10 @@ use crate::io::unblock::state::capability::{SeekFn, WriteFns, bypasses_cache, is
 use crate::io::unblock::state::machine::Machine;
 use crate::io::unblock::state::step::{AfterUnlock, PumpStep, StepResult};
 use crate::panic::{catch_panic, panic_message, report_panic};
-use crate::pool::Permit;
+use crate::pool::{HoldOpen, Permit};
 use crate::sync::atomic::Ordering;
+#[cfg(sidestep_loom)]
+use crate::sync::thread;
 use crate::sync::{MutexGuard, now};
 use crate::task::{OnShutdown, Task};
 use crate::trace::event;
@@ -73,7 +76,7 @@ enum PumpPlace {
 #[cfg(sidestep_loom)]
 pub(super) fn start<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, _: bool) {
     let pumped = Arc::clone(shared);
-    crate::sync::thread::spawn(move || run(&pumped, PumpPlace::Here));
+    thread::spawn(move || run(&pumped, PumpPlace::Here));
 }
 
 /// Asks the pool for a thread. A pump that writes is not dropped by a shutdown that discards what
@@ -82,10 +85,10 @@ pub(super) fn start<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, _: bool) 
 pub(super) fn start<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, writes: bool) {
     let pump = on_pool(shared);
     let task = match writes {
-        true => shared.pool().options().on_shutdown(OnShutdown::AlwaysRun).spawn(pump),
-        false => shared.pool().spawn(pump),
+        true => shared.target().options().on_shutdown(OnShutdown::AlwaysRun).spawn(pump),
+        false => shared.target().options().spawn(pump),
     };
-    watch(shared, task);
+    watch(shared, task, None);
 }
 
 /// The pump as a closure for the pool.
@@ -99,29 +102,30 @@ fn on_pool<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) -> impl FnOnce() +
 fn start_again<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, writes: bool) -> bool {
     let pump = on_pool(shared);
     let task = match writes {
-        true => shared.pool().options().on_shutdown(OnShutdown::AlwaysRun).try_spawn(pump),
-        false => shared.pool().try_spawn(pump),
+        true => shared.target().options().on_shutdown(OnShutdown::AlwaysRun).try_spawn(pump),
+        false => shared.target().options().try_spawn(pump),
     };
     match task {
-        Ok(task) => watch(shared, task),
+        Ok(task) => watch(shared, task, None),
         Err(rejected) if rejected.error().is_full() => wait_for_room(shared),
         Err(_) => return false,
     }
     true
 }
 
-/// Makes [`refused`] run if the pool never runs the pump.
-fn watch<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, task: Task<()>) {
+/// Makes [`refused`] run if the pool never runs the pump. Until it is certain that it does, `hold`
+/// lasts.
+fn watch<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, task: Task<()>, hold: Option<HoldOpen>) {
     let shared = Arc::clone(shared);
     task.on_complete(move |end| {
         if let Err(error) = end {
-            refused(&shared, error);
+            refused(&shared, error, hold);
         }
     });
 }
 
 /// The pool has not run the pump.
-fn refused<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, error: TaskError) {
+fn refused<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, error: TaskError, hold: Option<HoldOpen>) {
     let Some(mut machine) = shared.machine.lock() else { return };
     if machine.is_running() && error.is_panic() {
         // The pump itself has panicked, and the value went with it.
@@ -139,7 +143,7 @@ fn refused<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, error: TaskError) 
     }
     if machine.has_pending_writes() {
         drop(machine);
-        return if error.is_shutdown() { write_late(shared) } else { start_apart(shared) };
+        return if error.is_shutdown() { write_late(shared, hold) } else { start_apart(shared) };
     }
     let (value, wakes) = machine.refuse(error.into());
     drop(machine);
@@ -150,35 +154,34 @@ fn refused<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, error: TaskError) 
 /// The queue is full: the pump starts when there is room, and no thread waits for that. A shutdown
 /// does: it reports nothing before the pump has been let in or refused.
 fn wait_for_room<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
-    let (waiting, hold) = (Arc::clone(shared), shared.pool().hold_open());
-    let wait = RoomWait::new(shared.pool().reserve(), move |room| {
-        match room {
-            Ok(permit) => start_with(&waiting, permit),
-            Err(error) => refused(&waiting, error),
-        }
-        drop(hold);
+    let waiting = Arc::clone(shared);
+    let (reserve, hold) = shared.target().reserve();
+    let wait = RoomWait::new(reserve, move |room| match room {
+        Ok(permit) => start_with(&waiting, permit, hold),
+        Err(error) => refused(&waiting, error, hold),
     });
     shared.set_room_wait(Arc::clone(&wait));
     wait.start();
 }
 
 /// There is room.
-fn start_with<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, permit: Permit) {
+fn start_with<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, permit: Permit, hold: Option<HoldOpen>) {
     let Some(machine) = shared.machine.lock() else { return };
     let (is_queued, writes) = (machine.is_queued(), machine.has_pending_writes());
     drop(machine);
     // The handle may have been dropped: then the permit is for another.
     if is_queued {
-        let policy = if writes { OnShutdown::AlwaysRun } else { OnShutdown::default() };
-        watch(shared, permit.spawn_with(policy, on_pool(shared)));
+        let options = shared.target().options();
+        let options = if writes { options.on_shutdown(OnShutdown::AlwaysRun) } else { options };
+        watch(shared, permit.spawn_with(&options, on_pool(shared)), hold);
     }
 }
 
 /// The pool has been shut down, and there are bytes to write. The pool does that before it ends, if
 /// it cannot have ended yet.
-fn write_late<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
-    match shared.pool().hold_open() {
-        Some(hold) => watch(shared, hold.spawn(on_pool(shared))),
+fn write_late<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, hold: Option<HoldOpen>) {
+    match hold.or_else(|| shared.target().hold_open()) {
+        Some(hold) => watch(shared, hold.spawn(on_pool(shared)), None),
         None => start_apart(shared),
     }
 }

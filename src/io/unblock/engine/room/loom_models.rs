@@ -6,7 +6,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::RoomWait;
-use crate::pool::Pool;
+use crate::pool::{Pool, SpawnTarget};
 use crate::sync::atomic::{Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
 use crate::task::OnShutdown;
@@ -21,30 +21,23 @@ fn counter(runs: &Arc<StaticU64>) -> impl FnOnce() + Send + use<> {
     move || _ = runs.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Runs the task past the end of admission, as the caller's hold allows.
-fn let_in_late(pool: &Pool, runs: &Arc<StaticU64>) {
-    let hold = pool.hold_open().expect("the wait holds the pool open");
-    hold.spawn(counter(runs)).detach();
-}
-
 /// A wait for room whose task does what a pump with bytes to write does: it runs, whatever becomes
 /// of the pool.
 fn wait(pool: &Pool, runs: &Arc<StaticU64>) -> Arc<RoomWait> {
-    let (hold, pool, runs) = (pool.hold_open(), pool.clone(), Arc::clone(runs));
-    assert!(hold.is_some(), "the pool is open, or held by the caller");
-    let wait = RoomWait::new(pool.reserve(), move |room| {
-        match room {
-            Ok(permit) => {
-                let task = permit.spawn_with(OnShutdown::AlwaysRun, counter(&runs));
-                task.on_complete(move |end| {
-                    if end.is_err() {
-                        let_in_late(&pool, &runs);
-                    }
-                });
-            }
-            Err(_) => let_in_late(&pool, &runs),
+    let (reserve, hold) = SpawnTarget::of(pool).reserve();
+    let hold = hold.expect("the pool is open, or held by the caller");
+    let (pool, runs) = (pool.clone(), Arc::clone(runs));
+    let wait = RoomWait::new(reserve, move |room| match room {
+        Ok(permit) => {
+            let options = pool.options().on_shutdown(OnShutdown::AlwaysRun);
+            let task = permit.spawn_with(&options, counter(&runs));
+            task.on_complete(move |end| {
+                if end.is_err() {
+                    hold.spawn(counter(&runs)).detach();
+                }
+            });
         }
-        drop(hold);
+        Err(_) => hold.spawn(counter(&runs)).detach(),
     });
     wait.start();
     wait
@@ -57,7 +50,7 @@ fn loom_a_shutdown_waits_for_what_waits_for_room() {
     check(Some(2), || {
         let (pool, runs) = (pool(), Arc::new(StaticU64::new(0)));
         pool.spawn(|| ()).detach();
-        let hold = pool.hold_open();
+        let hold = SpawnTarget::of(&pool).hold_open();
         let closing = pool.clone();
         let closer = thread::spawn(move || closing.shutdown().wait().still_running);
         drop(wait(&pool, &runs));
