@@ -9,8 +9,8 @@ use super::registry::{EntryKey, Poller, Registry};
 use crate::sync::own_thread;
 use crate::sys::descriptor::{Direction, Fd};
 use crate::sys::epoll::Epoll;
-use crate::sys::process_slot::ProcessSlot;
 use crate::sys::fork;
+use crate::sys::process_slot::ProcessSlot;
 use crate::trace::event;
 
 type OfProcess = Registry<Epoll>;

@@ -211,7 +211,8 @@ impl Shutdown {
         }
         let waiting = end.unwrap_or_else(|| inner.ending.crew(self.id));
         // Read before the counts: once the pool is over they are final.
-        let over = end.is_some() || !self.is_too_deep && inner.threads.counts().all() <= waiting.threads;
+        let over = end.is_some()
+            || !self.is_too_deep && inner.threads_left().is_some_and(|left| left <= waiting.threads);
         if over {
             inner.expiry.publish();
         }

@@ -10,5 +10,6 @@ mod lock_processes;
 mod lock_queue;
 mod locks;
 mod net;
+mod odd;
 mod open;
 mod read_dir;

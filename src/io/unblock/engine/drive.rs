@@ -7,9 +7,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::pump;
+use super::room::RoomWait;
 use super::shared::{Setup, SharedMachine};
 use crate::io::readiness::ReadyWait;
 use crate::io::unblock::buffers::inbound::ReadChunk;
+use crate::io::unblock::buffers::sizes::Sizes;
 use crate::io::unblock::buffers::wakers::Interest;
 use crate::io::unblock::state::machine::{Abandoned, Machine};
 use crate::io::unblock::state::request::{Answer, Request};
@@ -86,6 +88,7 @@ pub(crate) struct Client<T: Send + 'static> {
     shared: Arc<SharedMachine<T>>,
     /// Bytes that are being given out.
     pub(crate) chunk: ReadChunk,
+    sizes: Sizes,
     spin: SpinBudget,
     /// A reader and a writer that wait until the descriptor of the value is ready.
     waits: [ReadyWait; 2],
@@ -98,9 +101,10 @@ pub(crate) struct Client<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Client<T> {
-    pub(crate) fn new(value: T, capacity: usize, setup: Setup) -> Self {
+    pub(crate) fn new(value: T, sizes: Sizes, setup: Setup) -> Self {
         Client {
-            shared: SharedMachine::new(value, capacity, setup),
+            shared: SharedMachine::new(value, sizes, setup),
+            sizes,
             chunk: ReadChunk::default(),
             spin: SpinBudget::new(),
             waits: [ReadyWait::new(Direction::Read), ReadyWait::new(Direction::Write)],
@@ -112,6 +116,24 @@ impl<T: Send + 'static> Client<T> {
 
     pub(crate) fn setup(&self) -> &Setup {
         &self.shared.setup
+    }
+
+    /// The most bytes that one call moves.
+    pub(crate) fn most(&self) -> usize {
+        self.sizes.most
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// What is buffered stays; what comes keeps to these limits.
+    pub(crate) fn set_sizes(&mut self, sizes: Sizes) {
+        self.sizes = sizes;
+        if let Some(mut machine) = self.shared.machine.lock() {
+            machine.set_sizes(sizes);
+            release(&self.shared, machine);
+        }
     }
 
     /// How it is set up, to be changed; `None` while a pump has it, too.
@@ -332,11 +354,15 @@ fn release<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, mut machine: Mutex
 /// The handle is gone: what was accepted is written, then the value is dropped, all on the pool.
 fn abandon<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
     let Some(mut machine) = shared.machine.lock() else { return };
+    let is_queued = machine.is_queued();
     let Abandoned { value, drops_at_once, call, items, write_error, read_error, payload, wakes } =
         machine.abandon();
     match value {
         Some(value) => {
             drop(machine);
+            if is_queued {
+                shared.withdraw_room_wait();
+            }
             drop_value(shared, value, drops_at_once);
         }
         None => release(shared, machine),
@@ -358,6 +384,17 @@ fn drop_value<T: Send + 'static>(shared: &SharedMachine<T>, value: T, drops_at_o
     if drops_at_once || shared.setup.drops_in_place || !std::mem::needs_drop::<T>() || cfg!(sidestep_loom) {
         catch_panic("a destructor", || drop(value));
     } else {
-        shared.target().options().spawn(move || drop(value)).detach();
+        match shared.target().options().try_spawn(move || drop(value)) {
+            Ok(task) => task.detach(),
+            Err(rejected) if rejected.error().is_full() => {
+                let f = rejected.into_inner();
+                RoomWait::new(shared.target().reserve().0, move |room| match room {
+                    Ok(permit) => permit.spawn(f).detach(),
+                    Err(_) => _ = catch_panic("a destructor", || drop(f)),
+                })
+                .start();
+            }
+            Err(rejected) => _ = catch_panic("a destructor", || drop(rejected)),
+        }
     }
 }

@@ -21,6 +21,7 @@ use std::io::{self, Seek};
 use std::task::{Context, Poll};
 
 use super::buffers::items::Items;
+use super::buffers::sizes::Sizes;
 use super::engine::drive::Client;
 use super::engine::shared::Setup;
 use super::state::request::Request;
@@ -80,10 +81,24 @@ use crate::sync::Mutex;
 /// the buffer: the call after it tries them again. [`unwritten`](Unblock::unwritten) takes them
 /// out.
 ///
+/// A call is accepted whole, up to the capacity, or waits until there is room for all of it. So
+/// each `write` of the value ends where a call of the caller ended, and a large call is one
+/// `write`.
+///
 /// Dropping the `Unblock` does not block: what was accepted is written, and flushed, on the pool,
 /// and then the value is dropped there. Only `tracing` reports an error then; so end with `flush`
-/// or `close`. Closing flushes, and leaves the value usable. If the pool has ended, writes go on on
-/// a thread of their own, while reads fail.
+/// or `close`. Closing flushes, and leaves the value usable.
+///
+/// # Full and ended pools
+///
+/// Where the queue of the pool has a [limit](crate::PoolBuilder::queue_limit) and is full, reads
+/// and writes alike wait for room, in the order in which they came, as with [`Pool::reserve`]. They
+/// hold no thread meanwhile, and neither does a handle that is dropped: its bytes are written when
+/// there is room. A [`shutdown`](Pool::shutdown) writes the bytes of all that wait before it
+/// reports its end, even if it discards what is queued; a read that waits then fails.
+///
+/// Once the pool has ended reads fail, and bytes that are accepted are written by one thread for
+/// all such streams of the process, one stream after another, a millisecond at a time.
 ///
 /// At the end of the process nothing is flushed by itself: wait for `flush`, or for the pool's
 /// [`shutdown`](Pool::shutdown), which lets all writes end first.
@@ -142,10 +157,15 @@ impl<T: Send + 'static> Unblock<T> {
     }
 
     pub(crate) fn set_up(value: T, capacity: Option<usize>, setup: Setup) -> Self {
+        let sizes = Sizes::of_capacity(capacity.unwrap_or(crate::io::CAPACITY));
+        Unblock { capacity, ..Self::set_up_with(value, sizes, setup) }
+    }
+
+    pub(crate) fn set_up_with(value: T, sizes: Sizes, setup: Setup) -> Self {
         Unblock {
-            client: Client::new(value, capacity.unwrap_or(crate::io::CAPACITY), setup),
+            client: Client::new(value, sizes, setup),
             items: Mutex::new(None),
-            capacity,
+            capacity: None,
             #[cfg(feature = "tokio")]
             position: 0,
         }
@@ -243,6 +263,20 @@ impl<T: Send + 'static> Unblock<T> {
         let mut bytes = Vec::new();
         poll_fn(|context| self.client.drive(context, &mut Request::Unwritten { bytes: &mut bytes })).await?;
         Ok(bytes)
+    }
+
+    /// The most bytes that one call moves.
+    pub(crate) fn most(&self) -> usize {
+        self.client.most()
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.client.sizes()
+    }
+
+    /// Sets how much is buffered, and moved at a time. What is buffered stays.
+    pub(crate) fn set_sizes(&mut self, sizes: Sizes) {
+        self.client.set_sizes(sizes);
     }
 
     /// Waits until everything that was accepted has been written. Many callers may wait at a time.

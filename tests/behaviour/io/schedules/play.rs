@@ -216,9 +216,10 @@ impl<H: Handle> Player<H> {
     fn check_closed(&mut self) -> Verdict {
         let write = drive(self.through.write(&mut self.handle, &[b"x"]), None).unwrap();
         let read = drive(self.through.read(&mut self.handle, &mut [0; 10]), None).unwrap();
-        if let Some(other) = [read, write].iter().find(|end| {
-            end.as_ref().err().map(io::Error::kind) != Some(io::ErrorKind::NotConnected)
-        }) {
+        if let Some(other) = [read, write]
+            .iter()
+            .find(|end| end.as_ref().err().map(io::Error::kind) != Some(io::ErrorKind::NotConnected))
+        {
             return Err(format!("it was closed, and yet: {other:?}"));
         }
         for closes in [false, true] {

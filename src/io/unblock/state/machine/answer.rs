@@ -5,8 +5,10 @@ use std::io::{self, IoSlice, SeekFrom};
 use std::ops::ControlFlow;
 
 use super::Machine;
+use crate::io::aligned::AlignedBytes;
 use crate::io::unblock::buffers::inbound::{ReadChunk, ReadEnd};
 use crate::io::unblock::buffers::items::ItemBuffer;
+use crate::io::unblock::buffers::sizes::Sizes;
 use crate::io::unblock::state::capability::{PageCacheFn, PullFn, SeekFn};
 use crate::io::unblock::state::request::{Answer, CallRequest, ItemsRequest, Request};
 use crate::io::unblock::state::step::{AfterUnlock, Plan, SeekState, ValueCall, ValueState};
@@ -63,6 +65,7 @@ impl<T: 'static> Machine<T> {
             if let Request::Seek { to, .. } = request {
                 // It has failed, so it must not take place later.
                 self.seek.withdraw(*to);
+                self.drop_seek_guess();
             }
             return Some(Err(error));
         }
@@ -104,7 +107,10 @@ impl<T: 'static> Machine<T> {
                 None
             }
             Request::Seek { seek, to } => {
-                self.capabilities.seek.get_or_insert(*seek);
+                if self.capabilities.seek.is_none() {
+                    self.capabilities.seek = Some(*seek);
+                    self.seek_is_guess = true;
+                }
                 self.seek = SeekState::Wanted(*to);
                 after.wakes.and(self.stop_reading(chunk));
                 None
@@ -186,8 +192,14 @@ impl<T: 'static> Machine<T> {
         if !is_next || self.inbound.is_demanded() {
             return None;
         }
+        if let Some(bypasses_cache) = self.capabilities.bypasses_cache.take()
+            && bypasses_cache(value)
+        {
+            self.capabilities.page_cache = false;
+            return None;
+        }
         let goes_to_chunk = buffer.len() < SMALL;
-        let mut bytes = if goes_to_chunk { self.inbound.take_buffer(chunk) } else { Vec::new() };
+        let mut bytes = if goes_to_chunk { self.inbound.take_buffer(chunk) } else { AlignedBytes::default() };
         match read(value, if goes_to_chunk { &mut bytes } else { buffer }) {
             Cached::Read(count) if goes_to_chunk => {
                 *chunk = self.inbound.check_out(bytes, count);
@@ -215,7 +227,7 @@ impl<T: 'static> Machine<T> {
         chunk: &mut ReadChunk,
         after: &mut AfterUnlock,
     ) -> Option<io::Result<Answer>> {
-        let room = self.outbound.room().min(most);
+        let room = self.outbound.room(slices.iter().map(|slice| slice.len()).sum()).min(most);
         if room == 0 {
             return None;
         }
@@ -286,7 +298,15 @@ impl<T: 'static> Machine<T> {
     /// The value can seek.
     pub(crate) fn set_seekable(&mut self, seek: SeekFn<T>) {
         self.capabilities.seek = Some(seek);
+        self.seek_is_guess = false;
+        self.seek_is_doubtful = false;
         self.reads_ahead = true;
+    }
+
+    /// What is buffered stays; what comes keeps to these limits.
+    pub(crate) fn set_sizes(&mut self, sizes: Sizes) {
+        self.inbound.set_sizes(sizes);
+        self.outbound.set_sizes(sizes);
     }
 
     pub(crate) fn set_read_ahead(&mut self, ahead: bool) {
