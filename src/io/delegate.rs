@@ -99,7 +99,8 @@ macro_rules! delegate_write {
                 mut self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                let closed = futures_io::AsyncWrite::poll_close(std::pin::Pin::new(&mut self.$field), context)?;
+                let closed =
+                    futures_io::AsyncWrite::poll_close(std::pin::Pin::new(&mut self.$field), context)?;
                 closed.map(|()| self.get_mut().after_close())
             }
         }

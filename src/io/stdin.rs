@@ -63,10 +63,13 @@ fn start(shared: &Arc<SharedReader>, wait: &Mutex<ReadyWait>) -> io::Result<()> 
         Some(Attempt::Blocked(fd)) => {
             let waker = Waker::from(Arc::new(Input(Arc::clone(shared))));
             let set = wait.lock().set(fd, waker);
-            set.map_or_else(|_| start_thread(shared), |replaced| {
-                drop(replaced);
-                Ok(())
-            })
+            set.map_or_else(
+                |_| start_thread(shared),
+                |replaced| {
+                    drop(replaced);
+                    Ok(())
+                },
+            )
         }
         Some(_) => {
             start_round(shared);
@@ -87,7 +90,9 @@ fn start_round(shared: &Arc<SharedReader>) {
     let task = Pool::global().spawn(move || reading.only_round(&mut Source));
     let shared = Arc::clone(shared);
     task.on_complete(move |end| {
-        if end.is_err() && let Err(error) = start_thread(&shared) {
+        if end.is_err()
+            && let Err(error) = start_thread(&shared)
+        {
             shared.refuse(&error);
         }
     });

@@ -141,9 +141,7 @@ impl Endpoint {
                     let fd = self.anew.as_ref().map_or(fd, AsRawFd::as_raw_fd);
                     write_attempt(fd, || write_slices(fd, data, count))
                 }
-                Way::Probe if self.never_waits(fd) => {
-                    write_attempt(fd, || write_slices(fd, data, count))
-                }
+                Way::Probe if self.never_waits(fd) => write_attempt(fd, || write_slices(fd, data, count)),
                 Way::Probe => self.probe(fd, Direction::Write),
             };
             if !self.changes_way(Direction::Write, &attempt) {
@@ -267,12 +265,7 @@ fn uninterrupted(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
 
 /// `preadv2` or `pwritev2` where the file stands, without waiting. The call and not the function of
 /// that name, which older C libraries lack.
-fn no_wait(
-    number: libc::c_long,
-    fd: Fd,
-    slices: *const libc::iovec,
-    count: usize,
-) -> libc::ssize_t {
+fn no_wait(number: libc::c_long, fd: Fd, slices: *const libc::iovec, count: usize) -> libc::ssize_t {
     let (fd, count) = (libc::c_long::from(fd), count as libc::c_long);
     // Where a `long` holds the whole offset the kernel ignores the second half.
     let (low, high): (libc::c_long, libc::c_long) = (-1, -1);
@@ -321,9 +314,8 @@ fn file_type(fd: Fd) -> Option<libc::mode_t> {
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
     // The call and not the function of that name, which older C libraries lack.
     // SAFETY: the path is an empty C string, and `found` is valid for writing.
-    let status = unsafe {
-        libc::syscall(libc::SYS_statx, fd, c"".as_ptr(), flags, libc::STATX_TYPE, &raw mut found)
-    };
+    let status =
+        unsafe { libc::syscall(libc::SYS_statx, fd, c"".as_ptr(), flags, libc::STATX_TYPE, &raw mut found) };
     if status == 0 {
         return Some(libc::mode_t::from(found.stx_mode) & libc::S_IFMT);
     }
@@ -368,9 +360,8 @@ fn open_anew(fd: Fd) -> Option<OwnedFd> {
     let path = std::ffi::CString::new(format!("/proc/self/fd/{fd}")).ok()?;
     let flags = flags & (libc::O_ACCMODE | libc::O_APPEND);
     // SAFETY: the path is a C string.
-    let anew = unsafe {
-        libc::open(path.as_ptr(), flags | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC)
-    };
+    let anew =
+        unsafe { libc::open(path.as_ptr(), flags | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC) };
     // SAFETY: the call has made the descriptor, and nothing else has it.
     (anew >= 0).then(|| unsafe { OwnedFd::from_raw_fd(anew) })
 }
@@ -381,13 +372,7 @@ fn lingers(fd: Fd) -> bool {
     let mut length = size_of::<libc::linger>() as libc::socklen_t;
     // SAFETY: `linger` is valid for writing so many bytes, and `length` for writing.
     let status = unsafe {
-        libc::getsockopt(
-            fd,
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw mut linger).cast(),
-            &raw mut length,
-        )
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, (&raw mut linger).cast(), &raw mut length)
     };
     status == 0 && linger.l_onoff != 0 && linger.l_linger > 0
 }

@@ -3,6 +3,7 @@
 mod bridges;
 mod hostile;
 mod producer;
+mod readiness;
 #[cfg(unix)]
 mod schedules;
 mod stdin;

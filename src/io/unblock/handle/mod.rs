@@ -10,6 +10,8 @@ mod call;
 mod read;
 mod seek;
 mod stream;
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod write;

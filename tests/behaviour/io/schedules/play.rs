@@ -195,17 +195,15 @@ impl<H: Handle> Player<H> {
             None => {
                 self.gave_up(polls)?;
                 // The value may have been dropped, or not: it is now.
-                let drops = closes && polls != Some(0) && self.handle.file().is_none();
+                let drops = closes && polls != Some(0) && self.handle.drops_when_closed();
                 if drops { self.flush(true, None) } else { Ok(()) }
             }
             Some(Ok(())) => {
                 self.well()?;
                 self.plains.settled("a flush")?;
                 self.check_flushed(true)?;
-                let Some(file) = self.handle.file() else {
-                    self.closed = closes;
-                    return Ok(());
-                };
+                self.closed = closes && self.handle.drops_when_closed();
+                let Some(file) = self.handle.file() else { return Ok(()) };
                 self.plains.seen(&contents(file), None)
             }
             Some(Err(error)) => self.failed(&error),
@@ -216,9 +214,10 @@ impl<H: Handle> Player<H> {
     fn check_closed(&mut self) -> Verdict {
         let write = drive(self.through.write(&mut self.handle, &[b"x"]), None).unwrap();
         let read = drive(self.through.read(&mut self.handle, &mut [0; 10]), None).unwrap();
-        if let Some(other) = [read, write].iter().find(|end| {
-            end.as_ref().err().map(io::Error::kind) != Some(io::ErrorKind::NotConnected)
-        }) {
+        if let Some(other) = [read, write]
+            .iter()
+            .find(|end| end.as_ref().err().map(io::Error::kind) != Some(io::ErrorKind::NotConnected))
+        {
             return Err(format!("it was closed, and yet: {other:?}"));
         }
         for closes in [false, true] {

@@ -85,7 +85,9 @@ impl<T: 'static> Machine<T> {
 
     /// Whether the value is behind a descriptor that is closed without delay.
     pub(super) fn closes_at_once(&self) -> bool {
-        let (ValueState::Idle(value), Direct::Yes(endpoint)) = (&self.value, &self.direct) else { return false };
+        let (ValueState::Idle(value), Direct::Yes(endpoint)) = (&self.value, &self.direct) else {
+            return false;
+        };
         self.capabilities.descriptor.is_some_and(|how| endpoint.closes_at_once(how.find(value)))
     }
 }
