@@ -7,5 +7,6 @@ mod readiness;
 #[cfg(unix)]
 mod schedules;
 mod stdin;
+mod stdout;
 mod unblock;
 mod wakes;

@@ -634,9 +634,10 @@ fn a_pipe_without_a_reader_does_not_end_the_process() {
             breaks(Unblock::new(socket));
             let mut child = cat();
             drop(child.stdout.take());
+            let input = child.stdin.take().unwrap();
             child.kill().unwrap();
             child.wait().unwrap();
-            breaks(Unblock::new(child.stdin.take().unwrap()));
+            breaks(Unblock::new(input));
         }
         // SAFETY: plain bits.
         let mut pending: libc::sigset_t = unsafe { std::mem::zeroed() };
