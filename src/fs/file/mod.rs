@@ -33,6 +33,10 @@ const MAX_BUF_SIZE: usize = 2 << 20;
 /// read from the page cache makes no trip to the pool: the bytes are copied at once, as from a
 /// buffer.
 ///
+/// A file that is a FIFO, a terminal, a socket or a device is read and written as
+/// [`Unblock`] describes: without a thread of the pool, and only as far as it is ready. Closing it
+/// drops it; closing a regular file flushes it.
+///
 /// The other methods take `&self`, so several callers may use them at a time, for example on a file
 /// in an [`Arc`]. They see all earlier writes: each waits until the bytes that the file has
 /// accepted are written, and reports an error of that write.

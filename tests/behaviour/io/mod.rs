@@ -4,10 +4,12 @@ mod bridges;
 mod full;
 mod hostile;
 mod producer;
+mod readiness;
 #[cfg(unix)]
 mod schedules;
 mod seekless;
 mod sizes;
 mod stdin;
+mod stdout;
 mod unblock;
 mod wakes;

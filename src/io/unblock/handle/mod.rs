@@ -10,6 +10,8 @@ mod call;
 mod read;
 mod seek;
 mod stream;
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod write;
@@ -87,7 +89,15 @@ use crate::sync::Mutex;
 ///
 /// Dropping the `Unblock` does not block: what was accepted is written, and flushed, on the pool,
 /// and then the value is dropped there. Only `tracing` reports an error then; so end with `flush`
-/// or `close`. Closing flushes, and leaves the value usable.
+/// or `close`.
+///
+/// # Closing
+///
+/// Closing writes and flushes all that was accepted, and then drops the value, so that the peer of
+/// a pipe or a socket sees the end; a socket's peer sees it even if there are clones of the socket.
+/// Afterwards every call is an error of kind [`NotConnected`](io::ErrorKind::NotConnected), but a
+/// flush or another close, which have nothing to do. A [`std::fs::File`] that is a regular file is
+/// only flushed, and can still be used.
 ///
 /// # Full and ended pools
 ///
@@ -103,11 +113,22 @@ use crate::sync::Mutex;
 /// At the end of the process nothing is flushed by itself: wait for `flush`, or for the pool's
 /// [`shutdown`](Pool::shutdown), which lets all writes end first.
 ///
+/// # Pipes, sockets, terminals
+///
+/// On Linux the types of `std` that have a descriptor are not worked on by the pool where they may
+/// never be ready: `ChildStdin`, `ChildStdout`, `ChildStderr`, `TcpStream`, `UnixStream`,
+/// `PipeReader`, `PipeWriter`, and a `File` (or an `Arc<File>`) that is a FIFO, a terminal, a
+/// socket or a device. One thread of the process waits for all of them. Bytes go straight between
+/// the descriptor and the caller's buffer; a write has gone over, as far as it returns, and a read
+/// that is dropped has taken nothing. Both directions go on at the same time. Whether the
+/// descriptor is in non-blocking mode does not matter, and is not changed; timeouts of a socket
+/// have no effect.
+///
 /// # One thing at a time
 ///
-/// A value does one thing at a time. A write waits for a read that is in progress, even one whose
-/// caller has given up: to use a socket both ways at once wrap two clones of it (`try_clone`), one
-/// for each direction.
+/// Any other value does one thing at a time. A write waits for a read that is in progress, even one
+/// whose caller has given up: to use such a value both ways at once wrap two clones of it, one for
+/// each direction.
 ///
 /// It takes a thread of the pool. So a closure on the only thread of a pool must not wait for an
 /// `Unblock` on the same pool with [`block_on`](crate::block_on).
@@ -119,7 +140,8 @@ use crate::sync::Mutex;
 ///
 /// # Cancellation
 ///
-/// Every call can be dropped. A read that was begun goes on, and its bytes go to the next read. A
+/// Every call can be dropped. A read that the pool has begun goes on, and its bytes go to the next
+/// read. A
 /// seek that was begun takes effect before the next call; if that is a seek to the very position,
 /// it gets the result of the first. A closure of [`with_mut`](Unblock::with_mut) that has not begun
 /// never runs.

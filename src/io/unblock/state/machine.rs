@@ -34,8 +34,9 @@
 //!
 //! Under the lock nothing blocks and no user code runs, with three exceptions: a read of the page
 //! cache and calls of a descriptor (`direct`), which do not block, and the first batch of items of
-//! an iterator that has no other user yet. What the machine lets go of is user code when it is dropped or woken; so it leaves in an
-//! [`AfterUnlock`], or as a return value, for after the unlock.
+//! an iterator that has no other user yet. What the machine lets go of is user code when it is
+//! dropped or woken; so it leaves in an [`AfterUnlock`], or as a return value, for after the
+//! unlock.
 //!
 //! # The order of steps
 //!

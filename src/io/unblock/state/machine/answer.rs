@@ -39,6 +39,7 @@ impl<T: 'static> Machine<T> {
     ) -> Option<io::Result<Answer>> {
         self.blocked = None;
         if matches!(self.value, ValueState::Closed) {
+            *chunk = ReadChunk::default();
             return Some(Self::answer_closed(request));
         }
         match request {

@@ -94,7 +94,8 @@ impl<T: 'static> Machine<T> {
             return ControlFlow::Continue(());
         }
         if self.endpoint().is_none() {
-            return ControlFlow::Continue(());
+            // The pump is there: a read that it was asked for now might wait.
+            return if self.is_direct() { ControlFlow::Break(None) } else { ControlFlow::Continue(()) };
         }
         let goes_to_chunk = buffer.is_empty();
         let mut bytes = if goes_to_chunk { self.inbound.take_buffer(chunk) } else { AlignedBytes::default() };
