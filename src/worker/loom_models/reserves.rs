@@ -175,9 +175,9 @@ fn reserve_leaves_against_a_call() {
         let (yard, threads) = Yard::full(0, 0);
         let (reserves, lane) = (Reserves::new(&yard, true), yard.lane_of(1, None, 1));
         assert_eq!(reserves.spawn(&lane, || 1).wait().unwrap(), 1);
-        // The only clock there is.
-        let reserve = Arc::clone(lane.reserve().expect("it has one"));
-        let clock = thread::spawn(move || reserve.wake_all());
+        // The only clock there is: after a call an idle thread also waits for this.
+        let place = Arc::clone(&yard);
+        let clock = thread::spawn(move || place.engine.help_waiters.wake());
         assert_eq!(reserves.spawn(&lane, || 2).wait().unwrap(), 2);
         clock.join().unwrap();
         in_one_order();

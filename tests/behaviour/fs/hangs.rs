@@ -51,7 +51,7 @@ fn in_time<T: Send + 'static>(what: &str, f: impl FnOnce() -> T + Send + 'static
 fn files_go_on() {
     in_time("files go on", || {
         block_on(async {
-            let dir = folder();
+            let dir = tempfile::tempdir()?;
             let path = dir.path().join("file");
             fs::write(&path, "0123456789").await?;
             assert_eq!(fs::read(&path).await?, b"0123456789");

@@ -383,7 +383,8 @@ fn a_slot_whose_thread_is_refused_is_not_lost() {
             let count = asking.fetch_add(1, Ordering::SeqCst);
             if refusing.load(Ordering::SeqCst) {
                 // With an error, or without a word.
-                return if count % 2 == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(drop(new)) };
+                drop(new);
+                return if count % 2 == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) };
             }
         }
         thread::Builder::new().name(new.name().to_owned()).spawn(|| new.run()).map(drop)
