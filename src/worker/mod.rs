@@ -9,6 +9,7 @@
 //! | `record` | what a thread has of its own and shows to others, and the way to it |
 //! | `registry` | the threads of a pool |
 //! | `host` | blocking and waiting on a pool's thread |
+//! | `wanted` | what threads of reserves wait for, and others run in their place |
 //! | `park` | what a thread does that finds nothing: spin, sleep, leave |
 //! | `spin` | for how long it pays to spin |
 //!
@@ -52,6 +53,7 @@ mod registry;
 mod reserve;
 mod run;
 mod spin;
+mod wanted;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
@@ -60,7 +62,7 @@ use std::time::{Duration, Instant};
 use crate::counts::{PoolAccount, PoolCounters, TaskCounts, thread_number};
 use crate::error::TaskId;
 use crate::idle::{Idle, Notified, Sleeper};
-use crate::lane::{LaneCore, Lanes, QueueItem};
+use crate::lane::{LaneCore, LaneReserve, Lanes, QueueItem};
 use crate::queue::{Queues, StealCursor};
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
@@ -70,6 +72,7 @@ use crate::task::{TaskRef, with_host};
 
 use self::record::{CurrentGuard, WorkerContext, this_context};
 use self::spin::SpinPolicy;
+use self::wanted::WantedTasks;
 
 pub(crate) use self::record::{LastSample, Moment, RunningTask, ThreadRecord, this_record};
 pub(crate) use self::registry::Registry;
@@ -89,6 +92,8 @@ pub(crate) struct Engine {
     growth_waiters: ParkerSet,
     /// Threads to be woken when something is queued and no thread will look for it.
     pub(crate) help_waiters: ParkerSet,
+    /// Queued tasks that threads of reserves wait for.
+    wanted: WantedTasks,
     /// There may be more threads than the pool may have by now.
     over_max: AtomicBool,
     /// Admission is closed.
@@ -107,6 +112,7 @@ impl Engine {
             account: PoolAccount::new(PoolCounters::new(), permits),
             growth_waiters: ParkerSet::default(),
             help_waiters: ParkerSet::default(),
+            wanted: WantedTasks::default(),
             over_max: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             generation: Generation::current(),
@@ -294,6 +300,10 @@ pub(crate) trait Policy: Send + Sync + 'static {
     fn may_spin(&self) -> bool;
     /// When a thread that goes to sleep now is to leave; `None` if it is to stay.
     fn sleep_deadline(&self) -> Option<Instant>;
+    /// When an idle thread of a lane's reserve is to leave.
+    fn reserve_deadline(&self) -> Option<Instant>;
+    /// A thread of `reserve` is gone but for its last instructions.
+    fn leave_reserve(&self, reserve: &LaneReserve);
     /// A thread is parked in a wait for the pool's end: looks whether the end has come.
     fn look_for_end(&self);
     /// Calls the user's hook, on the thread that has started.

@@ -128,7 +128,6 @@ fn hang_closure(pool: &Pool, number: usize, gate: &Gate) -> Task<()> {
     task
 }
 
-// Origin: neon 3657, node 8436
 #[test]
 fn all_three_go_on_while_closures_hang_on_every_thread() {
     alone_as("fs::hangs::all_three_go_on_while_closures_hang_on_every_thread", &[], || {
