@@ -67,21 +67,24 @@ use sealed::{Host, Question};
 /// ```
 ///
 /// It does not bound how many threads hang: each stays in its lookup until the resolver gives up.
-/// If lookups may come faster than that, run them in a [`Lane`](crate::Lane): its limit holds even
-/// if the callers give up, and the other threads of the pool stay free for other work.
+/// But all lookups share a lane of the global pool, which runs at most 32 at a time, and at most
+/// three quarters of the pool's threads; and two threads are in
+/// [reserve](crate::LaneBuilder::reserve) for them where everything else hangs. To bound some
+/// lookups apart, run them in a [`Lane`](crate::Lane) of their own: its limit holds even if the
+/// callers give up.
 ///
 /// ```
 /// use std::io;
-/// use std::net::{SocketAddr, ToSocketAddrs};
+/// use std::net::SocketAddr;
 /// use std::time::Duration;
 ///
-/// use sidestep::{Lane, Pool};
+/// use sidestep::{Lane, Pool, net};
 /// use tokio::time::timeout;
 ///
 /// /// At most `lane.limit()` threads ever hang in the resolver; the time bounds the wait for a slot as well.
 /// async fn lookup(lane: &Lane, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
-///     let task = lane.spawn(move || (host, port).to_socket_addrs());
-///     Ok(timeout(Duration::from_secs(5), task).await???.collect())
+///     let lookup = net::on(lane).lookup_host((host, port));
+///     Ok(timeout(Duration::from_secs(5), lookup).await??.collect())
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
