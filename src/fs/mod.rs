@@ -21,6 +21,18 @@
 //! owns a copy of the paths and is `Send` and `'static`, so it can go to any runtime or wait in a
 //! collection.
 //!
+//! Since it is `'static` whatever the path argument borrows, the future cannot keep the argument: a
+//! guard that removes its file when it is dropped (a `NamedTempFile`, a `TempPath`) must outlive
+//! the call, so pass it by reference and not by value.
+//!
+//! ```
+//! # sidestep::block_on(async {
+//! let guard = tempfile::NamedTempFile::new()?;
+//! assert!(sidestep::fs::read(&guard).await?.is_empty()); // not `read(guard)`
+//! # std::io::Result::Ok(()) })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
 //! Several calls in a row are cheaper in one trip of your own: `unblock(|| ..)` around the
 //! functions of `std::fs`.
 //!
@@ -71,7 +83,7 @@ pub use self::offload::{Fs, on};
 pub use self::open_options::OpenOptions;
 pub use self::paths::{
     canonicalize, exists, hard_link, metadata, read_link, remove_file, rename, set_permissions,
-    symlink_metadata,
+    symlink_metadata, try_exists,
 };
 pub use self::read_dir::{DirEntry, ReadDir, read_dir};
 #[cfg(unix)]

@@ -1,6 +1,8 @@
 //! Files, directories, names of hosts.
 
+mod bad_input;
 mod calls;
+mod conversions;
 mod executors;
 mod file;
 mod futures;
@@ -10,4 +12,5 @@ mod lock_queue;
 mod locks;
 mod net;
 mod open;
+mod owned_buffers;
 mod read_dir;

@@ -30,6 +30,11 @@ impl ReadChunk {
         self.start == self.end
     }
 
+    /// The unread bytes, once more.
+    pub(crate) fn copy(&self) -> Self {
+        ReadChunk::new(self.unread().to_vec(), self.unread().len())
+    }
+
     pub(crate) fn consume(&mut self, count: usize) {
         assert!(count <= self.end - self.start, "{count} bytes are consumed of {}", self.end - self.start);
         self.start += count;
