@@ -46,6 +46,7 @@ impl File {
     /// let file: std::fs::File = file.try_into_std().map_err(|_| std::io::ErrorKind::ResourceBusy)?;
     /// # std::io::Result::Ok(()) }).unwrap();
     /// ```
+    #[expect(clippy::result_large_err, reason = "the name and the type are those of tokio")]
     pub fn try_into_std(mut self) -> Result<std::fs::File, File> {
         // Another call in progress has the file too: one that was dropped.
         if Arc::strong_count(&self.file) > 2 {
