@@ -89,6 +89,8 @@ pub(crate) struct Client<T: Send + 'static> {
     /// Bytes that are being given out.
     pub(crate) chunk: ReadChunk,
     sizes: Sizes,
+    /// What is left of `chunk` has gone back, for a caller that shares the handle.
+    is_chunk_void: Mutex<bool>,
     spin: SpinBudget,
     /// A reader and a writer that wait until the descriptor of the value is ready.
     waits: [ReadyWait; 2],
@@ -106,6 +108,7 @@ impl<T: Send + 'static> Client<T> {
             shared: SharedMachine::new(value, sizes, setup),
             sizes,
             chunk: ReadChunk::default(),
+            is_chunk_void: Mutex::new(false),
             spin: SpinBudget::new(),
             waits: [ReadyWait::new(Direction::Read), ReadyWait::new(Direction::Write)],
             checked_out: Mutex::new(None),
@@ -156,6 +159,7 @@ impl<T: Send + 'static> Client<T> {
             self.leave_seek();
         }
         self.put_back();
+        self.forget_void();
         if request.takes_value() {
             self.waits.iter_mut().filter_map(ReadyWait::cancel).for_each(wake);
         }
@@ -179,9 +183,44 @@ impl<T: Send + 'static> Client<T> {
         drive(&self.shared, context, &mut Request::Written, &mut chunk, &mut spin, None).map_ok(drop)
     }
 
+    /// Waits until the value is at rest. Many callers may wait at a time. The first call of each
+    /// has `is_asked` false, which is true from then on.
+    pub(crate) fn poll_at_rest(
+        &self,
+        context: &mut Context<'_>,
+        is_asked: &mut bool,
+    ) -> Poll<io::Result<()>> {
+        let (mut chunk, mut spin) = (ReadChunk::default(), SpinBudget::none());
+        // Only one caller hands back what is left of the chunk.
+        if !std::mem::replace(is_asked, true) && !std::mem::replace(&mut *self.is_chunk_void.lock(), true) {
+            chunk = self.chunk.copy();
+            let had_bytes = !chunk.is_empty();
+            let polled = drive(&self.shared, context, &mut Request::AtRest, &mut chunk, &mut spin, None);
+            // A value that cannot seek leaves it where it is, and so does an error that came first.
+            *self.is_chunk_void.lock() = had_bytes && chunk.is_empty();
+            return polled.map_ok(drop);
+        }
+        drive(&self.shared, context, &mut Request::AtRest, &mut chunk, &mut spin, None).map_ok(drop)
+    }
+
+    /// How many bytes the value has been read ahead of the caller, if it is at rest but for that,
+    /// and no error is to be reported.
+    pub(crate) fn unread_at_rest(&mut self) -> Option<usize> {
+        self.forget_void();
+        self.discard_stale();
+        Some(self.lock()?.unread_at_rest()? + self.chunk.unread().len())
+    }
+
+    fn forget_void(&mut self) {
+        if std::mem::take(self.is_chunk_void.get_mut()) {
+            self.chunk = ReadChunk::default();
+        }
+    }
+
     /// The caller reads: it does not care any more for a seek that it dropped.
     pub(crate) fn begin_reading(&mut self) {
         self.leave_seek();
+        self.forget_void();
         self.discard_stale();
     }
 

@@ -316,6 +316,19 @@ impl<T: Send + 'static> Unblock<T> {
         self.client.is_closed()
     }
 
+    /// As [`get_mut`](Unblock::get_mut), for callers that share the handle: waits until the value
+    /// is at rest, and leaves it there.
+    pub(crate) async fn at_rest(&self) -> io::Result<()> {
+        let mut is_asked = false;
+        poll_fn(|context| self.client.poll_at_rest(context, &mut is_asked)).await
+    }
+
+    /// How many bytes the value has been read ahead of the caller, if it is at rest but for that,
+    /// and no error is to be reported.
+    pub(crate) fn unread_at_rest(&mut self) -> Option<usize> {
+        self.client.unread_at_rest()
+    }
+
     /// Returns a closure that marks, from any thread, what was read ahead as stale: the value has
     /// other bytes there by now.
     pub(crate) fn invalidator(&self) -> impl Fn() + Send + use<T> {
