@@ -5,7 +5,7 @@
 //!   `Option` would cost each handle a word.)
 //! - **J2** What is put off refers to `'static` things alone: it may be run after the code that has
 //!   put it off, and after a scope around that. The result of a task is `'static` unless the task
-//!   has an observer of its release (T8); and then its drop nests.
+//!   has an observer of its release (T8); and then its drop nests, as that of its closure does.
 
 use std::fmt;
 use std::future::Future;
