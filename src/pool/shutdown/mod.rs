@@ -123,6 +123,7 @@ impl Shutdown {
 
     /// Blocks the calling thread until the pool has ended, or the [`timeout`](Shutdown::timeout)
     /// has passed.
+    #[track_caller]
     pub fn wait(mut self) -> ShutdownReport {
         // Without a deadline the closure goes on only when nothing else runs: so the release of its
         // slots early lets no lane exceed its limit.

@@ -257,6 +257,7 @@ impl Drop for AbortOnUnwind {
 }
 
 /// See [`Pool::scope`].
+#[track_caller]
 pub(in crate::pool) fn scope<'env, F, R>(pool: &'env Pool, f: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
@@ -378,6 +379,7 @@ impl<T> ScopedTask<'_, T> {
     ///
     /// The [`TaskError`] if the closure panicked or was not run. It counts as looked at then:
     /// [`Pool::scope`] does not panic because of it.
+    #[track_caller]
     pub fn wait(mut self) -> Result<T, TaskError> {
         let Some(task) = self.task.take() else { unreachable!("`wait` consumes the handle") };
         let id = task.id();
