@@ -142,6 +142,7 @@ impl Shutdown {
     ///
     /// A destructor of a thread-local variable that waits for the caller of this method is a
     /// deadlock.
+    #[track_caller]
     pub fn wait(mut self) -> ShutdownReport {
         // Without a deadline the closure goes on only when nothing else runs: so the release of its
         // slots early lets no lane exceed its limit.
