@@ -42,6 +42,7 @@ pub use self::std_streams::{Stderr, Stdout, stderr, stdout};
 pub use self::stdin::{Stdin, stdin};
 pub(crate) use self::unblock::Setup;
 pub use self::unblock::{IntoInnerError, Unblock};
+pub use crate::sys::exit::set_exit_timeout;
 
 /// How many bytes are buffered by default, in each direction.
 const CAPACITY: usize = 64 << 10;

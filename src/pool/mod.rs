@@ -32,7 +32,7 @@ mod threads;
 pub use self::builder::PoolBuilder;
 pub use self::handle::Pool;
 pub use self::lane::{Lane, LaneBuilder};
-pub use self::shutdown::{Shutdown, ShutdownReport};
+pub use self::shutdown::{DrainGuard, Shutdown, ShutdownReport};
 pub use self::stats::{LaneMetrics, LongRunningTask, Metrics};
 pub use self::submit::{Batch, Permit, Reserve, Scope, ScopedTask, TaskOptions};
 pub use self::threads::NewThread;

@@ -15,6 +15,7 @@ use crate::io::unblock::state::step::AfterUnlock;
 use crate::panic::{catch_panic, report_panic};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, MutexGuard, now};
+use crate::sys::exit::Unfinished;
 use crate::trace::event;
 
 /// For how long a caller that has to wait for a pump at work spins: it wakes itself at once,
@@ -272,11 +273,12 @@ fn release<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, mut machine: Mutex
 /// The handle is gone: what was accepted is written, then the value is dropped, all on the pool.
 fn abandon<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
     let Some(mut machine) = shared.machine.lock() else { return };
-    let Abandoned { value, call, items, write_error, read_error, payload, wakes } = machine.abandon();
+    let Abandoned { value, unfinished, call, items, write_error, read_error, payload, wakes } =
+        machine.abandon();
     match value {
         Some(value) => {
             drop(machine);
-            drop_value(shared, value);
+            drop_value(shared, value, unfinished);
         }
         None => release(shared, machine),
     }
@@ -292,11 +294,15 @@ fn abandon<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
 }
 
 /// Drops the value where that may take its time.
-fn drop_value<T: Send + 'static>(shared: &SharedMachine<T>, value: T) {
+fn drop_value<T: Send + 'static>(shared: &SharedMachine<T>, value: T, unfinished: Option<Unfinished>) {
     // The models have no pool.
     if shared.setup.drops_in_place || !std::mem::needs_drop::<T>() || cfg!(sidestep_loom) {
         catch_panic("a destructor", || drop(value));
     } else {
-        shared.pool().spawn(move || drop(value)).detach();
+        let end = move || match unfinished {
+            Some(unfinished) => unfinished.finish(|| drop(value)),
+            None => drop(value),
+        };
+        shared.pool().spawn(end).detach();
     }
 }

@@ -18,6 +18,7 @@ use crate::sync::atomic::Ordering;
 #[cfg(sidestep_loom)]
 use crate::sync::thread;
 use crate::sync::{MutexGuard, now, own_thread};
+use crate::sys::exit::finish_here;
 use crate::task::{OnShutdown, Task};
 use crate::trace::event;
 
@@ -131,10 +132,13 @@ fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, is_pooled: bool) {
                 return wakes.wake();
             }
             step => {
+                let writes = matches!(step, PumpStep::Rewind(..) | PumpStep::Write(..) | PumpStep::Flush(_));
                 drop(machine);
                 steps += 1;
                 flows |= steps > 1;
-                let result = match catch_unwind(AssertUnwindSafe(|| take(step, &mut value))) {
+                let take = || take(step, &mut value);
+                let take = || if writes { finish_here(take) } else { take() };
+                let result = match catch_unwind(AssertUnwindSafe(take)) {
                     Ok(result) => result,
                     Err(payload) => return poison(shared, value, payload),
                 };
@@ -299,13 +303,17 @@ fn aside<'a, T: Send + 'static>(
 
 /// The handle is gone and nothing is left to do, or can be done.
 fn end<T>(mut machine: MutexGuard<'_, Machine<T>>, value: T) {
-    let (lost, error) = machine.finish();
+    let (lost, error, unfinished) = machine.finish();
     drop(machine);
     if let Some(error) = error {
         event!(ERROR, bytes = lost.len(), %error, "what a dropped Unblock had accepted could not be written");
         catch_panic("a destructor", || drop((error, lost)));
     }
-    catch_panic("a destructor", || drop(value));
+    let end = || catch_panic("a destructor", || drop(value)).unwrap_or_default();
+    match unfinished {
+        Some(unfinished) => unfinished.finish(end),
+        None => end(),
+    }
 }
 
 /// The value has panicked.

@@ -85,8 +85,11 @@ use crate::sync::Mutex;
 /// or `close`. Closing flushes, and leaves the value usable. If the pool has ended, writes go on on
 /// a thread of their own, while reads fail.
 ///
-/// At the end of the process nothing is flushed by itself: wait for `flush`, or for the pool's
-/// [`shutdown`](Pool::shutdown), which lets all writes end first.
+/// What was accepted survives the end of the process: the end of `main` and
+/// [`std::process::exit`] wait until it is written, for up to 5 seconds or the time of
+/// [`set_exit_timeout`](crate::io::set_exit_timeout), and for the drop of a value that was dropped
+/// before. A value with a buffer of its own, such as [`BufWriter`](io::BufWriter), has what it was
+/// given when its `write` returns: flush it, or drop the `Unblock`, before the end.
 ///
 /// # One thing at a time
 ///
