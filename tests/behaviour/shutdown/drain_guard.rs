@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+#[cfg(all(feature = "tracing", target_os = "linux"))]
 use sidestep::Pool;
 
 use crate::support::{Gate, PATIENCE, occupy, pool, soon};
