@@ -106,7 +106,7 @@ pub use crate::io::Unblock;
 pub use crate::latency::Histogram;
 pub use crate::pool::{
     Batch, DrainGuard, Lane, LaneBuilder, LaneMetrics, LongRunningTask, Metrics, NewThread, Permit, Pool,
-    PoolBuilder, Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, TaskOptions,
+    PoolBuilder, Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, Spawner, TaskOptions,
 };
 pub use crate::promise::{LocalPromise, Promise};
 pub use crate::strand::{CallOptions, Dedicated, Strand};

@@ -46,7 +46,7 @@
 // | `read_dir` | the entries of a directory |
 // | `open_options` | opening files |
 // | `file/` | open files: reads and writes in a stream and at an offset, locks |
-// | `offload` | how all of these get to the pool |
+// | `offload` | these functions as methods of a spawner; how all of them get to a thread |
 
 mod contents;
 mod dir_builder;
@@ -67,6 +67,7 @@ pub use self::contents::{copy, read, read_to_string, write};
 pub use self::dir_builder::DirBuilder;
 pub use self::dirs::{create_dir, create_dir_all, remove_dir, remove_dir_all};
 pub use self::file::File;
+pub use self::offload::{Fs, on};
 pub use self::open_options::OpenOptions;
 pub use self::paths::{
     canonicalize, exists, hard_link, metadata, read_link, remove_file, rename, set_permissions,

@@ -4,6 +4,7 @@ use std::io;
 
 use super::delegate::delegate_write;
 use super::unblock::{Setup, Unblock};
+use crate::pool::SpawnTarget;
 
 /// The standard output of the process, asynchronous: see [`stdout`].
 #[derive(Debug)]
@@ -44,8 +45,22 @@ pub fn stderr() -> Stderr {
     Stderr(Unblock::set_up(io::stderr(), None, set_up()))
 }
 
+impl Stdout {
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "other types have something to do")]
+    fn after_close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stderr {
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "other types have something to do")]
+    fn after_close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn set_up() -> Setup {
-    Setup { drops_in_place: true, flushes: true, ..Setup::default() }
+    Setup { target: SpawnTarget::STREAMS, drops_in_place: true, flushes: true, ..Setup::default() }
 }
 
 delegate_write!(Stdout, 0);

@@ -12,7 +12,7 @@ use crate::sys::cpus;
 const DEFAULT_MAX: usize = 512;
 const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// The counts of `idle` have 16 bits each.
-const MOST_THREADS: usize = 32_767;
+pub(super) const MOST_THREADS: usize = 32_767;
 const MOST_STACK: usize = isize::MAX as usize / 2;
 /// What the pool's own calls need in a build without optimisation, the report of a panic included,
 /// and as much again.

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use super::config::Config;
 use super::expiry::{Expiry, Periodic};
 use super::growth::Growth;
+use super::services::Services;
 use super::shutdown::{Ending, give_up};
 #[cfg(feature = "metrics")]
 use super::stats::export;
@@ -51,6 +52,8 @@ pub(super) struct Inner {
     pub(super) stats: Stats,
     /// What tasks carry from their spawners.
     pub(super) carried: Carried,
+    /// The lanes of the services, if this is the global pool.
+    pub(super) services: Services,
     me: Weak<Inner>,
 }
 
@@ -71,6 +74,7 @@ impl Inner {
             ending: Ending::new(),
             carried: Carried::new(config.captures.clone(), stats.observer().is_on()),
             stats,
+            services: Services::default(),
             me: Weak::clone(me),
             config,
         })
@@ -99,6 +103,7 @@ impl Inner {
         let alive = threads.alive();
         Metrics {
             threads: alive,
+            reserve_threads: threads.in_reserves(),
             threads_idle: self.engine.idle.counts().idle,
             threads_blocked: self.threads.blocking(),
             // A thread is counted an instant before the peak is.
@@ -132,6 +137,7 @@ impl Inner {
         } else {
             self.engine.notify_if_queued(self);
         }
+        self.resize_services();
     }
 
     /// Whether a thread would find something to run: a task in the pool's queues, or a lane with a
@@ -241,7 +247,7 @@ impl Inner {
     /// How many threads have not left; `None` while entries are on their way from the queues and
     /// back.
     pub(super) fn threads_left(&self) -> Option<usize> {
-        (!self.ending.is_sorting()).then(|| self.threads.counts().reserved())
+        (!self.ending.is_sorting()).then(|| self.threads.counts().all())
     }
 
     /// There is no thread and none can be had: what is queued resolves with the reason, as long as
@@ -274,12 +280,13 @@ impl Inner {
             lane.permits().into_iter().for_each(Semaphore::close);
         }
         self.engine.idle.wake_all();
+        self.close_reserves();
         self.stop_helpers();
     }
 
     /// The pool is closed: without threads of its own it needs no others either.
     fn stop_helpers(&self) {
-        if self.threads.counts().reserved() == 0 {
+        if self.threads.counts().all() == 0 {
             self.growth.monitor().stop();
             self.expiry.stop();
             self.threads.joins().close();
@@ -382,6 +389,10 @@ impl Policy for Inner {
         let refused = || self.threads.backoff().is_on() || self.growth.monitor().is_refused();
         self.engine.is_forked()
             || self.threads.counts().reserved() < self.threads.max() && !self.engine.is_closed() && !refused()
+    }
+
+    fn threads(&self) -> usize {
+        self.threads.counts().all()
     }
 
     fn may_spin(&self) -> bool {

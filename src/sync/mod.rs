@@ -19,8 +19,9 @@
 //! the stand-in deque, and with fences that it can see. Under Miri it is the stand-in deque as
 //! well: the real one makes pointers of integers, which Miri cannot follow.
 //!
-//! Beside them stands the [`trampoline`], since a thread has to run what it has put off before it
-//! parks, and [`own_thread`], which makes all threads of the library.
+//! Beside them stand the [`trampoline`], since a thread has to run what it has put off before it
+//! parks; [`nesting`], which says whether its stack has room for that; and [`own_thread`], which
+//! makes all threads of the library.
 //!
 //! Poisoning is ignored because no user code ever runs under one of these locks: a panic cannot
 //! leave what they protect half changed.
@@ -30,6 +31,7 @@ mod cell;
 mod clock;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
+pub(crate) mod nesting;
 pub(crate) mod own_thread;
 mod parker_set;
 mod process_mutex;

@@ -13,8 +13,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use self::lock::LockIntents;
-use super::offload::{offload, with_path};
+use self::lock::FileLock;
+use super::offload::Fs;
 use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
 use crate::io::{Setup, Unblock};
@@ -61,8 +61,8 @@ const CAPACITY: usize = 256 << 10;
 pub struct File {
     file: Arc<std::fs::File>,
     stream: Unblock<Arc<std::fs::File>>,
-    /// The calls that want the lock of the file; made by the first of them.
-    intents: OnceLock<Arc<LockIntents>>,
+    /// The last field: by then the file is closed, as far as that is up to this handle.
+    lock: Arc<FileLock>,
 }
 
 impl File {
@@ -73,7 +73,7 @@ impl File {
     /// Those of [`std::fs::File::open`].
     #[track_caller]
     pub fn open(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::open(path).map(File::from))
+        Fs::GLOBAL.open(path)
     }
 
     /// Opens the file at `path` for writing. Creates it if it does not exist, and truncates it if
@@ -84,7 +84,7 @@ impl File {
     /// Those of [`std::fs::File::create`].
     #[track_caller]
     pub fn create(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::create(path).map(File::from))
+        Fs::GLOBAL.create(path)
     }
 
     /// Creates a file at `path`, which must not exist, and opens it for reading and writing.
@@ -95,7 +95,7 @@ impl File {
     /// the path exists.
     #[track_caller]
     pub fn create_new(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::create_new(path).map(File::from))
+        Fs::GLOBAL.create_new(path)
     }
 
     /// Returns options for opening a file, as [`OpenOptions::new`].
@@ -130,8 +130,8 @@ impl File {
     /// Those of a write, and of [`std::fs::File::try_clone`].
     pub async fn try_clone(&mut self) -> io::Result<File> {
         self.stream.get_mut().await?;
-        let clone = File::from(self.file.try_clone()?);
-        Ok(File { intents: Arc::clone(self.lock_intents()).into(), ..clone })
+        let clone = self.fs().file(self.file.try_clone()?);
+        Ok(File { lock: Arc::clone(&self.lock), ..clone })
     }
 
     /// Takes out the bytes that the file has accepted and could not write. Until then every call
@@ -220,6 +220,14 @@ impl File {
         self.set_times(FileTimes::new().set_modified(time)).await
     }
 
+    /// Lets go of a pipe, a socket or a device that was closed, as the stream has.
+    fn after_close(&mut self) -> io::Result<()> {
+        if self.stream.is_closed() {
+            self.file = closed_file()?;
+        }
+        Ok(())
+    }
+
     /// Calls `f` on the pool, after what was accepted has been written.
     async fn call<T, F>(&self, f: F) -> io::Result<T>
     where
@@ -228,13 +236,83 @@ impl File {
     {
         self.written().await?;
         let file = Arc::clone(&self.file);
-        offload(move || f(&file)).await
+        self.fs().offload(move || f(&file)).await
+    }
+
+    /// Where the work is done.
+    fn fs(&self) -> Fs {
+        Fs { target: self.stream.target().clone() }
     }
 
     /// Waits until what was accepted has been written.
     async fn written(&self) -> io::Result<()> {
         poll_fn(|context| self.stream.poll_written(context)).await
     }
+}
+
+impl Fs {
+    /// As [`File::open`].
+    #[track_caller]
+    pub fn open<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::open(path).map(|file| fs.opened(file)))
+    }
+
+    /// As [`File::create`].
+    #[track_caller]
+    pub fn create<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::create(path).map(|file| fs.opened(file)))
+    }
+
+    /// As [`File::create_new`].
+    #[track_caller]
+    pub fn create_new<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::create_new(path).map(|file| fs.opened(file)))
+    }
+
+    /// Makes a [`File`] of an open file, as [`File::from`] does.
+    #[must_use]
+    pub fn file(&self, file: std::fs::File) -> File {
+        self.with_lock(file, FileLock::unknown())
+    }
+
+    /// Makes a [`File`] of a file that was opened just now.
+    pub(super) fn opened(&self, file: std::fs::File) -> File {
+        self.with_lock(file, FileLock::default())
+    }
+
+    fn with_lock(&self, file: std::fs::File, lock: FileLock) -> File {
+        let file = Arc::new(file);
+        let set_up = Setup { target: self.target.clone(), drops_in_place: true, ..Setup::default() };
+        let stream = Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up);
+        File { file, stream, lock: Arc::new(lock) }
+    }
+}
+
+/// What the descriptor of a file that was closed shows from then on: an empty pipe at its end.
+fn closed_file() -> io::Result<Arc<std::fs::File>> {
+    static CLOSED: OnceLock<Arc<std::fs::File>> = OnceLock::new();
+
+    if let Some(closed) = CLOSED.get() {
+        return Ok(Arc::clone(closed));
+    }
+    let (end, _) = io::pipe()?;
+    #[cfg(unix)]
+    let file = std::fs::File::from(std::os::fd::OwnedFd::from(end));
+    #[cfg(windows)]
+    let file = std::fs::File::from(std::os::windows::io::OwnedHandle::from(end));
+    Ok(Arc::clone(CLOSED.get_or_init(|| Arc::new(file))))
 }
 
 delegate_read!(File, stream);
@@ -259,13 +337,7 @@ impl tokio::io::AsyncSeek for File {
 
 impl From<std::fs::File> for File {
     fn from(file: std::fs::File) -> Self {
-        let file = Arc::new(file);
-        let set_up = Setup { drops_in_place: true, ..Setup::default() };
-        File {
-            stream: Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up),
-            file,
-            intents: OnceLock::new(),
-        }
+        Fs::GLOBAL.file(file)
     }
 }
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::File;
-use crate::fs::offload::offload;
 use crate::io::budget;
 use crate::io::retry::retry;
 use crate::sys::pread::{self, Cached};
@@ -129,12 +128,12 @@ impl File {
             return Ok(count);
         }
         let (file, most) = (Arc::clone(&self.file), buffer.len().min(MOST));
-        let (bytes, count) = offload(move || {
+        let read = self.fs().offload(move || {
             let mut bytes = vec![0; most];
             let count = retry(|| read_once(&file, &mut bytes, offset))?;
             Ok((bytes, count))
-        })
-        .await?;
+        });
+        let (bytes, count) = read.await?;
         buffer[..count].copy_from_slice(&bytes[..count]);
         Ok(count)
     }
@@ -143,14 +142,14 @@ impl File {
         self.written().await?;
         let (file, bytes) = (Arc::clone(&self.file), bytes[..bytes.len().min(MOST)].to_vec());
         let invalidate = self.stream.invalidator();
-        offload(move || {
+        let write = self.fs().offload(move || {
             // Bytes read ahead before the call are stale, and so are those read while it runs.
             invalidate();
             let result = retry(|| write_once(&file, &bytes, offset));
             invalidate();
             result
-        })
-        .await
+        });
+        write.await
     }
 }
 

@@ -85,10 +85,12 @@ impl Monitor {
             self.parker.unpark();
         } else if self.backoff.is_on() {
             self.stand_down();
+            pool.call_reserves();
         } else if let Err(error) = start(pool) {
             self.backoff.begin(error);
             self.stand_down();
             pool.engine.growth_ended();
+            pool.call_reserves();
         }
     }
 
@@ -166,6 +168,7 @@ fn watch(pool: &Arc<Inner>) {
             let now = now();
             let sample = sampler.look(view(pool), now - last);
             notify_if_drained(pool, &mut sampler);
+            pool.look_at_reserves(now - last);
             last = now;
             let limits = Limits { core: pool.threads.core(), max: pool.threads.max(), cpus };
             let warn_after = pool.config.warn_after;

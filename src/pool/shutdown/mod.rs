@@ -21,6 +21,7 @@ use self::ending::{Blocked, Crew, WaitingThread};
 use crate::error::Reason;
 use crate::lane::{Job, QueueItem};
 use crate::pool::inner::Inner;
+use crate::sync::nesting::{self, TooDeep};
 use crate::sync::{Mutex, Parker, now, own_thread, trampoline};
 use crate::task::current::will_block;
 use crate::task::{BlockingWait, awaits_end, block, host_of, wake};
@@ -56,7 +57,9 @@ pub struct ShutdownReport {
 /// until it has polled again. So the report of a [`timeout`](Shutdown::timeout) that leaves the
 /// task no time for that poll counts it as running. A task of a lane that [`wait`](Shutdown::wait)s
 /// without a timeout releases its slot to the lane's queue; otherwise tasks that wait for that slot
-/// do not run before the task has ended.
+/// do not run before the task has ended. Where so many waits are inside each other on the thread
+/// that its stack has no room to run what is queued, the report is made at once, as after a
+/// timeout.
 ///
 /// The future resolves when the last task has ended and the last thread has counted itself out. It
 /// does not wait for what these threads do last, the destructors of their thread-local variables
@@ -83,6 +86,8 @@ pub struct Shutdown {
     id: u64,
     deadline: Option<Instant>,
     timer: Option<AlarmThread>,
+    /// Something was queued that this thread had no stack left to run.
+    is_too_deep: bool,
 }
 
 /// The pool's state, which the public `Debug` shows by the pool's name alone.
@@ -97,7 +102,7 @@ impl std::fmt::Debug for ArcShared {
 impl Shutdown {
     pub(in crate::pool) fn new(inner: Arc<Inner>) -> Self {
         let id = inner.ending.new_id();
-        Shutdown { inner: ArcShared(inner), id, deadline: None, timer: None }
+        Shutdown { inner: ArcShared(inner), id, deadline: None, timer: None, is_too_deep: false }
     }
 
     /// Discards the queued tasks now: this call drops their closures, and their handles resolve
@@ -159,7 +164,7 @@ impl Shutdown {
     }
 
     fn is_due(&self) -> bool {
-        self.deadline.is_some_and(|deadline| now() >= deadline)
+        self.is_too_deep || self.deadline.is_some_and(|deadline| now() >= deadline)
     }
 
     /// Registers `waker`, then looks whether all threads have exited but those that wait for the
@@ -169,6 +174,10 @@ impl Shutdown {
         let inner = &self.inner.0;
         let host = host_of(inner.engine.owner());
         while let Some(host) = host.filter(|host| host.has_queued()) {
+            if nesting::room().is_err() {
+                self.is_too_deep = true;
+                break;
+            }
             trampoline::settle(None);
             host.run_any_inline();
         }
@@ -179,6 +188,7 @@ impl Shutdown {
         let thread = this_record(inner.engine.owner())
             .map(|record| WaitingThread::new(record, awaits_end(waker).map_or(Blocked::Unseen, blocked)));
         let end = inner.ending.wait(self.id, waker, thread, || inner.threads_left());
+        let end = end.filter(|_| !self.is_too_deep);
         // A waker may have forked.
         if inner.engine.is_forked() { Some(Crew::default()) } else { end }
     }
@@ -204,7 +214,7 @@ impl Shutdown {
         }
         let waiting = end.unwrap_or_else(|| inner.ending.crew(self.id));
         // Read before the counts: once the pool is over they are final.
-        let over = end.is_some() || inner.threads.counts().reserved() <= waiting.threads;
+        let over = end.is_some() || !self.is_too_deep && inner.threads.counts().all() <= waiting.threads;
         if over {
             inner.expiry.publish();
         }
@@ -287,6 +297,11 @@ impl BlockingWait for EndWait<'_> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Self::Output> {
         let end = self.0.look(context.waker(), Blocked::Solely);
         if end.is_some() || self.0.is_due() { Poll::Ready((self.0.report(end), end)) } else { Poll::Pending }
+    }
+
+    fn too_deep(&mut self, _deep: TooDeep) -> Option<Self::Output> {
+        self.0.is_too_deep = true;
+        Some((self.0.report(None), None))
     }
 }
 

@@ -21,14 +21,18 @@ mod destination;
 mod options;
 mod reserve;
 mod scope;
+mod spawner;
 
 pub use self::batch::Batch;
 pub use self::options::TaskOptions;
 pub use self::reserve::{Permit, Reserve};
 pub use self::scope::{Scope, ScopedTask};
+pub use self::spawner::Spawner;
 
 pub(in crate::pool) use self::context::{Captures, Carried};
+pub(in crate::pool) use self::destination::Destination;
 pub(in crate::pool) use self::scope::scope;
+pub(crate) use self::spawner::SpawnTarget;
 
 use std::panic::Location;
 use std::sync::Arc;

@@ -23,7 +23,7 @@ pub use self::new_thread::NewThread;
 pub(in crate::pool) use self::backoff::Backoff;
 pub(in crate::pool) use self::counts::ThreadCounts;
 pub(in crate::pool) use self::joins::Joins;
-pub(in crate::pool) use self::start::{start, start_many};
+pub(in crate::pool) use self::start::{start, start_in_reserve, start_many};
 
 use std::sync::Arc;
 

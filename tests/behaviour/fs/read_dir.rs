@@ -12,7 +12,7 @@ use tempfile::{TempDir, tempdir};
 
 use crate::fs::calls::folder;
 use crate::support::alone::alone_as;
-use crate::support::{Gate, eventually, occupy, poll};
+use crate::support::{eventually, poll, pool};
 
 fn with_entries(count: usize) -> TempDir {
     let dir = tempdir().unwrap();
@@ -151,23 +151,17 @@ fn a_directory_is_closed_with_its_stream() {
 }
 
 #[test]
-fn a_pool_that_discards_what_is_queued_is_an_error_and_then_the_end() {
-    alone_as("fs::read_dir::a_pool_that_discards_what_is_queued_is_an_error_and_then_the_end", &[], || {
-        let (dir, gate) = (with_entries(5_000), Gate::new());
-        let pool = Pool::builder().core_threads(1).max_threads(1).build_global().unwrap();
-        let mut entries = block_on(fs::read_dir(dir.path())).unwrap();
-        let busy = occupy(pool, &gate);
-        for _ in 0..64 {
-            block_on(entries.next()).unwrap().expect("what came with the first trip");
-        }
-        assert!(poll(&mut entries.next(), Waker::noop()).is_pending());
-        drop(pool.shutdown().discard_queued());
-        let error = block_on(entries.next()).unwrap().unwrap_err();
-        assert!(error.get_ref().unwrap().downcast_ref::<TaskError>().unwrap().is_shutdown(), "{error}");
-        assert!(block_on(entries.next()).is_none());
-        gate.open();
-        busy.wait().unwrap();
-    });
+fn a_pool_that_ends_meanwhile_is_an_error_and_then_the_end() {
+    let (dir, pool) = (with_entries(5_000), pool(1, 1));
+    let mut entries = block_on(fs::on(&pool).read_dir(dir.path())).unwrap();
+    pool.shutdown().wait();
+    let found: Vec<_> = block_on(entries.by_ref().collect());
+    let (last, others) = found.split_last().unwrap();
+    assert_eq!(others.len(), 64, "what came with the first trip");
+    assert!(others.iter().all(Result::is_ok));
+    let error = last.as_ref().unwrap_err();
+    assert!(error.get_ref().unwrap().downcast_ref::<TaskError>().unwrap().is_shutdown(), "{error}");
+    assert!(block_on(entries.next()).is_none());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::shared::SharedMachine;
 use crate::error::TaskError;
-use crate::io::retry::retry;
+use crate::io::retry::{retry, retry_when_ready};
 use crate::io::unblock::state::capability::{SeekFn, WriteFns};
 use crate::io::unblock::state::machine::Machine;
 use crate::io::unblock::state::step::{AfterUnlock, PumpStep, StepResult};
@@ -18,6 +18,7 @@ use crate::sync::atomic::Ordering;
 #[cfg(sidestep_loom)]
 use crate::sync::thread;
 use crate::sync::{MutexGuard, now, own_thread};
+use crate::sys::descriptor::{DescriptorOf, Direction, descriptor_of};
 use crate::sys::exit::finish_here;
 use crate::task::{OnShutdown, Task};
 use crate::trace::event;
@@ -48,8 +49,8 @@ pub(super) fn start<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, writes: b
     let pumped = Arc::clone(shared);
     let pump = move || run(&pumped, true);
     let task = match writes {
-        true => shared.pool().options().on_shutdown(OnShutdown::AlwaysRun).spawn(pump),
-        false => shared.pool().spawn(pump),
+        true => shared.target().options().on_shutdown(OnShutdown::AlwaysRun).spawn(pump),
+        false => shared.target().options().spawn(pump),
     };
     watch(shared, task);
 }
@@ -60,8 +61,8 @@ fn start_again<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, writes: bool) 
     let pumped = Arc::clone(shared);
     let pump = move || run(&pumped, true);
     let task = match writes {
-        true => shared.pool().options().on_shutdown(OnShutdown::AlwaysRun).try_spawn(pump),
-        false => shared.pool().try_spawn(pump),
+        true => shared.target().options().on_shutdown(OnShutdown::AlwaysRun).try_spawn(pump),
+        false => shared.target().options().try_spawn(pump),
     };
     task.map(|task| watch(shared, task)).is_ok()
 }
@@ -120,6 +121,7 @@ fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, is_pooled: bool) {
     loop {
         match machine.begin() {
             PumpStep::End => return end(machine, value),
+            PumpStep::Close => return close(shared, machine, value),
             PumpStep::Rest if flows && steps > 0 && !machine.is_quiescing() && SPINS > 0 => {
                 steps = 0;
                 let Some(back) = spin(shared, machine, value) else { return };
@@ -132,11 +134,12 @@ fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, is_pooled: bool) {
                 return wakes.wake();
             }
             step => {
+                let descriptor = if machine.is_direct() { descriptor_of::<T>() } else { None };
                 let writes = matches!(step, PumpStep::Rewind(..) | PumpStep::Write(..) | PumpStep::Flush(_));
                 drop(machine);
                 steps += 1;
                 flows |= steps > 1;
-                let take = || take(step, &mut value);
+                let take = || take(step, &mut value, descriptor);
                 let take = || if writes { finish_here(take) } else { take() };
                 let result = match catch_unwind(AssertUnwindSafe(take)) {
                     Ok(result) => result,
@@ -157,15 +160,19 @@ fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, is_pooled: bool) {
     }
 }
 
-/// Takes the step: the I/O of the value happens here.
-fn take<T>(step: PumpStep<T>, value: &mut T) -> StepResult {
+/// Takes the step: the I/O of the value happens here. `descriptor` is one that may have to be waited
+/// for.
+fn take<T>(step: PumpStep<T>, value: &mut T, descriptor: Option<DescriptorOf<T>>) -> StepResult {
     match step {
         PumpStep::Rewind(seek, unread) => StepResult::Rewound(rewind(value, seek, unread)),
         PumpStep::Write(writing, bytes, from) => {
-            let (written, result) = write(value, writing, &bytes, from);
+            let (written, result) = write(value, writing, descriptor, &bytes, from);
             StepResult::Wrote(bytes, written, result)
         }
-        PumpStep::Flush(writing) => StepResult::Flushed(retry(|| (writing.flush)(value))),
+        PumpStep::Flush(writing) => {
+            let fd = descriptor.map(|descriptor| descriptor.find(value));
+            StepResult::Flushed(retry_when_ready(fd, Direction::Write, || (writing.flush)(value)))
+        }
         PumpStep::Seek(seek, to, unread) => {
             let (result, moved) = seek_from(value, seek, to, unread);
             StepResult::Sought(to, result, moved)
@@ -177,7 +184,8 @@ fn take<T>(step: PumpStep<T>, value: &mut T) -> StepResult {
         PumpStep::Probe(seek) => StepResult::Probed(retry(|| seek(value, SeekFrom::Current(0)))),
         PumpStep::Read(read, buffer, size) => {
             let mut bytes = buffer.unwrap_or_else(|| vec![0; size]);
-            let result = retry(|| read(value, &mut bytes));
+            let fd = descriptor.map(|descriptor| descriptor.find(value));
+            let result = retry_when_ready(fd, Direction::Read, || read(value, &mut bytes));
             if let Ok(count) = result {
                 assert!(count <= size, "the reader claims to have read {count} bytes into {size}");
             }
@@ -187,16 +195,23 @@ fn take<T>(step: PumpStep<T>, value: &mut T) -> StepResult {
             let (count, done) = pull(value, &mut items, most);
             StepResult::Pulled(items, count, done)
         }
-        PumpStep::Rest | PumpStep::End => unreachable!("they are not taken"),
+        PumpStep::Rest | PumpStep::Close | PumpStep::End => unreachable!("they are not taken"),
     }
 }
 
 /// Writes `bytes` from the given one on. Returns up to where it got.
-fn write<T>(value: &mut T, writing: WriteFns<T>, bytes: &[u8], from: usize) -> (usize, io::Result<()>) {
+fn write<T>(
+    value: &mut T,
+    writing: WriteFns<T>,
+    descriptor: Option<DescriptorOf<T>>,
+    bytes: &[u8],
+    from: usize,
+) -> (usize, io::Result<()>) {
+    let fd = descriptor.map(|descriptor| descriptor.find(value));
     let mut written = from;
     while written < bytes.len() {
         let rest = &bytes[written..];
-        match retry(|| (writing.write)(value, rest)) {
+        match retry_when_ready(fd, Direction::Write, || (writing.write)(value, rest)) {
             Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
             Ok(count) => {
                 assert!(
@@ -302,7 +317,7 @@ fn aside<'a, T: Send + 'static>(
 }
 
 /// The handle is gone and nothing is left to do, or can be done.
-fn end<T>(mut machine: MutexGuard<'_, Machine<T>>, value: T) {
+fn end<T: 'static>(mut machine: MutexGuard<'_, Machine<T>>, value: T) {
     let (lost, error, unfinished) = machine.finish();
     drop(machine);
     if let Some(error) = error {
@@ -314,6 +329,17 @@ fn end<T>(mut machine: MutexGuard<'_, Machine<T>>, value: T) {
         Some(unfinished) => unfinished.finish(end),
         None => end(),
     }
+}
+
+/// The caller has closed the value.
+fn close<T: Send + 'static>(shared: &SharedMachine<T>, machine: MutexGuard<'_, Machine<T>>, value: T) {
+    drop(machine);
+    finish_here(|| catch_panic("a destructor", || drop(value)));
+    let Some(mut machine) = shared.machine.lock() else { return };
+    let wakes = machine.closed();
+    shared.progress.fetch_add(1, Ordering::Relaxed);
+    drop(machine);
+    wakes.wake();
 }
 
 /// The value has panicked.

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use crate::io::unblock::state::machine::Machine;
-use crate::pool::Pool;
+use crate::pool::SpawnTarget;
 use crate::sync::ProcessMutex;
 use crate::sync::atomic::{AtomicBool, StaticU64};
 use crate::sys::fork;
 
 /// How an `Unblock` was set up.
 pub(crate) struct Setup {
-    /// The pool to use, if not the global one.
-    pub(crate) pool: Option<Pool>,
+    /// Where the pump runs.
+    pub(crate) target: SpawnTarget,
     /// Closing the value takes no time worth a trip to the pool.
     pub(crate) drops_in_place: bool,
     /// All that is written is flushed, without a request to do so.
@@ -22,7 +22,7 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { pool: None, drops_in_place: false, flushes: false, batch: 1 }
+        Setup { target: SpawnTarget::GLOBAL, drops_in_place: false, flushes: false, batch: 1 }
     }
 }
 
@@ -50,7 +50,7 @@ impl<T: 'static> SharedMachine<T> {
         })
     }
 
-    pub(super) fn pool(&self) -> &Pool {
-        self.setup.pool.as_ref().unwrap_or_else(|| Pool::global())
+    pub(super) fn target(&self) -> &SpawnTarget {
+        &self.setup.target
     }
 }

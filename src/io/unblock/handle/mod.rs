@@ -24,7 +24,7 @@ use super::buffers::items::Items;
 use super::engine::drive::Client;
 use super::engine::shared::Setup;
 use super::state::request::Request;
-use crate::pool::Pool;
+use crate::pool::{SpawnTarget, Spawner};
 use crate::sync::Mutex;
 
 /// A blocking reader, writer or iterator as an asynchronous one.
@@ -154,16 +154,19 @@ impl<T: Send + 'static> Unblock<T> {
         }
     }
 
-    /// Makes `pool` do the work, instead of the global one.
+    /// Makes a pool or a lane do the work, instead of the global pool.
+    ///
+    /// What has bytes to write is not dropped by a shutdown, whatever the options of the spawner
+    /// say.
     ///
     /// # Panics
     ///
     /// If the value is at work.
     #[must_use]
     #[track_caller]
-    pub fn on(mut self, pool: &Pool) -> Self {
+    pub fn on(mut self, spawner: &impl Spawner) -> Self {
         match self.client.setup_mut() {
-            Some(setup) => setup.pool = Some(pool.clone()),
+            Some(setup) => setup.target = SpawnTarget::of(spawner),
             None => panic!("an Unblock at work cannot change its pool: call `on` before it is used"),
         }
         self
@@ -246,8 +249,18 @@ impl<T: Send + 'static> Unblock<T> {
     }
 
     /// Waits until everything that was accepted has been written. Many callers may wait at a time.
+    /// Where the work is done.
+    pub(crate) fn target(&self) -> &SpawnTarget {
+        &self.client.setup().target
+    }
+
     pub(crate) fn poll_written(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.client.poll_written(context)
+    }
+
+    /// Whether the value was closed, and dropped.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.is_closed()
     }
 
     /// Returns a closure that marks, from any thread, what was read ahead as stale: the value has

@@ -21,6 +21,8 @@ pub(crate) struct Poisoned<T> {
 pub(crate) struct Abandoned<T> {
     /// The value, if there is nothing left to do with it.
     pub(crate) value: Option<T>,
+    /// Dropping it takes no time.
+    pub(crate) drops_at_once: bool,
     /// Keeps the process from ending before a value that was written to has been dropped.
     pub(crate) unfinished: Option<Unfinished>,
     pub(crate) call: Option<ValueCall<T>>,
@@ -32,13 +34,14 @@ pub(crate) struct Abandoned<T> {
     pub(crate) wakes: Wakes,
 }
 
-impl<T> Machine<T> {
+impl<T: 'static> Machine<T> {
     /// The value has panicked, and is gone.
     #[must_use]
     pub(crate) fn poison(&mut self, message: String, payload: Box<dyn Any + Send>) -> Poisoned<T> {
         let of_stream = self.capabilities.pull.is_some();
         let (kept, payload) = if of_stream { (Some(payload), None) } else { (None, Some(payload)) };
         self.value = ValueState::Poisoned(Poison { message, payload: kept });
+        self.forget_endpoint();
         self.unfinished = None;
         Poisoned { call: self.call.take(), wakes: self.wakers.take(Interest::all()), payload }
     }
@@ -69,8 +72,10 @@ impl<T> Machine<T> {
         self.abandoned = true;
         // By what was read ahead the value is moved back before it is written to.
         let read_error = if self.rewind { None } else { self.inbound.forget() };
+        let drops_at_once = self.closes_at_once();
         let mut abandoned = Abandoned {
             value: None,
+            drops_at_once,
             unfinished: None,
             call: self.call.take(),
             items: self.items.take(),
@@ -94,12 +99,13 @@ impl<T> Machine<T> {
                     None
                 }
             };
+            self.forget_endpoint();
         }
         // Even if all is written: the drop of a value may write, as that of an encoder does.
         if self.capabilities.write.is_some() {
             if abandoned.value.is_some() {
                 abandoned.unfinished = Some(self.unfinished.take().unwrap_or_else(Unfinished::new));
-            } else if !matches!(self.value, ValueState::Poisoned(_) | ValueState::CheckedOut) {
+            } else if self.has_value() {
                 self.unfinished.get_or_insert_with(Unfinished::new);
             }
         }
@@ -111,6 +117,7 @@ impl<T> Machine<T> {
     #[must_use]
     pub(crate) fn finish(&mut self) -> (Vec<u8>, Option<io::Error>, Option<Unfinished>) {
         self.value = ValueState::CheckedOut;
+        self.forget_endpoint();
         (self.outbound.give_up(), self.deferred_error.take(), self.unfinished.take())
     }
 }
