@@ -12,11 +12,12 @@
 //! ```
 //!
 //! A flight leaves the table before its answer shows. So a call that begins after any caller has
-//! got the answer finds no flight, and asks anew: nothing is ever cached. And a flight that the last
-//! caller has left is never joined again: callers join and leave under the lock of the table, and
-//! the one that leaves last takes the flight out in that same step, then cancels the question, which
-//! ends it where it is still queued. Whatever the task comes to (an answer, a panic, a refusal by
-//! the pool, which comes before `ask` returns) is what its callback brings to all callers.
+//! got the answer finds no flight, and asks anew: nothing is ever cached. And a flight that the
+//! last caller has left is never joined again: callers join and leave under the lock of the table,
+//! and the one that leaves last takes the flight out in that same step, then cancels the question,
+//! which ends it where it is still queued. Whatever the task comes to (an answer, a panic, a
+//! refusal by the pool, which comes before `ask` returns) is what its callback brings to all
+//! callers.
 //!
 //! The locks are taken in this order: the table, then a flight; and no user code runs under them:
 //! wakers are cloned before, and called, dropped and cancelled for afterwards.
@@ -86,8 +87,8 @@ impl Answer {
 }
 
 impl Flights {
-    /// Joins the flight of this name, or begins one. Then `ask` makes the task that asks the system;
-    /// it is called without a lock.
+    /// Joins the flight of this name, or begins one. Then `ask` makes the task that asks the
+    /// system; it is called without a lock.
     pub(super) fn join(
         self: &Arc<Self>,
         name: Name,
