@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::vec;
 
-use crate::pool::Pool;
+use crate::pool::{SpawnTarget, Spawner};
 use crate::task::Task;
 
 use sealed::{Host, Question};
@@ -67,21 +67,24 @@ use sealed::{Host, Question};
 /// ```
 ///
 /// It does not bound how many threads hang: each stays in its lookup until the resolver gives up.
-/// If lookups may come faster than that, run them in a [`Lane`](crate::Lane): its limit holds even
-/// if the callers give up, and the other threads of the pool stay free for other work.
+/// But all lookups share a lane of the global pool, which runs at most 32 at a time, and at most
+/// three quarters of the pool's threads; and two threads are in
+/// [reserve](crate::LaneBuilder::reserve) for them where everything else hangs. To bound some
+/// lookups apart, run them in a [`Lane`](crate::Lane) of their own: its limit holds even if the
+/// callers give up.
 ///
 /// ```
 /// use std::io;
-/// use std::net::{SocketAddr, ToSocketAddrs};
+/// use std::net::SocketAddr;
 /// use std::time::Duration;
 ///
-/// use sidestep::{Lane, Pool};
+/// use sidestep::{Lane, Pool, net};
 /// use tokio::time::timeout;
 ///
 /// /// At most `lane.limit()` threads ever hang in the resolver; the time bounds the wait for a slot as well.
 /// async fn lookup(lane: &Lane, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
-///     let task = lane.spawn(move || (host, port).to_socket_addrs());
-///     Ok(timeout(Duration::from_secs(5), task).await???.collect())
+///     let lookup = net::on(lane).lookup_host((host, port));
+///     Ok(timeout(Duration::from_secs(5), lookup).await??.collect())
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -92,7 +95,37 @@ use sealed::{Host, Question};
 /// # }
 /// ```
 pub fn lookup_host(host: impl ToSocketAddrs) -> LookupHost {
-    LookupHost { state: State::New(host.question()) }
+    Net { target: SpawnTarget::LOOKUPS }.lookup_host(host)
+}
+
+/// The functions of this module on a spawner of your choice: a pool, a lane, or either with
+/// options.
+///
+/// ```
+/// use sidestep::{Pool, net};
+///
+/// # sidestep::block_on(async {
+/// // Lookups of this part of the program: two at a time, whatever the resolver does.
+/// let crawler = net::on(&Pool::global().lane("crawler lookups", 2));
+/// assert!(crawler.lookup_host("localhost:80").await?.count() > 0);
+/// # std::io::Result::Ok(()) })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn on(spawner: &impl Spawner) -> Net {
+    Net { target: SpawnTarget::of(spawner) }
+}
+
+/// The functions of this module, as methods that run where [`on`] says. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Net {
+    target: SpawnTarget,
+}
+
+impl Net {
+    /// As [`lookup_host`].
+    pub fn lookup_host(&self, host: impl ToSocketAddrs) -> LookupHost {
+        LookupHost { target: self.target.clone(), state: State::New(host.question()) }
+    }
 }
 
 /// The types that [`lookup_host`] accepts: those that std implements [`std::net::ToSocketAddrs`]
@@ -109,6 +142,7 @@ pub trait ToSocketAddrs: Host {}
 #[derive(Debug)]
 #[must_use = "a lookup begins only when it is awaited"]
 pub struct LookupHost {
+    target: SpawnTarget,
     state: State,
 }
 
@@ -125,7 +159,7 @@ impl Future for LookupHost {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut task = match mem::replace(&mut self.state, State::Ended) {
             State::New(Question::Answered(addresses)) => return Poll::Ready(Ok(addresses)),
-            State::New(question) => Pool::global().spawn(move || question.answer()),
+            State::New(question) => self.target.options().spawn(move || question.answer()),
             State::Running(task) => task,
             State::Ended => panic!("`LookupHost` was polled after completion"),
         };

@@ -11,8 +11,8 @@ use futures_io::AsyncRead;
 use super::readiness::ReadyWait;
 use super::retry::retry_when_ready;
 use super::shared_reader::{ReaderHandle, SharedReader};
-use crate::pool::Pool;
-use crate::sync::{Mutex, thread};
+use crate::pool::SpawnTarget;
+use crate::sync::{Mutex, own_thread};
 use crate::sys::descriptor::{Direction, Fd, IoAttempt, of_standard_input};
 use crate::sys::fork;
 
@@ -80,14 +80,13 @@ fn start(shared: &Arc<SharedReader>, wait: &Mutex<ReadyWait>) -> io::Result<()> 
 
 fn start_thread(shared: &Arc<SharedReader>) -> io::Result<()> {
     let shared = Arc::clone(shared);
-    let thread = thread::Builder::new().name("sidestep-stdin".to_owned());
-    thread.spawn(move || shared.serve(Source)).map(drop)
+    own_thread::start_alone("sidestep-stdin".to_owned(), move || shared.serve(Source))
 }
 
 /// Reads on the pool; if that has ended, on a thread.
 fn start_round(shared: &Arc<SharedReader>) {
     let reading = Arc::clone(shared);
-    let task = Pool::global().spawn(move || reading.only_round(&mut Source));
+    let task = SpawnTarget::STREAMS.options().spawn(move || reading.only_round(&mut Source));
     let shared = Arc::clone(shared);
     task.on_complete(move |end| {
         if end.is_err()

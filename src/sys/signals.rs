@@ -1,5 +1,4 @@
-//! The signals of the calling thread: those that writes raise, and those that a helper thread must
-//! not take.
+//! The signal that a write raises on the calling thread.
 
 use std::io;
 
@@ -77,13 +76,4 @@ fn pipe_signal() -> libc::sigset_t {
     // SAFETY: the set is valid for writing.
     unsafe { libc::sigaddset(&raw mut set, libc::SIGPIPE) };
     set
-}
-
-/// From now on this thread takes no signals.
-pub(crate) fn block_all() {
-    let mut all = no_signals();
-    // SAFETY: the set is valid for writing.
-    unsafe { libc::sigfillset(&raw mut all) };
-    // SAFETY: the set is valid for reading, and the old one is not asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut()) };
 }

@@ -5,7 +5,9 @@
 //! task is left lying by waiting for it before it closes the pool, and that threads leave by
 //! joining them.
 
+mod deep;
 mod lanes;
+mod reserves;
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use loom::thread;
 use super::{Engine, Policy, Retire, work};
 use crate::error::Reason;
 use crate::error::TaskError;
-use crate::lane::{LaneCore, Lanes};
+use crate::lane::{LaneCore, LaneReserve, Lanes};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64, fence};
 use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Mutex, Parker, now};
@@ -165,11 +167,20 @@ impl Policy for Yard {
     fn may_grow(&self) -> bool {
         self.grows
     }
+    fn threads(&self) -> usize {
+        self.staying.load(Ordering::SeqCst)
+    }
     fn may_spin(&self) -> bool {
         self.spins
     }
     fn sleep_deadline(&self) -> Option<Instant> {
         (self.short_lived && self.staying.load(Ordering::SeqCst) > 1).then(now)
+    }
+    fn reserve_deadline(&self) -> Option<Instant> {
+        None
+    }
+    fn leave_reserve(&self, reserve: &LaneReserve) {
+        reserve.release();
     }
     fn look_for_end(&self) {}
     fn on_start(&self) {}

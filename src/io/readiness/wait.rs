@@ -6,11 +6,11 @@ use std::sync::Once;
 use std::task::Waker;
 
 use super::registry::{EntryKey, Poller, ReadyRegistry};
-use crate::sync::thread;
+use crate::sync::own_thread;
 use crate::sys::descriptor::{Direction, Fd};
 use crate::sys::epoll::Epoll;
+use crate::sys::fork;
 use crate::sys::process_slot::ProcessSlot;
-use crate::sys::{fork, signals};
 use crate::trace::event;
 
 type OfProcess = ReadyRegistry<Epoll>;
@@ -47,12 +47,7 @@ fn current() -> io::Result<&'static OfProcess> {
 }
 
 fn start(registry: &'static OfProcess) -> io::Result<()> {
-    let thread = thread::Builder::new().name("sidestep-io".to_owned());
-    let serve = move || {
-        signals::block_all();
-        registry.serve();
-    };
-    thread.spawn(serve).map(drop)
+    own_thread::start_alone("sidestep-io".to_owned(), move || registry.serve())
 }
 
 /// One direction of one value. Dropping it cancels the wait: it has to be dropped, or cancelled,

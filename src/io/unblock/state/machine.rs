@@ -85,6 +85,7 @@ use super::step::{AfterUnlock, Plan, PumpStep, SeekState, StepResult, ValueCall,
 use crate::io::unblock::buffers::inbound::Inbound;
 use crate::io::unblock::buffers::items::ItemBuffer;
 use crate::io::unblock::buffers::outbound::Outbound;
+use crate::io::unblock::buffers::sizes::Sizes;
 use crate::io::unblock::buffers::wakers::{Interest, WakerSet, Wakes};
 use crate::sys::descriptor::Fd;
 
@@ -96,6 +97,11 @@ pub(crate) struct Machine<T> {
     reads_ahead: bool,
     /// Whether the value can seek has been tried.
     probed: bool,
+    /// That the value can seek is known only from a caller that wants it to.
+    seek_is_guess: bool,
+    /// The value could not say where it is: it is read in order, and not ahead of the caller, and
+    /// moved back where that can be done nonetheless.
+    seek_is_doubtful: bool,
     inbound: Inbound,
     outbound: Outbound,
     items: Option<ItemBuffer>,
@@ -135,15 +141,17 @@ pub(crate) struct Machine<T> {
 }
 
 impl<T: 'static> Machine<T> {
-    /// Around `value`, with at most `capacity` bytes buffered each way.
-    pub(crate) fn new(value: T, capacity: usize) -> Self {
+    /// Around `value`, with these limits each way.
+    pub(crate) fn new(value: T, sizes: Sizes) -> Self {
         Machine {
             value: ValueState::Idle(value),
             capabilities: Capabilities::of_type(),
             reads_ahead: may_read_ahead::<T>(),
             probed: false,
-            inbound: Inbound::new(capacity),
-            outbound: Outbound::new(capacity),
+            seek_is_guess: false,
+            seek_is_doubtful: false,
+            inbound: Inbound::new(sizes),
+            outbound: Outbound::new(sizes),
             items: None,
             seek: SeekState::None,
             rewind: false,
@@ -219,7 +227,7 @@ impl<T: 'static> Machine<T> {
         self.capabilities.read.is_some()
             && self.deferred_error.is_none()
             && !self.rewind
-            && self.inbound.wants_read(self.reads_ahead)
+            && self.inbound.wants_read(self.reads_ahead && !self.seek_is_doubtful)
     }
 
     /// There is something to do.
@@ -269,7 +277,7 @@ impl<T: 'static> Machine<T> {
             (Plan::Probe, Capabilities { seek: Some(seek), .. }) => PumpStep::Probe(*seek),
             (Plan::Read, Capabilities { read: Some(read), .. }) => {
                 let read = *read;
-                let (buffer, size) = self.inbound.begin_read(self.reads_ahead);
+                let (buffer, size) = self.inbound.begin_read();
                 PumpStep::Read(read, buffer, size)
             }
             (Plan::Pull, Capabilities { pull: Some(pull), .. }) => {
@@ -285,8 +293,8 @@ impl<T: 'static> Machine<T> {
     pub(crate) fn end(&mut self, result: StepResult) -> AfterUnlock {
         let mut after = AfterUnlock { unreported: self.unreported_error.take(), ..AfterUnlock::default() };
         let interests = match result {
-            StepResult::Rewound(result) => {
-                self.rewound(result, &mut after);
+            StepResult::Rewound(result, may_pass) => {
+                self.rewound(result, may_pass, &mut after);
                 Interest::all()
             }
             StepResult::Wrote(bytes, written, result) => {
@@ -306,7 +314,10 @@ impl<T: 'static> Machine<T> {
             StepResult::Sought(to, result, moved) => {
                 self.seek = SeekState::Done(to, result);
                 if moved {
+                    self.seek_works();
                     after.report(self.inbound.forget());
+                } else {
+                    self.drop_seek_guess();
                 }
                 self.seek_of_endpoint_ended();
                 Interest::all()
@@ -317,7 +328,10 @@ impl<T: 'static> Machine<T> {
                 self.used_otherwise();
                 Interest::all()
             }
-            StepResult::Probed(result) => self.end_probe(result, &mut after),
+            StepResult::Probed(result) => {
+                self.end_probe(result, &mut after);
+                Interest::none()
+            }
             StepResult::Read(bytes, result) => {
                 match result {
                     Ok(count) => self.inbound.read(bytes, count),
@@ -338,20 +352,19 @@ impl<T: 'static> Machine<T> {
     }
 
     /// Ends a step that asks where the value is.
-    fn end_probe(&mut self, result: io::Result<u64>, after: &mut AfterUnlock) -> &'static [Interest] {
+    fn end_probe(&mut self, result: io::Result<u64>, after: &mut AfterUnlock) {
         match result {
             Ok(_) => self.inbound.set_fill_fully(true),
-            Err(error) if rewind::says_cannot_seek(&error) => {
-                after.unneeded = Some(error);
-                self.cannot_seek();
-            }
             Err(error) => {
-                self.inbound.failed(error);
-                return &[Interest::Read];
+                if rewind::says_cannot_seek(&error) {
+                    self.cannot_seek();
+                } else {
+                    self.seek_is_doubtful = true;
+                }
+                after.unneeded = Some(error);
             }
         }
         self.probed = true;
-        Interest::none()
     }
 
     /// The next call is to report an error.
