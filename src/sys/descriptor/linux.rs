@@ -208,9 +208,10 @@ impl Endpoint {
         }
     }
 
-    /// Lets the peer of a socket see the end, though others may have the socket open as well.
+    /// Lets the peer of a socket see the end, though others may have the socket open as well. A
+    /// standard stream stays open: only a handle to it is closed.
     pub(crate) fn end_output(&self, fd: Fd) {
-        if self.kind == EndpointKind::Socket {
+        if self.kind == EndpointKind::Socket && !self.is_buffered {
             // A socket that is not connected any more has no peer to see the end.
             // SAFETY: no memory.
             let _ = unsafe { libc::shutdown(fd, libc::SHUT_WR) };

@@ -63,7 +63,7 @@ fn reads_that_are_given_up_leave_neither_threads_nor_descriptors() {
                 assert!(is_pending(futures_util::AsyncBufReadExt::fill_buf(&mut file)), "{name}");
             }
         }
-        assert_eq!(threads_called("sidestep-io"), 1);
+        eventually("there is one thread", || threads_called("sidestep-io") == 1);
         assert!(descriptors() <= before + 1, "one for the thread: {} and {before}", descriptors());
         // None of the pool's two is held.
         for _ in 0..4 {
@@ -147,14 +147,15 @@ fn both_directions_go_at_once() {
                 peer.read_exact(part).unwrap();
             }
             peer.write_all(b"all of it").unwrap();
-            got.iter().all(|byte| *byte == 7)
+            // A terminal forgets its input when the other end is closed.
+            (got.iter().all(|byte| *byte == 7), peer)
         });
         let mut answer = [0; 9];
         let (read, written) = block_on(zip(reader.read_exact(&mut answer), writer.write_all(&[7; 300_000])));
         read.unwrap();
         written.unwrap();
         assert_eq!(&answer, b"all of it");
-        assert!(peer.join().unwrap());
+        assert!(peer.join().unwrap().0);
     }
 }
 
