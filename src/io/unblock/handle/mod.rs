@@ -110,8 +110,11 @@ use crate::sync::Mutex;
 /// Once the pool has ended reads fail, and bytes that are accepted are written by one thread for
 /// all such streams of the process, one stream after another, a millisecond at a time.
 ///
-/// At the end of the process nothing is flushed by itself: wait for `flush`, or for the pool's
-/// [`shutdown`](Pool::shutdown), which lets all writes end first.
+/// What was accepted survives the end of the process: the end of `main` and
+/// [`std::process::exit`] wait until it is written, for up to 5 seconds or the time of
+/// [`set_exit_timeout`](crate::io::set_exit_timeout), and for the drop of a value that was dropped
+/// before. A value with a buffer of its own, such as [`BufWriter`](io::BufWriter), has what it was
+/// given when its `write` returns: flush it, or drop the `Unblock`, before the end.
 ///
 /// # Pipes, sockets, terminals
 ///
