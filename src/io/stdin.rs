@@ -13,7 +13,7 @@ use super::retry::retry_when_ready;
 use super::shared_reader::{ReaderHandle, SharedReader};
 use crate::pool::SpawnTarget;
 use crate::sync::{Mutex, own_thread};
-use crate::sys::descriptor::{Attempt, Direction, Fd, of_standard_input};
+use crate::sys::descriptor::{Direction, Fd, IoAttempt, of_standard_input};
 use crate::sys::fork;
 
 /// A handle to the standard input of this process, as an asynchronous reader.
@@ -60,7 +60,7 @@ const DESCRIPTOR: Fd = 0;
 fn start(shared: &Arc<SharedReader>, wait: &Mutex<ReadyWait>) -> io::Result<()> {
     match of_standard_input() {
         None => start_thread(shared),
-        Some(Attempt::Blocked(fd)) => {
+        Some(IoAttempt::Blocked(fd)) => {
             let waker = Waker::from(Arc::new(Input(Arc::clone(shared))));
             let set = wait.lock().set(fd, waker);
             set.map_or_else(

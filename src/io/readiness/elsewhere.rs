@@ -6,11 +6,11 @@ use crate::sys::descriptor::{Direction, Fd};
 
 /// It never waits.
 #[derive(Debug)]
-pub(crate) struct ReadyWait;
+pub(crate) struct NeverWait;
 
-impl ReadyWait {
+impl NeverWait {
     pub(crate) const fn new(_: Direction) -> Self {
-        ReadyWait
+        NeverWait
     }
 
     #[expect(clippy::unused_self, reason = "it is as on Linux")]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::registry::{Poller, Registry};
+use super::registry::{Poller, ReadyRegistry};
 use crate::sync::stand_in::model::check;
 use crate::sync::{Condvar, Mutex, Parker};
 use crate::sys::descriptor::{Direction, Fd};
@@ -82,7 +82,7 @@ impl Poller for StandIn {
 /// The registry, whose thread ends when the model does.
 struct Modelled {
     poller: Arc<StandIn>,
-    registry: Arc<Registry<Arc<StandIn>>>,
+    registry: Arc<ReadyRegistry<Arc<StandIn>>>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
@@ -103,7 +103,7 @@ impl Poller for Arc<StandIn> {
 impl Modelled {
     fn new() -> Arc<Self> {
         let poller = Arc::new(StandIn { state: Mutex::default(), bell: Condvar::new() });
-        let registry = Arc::new(Registry::new(Arc::clone(&poller)));
+        let registry = Arc::new(ReadyRegistry::new(Arc::clone(&poller)));
         Arc::new(Modelled { poller, registry, thread: Mutex::new(None) })
     }
 

@@ -47,7 +47,7 @@
 //!
 //! # What a cancelled entry leaves behind
 //!
-//! Nothing. Entries are removed under the lock, so once `cancel` has returned the thread does not
+//! Nothing. WaitEntries are removed under the lock, so once `cancel` has returned the thread does not
 //! find the waker; it may have taken it before, and call it a little later. The poller keeps no
 //! descriptor open: the peer of a socket that is closed sees the end at once.
 //!
@@ -79,13 +79,13 @@ pub(crate) trait Poller: Send + Sync {
 pub(crate) type EntryKey = (Fd, Direction, u64);
 
 #[derive(Default)]
-struct Entries {
+struct WaitEntries {
     wakers: BTreeMap<EntryKey, Waker>,
     last_number: u64,
     has_thread: bool,
 }
 
-impl Entries {
+impl WaitEntries {
     fn any(&self, fd: Fd, direction: Direction) -> bool {
         self.wakers.range((fd, direction, 0)..=(fd, direction, u64::MAX)).next().is_some()
     }
@@ -101,14 +101,14 @@ impl Entries {
 }
 
 /// The entries of one process, and its poller.
-pub(crate) struct Registry<P> {
+pub(crate) struct ReadyRegistry<P> {
     poller: P,
-    entries: ProcessMutex<Entries>,
+    entries: ProcessMutex<WaitEntries>,
 }
 
-impl<P: Poller> Registry<P> {
+impl<P: Poller> ReadyRegistry<P> {
     pub(crate) fn new(poller: P) -> Self {
-        Registry { poller, entries: ProcessMutex::default() }
+        ReadyRegistry { poller, entries: ProcessMutex::default() }
     }
 
     /// Whether this process is a forked child of the one that the registry belongs to.
@@ -131,7 +131,7 @@ impl<P: Poller> Registry<P> {
     }
 
     /// Adds an entry, or replaces its waker, which is returned. `start` starts the thread, which is
-    /// to call [`serve`](Registry::serve).
+    /// to call [`serve`](ReadyRegistry::serve).
     ///
     /// # Errors
     ///
@@ -201,7 +201,7 @@ impl<P: Poller> Registry<P> {
         waited.ok()
     }
 
-    fn deliver(&self, entries: &mut Entries, fd: Fd, ready: [bool; 2], woken: &mut Vec<Waker>) {
+    fn deliver(&self, entries: &mut WaitEntries, fd: Fd, ready: [bool; 2], woken: &mut Vec<Waker>) {
         for direction in [Direction::Read, Direction::Write] {
             if ready[direction as usize] {
                 entries.take(fd, direction, woken);

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Once;
 use std::task::Waker;
 
-use super::registry::{EntryKey, Poller, Registry};
+use super::registry::{EntryKey, Poller, ReadyRegistry};
 use crate::sync::own_thread;
 use crate::sys::descriptor::{Direction, Fd};
 use crate::sys::epoll::Epoll;
@@ -13,7 +13,7 @@ use crate::sys::fork;
 use crate::sys::process_slot::ProcessSlot;
 use crate::trace::event;
 
-type OfProcess = Registry<Epoll>;
+type OfProcess = ReadyRegistry<Epoll>;
 
 static CURRENT: ProcessSlot<OfProcess> = ProcessSlot::new();
 
@@ -43,7 +43,7 @@ fn current() -> io::Result<&'static OfProcess> {
         return Ok(registry);
     }
     fork::watch();
-    Ok(CURRENT.replace(old, Registry::new(Epoll::new()?)))
+    Ok(CURRENT.replace(old, ReadyRegistry::new(Epoll::new()?)))
 }
 
 fn start(registry: &'static OfProcess) -> io::Result<()> {

@@ -180,6 +180,23 @@ fn loom_a_dropped_handle_leaves_nothing_unwritten() {
     });
 }
 
+/// Closing has ended once the value is gone, and a reader that waits beside it learns of that.
+#[test]
+fn loom_closing_writes_all_and_drops_the_value() {
+    check(Some(2), || {
+        let (tape, bytes, flushed) = Tape::new(b"");
+        let parker = Arc::new(Parker::new());
+        let mut handle = Unblock::with_capacity(1, Ended(tape, Arc::clone(&parker)));
+        assert_eq!(wait(|context| Pin::new(&mut handle).poll_write(context, b"a")), 1);
+        wait(|context| Pin::new(&mut handle).poll_close(context));
+        assert!(parker.park(None), "there is no deadline");
+        assert_eq!((&**bytes.lock(), *flushed.lock()), (&b"a"[..], 1));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let write = Pin::new(&mut handle).poll_write(&mut context, b"b");
+        assert!(matches!(write, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::NotConnected));
+    });
+}
+
 /// Unparks a thread when it is dropped.
 struct Ended(Tape, Arc<Parker>);
 

@@ -2,22 +2,22 @@
 
 use std::io::{self, IoSlice};
 
-use super::{Attempt, DescriptorOf, Direction, Fd};
+use super::{DescriptorOf, Direction, Fd, IoAttempt};
 
 /// There is none here.
 #[derive(Debug)]
-pub(crate) enum Endpoint {}
+pub(crate) enum NoEndpoint {}
 
-impl Endpoint {
+impl NoEndpoint {
     pub(crate) fn of<T>(_: Fd, _: DescriptorOf<T>) -> Option<Self> {
         None
     }
 
-    pub(crate) fn read(&mut self, _: Fd, _: &mut [u8]) -> Attempt {
+    pub(crate) fn read(&mut self, _: Fd, _: &mut [u8]) -> IoAttempt {
         match *self {}
     }
 
-    pub(crate) fn write(&mut self, _: Fd, _: &[IoSlice<'_>]) -> Attempt {
+    pub(crate) fn write(&mut self, _: Fd, _: &[IoSlice<'_>]) -> IoAttempt {
         match *self {}
     }
 
@@ -32,7 +32,7 @@ impl Endpoint {
 
 /// Whether the standard input is there to be read, as an ordinary read would find it: `None` if it
 /// is nothing that is waited for.
-pub(crate) fn of_standard_input() -> Option<Attempt> {
+pub(crate) fn of_standard_input() -> Option<IoAttempt> {
     None
 }
 

@@ -20,7 +20,7 @@
 //!
 //! *Probed*: `poll` says whether an ordinary call would wait. The answer is stale if another user
 //! of the description reads or writes in between; so the call is made on the pool
-//! ([`Attempt::Ready`]), except where the description does not wait anyway, because its owner has
+//! ([`IoAttempt::Ready`]), except where the description does not wait anyway, because its owner has
 //! set `O_NONBLOCK`.
 //!
 //! A value with a buffer of its own, such as the standard output, is probed too.
@@ -28,7 +28,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use super::{Attempt, DescriptorOf, Direction, Fd};
+use super::{DescriptorOf, Direction, Fd, IoAttempt};
 pub(crate) use crate::sys::signals::without_sigpipe;
 
 /// What a pipe takes at once if it is ready (4096 bytes), less what the buffer of a value may hold
@@ -101,7 +101,7 @@ impl Endpoint {
     }
 
     /// Reads what is there. `fd` is the descriptor of the value, which is open.
-    pub(crate) fn read(&mut self, fd: Fd, buffer: &mut [u8]) -> Attempt {
+    pub(crate) fn read(&mut self, fd: Fd, buffer: &mut [u8]) -> IoAttempt {
         loop {
             let (data, length) = (buffer.as_mut_ptr().cast(), buffer.len());
             let attempt = match self.way(Direction::Read, fd) {
@@ -131,7 +131,7 @@ impl Endpoint {
     }
 
     /// Writes what there is room for. `fd` is the descriptor of the value, which is open.
-    pub(crate) fn write(&mut self, fd: Fd, slices: &[IoSlice<'_>]) -> Attempt {
+    pub(crate) fn write(&mut self, fd: Fd, slices: &[IoSlice<'_>]) -> IoAttempt {
         loop {
             // An `IoSlice` is an `iovec`, and no call of these changes the bytes.
             let (data, count) = (slices.as_ptr().cast::<libc::iovec>(), slices.len().min(MOST_SLICES));
@@ -165,9 +165,9 @@ impl Endpoint {
 
     /// Whether the call has failed because the system cannot make it so. The next is made another
     /// way then.
-    fn changes_way(&mut self, direction: Direction, attempt: &Attempt) -> bool {
+    fn changes_way(&mut self, direction: Direction, attempt: &IoAttempt) -> bool {
         let index = direction as usize;
-        let Attempt::Failed(error) = attempt else { return false };
+        let IoAttempt::Failed(error) = attempt else { return false };
         let is_unable = matches!(
             error.raw_os_error(),
             Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EPERM | libc::ESPIPE)
@@ -186,11 +186,11 @@ impl Endpoint {
         !self.is_buffered && flags >= 0 && flags & libc::O_NONBLOCK != 0
     }
 
-    fn probe(&self, fd: Fd, direction: Direction) -> Attempt {
+    fn probe(&self, fd: Fd, direction: Direction) -> IoAttempt {
         match poll(fd, direction, 0) {
-            Ok(false) => Attempt::Blocked(fd),
+            Ok(false) => IoAttempt::Blocked(fd),
             // If `poll` itself fails the call will say what is wrong.
-            Ok(true) | Err(_) => Attempt::Ready(match self.kind {
+            Ok(true) | Err(_) => IoAttempt::Ready(match self.kind {
                 EndpointKind::Master => MASTER_ROOM,
                 _ if self.is_buffered => BUFFERED_ROOM,
                 _ => usize::MAX,
@@ -208,9 +208,10 @@ impl Endpoint {
         }
     }
 
-    /// Lets the peer of a socket see the end, though others may have the socket open as well.
+    /// Lets the peer of a socket see the end, though others may have the socket open as well. A
+    /// standard stream stays open: only a handle to it is closed.
     pub(crate) fn end_output(&self, fd: Fd) {
-        if self.kind == EndpointKind::Socket {
+        if self.kind == EndpointKind::Socket && !self.is_buffered {
             // A socket that is not connected any more has no peer to see the end.
             // SAFETY: no memory.
             let _ = unsafe { libc::shutdown(fd, libc::SHUT_WR) };
@@ -220,7 +221,7 @@ impl Endpoint {
 
 /// Whether the standard input is there to be read, as an ordinary read would find it: `None` if it
 /// is nothing that is waited for.
-pub(crate) fn of_standard_input() -> Option<Attempt> {
+pub(crate) fn of_standard_input() -> Option<IoAttempt> {
     let endpoint = Endpoint::find(libc::STDIN_FILENO, true)?;
     Some(endpoint.probe(libc::STDIN_FILENO, Direction::Read))
 }
@@ -235,20 +236,20 @@ pub(crate) fn wait_until_ready(fd: Fd, direction: Direction) -> io::Result<()> {
 }
 
 /// Makes a call until no signal interrupts it.
-fn attempt(fd: Fd, call: impl FnMut() -> libc::ssize_t) -> Attempt {
+fn attempt(fd: Fd, call: impl FnMut() -> libc::ssize_t) -> IoAttempt {
     attempt_of(fd, uninterrupted(call))
 }
 
 /// As [`attempt`], for a write that may find no reader.
-fn write_attempt(fd: Fd, call: impl FnMut() -> libc::ssize_t) -> Attempt {
+fn write_attempt(fd: Fd, call: impl FnMut() -> libc::ssize_t) -> IoAttempt {
     attempt_of(fd, without_sigpipe(|| uninterrupted(call)))
 }
 
-fn attempt_of(fd: Fd, result: io::Result<usize>) -> Attempt {
+fn attempt_of(fd: Fd, result: io::Result<usize>) -> IoAttempt {
     match result {
-        Ok(count) => Attempt::Done(count),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Attempt::Blocked(fd),
-        Err(error) => Attempt::Failed(error),
+        Ok(count) => IoAttempt::Done(count),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => IoAttempt::Blocked(fd),
+        Err(error) => IoAttempt::Failed(error),
     }
 }
 

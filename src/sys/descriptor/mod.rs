@@ -18,7 +18,9 @@ use std::any::{Any, TypeId};
 use std::io;
 
 #[cfg(any(not(target_os = "linux"), miri, sidestep_loom, sidestep_shuttle))]
-pub(crate) use self::elsewhere::{Endpoint, of_standard_input, wait_until_ready, without_sigpipe};
+pub(crate) use self::elsewhere::{
+    NoEndpoint as Endpoint, of_standard_input, wait_until_ready, without_sigpipe,
+};
 #[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
 pub(crate) use self::linux::{Endpoint, of_standard_input, wait_until_ready, without_sigpipe};
 
@@ -38,7 +40,7 @@ pub(crate) enum Direction {
     any(not(target_os = "linux"), miri, sidestep_loom, sidestep_shuttle),
     expect(dead_code, reason = "no call is made elsewhere")
 )]
-pub(crate) enum Attempt {
+pub(crate) enum IoAttempt {
     /// So many bytes went over; none at the end of what there is to be read.
     Done(usize),
     /// It would have to wait, until this descriptor is ready.

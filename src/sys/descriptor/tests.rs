@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use super::{Attempt, Direction, Endpoint, Fd, descriptor_of, wait_until_ready};
+use super::{Direction, Endpoint, Fd, IoAttempt, descriptor_of, wait_until_ready};
 
 fn endpoint(file: &File) -> Option<Endpoint> {
     Endpoint::of(file.as_raw_fd(), descriptor_of::<File>().unwrap())
@@ -28,11 +28,11 @@ fn of(owned: impl Into<OwnedFd>) -> File {
     File::from(owned.into())
 }
 
-fn is_blocked(attempt: &Attempt) -> bool {
-    matches!(attempt, Attempt::Blocked(_))
+fn is_blocked(attempt: &IoAttempt) -> bool {
+    matches!(attempt, IoAttempt::Blocked(_))
 }
 
-fn write(endpoint: &mut Endpoint, file: &File, bytes: &[u8]) -> Attempt {
+fn write(endpoint: &mut Endpoint, file: &File, bytes: &[u8]) -> IoAttempt {
     endpoint.write(file.as_raw_fd(), &[IoSlice::new(bytes)])
 }
 
@@ -66,18 +66,18 @@ fn reads_of_every_kind_do_not_wait_and_bring_what_is_there() {
         let mut buffer = [0; 10];
         assert!(is_blocked(&endpoint.read(fd, &mut buffer)));
         writer.write_all(b"abc").unwrap();
-        assert!(matches!(endpoint.read(fd, &mut buffer), Attempt::Done(3)));
+        assert!(matches!(endpoint.read(fd, &mut buffer), IoAttempt::Done(3)));
         assert_eq!(&buffer[..3], b"abc");
         assert!(is_blocked(&endpoint.read(fd, &mut buffer)));
         drop(writer);
-        assert!(matches!(endpoint.read(fd, &mut buffer), Attempt::Done(0)));
+        assert!(matches!(endpoint.read(fd, &mut buffer), IoAttempt::Done(0)));
     }
     let event = event();
     let (fd, mut endpoint) = (event.as_raw_fd(), endpoint(&event).unwrap());
     assert!(is_blocked(&endpoint.read(fd, &mut [0; 8])));
     (&event).write_all(&7_u64.to_ne_bytes()).unwrap();
     let mut count = [0; 8];
-    assert!(matches!(endpoint.read(fd, &mut count), Attempt::Done(8)));
+    assert!(matches!(endpoint.read(fd, &mut count), IoAttempt::Done(8)));
     assert_eq!(u64::from_ne_bytes(count), 7);
 }
 
@@ -88,13 +88,13 @@ fn writes_of_every_kind_do_not_wait_and_fill_what_there_is_room_for() {
     for (mut reader, writer) in [(of(reader), of(writer)), (of(one), of(other))] {
         let mut endpoint = endpoint(&writer).unwrap();
         let mut total = 0;
-        while let Attempt::Done(count) = write(&mut endpoint, &writer, &[7; 10_000]) {
+        while let IoAttempt::Done(count) = write(&mut endpoint, &writer, &[7; 10_000]) {
             total += count;
         }
         assert!(is_blocked(&write(&mut endpoint, &writer, &[7])), "{total}");
         reader.read_exact(&mut vec![0; total]).unwrap();
         wait_until_ready(writer.as_raw_fd(), Direction::Write).unwrap();
-        assert!(matches!(write(&mut endpoint, &writer, &[7; 10]), Attempt::Done(10)));
+        assert!(matches!(write(&mut endpoint, &writer, &[7; 10]), IoAttempt::Done(10)));
     }
 }
 
@@ -109,13 +109,13 @@ fn a_fifo_is_opened_anew_and_its_own_description_still_waits() {
     let mut file = File::options().read(true).write(true).open(&path).unwrap();
     let (fd, mut endpoint) = (file.as_raw_fd(), endpoint(&file).unwrap());
     assert!(is_blocked(&endpoint.read(fd, &mut [0; 10])));
-    assert!(matches!(write(&mut endpoint, &file, b"x"), Attempt::Done(1)));
-    assert!(matches!(endpoint.read(fd, &mut [0; 10]), Attempt::Done(1)));
+    assert!(matches!(write(&mut endpoint, &file, b"x"), IoAttempt::Done(1)));
+    assert!(matches!(endpoint.read(fd, &mut [0; 10]), IoAttempt::Done(1)));
     // SAFETY: no memory.
     assert_eq!(unsafe { libc::fcntl(fd, libc::F_GETFL) } & libc::O_NONBLOCK, 0);
     file.write_all(b"y").unwrap();
-    assert!(matches!(endpoint.read(fd, &mut [0; 10]), Attempt::Done(1)));
-    let Attempt::Failed(error) = endpoint.read(fd, &mut []) else { return };
+    assert!(matches!(endpoint.read(fd, &mut [0; 10]), IoAttempt::Done(1)));
+    let IoAttempt::Failed(error) = endpoint.read(fd, &mut []) else { return };
     panic!("{error}");
 }
 
@@ -131,20 +131,20 @@ fn both_ends_of_a_pseudo_terminal() {
     let (mut first, mut second) = (endpoint(&master).unwrap(), endpoint(&slave).unwrap());
     assert!(is_blocked(&second.read(slave.as_raw_fd(), &mut [0; 10])));
     assert!(is_blocked(&first.read(master.as_raw_fd(), &mut [0; 10])));
-    assert!(matches!(write(&mut first, &master, b"line\n"), Attempt::Ready(512)));
+    assert!(matches!(write(&mut first, &master, b"line\n"), IoAttempt::Ready(512)));
     master.write_all(b"line\n").unwrap();
     wait_until_ready(slave.as_raw_fd(), Direction::Read).unwrap();
-    assert!(matches!(second.read(slave.as_raw_fd(), &mut [0; 10]), Attempt::Done(5)));
+    assert!(matches!(second.read(slave.as_raw_fd(), &mut [0; 10]), IoAttempt::Done(5)));
     wait_until_ready(master.as_raw_fd(), Direction::Read).unwrap();
-    assert!(matches!(first.read(master.as_raw_fd(), &mut [0; 10]), Attempt::Ready(_)));
+    assert!(matches!(first.read(master.as_raw_fd(), &mut [0; 10]), IoAttempt::Ready(_)));
 }
 
 #[test]
 fn devices_that_are_always_ready_answer_at_once() {
     let zero = File::options().read(true).write(true).open("/dev/zero").unwrap();
     let mut endpoint = endpoint(&zero).unwrap();
-    assert!(matches!(endpoint.read(zero.as_raw_fd(), &mut [1; 10]), Attempt::Done(10)));
+    assert!(matches!(endpoint.read(zero.as_raw_fd(), &mut [1; 10]), IoAttempt::Done(10)));
     let full = File::options().read(true).write(true).open("/dev/full").unwrap();
     let mut endpoint = self::endpoint(&full).unwrap();
-    assert!(matches!(write(&mut endpoint, &full, b"x"), Attempt::Ready(_)));
+    assert!(matches!(write(&mut endpoint, &full, b"x"), IoAttempt::Ready(_)));
 }

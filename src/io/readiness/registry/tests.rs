@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
-use super::{Poller, Registry};
+use super::{Poller, ReadyRegistry};
 use crate::sync::Mutex;
 use crate::sys::descriptor::{Direction, Fd};
 
@@ -58,9 +58,9 @@ fn counter() -> (Arc<Count>, Waker) {
     (Arc::clone(&count), Waker::from(count))
 }
 
-fn registry() -> (&'static Told, Registry<&'static Told>) {
+fn registry() -> (&'static Told, ReadyRegistry<&'static Told>) {
     let told: &'static Told = Box::leak(Box::default());
-    (told, Registry::new(told))
+    (told, ReadyRegistry::new(told))
 }
 
 fn started() -> io::Result<()> {

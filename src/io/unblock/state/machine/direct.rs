@@ -25,7 +25,7 @@ use crate::io::unblock::buffers::inbound::ReadChunk;
 use crate::io::unblock::state::capability::{Capabilities, may_read_ahead};
 use crate::io::unblock::state::request::{Answer, Request};
 use crate::io::unblock::state::step::{AfterUnlock, ValueState};
-use crate::sys::descriptor::{Attempt, Endpoint, Fd};
+use crate::sys::descriptor::{Endpoint, Fd, IoAttempt};
 
 /// What is known of the descriptor of the value.
 #[derive(Debug)]
@@ -101,17 +101,17 @@ impl<T: 'static> Machine<T> {
         let mut bytes = if goes_to_chunk { self.inbound.take_buffer(chunk) } else { AlignedBytes::default() };
         let Some((fd, endpoint)) = self.endpoint() else { return ControlFlow::Continue(()) };
         match endpoint.read(fd, if goes_to_chunk { &mut bytes } else { buffer }) {
-            Attempt::Done(count) if goes_to_chunk => {
+            IoAttempt::Done(count) if goes_to_chunk => {
                 *chunk = self.inbound.check_out(bytes, count);
                 ControlFlow::Break(Some(Ok(Answer::Done)))
             }
-            Attempt::Done(count) => ControlFlow::Break(Some(Ok(Answer::Count(count)))),
-            Attempt::Blocked(fd) => {
+            IoAttempt::Done(count) => ControlFlow::Break(Some(Ok(Answer::Count(count)))),
+            IoAttempt::Blocked(fd) => {
                 self.blocked = Some(fd);
                 ControlFlow::Break(None)
             }
-            Attempt::Ready(_) => ControlFlow::Continue(()),
-            Attempt::Failed(error) => ControlFlow::Break(Some(Err(error))),
+            IoAttempt::Ready(_) => ControlFlow::Continue(()),
+            IoAttempt::Failed(error) => ControlFlow::Break(Some(Err(error))),
         }
     }
 
@@ -129,13 +129,13 @@ impl<T: 'static> Machine<T> {
             return if waits { ControlFlow::Break(None) } else { ControlFlow::Continue(usize::MAX) };
         };
         match endpoint.write(fd, slices) {
-            Attempt::Done(count) => ControlFlow::Break(Some(Ok(Answer::Count(count)))),
-            Attempt::Blocked(fd) => {
+            IoAttempt::Done(count) => ControlFlow::Break(Some(Ok(Answer::Count(count)))),
+            IoAttempt::Blocked(fd) => {
                 self.blocked = Some(fd);
                 ControlFlow::Break(None)
             }
-            Attempt::Ready(most) => ControlFlow::Continue(most),
-            Attempt::Failed(error) => ControlFlow::Break(Some(Err(error))),
+            IoAttempt::Ready(most) => ControlFlow::Continue(most),
+            IoAttempt::Failed(error) => ControlFlow::Break(Some(Err(error))),
         }
     }
 
