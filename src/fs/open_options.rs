@@ -98,7 +98,7 @@ impl OpenOptions {
     #[track_caller]
     pub fn open(&self, path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
         let (options, fs) = (self.options.clone(), self.fs.clone());
-        self.fs.with_path(path, move |path| options.open(path).map(|file| fs.file(file)))
+        self.fs.with_path(path, move |path| options.open(path).map(|file| fs.opened(file)))
     }
 }
 

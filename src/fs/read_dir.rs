@@ -57,7 +57,7 @@ impl Fs {
         let fs = self.clone();
         self.with_path(path, move |path| {
             let target = fs.target.clone();
-            let entries = Entries::new(std::fs::read_dir(path)?, fs);
+            let entries = Entries::new(std::fs::read_dir(&path)?, path.into(), fs);
             let set_up = Setup { target, drops_in_place: true, batch: BATCH, ..Setup::default() };
             Ok(ReadDir { entries: Unblock::set_up(entries, Some(AHEAD), set_up).prefetched(), ended: false })
         })
@@ -83,7 +83,16 @@ impl ReadDir {
     ///
     /// That of reading the entry.
     pub async fn next_entry(&mut self) -> io::Result<Option<DirEntry>> {
-        std::future::poll_fn(|context| self.poll_entry(context)).await.transpose()
+        std::future::poll_fn(|context| self.poll_next_entry(context)).await
+    }
+
+    /// [`next_entry`](ReadDir::next_entry) for a future of your own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`next_entry`](ReadDir::next_entry).
+    pub fn poll_next_entry(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<DirEntry>>> {
+        self.poll_entry(context).map(Option::transpose)
     }
 
     fn poll_entry(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<DirEntry>>> {
@@ -110,8 +119,75 @@ impl fmt::Debug for ReadDir {
     }
 }
 
-/// An entry as `std` has it, and its type, which most systems report with the name.
-type Found = (std::fs::DirEntry, Option<FileType>);
+/// What is kept of an entry. That of `std` would keep the directory open.
+#[cfg(unix)]
+struct Found {
+    dir: Arc<Path>,
+    name: OsString,
+    number: u64,
+    /// Most systems report it with the name.
+    file_type: Option<FileType>,
+}
+
+#[cfg(unix)]
+impl Found {
+    fn new(dir: &Arc<Path>, entry: &std::fs::DirEntry) -> Self {
+        Found {
+            dir: Arc::clone(dir),
+            name: entry.file_name(),
+            number: std::os::unix::fs::DirEntryExt::ino(entry),
+            file_type: entry.file_type().ok(),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join(&self.name)
+    }
+
+    fn name(&self) -> OsString {
+        self.name.clone()
+    }
+
+    fn metadata(&self) -> io::Result<Metadata> {
+        std::fs::symlink_metadata(self.path())
+    }
+
+    fn file_type(&self) -> io::Result<FileType> {
+        self.metadata().map(|metadata| metadata.file_type())
+    }
+}
+
+/// What is kept of an entry: that of `std`, which here has all the system has reported, and holds
+/// no handle.
+#[cfg(not(unix))]
+struct Found {
+    entry: std::fs::DirEntry,
+    file_type: Option<FileType>,
+}
+
+#[cfg(not(unix))]
+impl Found {
+    fn new(_: &Arc<Path>, entry: std::fs::DirEntry) -> Self {
+        let file_type = entry.file_type().ok();
+        Found { entry, file_type }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.entry.path()
+    }
+
+    fn name(&self) -> OsString {
+        self.entry.file_name()
+    }
+
+    fn metadata(&self) -> io::Result<Metadata> {
+        self.entry.metadata()
+    }
+
+    fn file_type(&self) -> io::Result<FileType> {
+        self.entry.file_type()
+    }
+}
 
 /// Entries that were fetched at once, and where they ask for more.
 #[derive(Default)]
@@ -125,6 +201,7 @@ struct EntryBatch {
 /// threads contend in the allocator.
 struct Entries {
     dir: std::fs::ReadDir,
+    path: Arc<Path>,
     fs: Fs,
     batch: Arc<EntryBatch>,
     next: usize,
@@ -135,18 +212,19 @@ struct Entries {
 }
 
 impl Entries {
-    fn new(dir: std::fs::ReadDir, fs: Fs) -> Self {
-        Entries { dir, fs, batch: Arc::default(), next: 0, error: None, done: false, given: VecDeque::new() }
+    fn new(dir: std::fs::ReadDir, path: Arc<Path>, fs: Fs) -> Self {
+        let (batch, given) = (Arc::default(), VecDeque::new());
+        Entries { dir, path, fs, batch, next: 0, error: None, done: false, given }
     }
 
     fn fetch(&mut self) {
         let mut found = Vec::new();
         while found.len() < BATCH && self.error.is_none() && !self.done {
             match self.dir.next() {
-                Some(Ok(entry)) => {
-                    let file_type = entry.file_type().ok();
-                    found.push((entry, file_type));
-                }
+                #[cfg(unix)]
+                Some(Ok(entry)) => found.push(Found::new(&self.path, &entry)),
+                #[cfg(not(unix))]
+                Some(Ok(entry)) => found.push(Found::new(&self.path, entry)),
                 Some(Err(error)) => self.error = Some(error),
                 None => self.done = true,
             }
@@ -183,7 +261,8 @@ impl Iterator for Entries {
 
 /// An entry of a directory. Cheap to clone.
 ///
-/// Entries are fetched in batches of 64; keeping one entry keeps its batch in memory.
+/// Entries are fetched in batches of 64; keeping one entry keeps its batch in memory. It keeps
+/// nothing open: the directory is closed once the [`ReadDir`] is dropped.
 #[derive(Clone)]
 pub struct DirEntry {
     batch: Arc<EntryBatch>,
@@ -198,45 +277,51 @@ impl DirEntry {
     /// The path: that of the directory as passed to [`read_dir`], joined with the file name.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.found().0.path()
+        self.found().path()
     }
 
     /// The file name, without the directory.
     #[must_use]
     pub fn file_name(&self) -> OsString {
-        self.found().0.file_name()
+        self.found().name()
     }
 
     /// Returns the metadata of the entry. It does not follow symbolic links.
+    ///
+    /// On Unix they are those of what is at the entry's [`path`](DirEntry::path) now. `std` asks
+    /// the directory itself on some systems, Linux among them, and so keeps it open. The two differ
+    /// once the directory has been moved or replaced: then this is
+    /// [`NotFound`](io::ErrorKind::NotFound), or the metadata of what has taken the path.
     ///
     /// # Errors
     ///
     /// Those of [`std::fs::DirEntry::metadata`].
     pub async fn metadata(&self) -> io::Result<Metadata> {
         let entry = self.clone();
-        self.batch.fs.offload(move || entry.found().0.metadata()).await
+        self.batch.fs.offload(move || entry.found().metadata()).await
     }
 
     /// Returns the type of the entry: a file, a directory or something else. It does not follow
-    /// symbolic links. Most systems report the type together with the name; then this makes no trip
-    /// to the pool.
+    /// symbolic links. Most systems report the type together with the name; then it is that of when
+    /// the entry was fetched, and this makes no trip to the pool. Else it is found as
+    /// [`metadata`](DirEntry::metadata) are.
     ///
     /// # Errors
     ///
     /// Those of [`std::fs::DirEntry::file_type`].
     pub async fn file_type(&self) -> io::Result<FileType> {
-        if let Some(file_type) = self.found().1 {
+        if let Some(file_type) = self.found().file_type {
             return Ok(file_type);
         }
         let entry = self.clone();
-        self.batch.fs.offload(move || entry.found().0.file_type()).await
+        self.batch.fs.offload(move || entry.found().file_type()).await
     }
 
     /// The inode number. Unix only.
     #[cfg(unix)]
     #[must_use]
     pub fn ino(&self) -> u64 {
-        std::os::unix::fs::DirEntryExt::ino(&self.found().0)
+        self.found().number
     }
 }
 

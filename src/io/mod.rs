@@ -13,6 +13,7 @@
 // |---|---|
 // | `unblock` | blocking values as asynchronous ones |
 // | `budget` | when a task that reads without waiting yields |
+// | `readiness` | waiting until a descriptor is ready |
 // | `retry` | calls that a signal has interrupted |
 // | `producer`, `bounded` | closures that produce items, and their bounded channel |
 // | `bridge`, `compat` | asynchronous readers and writers as blocking ones |
@@ -28,6 +29,7 @@ pub(crate) mod delegate;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod producer;
+mod readiness;
 pub(crate) mod retry;
 mod shared_reader;
 mod std_streams;

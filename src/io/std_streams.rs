@@ -49,6 +49,20 @@ pub fn stderr() -> Stderr {
     Stderr(Unblock::set_up(io::stderr(), None, set_up()))
 }
 
+impl Stdout {
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "other types have something to do")]
+    fn after_close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stderr {
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "other types have something to do")]
+    fn after_close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn set_up() -> Setup {
     Setup { target: SpawnTarget::STREAMS, drops_in_place: true, flushes: true, ..Setup::default() }
 }

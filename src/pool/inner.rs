@@ -58,20 +58,21 @@ pub(super) struct Inner {
 }
 
 impl Inner {
-    pub(super) fn new(mut config: Config) -> Arc<Self> {
+    pub(super) fn new(config: Config) -> Arc<Self> {
         fork::watch();
         let stats = Stats::new(&config);
+        let threads = Threads::new(config.core, config.max);
         Arc::new_cyclic(|me: &Weak<Inner>| Inner {
             engine: Engine::new(
                 config.core,
                 config.queue_limit.map(Semaphore::new),
                 Lanes::new(config.export_every.is_some()),
             ),
-            threads: Threads::new(config.core, config.max),
             growth: Growth::new(),
-            expiry: Expiry::new(config.export_every, Weak::clone(me) as _),
+            expiry: Expiry::new(config.export_every, Weak::clone(me) as _, Arc::clone(threads.joins())),
+            threads,
             ending: Ending::new(),
-            carried: Carried::new(config.captures.take(), stats.observer().is_on()),
+            carried: Carried::new(config.captures.clone(), stats.observer().is_on()),
             stats,
             services: Services::default(),
             me: Weak::clone(me),
@@ -151,11 +152,16 @@ impl Inner {
 
     /// Starts the first thread.
     pub(super) fn start_first(self: &Arc<Self>) -> io::Result<()> {
-        if self.engine.idle.begin_starting() && self.threads.counts().reserve(1, 1) {
-            start(self, 0)
-        } else {
-            Ok(())
+        if !self.engine.idle.begin_starting() {
+            return Ok(());
         }
+        if self.threads.counts().reserve(1, 1) {
+            return start(self, 0);
+        }
+        // A task of another thread has started it.
+        self.engine.idle.not_started(1);
+        self.engine.notify_if_queued(&**self);
+        Ok(())
     }
 
     /// No thread will look into the queues: starts a thread if the pool is entitled to one, else
@@ -283,6 +289,7 @@ impl Inner {
         if self.threads.counts().all() == 0 {
             self.growth.monitor().stop();
             self.expiry.stop();
+            self.threads.joins().close();
         }
     }
 }
@@ -384,6 +391,10 @@ impl Policy for Inner {
             || self.threads.counts().reserved() < self.threads.max() && !self.engine.is_closed() && !refused()
     }
 
+    fn threads(&self) -> usize {
+        self.threads.counts().all()
+    }
+
     fn may_spin(&self) -> bool {
         // Where more threads are at work, some of them may want the CPU.
         let resting = || self.engine.idle.counts().idle + self.threads.blocking();
@@ -429,6 +440,8 @@ impl Policy for Inner {
             && self.threads.counts().active() < self.threads.max()
             && !self.engine.queues.is_empty();
         let successor = self.owned().filter(|_| due);
+        // Before the thread counts itself out: see `joins`.
+        self.threads.joins().leave();
         if let Some(pool) = successor {
             // What waits for the end must not see a pool without threads that still has work.
             self.engine.idle.add_starting(1);

@@ -21,13 +21,16 @@
 //! target that is queued while every thread waits has been claimed. Where a thread waits by
 //! `block_on` or through a channel, or computes, nothing of this is said: then the thread of the
 //! reserve waits for it.
+//!
+//! A thread whose stack has no room for another run leaves its target to others, and is refused
+//! where there are none: see `deep`.
 
 use std::sync::Arc;
 
 use super::{Policy, Worker};
 use crate::lane::{HeldSlot, LaneCore};
 use crate::sync::atomic::Ordering;
-use crate::sync::{Parker, trampoline};
+use crate::sync::{Parker, nesting, trampoline};
 use crate::task::{Host, Inline, TaskRef, claim_inline, tasks};
 
 impl<P: Policy> Worker<P> {
@@ -58,24 +61,35 @@ impl<P: Policy> Worker<P> {
         }
     }
 
-    /// Runs `target`, which is queued in the pool or in one of its lanes. False if it is not.
-    fn claim_and_run(&self, target: &TaskRef) -> bool {
-        if target.is_owned_by(self.owner()) {
-            return self.run_inline_now(target);
-        }
-        match self.lane_of(target) {
-            Some(lane) if target.is_queued() && lane.take_over() => {
-                self.run_through(lane, target);
-                true
+    /// Runs `target`, which is queued in the pool itself, or in `lane`. False if another thread was
+    /// faster, or the lane has no slot for it.
+    fn claim_and_run(&self, target: &TaskRef, lane: Option<Arc<LaneCore>>) -> bool {
+        match lane {
+            None => claim_inline(target).map(|claimed| self.reenter(|| self.run(claimed))).is_some(),
+            Some(lane) => {
+                let has_slot = lane.take_over();
+                if has_slot {
+                    self.run_through(lane, target);
+                }
+                has_slot
             }
-            _ => false,
         }
     }
 
-    /// Runs a task that a thread of a reserve waits for. False if there is none.
-    fn run_wanted(&self) -> bool {
-        P::IS_GENERAL
-            && std::iter::from_fn(|| self.engine().wanted.take()).any(|wanted| self.claim_and_run(&wanted))
+    /// Nothing can be done for the wait for `target`: runs what another thread waits for, if there
+    /// is any such task, or waits.
+    fn help_or_wait(&self, target: &TaskRef) -> Inline {
+        let wanted = || self.engine().wanted.take();
+        let helps = P::IS_GENERAL && nesting::room().is_ok();
+        let is_queued = |task: &TaskRef| {
+            let lane = if task.is_owned_by(self.owner()) { None } else { self.lane_of(task) };
+            let is_here = task.is_owned_by(self.owner()) || lane.is_some();
+            is_here && task.is_queued() && self.claim_and_run(task, lane)
+        };
+        if helps && std::iter::from_fn(wanted).any(|task| is_queued(&task)) {
+            return Inline::Ran;
+        }
+        self.wait_for(target)
     }
 
     /// This thread is about to park until `target` has ended, unless the wait would never end.
@@ -141,7 +155,35 @@ impl<P: Policy> Host for Worker<P> {
         if !self.pool.runs_inline(target) {
             return self.wait_for(target);
         }
-        if self.claim_and_run(target) || self.run_wanted() { Inline::Ran } else { self.wait_for(target) }
+        let is_own = target.is_owned_by(self.owner());
+        let lane = if is_own { None } else { self.lane_of(target) };
+        if !target.is_queued() || !is_own && lane.is_none() {
+            return self.help_or_wait(target);
+        }
+        if let Err(deep) = nesting::room() {
+            // A circle through lanes is one at any depth.
+            return match self.wait_for(target) {
+                Inline::Waits => Inline::NoRoom(deep),
+                refused => refused,
+            };
+        }
+        if self.claim_and_run(target, lane) { Inline::Ran } else { self.help_or_wait(target) }
+    }
+
+    fn begin_waiting(&self) {
+        self.show_waiting();
+    }
+
+    fn end_waiting(&self) {
+        Worker::end_waiting(self);
+    }
+
+    fn begin_deep_wait(&self, parker: &Arc<Parker>) -> bool {
+        Worker::begin_deep_wait(self, parker)
+    }
+
+    fn end_deep_wait(&self, parker: &Arc<Parker>) {
+        Worker::end_deep_wait(self, parker);
     }
 
     fn watch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {

@@ -10,6 +10,7 @@
 //! | `registry` | the threads of a pool |
 //! | `host` | blocking and waiting on a pool's thread |
 //! | `wanted` | what threads of reserves wait for, and others run in their place |
+//! | `deep` | waits of threads whose stacks have no room to run what they wait for |
 //! | `park` | what a thread does that finds nothing: spin, sleep, leave |
 //! | `spin` | for how long it pays to spin |
 //!
@@ -43,6 +44,7 @@
 //! `watch_growth` is between the registration of a waiter and its look, and pairs with the one in
 //! `growth_ended`, and for `help_waiters` with the one in `Idle::notify`.
 
+mod deep;
 mod host;
 mod lane_turn;
 #[cfg(all(test, sidestep_loom))]
@@ -70,6 +72,7 @@ use crate::sync::{Parker, ParkerSet};
 use crate::sys::fork::Generation;
 use crate::task::{TaskRef, with_host};
 
+use self::deep::DeepWaits;
 use self::record::{CurrentGuard, WorkerContext, this_context};
 use self::spin::SpinPolicy;
 use self::wanted::WantedTasks;
@@ -94,6 +97,7 @@ pub(crate) struct Engine {
     pub(crate) help_waiters: ParkerSet,
     /// Queued tasks that threads of reserves wait for.
     wanted: WantedTasks,
+    deep_waits: DeepWaits,
     /// There may be more threads than the pool may have by now.
     over_max: AtomicBool,
     /// Admission is closed.
@@ -113,6 +117,7 @@ impl Engine {
             growth_waiters: ParkerSet::default(),
             help_waiters: ParkerSet::default(),
             wanted: WantedTasks::default(),
+            deep_waits: DeepWaits::default(),
             over_max: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             generation: Generation::current(),
@@ -295,6 +300,8 @@ pub(crate) trait Policy: Send + Sync + 'static {
         let _ = target;
         !self.may_grow()
     }
+    /// How many threads the pool has, those included that start or leave.
+    fn threads(&self) -> usize;
     /// Whether a thread that finds nothing may spin: with one CPU, or where more threads than core
     /// are at work, it would only hold up others.
     fn may_spin(&self) -> bool;
@@ -487,5 +494,6 @@ impl<P: Policy> Worker<P> {
         }
         engine.workers.unregister(&context.record);
         pool.on_exit();
+        engine.deep_waits.look_again();
     }
 }

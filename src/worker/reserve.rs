@@ -91,7 +91,10 @@ impl<P: Policy> Worker<InReserve<P>> {
             let pending = reserve.lane().is_none_or(|lane| lane.has_pending());
             pending || engine.is_closed() || engine.is_forked()
         };
+        // A deep wait does not count on it.
+        self.show_waiting();
         let stays = reserve.park(parker, self.pool.reserve_deadline(), watch, must_look);
+        self.end_waiting();
         engine.help_waiters.remove(parker);
         stays
     }
@@ -132,6 +135,10 @@ impl<P: Policy> Policy for InReserve<P> {
     /// A wait there is never a reason to run what is queued.
     fn may_grow(&self) -> bool {
         true
+    }
+
+    fn threads(&self) -> usize {
+        self.pool.threads()
     }
 
     fn runs_inline(&self, target: &TaskRef) -> bool {

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use self::lock::LockIntents;
+use self::lock::FileLock;
 use super::offload::Fs;
 use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
@@ -59,8 +59,8 @@ const CAPACITY: usize = 256 << 10;
 pub struct File {
     file: Arc<std::fs::File>,
     stream: Unblock<Arc<std::fs::File>>,
-    /// The calls that want the lock of the file; made by the first of them.
-    intents: OnceLock<Arc<LockIntents>>,
+    /// The last field: by then the file is closed, as far as that is up to this handle.
+    lock: Arc<FileLock>,
 }
 
 impl File {
@@ -129,7 +129,7 @@ impl File {
     pub async fn try_clone(&mut self) -> io::Result<File> {
         self.stream.get_mut().await?;
         let clone = self.fs().file(self.file.try_clone()?);
-        Ok(File { intents: Arc::clone(self.lock_intents()).into(), ..clone })
+        Ok(File { lock: Arc::clone(&self.lock), ..clone })
     }
 
     /// Takes out the bytes that the file has accepted and could not write. Until then every call
@@ -218,6 +218,14 @@ impl File {
         self.set_times(FileTimes::new().set_modified(time)).await
     }
 
+    /// Lets go of a pipe, a socket or a device that was closed, as the stream has.
+    fn after_close(&mut self) -> io::Result<()> {
+        if self.stream.is_closed() {
+            self.file = closed_file()?;
+        }
+        Ok(())
+    }
+
     /// Calls `f` on the pool, after what was accepted has been written.
     async fn call<T, F>(&self, f: F) -> io::Result<T>
     where
@@ -248,7 +256,7 @@ impl Fs {
         path: P,
     ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
         let fs = self.clone();
-        self.with_path(path, move |path| std::fs::File::open(path).map(|file| fs.file(file)))
+        self.with_path(path, move |path| std::fs::File::open(path).map(|file| fs.opened(file)))
     }
 
     /// As [`File::create`].
@@ -258,7 +266,7 @@ impl Fs {
         path: P,
     ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
         let fs = self.clone();
-        self.with_path(path, move |path| std::fs::File::create(path).map(|file| fs.file(file)))
+        self.with_path(path, move |path| std::fs::File::create(path).map(|file| fs.opened(file)))
     }
 
     /// As [`File::create_new`].
@@ -268,20 +276,41 @@ impl Fs {
         path: P,
     ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
         let fs = self.clone();
-        self.with_path(path, move |path| std::fs::File::create_new(path).map(|file| fs.file(file)))
+        self.with_path(path, move |path| std::fs::File::create_new(path).map(|file| fs.opened(file)))
     }
 
     /// Makes a [`File`] of an open file, as [`File::from`] does.
     #[must_use]
     pub fn file(&self, file: std::fs::File) -> File {
+        self.with_lock(file, FileLock::unknown())
+    }
+
+    /// Makes a [`File`] of a file that was opened just now.
+    pub(super) fn opened(&self, file: std::fs::File) -> File {
+        self.with_lock(file, FileLock::default())
+    }
+
+    fn with_lock(&self, file: std::fs::File, lock: FileLock) -> File {
         let file = Arc::new(file);
         let set_up = Setup { target: self.target.clone(), drops_in_place: true, ..Setup::default() };
-        File {
-            stream: Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up),
-            file,
-            intents: OnceLock::new(),
-        }
+        let stream = Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up);
+        File { file, stream, lock: Arc::new(lock) }
     }
+}
+
+/// What the descriptor of a file that was closed shows from then on: an empty pipe at its end.
+fn closed_file() -> io::Result<Arc<std::fs::File>> {
+    static CLOSED: OnceLock<Arc<std::fs::File>> = OnceLock::new();
+
+    if let Some(closed) = CLOSED.get() {
+        return Ok(Arc::clone(closed));
+    }
+    let (end, _) = io::pipe()?;
+    #[cfg(unix)]
+    let file = std::fs::File::from(std::os::fd::OwnedFd::from(end));
+    #[cfg(windows)]
+    let file = std::fs::File::from(std::os::windows::io::OwnedHandle::from(end));
+    Ok(Arc::clone(CLOSED.get_or_init(|| Arc::new(file))))
 }
 
 delegate_read!(File, stream);

@@ -23,7 +23,7 @@ use super::state::State;
 use crate::pool::inner::Inner;
 use crate::pool::threads::{Backoff, start_many};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use crate::sync::{Parker, now, thread};
+use crate::sync::{Parker, now};
 use crate::trace::event;
 
 /// A pool's monitor, and what it has done.
@@ -146,14 +146,15 @@ fn start(pool: &Inner) -> std::io::Result<()> {
     }
     let Some(pool) = pool.owned() else { return Ok(()) };
     let name = format!("{}-monitor", pool.config.name);
-    thread::Builder::new().name(name).spawn(move || watch(&pool)).map(drop)
+    let joins = Arc::clone(pool.threads.joins());
+    joins.start_helper(name, move || watch(&pool))
 }
 
 fn watch(pool: &Arc<Inner>) {
     let monitor = &pool.growth.monitor;
     let mut sampler = Sampler::of(pool.config.thread_states);
     let mut stall = Stall::default();
-    let cpus = num_cpus::get();
+    let cpus = crate::sys::cpus::count();
     while monitor.await_arming() {
         let mut state = State::new();
         let mut last = now();

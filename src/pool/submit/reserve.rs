@@ -12,6 +12,7 @@ use crate::error::{Origin, Reason, TaskError};
 use crate::pool::{Lane, Pool};
 use crate::semaphore::{Acquire, Semaphore};
 use crate::sync::atomic::{Ordering, fence};
+use crate::sync::nesting::TooDeep;
 use crate::task::{BlockingWait, Help, Host, Task, Unblocked, block, forked_child, next_id};
 
 /// A wait for a place in the queue of a [`Pool`] or [`Lane`]: what [`Pool::reserve`] and
@@ -65,7 +66,8 @@ impl Reserve {
     /// # Errors
     ///
     /// As for the future; besides, [`is_deadlock`](TaskError::is_deadlock) on a thread that holds
-    /// every slot of the lane whose queue is full.
+    /// every slot of the lane whose queue is full, and on one whose stack has no room to run what
+    /// is queued while every other thread of the pool waits.
     ///
     /// # Panics
     ///
@@ -141,6 +143,10 @@ impl BlockingWait for Reserve {
 
     fn fail(&mut self, reason: Reason) -> Poll<Self::Output> {
         Poll::Ready(Err(TaskError::new(self.origin(), reason)))
+    }
+
+    fn too_deep(&mut self, deep: TooDeep) -> Option<Self::Output> {
+        Some(Err(TaskError::new(self.origin(), Reason::TooDeep(deep))))
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! - **P1** A thread is reserved, by compare-exchange against `max`, before it is made, and given
 //!   up after its last hook has run: so the number of threads never exceeds `max`, not even for an
-//!   instant.
-//!   The threads of lanes' reserves count apart (N5).
+//!   instant. The threads of lanes' reserves count apart (N5).
 //! - **P2** The thread that reserves also holds a starting token. Both go with the [`NewThread`]:
 //!   into the thread when it runs, or back when it is dropped unrun. A thread of a reserve has no
 //!   token.
@@ -13,7 +12,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::new_thread::{NewThread, Reserved};
+use super::new_thread::{NewThread, Reserved, make};
 use crate::lane::LaneReserve;
 use crate::panic::{catch_panic, panic_message};
 use crate::pool::inner::Inner;
@@ -69,8 +68,8 @@ impl Reserved for Reservation {
         // A handler that has not returned yet may still report why; until then no other attempt is
         // made (P3).
         threads.backoff().hold();
-        // ORDERING: AcqRel pairs with the one in `start`: the second of the two sees the first, and
-        // all that came before it.
+        // ORDERING: AcqRel pairs with the one in `start_as`: the second of the two sees the first,
+        // and all that came before it.
         let returned = handshake.fetch_or(LOST, Ordering::AcqRel) & RETURNED != 0;
         if returned {
             threads.backoff().begin(dropped_unrun());
@@ -111,18 +110,18 @@ pub(in crate::pool) fn start(pool: &Arc<Inner>, share: usize) -> io::Result<()> 
         pool.on_start_failed();
         return Err(copy(&threads.backoff().error()));
     }
-    make(pool, threads.next_name(&pool.config.name), Role::General(share))
+    start_as(pool, threads.next_name(&pool.config.name), Role::General(share))
 }
 
 /// Starts a thread of a lane's `reserve`, in which it is counted.
 pub(in crate::pool) fn start_in_reserve(pool: &Arc<Inner>, lane: &str, reserve: &Arc<LaneReserve>) {
     let name = format!("{}-{lane}-r{}", pool.config.name, reserve.next_number());
     // A failure has been dealt with.
-    let _ = make(pool, name.replace('\0', ""), Role::Lane(Arc::clone(reserve)));
+    let _ = start_as(pool, name.replace('\0', ""), Role::Lane(Arc::clone(reserve)));
 }
 
-/// Has the handler make a thread.
-fn make(pool: &Arc<Inner>, name: String, role: Role) -> io::Result<()> {
+/// Calls the handler, which makes a thread called `name`.
+fn start_as(pool: &Arc<Inner>, name: String, role: Role) -> io::Result<()> {
     let threads = &pool.threads;
     let handshake = Arc::new(AtomicUsize::new(0));
     let reservation = Reservation { pool: Arc::clone(pool), role, handshake: Arc::clone(&handshake) };
@@ -157,7 +156,9 @@ fn plain(error: io::Error) -> io::Error {
 
 /// Calls the user's spawn handler, or the default one.
 fn call_handler(pool: &Inner, new: NewThread) -> io::Result<()> {
-    let handler = &pool.config.spawn_handler;
+    let Some(handler) = &pool.config.spawn_handler else {
+        return make(new, pool.threads.joins(), pool.config.inherit);
+    };
     let call = std::panic::AssertUnwindSafe(|| handler(new));
     std::panic::catch_unwind(call).map(|result| result.map_err(plain)).unwrap_or_else(|payload| {
         let error = io::Error::other(format!("the spawn handler panicked: {}", panic_message(&*payload)));

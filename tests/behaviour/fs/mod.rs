@@ -6,6 +6,8 @@ mod file;
 mod futures;
 mod hangs;
 mod hostile;
+mod lock_processes;
+mod lock_queue;
 mod locks;
 mod net;
 mod open;

@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use super::shared::SharedMachine;
 use crate::error::TaskError;
-use crate::io::retry::retry;
+use crate::io::retry::{retry, retry_when_ready};
 use crate::io::unblock::state::capability::{SeekFn, WriteFns};
 use crate::io::unblock::state::machine::Machine;
 use crate::io::unblock::state::step::{AfterUnlock, PumpStep, StepResult};
 use crate::panic::{catch_panic, panic_message, report_panic};
 use crate::sync::atomic::Ordering;
-use crate::sync::{MutexGuard, now, thread};
+#[cfg(sidestep_loom)]
+use crate::sync::thread;
+use crate::sync::{MutexGuard, now, own_thread};
+use crate::sys::descriptor::{DescriptorOf, Direction, descriptor_of};
 use crate::task::{OnShutdown, Task};
 use crate::trace::event;
 
@@ -99,8 +102,7 @@ fn refused<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, error: TaskError) 
 /// The pool has ended, and there are bytes to write: on a thread of their own.
 fn start_apart<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
     let pumped = Arc::clone(shared);
-    let builder = thread::Builder::new().name("sidestep-flush".to_owned());
-    if let Err(error) = builder.spawn(move || run(&pumped, false)) {
+    if let Err(error) = own_thread::start_alone("sidestep-flush".to_owned(), move || run(&pumped, false)) {
         event!(WARN, %error, "there is no thread to write on: writes in place");
         let _ = error;
         run(shared, false);
@@ -118,6 +120,7 @@ fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, is_pooled: bool) {
     loop {
         match machine.begin() {
             PumpStep::End => return end(machine, value),
+            PumpStep::Close => return close(shared, machine, value),
             PumpStep::Rest if flows && steps > 0 && !machine.is_quiescing() && SPINS > 0 => {
                 steps = 0;
                 let Some(back) = spin(shared, machine, value) else { return };
@@ -130,10 +133,11 @@ fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, is_pooled: bool) {
                 return wakes.wake();
             }
             step => {
+                let descriptor = if machine.is_direct() { descriptor_of::<T>() } else { None };
                 drop(machine);
                 steps += 1;
                 flows |= steps > 1;
-                let result = match catch_unwind(AssertUnwindSafe(|| take(step, &mut value))) {
+                let result = match catch_unwind(AssertUnwindSafe(|| take(step, &mut value, descriptor))) {
                     Ok(result) => result,
                     Err(payload) => return poison(shared, value, payload),
                 };
@@ -152,15 +156,19 @@ fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, is_pooled: bool) {
     }
 }
 
-/// Takes the step: the I/O of the value happens here.
-fn take<T>(step: PumpStep<T>, value: &mut T) -> StepResult {
+/// Takes the step: the I/O of the value happens here. `descriptor` is one that may have to be waited
+/// for.
+fn take<T>(step: PumpStep<T>, value: &mut T, descriptor: Option<DescriptorOf<T>>) -> StepResult {
     match step {
         PumpStep::Rewind(seek, unread) => StepResult::Rewound(rewind(value, seek, unread)),
         PumpStep::Write(writing, bytes, from) => {
-            let (written, result) = write(value, writing, &bytes, from);
+            let (written, result) = write(value, writing, descriptor, &bytes, from);
             StepResult::Wrote(bytes, written, result)
         }
-        PumpStep::Flush(writing) => StepResult::Flushed(retry(|| (writing.flush)(value))),
+        PumpStep::Flush(writing) => {
+            let fd = descriptor.map(|descriptor| descriptor.find(value));
+            StepResult::Flushed(retry_when_ready(fd, Direction::Write, || (writing.flush)(value)))
+        }
         PumpStep::Seek(seek, to, unread) => {
             let (result, moved) = seek_from(value, seek, to, unread);
             StepResult::Sought(to, result, moved)
@@ -172,7 +180,8 @@ fn take<T>(step: PumpStep<T>, value: &mut T) -> StepResult {
         PumpStep::Probe(seek) => StepResult::Probed(retry(|| seek(value, SeekFrom::Current(0)))),
         PumpStep::Read(read, buffer, size) => {
             let mut bytes = buffer.unwrap_or_else(|| vec![0; size]);
-            let result = retry(|| read(value, &mut bytes));
+            let fd = descriptor.map(|descriptor| descriptor.find(value));
+            let result = retry_when_ready(fd, Direction::Read, || read(value, &mut bytes));
             if let Ok(count) = result {
                 assert!(count <= size, "the reader claims to have read {count} bytes into {size}");
             }
@@ -182,16 +191,23 @@ fn take<T>(step: PumpStep<T>, value: &mut T) -> StepResult {
             let (count, done) = pull(value, &mut items, most);
             StepResult::Pulled(items, count, done)
         }
-        PumpStep::Rest | PumpStep::End => unreachable!("they are not taken"),
+        PumpStep::Rest | PumpStep::Close | PumpStep::End => unreachable!("they are not taken"),
     }
 }
 
 /// Writes `bytes` from the given one on. Returns up to where it got.
-fn write<T>(value: &mut T, writing: WriteFns<T>, bytes: &[u8], from: usize) -> (usize, io::Result<()>) {
+fn write<T>(
+    value: &mut T,
+    writing: WriteFns<T>,
+    descriptor: Option<DescriptorOf<T>>,
+    bytes: &[u8],
+    from: usize,
+) -> (usize, io::Result<()>) {
+    let fd = descriptor.map(|descriptor| descriptor.find(value));
     let mut written = from;
     while written < bytes.len() {
         let rest = &bytes[written..];
-        match retry(|| (writing.write)(value, rest)) {
+        match retry_when_ready(fd, Direction::Write, || (writing.write)(value, rest)) {
             Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
             Ok(count) => {
                 assert!(
@@ -297,7 +313,7 @@ fn aside<'a, T: Send + 'static>(
 }
 
 /// The handle is gone and nothing is left to do, or can be done.
-fn end<T>(mut machine: MutexGuard<'_, Machine<T>>, value: T) {
+fn end<T: 'static>(mut machine: MutexGuard<'_, Machine<T>>, value: T) {
     let (lost, error) = machine.finish();
     drop(machine);
     if let Some(error) = error {
@@ -305,6 +321,17 @@ fn end<T>(mut machine: MutexGuard<'_, Machine<T>>, value: T) {
         catch_panic("a destructor", || drop((error, lost)));
     }
     catch_panic("a destructor", || drop(value));
+}
+
+/// The caller has closed the value.
+fn close<T: Send + 'static>(shared: &SharedMachine<T>, machine: MutexGuard<'_, Machine<T>>, value: T) {
+    drop(machine);
+    catch_panic("a destructor", || drop(value));
+    let Some(mut machine) = shared.machine.lock() else { return };
+    let wakes = machine.closed();
+    shared.progress.fetch_add(1, Ordering::Relaxed);
+    drop(machine);
+    wakes.wake();
 }
 
 /// The value has panicked.

@@ -255,6 +255,11 @@ impl<T: Send + 'static> Unblock<T> {
         self.client.poll_written(context)
     }
 
+    /// Whether the value was closed, and dropped.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
     /// Returns a closure that marks, from any thread, what was read ahead as stale: the value has
     /// other bytes there by now.
     pub(crate) fn invalidator(&self) -> impl Fn() + Send + use<T> {

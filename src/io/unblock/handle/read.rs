@@ -14,9 +14,6 @@ use crate::io::budget;
 use crate::io::unblock::state::request::{Answer, Request};
 use crate::sys::pread::{self, Cached};
 
-/// A caller that asks for less gets bytes by way of a chunk.
-const SMALL: usize = 8 << 10;
-
 impl<T: Read + Send + 'static> Unblock<T> {
     /// Fills `buffer` with what is there, and waits only if there is nothing.
     pub(super) fn poll_fill(
@@ -29,8 +26,7 @@ impl<T: Read + Send + 'static> Unblock<T> {
         }
         ready!(self.poll_turn(context));
         let want = buffer.len();
-        let direct = if want < SMALL { &mut [] } else { &mut *buffer };
-        if let Answer::Count(count) = ready!(self.poll_bytes(context, want, direct))? {
+        if let Answer::Count(count) = ready!(self.poll_bytes(context, want, buffer))? {
             return Poll::Ready(Ok(count));
         }
         let mut filled = self.client.chunk.move_into(buffer);
@@ -57,7 +53,7 @@ impl<T: Read + Send + 'static> Unblock<T> {
         Poll::Ready(())
     }
 
-    /// Has bytes to give out, or puts some straight into `direct`, where there is room for any.
+    /// Has bytes to give out, or puts some straight into `direct`.
     fn poll_bytes(
         &mut self,
         context: &mut Context<'_>,

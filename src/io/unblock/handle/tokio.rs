@@ -54,7 +54,7 @@ impl<T: Write + Send + 'static> AsyncWrite for Unblock<T> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_flushed(context)
+        self.get_mut().poll_closed(context)
     }
 }
 

@@ -24,6 +24,7 @@ use std::process::{ChildStderr, ChildStdout};
 use std::sync::Arc;
 
 use crate::io::unblock::buffers::items::Items;
+use crate::sys::descriptor::{DescriptorOf, descriptor_of};
 use crate::sys::pread::Cached;
 
 /// What the value is able to do, as far as the calls of the handle have shown.
@@ -36,6 +37,8 @@ pub(crate) struct Capabilities<T> {
     pub(crate) page_cache: bool,
     /// The value keeps nothing that a flush would have to write.
     pub(crate) writes_through: bool,
+    /// How the descriptor of the value is found, which may be one to wait for.
+    pub(crate) descriptor: Option<DescriptorOf<T>>,
 }
 
 impl<T: 'static> Capabilities<T> {
@@ -48,6 +51,7 @@ impl<T: 'static> Capabilities<T> {
             pull: None,
             page_cache: cfg!(target_os = "linux") && is_file::<T>(),
             writes_through: is_file::<T>(),
+            descriptor: descriptor_of::<T>(),
         }
     }
 }
@@ -112,8 +116,9 @@ pub(crate) fn seek<T: 'static>() -> Option<SeekFn<T>> {
     is_seekable(TypeId::of::<T>()).then_some(seek_listed::<T>)
 }
 
-/// Whether a `T` is a file: its flush does nothing, and the page cache may have its bytes.
-fn is_file<T: 'static>() -> bool {
+/// Whether a `T` is a file, as opposed to other types with a descriptor: its flush does nothing,
+/// the page cache may have its bytes, and closing it means a flush if it is a regular one.
+pub(crate) fn is_file<T: 'static>() -> bool {
     [TypeId::of::<File>(), TypeId::of::<Arc<File>>()].contains(&TypeId::of::<T>())
 }
 

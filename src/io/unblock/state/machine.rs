@@ -17,6 +17,7 @@
 //!    v                                                         | the value panicked
 //!  CheckedOut  (get_mut, into_inner)                           v
 //!              (also a value that was dropped)              Poisoned
+//!  Closed      (poll_close: from Idle or Running)
 //! ```
 //!
 //! # Who holds the lock when
@@ -28,11 +29,12 @@
 //! | `Running` | the pump, without the lock while it takes a step | the handle, to ask; the pump, between two steps |
 //! | `Paused` | the machine; the pump calls wakers or spins, without the lock | the handle, to ask, or to drop the value with itself; the pump, to go on |
 //! | `CheckedOut` | the handle, or nothing | the handle, to put the value back |
+//! | `Closed` | nothing | the handle, to learn of it |
 //! | `Poisoned` | nothing | the handle, to learn of it |
 //!
-//! Under the lock nothing blocks and no user code runs, with two exceptions: a read of the page
-//! cache, which does not block, and the first batch of items of an iterator that has no other user
-//! yet. What the machine lets go of is user code when it is dropped or woken; so it leaves in an
+//! Under the lock nothing blocks and no user code runs, with three exceptions: a read of the page
+//! cache and calls of a descriptor (`direct`), which do not block, and the first batch of items of
+//! an iterator that has no other user yet. What the machine lets go of is user code when it is dropped or woken; so it leaves in an
 //! [`AfterUnlock`], or as a return value, for after the unlock.
 //!
 //! # The order of steps
@@ -65,6 +67,8 @@
 //! failure is reported with the number of bytes.
 
 mod answer;
+mod closing;
+mod direct;
 mod ending;
 mod rewind;
 
@@ -74,12 +78,14 @@ use std::io;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use self::direct::Direct;
 use super::capability::{Capabilities, may_read_ahead};
 use super::step::{AfterUnlock, Plan, PumpStep, SeekState, StepResult, ValueCall, ValueState};
 use crate::io::unblock::buffers::inbound::Inbound;
 use crate::io::unblock::buffers::items::ItemBuffer;
 use crate::io::unblock::buffers::outbound::Outbound;
 use crate::io::unblock::buffers::wakers::{Interest, WakerSet, Wakes};
+use crate::sys::descriptor::Fd;
 
 /// Everything that the handle and the pump share.
 pub(crate) struct Machine<T> {
@@ -111,17 +117,25 @@ pub(crate) struct Machine<T> {
     refusal: Option<io::Error>,
     /// When the last pump ended.
     idle_since: Option<Instant>,
+    /// Whether the descriptor of the value is one to wait for.
+    direct: Direct,
+    /// The descriptor that the last request has to wait for.
+    blocked: Option<Fd>,
+    /// The descriptor cannot be waited for at the moment: the request that is being answered goes
+    /// to the pump.
+    is_ordinary: bool,
+    /// The caller closes the value.
+    closing: bool,
+    /// A value that was closed, to be dropped outside of the lock.
+    closed: Option<T>,
     /// The handle is gone.
     abandoned: bool,
     wakers: WakerSet,
 }
 
-impl<T> Machine<T> {
+impl<T: 'static> Machine<T> {
     /// Around `value`, with at most `capacity` bytes buffered each way.
-    pub(crate) fn new(value: T, capacity: usize) -> Self
-    where
-        T: 'static,
-    {
+    pub(crate) fn new(value: T, capacity: usize) -> Self {
         Machine {
             value: ValueState::Idle(value),
             capabilities: Capabilities::of_type(),
@@ -141,6 +155,11 @@ impl<T> Machine<T> {
             unreported_error: None,
             refusal: None,
             idle_since: None,
+            direct: Direct::Unknown,
+            blocked: None,
+            is_ordinary: false,
+            closing: false,
+            closed: None,
             abandoned: false,
             wakers: WakerSet::default(),
         }
@@ -156,12 +175,15 @@ impl<T> Machine<T> {
         if writable && self.outbound.waiting() > 0 {
             return Plan::Write;
         }
-        let flush = self.outbound.is_flush_requested() || self.quiesce || self.abandoned;
+        let flush = self.outbound.is_flush_requested() || self.quiesce || self.closing || self.abandoned;
         if writable && flush && self.needs_flush() && self.capabilities.write.is_some() {
             return Plan::Flush;
         }
         if self.abandoned {
             return Plan::End;
+        }
+        if writable && self.closing {
+            return Plan::Close;
         }
         if writable && matches!(self.seek, SeekState::Wanted(_)) {
             return Plan::Seek;
@@ -206,7 +228,7 @@ impl<T> Machine<T> {
 
     /// There is something to do that must not be lost, even if the pool discards what is queued.
     pub(crate) fn has_pending_writes(&self) -> bool {
-        matches!(self.plan(), Plan::Rewind | Plan::Write | Plan::Flush)
+        matches!(self.plan(), Plan::Rewind | Plan::Write | Plan::Flush | Plan::Close)
     }
 
     /// The caller wants the value itself.
@@ -232,6 +254,7 @@ impl<T> Machine<T> {
                 PumpStep::Write(write, bytes, written)
             }
             (Plan::Flush, Capabilities { write: Some(write), .. }) => PumpStep::Flush(*write),
+            (Plan::Close, _) => PumpStep::Close,
             (Plan::Seek, Capabilities { seek: Some(seek), .. }) => {
                 let to = self.seek.begin();
                 to.map_or(PumpStep::Rest, |to| PumpStep::Seek(*seek, to, self.inbound.unread()))
@@ -284,6 +307,7 @@ impl<T> Machine<T> {
                 if moved {
                     after.report(self.inbound.forget());
                 }
+                self.seek_of_endpoint_ended();
                 Interest::all()
             }
             StepResult::Called => {

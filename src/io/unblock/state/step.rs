@@ -21,6 +21,8 @@ pub(crate) enum ValueState<T> {
     Running,
     /// With the handle, or gone.
     CheckedOut,
+    /// Dropped, because the caller has closed it.
+    Closed,
     /// It has panicked.
     Poisoned(Poison),
 }
@@ -91,6 +93,7 @@ pub(crate) enum Plan {
     Rewind,
     Write,
     Flush,
+    Close,
     Seek,
     Call,
     Probe,
@@ -109,6 +112,8 @@ pub(crate) enum PumpStep<T> {
     /// Writes the bytes from the given one on.
     Write(WriteFns<T>, Vec<u8>, usize),
     Flush(WriteFns<T>),
+    /// Drops the value, because the caller closes it.
+    Close,
     /// Seeks; the value is so many bytes ahead of the caller.
     Seek(SeekFn<T>, SeekFrom, usize),
     Call(ValueCall<T>),

@@ -2,6 +2,7 @@
 //! pump to do if there is no answer yet.
 
 use std::io::{self, IoSlice, SeekFrom};
+use std::ops::ControlFlow;
 
 use super::Machine;
 use crate::io::unblock::buffers::inbound::{ReadChunk, ReadEnd};
@@ -11,12 +12,16 @@ use crate::io::unblock::state::request::{Answer, CallRequest, ItemsRequest, Requ
 use crate::io::unblock::state::step::{AfterUnlock, Plan, SeekState, ValueCall, ValueState};
 use crate::sys::pread::Cached;
 
-impl<T> Machine<T> {
+/// A caller that asks for less gets the bytes of a file by way of a chunk.
+const SMALL: usize = 8 << 10;
+
+impl<T: 'static> Machine<T> {
     /// The answer to `request`, if there is one. If not, what it asks is noted, and the next answer
     /// to the same request may be another. `chunk` is the handle's.
     ///
     /// First come errors of what went before, then the end of a seek that is on its way, then the
-    /// answer itself. Four requests are exceptions:
+    /// answer itself. A value that was closed answers everything with an error, but what has been
+    /// done by closing it. Four requests are exceptions:
     ///
     /// | request | |
     /// |---|---|
@@ -30,6 +35,10 @@ impl<T> Machine<T> {
         chunk: &mut ReadChunk,
         after: &mut AfterUnlock,
     ) -> Option<io::Result<Answer>> {
+        self.blocked = None;
+        if matches!(self.value, ValueState::Closed) {
+            return Some(Self::answer_closed(request));
+        }
         match request {
             Request::Items(items) => self.answer_items(items),
             Request::Unwritten { bytes } => self.answer_unwritten(bytes, after),
@@ -49,6 +58,7 @@ impl<T> Machine<T> {
         after: &mut AfterUnlock,
     ) -> Option<io::Result<Answer>> {
         self.quiesce = false;
+        self.closing = false;
         if let Some(error) = self.failure() {
             if let Request::Seek { to, .. } = request {
                 // It has failed, so it must not take place later.
@@ -75,7 +85,14 @@ impl<T> Machine<T> {
                 if *flushes {
                     self.outbound.request_flush();
                 }
-                self.answer_write(slices, chunk, after)
+                match self.write_directly(slices) {
+                    ControlFlow::Break(answer) => answer,
+                    ControlFlow::Continue(most) => self.answer_write(slices, most, chunk, after),
+                }
+            }
+            Request::Close { write, drops_in_place } => {
+                self.capabilities.write = Some(*write);
+                self.answer_close(*drops_in_place, chunk, after)
             }
             Request::Flush { write } => {
                 self.capabilities.write = Some(*write);
@@ -127,6 +144,9 @@ impl<T> Machine<T> {
         if self.is_writing() {
             return None;
         }
+        if let ControlFlow::Break(answer) = self.read_directly(buffer, chunk) {
+            return answer;
+        }
         if let Some(answer) = self.read_page_cache(page_cache, buffer, chunk) {
             return Some(Ok(answer));
         }
@@ -154,7 +174,7 @@ impl<T> Machine<T> {
     }
 
     /// Reads without the pump, if that is not needed: the value is idle, nothing is buffered, and
-    /// the page cache has the bytes. They go into `buffer`, or, if that is empty, into `chunk`.
+    /// the page cache has the bytes. They go into `buffer`, or, if that is small, into `chunk`.
     fn read_page_cache(
         &mut self,
         read: PageCacheFn<T>,
@@ -166,7 +186,7 @@ impl<T> Machine<T> {
         if !is_next || self.inbound.is_demanded() {
             return None;
         }
-        let goes_to_chunk = buffer.is_empty();
+        let goes_to_chunk = buffer.len() < SMALL;
         let mut bytes = if goes_to_chunk { self.inbound.take_buffer(chunk) } else { Vec::new() };
         match read(value, if goes_to_chunk { &mut bytes } else { buffer }) {
             Cached::Read(count) if goes_to_chunk => {
@@ -191,10 +211,11 @@ impl<T> Machine<T> {
     fn answer_write(
         &mut self,
         slices: &[IoSlice<'_>],
+        most: usize,
         chunk: &mut ReadChunk,
         after: &mut AfterUnlock,
     ) -> Option<io::Result<Answer>> {
-        let room = self.outbound.room();
+        let room = self.outbound.room().min(most);
         if room == 0 {
             return None;
         }
@@ -288,6 +309,7 @@ impl<T> Machine<T> {
     pub(crate) fn check_out(&mut self) -> Option<T> {
         match std::mem::replace(&mut self.value, ValueState::CheckedOut) {
             ValueState::Idle(value) => {
+                self.forget_endpoint();
                 self.forget_end();
                 Some(value)
             }

@@ -8,7 +8,7 @@ use crate::io::unblock::buffers::inbound::{ReadChunk, ReadEnd};
 use crate::io::unblock::buffers::wakers::{Interest, Wakes};
 use crate::io::unblock::state::step::{AfterUnlock, ValueState};
 
-impl<T> Machine<T> {
+impl<T: 'static> Machine<T> {
     /// What was read ahead is of no use any more: the pump discards it.
     pub(super) fn discard_read_ahead(&mut self) {
         if self.capabilities.seek.is_none() {
@@ -33,6 +33,7 @@ impl<T> Machine<T> {
     /// The value has been in other hands: it may have been written to, and have more to read.
     pub(super) fn used_otherwise(&mut self) {
         self.outbound.set_dirty();
+        self.forget_endpoint();
         self.forget_end();
         self.inbound.forget_eof();
     }

@@ -122,6 +122,7 @@ impl Play {
                 return self.look_again();
             }
             PumpStep::End => unreachable!("the handle is there"),
+            PumpStep::Close => unreachable!("no schedule closes the value"),
             PumpStep::Rewind(..) => StepResult::Rewound(result(0).map(drop)),
             PumpStep::Write(_, bytes, from) => {
                 let to = if succeeds { bytes.len() } else { from };
