@@ -5,6 +5,7 @@
 //! every wait returns, and that every thread exits at its end.
 
 mod ending;
+mod scope;
 
 use std::future::Future;
 use std::io;

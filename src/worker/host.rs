@@ -15,15 +15,15 @@
 //! which runs it above all waits on its stack. The innermost of these targets is run by a thread
 //! that does not wait: a contradiction. A task that waits for itself is refused (`is_deadlock`).
 //!
+//! A thread whose stack has no room for another run leaves its target to others, and is refused
+//! where there are none: see `deep`.
+//!
 //! A thread of a lane's reserve runs no target but those of its lane. It makes any other one
 //! *wanted* instead, and then wakes the same waiters. A thread of the pool that waits looks at what
 //! is wanted after it has registered, and runs it in place of the other. So with reserves, too, a
 //! target that is queued while every thread waits has been claimed. Where a thread waits by
 //! `block_on` or through a channel, or computes, nothing of this is said: then the thread of the
 //! reserve waits for it.
-//!
-//! A thread whose stack has no room for another run leaves its target to others, and is refused
-//! where there are none: see `deep`.
 
 use std::sync::Arc;
 
@@ -61,35 +61,24 @@ impl<P: Policy> Worker<P> {
         }
     }
 
-    /// Runs `target`, which is queued in the pool itself, or in `lane`. False if another thread was
-    /// faster, or the lane has no slot for it.
-    fn claim_and_run(&self, target: &TaskRef, lane: Option<Arc<LaneCore>>) -> bool {
-        match lane {
-            None => claim_inline(target).map(|claimed| self.reenter(|| self.run(claimed))).is_some(),
-            Some(lane) => {
-                let has_slot = lane.take_over();
-                if has_slot {
-                    self.run_through(lane, target);
-                }
-                has_slot
+    /// Runs `target`, which is queued in the pool or in one of its lanes. False if it is not.
+    fn claim_and_run(&self, target: &TaskRef) -> bool {
+        if target.is_owned_by(self.owner()) {
+            return self.run_inline_now(target);
+        }
+        match self.lane_of(target) {
+            Some(lane) if target.is_queued() && lane.take_over() => {
+                self.run_through(lane, target);
+                true
             }
+            _ => false,
         }
     }
 
-    /// Nothing can be done for the wait for `target`: runs what another thread waits for, if there
-    /// is any such task, or waits.
-    fn help_or_wait(&self, target: &TaskRef) -> Inline {
-        let wanted = || self.engine().wanted.take();
-        let helps = P::IS_GENERAL && nesting::room().is_ok();
-        let is_queued = |task: &TaskRef| {
-            let lane = if task.is_owned_by(self.owner()) { None } else { self.lane_of(task) };
-            let is_here = task.is_owned_by(self.owner()) || lane.is_some();
-            is_here && task.is_queued() && self.claim_and_run(task, lane)
-        };
-        if helps && std::iter::from_fn(wanted).any(|task| is_queued(&task)) {
-            return Inline::Ran;
-        }
-        self.wait_for(target)
+    /// Runs a task that a thread of a reserve waits for. False if there is none.
+    fn run_wanted(&self) -> bool {
+        P::IS_GENERAL
+            && std::iter::from_fn(|| self.engine().wanted.take()).any(|wanted| self.claim_and_run(&wanted))
     }
 
     /// This thread is about to park until `target` has ended, unless the wait would never end.
@@ -155,19 +144,16 @@ impl<P: Policy> Host for Worker<P> {
         if !self.pool.runs_inline(target) {
             return self.wait_for(target);
         }
-        let is_own = target.is_owned_by(self.owner());
-        let lane = if is_own { None } else { self.lane_of(target) };
-        if !target.is_queued() || !is_own && lane.is_none() {
-            return self.help_or_wait(target);
-        }
         if let Err(deep) = nesting::room() {
+            let is_here =
+                target.is_queued() && (target.is_owned_by(self.owner()) || self.lane_of(target).is_some());
             // A circle through lanes is one at any depth.
             return match self.wait_for(target) {
-                Inline::Waits => Inline::NoRoom(deep),
-                refused => refused,
+                Inline::Waits if is_here => Inline::NoRoom(deep),
+                other => other,
             };
         }
-        if self.claim_and_run(target, lane) { Inline::Ran } else { self.help_or_wait(target) }
+        if self.claim_and_run(target) || self.run_wanted() { Inline::Ran } else { self.wait_for(target) }
     }
 
     fn begin_waiting(&self) {

@@ -9,8 +9,8 @@
 //! | `record` | what a thread has of its own and shows to others, and the way to it |
 //! | `registry` | the threads of a pool |
 //! | `host` | blocking and waiting on a pool's thread |
-//! | `wanted` | what threads of reserves wait for, and others run in their place |
 //! | `deep` | waits of threads whose stacks have no room to run what they wait for |
+//! | `wanted` | what threads of reserves wait for, and others run in their place |
 //! | `park` | what a thread does that finds nothing: spin, sleep, leave |
 //! | `spin` | for how long it pays to spin |
 //!
@@ -95,9 +95,9 @@ pub(crate) struct Engine {
     growth_waiters: ParkerSet,
     /// Threads to be woken when something is queued and no thread will look for it.
     pub(crate) help_waiters: ParkerSet,
+    deep_waits: DeepWaits,
     /// Queued tasks that threads of reserves wait for.
     wanted: WantedTasks,
-    deep_waits: DeepWaits,
     /// There may be more threads than the pool may have by now.
     over_max: AtomicBool,
     /// Admission is closed.
@@ -116,8 +116,8 @@ impl Engine {
             account: PoolAccount::new(PoolCounters::new(), permits),
             growth_waiters: ParkerSet::default(),
             help_waiters: ParkerSet::default(),
-            wanted: WantedTasks::default(),
             deep_waits: DeepWaits::default(),
+            wanted: WantedTasks::default(),
             over_max: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             generation: Generation::current(),

@@ -34,8 +34,9 @@
 //!
 //! Under the lock nothing blocks and no user code runs, with three exceptions: a read of the page
 //! cache and calls of a descriptor (`direct`), which do not block, and the first batch of items of
-//! an iterator that has no other user yet. What the machine lets go of is user code when it is dropped or woken; so it leaves in an
-//! [`AfterUnlock`], or as a return value, for after the unlock.
+//! an iterator that has no other user yet. What the machine lets go of is user code when it is
+//! dropped or woken; so it leaves in an [`AfterUnlock`], or as a return value, for after the
+//! unlock.
 //!
 //! # The order of steps
 //!
@@ -84,8 +85,10 @@ use super::step::{AfterUnlock, Plan, PumpStep, SeekState, StepResult, ValueCall,
 use crate::io::unblock::buffers::inbound::Inbound;
 use crate::io::unblock::buffers::items::ItemBuffer;
 use crate::io::unblock::buffers::outbound::Outbound;
+use crate::io::unblock::buffers::sizes::Sizes;
 use crate::io::unblock::buffers::wakers::{Interest, WakerSet, Wakes};
 use crate::sys::descriptor::Fd;
+use crate::sys::exit::Unfinished;
 
 /// Everything that the handle and the pump share.
 pub(crate) struct Machine<T> {
@@ -95,6 +98,11 @@ pub(crate) struct Machine<T> {
     reads_ahead: bool,
     /// Whether the value can seek has been tried.
     probed: bool,
+    /// That the value can seek is known only from a caller that wants it to.
+    seek_is_guess: bool,
+    /// The value could not say where it is: it is read in order, and not ahead of the caller, and
+    /// moved back where that can be done nonetheless.
+    seek_is_doubtful: bool,
     inbound: Inbound,
     outbound: Outbound,
     items: Option<ItemBuffer>,
@@ -130,19 +138,23 @@ pub(crate) struct Machine<T> {
     closed: Option<T>,
     /// The handle is gone.
     abandoned: bool,
+    /// There is something that must be written before the process ends.
+    unfinished: Option<Unfinished>,
     wakers: WakerSet,
 }
 
 impl<T: 'static> Machine<T> {
-    /// Around `value`, with at most `capacity` bytes buffered each way.
-    pub(crate) fn new(value: T, capacity: usize) -> Self {
+    /// Around `value`, with these limits each way.
+    pub(crate) fn new(value: T, sizes: Sizes) -> Self {
         Machine {
             value: ValueState::Idle(value),
             capabilities: Capabilities::of_type(),
             reads_ahead: may_read_ahead::<T>(),
             probed: false,
-            inbound: Inbound::new(capacity),
-            outbound: Outbound::new(capacity),
+            seek_is_guess: false,
+            seek_is_doubtful: false,
+            inbound: Inbound::new(sizes),
+            outbound: Outbound::new(sizes),
             items: None,
             seek: SeekState::None,
             rewind: false,
@@ -161,6 +173,7 @@ impl<T: 'static> Machine<T> {
             closing: false,
             closed: None,
             abandoned: false,
+            unfinished: None,
             wakers: WakerSet::default(),
         }
     }
@@ -218,7 +231,7 @@ impl<T: 'static> Machine<T> {
         self.capabilities.read.is_some()
             && self.deferred_error.is_none()
             && !self.rewind
-            && self.inbound.wants_read(self.reads_ahead)
+            && self.inbound.wants_read(self.reads_ahead && !self.seek_is_doubtful)
     }
 
     /// There is something to do.
@@ -229,6 +242,33 @@ impl<T: 'static> Machine<T> {
     /// There is something to do that must not be lost, even if the pool discards what is queued.
     pub(crate) fn has_pending_writes(&self) -> bool {
         matches!(self.plan(), Plan::Rewind | Plan::Write | Plan::Flush | Plan::Close)
+    }
+
+    /// The value is here, or with the pump.
+    fn has_value(&self) -> bool {
+        !matches!(self.value, ValueState::Poisoned(_) | ValueState::CheckedOut | ValueState::Closed)
+    }
+
+    /// Something that was accepted has not reached the value, or not been flushed where that was
+    /// requested, and will be: no error is in the way.
+    fn owes_writes(&self) -> bool {
+        let has_value = self.has_value();
+        let is_full = self.outbound.buffered() > 0;
+        // What has only been read asks no further.
+        (is_full || self.outbound.is_dirty() || self.rewind || self.closing)
+            && has_value
+            && (is_full && self.deferred_error.is_none() || self.has_pending_writes())
+    }
+
+    /// Has the exit of the process wait as long as something is to be written. Each change of that
+    /// is followed by this call, under the same lock.
+    fn account(&mut self) {
+        match self.owes_writes() {
+            true if self.unfinished.is_none() => self.unfinished = Some(Unfinished::new()),
+            // Where the handle is gone the drop of the value is still to come: see `finish`.
+            false if self.unfinished.is_some() && !self.abandoned => self.unfinished = None,
+            _ => {}
+        }
     }
 
     /// The caller wants the value itself.
@@ -268,7 +308,7 @@ impl<T: 'static> Machine<T> {
             (Plan::Probe, Capabilities { seek: Some(seek), .. }) => PumpStep::Probe(*seek),
             (Plan::Read, Capabilities { read: Some(read), .. }) => {
                 let read = *read;
-                let (buffer, size) = self.inbound.begin_read(self.reads_ahead);
+                let (buffer, size) = self.inbound.begin_read();
                 PumpStep::Read(read, buffer, size)
             }
             (Plan::Pull, Capabilities { pull: Some(pull), .. }) => {
@@ -284,8 +324,8 @@ impl<T: 'static> Machine<T> {
     pub(crate) fn end(&mut self, result: StepResult) -> AfterUnlock {
         let mut after = AfterUnlock { unreported: self.unreported_error.take(), ..AfterUnlock::default() };
         let interests = match result {
-            StepResult::Rewound(result) => {
-                self.rewound(result, &mut after);
+            StepResult::Rewound(result, may_pass) => {
+                self.rewound(result, may_pass, &mut after);
                 Interest::all()
             }
             StepResult::Wrote(bytes, written, result) => {
@@ -305,7 +345,10 @@ impl<T: 'static> Machine<T> {
             StepResult::Sought(to, result, moved) => {
                 self.seek = SeekState::Done(to, result);
                 if moved {
+                    self.seek_works();
                     after.report(self.inbound.forget());
+                } else {
+                    self.drop_seek_guess();
                 }
                 self.seek_of_endpoint_ended();
                 Interest::all()
@@ -316,7 +359,10 @@ impl<T: 'static> Machine<T> {
                 self.used_otherwise();
                 Interest::all()
             }
-            StepResult::Probed(result) => self.end_probe(result, &mut after),
+            StepResult::Probed(result) => {
+                self.end_probe(result, &mut after);
+                Interest::none()
+            }
             StepResult::Read(bytes, result) => {
                 match result {
                     Ok(count) => self.inbound.read(bytes, count),
@@ -332,25 +378,25 @@ impl<T: 'static> Machine<T> {
                 &[Interest::Read]
             }
         };
+        self.account();
         after.wakes = self.wakers.take(interests);
         after
     }
 
     /// Ends a step that asks where the value is.
-    fn end_probe(&mut self, result: io::Result<u64>, after: &mut AfterUnlock) -> &'static [Interest] {
+    fn end_probe(&mut self, result: io::Result<u64>, after: &mut AfterUnlock) {
         match result {
             Ok(_) => self.inbound.set_fill_fully(true),
-            Err(error) if rewind::says_cannot_seek(&error) => {
-                after.unneeded = Some(error);
-                self.cannot_seek();
-            }
             Err(error) => {
-                self.inbound.failed(error);
-                return &[Interest::Read];
+                if rewind::says_cannot_seek(&error) {
+                    self.cannot_seek();
+                } else {
+                    self.seek_is_doubtful = true;
+                }
+                after.unneeded = Some(error);
             }
         }
         self.probed = true;
-        Interest::none()
     }
 
     /// The next call is to report an error.
@@ -364,6 +410,7 @@ impl<T: 'static> Machine<T> {
     /// are writes to do, or `None` if no pump is to be started.
     #[must_use]
     pub(crate) fn queue_pump(&mut self) -> Option<bool> {
+        self.account();
         if !matches!(self.value, ValueState::Idle(_)) || !self.has_work() {
             return None;
         }
