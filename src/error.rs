@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::panic::panic_message;
 use crate::sync::Mutex;
+use crate::sync::nesting::TooDeep;
 
 /// Identifies a task within this process: no two tasks share an id.
 ///
@@ -80,6 +81,8 @@ pub(crate) enum Reason {
     Deadlock,
     /// Every slot of the task's lane waits for the lane.
     LaneDeadlock,
+    /// The thread that waits has no stack left to run the task, and no other thread will.
+    TooDeep(TooDeep),
     /// An earlier call panicked while it had access to the strand's value.
     Poisoned,
     /// The strand's value has been taken out.
@@ -202,11 +205,18 @@ impl TaskError {
     /// True if the wait could never have ended: a task waited for itself, directly or through tasks
     /// that its thread ran inline; a step of a [`LocalPromise`](crate::LocalPromise) returned that
     /// very promise; or every slot of a [`Lane`](crate::Lane) was held by a task that waited,
-    /// itself or through others, for the lane's own queue, the waiting task among them. The wait
-    /// has then cancelled the task that it was for.
+    /// itself or through others, for the lane's own queue, the waiting task among them; or so many
+    /// waits were inside each other on one thread that its stack had no room to run the task there,
+    /// and every other thread of the pool waited too (`Display` says how many they were). But for a
+    /// task that waits for itself, the wait has then cancelled the task that it was for.
     #[must_use]
     pub fn is_deadlock(&self) -> bool {
-        matches!(self.0.reason, Reason::Deadlock | Reason::LaneDeadlock)
+        matches!(self.0.reason, Reason::Deadlock | Reason::LaneDeadlock | Reason::TooDeep(_))
+    }
+
+    /// True if the task waited for itself: it has not ended.
+    pub(crate) fn is_for_itself(&self) -> bool {
+        matches!(self.0.reason, Reason::Deadlock)
     }
 
     /// The payload of the closure's panic, to look at or to pass to [`std::panic::resume_unwind`].
@@ -236,6 +246,11 @@ impl fmt::Display for TaskError {
             Reason::Deadlock => f.write_str("waits for itself and would do so for ever"),
             Reason::LaneDeadlock => f.write_str(
                 "would wait for ever: every slot of a lane is held by a task that waits, in the end, for that lane",
+            ),
+            Reason::TooDeep(deep) => write!(
+                f,
+                "cannot be waited for: {deep}, and no other thread of the pool is free to run it; \
+                 nest fewer waits, or set a larger `stack_size` or `max_threads`"
             ),
             Reason::Poisoned => {
                 f.write_str("did not run: an earlier call panicked and left the value poisoned")
@@ -267,7 +282,7 @@ impl From<TaskError> for io::Error {
     fn from(error: TaskError) -> Self {
         let kind = match &error.0.reason {
             Reason::NoThread(source) => source.kind(),
-            Reason::Deadlock | Reason::LaneDeadlock => io::ErrorKind::Deadlock,
+            Reason::Deadlock | Reason::LaneDeadlock | Reason::TooDeep(_) => io::ErrorKind::Deadlock,
             Reason::Expired => io::ErrorKind::TimedOut,
             Reason::Cancelled
             | Reason::Abandoned

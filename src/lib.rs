@@ -117,6 +117,7 @@ pub mod current {
     //!
     //! The closure needs no handle for them: they find the task that runs on the calling thread.
     //! Outside a task they do nothing.
+    pub use crate::sys::attributes::with_process_signals;
     pub use crate::task::current::{
         Cancelled, HookGuard, check, is_cancelled, on_cancel, retire_thread, will_block,
     };

@@ -20,6 +20,10 @@ pub struct Stderr(Unblock<io::Stderr>);
 /// order; between handles, and `println!`, there is an order only where the first is flushed before
 /// the second is used.
 ///
+/// On Linux a pipe, a socket or a terminal that has no room is waited for without a thread of the
+/// pool, also in non-blocking mode. Closing a handle flushes it; the handle can not be used any
+/// more then, others can.
+///
 /// What a handle has accepted is written and flushed at once, in the background, so a
 /// [`shutdown`](crate::Pool::shutdown) of the [global pool](crate::Pool::global) that is waited for
 /// flushes it too. Nothing else does at the end of the process: no hook runs at exit. So end `main`
@@ -44,6 +48,20 @@ pub fn stdout() -> Stdout {
 #[must_use]
 pub fn stderr() -> Stderr {
     Stderr(Unblock::set_up(io::stderr(), None, set_up()))
+}
+
+impl Stdout {
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "other types have something to do")]
+    fn after_close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stderr {
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "other types have something to do")]
+    fn after_close(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn set_up() -> Setup {

@@ -198,9 +198,16 @@ impl WaitGraph {
     /// The tasks, and those that the openers of their scopes are inside.
     fn with_scopes(&self, tasks: Vec<(HeldTask, Option<usize>)>) -> Vec<HeldTask> {
         let mut all = Vec::with_capacity(tasks.len());
+        let mut known = BTreeSet::new();
         for (task, scope) in tasks {
-            all.push(task);
-            all.extend(scope.and_then(|scope| self.scopes.get(&scope)).into_iter().flatten());
+            // What a scope has listed is complete: with each task, what the opener of the task's
+            // own scope is inside. So a task that is known by now adds nothing, and nested scopes
+            // do not multiply.
+            if known.insert(task.task) {
+                all.push(task);
+                let outer = scope.and_then(|scope| self.scopes.get(&scope)).into_iter().flatten();
+                all.extend(outer.filter(|held| known.insert(held.task)));
+            }
         }
         all
     }

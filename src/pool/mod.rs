@@ -8,6 +8,7 @@
 //! | `builder`, `config` | the settings, and which values are refused |
 //! | `inner` | what all handles and threads of one pool share, part by part; what the pool decides for its threads |
 //! | `submit` | how a task gets into a queue, or is refused, and the ways to spawn |
+//! | `reserves` | when a lane gets a thread of its reserve, and what the pool decides for that thread |
 //! | `threads` | how many threads there are and may be, and how one more is made |
 //! | `growth` | when the pool adds threads: a pure policy, the samples it decides on, and the thread that acts |
 //! | `expiry` | the thread that ends queued tasks whose time is up, and publishes the numbers |
@@ -25,6 +26,7 @@ mod inner;
 mod lane;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
+mod reserves;
 mod services;
 mod shutdown;
 mod stats;
@@ -36,6 +38,7 @@ pub use self::handle::Pool;
 pub use self::lane::{Lane, LaneBuilder};
 pub use self::shutdown::{Shutdown, ShutdownReport};
 pub use self::stats::{LaneMetrics, LongRunningTask, Metrics};
+pub(crate) use self::submit::HoldOpen;
 pub(crate) use self::submit::SpawnTarget;
 pub use self::submit::{Batch, Permit, Reserve, Scope, ScopedTask, Spawner, TaskOptions};
 pub use self::threads::NewThread;

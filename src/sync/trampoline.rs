@@ -9,12 +9,17 @@
 //! wait for its end. So a thread runs what it has put off ([`settle`]) before it does anything for
 //! a wait: before it parks, before it runs something else meanwhile, and before it learns that the
 //! wait would never end. What it runs meanwhile is inside of no step ([`afresh`]).
+//!
+//! Steps that wait do nest: each runs inside of the wait of the one before. Where the stack has no
+//! room for another ([`nesting`]), the thread runs none, and a wait that would need one is an
+//! error.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::time::Instant;
 
+use super::nesting::{self, TooDeep};
 use super::{now, thread_local_const};
 
 /// So many steps may be inside each other; the next are put off until one of these has ended.
@@ -73,11 +78,22 @@ pub(crate) unsafe fn bounce_unbounded(step: impl FnOnce()) {
     run_put_off();
 }
 
-/// Runs what this thread has put off, unless `deadline` has passed: then it does not wait. True if
-/// there was anything: that may have done what the thread would wait for, or taken a token of its.
+/// Runs what this thread has put off, unless `deadline` has passed: then it does not wait; or its
+/// stack has no room. True if there was anything: that may have done what the thread would wait
+/// for, or taken a token of its.
 #[inline]
 pub(crate) fn settle(deadline: Option<Instant>) -> bool {
-    ANY.with(Cell::get) && deadline.is_none_or(|deadline| now() < deadline) && run_put_off()
+    ANY.with(Cell::get)
+        && deadline.is_none_or(|deadline| now() < deadline)
+        && nesting::room().is_ok()
+        && run_put_off()
+}
+
+/// Whether this thread, which would wait, has put off steps that its stack has no room for: then
+/// how deep it is.
+#[inline]
+pub(crate) fn is_stuck() -> Option<TooDeep> {
+    if ANY.with(Cell::get) { nesting::room().err() } else { None }
 }
 
 /// Runs `f` as if this thread were inside of no step: it has settled, and `f` is no part of what it

@@ -259,7 +259,8 @@ pub(super) fn current<'a>() -> Option<&'a TaskRef> {
 
 /// Whether this thread is inside `task`.
 pub(crate) fn is_inside(task: &TaskRef) -> bool {
-    tasks().any(|other| other.is_same(task))
+    // A queued one is not running, and with many waits inside each other the list is long.
+    !task.is_queued() && tasks().any(|other| other.is_same(task))
 }
 
 /// The tasks that this thread is inside, innermost first.

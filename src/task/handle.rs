@@ -22,6 +22,7 @@ use super::reference::TaskRef;
 use super::wait::{BlockingWait, Help, block};
 use crate::error::{Reason, TaskError, TaskId};
 use crate::panic::catch_panic;
+use crate::sync::nesting::TooDeep;
 use crate::sync::oneshot::Receiver;
 use crate::sync::{Mutex, Parker, now, trampoline};
 
@@ -563,6 +564,13 @@ impl<T> BlockingWait for TaskWait<'_, T> {
             task.cancel();
         }
         Poll::Ready(Err(error))
+    }
+
+    fn too_deep(&mut self, deep: TooDeep) -> Option<Self::Output> {
+        match self.fail(Reason::TooDeep(deep)) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        }
     }
 
     fn parker(&self) -> Arc<Parker> {

@@ -8,6 +8,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::reference::TaskRef;
+use crate::sync::nesting::TooDeep;
 use crate::sync::{Parker, thread_local_const};
 
 thread_local_const! { static HOST: Cell<Option<*const dyn Host>> = Cell::new(None) }
@@ -21,6 +22,17 @@ pub(crate) trait Host {
     /// Runs `target` on this thread now, if it waits in a queue of this thread's pool and the pool
     /// cannot be counted on to give it another thread. Called while blocking, and after `watch`.
     fn run_inline(&self, target: &TaskRef) -> Inline;
+    /// The thread is about to park in a wait without a deadline. Ended by `end_waiting`.
+    fn begin_waiting(&self);
+    /// The thread is awake again.
+    fn end_waiting(&self);
+    /// As `begin_waiting`, for a wait whose target is queued, while the thread has no stack left to
+    /// run it and the pool cannot grow. False if every other thread of the pool waits: then this
+    /// one must not park. Called after `watch`, and ended by `end_deep_wait`.
+    #[must_use]
+    fn begin_deep_wait(&self, parker: &Arc<Parker>) -> bool;
+    /// The thread is awake again.
+    fn end_deep_wait(&self, parker: &Arc<Parker>);
     /// Wakes `parker` when the answer of `run_inline` for `target` may have changed; without a
     /// target, when `may_grow` turns false and whenever something is queued that no thread will
     /// look for. Ended by `unwatch`: see [`Watching`].
@@ -65,6 +77,8 @@ pub(crate) enum Inline {
     Ran,
     /// Nothing can be done but wait.
     Waits,
+    /// The thread would have to run it, but has no stack left for that.
+    NoRoom(TooDeep),
     /// It will never run: every thread that could run it waits.
     Deadlock,
 }

@@ -21,6 +21,23 @@
 //! polled with a waker of its parker before both, so it misses no wake-up of what it waits for.
 //! `worker::host` says why such waits do not deadlock a pool.
 //!
+//! # Where the stack has no room
+//!
+//! Whatever the thread runs meanwhile lies on its stack above the wait, and may wait in turn. It
+//! runs nothing where the stack has no room for that (`sync::nesting`):
+//!
+//! - A task stays queued for another thread. If the pool cannot grow and every other thread of it
+//!   waits too (`worker::deep`), the task ends unrun and with the error that says how deep the
+//!   thread is, and so the wait is over. That is as sound for a task of a scope as any other end of
+//!   it: its closure has been dropped before the scope returns.
+//! - What the thread has put off stays put off, and runs when one of the destructors below has
+//!   returned. A wait without a deadline would not end before that: it is over at once, with an
+//!   error where its output can say so, and with a panic otherwise ([`BlockingWait::too_deep`]).
+//!   Only the end of a scope parks: no task of a scope is ever put off.
+//!
+//! So no wait overflows a stack, whatever its kind; and where nothing has to be run for it, a wait
+//! at any depth is as good as another.
+//!
 //! # Waiting for the end of the thread's own pool
 //!
 //! A task that awaits the shutdown of its own pool counts as ended while its thread is parked in
@@ -39,6 +56,7 @@ use std::time::Instant;
 use super::host::{Blocking, Host, Inline, Watching, host};
 use super::reference::TaskRef;
 use crate::error::Reason;
+use crate::sync::nesting::{self, NestedWait, TooDeep};
 use crate::sync::{Parker, thread_local_const, trampoline};
 
 /// Something that a thread can block for.
@@ -67,6 +85,16 @@ pub(crate) trait BlockingWait {
     fn fail(&mut self, reason: Reason) -> Poll<Self::Output> {
         let _ = reason;
         Poll::Pending
+    }
+
+    /// The thread has put off steps that the wait may depend on, and has no stack left to run them.
+    /// Returns the output that says so, or `None` if the wait depends on none of them.
+    ///
+    /// # Panics
+    ///
+    /// With what it would say, where the output cannot say it.
+    fn too_deep(&mut self, deep: TooDeep) -> Option<Self::Output> {
+        panic!("the destructor cannot wait: {deep}, and what it may wait for would run above it")
     }
 
     /// The parker of this wait. Where the poll runs user code, no other wait may share it: that
@@ -123,6 +151,7 @@ pub(crate) fn awaits_end(waker: &Waker) -> Option<Arc<Parker>> {
 
 /// Blocks this thread until `wait` is over, or until `deadline` has come: then `None`.
 pub(crate) fn block<W: BlockingWait>(wait: &mut W, deadline: Option<Instant>) -> Option<W::Output> {
+    let _nested = NestedWait::enter();
     let frame = WaitFrame { parker: wait.parker(), awaits_end: Cell::new(false) };
     let _leave = LeaveWait(INNERMOST.with(|slot| slot.replace(&raw const frame)));
     let waker = frame.parker.waker();
@@ -139,9 +168,17 @@ pub(crate) fn block<W: BlockingWait>(wait: &mut W, deadline: Option<Instant>) ->
         if trampoline::settle(deadline) {
             continue;
         }
+        if deadline.is_none()
+            && let Some(deep) = trampoline::is_stuck()
+            && let Some(output) = wait.too_deep(deep)
+        {
+            return Some(output);
+        }
         let host = host();
         let help = wait.help(host);
-        if let (Help::Run(task), Some(host)) = (&help, host) {
+        if let (Help::Run(task), Some(host)) = (&help, host)
+            && nesting::room().is_ok()
+        {
             host.run_inline_now(task);
             continue;
         }
@@ -176,29 +213,40 @@ impl WaitFrame {
             return if let Help::Fail(reason) = help { Err(reason) } else { Ok(self.park(deadline)) };
         };
         match help {
-            Help::Nothing | Help::Run(_) => return Ok(self.park(deadline)),
+            Help::Nothing => return Ok(self.park(deadline)),
             Help::Fail(reason) => return Err(reason),
+            Help::Run(task) => {
+                let _watching = Watching::target(host, &task, &self.parker);
+                return match nesting::room() {
+                    Err(_) if host.may_grow() => Ok(self.park(deadline)),
+                    Err(deep) if task.is_queued() => self.park_deep(host, Some(&task), deep, deadline),
+                    _ => Ok(true),
+                };
+            }
             Help::RunTarget(task) => {
                 let _watching = Watching::target(host, &task, &self.parker);
                 return match host.run_inline(&task) {
                     Inline::Ran => Ok(true),
                     Inline::Waits => Ok(self.park(deadline)),
+                    Inline::NoRoom(deep) => self.park_deep(host, Some(&task), deep, deadline),
                     Inline::Deadlock => Err(Reason::LaneDeadlock),
                 };
             }
             Help::RunOneOf(task) => {
                 let _watching = Watching::anything(host, &self.parker);
-                match task.filter(|_| !host.may_grow()) {
-                    Some(task) => {
-                        host.run_inline_now(&task);
-                    }
-                    None => return Ok(self.park(deadline)),
+                let Some(task) = task.filter(|_| !host.may_grow()) else { return Ok(self.park(deadline)) };
+                if let Err(deep) = nesting::room() {
+                    return self.park_deep(host, Some(&task), deep, deadline);
                 }
+                host.run_inline_now(&task);
             }
             Help::RunAny => {
                 let _watching = Watching::anything(host, &self.parker);
                 if host.may_grow() || !host.has_queued() {
                     return Ok(self.park(deadline));
+                }
+                if let Err(deep) = nesting::room() {
+                    return self.park_deep(host, None, deep, deadline);
                 }
                 wait.step_aside();
                 host.run_any_inline();
@@ -212,13 +260,51 @@ impl WaitFrame {
         if trampoline::settle(deadline) {
             return true;
         }
-        let Some(host) = host().filter(|_| self.awaits_end.get()) else { return self.parker.park(deadline) };
+        let Some(host) = host() else { return self.parker.park(deadline) };
+        // A wait with a deadline comes back by itself.
+        if deadline.is_some() {
+            return self.park_on(host, deadline);
+        }
+        host.begin_waiting();
+        let in_time = self.park_on(host, deadline);
+        host.end_waiting();
+        in_time
+    }
+
+    fn park_on(&self, host: &dyn Host, deadline: Option<Instant>) -> bool {
+        if !self.awaits_end.get() {
+            return self.parker.park(deadline);
+        }
         if !self.parker.show_parked() || !host.begin_parking() {
             return true;
         }
         let in_time = self.parker.park(deadline);
         host.end_parking();
         in_time
+    }
+
+    /// Parks the thread until another one has run `target`, or whatever is queued, for which this
+    /// one has no stack left. Where there will be no other thread it ends the target.
+    ///
+    /// # Errors
+    ///
+    /// How deep it is, where there will be no other thread and there is no target.
+    fn park_deep(
+        &self,
+        host: &dyn Host,
+        target: Option<&TaskRef>,
+        deep: TooDeep,
+        deadline: Option<Instant>,
+    ) -> Result<bool, Reason> {
+        if host.begin_deep_wait(&self.parker) {
+            let in_time = self.parker.park(deadline);
+            host.end_deep_wait(&self.parker);
+            return Ok(in_time);
+        }
+        let Some(target) = target else { return Err(Reason::TooDeep(deep)) };
+        // If it is not queued any more, it has been cancelled meanwhile.
+        target.revoke(Reason::TooDeep(deep));
+        Ok(true)
     }
 }
 

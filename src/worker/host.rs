@@ -14,13 +14,16 @@
 //! to grow, and a target that was queued then has been claimed: by the waiter or by another thread,
 //! which runs it above all waits on its stack. The innermost of these targets is run by a thread
 //! that does not wait: a contradiction. A task that waits for itself is refused (`is_deadlock`).
+//!
+//! A thread whose stack has no room for another run leaves its target to others, and is refused
+//! where there are none: see `deep`.
 
 use std::sync::Arc;
 
 use super::{Policy, Worker};
 use crate::lane::{HeldSlot, LaneCore};
 use crate::sync::atomic::Ordering;
-use crate::sync::{Parker, trampoline};
+use crate::sync::{Parker, nesting, trampoline};
 use crate::task::{Host, Inline, TaskRef, claim_inline, tasks};
 
 impl<P: Policy> Worker<P> {
@@ -111,21 +114,46 @@ impl<P: Policy> Host for Worker<P> {
     }
 
     fn run_inline(&self, target: &TaskRef) -> Inline {
-        if self.pool.may_grow() {
+        if !self.pool.runs_inline(target) {
             return self.wait_for(target);
         }
-        if target.is_owned_by(self.owner()) {
-            let Some(claimed) = claim_inline(target) else { return self.wait_for(target) };
-            self.reenter(|| self.run(claimed));
-            return Inline::Ran;
+        let is_own = target.is_owned_by(self.owner());
+        let lane = if is_own { None } else { self.lane_of(target) };
+        if !target.is_queued() || !is_own && lane.is_none() {
+            return self.wait_for(target);
         }
-        match self.lane_of(target) {
-            Some(lane) if target.is_queued() && lane.begin() => {
-                self.run_through(lane, target);
-                Inline::Ran
+        if let Err(deep) = nesting::room() {
+            // A circle through lanes is one at any depth.
+            return match self.wait_for(target) {
+                Inline::Waits => Inline::NoRoom(deep),
+                refused => refused,
+            };
+        }
+        match lane {
+            None => {
+                let Some(claimed) = claim_inline(target) else { return self.wait_for(target) };
+                self.reenter(|| self.run(claimed));
             }
-            _ => self.wait_for(target),
+            Some(lane) if lane.take_over() => self.run_through(lane, target),
+            Some(_) => return self.wait_for(target),
         }
+        Inline::Ran
+    }
+
+    fn begin_waiting(&self) {
+        self.show_waiting();
+    }
+
+    fn end_waiting(&self) {
+        Worker::end_waiting(self);
+    }
+
+    fn begin_deep_wait(&self, parker: &Arc<Parker>) -> bool {
+        Worker::begin_deep_wait(self, parker)
+    }
+
+    fn end_deep_wait(&self, parker: &Arc<Parker>) {
+        Worker::end_deep_wait(self, parker);
     }
 
     fn watch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
@@ -162,10 +190,13 @@ impl<P: Policy> Host for Worker<P> {
     }
 
     fn has_queued(&self) -> bool {
-        !self.engine().is_forked() && !self.engine().queues.is_empty()
+        P::IS_GENERAL && !self.engine().is_forked() && !self.engine().queues.is_empty()
     }
 
     fn run_any_inline(&self) -> bool {
+        if !P::IS_GENERAL {
+            return false;
+        }
         let Some(entry) = self.engine().queues.take_any() else { return false };
         self.reenter(|| self.execute(entry));
         true

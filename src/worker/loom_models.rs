@@ -5,7 +5,9 @@
 //! task is left lying by waiting for it before it closes the pool, and that threads leave by
 //! joining them.
 
+mod deep;
 mod lanes;
+mod reserves;
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -164,6 +166,9 @@ impl Policy for Yard {
     fn end_blocking(&self) {}
     fn may_grow(&self) -> bool {
         self.grows
+    }
+    fn threads(&self) -> usize {
+        self.staying.load(Ordering::SeqCst)
     }
     fn may_spin(&self) -> bool {
         self.spins

@@ -5,9 +5,11 @@
 //! |---|---|
 //! | `run` | one task: claim it, run it, report |
 //! | `lane_turn` | one turn of a lane |
+//! | `reserve` | a thread of a lane's reserve, which runs that lane alone |
 //! | `record` | what a thread has of its own and shows to others, and the way to it |
 //! | `registry` | the threads of a pool |
 //! | `host` | blocking and waiting on a pool's thread |
+//! | `deep` | waits of threads whose stacks have no room to run what they wait for |
 //! | `park` | what a thread does that finds nothing: spin, sleep, leave |
 //! | `spin` | for how long it pays to spin |
 //!
@@ -41,6 +43,7 @@
 //! `watch_growth` is between the registration of a waiter and its look, and pairs with the one in
 //! `growth_ended`, and for `help_waiters` with the one in `Idle::notify`.
 
+mod deep;
 mod host;
 mod lane_turn;
 #[cfg(all(test, sidestep_loom))]
@@ -48,6 +51,7 @@ mod loom_models;
 mod park;
 mod record;
 mod registry;
+mod reserve;
 mod run;
 mod spin;
 
@@ -66,11 +70,13 @@ use crate::sync::{Parker, ParkerSet};
 use crate::sys::fork::Generation;
 use crate::task::{TaskRef, with_host};
 
+use self::deep::DeepWaits;
 use self::record::{CurrentGuard, WorkerContext, this_context};
 use self::spin::SpinPolicy;
 
 pub(crate) use self::record::{LastSample, Moment, RunningTask, ThreadRecord, this_record};
 pub(crate) use self::registry::Registry;
+pub(crate) use self::reserve::work_in_reserve;
 
 /// What every pool has: the queues, the threads, which of them sleep, the lanes, and whether
 /// admission is closed. The pool owns an engine, and decides by [`Policy`] when threads come and
@@ -86,6 +92,7 @@ pub(crate) struct Engine {
     growth_waiters: ParkerSet,
     /// Threads to be woken when something is queued and no thread will look for it.
     pub(crate) help_waiters: ParkerSet,
+    deep_waits: DeepWaits,
     /// There may be more threads than the pool may have by now.
     over_max: AtomicBool,
     /// Admission is closed.
@@ -104,6 +111,7 @@ impl Engine {
             account: PoolAccount::new(PoolCounters::new(), permits),
             growth_waiters: ParkerSet::default(),
             help_waiters: ParkerSet::default(),
+            deep_waits: DeepWaits::default(),
             over_max: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             generation: Generation::current(),
@@ -214,6 +222,13 @@ impl Engine {
         lane.enqueue(task, || self.queues.push(local, QueueItem::lane(Arc::clone(lane))))
     }
 
+    /// Sets how many slots `lane` has, and makes a thread look for those that this makes pending.
+    pub(crate) fn set_lane_limit(&self, lane: &Arc<LaneCore>, limit: usize, policy: &impl Policy) {
+        if lane.set_limit(limit, || self.queues.push(None, QueueItem::lane(Arc::clone(lane)))) {
+            self.notify(policy);
+        }
+    }
+
     /// Tasks have just been pushed: sees to it that a thread looks, where that is due. If the pool
     /// has been closed meanwhile there is only a fence: the submitter takes its tasks back, unless
     /// a thread has them.
@@ -252,6 +267,8 @@ impl Engine {
 
 /// What a pool decides for its engine, when threads come and go, and what it observes.
 pub(crate) trait Policy: Send + Sync + 'static {
+    /// Whether the threads run whatever is queued; otherwise they belong to a lane's reserve.
+    const IS_GENERAL: bool = true;
     fn engine(&self) -> &Engine;
     /// Something is queued, and only threads inside wakers or callbacks will look: makes another
     /// thread look, should they not return.
@@ -272,6 +289,13 @@ pub(crate) trait Policy: Send + Sync + 'static {
     fn end_blocking(&self);
     /// Whether a thread that blocks can count on the start of another.
     fn may_grow(&self) -> bool;
+    /// Whether a thread that waits for `target` is to run it inline, if it is queued.
+    fn runs_inline(&self, target: &TaskRef) -> bool {
+        let _ = target;
+        !self.may_grow()
+    }
+    /// How many threads the pool has, those included that start or leave.
+    fn threads(&self) -> usize;
     /// Whether a thread that finds nothing may spin: with one CPU, or where more threads than core
     /// are at work, it would only hold up others.
     fn may_spin(&self) -> bool;
@@ -355,7 +379,7 @@ pub(crate) fn work<P: Policy>(pool: Arc<P>) {
 
 impl<P: Policy> Worker<P> {
     fn new(pool: Arc<P>) -> Self {
-        let record = Arc::new(ThreadRecord::for_this_thread());
+        let record = Arc::new(ThreadRecord::for_this_thread(P::IS_GENERAL));
         let engine = pool.engine();
         engine.workers.register(Arc::clone(&record));
         Worker {
@@ -460,5 +484,6 @@ impl<P: Policy> Worker<P> {
         }
         engine.workers.unregister(&context.record);
         pool.on_exit();
+        engine.deep_waits.look_again();
     }
 }

@@ -73,8 +73,12 @@ pub(crate) fn this_record(owner: *const ()) -> Option<Arc<ThreadRecord>> {
 #[derive(Debug)]
 pub(crate) struct ThreadRecord {
     pub(crate) counters: CachePadded<ThreadCounters>,
+    /// Whether the thread runs whatever is queued; otherwise it belongs to a lane's reserve.
+    pub(crate) is_general: bool,
     /// Whether the thread has declared that it blocks.
     pub(crate) blocking: AtomicBool,
+    /// Whether the thread is parked in a wait of this crate without a deadline (see `deep`).
+    pub(super) waiting: AtomicBool,
     /// Set when the monitor has found the thread to be in one task for long, or tasks to wait for
     /// long; cleared when the thread looks into the queues again.
     pub(crate) overstays: HintBool,
@@ -215,10 +219,12 @@ impl ThreadRecord {
     }
 
     /// A record of the calling thread.
-    pub(crate) fn for_this_thread() -> Self {
+    pub(crate) fn for_this_thread(is_general: bool) -> Self {
         ThreadRecord {
             counters: CachePadded::default(),
+            is_general,
             blocking: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
             overstays: HintBool::new(false),
             lane: HintUsize::new(0),
             parks: AtomicU64::new(0),
@@ -256,6 +262,8 @@ pub(super) struct RunningTasks {
     detail: Mutex<TaskDetail>,
     /// `None` where the thread has interrupted no task but a waker or callback.
     below: Mutex<Vec<Option<RunningTask>>>,
+    /// How many of those are tasks. Only the thread itself asks.
+    interrupted: AtomicU64,
 }
 
 impl RunningTasks {
@@ -266,6 +274,7 @@ impl RunningTasks {
             detailed: AtomicBool::new(false),
             detail: Mutex::new(TaskDetail::default()),
             below: Mutex::new(Vec::new()),
+            interrupted: AtomicU64::new(0),
         }
     }
 
@@ -307,15 +316,17 @@ impl RunningTasks {
 
     /// The thread, which is inside `running` tasks, is about to run others inline.
     pub(super) fn interrupt(&self, running: u64) {
-        let mut below = self.below.lock();
-        let waits = running > below.iter().flatten().count() as u64;
-        below.push(self.read_top().filter(|_| waits));
+        let interrupted = self.interrupted.load(Ordering::Relaxed);
+        let top = self.read_top().filter(|_| running > interrupted);
+        self.interrupted.store(interrupted + u64::from(top.is_some()), Ordering::Relaxed);
+        self.below.lock().push(top);
     }
 
     /// The others have run.
     pub(super) fn resume(&self) {
         let shown = self.below.lock().pop().flatten();
         if let Some(RunningTask { origin, since }) = shown {
+            self.interrupted.store(self.interrupted.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
             self.show_top(origin.id, origin.site);
             self.add_detail(
                 origin.name.is_some() || since.is_some(),

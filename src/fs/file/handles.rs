@@ -59,7 +59,7 @@ impl File {
         if !is_in_place {
             return Err(self);
         }
-        let (fs, File { file, stream, lock }) = (self.fs(), self);
+        let (fs, File { file, stream, lock, .. }) = (self.fs(), self);
         drop(stream);
         Arc::try_unwrap(file).map_err(|file| fs.file_of(file, lock))
     }
@@ -73,7 +73,8 @@ impl File {
     /// Those of a write, and of [`std::fs::File::try_clone`].
     pub async fn try_clone(&self) -> io::Result<File> {
         self.stream.at_rest().await?;
-        let clone = self.fs().file(self.file.try_clone()?);
+        let mut clone = self.fs().file(self.file.try_clone()?);
+        clone.stream.set_sizes(self.stream.sizes());
         Ok(File { lock: Arc::clone(&self.lock), ..clone })
     }
 }

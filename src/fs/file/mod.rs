@@ -12,7 +12,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, SeekFrom};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
@@ -20,17 +20,25 @@ use self::lock::FileLock;
 use super::offload::Fs;
 use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
-use crate::io::{Setup, Unblock};
+use crate::io::{Setup, Sizes, Unblock};
 
-/// How many bytes a file buffers at most in each direction, once it is used as a stream.
-const CAPACITY: usize = 256 << 10;
+/// The most bytes that one read or write of a file moves, unless that is set.
+const MAX_BUF_SIZE: usize = 2 << 20;
 
 /// An open file: [`std::fs::File`], with calls that do not block.
 ///
-/// Read, write and seek with the traits of `futures-io` (and of tokio, with the feature `tokio`).
-/// A file buffers as [`Unblock`] does, up to 256 KiB in each direction; its documentation on
-/// reading, writing and cancellation holds here too. On Linux a read from the page cache makes no
-/// trip to the pool: the bytes are copied at once, as from a buffer.
+/// Read, write and seek with the traits of `futures-io` (and of tokio, with the feature `tokio`). A
+/// file buffers as [`Unblock`] does; its documentation on reading, writing and cancellation holds
+/// here too. It reads up to 256 KiB ahead, and collects small writes up to 128 KiB while others are
+/// written. A larger read or write is one call of the system, of up to 2 MiB: see
+/// [`set_max_buf_size`](File::set_max_buf_size). Buffers begin at multiples of 4096 and lengths are
+/// kept, so a file that is opened with `O_DIRECT` works for callers who keep its rules. On Linux a
+/// read from the page cache makes no trip to the pool: the bytes are copied at once, as from a
+/// buffer.
+///
+/// A file that is a FIFO, a terminal, a socket or a device is read and written as
+/// [`Unblock`] describes: without a thread of the pool, and only as far as it is ready. Closing it
+/// drops it; closing a regular file flushes it.
 ///
 /// The other methods take `&self`, so several callers may use them at a time, for example on a file
 /// in an [`Arc`]. They see all earlier writes: each waits until the bytes that the file has
@@ -62,6 +70,8 @@ const CAPACITY: usize = 256 << 10;
 pub struct File {
     file: Arc<std::fs::File>,
     stream: Unblock<Arc<std::fs::File>>,
+    /// Whether the file is read past the page cache, once that has been asked.
+    bypasses_cache: OnceLock<bool>,
     /// The last field: by then the file is closed, as far as that is up to this handle.
     lock: Arc<FileLock>,
 }
@@ -97,6 +107,66 @@ impl File {
     #[track_caller]
     pub fn create_new(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
         Fs::GLOBAL.create_new(path)
+    }
+
+    /// Wraps `file`, with at most `capacity` bytes buffered in each direction: a small one for many
+    /// files that are open at a time, a large one for large reads and writes.
+    ///
+    /// Nothing is allocated before it is used.
+    ///
+    /// # Panics
+    ///
+    /// If `capacity` is 0.
+    ///
+    /// ```
+    /// use futures_util::AsyncReadExt;
+    /// use sidestep::fs::File;
+    ///
+    /// # sidestep::block_on(async {
+    /// let mut file = File::with_capacity(16, std::fs::File::open("Cargo.toml")?);
+    /// assert_eq!(file.read(&mut [0; 100]).await?, 16);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn with_capacity(capacity: usize, file: std::fs::File) -> File {
+        assert!(capacity > 0, "capacity 0 of a file: it must be at least 1");
+        let mut file = File::from(file);
+        file.stream.set_sizes(Sizes::of_capacity(capacity));
+        file
+    }
+
+    /// Sets the most bytes that one read or write moves. A call with a larger buffer moves no more
+    /// than that; one with a smaller buffer is one call of the system. The default is 2 MiB.
+    ///
+    /// The file reads ahead, and collects small writes, within this limit too, and accepts at most
+    /// twice as much before it is written. What is buffered already stays.
+    ///
+    /// # Panics
+    ///
+    /// If `max_buf_size` is 0.
+    ///
+    /// ```
+    /// use futures_util::AsyncReadExt;
+    /// use sidestep::fs::File;
+    ///
+    /// # sidestep::block_on(async {
+    /// let mut file = File::open("Cargo.toml").await?;
+    /// file.set_max_buf_size(9);
+    /// assert_eq!(file.read(&mut [0; 100]).await?, 9);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    #[track_caller]
+    pub fn set_max_buf_size(&mut self, max_buf_size: usize) {
+        assert!(max_buf_size > 0, "max_buf_size 0 of a file: it must be at least 1");
+        self.stream.set_sizes(Sizes::of_file(max_buf_size));
+    }
+
+    /// Returns the most bytes that one read or write moves; see
+    /// [`set_max_buf_size`](File::set_max_buf_size).
+    #[must_use]
+    pub fn max_buf_size(&self) -> usize {
+        self.stream.most()
     }
 
     /// Returns options for opening a file, as [`OpenOptions::new`].
@@ -191,6 +261,14 @@ impl File {
         self.set_times(FileTimes::new().set_modified(time)).await
     }
 
+    /// Lets go of a pipe, a socket or a device that was closed, as the stream has.
+    fn after_close(&mut self) -> io::Result<()> {
+        if self.stream.is_closed() {
+            self.file = closed_file()?;
+        }
+        Ok(())
+    }
+
     /// Calls `f` on the pool, after what was accepted has been written.
     async fn call<T, F>(&self, f: F) -> io::Result<T>
     where
@@ -258,8 +336,24 @@ impl Fs {
     /// A handle to an open file that other calls may have too.
     fn file_of(&self, file: Arc<std::fs::File>, lock: Arc<FileLock>) -> File {
         let set_up = Setup { target: self.target.clone(), drops_in_place: true, ..Setup::default() };
-        File { stream: Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up), file, lock }
+        let stream = Unblock::set_up_with(Arc::clone(&file), Sizes::of_file(MAX_BUF_SIZE), set_up);
+        File { file, stream, bypasses_cache: OnceLock::new(), lock }
     }
+}
+
+/// What the descriptor of a file that was closed shows from then on: an empty pipe at its end.
+fn closed_file() -> io::Result<Arc<std::fs::File>> {
+    static CLOSED: OnceLock<Arc<std::fs::File>> = OnceLock::new();
+
+    if let Some(closed) = CLOSED.get() {
+        return Ok(Arc::clone(closed));
+    }
+    let (end, _) = io::pipe()?;
+    #[cfg(unix)]
+    let file = std::fs::File::from(std::os::fd::OwnedFd::from(end));
+    #[cfg(windows)]
+    let file = std::fs::File::from(std::os::windows::io::OwnedHandle::from(end));
+    Ok(Arc::clone(CLOSED.get_or_init(|| Arc::new(file))))
 }
 
 delegate_read!(File, stream);

@@ -32,6 +32,7 @@ use crate::pool::Pool;
 use crate::pool::expiry::TaskList;
 use crate::pool::submit::Submitter;
 use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use crate::sync::nesting::TooDeep;
 use crate::sync::{Mutex, Parker};
 use crate::sys::fork::Generation;
 use crate::task::{
@@ -136,6 +137,8 @@ impl State {
 struct ScopeWait<'a> {
     state: &'a State,
     owner: *const (),
+    /// What this thread is to run next.
+    next: Option<TaskRef>,
 }
 
 impl BlockingWait for ScopeWait<'_> {
@@ -154,7 +157,18 @@ impl BlockingWait for ScopeWait<'_> {
     fn help(&mut self, host: Option<&dyn Host>) -> Help {
         let queued =
             self.state.queued.as_ref().filter(|_| host.is_some_and(|host| host.owner() == self.owner));
-        queued.and_then(TaskList::pop).map_or(Help::Nothing, Help::Run)
+        // Where there is no stack left to run it, it stays the next one until another thread has
+        // come for it, or until it has been ended.
+        if self.next.as_ref().is_none_or(|next| !next.is_queued()) {
+            self.next = queued.and_then(TaskList::pop);
+        }
+        self.next.clone().map_or(Help::Nothing, Help::Run)
+    }
+
+    /// What this thread has put off is no task of a scope, and what a task of a scope waits for is
+    /// the task's own affair.
+    fn too_deep(&mut self, _deep: TooDeep) -> Option<()> {
+        None
     }
 
     fn parker(&self) -> Arc<Parker> {
@@ -196,7 +210,7 @@ where
     let guard = AbortOnUnwind;
     host().into_iter().for_each(|host| host.open_scope(address));
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
-    let _ = block(&mut ScopeWait { state: &scope.state, owner: inner.engine.owner() }, None);
+    let _ = block(&mut ScopeWait { state: &scope.state, owner: inner.engine.owner(), next: None }, None);
     host().into_iter().for_each(|host| host.close_scope(address));
     let failure = scope.state.close();
     std::mem::forget(guard);
@@ -276,7 +290,7 @@ impl<T> ScopedTask<'_, T> {
         let id = task.id();
         let result = task.wait();
         // A task that waits for itself has an end yet to come.
-        if result.as_ref().is_err_and(|error| !error.is_deadlock()) {
+        if result.as_ref().is_err_and(|error| !error.is_for_itself()) {
             self.state.look_at(id);
         }
         result

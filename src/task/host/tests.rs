@@ -11,6 +11,12 @@ impl Host for Nobody {
     fn run_inline(&self, _target: &TaskRef) -> Inline {
         Inline::Waits
     }
+    fn begin_waiting(&self) {}
+    fn end_waiting(&self) {}
+    fn begin_deep_wait(&self, _parker: &Arc<Parker>) -> bool {
+        true
+    }
+    fn end_deep_wait(&self, _parker: &Arc<Parker>) {}
     fn watch(&self, _target: Option<&TaskRef>, _parker: &Arc<Parker>) {}
     fn open_scope(&self, _scope: *const ()) {}
     fn close_scope(&self, _scope: *const ()) {}

@@ -4,5 +4,7 @@ mod accounts;
 mod ends;
 mod hostile;
 mod order;
+mod reserve;
 mod slots;
+mod spawner;
 mod waiting;

@@ -5,6 +5,7 @@ mod cancel;
 mod chains;
 mod deadlines;
 mod debug;
+mod deep;
 mod ends;
 mod handle;
 mod hooks;
