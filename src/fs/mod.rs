@@ -1,4 +1,4 @@
-//! Files: `std::fs` name for name, with each call run on the global pool.
+//! Files: `std::fs` name for name, with each call run on the global pool, or where [`on`] says.
 //!
 //! ```
 //! use sidestep::fs;
@@ -21,17 +21,10 @@
 //! owns a copy of the paths and is `Send` and `'static`, so it can go to any runtime or wait in a
 //! collection.
 //!
-//! Since it is `'static` whatever the path argument borrows, the future cannot keep the argument: a
-//! guard that removes its file when it is dropped (a `NamedTempFile`, a `TempPath`) must outlive
-//! the call, so pass it by reference and not by value.
-//!
-//! ```
-//! # sidestep::block_on(async {
-//! let guard = tempfile::NamedTempFile::new()?;
-//! assert!(sidestep::fs::read(&guard).await?.is_empty()); // not `read(guard)`
-//! # std::io::Result::Ok(()) })?;
-//! # Ok::<(), std::io::Error>(())
-//! ```
+//! All calls share a lane of the global pool that takes three quarters of its threads at most, and
+//! has four threads in [reserve](crate::LaneBuilder::reserve): so files go on where closures hang
+//! on every thread of the pool, and the pool goes on where a file system hangs. To keep a file
+//! system that may hang from the other files, run its calls [on](on()) a lane of its own.
 //!
 //! Several calls in a row are cheaper in one trip of your own: `unblock(|| ..)` around the
 //! functions of `std::fs`.

@@ -11,7 +11,7 @@ use super::config::check_number;
 use super::global::{get as get_global, retire};
 use super::inner::Inner;
 use super::lane::{Lane, LaneBuilder};
-use super::shutdown::{Shutdown, drop_discardable};
+use super::shutdown::{DrainGuard, Shutdown, drop_discardable};
 use super::stats::{LongRunningTask, Metrics};
 use super::submit::{Batch, Reserve, Scope, Submitter, TaskOptions, scope};
 use crate::error::Rejected;
@@ -206,6 +206,14 @@ impl Pool {
     /// On a thread of the pool itself this call does not deadlock: the thread runs queued tasks of
     /// the scope inline.
     ///
+    /// # Cancellation
+    ///
+    /// The tasks of a scope are cancelled with the task that this call is made in, if it is made in
+    /// one: those that are queued, or that are spawned later, do not run. This call waits for the
+    /// others as ever, and then panics because of a task that did not run, as below: what follows
+    /// it may rely on that task's work. So a cancelled task does not get past its scope by mistake;
+    /// where it is to return in an orderly way, it asks each handle.
+    ///
     /// # Panics
     ///
     /// Resumes a panic of `f`; otherwise the first panic of a task whose result was not taken from
@@ -223,6 +231,7 @@ impl Pool {
     /// assert!(lines? <= words?);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[track_caller]
     pub fn scope<'env, F, R>(&'env self, f: F) -> R
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
@@ -342,6 +351,32 @@ impl Pool {
             drop_discardable(&self.inner);
         }
         Shutdown::new(Arc::clone(&self.inner))
+    }
+}
+
+impl Pool {
+    /// Returns a guard that shuts the pool down when it is dropped, and waits up to `time` until
+    /// the pool has run what is queued: for `main`, whose end would end the process in the middle
+    /// of tasks that were detached. Any duration is valid.
+    ///
+    /// The guard waits as [`Shutdown::wait`] with a [`timeout`](Shutdown::timeout) does. Tasks that
+    /// have not ended by then go on, and the guard traces how many there are, and the names and
+    /// places of those that run. What files and streams have accepted needs no guard: see
+    /// [`io::set_exit_timeout`](crate::io::set_exit_timeout).
+    ///
+    /// Declare it first in `main`, so that it is dropped last. [`std::process::exit`] drops no
+    /// guard.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// fn main() {
+    ///     let _drain = sidestep::Pool::global().drain_on_drop(Duration::from_secs(10));
+    ///     sidestep::spawn(|| println!("this is printed")).detach();
+    /// }
+    /// ```
+    pub fn drain_on_drop(&self, time: Duration) -> DrainGuard {
+        DrainGuard::new(self.clone(), time)
     }
 }
 

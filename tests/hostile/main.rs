@@ -12,6 +12,7 @@ mod child;
 #[expect(dead_code, unused_imports, unused_macros, reason = "the behaviour tests use the rest")]
 mod support;
 
+mod accepted;
 mod clocks;
 mod exits;
 mod values;
@@ -19,6 +20,8 @@ mod workload;
 
 #[cfg(target_os = "linux")]
 mod before_main;
+#[cfg(target_os = "linux")]
+mod children;
 #[cfg(unix)]
 mod commands;
 #[cfg(target_os = "linux")]

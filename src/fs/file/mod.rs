@@ -46,7 +46,9 @@ const MAX_BUF_SIZE: usize = 2 << 20;
 ///
 /// **Flush before you drop a file that you wrote to.** Dropping does not block: the file writes
 /// the bytes that it has accepted in the background, and only traces an error. A file with nothing
-/// to write and no call in progress is closed at once.
+/// to write and no call in progress is closed at once. The end of `main` and
+/// [`std::process::exit`] wait until all files have written what they have accepted, for up to 5
+/// seconds or the time of [`set_exit_timeout`](crate::io::set_exit_timeout).
 ///
 /// After a failed write the file keeps the bytes, and every call tries to write them again;
 /// [`unwritten`](File::unwritten) takes them out.

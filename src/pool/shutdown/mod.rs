@@ -2,10 +2,13 @@
 //! threads exit.
 
 mod discard;
+mod drain;
 mod ending;
 
 pub(in crate::pool) use self::discard::give_up;
 pub(in crate::pool) use self::ending::Ending;
+
+pub use self::drain::DrainGuard;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -142,6 +145,7 @@ impl Shutdown {
     ///
     /// A destructor of a thread-local variable that waits for the caller of this method is a
     /// deadlock.
+    #[track_caller]
     pub fn wait(mut self) -> ShutdownReport {
         // Without a deadline the closure goes on only when nothing else runs: so the release of its
         // slots early lets no lane exceed its limit.

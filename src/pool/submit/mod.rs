@@ -44,7 +44,6 @@ use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::{LaneAccount, LaneCore};
 use crate::pool::inner::Inner;
 use crate::semaphore::Semaphore;
-use crate::sync::trampoline;
 use crate::task::{Claimed, ColdPart, OnShutdown, Owner, Task, TaskRef, Work, forked_child, new_task};
 use crate::trace::event;
 
@@ -180,7 +179,7 @@ impl<Q: Queue> Submitter<'_, Q> {
         unwanted.extend(taken_back.map(|claimed| (claimed, Reason::Shutdown)));
         // User code, which may wait for the others: those are on their way by now.
         for (claimed, reason) in unwanted {
-            discard(claimed, reason);
+            claimed.discard_flat(reason);
         }
         tasks
     }
@@ -212,7 +211,7 @@ impl<Q: Queue> Submitter<'_, Q> {
     #[inline]
     pub(in crate::pool) fn submit(&self, entry: TaskRef, handle: &TaskRef) {
         if let Err((claimed, reason)) = self.try_submit(entry, handle) {
-            discard(claimed, reason);
+            claimed.discard_flat(reason);
         }
     }
 
@@ -291,9 +290,4 @@ fn trace_refusal(task: &TaskRef, reason: &Reason) {
         event!(DEBUG, task = %task.origin(), ?reason, "refused a task");
     }
     let _ = task;
-}
-
-/// Ends a task that was not admitted. Its closure's destructor may spawn another.
-fn discard(claimed: Claimed, reason: Reason) {
-    trampoline::bounce(move || claimed.discard(reason));
 }

@@ -73,6 +73,7 @@ impl Reserve {
     /// # Panics
     ///
     /// If the future has given its result already.
+    #[track_caller]
     pub fn wait(mut self) -> Result<Permit, TaskError> {
         match block(&mut self, None) {
             Some(result) => result,

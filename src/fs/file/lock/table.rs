@@ -97,8 +97,7 @@ impl LockTable {
             return;
         }
         let table = Arc::clone(self);
-        let timer = own_thread::start_alone("sidestep-locks".to_owned(), move || table.run_timer());
-        if let Err(error) = timer {
+        if let Err(error) = own_thread::start_alone("sidestep-locks".to_owned(), move || table.run_timer()) {
             event!(WARN, %error, "no timer thread: the first call that waits for a file's lock uses a thread of the pool");
             let _ = error;
             self.change(|queues| queues.timer_refused(now()));

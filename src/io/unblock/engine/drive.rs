@@ -20,6 +20,7 @@ use crate::panic::{catch_panic, report_panic};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, MutexGuard, now};
 use crate::sys::descriptor::Direction;
+use crate::sys::exit::Unfinished;
 use crate::task::wake;
 use crate::trace::event;
 
@@ -88,9 +89,9 @@ pub(crate) struct Client<T: Send + 'static> {
     shared: Arc<SharedMachine<T>>,
     /// Bytes that are being given out.
     pub(crate) chunk: ReadChunk,
+    sizes: Sizes,
     /// What is left of `chunk` has gone back, for a caller that shares the handle.
     is_chunk_void: Mutex<bool>,
-    sizes: Sizes,
     spin: SpinBudget,
     /// A reader and a writer that wait until the descriptor of the value is ready.
     waits: [ReadyWait; 2],
@@ -394,7 +395,7 @@ fn release<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, mut machine: Mutex
 fn abandon<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
     let Some(mut machine) = shared.machine.lock() else { return };
     let is_queued = machine.is_queued();
-    let Abandoned { value, drops_at_once, call, items, write_error, read_error, payload, wakes } =
+    let Abandoned { value, drops_at_once, unfinished, call, items, write_error, read_error, payload, wakes } =
         machine.abandon();
     match value {
         Some(value) => {
@@ -402,7 +403,7 @@ fn abandon<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
             if is_queued {
                 shared.withdraw_room_wait();
             }
-            drop_value(shared, value, drops_at_once);
+            drop_value(shared, value, drops_at_once, unfinished);
         }
         None => release(shared, machine),
     }
@@ -418,18 +419,27 @@ fn abandon<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
 }
 
 /// Drops the value where that may take its time.
-fn drop_value<T: Send + 'static>(shared: &SharedMachine<T>, value: T, drops_at_once: bool) {
+fn drop_value<T: Send + 'static>(
+    shared: &SharedMachine<T>,
+    value: T,
+    drops_at_once: bool,
+    unfinished: Option<Unfinished>,
+) {
     // The models have no pool.
     if drops_at_once || shared.setup.drops_in_place || !std::mem::needs_drop::<T>() || cfg!(sidestep_loom) {
         catch_panic("a destructor", || drop(value));
     } else {
-        match shared.target().options().try_spawn(move || drop(value)) {
+        let end = move || match unfinished {
+            Some(unfinished) => unfinished.finish(|| drop(value)),
+            None => drop(value),
+        };
+        match shared.target().options().try_spawn(end) {
             Ok(task) => task.detach(),
             Err(rejected) if rejected.error().is_full() => {
-                let f = rejected.into_inner();
+                let end = rejected.into_inner();
                 RoomWait::new(shared.target().reserve().0, move |room| match room {
-                    Ok(permit) => permit.spawn(f).detach(),
-                    Err(_) => _ = catch_panic("a destructor", || drop(f)),
+                    Ok(permit) => permit.spawn(end).detach(),
+                    Err(_) => _ = catch_panic("a destructor", || drop(end)),
                 })
                 .start();
             }
