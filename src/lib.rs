@@ -106,7 +106,7 @@ pub use crate::io::Unblock;
 pub use crate::latency::Histogram;
 pub use crate::pool::{
     Batch, Lane, LaneBuilder, LaneMetrics, LongRunningTask, Metrics, NewThread, Permit, Pool, PoolBuilder,
-    Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, TaskOptions,
+    Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, Spawner, TaskOptions,
 };
 pub use crate::promise::{LocalPromise, Promise};
 pub use crate::strand::{CallOptions, Dedicated, Strand};
@@ -117,6 +117,7 @@ pub mod current {
     //!
     //! The closure needs no handle for them: they find the task that runs on the calling thread.
     //! Outside a task they do nothing.
+    pub use crate::sys::attributes::with_process_signals;
     pub use crate::task::current::{
         Cancelled, HookGuard, check, is_cancelled, on_cancel, retire_thread, will_block,
     };

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::vec;
 
-use crate::pool::Pool;
+use crate::pool::{SpawnTarget, Spawner};
 
 use flights::{Caller, Flights};
 use sealed::{Host, Question};
@@ -26,6 +26,8 @@ use sealed::{Host, Question};
 ///
 /// Lookups of the same name that overlap in time are one question to the system, and each gets its
 /// answer or its error. Nothing is cached: a lookup that begins when the answer has come asks anew.
+/// (By [`on`], those share a question that are made on the same pool or lane; its options are those
+/// of the first.)
 ///
 /// For a type of yours that implements std's trait, write
 /// `sidestep::unblock(move || host.to_socket_addrs())`.
@@ -74,21 +76,24 @@ use sealed::{Host, Question};
 /// ```
 ///
 /// It does not bound how many threads hang: each stays in its lookup until the resolver gives up.
-/// If lookups may come faster than that, run them in a [`Lane`](crate::Lane): its limit holds even
-/// if the callers give up, and the other threads of the pool stay free for other work.
+/// But all lookups share a lane of the global pool, which runs at most 32 at a time, and at most
+/// three quarters of the pool's threads; and two threads are in
+/// [reserve](crate::LaneBuilder::reserve) for them where everything else hangs. To bound some
+/// lookups apart, run them in a [`Lane`](crate::Lane) of their own: its limit holds even if the
+/// callers give up.
 ///
 /// ```
 /// use std::io;
-/// use std::net::{SocketAddr, ToSocketAddrs};
+/// use std::net::SocketAddr;
 /// use std::time::Duration;
 ///
-/// use sidestep::{Lane, Pool};
+/// use sidestep::{Lane, Pool, net};
 /// use tokio::time::timeout;
 ///
 /// /// At most `lane.limit()` threads ever hang in the resolver; the time bounds the wait for a slot as well.
 /// async fn lookup(lane: &Lane, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
-///     let task = lane.spawn(move || (host, port).to_socket_addrs());
-///     Ok(timeout(Duration::from_secs(5), task).await???.collect())
+///     let lookup = net::on(lane).lookup_host((host, port));
+///     Ok(timeout(Duration::from_secs(5), lookup).await??.collect())
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -99,7 +104,37 @@ use sealed::{Host, Question};
 /// # }
 /// ```
 pub fn lookup_host(host: impl ToSocketAddrs) -> LookupHost {
-    LookupHost { state: State::New(host.question()) }
+    Net { target: SpawnTarget::LOOKUPS }.lookup_host(host)
+}
+
+/// The functions of this module on a spawner of your choice: a pool, a lane, or either with
+/// options.
+///
+/// ```
+/// use sidestep::{Pool, net};
+///
+/// # sidestep::block_on(async {
+/// // Lookups of this part of the program: two at a time, whatever the resolver does.
+/// let crawler = net::on(&Pool::global().lane("crawler lookups", 2));
+/// assert!(crawler.lookup_host("localhost:80").await?.count() > 0);
+/// # std::io::Result::Ok(()) })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn on(spawner: &impl Spawner) -> Net {
+    Net { target: SpawnTarget::of(spawner) }
+}
+
+/// The functions of this module, as methods that run where [`on`] says. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Net {
+    target: SpawnTarget,
+}
+
+impl Net {
+    /// As [`lookup_host`].
+    pub fn lookup_host(&self, host: impl ToSocketAddrs) -> LookupHost {
+        LookupHost { target: self.target.clone(), state: State::New(host.question()) }
+    }
 }
 
 /// The types that [`lookup_host`] accepts: those that std implements [`std::net::ToSocketAddrs`]
@@ -116,6 +151,7 @@ pub trait ToSocketAddrs: Host {}
 #[derive(Debug)]
 #[must_use = "a lookup begins only when it is awaited"]
 pub struct LookupHost {
+    target: SpawnTarget,
     state: State,
 }
 
@@ -135,7 +171,8 @@ impl Future for LookupHost {
         let mut caller = match mem::replace(&mut self.state, State::Ended) {
             State::New(Question::Answered(addresses)) => return Poll::Ready(Ok(addresses)),
             State::New(question) => {
-                FLIGHTS.join(question.name(), || Pool::global().spawn(move || question.answer()))
+                let key = (self.target.address(), question.name());
+                FLIGHTS.join(key, || self.target.options().spawn(move || question.answer()))
             }
             State::Running(caller) => caller,
             State::Ended => panic!("`LookupHost` was polled after completion"),

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::offload::{with_path, with_paths};
+use super::offload::Fs;
 
 /// The size of the buffer that a file is read into before the system is asked for its size.
 const SMALL: usize = 16 << 10;
@@ -26,7 +26,7 @@ const SMALL: usize = 16 << 10;
 /// ```
 #[track_caller]
 pub fn read(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Vec<u8>>> + Send + 'static {
-    with_path(path, |path| read_whole(&path))
+    Fs::GLOBAL.read(path)
 }
 
 /// [`std::fs::read`] with one system call less for a small file: it does not ask for the size, but
@@ -67,10 +67,7 @@ fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
 /// ```
 #[track_caller]
 pub fn read_to_string(path: impl AsRef<Path>) -> impl Future<Output = io::Result<String>> + Send + 'static {
-    with_path(path, |path| {
-        let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "the file is not valid UTF-8");
-        String::from_utf8(read_whole(&path)?).map_err(not_text)
-    })
+    Fs::GLOBAL.read_to_string(path)
 }
 
 /// Writes `contents` as a whole file. Creates the file if it does not exist, and truncates it
@@ -108,7 +105,7 @@ pub fn write(
     path: impl AsRef<Path>,
     contents: impl AsRef<[u8]> + Send + 'static,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_path(path, move |path| std::fs::write(path, contents))
+    Fs::GLOBAL.write(path, contents)
 }
 
 /// Copies the contents and the permission bits of a file, and returns the number of bytes.
@@ -138,5 +135,48 @@ pub fn copy(
     from: impl AsRef<Path>,
     to: impl AsRef<Path>,
 ) -> impl Future<Output = io::Result<u64>> + Send + 'static {
-    with_paths(from, to, std::fs::copy)
+    Fs::GLOBAL.copy(from, to)
+}
+
+impl Fs {
+    /// As [`read`](super::read).
+    #[track_caller]
+    pub fn read<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<Vec<u8>>> + Send + 'static + use<P> {
+        self.with_path(path, |path| read_whole(&path))
+    }
+
+    /// As [`read_to_string`](super::read_to_string).
+    #[track_caller]
+    pub fn read_to_string<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<String>> + Send + 'static + use<P> {
+        self.with_path(path, |path| {
+            let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "the file is not valid UTF-8");
+            String::from_utf8(read_whole(&path)?).map_err(not_text)
+        })
+    }
+
+    /// As [`write`](super::write).
+    #[track_caller]
+    pub fn write<P: AsRef<Path>, C: AsRef<[u8]> + Send + 'static>(
+        &self,
+        path: P,
+        contents: C,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P, C> {
+        self.with_path(path, move |path| std::fs::write(path, contents))
+    }
+
+    /// As [`copy`](super::copy).
+    #[track_caller]
+    pub fn copy<P: AsRef<Path>, Q: AsRef<Path>>(
+        &self,
+        from: P,
+        to: Q,
+    ) -> impl Future<Output = io::Result<u64>> + Send + 'static + use<P, Q> {
+        self.with_paths(from, to, std::fs::copy)
+    }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use super::offload::with_path;
+use super::offload::Fs;
 
 /// Options for creating a directory: [`std::fs::DirBuilder`], with a
 /// [`create`](DirBuilder::create) that does not block.
@@ -28,6 +28,7 @@ pub struct DirBuilder {
     /// `None` stands for the default of `std`.
     #[cfg(unix)]
     mode: Option<u32>,
+    fs: Fs,
 }
 
 impl DirBuilder {
@@ -74,7 +75,7 @@ impl DirBuilder {
     #[track_caller]
     pub fn create(&self, path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
         let builder = self.to_std();
-        with_path(path, move |path| builder.create(path))
+        self.fs.with_path(path, move |path| builder.create(path))
     }
 
     fn to_std(&self) -> std::fs::DirBuilder {
@@ -85,5 +86,13 @@ impl DirBuilder {
             builder.mode(mode);
         }
         builder
+    }
+}
+
+impl Fs {
+    /// As [`DirBuilder::new`].
+    #[must_use]
+    pub fn dir_builder(&self) -> DirBuilder {
+        DirBuilder { fs: self.clone(), ..DirBuilder::new() }
     }
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 
-use super::offload::with_path;
+use super::offload::Fs;
 
 /// Creates a directory. Its parent must exist.
 ///
@@ -23,7 +23,7 @@ use super::offload::with_path;
 /// ```
 #[track_caller]
 pub fn create_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_path(path, std::fs::create_dir)
+    Fs::GLOBAL.create_dir(path)
 }
 
 /// Creates a directory and all its missing parents. It is no error if the directory exists.
@@ -43,7 +43,7 @@ pub fn create_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>
 /// ```
 #[track_caller]
 pub fn create_dir_all(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_path(path, std::fs::create_dir_all)
+    Fs::GLOBAL.create_dir_all(path)
 }
 
 /// Removes an empty directory.
@@ -64,7 +64,7 @@ pub fn create_dir_all(path: impl AsRef<Path>) -> impl Future<Output = io::Result
 /// ```
 #[track_caller]
 pub fn remove_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_path(path, std::fs::remove_dir)
+    Fs::GLOBAL.remove_dir(path)
 }
 
 /// Removes a directory with everything in it. Symbolic links are removed, not followed.
@@ -89,5 +89,43 @@ pub fn remove_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>
 /// ```
 #[track_caller]
 pub fn remove_dir_all(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_path(path, std::fs::remove_dir_all)
+    Fs::GLOBAL.remove_dir_all(path)
+}
+
+impl Fs {
+    /// As [`create_dir`](super::create_dir).
+    #[track_caller]
+    pub fn create_dir<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+        self.with_path(path, std::fs::create_dir)
+    }
+
+    /// As [`create_dir_all`](super::create_dir_all).
+    #[track_caller]
+    pub fn create_dir_all<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+        self.with_path(path, std::fs::create_dir_all)
+    }
+
+    /// As [`remove_dir`](super::remove_dir).
+    #[track_caller]
+    pub fn remove_dir<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+        self.with_path(path, std::fs::remove_dir)
+    }
+
+    /// As [`remove_dir_all`](super::remove_dir_all).
+    #[track_caller]
+    pub fn remove_dir_all<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+        self.with_path(path, std::fs::remove_dir_all)
+    }
 }

@@ -1,4 +1,4 @@
-//! Files: `std::fs` name for name, with each call run on the global pool.
+//! Files: `std::fs` name for name, with each call run on the global pool, or where [`on`] says.
 //!
 //! ```
 //! use sidestep::fs;
@@ -20,6 +20,11 @@
 //! tree: a thread of the pool calls the function of `std::fs` that has the same name. The future
 //! owns a copy of the paths and is `Send` and `'static`, so it can go to any runtime or wait in a
 //! collection.
+//!
+//! All calls share a lane of the global pool that takes three quarters of its threads at most, and
+//! has four threads in [reserve](crate::LaneBuilder::reserve): so files go on where closures hang
+//! on every thread of the pool, and the pool goes on where a file system hangs. To keep a file
+//! system that may hang from the other files, run its calls [on](on()) a lane of its own.
 //!
 //! Several calls in a row are cheaper in one trip of your own: `unblock(|| ..)` around the
 //! functions of `std::fs`.
@@ -46,7 +51,7 @@
 // | `read_dir` | the entries of a directory |
 // | `open_options` | opening files |
 // | `file/` | open files: reads and writes in a stream and at an offset, locks |
-// | `offload` | how all of these get to the pool |
+// | `offload` | these functions as methods of a spawner; how all of them get to a thread |
 
 mod contents;
 mod dir_builder;
@@ -67,6 +72,7 @@ pub use self::contents::{copy, read, read_to_string, write};
 pub use self::dir_builder::DirBuilder;
 pub use self::dirs::{create_dir, create_dir_all, remove_dir, remove_dir_all};
 pub use self::file::File;
+pub use self::offload::{Fs, on};
 pub use self::open_options::OpenOptions;
 pub use self::paths::{
     canonicalize, exists, hard_link, metadata, read_link, remove_file, rename, set_permissions,

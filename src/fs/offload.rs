@@ -1,50 +1,101 @@
-//! How a call of this module gets to the global pool.
+//! [`Fs`]: how a call of this module gets to a thread, that of a lane of the global pool or of a
+//! spawner that the caller has chosen.
 
 use std::future::Future;
 use std::io;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 
-use crate::pool::Pool;
+use crate::pool::{SpawnTarget, Spawner};
 
-/// One trip to the global pool, which begins with the first poll. The pool reports the caller as
-/// the place where the task was spawned.
-#[track_caller]
-pub(super) fn offload<T, F>(f: F) -> impl Future<Output = io::Result<T>> + Send + 'static
-where
-    F: FnOnce() -> io::Result<T> + Send + 'static,
-    T: Send + 'static,
-{
-    let site = Location::caller();
-    async move { Pool::global().spawn_at(f, site).await? }
+/// The functions of this module on a spawner of your choice: a pool, a lane, or either with
+/// options.
+///
+/// Use it to keep the files of one kind apart from all others: a network mount that may hang, a
+/// slow disk. The files and directories that it opens do their work there too.
+///
+/// ```
+/// use futures_util::AsyncReadExt;
+/// use sidestep::{Pool, fs};
+///
+/// # sidestep::block_on(async {
+/// // A mount that hangs takes four threads, and no more.
+/// let mount = fs::on(&Pool::global().lane("mount", 4));
+/// let mut file = mount.open("Cargo.toml").await?;
+/// let mut text = String::new();
+/// file.read_to_string(&mut text).await?;
+/// assert_eq!(text, mount.read_to_string("Cargo.toml").await?);
+/// # std::io::Result::Ok(()) })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn on(spawner: &impl Spawner) -> Fs {
+    Fs { target: SpawnTarget::of(spawner) }
 }
 
-/// [`offload`] for `f` of a path. The copy is made before the future, which would otherwise be
-/// bound to the caller's path: neither `'static` nor always `Send`.
-#[track_caller]
-pub(super) fn with_path<T, F>(
-    path: impl AsRef<Path>,
-    f: F,
-) -> impl Future<Output = io::Result<T>> + Send + 'static
-where
-    F: FnOnce(PathBuf) -> io::Result<T> + Send + 'static,
-    T: Send + 'static,
-{
-    let path = path.as_ref().to_owned();
-    offload(move || f(path))
+/// The functions of this module, as methods that run where [`on`] says. Cheap to clone.
+///
+/// Each method is documented at the function of its name; [`open`](Fs::open),
+/// [`create`](Fs::create), [`create_new`](Fs::create_new) and [`options`](Fs::options) at
+/// [`File`](super::File). The default runs where the functions do.
+#[derive(Clone, Debug)]
+pub struct Fs {
+    pub(super) target: SpawnTarget,
 }
 
-/// [`with_path`] for `f` of two paths.
-#[track_caller]
-pub(super) fn with_paths<T, F>(
-    first: impl AsRef<Path>,
-    second: impl AsRef<Path>,
-    f: F,
-) -> impl Future<Output = io::Result<T>> + Send + 'static
-where
-    F: FnOnce(PathBuf, PathBuf) -> io::Result<T> + Send + 'static,
-    T: Send + 'static,
-{
-    let second = second.as_ref().to_owned();
-    with_path(first, move |first| f(first, second))
+impl Default for Fs {
+    fn default() -> Self {
+        Fs::GLOBAL.clone()
+    }
+}
+
+impl Fs {
+    /// Where the functions of this module run.
+    pub(super) const GLOBAL: &Self = &Fs { target: SpawnTarget::FILES };
+
+    /// One trip to a thread, which begins with the first poll. The pool reports the caller as the
+    /// place where the task was spawned.
+    #[track_caller]
+    pub(super) fn offload<T, F>(
+        &self,
+        f: F,
+    ) -> impl Future<Output = io::Result<T>> + Send + 'static + use<T, F>
+    where
+        F: FnOnce() -> io::Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (target, site) = (self.target.clone(), Location::caller());
+        async move { target.spawn_at(f, site).await? }
+    }
+
+    /// [`offload`](Fs::offload) for `f` of a path. The copy is made before the future, which would
+    /// otherwise be bound to the caller's path: neither `'static` nor always `Send`.
+    #[track_caller]
+    pub(super) fn with_path<T, F, P: AsRef<Path>>(
+        &self,
+        path: P,
+        f: F,
+    ) -> impl Future<Output = io::Result<T>> + Send + 'static + use<T, F, P>
+    where
+        F: FnOnce(PathBuf) -> io::Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let path = path.as_ref().to_owned();
+        self.offload(move || f(path))
+    }
+
+    /// [`with_path`](Fs::with_path) for `f` of two paths.
+    #[track_caller]
+    pub(super) fn with_paths<T, F, P: AsRef<Path>, Q: AsRef<Path>>(
+        &self,
+        first: P,
+        second: Q,
+        f: F,
+    ) -> impl Future<Output = io::Result<T>> + Send + 'static + use<T, F, P, Q>
+    where
+        F: FnOnce(PathBuf, PathBuf) -> io::Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let second = second.as_ref().to_owned();
+        self.with_path(first, move |first| f(first, second))
+    }
 }

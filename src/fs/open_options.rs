@@ -9,7 +9,7 @@ use std::os::windows::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::File;
-use super::offload::with_path;
+use super::offload::Fs;
 
 /// Options for opening a file: [`std::fs::OpenOptions`], with an [`open`](OpenOptions::open) that
 /// does not block.
@@ -29,46 +29,49 @@ use super::offload::with_path;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct OpenOptions(std::fs::OpenOptions);
+pub struct OpenOptions {
+    options: std::fs::OpenOptions,
+    fs: Fs,
+}
 
 impl OpenOptions {
     /// Options that are all off: set at least one of [`read`](OpenOptions::read),
     /// [`write`](OpenOptions::write) and [`append`](OpenOptions::append).
     #[must_use]
     pub fn new() -> Self {
-        OpenOptions(std::fs::OpenOptions::new())
+        std::fs::OpenOptions::new().into()
     }
 
     /// Whether to open the file for reading.
     pub fn read(&mut self, read: bool) -> &mut Self {
-        self.0.read(read);
+        self.options.read(read);
         self
     }
 
     /// Whether to open the file for writing. Writes overwrite an existing file in place; see
     /// [`truncate`](OpenOptions::truncate).
     pub fn write(&mut self, write: bool) -> &mut Self {
-        self.0.write(write);
+        self.options.write(write);
         self
     }
 
     /// Whether to open the file in append mode: each write goes to what is then the end of the
     /// file.
     pub fn append(&mut self, append: bool) -> &mut Self {
-        self.0.append(append);
+        self.options.append(append);
         self
     }
 
     /// Whether to truncate an existing file to length 0. Needs [`write`](OpenOptions::write).
     pub fn truncate(&mut self, truncate: bool) -> &mut Self {
-        self.0.truncate(truncate);
+        self.options.truncate(truncate);
         self
     }
 
     /// Whether to create the file if it does not exist. Needs [`write`](OpenOptions::write) or
     /// [`append`](OpenOptions::append).
     pub fn create(&mut self, create: bool) -> &mut Self {
-        self.0.create(create);
+        self.options.create(create);
         self
     }
 
@@ -76,7 +79,7 @@ impl OpenOptions {
     /// atomic step. [`create`](OpenOptions::create) and [`truncate`](OpenOptions::truncate) are
     /// ignored then.
     pub fn create_new(&mut self, create_new: bool) -> &mut Self {
-        self.0.create_new(create_new);
+        self.options.create_new(create_new);
         self
     }
 
@@ -94,8 +97,8 @@ impl OpenOptions {
     /// that the call has created stays.
     #[track_caller]
     pub fn open(&self, path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        let options = self.0.clone();
-        with_path(path, move |path| options.open(path).map(File::from))
+        let (options, fs) = (self.options.clone(), self.fs.clone());
+        self.fs.with_path(path, move |path| options.open(path).map(|file| fs.opened(file)))
     }
 }
 
@@ -120,14 +123,14 @@ impl OpenOptions {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn mode(&mut self, mode: u32) -> &mut Self {
-        self.0.mode(mode);
+        self.options.mode(mode);
         self
     }
 
     /// Flags for `open(2)` besides those that the other options set, such as `O_NOFOLLOW`; the bits
     /// of the access mode are ignored. Each call replaces the flags of the one before. Unix only.
     pub fn custom_flags(&mut self, flags: i32) -> &mut Self {
-        self.0.custom_flags(flags);
+        self.options.custom_flags(flags);
         self
     }
 }
@@ -138,33 +141,33 @@ impl OpenOptions {
     /// The desired access for `CreateFile`, in place of the one that [`read`](OpenOptions::read),
     /// [`write`](OpenOptions::write) and [`append`](OpenOptions::append) set. Windows only.
     pub fn access_mode(&mut self, access: u32) -> &mut Self {
-        self.0.access_mode(access);
+        self.options.access_mode(access);
         self
     }
 
     /// The access that other processes and handles may have while the file is open; all, by
     /// default. Windows only.
     pub fn share_mode(&mut self, share: u32) -> &mut Self {
-        self.0.share_mode(share);
+        self.options.share_mode(share);
         self
     }
 
     /// Flags for `CreateFile`, such as `FILE_FLAG_DELETE_ON_CLOSE`. Each call replaces the flags of
     /// the one before. Windows only.
     pub fn custom_flags(&mut self, flags: u32) -> &mut Self {
-        self.0.custom_flags(flags);
+        self.options.custom_flags(flags);
         self
     }
 
     /// The attributes of a file that is created, such as `FILE_ATTRIBUTE_HIDDEN`. Windows only.
     pub fn attributes(&mut self, attributes: u32) -> &mut Self {
-        self.0.attributes(attributes);
+        self.options.attributes(attributes);
         self
     }
 
     /// The impersonation level that the server of a named pipe receives. Windows only.
     pub fn security_qos_flags(&mut self, flags: u32) -> &mut Self {
-        self.0.security_qos_flags(flags);
+        self.options.security_qos_flags(flags);
         self
     }
 }
@@ -178,6 +181,14 @@ impl Default for OpenOptions {
 
 impl From<std::fs::OpenOptions> for OpenOptions {
     fn from(options: std::fs::OpenOptions) -> Self {
-        OpenOptions(options)
+        OpenOptions { options, fs: Fs::default() }
+    }
+}
+
+impl Fs {
+    /// As [`File::options`].
+    #[must_use]
+    pub fn options(&self) -> OpenOptions {
+        OpenOptions { options: std::fs::OpenOptions::new(), fs: self.clone() }
     }
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::offload::{with_path, with_paths};
+use super::offload::Fs;
 use super::{Metadata, Permissions};
 
 /// Returns the canonical, absolute form of a path: symbolic links resolved, no `.` or `..` in it.
@@ -22,7 +22,7 @@ use super::{Metadata, Permissions};
 /// ```
 #[track_caller]
 pub fn canonicalize(path: impl AsRef<Path>) -> impl Future<Output = io::Result<PathBuf>> + Send + 'static {
-    with_path(path, std::fs::canonicalize)
+    Fs::GLOBAL.canonicalize(path)
 }
 
 /// Reports whether a path exists. It follows symbolic links: a broken link does not exist.
@@ -45,7 +45,7 @@ pub fn canonicalize(path: impl AsRef<Path>) -> impl Future<Output = io::Result<P
 /// ```
 #[track_caller]
 pub fn exists(path: impl AsRef<Path>) -> impl Future<Output = io::Result<bool>> + Send + 'static {
-    with_path(path, std::fs::exists)
+    Fs::GLOBAL.exists(path)
 }
 
 /// Returns the metadata of the file at a path. It follows symbolic links.
@@ -63,7 +63,7 @@ pub fn exists(path: impl AsRef<Path>) -> impl Future<Output = io::Result<bool>> 
 /// ```
 #[track_caller]
 pub fn metadata(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Metadata>> + Send + 'static {
-    with_path(path, std::fs::metadata)
+    Fs::GLOBAL.metadata(path)
 }
 
 /// As [`metadata`], but does not follow symbolic links: for a link it returns those of the link.
@@ -83,7 +83,7 @@ pub fn metadata(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Metad
 pub fn symlink_metadata(
     path: impl AsRef<Path>,
 ) -> impl Future<Output = io::Result<Metadata>> + Send + 'static {
-    with_path(path, std::fs::symlink_metadata)
+    Fs::GLOBAL.symlink_metadata(path)
 }
 
 /// Changes the permissions of the file at a path. It follows symbolic links.
@@ -107,7 +107,7 @@ pub fn set_permissions(
     path: impl AsRef<Path>,
     permissions: Permissions,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_path(path, move |path| std::fs::set_permissions(path, permissions))
+    Fs::GLOBAL.set_permissions(path, permissions)
 }
 
 /// Renames a file or directory, within one file system. A file that exists at `to` is replaced
@@ -132,7 +132,7 @@ pub fn rename(
     from: impl AsRef<Path>,
     to: impl AsRef<Path>,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_paths(from, to, std::fs::rename)
+    Fs::GLOBAL.rename(from, to)
 }
 
 /// Removes a file. A symbolic link is removed itself, not its target.
@@ -153,7 +153,7 @@ pub fn rename(
 /// ```
 #[track_caller]
 pub fn remove_file(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_path(path, std::fs::remove_file)
+    Fs::GLOBAL.remove_file(path)
 }
 
 /// Creates a hard link at `link` to the file `original`, within one file system.
@@ -178,7 +178,7 @@ pub fn hard_link(
     original: impl AsRef<Path>,
     link: impl AsRef<Path>,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_paths(original, link, std::fs::hard_link)
+    Fs::GLOBAL.hard_link(original, link)
 }
 
 /// Returns the target of a symbolic link as it is stored, which may be a relative path.
@@ -199,5 +199,91 @@ pub fn hard_link(
 /// ```
 #[track_caller]
 pub fn read_link(path: impl AsRef<Path>) -> impl Future<Output = io::Result<PathBuf>> + Send + 'static {
-    with_path(path, std::fs::read_link)
+    Fs::GLOBAL.read_link(path)
+}
+
+impl Fs {
+    /// As [`canonicalize`](super::canonicalize).
+    #[track_caller]
+    pub fn canonicalize<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<PathBuf>> + Send + 'static + use<P> {
+        self.with_path(path, std::fs::canonicalize)
+    }
+
+    /// As [`exists`](super::exists).
+    #[track_caller]
+    pub fn exists<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<bool>> + Send + 'static + use<P> {
+        self.with_path(path, std::fs::exists)
+    }
+
+    /// As [`metadata`](super::metadata).
+    #[track_caller]
+    pub fn metadata<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<Metadata>> + Send + 'static + use<P> {
+        self.with_path(path, std::fs::metadata)
+    }
+
+    /// As [`symlink_metadata`](super::symlink_metadata).
+    #[track_caller]
+    pub fn symlink_metadata<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<Metadata>> + Send + 'static + use<P> {
+        self.with_path(path, std::fs::symlink_metadata)
+    }
+
+    /// As [`set_permissions`](super::set_permissions).
+    #[track_caller]
+    pub fn set_permissions<P: AsRef<Path>>(
+        &self,
+        path: P,
+        permissions: Permissions,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+        self.with_path(path, move |path| std::fs::set_permissions(path, permissions))
+    }
+
+    /// As [`rename`](super::rename).
+    #[track_caller]
+    pub fn rename<P: AsRef<Path>, Q: AsRef<Path>>(
+        &self,
+        from: P,
+        to: Q,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P, Q> {
+        self.with_paths(from, to, std::fs::rename)
+    }
+
+    /// As [`remove_file`](super::remove_file).
+    #[track_caller]
+    pub fn remove_file<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+        self.with_path(path, std::fs::remove_file)
+    }
+
+    /// As [`hard_link`](super::hard_link).
+    #[track_caller]
+    pub fn hard_link<P: AsRef<Path>, Q: AsRef<Path>>(
+        &self,
+        original: P,
+        link: Q,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P, Q> {
+        self.with_paths(original, link, std::fs::hard_link)
+    }
+
+    /// As [`read_link`](super::read_link).
+    #[track_caller]
+    pub fn read_link<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<PathBuf>> + Send + 'static + use<P> {
+        self.with_path(path, std::fs::read_link)
+    }
 }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use super::offload::{offload, with_path};
+use super::offload::Fs;
 use super::{FileType, Metadata};
 use crate::io::{Setup, Unblock};
 
@@ -44,11 +44,24 @@ const AHEAD: usize = 1024;
 /// ```
 #[track_caller]
 pub fn read_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<ReadDir>> + Send + 'static {
-    with_path(path, |path| {
-        let entries = Entries::new(std::fs::read_dir(path)?);
-        let set_up = Setup { drops_in_place: true, batch: BATCH, ..Setup::default() };
-        Ok(ReadDir { entries: Unblock::set_up(entries, Some(AHEAD), set_up).prefetched(), ended: false })
-    })
+    Fs::GLOBAL.read_dir(path)
+}
+
+impl Fs {
+    /// As [`read_dir`](super::read_dir).
+    #[track_caller]
+    pub fn read_dir<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<ReadDir>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| {
+            let target = fs.target.clone();
+            let entries = Entries::new(std::fs::read_dir(&path)?, path.into(), fs);
+            let set_up = Setup { target, drops_in_place: true, batch: BATCH, ..Setup::default() };
+            Ok(ReadDir { entries: Unblock::set_up(entries, Some(AHEAD), set_up).prefetched(), ended: false })
+        })
+    }
 }
 
 /// A stream of the entries of a directory. See [`read_dir`].
@@ -70,7 +83,16 @@ impl ReadDir {
     ///
     /// That of reading the entry.
     pub async fn next_entry(&mut self) -> io::Result<Option<DirEntry>> {
-        std::future::poll_fn(|context| self.poll_entry(context)).await.transpose()
+        std::future::poll_fn(|context| self.poll_next_entry(context)).await
+    }
+
+    /// [`next_entry`](ReadDir::next_entry) for a future of your own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`next_entry`](ReadDir::next_entry).
+    pub fn poll_next_entry(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<DirEntry>>> {
+        self.poll_entry(context).map(Option::transpose)
     }
 
     fn poll_entry(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<DirEntry>>> {
@@ -97,40 +119,118 @@ impl fmt::Debug for ReadDir {
     }
 }
 
-/// An entry as `std` has it, and its type, which most systems report with the name.
-type Found = (std::fs::DirEntry, Option<FileType>);
+/// What is kept of an entry. That of `std` would keep the directory open.
+#[cfg(unix)]
+struct Found {
+    dir: Arc<Path>,
+    name: OsString,
+    number: u64,
+    /// Most systems report it with the name.
+    file_type: Option<FileType>,
+}
+
+#[cfg(unix)]
+impl Found {
+    fn new(dir: &Arc<Path>, entry: &std::fs::DirEntry) -> Self {
+        Found {
+            dir: Arc::clone(dir),
+            name: entry.file_name(),
+            number: std::os::unix::fs::DirEntryExt::ino(entry),
+            file_type: entry.file_type().ok(),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join(&self.name)
+    }
+
+    fn name(&self) -> OsString {
+        self.name.clone()
+    }
+
+    fn metadata(&self) -> io::Result<Metadata> {
+        std::fs::symlink_metadata(self.path())
+    }
+
+    fn file_type(&self) -> io::Result<FileType> {
+        self.metadata().map(|metadata| metadata.file_type())
+    }
+}
+
+/// What is kept of an entry: that of `std`, which here has all the system has reported, and holds
+/// no handle.
+#[cfg(not(unix))]
+struct Found {
+    entry: std::fs::DirEntry,
+    file_type: Option<FileType>,
+}
+
+#[cfg(not(unix))]
+impl Found {
+    fn new(_: &Arc<Path>, entry: std::fs::DirEntry) -> Self {
+        let file_type = entry.file_type().ok();
+        Found { entry, file_type }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.entry.path()
+    }
+
+    fn name(&self) -> OsString {
+        self.entry.file_name()
+    }
+
+    fn metadata(&self) -> io::Result<Metadata> {
+        self.entry.metadata()
+    }
+
+    fn file_type(&self) -> io::Result<FileType> {
+        self.entry.file_type()
+    }
+}
+
+/// Entries that were fetched at once, and where they ask for more.
+#[derive(Default)]
+struct EntryBatch {
+    found: Vec<Found>,
+    fs: Fs,
+}
 
 /// The entries in batches. A batch that was handed out is kept until its entries are likely to
 /// have been dropped, so that the thread that allocated their memory also frees it; otherwise two
 /// threads contend in the allocator.
 struct Entries {
     dir: std::fs::ReadDir,
-    batch: Arc<Vec<Found>>,
+    path: Arc<Path>,
+    fs: Fs,
+    batch: Arc<EntryBatch>,
     next: usize,
     /// The error that comes after the batch.
     error: Option<io::Error>,
     done: bool,
-    given: VecDeque<Arc<Vec<Found>>>,
+    given: VecDeque<Arc<EntryBatch>>,
 }
 
 impl Entries {
-    fn new(dir: std::fs::ReadDir) -> Self {
-        Entries { dir, batch: Arc::default(), next: 0, error: None, done: false, given: VecDeque::new() }
+    fn new(dir: std::fs::ReadDir, path: Arc<Path>, fs: Fs) -> Self {
+        let (batch, given) = (Arc::default(), VecDeque::new());
+        Entries { dir, path, fs, batch, next: 0, error: None, done: false, given }
     }
 
     fn fetch(&mut self) {
-        let mut batch = Vec::new();
-        while batch.len() < BATCH && self.error.is_none() && !self.done {
+        let mut found = Vec::new();
+        while found.len() < BATCH && self.error.is_none() && !self.done {
             match self.dir.next() {
-                Some(Ok(entry)) => {
-                    let file_type = entry.file_type().ok();
-                    batch.push((entry, file_type));
-                }
+                #[cfg(unix)]
+                Some(Ok(entry)) => found.push(Found::new(&self.path, &entry)),
+                #[cfg(not(unix))]
+                Some(Ok(entry)) => found.push(Found::new(&self.path, entry)),
                 Some(Err(error)) => self.error = Some(error),
                 None => self.done = true,
             }
         }
-        self.given.push_back(std::mem::replace(&mut self.batch, Arc::new(batch)));
+        let batch = Arc::new(EntryBatch { found, fs: self.fs.clone() });
+        self.given.push_back(std::mem::replace(&mut self.batch, batch));
         if self.given.len() > 2 * AHEAD / BATCH {
             self.given.pop_front();
         }
@@ -143,7 +243,7 @@ impl Iterator for Entries {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if self.next < self.batch.len() {
+            if self.next < self.batch.found.len() {
                 self.next += 1;
                 return Some(Ok(DirEntry { batch: Arc::clone(&self.batch), index: self.next - 1 }));
             }
@@ -161,60 +261,67 @@ impl Iterator for Entries {
 
 /// An entry of a directory. Cheap to clone.
 ///
-/// Entries are fetched in batches of 64; keeping one entry keeps its batch in memory.
+/// Entries are fetched in batches of 64; keeping one entry keeps its batch in memory. It keeps
+/// nothing open: the directory is closed once the [`ReadDir`] is dropped.
 #[derive(Clone)]
 pub struct DirEntry {
-    batch: Arc<Vec<Found>>,
+    batch: Arc<EntryBatch>,
     index: usize,
 }
 
 impl DirEntry {
     fn found(&self) -> &Found {
-        &self.batch[self.index]
+        &self.batch.found[self.index]
     }
 
     /// The path: that of the directory as passed to [`read_dir`], joined with the file name.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.found().0.path()
+        self.found().path()
     }
 
     /// The file name, without the directory.
     #[must_use]
     pub fn file_name(&self) -> OsString {
-        self.found().0.file_name()
+        self.found().name()
     }
 
     /// Returns the metadata of the entry. It does not follow symbolic links.
+    ///
+    /// On Unix they are those of what is at the entry's [`path`](DirEntry::path) now. `std` asks
+    /// the directory itself on some systems, Linux among them, and so keeps it open. The two differ
+    /// once the directory has been moved or replaced: then this is
+    /// [`NotFound`](io::ErrorKind::NotFound), or the metadata of what has taken the path.
     ///
     /// # Errors
     ///
     /// Those of [`std::fs::DirEntry::metadata`].
     pub async fn metadata(&self) -> io::Result<Metadata> {
         let entry = self.clone();
-        offload(move || entry.found().0.metadata()).await
+        self.batch.fs.offload(move || entry.found().metadata()).await
     }
 
     /// Returns the type of the entry: a file, a directory or something else. It does not follow
-    /// symbolic links. Most systems report the type together with the name; then this makes no trip
-    /// to the pool.
+    /// symbolic links. Most systems report the type together with the name; then it is that of when
+    /// the entry was fetched, and this makes no trip to the pool. Else it is found as
+    /// [`metadata`](DirEntry::metadata) are.
     ///
     /// # Errors
     ///
     /// Those of [`std::fs::DirEntry::file_type`].
     pub async fn file_type(&self) -> io::Result<FileType> {
-        if let Some(file_type) = self.found().1 {
+        if let Some(file_type) = self.found().file_type {
             return Ok(file_type);
         }
         let entry = self.clone();
-        offload(move || entry.found().0.file_type()).await
+        self.batch.fs.offload(move || entry.found().file_type()).await
     }
 
     /// The inode number. Unix only.
     #[cfg(unix)]
     #[must_use]
     pub fn ino(&self) -> u64 {
-        std::os::unix::fs::DirEntryExt::ino(&self.found().0)
+        self.found().number
     }
 }
 

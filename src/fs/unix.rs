@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs as unix;
 use std::path::Path;
 
-use super::offload::{offload, with_path, with_paths};
+use super::offload::Fs;
 
 /// Creates a symbolic link at `link` to the target `original`, which may be relative to the link's
 /// directory and need not exist. Unix only.
@@ -29,7 +29,7 @@ pub fn symlink(
     original: impl AsRef<Path>,
     link: impl AsRef<Path>,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_paths(original, link, unix::symlink)
+    Fs::GLOBAL.symlink(original, link)
 }
 
 /// Changes the owner and the group of the file at a path; `None` leaves the one or the other
@@ -55,7 +55,7 @@ pub fn chown(
     uid: Option<u32>,
     gid: Option<u32>,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_path(path, move |path| unix::chown(path, uid, gid))
+    Fs::GLOBAL.chown(path, uid, gid)
 }
 
 /// As [`chown`], but does not follow symbolic links. Unix only.
@@ -80,7 +80,7 @@ pub fn lchown(
     uid: Option<u32>,
     gid: Option<u32>,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_path(path, move |path| unix::lchown(path, uid, gid))
+    Fs::GLOBAL.lchown(path, uid, gid)
 }
 
 /// As [`chown`], for an open file. Unix only.
@@ -106,8 +106,7 @@ pub fn fchown(
     uid: Option<u32>,
     gid: Option<u32>,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    let duplicate = fd.as_fd().try_clone_to_owned();
-    offload(move || unix::fchown(duplicate?, uid, gid))
+    Fs::GLOBAL.fchown(fd, uid, gid)
 }
 
 /// Changes the root directory of this whole process. Unix only.
@@ -130,5 +129,60 @@ pub fn fchown(
 /// ```
 #[track_caller]
 pub fn chroot(dir: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_path(dir, unix::chroot)
+    Fs::GLOBAL.chroot(dir)
+}
+
+impl Fs {
+    /// As [`symlink`](super::symlink).
+    #[track_caller]
+    pub fn symlink<P: AsRef<Path>, Q: AsRef<Path>>(
+        &self,
+        original: P,
+        link: Q,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P, Q> {
+        self.with_paths(original, link, unix::symlink)
+    }
+
+    /// As [`chown`](super::chown).
+    #[track_caller]
+    pub fn chown<P: AsRef<Path>>(
+        &self,
+        path: P,
+        uid: Option<u32>,
+        gid: Option<u32>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+        self.with_path(path, move |path| unix::chown(path, uid, gid))
+    }
+
+    /// As [`lchown`](super::lchown).
+    #[track_caller]
+    pub fn lchown<P: AsRef<Path>>(
+        &self,
+        path: P,
+        uid: Option<u32>,
+        gid: Option<u32>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+        self.with_path(path, move |path| unix::lchown(path, uid, gid))
+    }
+
+    /// As [`fchown`](super::fchown).
+    #[track_caller]
+    pub fn fchown<D: AsFd>(
+        &self,
+        fd: D,
+        uid: Option<u32>,
+        gid: Option<u32>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<D> {
+        let duplicate = fd.as_fd().try_clone_to_owned();
+        self.offload(move || unix::fchown(duplicate?, uid, gid))
+    }
+
+    /// As [`chroot`](super::chroot).
+    #[track_caller]
+    pub fn chroot<P: AsRef<Path>>(
+        &self,
+        dir: P,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+        self.with_path(dir, unix::chroot)
+    }
 }

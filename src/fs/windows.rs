@@ -5,7 +5,7 @@ use std::io;
 use std::os::windows::fs as windows;
 use std::path::Path;
 
-use super::offload::with_paths;
+use super::offload::Fs;
 
 /// Creates a symbolic link at `link` to the directory `original`. Windows only.
 ///
@@ -28,7 +28,7 @@ pub fn symlink_dir(
     original: impl AsRef<Path>,
     link: impl AsRef<Path>,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_paths(original, link, windows::symlink_dir)
+    Fs::GLOBAL.symlink_dir(original, link)
 }
 
 /// Creates a symbolic link at `link` to the file `original`. Windows only.
@@ -53,5 +53,27 @@ pub fn symlink_file(
     original: impl AsRef<Path>,
     link: impl AsRef<Path>,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    with_paths(original, link, windows::symlink_file)
+    Fs::GLOBAL.symlink_file(original, link)
+}
+
+impl Fs {
+    /// As [`symlink_dir`](super::symlink_dir).
+    #[track_caller]
+    pub fn symlink_dir<P: AsRef<Path>, Q: AsRef<Path>>(
+        &self,
+        original: P,
+        link: Q,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P, Q> {
+        self.with_paths(original, link, windows::symlink_dir)
+    }
+
+    /// As [`symlink_file`](super::symlink_file).
+    #[track_caller]
+    pub fn symlink_file<P: AsRef<Path>, Q: AsRef<Path>>(
+        &self,
+        original: P,
+        link: Q,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P, Q> {
+        self.with_paths(original, link, windows::symlink_file)
+    }
 }

@@ -67,7 +67,7 @@ macro_rules! delegate_read {
 }
 pub(crate) use delegate_read;
 
-/// Implements the writing traits for `$type` by its field.
+/// Implements the writing traits for `$type` by its field. `$type` has a method `after_close`.
 macro_rules! delegate_write {
     ($type:ty, $field:tt) => {
         impl futures_io::AsyncWrite for $type {
@@ -99,7 +99,9 @@ macro_rules! delegate_write {
                 mut self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                futures_io::AsyncWrite::poll_close(std::pin::Pin::new(&mut self.$field), context)
+                let closed =
+                    futures_io::AsyncWrite::poll_close(std::pin::Pin::new(&mut self.$field), context)?;
+                closed.map(|()| self.get_mut().after_close())
             }
         }
 

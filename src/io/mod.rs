@@ -13,12 +13,14 @@
 // |---|---|
 // | `unblock` | blocking values as asynchronous ones |
 // | `budget` | when a task that reads without waiting yields |
+// | `readiness` | waiting until a descriptor is ready |
 // | `retry` | calls that a signal has interrupted |
 // | `producer`, `bounded` | closures that produce items, and their bounded channel |
 // | `bridge`, `compat` | asynchronous readers and writers as blocking ones |
 // | `stdin`, `shared_reader` | standard input, and a buffer that many readers share |
 // | `std_streams`, `delegate` | standard output and error; the traits of what is made of an `Unblock` |
 
+pub(crate) mod aligned;
 mod bounded;
 mod bridge;
 pub(crate) mod budget;
@@ -28,6 +30,7 @@ pub(crate) mod delegate;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod producer;
+mod readiness;
 pub(crate) mod retry;
 mod shared_reader;
 mod std_streams;
@@ -40,8 +43,8 @@ pub use self::compat::Compat;
 pub use self::producer::{Closed, ItemSender, PRODUCER_CAPACITY, Producer, producer, producer_with};
 pub use self::std_streams::{Stderr, Stdout, stderr, stdout};
 pub use self::stdin::{Stdin, stdin};
-pub(crate) use self::unblock::Setup;
 pub use self::unblock::{IntoInnerError, Unblock};
+pub(crate) use self::unblock::{Setup, Sizes};
 
 /// How many bytes are buffered by default, in each direction.
 const CAPACITY: usize = 64 << 10;

@@ -17,7 +17,7 @@ use futures_core::stream::FusedStream;
 use super::bounded::{BoundedChannel, TrySendError};
 use crate::error::TaskError;
 use crate::panic::catch_panic;
-use crate::pool::{Pool, TaskOptions};
+use crate::pool::{Pool, SpawnTarget, Spawner};
 use crate::task::block_on;
 use crate::task::current::will_block;
 use crate::task::{Task, raise};
@@ -60,11 +60,11 @@ where
     F: FnOnce(&ItemSender<T>) + Send + 'static,
     T: Send + 'static,
 {
-    producer_with(Pool::global().options(), PRODUCER_CAPACITY, f)
+    producer_with(Pool::global(), PRODUCER_CAPACITY, f)
 }
 
-/// [`producer`] with a capacity and options of its own. The options also determine where it runs:
-/// on a pool, or in a lane, which then limits how many producers run at a time.
+/// [`producer`] with a capacity, and on a spawner, of your choice: a pool, a lane, which then
+/// limits how many producers run at a time, or either with options.
 ///
 /// # Panics
 ///
@@ -81,7 +81,7 @@ where
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn producer_with<F, T>(options: TaskOptions<'_>, capacity: usize, f: F) -> Producer<T>
+pub fn producer_with<F, T>(spawner: impl Spawner, capacity: usize, f: F) -> Producer<T>
 where
     F: FnOnce(&ItemSender<T>) + Send + 'static,
     T: Send + 'static,
@@ -89,7 +89,7 @@ where
     assert!(capacity > 0, "capacity (0) must be at least 1");
     let channel = Arc::new(BoundedChannel::new(capacity));
     let sink = ItemSender { channel: Arc::clone(&channel) };
-    let task = options.spawn(move || f(&sink));
+    let task = SpawnTarget::of(&spawner).options().spawn(move || f(&sink));
     Producer { task: Some(task), failure: None, over: false, channel, taken: VecDeque::new(), given: 0 }
 }
 

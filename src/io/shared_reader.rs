@@ -1,11 +1,13 @@
-//! One blocking reader, one thread that reads from it, and any number of handles: the machinery of
-//! [`stdin`](super::stdin()).
+//! One blocking reader, and any number of handles: the machinery of [`stdin`](super::stdin()).
+//!
+//! A *server* reads from it: a thread that does nothing else, or, where the reader can say when it
+//! is ready, a task of a pool for each time that it is.
 //!
 //! # The protocol
 //!
 //! The buffer belongs to the shared reader, not to a handle: bytes stay in it until a handle takes
 //! them, also when the handle that asked for them is gone. A handle that finds the buffer empty
-//! registers its waker; that is the demand. The thread reads only while a waker is registered and
+//! registers its waker; that is the demand. The server reads only while a waker is registered and
 //! the buffer is empty, once for each demand: a *round*. After a round it calls all wakers; the
 //! handle that is polled first takes what its caller has room for, and a handle that finds nothing
 //! left registers again.
@@ -19,8 +21,11 @@
 //!
 //! A handle looks into the buffer and registers under one lock, and the thread looks for demand and
 //! goes to sleep under that lock too. The handle notifies the thread after it has registered; so
-//! the thread either sees the waker or is woken. While the thread is in a round it has the buffer,
+//! the thread either sees the waker or is woken. While the server is in a round it has the buffer,
 //! so no handle can take from it, and each handle that registers is woken at the end of the round.
+//!
+//! A task of a pool ends with its round, and says so under the lock under which it wakes the
+//! handles, or finds no demand. The handle that registers next starts another server.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -62,7 +67,7 @@ impl RoundEnd {
 
 #[derive(Default)]
 struct ReaderState {
-    /// With the thread while that reads.
+    /// With the server while that reads.
     buffer: Vec<u8>,
     begin: usize,
     end: usize,
@@ -71,13 +76,26 @@ struct ReaderState {
     /// The last round without bytes.
     ended: Option<(u64, RoundEnd)>,
     waiting: Vec<(u64, Waker)>,
-    has_thread: bool,
+    /// A server is there, or on its way.
+    is_served: bool,
     last_handle: u64,
 }
 
 impl ReaderState {
     fn unread(&self) -> &[u8] {
         &self.buffer[self.begin..self.end]
+    }
+
+    fn has_demand(&self) -> bool {
+        !self.waiting.is_empty() && self.unread().is_empty()
+    }
+
+    /// The buffer, for a round, and whether the last one has filled it.
+    fn take_buffer(&mut self) -> (Vec<u8>, bool) {
+        let buffer = std::mem::take(&mut self.buffer);
+        let was_full = self.end == buffer.len();
+        (self.begin, self.end) = (0, 0);
+        (buffer, was_full)
     }
 
     /// What a handle that asked in round `asked` has to report.
@@ -93,10 +111,11 @@ impl ReaderState {
     }
 }
 
-/// Starts the thread, which is to call [`SharedReader::serve`] or [`SharedReader::round`].
+/// Starts a server, which is to call [`SharedReader::serve`], [`SharedReader::round`] or
+/// [`SharedReader::only_round`].
 type Start = Box<dyn Fn(&Arc<SharedReader>) -> io::Result<()> + Send + Sync>;
 
-/// The buffer, and the wakers of the handles that wait. In a forked child there is no thread, and
+/// The buffer, and the wakers of the handles that wait. In a forked child there is no server, and
 /// every read fails.
 pub(super) struct SharedReader {
     state: ProcessMutex<ReaderState>,
@@ -124,40 +143,59 @@ impl SharedReader {
         ReaderHandle { shared: Arc::clone(self), number, asked: None }
     }
 
-    /// What the thread does, for ever.
+    /// What a thread does, for ever.
     pub(super) fn serve(&self, mut source: impl Read) {
         while self.round(&mut source).is_some() {}
     }
 
     /// Waits for demand and reads once. `None` in a forked child.
     pub(super) fn round(&self, source: &mut impl Read) -> Option<()> {
-        let mut buffer = self.await_demand()?;
-        let read = catch_panic("a reader", || read_some(source, &mut buffer));
-        let panicked = || Err(RoundEnd::Other(io::ErrorKind::Other, "the reader panicked".into()));
-        self.publish(buffer, read.unwrap_or_else(panicked))
+        let buffer = self.await_demand()?;
+        self.read_into(buffer, source, true)
     }
 
-    /// Takes the buffer out once it is empty and a handle waits. One that was filled to the brim is
-    /// replaced by a larger one.
+    /// Reads once, if there is demand. Then there is no server any more.
+    pub(super) fn only_round(&self, source: &mut impl Read) {
+        let Some(mut state) = self.state.lock() else { return };
+        if state.has_demand() {
+            let buffer = state.take_buffer();
+            drop(state);
+            let _ = self.read_into(enlarged(buffer), source, false);
+        } else {
+            state.is_served = false;
+        }
+    }
+
+    fn read_into(&self, mut buffer: Vec<u8>, source: &mut impl Read, stays: bool) -> Option<()> {
+        let read = catch_panic("a reader", || read_some(source, &mut buffer));
+        let panicked = || Err(RoundEnd::Other(io::ErrorKind::Other, "the reader panicked".into()));
+        self.publish(buffer, read.unwrap_or_else(panicked), stays)
+    }
+
+    /// There is no server to be had: all handles that wait report why, and later ones try again.
+    pub(super) fn refuse(&self, error: &io::Error) {
+        let Some(mut state) = self.state.lock() else { return };
+        let buffer = state.take_buffer().0;
+        drop(state);
+        let _ = self.publish(buffer, Err(RoundEnd::of(error)), false);
+    }
+
+    /// Takes the buffer out once it is empty and a handle waits.
     fn await_demand(&self) -> Option<Vec<u8>> {
         trampoline::settle(None);
         let mut state = self.state.lock()?;
-        while state.waiting.is_empty() || !state.unread().is_empty() {
+        while !state.has_demand() {
             state = self.demand.wait(state);
         }
-        let buffer = std::mem::take(&mut state.buffer);
-        let was_full = state.end == buffer.len();
-        (state.begin, state.end) = (0, 0);
+        let buffer = state.take_buffer();
         drop(state);
-        Some(match buffer.len() {
-            0 => vec![0; FIRST_SIZE],
-            size if was_full && size < MOST => vec![0; (2 * size).min(MOST)],
-            _ => buffer,
-        })
+        Some(enlarged(buffer))
     }
 
-    fn publish(&self, buffer: Vec<u8>, read: Result<usize, RoundEnd>) -> Option<()> {
+    /// The server is still there afterwards, if it `stays`.
+    fn publish(&self, buffer: Vec<u8>, read: Result<usize, RoundEnd>, stays: bool) -> Option<()> {
         let mut state = self.state.lock()?;
+        state.is_served = stays;
         let round = state.rounds;
         state.rounds += 1;
         match read {
@@ -169,6 +207,15 @@ impl SharedReader {
         drop(state);
         waiting.into_iter().for_each(|(_, waker)| wake(waker));
         Some(())
+    }
+}
+
+/// A buffer that was filled to the brim is replaced by a larger one.
+fn enlarged((buffer, was_full): (Vec<u8>, bool)) -> Vec<u8> {
+    match buffer.len() {
+        0 => vec![0; FIRST_SIZE],
+        size if was_full && size < MOST => vec![0; (2 * size).min(MOST)],
+        _ => buffer,
     }
 }
 
@@ -204,7 +251,7 @@ impl ReaderHandle {
         let waker = context.waker().clone();
         let Some(mut state) = self.shared.state.lock() else {
             return Poll::Ready(Err(io::Error::other(
-                "the thread that reads for this process stayed in its parent: this is a forked child",
+                "what reads for this process stayed in its parent: this is a forked child",
             )));
         };
         let result = match state.end_since(self.asked) {
@@ -220,7 +267,7 @@ impl ReaderHandle {
         let Some(result) = result else {
             self.asked.get_or_insert(state.rounds);
             state.waiting.push((self.number, waker));
-            let starts = !std::mem::replace(&mut state.has_thread, true);
+            let starts = !std::mem::replace(&mut state.is_served, true);
             drop(state);
             drop(old);
             self.shared.demand.notify_one();
@@ -232,13 +279,13 @@ impl ReaderHandle {
         Poll::Ready(result)
     }
 
-    /// Starts the thread. If the system refuses it all handles that wait are woken: each tries
+    /// Starts a server. If the system refuses it all handles that wait are woken: each tries
     /// again.
     fn start(&mut self) -> Poll<io::Result<usize>> {
         let Err(error) = (self.shared.start)(&self.shared) else { return Poll::Pending };
         self.asked = None;
         let Some(mut state) = self.shared.state.lock() else { return Poll::Ready(Err(error)) };
-        state.has_thread = false;
+        state.is_served = false;
         let own = state.remove(self.number);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);

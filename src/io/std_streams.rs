@@ -4,6 +4,7 @@ use std::io;
 
 use super::delegate::delegate_write;
 use super::unblock::{Setup, Unblock};
+use crate::pool::SpawnTarget;
 
 /// The standard output of the process, asynchronous: see [`stdout`].
 #[derive(Debug)]
@@ -18,6 +19,13 @@ pub struct Stderr(Unblock<io::Stderr>);
 /// Each handle has a buffer of its own before that of `std`. What one handle writes comes out in
 /// order; between handles, and `println!`, there is an order only where the first is flushed before
 /// the second is used.
+///
+/// On Linux a pipe, a socket or a terminal that has no room is waited for without a thread of the
+/// pool, also in non-blocking mode. Closing a handle flushes it; the handle can not be used any
+/// more then, others can.
+///
+/// The standard streams share a lane of the pool with two threads in
+/// [reserve](crate::LaneBuilder::reserve): they go on where closures hang on every thread.
 ///
 /// What a handle has accepted is written and flushed at once, in the background, so a
 /// [`shutdown`](crate::Pool::shutdown) of the [global pool](crate::Pool::global) that is waited for
@@ -45,8 +53,22 @@ pub fn stderr() -> Stderr {
     Stderr(Unblock::set_up(io::stderr(), None, set_up()))
 }
 
+impl Stdout {
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "other types have something to do")]
+    fn after_close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stderr {
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "other types have something to do")]
+    fn after_close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn set_up() -> Setup {
-    Setup { drops_in_place: true, flushes: true, ..Setup::default() }
+    Setup { target: SpawnTarget::STREAMS, drops_in_place: true, flushes: true, ..Setup::default() }
 }
 
 delegate_write!(Stdout, 0);

@@ -1,15 +1,19 @@
 //! The standard input: [`stdin`].
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures_io::AsyncRead;
 
+use super::readiness::ReadyWait;
+use super::retry::retry_when_ready;
 use super::shared_reader::{ReaderHandle, SharedReader};
-use crate::sync::thread;
+use crate::pool::SpawnTarget;
+use crate::sync::{Mutex, own_thread};
+use crate::sys::descriptor::{Attempt, Direction, Fd, of_standard_input};
 use crate::sys::fork;
 
 /// A handle to the standard input of this process, as an asynchronous reader.
@@ -19,8 +23,13 @@ use crate::sys::fork;
 ///
 /// It reads ahead no further than one read goes, and only once a handle waits and the buffer is
 /// empty; so input that no handle asks for stays for others, such as a child process that inherits
-/// it. A read that has begun cannot be cancelled, though: its bytes come into this process.
-/// Meanwhile it holds the lock of [`std::io::stdin`]; so do not read from both.
+/// it.
+///
+/// On Linux a pipe, a socket or a terminal is read only when there is input, by the global pool,
+/// and until then no thread is held; so a handle that goes away before has read nothing. Else a
+/// read that has begun cannot be cancelled: its bytes come into this process. A read holds the lock
+/// of [`std::io::stdin`]; so do not read from both. Bytes that `std` has read ahead are read first,
+/// but only once there is input, or its end.
 ///
 /// ```
 /// use futures_lite::{AsyncBufReadExt, StreamExt, io::BufReader};
@@ -38,19 +47,79 @@ pub fn stdin() -> Stdin {
     static SHARED: OnceLock<Arc<SharedReader>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| {
         fork::watch();
-        SharedReader::new(|shared| {
-            let shared = Arc::clone(shared);
-            let thread = thread::Builder::new().name("sidestep-stdin".to_owned());
-            thread.spawn(move || shared.serve(io::stdin())).map(drop)
-        })
+        let wait = Mutex::new(ReadyWait::new(Direction::Read));
+        SharedReader::new(move |shared| start(shared, &wait))
     });
     Stdin { handle: shared.handle() }
 }
 
+const DESCRIPTOR: Fd = 0;
+
+/// Has one round read: by the global pool, once there is input; or, where that cannot be known, by
+/// a thread, which stays.
+fn start(shared: &Arc<SharedReader>, wait: &Mutex<ReadyWait>) -> io::Result<()> {
+    match of_standard_input() {
+        None => start_thread(shared),
+        Some(Attempt::Blocked(fd)) => {
+            let waker = Waker::from(Arc::new(Input(Arc::clone(shared))));
+            let set = wait.lock().set(fd, waker);
+            set.map_or_else(
+                |_| start_thread(shared),
+                |replaced| {
+                    drop(replaced);
+                    Ok(())
+                },
+            )
+        }
+        Some(_) => {
+            start_round(shared);
+            Ok(())
+        }
+    }
+}
+
+fn start_thread(shared: &Arc<SharedReader>) -> io::Result<()> {
+    let shared = Arc::clone(shared);
+    own_thread::start_alone("sidestep-stdin".to_owned(), move || shared.serve(Source))
+}
+
+/// Reads on the pool; if that has ended, on a thread.
+fn start_round(shared: &Arc<SharedReader>) {
+    let reading = Arc::clone(shared);
+    let task = SpawnTarget::STREAMS.options().spawn(move || reading.only_round(&mut Source));
+    let shared = Arc::clone(shared);
+    task.on_complete(move |end| {
+        if end.is_err()
+            && let Err(error) = start_thread(&shared)
+        {
+            shared.refuse(&error);
+        }
+    });
+}
+
+/// There is input.
+struct Input(Arc<SharedReader>);
+
+impl Wake for Input {
+    fn wake(self: Arc<Self>) {
+        start_round(&self.0);
+    }
+}
+
+/// The standard input of `std`, with its buffer. If it is in non-blocking mode this thread waits.
+struct Source;
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        retry_when_ready(Some(DESCRIPTOR), Direction::Read, || io::stdin().read(buffer))
+    }
+}
+
 /// A handle to the standard input of this process: see [`stdin`].
 ///
-/// The reading is done by one thread, which is made when a byte is first asked for. It belongs to
-/// no pool, and it does not hold up the exit of the process, even while it waits for input.
+/// The reading is done by the global pool, or by one thread, which is made when a byte is first
+/// asked for, belongs to no pool, and does not hold up the exit of the process, even while it waits
+/// for input.
 ///
 /// # Errors
 ///

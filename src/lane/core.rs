@@ -6,11 +6,12 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::AddAssign;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crossbeam_utils::CachePadded;
 
 use super::registry::Lanes;
+use super::reserve::LaneReserve;
 use crate::counts::{Account, AccountCounters, Counter, RunCounters, TaskCounts};
 use crate::error::Reason;
 use crate::latency::LatencyRecorder;
@@ -25,13 +26,16 @@ const FEW_TOMBSTONES: u64 = 32;
 /// A lane without its handles.
 pub(crate) struct LaneCore {
     name: Arc<str>,
-    limit: usize,
+    /// Changes under the lock.
+    limit: AtomicUsize,
     queue: ProcessMutex<LaneQueue>,
     /// How many entries wait, to be read without the lock. A hint.
     waiting: AtomicUsize,
     account: Arc<LaneAccount>,
     waiters: ParkerSet,
     latency: LatencyRecorder,
+    /// The threads of its own, if it has any.
+    reserve: Option<Arc<LaneReserve>>,
     lanes: Arc<Lanes>,
 }
 
@@ -40,6 +44,8 @@ struct LaneQueue {
     waiting: VecDeque<TaskRef>,
     pending: usize,
     active: usize,
+    /// How many items are in the pool's queues (N7).
+    items: usize,
     /// How many cancelled tasks have been taken out of `waiting`.
     cleared: u64,
 }
@@ -80,18 +86,20 @@ impl LaneCore {
         name: String,
         limit: usize,
         queue_limit: Option<usize>,
+        reserve: usize,
         latency: LatencyRecorder,
         lanes: &Arc<Lanes>,
     ) -> Arc<Self> {
-        let queue = LaneQueue { waiting: VecDeque::new(), pending: 0, active: 0, cleared: 0 };
-        let core = Arc::new(LaneCore {
+        let queue = LaneQueue { waiting: VecDeque::new(), pending: 0, active: 0, items: 0, cleared: 0 };
+        let core = Arc::new_cyclic(|me| LaneCore {
             name: name.into(),
-            limit,
+            limit: AtomicUsize::new(limit),
             queue: ProcessMutex::new(queue),
             waiting: AtomicUsize::new(0),
             account: LaneAccount::new(LaneCounters::default(), queue_limit.map(Semaphore::new)),
             waiters: ParkerSet::default(),
             latency,
+            reserve: (reserve > 0).then(|| LaneReserve::new(Weak::clone(me), reserve)),
             lanes: Arc::clone(lanes),
         });
         lanes.register(&core, &core.name, &core.account);
@@ -103,7 +111,20 @@ impl LaneCore {
     }
 
     pub(crate) fn limit(&self) -> usize {
-        self.limit
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit: up at once, down as turns end. The result and `push` are those of
+    /// [`enqueue`](LaneCore::enqueue), but for any number of slots.
+    #[must_use]
+    pub(crate) fn set_limit(&self, limit: usize, push: impl Fn()) -> bool {
+        let Some(mut queue) = self.queue.lock() else { return false };
+        self.limit.store(limit, Ordering::Relaxed);
+        let mut scheduled = false;
+        while self.schedule(&mut queue, &push) {
+            scheduled = true;
+        }
+        scheduled
     }
 
     /// The permits of the lane's queue, if that is limited.
@@ -111,8 +132,19 @@ impl LaneCore {
         self.account.permits()
     }
 
-    /// Enqueues a task that has its permit. If that makes a slot pending, `push` is called to push
-    /// an item, and the result is true: a thread must look into the pool's queues.
+    /// The threads that the lane has of its own, if it has any.
+    pub(crate) fn reserve(&self) -> Option<&Arc<LaneReserve>> {
+        self.reserve.as_ref()
+    }
+
+    /// Whether a slot is pending.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.account.counters.counts().pending > 0
+    }
+
+    /// Enqueues a task that has its permit. If that makes a slot pending, the result is true: a
+    /// thread must look into the pool's queues, into which `push` has pushed an item if there was
+    /// none to spare.
     #[must_use]
     pub(crate) fn enqueue(&self, task: TaskRef, push: impl FnOnce()) -> bool {
         let cancelled = self.account.counters.cancelled.peek();
@@ -128,17 +160,27 @@ impl LaneCore {
         scheduled
     }
 
-    /// Takes a pending slot. False if there is none: the item came too late.
+    /// Takes a pending slot over, without an item. False if there is none.
     #[must_use]
-    pub(crate) fn begin(&self) -> bool {
+    pub(crate) fn take_over(&self) -> bool {
         self.queue.lock().is_some_and(|mut queue| self.activate(&mut queue))
     }
 
-    /// [`begin`](LaneCore::begin) and [`next`](LaneCore::next) in one. If there is a slot and
-    /// nothing waits, the slot is free.
+    /// [`take_over`](LaneCore::take_over) and [`next`](LaneCore::next) in one. If there is a slot
+    /// and nothing waits, the slot is free.
+    #[must_use]
+    pub(crate) fn take_over_with_next(&self) -> Option<TaskRef> {
+        let mut queue = self.queue.lock()?;
+        if self.activate(&mut queue) { self.take_next(&mut queue) } else { None }
+    }
+
+    /// [`take_over_with_next`](LaneCore::take_over_with_next) for a thread that has taken an item
+    /// out of the pool's queues. `None` if the item came too late, too.
     #[must_use]
     pub(crate) fn begin_with_next(&self) -> Option<TaskRef> {
         let mut queue = self.queue.lock()?;
+        queue.items -= 1;
+        self.reserve.iter().for_each(|reserve| reserve.cool());
         if self.activate(&mut queue) { self.take_next(&mut queue) } else { None }
     }
 
@@ -162,7 +204,9 @@ impl LaneCore {
 
     /// Takes the next entry; or releases the slot.
     fn take_next(&self, queue: &mut LaneQueue) -> Option<TaskRef> {
-        let next = queue.waiting.pop_front();
+        // Above a limit that has been lowered the slot goes, although more waits.
+        let is_over = queue.active + queue.pending > self.limit();
+        let next = if is_over { None } else { queue.waiting.pop_front() };
         if next.is_none() {
             queue.active -= 1;
         } else {
@@ -210,12 +254,15 @@ impl LaneCore {
 
     /// Makes a slot pending where one is due. The item is pushed under the lock: so a thread that
     /// finds all slots taken under that lock can rely on the items of the pending ones being in the
-    /// pool's queues.
+    /// pool's queues (N7).
     fn schedule(&self, queue: &mut LaneQueue, push: impl FnOnce()) -> bool {
-        let scheduled = queue.schedule(self.limit);
+        let scheduled = queue.schedule(self.limit());
         if scheduled {
             self.account.counters.show_pending(queue.pending);
-            push();
+            if queue.items < queue.pending {
+                queue.items += 1;
+                push();
+            }
         }
         scheduled
     }
@@ -228,7 +275,7 @@ impl LaneCore {
 
     /// Whether the calling thread alone holds all slots.
     pub(crate) fn is_held_here(&self) -> bool {
-        tasks_of(self.owner()).len() == self.limit
+        tasks_of(self.owner()).len() == self.limit()
     }
 
     /// Takes out of the queue the entries of which `goes` is true.
@@ -280,12 +327,15 @@ impl Drop for LaneCore {
         if self.queue.is_forked() {
             return;
         }
+        // The last reference orders this after all else; the model checker sees that by the lock.
+        drop(self.queue.lock());
         // No handle, no item, no slot: only tombstones wait, and a canceller may be about to count
         // (T4).
         while !self.account.counters.counts().tasks.balanced() {
             thread::yield_now();
         }
         self.lanes.unregister(&self.account);
+        self.reserve.iter().for_each(|reserve| reserve.wake_all());
     }
 }
 
@@ -293,7 +343,7 @@ impl fmt::Debug for LaneCore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LaneCore")
             .field("name", &self.name)
-            .field("limit", &self.limit)
+            .field("limit", &self.limit())
             .finish_non_exhaustive()
     }
 }

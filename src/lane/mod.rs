@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `core` | one lane: its queue, its slots, and what it counts |
 //! | `item` | what waits in the pool's queues: a task, or the right to run a lane |
+//! | `reserve` | the threads that a lane has of its own |
 //! | `registry` | all lanes of a pool |
 //! | `deadlock` | which threads wait inside tasks, and which wait would never end |
 //!
@@ -30,9 +31,15 @@
 //! - **N3** The slot is released by the thread that runs the closure, after the closure has ended,
 //!   whatever has become of the handle.
 //!
-//! An item is a hint: a thread that comes with one while nothing is pending, because a waiter was
-//! faster, drops it. Items are pushed under the lock under which their slot becomes pending, so
-//! there are at least as many.
+//! - **N7** There are at least as many items in the pool's queues as slots are pending, and no more
+//!   than slots have been pending at one time.
+//!
+//! An item is a hint: a thread that comes with one while nothing is pending, because a waiter or a
+//! thread of the lane's reserve has taken the slot over, drops it. An item is pushed under the lock
+//! under which a slot becomes pending, unless there is one left over from a slot that was taken
+//! over. So while the pool's threads all hang, the items of a lane that goes on do not pile up. A
+//! left-over item may lie before what has come to wait since; so a lane may have as many turns too
+//! early as there are such items.
 //!
 //! # Turns
 //!
@@ -76,8 +83,10 @@ mod core;
 mod deadlock;
 mod item;
 mod registry;
+mod reserve;
 
 pub(crate) use self::core::{LaneAccount, LaneCore};
 pub(crate) use self::deadlock::HeldSlot;
 pub(crate) use self::item::{Job, QueueItem};
 pub(crate) use self::registry::Lanes;
+pub(crate) use self::reserve::{Called, LaneReserve};

@@ -14,6 +14,8 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) struct Lanes {
     /// How many there have ever been, to be read without the lock.
     made: AtomicUsize,
+    /// How many lanes with a reserve there have ever been.
+    reserved: AtomicUsize,
     registered: ProcessMutex<RegisteredLanes>,
     deadlocks: Arc<DeadlockDetector>,
     /// Whether what the lanes have counted is kept by name.
@@ -39,6 +41,7 @@ impl Lanes {
     pub(crate) fn new(by_name: bool) -> Arc<Self> {
         Arc::new(Lanes {
             made: AtomicUsize::new(0),
+            reserved: AtomicUsize::new(0),
             registered: ProcessMutex::default(),
             deadlocks: DeadlockDetector::of_this_process(),
             by_name,
@@ -58,6 +61,10 @@ impl Lanes {
         // ORDERING: Release pairs with the Acquire in `none`. A thread that sees an effect of a
         // lane's task, which came later, sees the lane.
         self.made.fetch_add(1, Ordering::Release);
+        if core.reserve().is_some() {
+            // ORDERING: Release pairs with the Acquire in `reserved`, as above.
+            self.reserved.fetch_add(1, Ordering::Release);
+        }
         self.deadlocks.activate();
     }
 
@@ -102,6 +109,22 @@ impl Lanes {
         }
         let Some(registered) = self.registered.lock() else { return Vec::new() };
         registered.lanes.values().filter_map(|lane| lane.core.upgrade()).collect()
+    }
+
+    /// Whether there has ever been a lane with a reserve.
+    pub(crate) fn has_reserves(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `register`.
+        self.reserved.load(Ordering::Acquire) > 0
+    }
+
+    /// The lanes that have a reserve. To be dropped without a lock held, as those of `all`.
+    pub(crate) fn reserved(&self) -> Vec<Arc<LaneCore>> {
+        if !self.has_reserves() {
+            return Vec::new();
+        }
+        let mut lanes = self.all();
+        lanes.retain(|lane| lane.reserve().is_some());
+        lanes
     }
 
     /// The sums over all lanes, also those that are gone.

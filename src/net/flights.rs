@@ -42,10 +42,13 @@ use crate::task::{CancelHandle, Task, discard, forked_child, next_id, wake};
 /// What is looked up: a host and its port, or a text that is not made of the two.
 pub(super) type Name = (String, Option<u16>);
 
+/// Where it is looked up, and what.
+pub(super) type Key = (usize, Name);
+
 /// The flights that are in the air.
 #[derive(Default)]
 pub(super) struct Flights {
-    table: ProcessMutex<BTreeMap<Name, Arc<Flight>>>,
+    table: ProcessMutex<BTreeMap<Key, Arc<Flight>>>,
 }
 
 /// One question to the system, and those who wait for the answer.
@@ -86,23 +89,23 @@ impl Answer {
 }
 
 impl Flights {
-    /// Joins the flight of this name, or begins one. Then `ask` makes the task that asks the system;
+    /// Joins the flight with this key, or begins one. Then `ask` makes the task that asks the system;
     /// it is called without a lock.
     pub(super) fn join(
         self: &Arc<Self>,
-        name: Name,
+        key: Key,
         ask: impl FnOnce() -> Task<io::Result<Vec<SocketAddr>>>,
     ) -> Caller {
-        let Some(mut table) = self.table.lock() else { return self.fly_alone(name, ask) };
-        let known = table.get(&name).map(Arc::clone);
+        let Some(mut table) = self.table.lock() else { return self.fly_alone(key, ask) };
+        let known = table.get(&key).map(Arc::clone);
         let is_first = known.is_none();
         let flight = known.unwrap_or_default();
         if is_first {
-            table.insert(name.clone(), Arc::clone(&flight));
+            table.insert(key.clone(), Arc::clone(&flight));
         }
         let id = flight.add_caller();
         drop(table);
-        let caller = Caller { flights: Arc::clone(self), name, flight, id };
+        let caller = Caller { flights: Arc::clone(self), key, flight, id };
         if is_first {
             caller.take_off(ask());
         }
@@ -112,20 +115,20 @@ impl Flights {
     /// In a forked child: a flight that no other caller finds.
     fn fly_alone(
         self: &Arc<Self>,
-        name: Name,
+        key: Key,
         ask: impl FnOnce() -> Task<io::Result<Vec<SocketAddr>>>,
     ) -> Caller {
         let flight = Arc::<Flight>::default();
         let id = flight.add_caller();
-        let caller = Caller { flights: Arc::clone(self), name, flight, id };
+        let caller = Caller { flights: Arc::clone(self), key, flight, id };
         caller.take_off(ask());
         caller
     }
 
     /// Takes the flight out of the table, if it is there.
-    fn remove(table: &mut BTreeMap<Name, Arc<Flight>>, name: &Name, flight: &Arc<Flight>) {
-        if table.get(name).is_some_and(|known| Arc::ptr_eq(known, flight)) {
-            table.remove(name);
+    fn remove(table: &mut BTreeMap<Key, Arc<Flight>>, key: &Key, flight: &Arc<Flight>) {
+        if table.get(key).is_some_and(|known| Arc::ptr_eq(known, flight)) {
+            table.remove(key);
         }
     }
 }
@@ -154,7 +157,7 @@ impl Flight {
 /// One lookup: a caller that waits for a flight. The drop leaves the flight.
 pub(super) struct Caller {
     flights: Arc<Flights>,
-    name: Name,
+    key: Key,
     flight: Arc<Flight>,
     id: u64,
 }
@@ -165,11 +168,10 @@ impl Caller {
         if let Some(mut state) = self.flight.state.lock() {
             state.question = Some(question.cancel_handle());
         }
-        let (flights, name, flight) =
-            (Arc::clone(&self.flights), self.name.clone(), Arc::clone(&self.flight));
+        let (flights, key, flight) = (Arc::clone(&self.flights), self.key.clone(), Arc::clone(&self.flight));
         question.on_complete(move |result| {
             if let Some(mut table) = flights.table.lock() {
-                Flights::remove(&mut table, &name, &flight);
+                Flights::remove(&mut table, &key, &flight);
             }
             flight.land(match result {
                 Ok(Ok(addresses)) => Answer::Found(addresses),
@@ -208,7 +210,7 @@ impl Drop for Caller {
         if let Some(mut table) = table {
             // A flight that has landed has left the table by itself.
             if question.is_some() {
-                Flights::remove(&mut table, &self.name, &self.flight);
+                Flights::remove(&mut table, &self.key, &self.flight);
             }
         }
         waker.into_iter().for_each(discard);
@@ -218,6 +220,6 @@ impl Drop for Caller {
 
 impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caller").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Caller").field("key", &self.key).finish_non_exhaustive()
     }
 }

@@ -2,26 +2,14 @@
 //!
 //! | method | for |
 //! |---|---|
-//! | `Pool::spawn_at` | `fs`, whose futures spawn at their first poll |
 //! | `Lane::attempt`, `TaskOptions::attempt` | `strand`, whose calls may find no value |
 //! | `PoolBuilder::tasks_limit` | `strand::dedicated`, whose limit is that of a lane |
 
 use std::panic::Location;
 
-use super::{Lane, Pool, PoolBuilder, TaskOptions};
+use super::{Lane, PoolBuilder, TaskOptions};
 use crate::error::Reason;
 use crate::task::{Attempt, Task};
-
-impl Pool {
-    /// [`spawn`](Pool::spawn) for a caller at `site` that spawns later, from a future.
-    pub(crate) fn spawn_at<F, T>(&self, f: F, site: &'static Location<'static>) -> Task<T>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        self.submitter().spawn(f, site, self.inner.carried.metadata())
-    }
-}
 
 impl Lane {
     /// [`spawn`](Lane::spawn) for a closure that may end its task with a reason of the crate's own.

@@ -120,7 +120,10 @@ impl PoolBuilder {
         self
     }
 
-    /// How the pool creates a thread; the default uses [`std::thread::Builder`]. If the handler
+    /// How the pool creates a thread; the default uses [`std::thread::Builder`], and gives the
+    /// thread what the process has: see [`inherit_affinity`](PoolBuilder::inherit_affinity),
+    /// [`inherit_priority`](PoolBuilder::inherit_priority) and
+    /// [`block_signals`](PoolBuilder::block_signals). If the handler
     /// returns an error, panics, or drops the [`NewThread`], the thread is refused: the pool goes
     /// on with the threads it has and tries again after 100 ms, then after twice as long, up to a
     /// second. An error of kind [`Unsupported`](io::ErrorKind::Unsupported) is final: the pool does
@@ -147,7 +150,59 @@ impl PoolBuilder {
         mut self,
         handler: impl Fn(NewThread) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        self.config.spawn_handler = Box::new(handler);
+        self.config.spawn_handler = Some(Arc::new(handler));
+        self
+    }
+
+    /// Whether a thread may run only on the CPUs of the thread that makes it. Off by default: a
+    /// thread may run on those of the process, which on Linux are those of its main thread. So a
+    /// pool that a pinned thread makes, or makes grow, is not pinned.
+    ///
+    /// This setting is for Linux; on other systems a thread inherits its CPUs. It says nothing of
+    /// the threads of a [`spawn_handler`](PoolBuilder::spawn_handler): they are what the handler
+    /// makes them.
+    pub fn inherit_affinity(mut self, inherit: bool) -> Self {
+        self.config.inherit.affinity = inherit;
+        self
+    }
+
+    /// Whether a thread has the scheduling policy and the niceness of the thread that makes it. Off
+    /// by default: a thread has those of the process, which on Linux are those of its main thread.
+    /// So a real-time thread that submits tasks makes no real-time threads. Where the system does
+    /// not let a thread become more urgent than it is, as for a niced one without privileges, it
+    /// stays what it is.
+    ///
+    /// The setting is for Linux, and not for the threads of a
+    /// [`spawn_handler`](PoolBuilder::spawn_handler), as with
+    /// [`inherit_affinity`](PoolBuilder::inherit_affinity).
+    pub fn inherit_priority(mut self, inherit: bool) -> Self {
+        self.config.inherit.priority = inherit;
+        self
+    }
+
+    /// Whether the threads block all signals but those of their own faults, such as `SIGSEGV`. On
+    /// by default: so a signal to the process never interrupts a closure, and its handler runs on a
+    /// thread of the program. With `false` the threads block what the main thread blocks.
+    ///
+    /// A program that a closure starts begins with the signals of its thread blocked, unless the
+    /// closure starts it inside of
+    /// [`current::with_process_signals`](crate::current::with_process_signals): a pool whose
+    /// closures do little else is best off with `false`. So is a pool in a program that a profiler
+    /// interrupts with `SIGPROF`. The setting is for Unix, and not for the threads of a
+    /// [`spawn_handler`](PoolBuilder::spawn_handler).
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use std::process::Command;
+    ///
+    /// let children = sidestep::Pool::builder().name("children").block_signals(false).build()?;
+    /// let exit = children.spawn(|| Command::new("true").status()).wait()??;
+    /// assert!(exit.success());
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn block_signals(mut self, block: bool) -> Self {
+        self.config.inherit.takes_signals = !block;
         self
     }
 
@@ -190,7 +245,7 @@ impl PoolBuilder {
         C: Fn() -> W + Send + Sync + 'static,
         W: FnOnce(&mut dyn FnMut()) + Send + 'static,
     {
-        self.config.captures.list.push(Box::new(move || Box::new(capture())));
+        self.config.captures.list.push(Arc::new(move || Box::new(capture())));
         self
     }
 
@@ -335,8 +390,8 @@ impl PoolBuilder {
     /// # Errors
     ///
     /// The errors of [`build`](PoolBuilder::build); [`AlreadyExists`](io::ErrorKind::AlreadyExists)
-    /// if there is a global pool already; `InvalidInput` if an environment variable has an invalid
-    /// value.
+    /// if there is a global pool already, which [`Pool::shutdown`] puts out of use; `InvalidInput`
+    /// if an environment variable has an invalid value.
     pub fn build_global(self) -> io::Result<&'static Pool> {
         crate::pool::global::install(self)
     }

@@ -5,21 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pool::submit::Captures;
-use crate::pool::threads::{NewThread, default_handler};
+use crate::pool::threads::NewThread;
+use crate::sys::attributes::Inherit;
+use crate::sys::cpus;
 
 const DEFAULT_MAX: usize = 512;
 const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// The counts of `idle` have 16 bits each.
-const MOST_THREADS: usize = 32_767;
+pub(super) const MOST_THREADS: usize = 32_767;
 const MOST_STACK: usize = isize::MAX as usize / 2;
 /// What the pool's own calls need in a build without optimisation, the report of a panic included,
 /// and as much again.
 const LEAST_STACK: usize = 128 * 1024;
 
 pub(super) type ThreadHook = Arc<dyn Fn() + Send + Sync>;
-pub(super) type SpawnHandler = Box<dyn Fn(NewThread) -> io::Result<()> + Send + Sync>;
+pub(super) type SpawnHandler = Arc<dyn Fn(NewThread) -> io::Result<()> + Send + Sync>;
 
 /// The settings of a pool.
+#[derive(Clone)]
 pub(super) struct Config {
     pub(super) name: String,
     pub(super) core: usize,
@@ -32,9 +35,14 @@ pub(super) struct Config {
     pub(super) queue_limit: Option<usize>,
     pub(super) on_thread_start: Option<ThreadHook>,
     pub(super) on_thread_stop: Option<ThreadHook>,
-    pub(super) spawn_handler: SpawnHandler,
+    /// The user's; `None` makes threads of the library.
+    pub(super) spawn_handler: Option<SpawnHandler>,
+    /// What the threads inherit from the threads that make them.
+    pub(super) inherit: Inherit,
     pub(super) captures: Captures,
     pub(super) warn_after: Option<Duration>,
+    /// The pool stands for one that cannot be: it refuses all tasks.
+    pub(super) is_impossible: bool,
     /// Whether the monitor asks the system about the threads.
     pub(super) thread_states: bool,
     #[cfg(feature = "histograms")]
@@ -52,15 +60,17 @@ impl Config {
             name: "sidestep".to_owned(),
             core: 0,
             max: 0,
-            spins: cfg!(not(sidestep_loom)) && num_cpus::get() > 1,
+            spins: cfg!(not(sidestep_loom)) && cpus::count() > 1,
             keep_alive: DEFAULT_KEEP_ALIVE,
             stack_size: None,
             queue_limit: None,
             on_thread_start: None,
             on_thread_stop: None,
-            spawn_handler: Box::new(default_handler),
+            spawn_handler: None,
+            inherit: Inherit::default(),
             captures: Captures::standard(),
             warn_after: None,
+            is_impossible: false,
             thread_states: true,
             #[cfg(feature = "histograms")]
             histograms: false,
@@ -106,7 +116,7 @@ pub(super) fn check_threads(
     for (field, value) in [(core_name, core), (max_name, max)] {
         value.map_or(Ok(()), |value| check_number(field, value))?;
     }
-    let default_core = num_cpus::get().clamp(2, MOST_THREADS);
+    let default_core = cpus::count().clamp(2, MOST_THREADS);
     match (core, max) {
         (Some(core), Some(max)) if core > max => {
             refuse(format!("{core_name} ({core}) must be at most {max_name} ({max})"))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::builder::PoolBuilder;
 use super::config::check_number;
-use super::global::get as get_global;
+use super::global::{get as get_global, retire};
 use super::inner::Inner;
 use super::lane::{Lane, LaneBuilder};
 use super::shutdown::{Shutdown, drop_discardable};
@@ -64,6 +64,12 @@ impl Pool {
     /// Returns the pool that the whole process shares; the first call builds it. The environment
     /// variables `SIDESTEP_CORE_THREADS` and `SIDESTEP_MAX_THREADS` set its limits;
     /// [`PoolBuilder::build_global`] sets them in the program.
+    ///
+    /// After a [`shutdown`](Pool::shutdown) of the global pool, and in the child of a `fork`, the
+    /// next call builds a fresh pool, with the same settings, or those of another
+    /// [`build_global`](PoolBuilder::build_global). What this call has returned before is a handle
+    /// of the old pool, which refuses all tasks; so do not keep the reference, but call this
+    /// function for each use, which takes one load. The state of the old pool is not freed.
     ///
     /// This call does not fail. If a variable has an invalid value, or if the process descends from
     /// more forks than [`PoolBuilder::build`] allows, every task resolves with
@@ -330,7 +336,9 @@ impl Pool {
         self.inner.metrics()
     }
 
-    /// Closes admission at once, for all clones, and returns a future of the pool's end.
+    /// Closes admission at once, for all clones, and returns a future of the pool's end. A shutdown
+    /// of the [global pool](Pool::global) puts it out of use: the next use of the global pool makes
+    /// a new one, even while the old one still runs its queue.
     ///
     /// The pool still runs its queued tasks ([`Shutdown::discard_queued`] prevents that), then its
     /// threads exit. A second call returns another future of that end. The future may be dropped,
@@ -338,6 +346,7 @@ impl Pool {
     /// pool ends may be counted a moment later.
     pub fn shutdown(&self) -> Shutdown {
         if !self.inner.engine.is_forked() {
+            retire(self);
             self.inner.close();
             drop_discardable(&self.inner);
         }

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use super::config::Config;
 use super::expiry::{Expiry, Periodic};
 use super::growth::Growth;
+use super::services::Services;
 use super::shutdown::{Ending, give_up};
 #[cfg(feature = "metrics")]
 use super::stats::export;
@@ -29,7 +30,7 @@ use super::submit::Carried;
 use super::threads::{Threads, start};
 use crate::error::Reason;
 use crate::idle::Notified;
-use crate::lane::{LaneCore, Lanes};
+use crate::lane::{LaneCore, LaneReserve, Lanes};
 use crate::panic::catch_panic;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{Ordering, fence};
@@ -51,25 +52,29 @@ pub(super) struct Inner {
     pub(super) stats: Stats,
     /// What tasks carry from their spawners.
     pub(super) carried: Carried,
+    /// The lanes of the services, if this is the global pool.
+    pub(super) services: Services,
     me: Weak<Inner>,
 }
 
 impl Inner {
-    pub(super) fn new(mut config: Config) -> Arc<Self> {
+    pub(super) fn new(config: Config) -> Arc<Self> {
         fork::watch();
         let stats = Stats::new(&config);
+        let threads = Threads::new(config.core, config.max);
         Arc::new_cyclic(|me: &Weak<Inner>| Inner {
             engine: Engine::new(
                 config.core,
                 config.queue_limit.map(Semaphore::new),
                 Lanes::new(config.export_every.is_some()),
             ),
-            threads: Threads::new(config.core, config.max),
             growth: Growth::new(),
-            expiry: Expiry::new(config.export_every, Weak::clone(me) as _),
+            expiry: Expiry::new(config.export_every, Weak::clone(me) as _, Arc::clone(threads.joins())),
+            threads,
             ending: Ending::new(),
-            carried: Carried::new(config.captures.take(), stats.observer().is_on()),
+            carried: Carried::new(config.captures.clone(), stats.observer().is_on()),
             stats,
+            services: Services::default(),
             me: Weak::clone(me),
             config,
         })
@@ -98,6 +103,7 @@ impl Inner {
         let alive = threads.alive();
         Metrics {
             threads: alive,
+            reserve_threads: threads.in_reserves(),
             threads_idle: self.engine.idle.counts().idle,
             threads_blocked: self.threads.blocking(),
             // A thread is counted an instant before the peak is.
@@ -131,6 +137,7 @@ impl Inner {
         } else {
             self.engine.notify_if_queued(self);
         }
+        self.services.resize(max, &self.engine, self);
     }
 
     /// Whether a thread would find something to run: a task in the pool's queues, or a lane with a
@@ -145,11 +152,16 @@ impl Inner {
 
     /// Starts the first thread.
     pub(super) fn start_first(self: &Arc<Self>) -> io::Result<()> {
-        if self.engine.idle.begin_starting() && self.threads.counts().reserve(1, 1) {
-            start(self, 0)
-        } else {
-            Ok(())
+        if !self.engine.idle.begin_starting() {
+            return Ok(());
         }
+        if self.threads.counts().reserve(1, 1) {
+            return start(self, 0);
+        }
+        // A task of another thread has started it.
+        self.engine.idle.not_started(1);
+        self.engine.notify_if_queued(&**self);
+        Ok(())
     }
 
     /// No thread will look into the queues: starts a thread if the pool is entitled to one, else
@@ -235,7 +247,7 @@ impl Inner {
     /// How many threads have not left; `None` while entries are on their way from the queues and
     /// back.
     pub(super) fn threads_left(&self) -> Option<usize> {
-        (!self.ending.is_sorting()).then(|| self.threads.counts().reserved())
+        (!self.ending.is_sorting()).then(|| self.threads.counts().all())
     }
 
     /// There is no thread and none can be had: what is queued resolves with the reason, as long as
@@ -268,14 +280,16 @@ impl Inner {
             lane.permits().into_iter().for_each(Semaphore::close);
         }
         self.engine.idle.wake_all();
+        self.close_reserves();
         self.stop_helpers();
     }
 
     /// The pool is closed: without threads of its own it needs no others either.
     fn stop_helpers(&self) {
-        if self.threads.counts().reserved() == 0 {
+        if self.threads.counts().all() == 0 {
             self.growth.monitor().stop();
             self.expiry.stop();
+            self.threads.joins().close();
         }
     }
 }
@@ -378,7 +392,7 @@ impl Policy for Inner {
     }
 
     fn threads(&self) -> usize {
-        self.threads.counts().reserved()
+        self.threads.counts().all()
     }
 
     fn may_spin(&self) -> bool {
@@ -393,6 +407,14 @@ impl Policy for Inner {
             return None;
         }
         now().checked_add(self.config.keep_alive)
+    }
+
+    fn reserve_deadline(&self) -> Option<Instant> {
+        now().checked_add(self.config.keep_alive)
+    }
+
+    fn leave_reserve(&self, reserve: &LaneReserve) {
+        self.release_reserved(reserve, true);
     }
 
     fn look_for_end(&self) {
@@ -418,6 +440,8 @@ impl Policy for Inner {
             && self.threads.counts().active() < self.threads.max()
             && !self.engine.queues.is_empty();
         let successor = self.owned().filter(|_| due);
+        // Before the thread counts itself out: see `joins`.
+        self.threads.joins().leave();
         if let Some(pool) = successor {
             // What waits for the end must not see a pool without threads that still has work.
             self.engine.idle.add_starting(1);

@@ -9,7 +9,7 @@ use crate::error::Rejected;
 use crate::lane::LaneCore;
 use crate::latency::LatencyRecorder;
 use crate::pool::Pool;
-use crate::pool::config::refuse;
+use crate::pool::config::{MOST_THREADS, refuse};
 use crate::pool::stats::LaneMetrics;
 use crate::pool::stats::latency;
 use crate::pool::submit::Reserve;
@@ -78,11 +78,12 @@ pub struct LaneBuilder<'a> {
     name: String,
     limit: usize,
     queue_limit: Option<usize>,
+    reserve: usize,
 }
 
 impl<'a> LaneBuilder<'a> {
     pub(super) fn new(pool: &'a Pool, name: String, limit: usize) -> Self {
-        LaneBuilder { pool, name, limit, queue_limit: None }
+        LaneBuilder { pool, name, limit, queue_limit: None, reserve: 0 }
     }
 
     /// How many tasks may wait in the lane at one time; see
@@ -94,19 +95,63 @@ impl<'a> LaneBuilder<'a> {
         self
     }
 
+    /// Gives the lane up to so many threads of its own, beyond
+    /// [`max_threads`](crate::PoolBuilder::max_threads); 0 by default, and at most the lane's
+    /// limit.
+    ///
+    /// Use it for work that must go on when everything else hangs: health checks, the database that
+    /// hung closures wait for. As long as threads of the pool get to the lane's tasks, there are no
+    /// others. When none does, within a few milliseconds a thread of the reserve runs what waits in
+    /// the lane. It runs nothing else, and leaves once it has been idle for
+    /// [`keep_alive`](crate::PoolBuilder::keep_alive).
+    ///
+    /// The lane's limit holds for the threads of both kinds together. So a lane whose closures hang
+    /// themselves stands still once as many hang as its limit allows, or, where the pool's threads
+    /// all hang, as many as it has in reserve.
+    ///
+    /// A closure on a thread of the reserve that waits for a task of another lane, or of the pool
+    /// itself, waits for a thread of the pool. [`Metrics::reserve_threads`] counts these threads,
+    /// whose names are those of the pool and the lane, `r` and a number.
+    ///
+    /// [`Metrics::reserve_threads`]: crate::Metrics::reserve_threads
+    ///
+    /// ```
+    /// let pool = sidestep::Pool::builder().max_threads(1).build()?;
+    /// let health = pool.lane_builder("health", 2).reserve(1).build()?;
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let hung = pool.spawn(move || gate.recv());
+    /// assert_eq!(health.spawn(|| "alive").wait()?, "alive");
+    /// # drop(go);
+    /// # let _ = hung.wait();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "bulkhead")]
+    pub fn reserve(mut self, threads: usize) -> Self {
+        self.reserve = threads;
+        self
+    }
+
     /// Builds the lane.
     ///
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane, the field and the value, if
-    /// a limit is 0.
+    /// a limit is 0, or the reserve is larger than the lane's limit or than 32767.
     pub fn build(self) -> io::Result<Lane> {
-        let LaneBuilder { pool, name, limit, queue_limit } = self;
+        let LaneBuilder { pool, name, limit, queue_limit, reserve } = self;
         if limit == 0 {
             return refuse(format!("the limit of lane {name:?} (0) must be at least 1"));
         }
         if queue_limit == Some(0) {
             return refuse(format!("queue_limit of lane {name:?} (0) must be at least 1"));
+        }
+        if reserve > limit {
+            return refuse(format!(
+                "reserve of lane {name:?} ({reserve}) must be at most its limit ({limit}): no more closures run"
+            ));
+        }
+        if reserve > MOST_THREADS {
+            return refuse(format!("reserve of lane {name:?} ({reserve}) must be at most {MOST_THREADS}"));
         }
         // In a forked child no task runs, and a recorder may hang.
         let latency = if pool.inner.engine.is_forked() {
@@ -114,7 +159,7 @@ impl<'a> LaneBuilder<'a> {
         } else {
             latency(&pool.inner.config, Some(&name), limit)
         };
-        let core = LaneCore::new(name, limit, queue_limit, latency, &pool.inner.engine.lanes);
+        let core = LaneCore::new(name, limit, queue_limit, reserve, latency, &pool.inner.engine.lanes);
         Ok(Lane { core, pool: pool.clone() })
     }
 }
@@ -128,6 +173,10 @@ impl Lane {
         &self.core
     }
 
+    pub(super) fn shared(&self) -> &Arc<LaneCore> {
+        &self.core
+    }
+
     /// The lane's name: a label, which need not be unique.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -138,6 +187,12 @@ impl Lane {
     #[must_use]
     pub fn limit(&self) -> usize {
         self.core.limit()
+    }
+
+    /// How many threads the lane has in reserve at most: see [`LaneBuilder::reserve`].
+    #[must_use]
+    pub fn reserved_threads(&self) -> usize {
+        self.core.reserve().map_or(0, |reserve| reserve.most())
     }
 
     /// The pool whose threads the lane uses.

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `handle`, `lane`, `global` | the handles of a pool and of a lane; the pool of the whole process |
 //! | `adapters` | what the modules above use of a pool besides its public methods |
+//! | `services` | what the global pool does for the whole process |
 //! | `builder`, `config` | the settings, and which values are refused |
 //! | `inner` | what all handles and threads of one pool share, part by part; what the pool decides for its threads |
 //! | `submit` | how a task gets into a queue, or is refused, and the ways to spawn |
+//! | `reserves` | when a lane gets a thread of its reserve, and what the pool decides for that thread |
 //! | `threads` | how many threads there are and may be, and how one more is made |
 //! | `growth` | when the pool adds threads: a pure policy, the samples it decides on, and the thread that acts |
 //! | `expiry` | the thread that ends queued tasks whose time is up, and publishes the numbers |
@@ -24,6 +26,8 @@ mod inner;
 mod lane;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
+mod reserves;
+mod services;
 mod shutdown;
 mod stats;
 mod submit;
@@ -34,5 +38,7 @@ pub use self::handle::Pool;
 pub use self::lane::{Lane, LaneBuilder};
 pub use self::shutdown::{Shutdown, ShutdownReport};
 pub use self::stats::{LaneMetrics, LongRunningTask, Metrics};
-pub use self::submit::{Batch, Permit, Reserve, Scope, ScopedTask, TaskOptions};
+pub(crate) use self::submit::HoldOpen;
+pub(crate) use self::submit::SpawnTarget;
+pub use self::submit::{Batch, Permit, Reserve, Scope, ScopedTask, Spawner, TaskOptions};
 pub use self::threads::NewThread;

@@ -27,7 +27,7 @@ pub use self::options::CallOptions;
 use self::cell::{Access, AccessError, ExclusiveCell};
 use crate::error::Reason;
 use crate::panic::catch_panic;
-use crate::pool::{Lane, Pool};
+use crate::pool::{Lane, Pool, SpawnTarget, Spawner};
 use crate::sync::trampoline;
 use crate::task::{OnShutdown, Task};
 
@@ -94,6 +94,8 @@ pub struct Strand<T: Send + 'static> {
 struct StrandInner<T: Send + 'static> {
     cell: ExclusiveCell<T>,
     lane: Lane,
+    /// The lane, with the options of all calls.
+    target: SpawnTarget,
 }
 
 impl<T: Send + 'static> Strand<T> {
@@ -103,10 +105,21 @@ impl<T: Send + 'static> Strand<T> {
         Strand::on(Pool::global(), value)
     }
 
-    /// Puts `value` behind `pool`.
+    /// Puts `value` behind a pool, or behind a lane of limit 1, as [`in_lane`](Strand::in_lane)
+    /// does. The options of a spawner that has any apply to all calls but those with
+    /// [options](Strand::options) of their own.
+    ///
+    /// # Panics
+    ///
+    /// If the spawner is a lane whose limit is not 1.
     #[must_use]
-    pub fn on(pool: &Pool, value: T) -> Self {
-        Strand::in_turn(pool.lane("strand", 1), value)
+    #[track_caller]
+    pub fn on(spawner: &impl Spawner, value: T) -> Self {
+        let (lane, target) = SpawnTarget::of(spawner).in_lane(|pool| pool.lane("strand", 1));
+        match Strand::in_turn(lane, target, value) {
+            Ok(strand) => strand,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Puts `value` behind a lane of limit 1. Use it for a name, for a [limited
@@ -129,16 +142,16 @@ impl<T: Send + 'static> Strand<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn in_lane(lane: &Lane, value: T) -> io::Result<Self> {
+        Strand::in_turn(lane.clone(), SpawnTarget::of(lane), value)
+    }
+
+    fn in_turn(lane: Lane, target: SpawnTarget, value: T) -> io::Result<Self> {
         if lane.limit() != 1 {
             let (name, limit) = (lane.name(), lane.limit());
             let message = format!("lane {name:?} has limit {limit}: the lane of a strand must have limit 1");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        Ok(Strand::in_turn(lane.clone(), value))
-    }
-
-    fn in_turn(lane: Lane, value: T) -> Self {
-        Strand { inner: Arc::new(StrandInner { cell: ExclusiveCell::new(value), lane }) }
+        Ok(Strand { inner: Arc::new(StrandInner { cell: ExclusiveCell::new(value), lane, target }) })
     }
 
     /// Queues a call, without waiting. The returned task resolves with what `f` returns.
@@ -166,7 +179,7 @@ impl<T: Send + 'static> Strand<T> {
         F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
     {
-        self.inner.lane.attempt(self.turn(f))
+        self.inner.target.options().attempt(self.turn(f))
     }
 
     /// The closure of the task that makes the call.
@@ -183,7 +196,7 @@ impl<T: Send + 'static> Strand<T> {
 
     /// Options for calls: a name, a time limit in the queue, what a shutdown does to them.
     pub fn options(&self) -> CallOptions<'_, T> {
-        CallOptions::new(self)
+        CallOptions::new(self, self.inner.target.options())
     }
 
     /// Takes the value out, once the calls queued so far have ended. Later calls, through any

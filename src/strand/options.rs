@@ -31,8 +31,8 @@ pub struct CallOptions<'a, T: Send + 'static> {
 }
 
 impl<'a, T: Send + 'static> CallOptions<'a, T> {
-    pub(super) fn new(strand: &'a Strand<T>) -> Self {
-        CallOptions { strand, options: strand.lane().options() }
+    pub(super) fn new(strand: &'a Strand<T>, options: TaskOptions<'a>) -> Self {
+        CallOptions { strand, options }
     }
 
     /// Names the call, as [`TaskOptions::name`] names a task.

@@ -20,7 +20,8 @@
 //! well: the real one makes pointers of integers, which Miri cannot follow.
 //!
 //! Beside them stand the [`trampoline`], since a thread has to run what it has put off before it
-//! parks, and [`nesting`], which says whether its stack has room for that.
+//! parks; [`nesting`], which says whether its stack has room for that; and [`own_thread`], which
+//! makes all threads of the library.
 //!
 //! Poisoning is ignored because no user code ever runs under one of these locks: a panic cannot
 //! leave what they protect half changed.
@@ -31,6 +32,7 @@ mod clock;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 pub(crate) mod nesting;
+pub(crate) mod own_thread;
 mod parker_set;
 mod process_mutex;
 #[cfg(any(test, sidestep_loom, sidestep_shuttle, sidestep_tsan, miri))]
@@ -84,11 +86,11 @@ pub(crate) mod atomic {
 pub(crate) mod thread {
     //! Making threads, which thread this is, and letting others go first.
     #[cfg(sidestep_loom)]
-    pub(crate) use loom::thread::{Builder, ThreadId, current, spawn, yield_now};
+    pub(crate) use loom::thread::{Builder, JoinHandle, ThreadId, current, spawn, yield_now};
     #[cfg(sidestep_shuttle)]
-    pub(crate) use shuttle::thread::{Builder, ThreadId, current, yield_now};
+    pub(crate) use shuttle::thread::{Builder, JoinHandle, ThreadId, current, yield_now};
     #[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
-    pub(crate) use std::thread::{Builder, ThreadId, current, yield_now};
+    pub(crate) use std::thread::{Builder, JoinHandle, ThreadId, current, yield_now};
 }
 
 /// `std::thread_local!` with a constant first value, or a model checker's.

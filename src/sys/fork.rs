@@ -14,7 +14,8 @@
 //! refuses every pool there.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ptr::without_provenance_mut;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// How many forks there may be between a process with pools and the first one.
 const MOST_FORKS: u64 = 0xFFFE;
@@ -26,6 +27,51 @@ static FORKS: AtomicU64 = AtomicU64::new(0);
 static STAMP: AtomicU64 = AtomicU64::new(0);
 /// The short generation that is not past.
 static PRESENT: AtomicU64 = AtomicU64::new(0);
+
+/// The one thing of its kind that this process has: see [`Single`].
+static SINGLE: AtomicPtr<()> = AtomicPtr::new(without_provenance_mut(RETIRED));
+/// The bit of an address that marks what is not in use any more.
+const RETIRED: usize = 1;
+
+/// A place for the address of the one thing that the whole process has; a fork puts it out of use.
+///
+/// One word says both which thing was there last and whether it is in use. So of all that change it
+/// one is first, and what the others have seen is not there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Single(*mut ());
+
+impl Single {
+    /// What is there now.
+    #[inline]
+    pub(crate) fn now() -> Self {
+        // ORDERING: Acquire pairs with the Release in `replace`: the thing is whole.
+        Single(SINGLE.load(Ordering::Acquire))
+    }
+
+    /// The address of the thing, if it is in use.
+    #[inline]
+    pub(crate) fn in_use(self) -> Option<*const ()> {
+        (self.0.addr() & RETIRED == 0).then_some(self.0.cast_const())
+    }
+
+    /// The address of the thing that was in use last, or is; `None` if there was none.
+    pub(crate) fn last(self) -> Option<*const ()> {
+        let last = self.0.map_addr(|address| address & !RETIRED);
+        (!last.is_null()).then_some(last.cast_const())
+    }
+
+    /// Puts `new`, whose address is even, in the place of what was seen. False if that is not there
+    /// any more.
+    pub(crate) fn replace(self, new: *mut ()) -> bool {
+        // ORDERING: Release pairs with the Acquire in `now`.
+        SINGLE.compare_exchange(self.0, new, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
+    /// Puts what was seen out of use, unless that has happened.
+    pub(crate) fn retire(self) {
+        self.replace(self.0.map_addr(|address| address | RETIRED));
+    }
+}
 
 /// A generation of processes.
 #[derive(Clone, Copy, Debug)]
@@ -110,13 +156,18 @@ pub(crate) fn watch() {
         let (stamp, present) = short(forks);
         STAMP.store(stamp, Ordering::Relaxed);
         PRESENT.store(present, Ordering::Relaxed);
+        // What it points to is the parent's, and was whole before the fork.
+        let single = SINGLE.load(Ordering::Relaxed);
+        SINGLE.store(single.map_addr(|address| address | RETIRED), Ordering::Relaxed);
+        super::attributes::in_child();
     }
 
     ONCE.call_once(|| {
-        // SAFETY: `child` only changes atomics, which is safe in the child of a fork of many
-        // threads. A failure (out of memory) leaves forks unnoticed, as they would be without this
-        // call.
-        unsafe { libc::pthread_atfork(None, None, Some(child)) };
+        // SAFETY: `child` only changes atomics, variables of its thread without destructors, and
+        // the signals that its thread blocks, which is safe in the child of a fork of many threads;
+        // `before_fork` runs in the parent. A failure (out of memory) leaves forks unnoticed, as
+        // they would be without this call.
+        unsafe { libc::pthread_atfork(Some(super::attributes::before_fork), None, Some(child)) };
     });
 }
 

@@ -4,11 +4,28 @@
 //! | file | owns |
 //! |---|---|
 //! | `fork` | which process this is |
+//! | `file_id` | which file a handle has open |
 //! | `thread_stat` | what the system knows of a thread |
-//! | `pread` | reads that do not block |
+//! | `attributes` | what a thread inherits from its maker, and has of the process instead |
+//! | `cpus` | how many CPUs the process may use |
+//! | `pread` | reads of the page cache, which do not block |
 //! | `stack` | how much of its stack a thread has left |
+//! | `descriptor` | what lies behind a descriptor; reads and writes that do not wait |
+//! | `epoll` | which of many descriptors are ready |
+//! | `signals` | signals of the calling thread |
+//! | `process_slot` | a value of the process, which a forked child replaces |
 
+pub(crate) mod attributes;
+pub(crate) mod cpus;
+pub(crate) mod descriptor;
+#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+pub(crate) mod epoll;
+pub(crate) mod file_id;
 pub(crate) mod fork;
 pub(crate) mod pread;
+#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+pub(crate) mod process_slot;
+#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+pub(crate) mod signals;
 pub(crate) mod stack;
 pub(crate) mod thread_stat;

@@ -24,6 +24,27 @@ impl ThreadKey {
         }
     }
 
+    /// Whether the system has no such thread any more. `None` where it does not say so, and of
+    /// shuttle's threads.
+    #[cfg(all(target_os = "linux", not(miri)))]
+    pub(crate) fn is_gone(self) -> Option<bool> {
+        if cfg!(any(sidestep_shuttle, sidestep_loom)) {
+            return None;
+        }
+        // SAFETY: no arguments, no memory.
+        let process = unsafe { libc::getpid() };
+        // SAFETY: numbers only; signal 0 is none, and only asks for the thread.
+        let status = unsafe { libc::syscall(libc::SYS_tgkill, process, self.tid, 0) };
+        Some(status != 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH))
+    }
+
+    /// As on Linux; this system does not say so.
+    #[cfg(any(not(target_os = "linux"), miri))]
+    #[expect(clippy::unused_self, reason = "Linux has a use for it")]
+    pub(crate) fn is_gone(self) -> Option<bool> {
+        None
+    }
+
     /// The thread's scheduling state as Linux names it: `R` runs or waits for a CPU, `S` and `D`
     /// sleep.
     #[cfg(all(target_os = "linux", not(miri)))]

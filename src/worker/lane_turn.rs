@@ -49,6 +49,20 @@ impl<P: Policy> Worker<P> {
         tasks > 0
     }
 
+    /// Runs tasks of a lane, of which this thread has just taken a slot and the `first` entry,
+    /// until none waits; or returns the lane with the slot, because the thread is to leave.
+    pub(super) fn run_while_waiting(&self, mut lane: Arc<LaneCore>, first: TaskRef) -> Option<Arc<LaneCore>> {
+        let mut next = claim_or_next(&lane, first);
+        while let Some(claimed) = next {
+            lane = self.run_in_lane(claimed, lane)?;
+            if self.retiring.get() || self.engine().is_forked() {
+                return Some(lane);
+            }
+            next = claim_next(&lane);
+        }
+        None
+    }
+
     /// Runs a task of a lane of which this thread holds a slot. Returns the lane if the thread
     /// still holds the slot.
     fn run_in_lane(&self, claimed: Claimed, lane: Arc<LaneCore>) -> Option<Arc<LaneCore>> {

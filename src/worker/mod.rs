@@ -5,10 +5,12 @@
 //! |---|---|
 //! | `run` | one task: claim it, run it, report |
 //! | `lane_turn` | one turn of a lane |
+//! | `reserve` | a thread of a lane's reserve, which runs that lane alone |
 //! | `record` | what a thread has of its own and shows to others, and the way to it |
 //! | `registry` | the threads of a pool |
 //! | `host` | blocking and waiting on a pool's thread |
 //! | `deep` | waits of threads whose stacks have no room to run what they wait for |
+//! | `wanted` | what threads of reserves wait for, and others run in their place |
 //! | `park` | what a thread does that finds nothing: spin, sleep, leave |
 //! | `spin` | for how long it pays to spin |
 //!
@@ -50,8 +52,10 @@ mod loom_models;
 mod park;
 mod record;
 mod registry;
+mod reserve;
 mod run;
 mod spin;
+mod wanted;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
@@ -60,7 +64,7 @@ use std::time::{Duration, Instant};
 use crate::counts::{PoolAccount, PoolCounters, TaskCounts, thread_number};
 use crate::error::TaskId;
 use crate::idle::{Idle, Notified, Sleeper};
-use crate::lane::{LaneCore, Lanes, QueueItem};
+use crate::lane::{LaneCore, LaneReserve, Lanes, QueueItem};
 use crate::queue::{Queues, StealCursor};
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
@@ -71,9 +75,11 @@ use crate::task::{TaskRef, with_host};
 use self::deep::DeepWaits;
 use self::record::{CurrentGuard, WorkerContext, this_context};
 use self::spin::SpinPolicy;
+use self::wanted::WantedTasks;
 
 pub(crate) use self::record::{LastSample, Moment, RunningTask, ThreadRecord, this_record};
 pub(crate) use self::registry::Registry;
+pub(crate) use self::reserve::work_in_reserve;
 
 /// What every pool has: the queues, the threads, which of them sleep, the lanes, and whether
 /// admission is closed. The pool owns an engine, and decides by [`Policy`] when threads come and
@@ -90,6 +96,8 @@ pub(crate) struct Engine {
     /// Threads to be woken when something is queued and no thread will look for it.
     pub(crate) help_waiters: ParkerSet,
     deep_waits: DeepWaits,
+    /// Queued tasks that threads of reserves wait for.
+    wanted: WantedTasks,
     /// There may be more threads than the pool may have by now.
     over_max: AtomicBool,
     /// Admission is closed.
@@ -109,6 +117,7 @@ impl Engine {
             growth_waiters: ParkerSet::default(),
             help_waiters: ParkerSet::default(),
             deep_waits: DeepWaits::default(),
+            wanted: WantedTasks::default(),
             over_max: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             generation: Generation::current(),
@@ -219,6 +228,13 @@ impl Engine {
         lane.enqueue(task, || self.queues.push(local, QueueItem::lane(Arc::clone(lane))))
     }
 
+    /// Sets how many slots `lane` has, and makes a thread look for those that this makes pending.
+    pub(crate) fn set_lane_limit(&self, lane: &Arc<LaneCore>, limit: usize, policy: &impl Policy) {
+        if lane.set_limit(limit, || self.queues.push(None, QueueItem::lane(Arc::clone(lane)))) {
+            self.notify(policy);
+        }
+    }
+
     /// Tasks have just been pushed: sees to it that a thread looks, where that is due. If the pool
     /// has been closed meanwhile there is only a fence: the submitter takes its tasks back, unless
     /// a thread has them.
@@ -257,6 +273,8 @@ impl Engine {
 
 /// What a pool decides for its engine, when threads come and go, and what it observes.
 pub(crate) trait Policy: Send + Sync + 'static {
+    /// Whether the threads run whatever is queued; otherwise they belong to a lane's reserve.
+    const IS_GENERAL: bool = true;
     fn engine(&self) -> &Engine;
     /// Something is queued, and only threads inside wakers or callbacks will look: makes another
     /// thread look, should they not return.
@@ -277,6 +295,11 @@ pub(crate) trait Policy: Send + Sync + 'static {
     fn end_blocking(&self);
     /// Whether a thread that blocks can count on the start of another.
     fn may_grow(&self) -> bool;
+    /// Whether a thread that waits for `target` is to run it inline, if it is queued.
+    fn runs_inline(&self, target: &TaskRef) -> bool {
+        let _ = target;
+        !self.may_grow()
+    }
     /// How many threads the pool has, those included that start or leave.
     fn threads(&self) -> usize;
     /// Whether a thread that finds nothing may spin: with one CPU, or where more threads than core
@@ -284,6 +307,10 @@ pub(crate) trait Policy: Send + Sync + 'static {
     fn may_spin(&self) -> bool;
     /// When a thread that goes to sleep now is to leave; `None` if it is to stay.
     fn sleep_deadline(&self) -> Option<Instant>;
+    /// When an idle thread of a lane's reserve is to leave.
+    fn reserve_deadline(&self) -> Option<Instant>;
+    /// A thread of `reserve` is gone but for its last instructions.
+    fn leave_reserve(&self, reserve: &LaneReserve);
     /// A thread is parked in a wait for the pool's end: looks whether the end has come.
     fn look_for_end(&self);
     /// Calls the user's hook, on the thread that has started.
@@ -362,7 +389,7 @@ pub(crate) fn work<P: Policy>(pool: Arc<P>) {
 
 impl<P: Policy> Worker<P> {
     fn new(pool: Arc<P>) -> Self {
-        let record = Arc::new(ThreadRecord::for_this_thread());
+        let record = Arc::new(ThreadRecord::for_this_thread(P::IS_GENERAL));
         let engine = pool.engine();
         engine.workers.register(Arc::clone(&record));
         Worker {

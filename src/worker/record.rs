@@ -73,6 +73,8 @@ pub(crate) fn this_record(owner: *const ()) -> Option<Arc<ThreadRecord>> {
 #[derive(Debug)]
 pub(crate) struct ThreadRecord {
     pub(crate) counters: CachePadded<ThreadCounters>,
+    /// Whether the thread runs whatever is queued; otherwise it belongs to a lane's reserve.
+    pub(crate) is_general: bool,
     /// Whether the thread has declared that it blocks.
     pub(crate) blocking: AtomicBool,
     /// Whether the thread is parked in a wait of this crate without a deadline (see `deep`).
@@ -217,9 +219,10 @@ impl ThreadRecord {
     }
 
     /// A record of the calling thread.
-    pub(crate) fn for_this_thread() -> Self {
+    pub(crate) fn for_this_thread(is_general: bool) -> Self {
         ThreadRecord {
             counters: CachePadded::default(),
+            is_general,
             blocking: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             overstays: HintBool::new(false),

@@ -15,6 +15,8 @@ struct Registered {
     records: Vec<Arc<ThreadRecord>>,
     /// What the threads that have gone had counted.
     gone: TaskCounts,
+    /// What of that those of reserves had counted.
+    gone_reserved: TaskCounts,
 }
 
 impl Registry {
@@ -30,11 +32,24 @@ impl Registry {
         let Some(mut registered) = self.0.lock() else { return };
         registered.records.retain(|other| !Arc::ptr_eq(other, record));
         record.counters.add_to(&mut registered.gone);
+        if !record.is_general {
+            record.counters.add_to(&mut registered.gone_reserved);
+        }
     }
 
     /// The registered threads.
     pub(crate) fn records(&self) -> Vec<Arc<ThreadRecord>> {
         self.0.lock().map(|registered| registered.records.clone()).unwrap_or_default()
+    }
+
+    /// What the threads of reserves, those that there are and those that have been, have counted.
+    pub(crate) fn reserved_counts(&self) -> TaskCounts {
+        let Some(registered) = self.0.lock() else { return TaskCounts::default() };
+        let mut counts = registered.gone_reserved;
+        for record in registered.records.iter().filter(|record| !record.is_general) {
+            record.counters.add_to(&mut counts);
+        }
+        counts
     }
 
     /// The sums over all threads that there are or have been, and what other threads have counted

@@ -10,6 +10,8 @@ use sidestep::Pool;
 
 use crate::child::{alone, start};
 use crate::support::pool;
+#[cfg(target_os = "linux")]
+use crate::workload::take_signals;
 use crate::workload::{everything, tiny};
 
 static SIGNALS: AtomicUsize = AtomicUsize::new(0);
@@ -61,12 +63,23 @@ fn in_a_storm_of_signals_everything_goes_on() {
     alone(|| in_a_storm(everything));
 }
 
+/// With threads that take signals, too.
+#[test]
+#[cfg(target_os = "linux")]
+fn in_a_storm_of_signals_that_interrupt_its_threads_everything_goes_on() {
+    alone(|| {
+        take_signals();
+        in_a_storm(everything);
+    });
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn in_a_storm_of_signals_no_byte_is_lost() {
     use futures_lite::AsyncReadExt;
     use std::io::Write;
     alone(|| {
+        Pool::builder().block_signals(false).build_global().unwrap();
         in_a_storm(|| {
             let (reader, mut writer) = io::pipe().unwrap();
             let text: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
@@ -100,7 +113,7 @@ fn blocked() -> libc::sigset_t {
 }
 
 #[test]
-fn threads_inherit_the_mask_of_the_thread_that_builds_the_pool() {
+fn a_thread_that_blocks_all_signals_builds_pools_and_uses_them() {
     alone(|| {
         // SAFETY: all zeros is a set.
         let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };

@@ -2,6 +2,7 @@
 //! what must hold of it under any condition. Nothing in it waits for a time: what hangs is ended
 //! from outside.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
@@ -33,8 +34,17 @@ pub(crate) fn something() {
     waits();
 }
 
+static TAKES_SIGNALS: AtomicBool = AtomicBool::new(false);
+
+/// From now on the threads of these pools take signals.
+#[cfg(target_os = "linux")]
+pub(crate) fn take_signals() {
+    TAKES_SIGNALS.store(true, Ordering::Relaxed);
+}
+
 fn pool(max: usize) -> Pool {
-    Pool::builder().core_threads(CORE).max_threads(max).build().unwrap()
+    let blocks = !TAKES_SIGNALS.load(Ordering::Relaxed);
+    Pool::builder().block_signals(blocks).core_threads(CORE).max_threads(max).build().unwrap()
 }
 
 /// Ends a pool and checks its books.

@@ -13,21 +13,29 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use self::lock::LockIntents;
-use super::offload::{offload, with_path};
+use self::lock::FileLock;
+use super::offload::Fs;
 use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
-use crate::io::{Setup, Unblock};
+use crate::io::{Setup, Sizes, Unblock};
 
-/// How many bytes a file buffers at most in each direction, once it is used as a stream.
-const CAPACITY: usize = 256 << 10;
+/// The most bytes that one read or write of a file moves, unless that is set.
+const MAX_BUF_SIZE: usize = 2 << 20;
 
 /// An open file: [`std::fs::File`], with calls that do not block.
 ///
-/// Read, write and seek with the traits of `futures-io` (and of tokio, with the feature `tokio`).
-/// A file buffers as [`Unblock`] does, up to 256 KiB in each direction; its documentation on
-/// reading, writing and cancellation holds here too. On Linux a read from the page cache makes no
-/// trip to the pool: the bytes are copied at once, as from a buffer.
+/// Read, write and seek with the traits of `futures-io` (and of tokio, with the feature `tokio`). A
+/// file buffers as [`Unblock`] does; its documentation on reading, writing and cancellation holds
+/// here too. It reads up to 256 KiB ahead, and collects small writes up to 128 KiB while others are
+/// written. A larger read or write is one call of the system, of up to 2 MiB: see
+/// [`set_max_buf_size`](File::set_max_buf_size). Buffers begin at multiples of 4096 and lengths are
+/// kept, so a file that is opened with `O_DIRECT` works for callers who keep its rules. On Linux a
+/// read from the page cache makes no trip to the pool: the bytes are copied at once, as from a
+/// buffer.
+///
+/// A file that is a FIFO, a terminal, a socket or a device is read and written as
+/// [`Unblock`] describes: without a thread of the pool, and only as far as it is ready. Closing it
+/// drops it; closing a regular file flushes it.
 ///
 /// The other methods take `&self`, so several callers may use them at a time, for example on a file
 /// in an [`Arc`]. They see all earlier writes: each waits until the bytes that the file has
@@ -59,8 +67,10 @@ const CAPACITY: usize = 256 << 10;
 pub struct File {
     file: Arc<std::fs::File>,
     stream: Unblock<Arc<std::fs::File>>,
-    /// The calls that want the lock of the file; made by the first of them.
-    intents: OnceLock<Arc<LockIntents>>,
+    /// Whether the file is read past the page cache, once that has been asked.
+    bypasses_cache: OnceLock<bool>,
+    /// The last field: by then the file is closed, as far as that is up to this handle.
+    lock: Arc<FileLock>,
 }
 
 impl File {
@@ -71,7 +81,7 @@ impl File {
     /// Those of [`std::fs::File::open`].
     #[track_caller]
     pub fn open(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::open(path).map(File::from))
+        Fs::GLOBAL.open(path)
     }
 
     /// Opens the file at `path` for writing. Creates it if it does not exist, and truncates it if
@@ -82,7 +92,7 @@ impl File {
     /// Those of [`std::fs::File::create`].
     #[track_caller]
     pub fn create(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::create(path).map(File::from))
+        Fs::GLOBAL.create(path)
     }
 
     /// Creates a file at `path`, which must not exist, and opens it for reading and writing.
@@ -93,7 +103,67 @@ impl File {
     /// the path exists.
     #[track_caller]
     pub fn create_new(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
-        with_path(path, |path| std::fs::File::create_new(path).map(File::from))
+        Fs::GLOBAL.create_new(path)
+    }
+
+    /// Wraps `file`, with at most `capacity` bytes buffered in each direction: a small one for many
+    /// files that are open at a time, a large one for large reads and writes.
+    ///
+    /// Nothing is allocated before it is used.
+    ///
+    /// # Panics
+    ///
+    /// If `capacity` is 0.
+    ///
+    /// ```
+    /// use futures_util::AsyncReadExt;
+    /// use sidestep::fs::File;
+    ///
+    /// # sidestep::block_on(async {
+    /// let mut file = File::with_capacity(16, std::fs::File::open("Cargo.toml")?);
+    /// assert_eq!(file.read(&mut [0; 100]).await?, 16);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn with_capacity(capacity: usize, file: std::fs::File) -> File {
+        assert!(capacity > 0, "capacity 0 of a file: it must be at least 1");
+        let mut file = File::from(file);
+        file.stream.set_sizes(Sizes::of_capacity(capacity));
+        file
+    }
+
+    /// Sets the most bytes that one read or write moves. A call with a larger buffer moves no more
+    /// than that; one with a smaller buffer is one call of the system. The default is 2 MiB.
+    ///
+    /// The file reads ahead, and collects small writes, within this limit too, and accepts at most
+    /// twice as much before it is written. What is buffered already stays.
+    ///
+    /// # Panics
+    ///
+    /// If `max_buf_size` is 0.
+    ///
+    /// ```
+    /// use futures_util::AsyncReadExt;
+    /// use sidestep::fs::File;
+    ///
+    /// # sidestep::block_on(async {
+    /// let mut file = File::open("Cargo.toml").await?;
+    /// file.set_max_buf_size(9);
+    /// assert_eq!(file.read(&mut [0; 100]).await?, 9);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    #[track_caller]
+    pub fn set_max_buf_size(&mut self, max_buf_size: usize) {
+        assert!(max_buf_size > 0, "max_buf_size 0 of a file: it must be at least 1");
+        self.stream.set_sizes(Sizes::of_file(max_buf_size));
+    }
+
+    /// Returns the most bytes that one read or write moves; see
+    /// [`set_max_buf_size`](File::set_max_buf_size).
+    #[must_use]
+    pub fn max_buf_size(&self) -> usize {
+        self.stream.most()
     }
 
     /// Returns options for opening a file, as [`OpenOptions::new`].
@@ -128,8 +198,9 @@ impl File {
     /// Those of a write, and of [`std::fs::File::try_clone`].
     pub async fn try_clone(&mut self) -> io::Result<File> {
         self.stream.get_mut().await?;
-        let clone = File::from(self.file.try_clone()?);
-        Ok(File { intents: Arc::clone(self.lock_intents()).into(), ..clone })
+        let mut clone = self.fs().file(self.file.try_clone()?);
+        clone.stream.set_sizes(self.stream.sizes());
+        Ok(File { lock: Arc::clone(&self.lock), ..clone })
     }
 
     /// Takes out the bytes that the file has accepted and could not write. Until then every call
@@ -218,6 +289,14 @@ impl File {
         self.set_times(FileTimes::new().set_modified(time)).await
     }
 
+    /// Lets go of a pipe, a socket or a device that was closed, as the stream has.
+    fn after_close(&mut self) -> io::Result<()> {
+        if self.stream.is_closed() {
+            self.file = closed_file()?;
+        }
+        Ok(())
+    }
+
     /// Calls `f` on the pool, after what was accepted has been written.
     async fn call<T, F>(&self, f: F) -> io::Result<T>
     where
@@ -226,13 +305,83 @@ impl File {
     {
         self.written().await?;
         let file = Arc::clone(&self.file);
-        offload(move || f(&file)).await
+        self.fs().offload(move || f(&file)).await
+    }
+
+    /// Where the work is done.
+    fn fs(&self) -> Fs {
+        Fs { target: self.stream.target().clone() }
     }
 
     /// Waits until what was accepted has been written.
     async fn written(&self) -> io::Result<()> {
         poll_fn(|context| self.stream.poll_written(context)).await
     }
+}
+
+impl Fs {
+    /// As [`File::open`].
+    #[track_caller]
+    pub fn open<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::open(path).map(|file| fs.opened(file)))
+    }
+
+    /// As [`File::create`].
+    #[track_caller]
+    pub fn create<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::create(path).map(|file| fs.opened(file)))
+    }
+
+    /// As [`File::create_new`].
+    #[track_caller]
+    pub fn create_new<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+        let fs = self.clone();
+        self.with_path(path, move |path| std::fs::File::create_new(path).map(|file| fs.opened(file)))
+    }
+
+    /// Makes a [`File`] of an open file, as [`File::from`] does.
+    #[must_use]
+    pub fn file(&self, file: std::fs::File) -> File {
+        self.with_lock(file, FileLock::unknown())
+    }
+
+    /// Makes a [`File`] of a file that was opened just now.
+    pub(super) fn opened(&self, file: std::fs::File) -> File {
+        self.with_lock(file, FileLock::default())
+    }
+
+    fn with_lock(&self, file: std::fs::File, lock: FileLock) -> File {
+        let file = Arc::new(file);
+        let set_up = Setup { target: self.target.clone(), drops_in_place: true, ..Setup::default() };
+        let stream = Unblock::set_up_with(Arc::clone(&file), Sizes::of_file(MAX_BUF_SIZE), set_up);
+        File { file, stream, bypasses_cache: OnceLock::new(), lock: Arc::new(lock) }
+    }
+}
+
+/// What the descriptor of a file that was closed shows from then on: an empty pipe at its end.
+fn closed_file() -> io::Result<Arc<std::fs::File>> {
+    static CLOSED: OnceLock<Arc<std::fs::File>> = OnceLock::new();
+
+    if let Some(closed) = CLOSED.get() {
+        return Ok(Arc::clone(closed));
+    }
+    let (end, _) = io::pipe()?;
+    #[cfg(unix)]
+    let file = std::fs::File::from(std::os::fd::OwnedFd::from(end));
+    #[cfg(windows)]
+    let file = std::fs::File::from(std::os::windows::io::OwnedHandle::from(end));
+    Ok(Arc::clone(CLOSED.get_or_init(|| Arc::new(file))))
 }
 
 delegate_read!(File, stream);
@@ -257,13 +406,7 @@ impl tokio::io::AsyncSeek for File {
 
 impl From<std::fs::File> for File {
     fn from(file: std::fs::File) -> Self {
-        let file = Arc::new(file);
-        let set_up = Setup { drops_in_place: true, ..Setup::default() };
-        File {
-            stream: Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up),
-            file,
-            intents: OnceLock::new(),
-        }
+        Fs::GLOBAL.file(file)
     }
 }
 

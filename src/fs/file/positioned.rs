@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::File;
-use crate::fs::offload::offload;
+use crate::io::aligned::AlignedBytes;
 use crate::io::budget;
 use crate::io::retry::retry;
 use crate::sys::pread::{self, Cached};
@@ -125,32 +125,35 @@ impl File {
     async fn read_from(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.written().await?;
         take_turn().await;
-        if let Cached::Read(count) = pread::read(&self.file, buffer, Some(offset)) {
+        let bypasses_cache = *self.bypasses_cache.get_or_init(|| pread::bypasses_cache(&self.file));
+        if !bypasses_cache && let Cached::Read(count) = pread::read(&self.file, buffer, Some(offset)) {
+            budget::spend(count);
             return Ok(count);
         }
         let (file, most) = (Arc::clone(&self.file), buffer.len().min(MOST));
-        let (bytes, count) = offload(move || {
-            let mut bytes = vec![0; most];
+        let read = self.fs().offload(move || {
+            let mut bytes = AlignedBytes::zeroed(most);
             let count = retry(|| read_once(&file, &mut bytes, offset))?;
             Ok((bytes, count))
-        })
-        .await?;
+        });
+        let (bytes, count) = read.await?;
         buffer[..count].copy_from_slice(&bytes[..count]);
         Ok(count)
     }
 
     async fn write_to(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.written().await?;
-        let (file, bytes) = (Arc::clone(&self.file), bytes[..bytes.len().min(MOST)].to_vec());
+        let bytes = AlignedBytes::copy_of(&bytes[..bytes.len().min(MOST)]);
+        let file = Arc::clone(&self.file);
         let invalidate = self.stream.invalidator();
-        offload(move || {
+        let write = self.fs().offload(move || {
             // Bytes read ahead before the call are stale, and so are those read while it runs.
             invalidate();
             let result = retry(|| write_once(&file, &bytes, offset));
             invalidate();
             result
-        })
-        .await
+        });
+        write.await
     }
 }
 

@@ -34,9 +34,9 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::error::Reason;
-use crate::pool::threads::Backoff;
+use crate::pool::threads::{Backoff, Joins};
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
-use crate::sync::{Mutex, Parker, now, thread};
+use crate::sync::{Mutex, Parker, now};
 use crate::task::TaskRef;
 use crate::trace::event;
 
@@ -64,6 +64,8 @@ pub(in crate::pool) struct Expiry {
     pool: Weak<dyn Periodic>,
     /// Whether a scan of the threads is scheduled.
     scan_due: AtomicBool,
+    /// What the thread is joined by.
+    joins: Arc<Joins>,
 }
 
 /// The publishing of a pool's metrics: at once, then at intervals, and once more at the end.
@@ -119,7 +121,11 @@ impl PartialEq for Deadline {
 impl Eq for Deadline {}
 
 impl Expiry {
-    pub(in crate::pool) fn new(every: Option<Duration>, pool: Weak<dyn Periodic>) -> Arc<Self> {
+    pub(in crate::pool) fn new(
+        every: Option<Duration>,
+        pool: Weak<dyn Periodic>,
+        joins: Arc<Joins>,
+    ) -> Arc<Self> {
         Arc::new(Expiry {
             deadlines: Mutex::new(Deadlines { heap: BinaryHeap::new(), sweep_at: next_sweep(0) }),
             has_thread: AtomicBool::new(false),
@@ -129,6 +135,7 @@ impl Expiry {
             every,
             pool,
             scan_due: AtomicBool::new(false),
+            joins,
         })
     }
 
@@ -156,8 +163,7 @@ impl Expiry {
         }
         let expiry = Arc::clone(self);
         let tick = self.first_tick();
-        let builder = thread::Builder::new().name(format!("{pool}-timer"));
-        if let Err(error) = builder.spawn(move || expiry.run(tick)) {
+        if let Err(error) = self.joins.start_helper(format!("{pool}-timer"), move || expiry.run(tick)) {
             event!(WARN, %error, "could not start the timer thread: tasks expire, and metrics are published, late");
             self.backoff.begin(error);
             self.has_thread.store(false, Ordering::SeqCst);

@@ -26,3 +26,4 @@ mod tests;
 mod waiting;
 
 pub(super) use self::monitor::Growth;
+pub(super) use self::sample::MOST_COUNTED;

@@ -23,7 +23,7 @@ use super::state::State;
 use crate::pool::inner::Inner;
 use crate::pool::threads::{Backoff, start_many};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use crate::sync::{Parker, now, thread};
+use crate::sync::{Parker, now};
 use crate::trace::event;
 
 /// A pool's monitor, and what it has done.
@@ -85,10 +85,12 @@ impl Monitor {
             self.parker.unpark();
         } else if self.backoff.is_on() {
             self.stand_down();
+            pool.call_reserves();
         } else if let Err(error) = start(pool) {
             self.backoff.begin(error);
             self.stand_down();
             pool.engine.growth_ended();
+            pool.call_reserves();
         }
     }
 
@@ -144,14 +146,15 @@ fn start(pool: &Inner) -> std::io::Result<()> {
     }
     let Some(pool) = pool.owned() else { return Ok(()) };
     let name = format!("{}-monitor", pool.config.name);
-    thread::Builder::new().name(name).spawn(move || watch(&pool)).map(drop)
+    let joins = Arc::clone(pool.threads.joins());
+    joins.start_helper(name, move || watch(&pool))
 }
 
 fn watch(pool: &Arc<Inner>) {
     let monitor = &pool.growth.monitor;
     let mut sampler = Sampler::of(pool.config.thread_states);
     let mut stall = Stall::default();
-    let cpus = num_cpus::get();
+    let cpus = crate::sys::cpus::count();
     while monitor.await_arming() {
         let mut state = State::new();
         let mut last = now();
@@ -165,6 +168,7 @@ fn watch(pool: &Arc<Inner>) {
             let now = now();
             let sample = sampler.look(view(pool), now - last);
             notify_if_drained(pool, &mut sampler);
+            pool.look_at_reserves(now - last);
             last = now;
             let limits = Limits { core: pool.threads.core(), max: pool.threads.max(), cpus };
             let warn_after = pool.config.warn_after;

@@ -22,7 +22,7 @@ const LONG: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(8)
 const GUESSED: u32 = 5;
 /// No more time of one look counts as time in a task: the process, or the machine, may have been
 /// stopped.
-const MOST_COUNTED: Duration = Duration::from_millis(5);
+pub(in crate::pool) const MOST_COUNTED: Duration = Duration::from_millis(5);
 
 /// What the monitor has seen since its last look.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,6 +115,8 @@ pub(super) struct Sampler {
     queued: Queued,
     /// For how many looks nothing has moved.
     still: u32,
+    /// What the threads of reserves had counted at the last look.
+    reserved: TaskCounts,
     /// Advances from look to look, so that each look asks about other threads.
     turn: usize,
     /// Whether the last look has moved a deque into the injector: a thread is to look there.
@@ -157,6 +159,7 @@ impl Sampler {
             step: None,
             queued: Queued::default(),
             still: 0,
+            reserved: TaskCounts::default(),
             turn: 0,
             drained: false,
         }
@@ -211,12 +214,18 @@ impl Sampler {
         // While nothing is queued the monitor asks about no thread: it does not know which threads
         // hold a token because they have no CPU.
         let same_tokens = queued.tokens() == before.tokens();
-        let still = queued.all() > 0 && same_tokens && totals.started == before.totals.started;
+        // What threads of reserves do shows nothing of the others.
+        let reserved = pool.engine.workers.reserved_counts();
+        let reserved_before = std::mem::replace(&mut self.reserved, reserved);
+        let in_reserve = reserved.ended() - reserved_before.ended();
+        let started = totals.started.saturating_sub(reserved.started);
+        let same_starts = started == before.totals.started.saturating_sub(reserved_before.started);
+        let still = queued.all() > 0 && same_tokens && same_starts;
         self.still = if still { self.still + 1 } else { 0 };
         let mut sample = Sample {
             elapsed,
             queued: queued.all(),
-            completed: totals.ended() - before.totals.ended(),
+            completed: (totals.ended() - before.totals.ended()).saturating_sub(in_reserve),
             threads: pool.threads.counts().active().saturating_sub(counts.starting),
             starting: counts.starting,
             idle: counts.idle,
@@ -277,7 +286,7 @@ impl Sampler {
             if seen.held >= OCCUPIED[0] {
                 record.overstays.store(true, Ordering::Relaxed);
             }
-            if busy && !record.blocking.load(Ordering::Relaxed) {
+            if busy && record.is_general && !record.blocking.load(Ordering::Relaxed) {
                 inside.push(Seen { record, last: seen });
             }
         }

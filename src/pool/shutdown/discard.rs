@@ -15,8 +15,15 @@ pub(in crate::pool) fn give_up(entry: QueueItem, reason: impl Fn() -> Reason) ->
     match entry.open() {
         Job::Task(task) => end(task),
         // As a thread would do: the last task releases the slot.
-        Job::Lane(lane) if lane.begin() => std::iter::from_fn(|| lane.next()).map(end).sum(),
-        Job::Lane(_) => 0,
+        Job::Lane(lane) => {
+            let mut ended = 0;
+            let mut next = lane.begin_with_next();
+            while let Some(task) = next {
+                ended += end(task);
+                next = lane.next();
+            }
+            ended
+        }
     }
 }
 

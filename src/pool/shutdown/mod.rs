@@ -19,7 +19,8 @@ use crate::error::Reason;
 use crate::lane::{Job, QueueItem};
 use crate::pool::inner::Inner;
 use crate::sync::nesting::{self, TooDeep};
-use crate::sync::{Mutex, Parker, now, thread, trampoline};
+use crate::sync::{Mutex, Parker, now, own_thread, trampoline};
+use crate::task::current::will_block;
 use crate::task::{BlockingWait, awaits_end, block, host_of, wake};
 use crate::task::{Claimed, OnShutdown, TaskRef};
 use crate::worker::this_record;
@@ -56,6 +57,10 @@ pub struct ShutdownReport {
 /// do not run before the task has ended. Where so many waits are inside each other on the thread
 /// that its stack has no room to run what is queued, the report is made at once, as after a
 /// timeout.
+///
+/// The future resolves when the last task has ended and the last thread has counted itself out. It
+/// does not wait for what these threads do last, the destructors of their thread-local variables
+/// among it, nor for the pool's helpers, which end at that time: [`wait`](Shutdown::wait) does.
 ///
 /// # Cancellation
 ///
@@ -121,8 +126,22 @@ impl Shutdown {
         self
     }
 
-    /// Blocks the calling thread until the pool has ended, or the [`timeout`](Shutdown::timeout)
-    /// has passed.
+    /// Blocks the calling thread until the pool has ended and its threads are gone, or the
+    /// [`timeout`](Shutdown::timeout) has passed.
+    ///
+    /// When this call returns without a timeout, the operating system has no thread of the pool any
+    /// more, neither one that has run tasks nor a helper of the pool, and the destructors of their
+    /// thread-local variables have run: so a library can be unloaded, and a process that counts its
+    /// threads may go on. There are four exceptions. Tasks that wait for this shutdown keep their
+    /// threads, and as long as there are such tasks the pool keeps its helpers. Threads that a
+    /// [`spawn_handler`](crate::PoolBuilder::spawn_handler) makes are the handler's: they have
+    /// returned from [`NewThread::run`](crate::NewThread::run). A call that a thread of the library
+    /// makes in a destructor of a thread-local variable, a subscriber or a recorder returns when
+    /// the tasks have ended. On systems other than Linux a call with a timeout does not wait for
+    /// the destructors of thread-local variables.
+    ///
+    /// A destructor of a thread-local variable that waits for the caller of this method is a
+    /// deadlock.
     #[track_caller]
     pub fn wait(mut self) -> ShutdownReport {
         // Without a deadline the closure goes on only when nothing else runs: so the release of its
@@ -131,10 +150,15 @@ impl Shutdown {
             host.release_slots_early();
         }
         let deadline = self.deadline;
-        match block(&mut EndWait(&mut self), deadline) {
-            Some(report) => report,
-            None => unreachable!("a poll after the deadline reports"),
+        let Some((report, end)) = block(&mut EndWait(&mut self), deadline) else {
+            unreachable!("a poll after the deadline reports")
+        };
+        let inner = &self.inner.0;
+        if let Some(crew) = end.filter(|_| !inner.engine.is_forked()) {
+            let joins = inner.threads.joins();
+            will_block(|| joins.join_all(crew.threads == 0, deadline));
         }
+        report
     }
 
     fn is_due(&self) -> bool {
@@ -188,7 +212,8 @@ impl Shutdown {
         }
         let waiting = end.unwrap_or_else(|| inner.ending.crew(self.id));
         // Read before the counts: once the pool is over they are final.
-        let over = end.is_some() || !self.is_too_deep && inner.threads.counts().reserved() <= waiting.threads;
+        let over = end.is_some()
+            || !self.is_too_deep && inner.threads_left().is_some_and(|left| left <= waiting.threads);
         if over {
             inner.expiry.publish();
         }
@@ -265,17 +290,17 @@ fn sort_out(inner: &Inner, sort: impl FnOnce(&mut Vec<Claimed>) -> bool) {
 struct EndWait<'a>(&'a mut Shutdown);
 
 impl BlockingWait for EndWait<'_> {
-    type Output = ShutdownReport;
+    type Output = (ShutdownReport, Option<Crew>);
     const IS_FOR_END: bool = true;
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<ShutdownReport> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Self::Output> {
         let end = self.0.look(context.waker(), Blocked::Solely);
-        if end.is_some() || self.0.is_due() { Poll::Ready(self.0.report(end)) } else { Poll::Pending }
+        if end.is_some() || self.0.is_due() { Poll::Ready((self.0.report(end), end)) } else { Poll::Pending }
     }
 
-    fn too_deep(&mut self, _deep: TooDeep) -> Option<ShutdownReport> {
+    fn too_deep(&mut self, _deep: TooDeep) -> Option<Self::Output> {
         self.0.is_too_deep = true;
-        Some(self.0.report(None))
+        Some((self.0.report(None), None))
     }
 }
 
@@ -326,15 +351,14 @@ impl AlarmThread {
     fn start(deadline: Instant, pool: &str) -> Option<Self> {
         let alarm = Arc::new(Alarm { parker: Parker::new(), waker: Mutex::new(None) });
         let rings = Arc::clone(&alarm);
-        let builder = thread::Builder::new().name(format!("{pool}-shutdown"));
-        let thread = builder.spawn(move || {
+        let thread = own_thread::start_alone(format!("{pool}-shutdown"), move || {
             rings.parker.park(Some(deadline));
             let waker = rings.waker.lock().take();
             if let Some(waker) = waker {
                 wake(waker);
             }
         });
-        thread.ok().map(|_| AlarmThread(alarm))
+        thread.ok().map(|()| AlarmThread(alarm))
     }
 
     fn set(&self, waker: Waker) {

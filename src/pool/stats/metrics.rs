@@ -28,6 +28,7 @@ pub struct Metrics {
     pub(in crate::pool) threads_idle: usize,
     pub(in crate::pool) threads_blocked: usize,
     pub(in crate::pool) threads_peak: usize,
+    pub(in crate::pool) reserve_threads: usize,
     pub(in crate::pool) tasks: TaskCounts,
     pub(in crate::pool) growth_steps: u64,
     pub(in crate::pool) spawn_failures: u64,
@@ -35,7 +36,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Threads that have started and not exited.
+    /// Threads that have started and not exited, without those of lanes' reserves: never more than
+    /// [`max_threads`](crate::PoolBuilder::max_threads).
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads
@@ -58,6 +60,13 @@ impl Metrics {
     #[must_use]
     pub fn threads_peak(&self) -> usize {
         self.threads_peak
+    }
+
+    /// Threads that lanes have in [reserve](crate::LaneBuilder::reserve), as far as there are any
+    /// at this moment. No other count of threads includes them.
+    #[must_use]
+    pub fn reserve_threads(&self) -> usize {
+        self.reserve_threads
     }
 
     /// Tasks that wait to be run.
@@ -147,6 +156,7 @@ impl Metrics {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneMetrics {
+    reserve_threads: usize,
     tasks: TaskCounts,
     times: LatencySnapshot,
 }
@@ -157,7 +167,14 @@ impl LaneMetrics {
         // This read counted the ends before the starts: of the tasks that have begun since, some
         // must have ended.
         tasks.started = tasks.started.min(tasks.ended() + core.limit() as u64);
-        LaneMetrics { tasks, times: core.latency().read() }
+        let reserve_threads = core.reserve().map_or(0, |reserve| reserve.count());
+        LaneMetrics { reserve_threads, tasks, times: core.latency().read() }
+    }
+
+    /// Threads of the lane's [reserve](crate::LaneBuilder::reserve) that there are at this moment.
+    #[must_use]
+    pub fn reserve_threads(&self) -> usize {
+        self.reserve_threads
     }
 
     /// Tasks that wait in the lane.

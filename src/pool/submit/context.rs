@@ -1,15 +1,17 @@
 //! What a task carries from its spawner: a context to run in, and the time where that is wanted.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 
 use crate::panic::{catch_panic, report_panic};
 use crate::sync::{Mutex, now};
 use crate::task::{ColdPart, Context, Metadata};
 
 /// Captures a context on the spawner's thread.
-pub(in crate::pool) type Capture = Box<dyn Fn() -> Context + Send + Sync>;
+pub(in crate::pool) type Capture = Arc<dyn Fn() -> Context + Send + Sync>;
 
 /// What is captured when a task is spawned.
+#[derive(Clone)]
 pub(in crate::pool) struct Captures {
     /// The first one is the outermost around the closure.
     pub(in crate::pool) list: Vec<Capture>,
@@ -26,11 +28,6 @@ impl Captures {
             #[cfg(feature = "tracing")]
             spans: true,
         }
-    }
-
-    /// The captures, of which none stay here.
-    pub(in crate::pool) fn take(&mut self) -> Self {
-        std::mem::replace(self, Captures::standard())
     }
 
     #[inline]
@@ -65,7 +62,8 @@ impl Captures {
 
     /// Captures all of it. user code: a capture that panics is left out.
     fn capture(&self) -> Option<Context> {
-        let listed = self.list.iter().filter_map(|capture| catch_panic("the capture of a context", capture));
+        let listed =
+            self.list.iter().filter_map(|capture| catch_panic("the capture of a context", || capture()));
         let all: Vec<Context> = self.capture_spans().into_iter().chain(listed).collect();
         all.into_iter().rev().reduce(|inner, outer| nest(outer, inner))
     }

@@ -7,9 +7,28 @@ use crate::semaphore::Semaphore;
 
 /// A pool or a lane, or references to them.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Destination<P = Pool, L = Lane> {
+pub(in crate::pool) enum Destination<P = Pool, L = Lane> {
     Pool(P),
     Lane(L),
+}
+
+impl Destination {
+    pub(super) fn as_ref(&self) -> Destination<&Pool, &Lane> {
+        match self {
+            Destination::Pool(pool) => Destination::Pool(pool),
+            Destination::Lane(lane) => Destination::Lane(lane),
+        }
+    }
+}
+
+impl Destination<&Pool, &Lane> {
+    /// Handles of its own.
+    pub(super) fn to_owned(self) -> Destination {
+        match self {
+            Destination::Pool(pool) => Destination::Pool(pool.clone()),
+            Destination::Lane(lane) => Destination::Lane(lane.clone()),
+        }
+    }
 }
 
 impl<P: Borrow<Pool>, L: Borrow<Lane>> Destination<P, L> {

@@ -18,17 +18,23 @@
 mod batch;
 mod context;
 mod destination;
+mod hold;
 mod options;
 mod reserve;
 mod scope;
+mod spawner;
 
 pub use self::batch::Batch;
 pub use self::options::TaskOptions;
 pub use self::reserve::{Permit, Reserve};
 pub use self::scope::{Scope, ScopedTask};
+pub use self::spawner::Spawner;
 
 pub(in crate::pool) use self::context::{Captures, Carried};
+pub(in crate::pool) use self::destination::Destination;
+pub(crate) use self::hold::HoldOpen;
 pub(in crate::pool) use self::scope::scope;
+pub(crate) use self::spawner::SpawnTarget;
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -117,6 +123,24 @@ impl<Q: Queue> Submitter<'_, Q> {
     {
         let NewTask { entry, task } = self.make(f, site, cold);
         self.submit(entry, task.new_ref());
+        task
+    }
+
+    /// Queues `f` whether the queue has room or not, and although the pool may be shut down: a hold
+    /// keeps that open until `f` begins.
+    fn spawn_late<F, T>(&self, f: F, site: &'static Location<'static>, cold: Option<Box<ColdPart>>) -> Task<T>
+    where
+        F: Work<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        if self.inner.engine.is_forked() {
+            return self.spawn(f, site, cold);
+        }
+        let NewTask { entry, task } = self.make(f, site, cold);
+        self.queue.places().into_iter().for_each(Semaphore::acquire_beyond);
+        if self.queue.push(self.inner, entry) {
+            self.inner.notify();
+        }
         task
     }
 

@@ -11,10 +11,67 @@ use crate::pool::{Lane, Pool};
 use crate::sync::now;
 use crate::task::{ColdPart, Metadata, OnShutdown, Task, Unblocked, Work};
 
+/// What a spawner may set for its tasks.
+#[derive(Clone, Debug)]
+pub(in crate::pool) struct TaskSettings {
+    name: Option<Cow<'static, str>>,
+    expire_after: Option<Duration>,
+    on_shutdown: OnShutdown,
+}
+
+impl TaskSettings {
+    pub(super) const fn new() -> Self {
+        TaskSettings { name: None, expire_after: None, on_shutdown: OnShutdown::Drain }
+    }
+
+    /// What a task carries that is spawned on `pool` now: nothing, as long as nothing is set and
+    /// the pool has nothing to add.
+    pub(super) fn metadata(&self, pool: &Pool) -> Option<Box<ColdPart>> {
+        let carried = &pool.inner.carried;
+        if self.name.is_none() && self.expire_after.is_none() && self.on_shutdown == OnShutdown::Drain {
+            return carried.metadata();
+        }
+        Some(carried.metadata_with(Metadata {
+            name: self.name.clone(),
+            deadline: self.expire_after.and_then(|time| now().checked_add(time)),
+            on_shutdown: self.on_shutdown,
+            ..Metadata::default()
+        }))
+    }
+}
+
+impl Default for TaskSettings {
+    fn default() -> Self {
+        TaskSettings::new()
+    }
+}
+
+impl Destination<&Pool, &Lane> {
+    /// Spawns a task with `settings`.
+    pub(super) fn spawn<F, T>(
+        self,
+        f: F,
+        site: &'static Location<'static>,
+        settings: &TaskSettings,
+    ) -> Task<T>
+    where
+        F: Work<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        let cold = settings.metadata(self.pool());
+        match self {
+            Destination::Pool(pool) => pool.submitter().spawn(f, site, cold),
+            Destination::Lane(lane) => lane.submitter().spawn(f, site, cold),
+        }
+    }
+}
+
 /// Options for one task, or for several alike: a name, a time limit in the queue, what a shutdown
 /// does to it. [`Pool::options`] and [`Lane::options`] give them.
 ///
 /// An option costs the task one allocation, whatever the number of options.
+///
+/// Options are a [`Spawner`](crate::Spawner): what takes one spawns with them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,15 +88,13 @@ use crate::task::{ColdPart, Metadata, OnShutdown, Task, Unblocked, Work};
 #[derive(Clone)]
 #[must_use = "options do nothing until `spawn`"]
 pub struct TaskOptions<'a> {
-    destination: Destination<&'a Pool, &'a Lane>,
-    name: Option<Cow<'static, str>>,
-    expire_after: Option<Duration>,
-    on_shutdown: OnShutdown,
+    pub(super) destination: Destination<&'a Pool, &'a Lane>,
+    pub(super) settings: TaskSettings,
 }
 
 impl<'a> TaskOptions<'a> {
     fn new(destination: Destination<&'a Pool, &'a Lane>) -> Self {
-        TaskOptions { destination, name: None, expire_after: None, on_shutdown: OnShutdown::default() }
+        TaskOptions { destination, settings: TaskSettings::new() }
     }
 
     pub(in crate::pool) fn of_pool(pool: &'a Pool) -> Self {
@@ -52,7 +107,7 @@ impl<'a> TaskOptions<'a> {
 
     /// A name for errors, warnings and [`Pool::long_running`]. It need not be unique.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.name = Some(name.into());
+        self.settings.name = Some(name.into());
         self
     }
 
@@ -78,14 +133,14 @@ impl<'a> TaskOptions<'a> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn expire_after(mut self, time: Duration) -> Self {
-        self.expire_after = Some(time);
+        self.settings.expire_after = Some(time);
         self
     }
 
     /// What a shutdown of the pool does to the task while it is queued. The default is
     /// [`OnShutdown::Drain`].
     pub fn on_shutdown(mut self, policy: OnShutdown) -> Self {
-        self.on_shutdown = policy;
+        self.settings.on_shutdown = policy;
         self
     }
 
@@ -104,10 +159,7 @@ impl<'a> TaskOptions<'a> {
         F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
-        match self.destination {
-            Destination::Pool(pool) => pool.submitter().spawn(f, site, Some(self.metadata(pool))),
-            Destination::Lane(lane) => lane.submitter().spawn(f, site, Some(self.metadata(lane.pool()))),
-        }
+        self.destination.spawn(f, site, &self.settings)
     }
 
     /// [`Pool::unblock`] or [`Lane::unblock`] with these options.
@@ -138,28 +190,20 @@ impl<'a> TaskOptions<'a> {
         T: Send + 'static,
     {
         let site = Location::caller();
+        let cold = self.settings.metadata(self.destination.pool());
         match self.destination {
-            Destination::Pool(pool) => pool.submitter().try_spawn(f, site, Some(self.metadata(pool))),
-            Destination::Lane(lane) => lane.submitter().try_spawn(f, site, Some(self.metadata(lane.pool()))),
+            Destination::Pool(pool) => pool.submitter().try_spawn(f, site, cold),
+            Destination::Lane(lane) => lane.submitter().try_spawn(f, site, cold),
         }
-    }
-
-    fn metadata(&self, pool: &Pool) -> Box<ColdPart> {
-        pool.inner.carried.metadata_with(Metadata {
-            name: self.name.clone(),
-            deadline: self.expire_after.and_then(|time| now().checked_add(time)),
-            on_shutdown: self.on_shutdown,
-            ..Metadata::default()
-        })
     }
 }
 
 impl fmt::Debug for TaskOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskOptions")
-            .field("name", &self.name)
-            .field("expire_after", &self.expire_after)
-            .field("on_shutdown", &self.on_shutdown)
+            .field("name", &self.settings.name)
+            .field("expire_after", &self.settings.expire_after)
+            .field("on_shutdown", &self.settings.on_shutdown)
             .finish_non_exhaustive()
     }
 }

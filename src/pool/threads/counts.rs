@@ -1,4 +1,5 @@
-//! How many threads a pool has: reserved, active, alive.
+//! How many threads a pool has: reserved, active, alive; and how many the reserves of its lanes
+//! have.
 //!
 //! ORDERING: `word` is `SeqCst` throughout. Its changes pair with its loads (a thread that sees
 //! that another has exited sees what that one counted); against the queues, the limit and the
@@ -10,13 +11,15 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// The numbers of threads: those reserved, and those of the reserved that are on their way out.
 #[derive(Debug)]
 pub(in crate::pool) struct ThreadCounts {
-    /// Low half: reserved. High half: retired but not gone yet.
+    /// From the lowest bit: 20 bits of threads that are reserved, 20 bits of threads of lanes'
+    /// reserves, and those of the reserved that have retired but are not gone yet.
     word: AtomicU64,
     alive: AtomicUsize,
     peak: AtomicUsize,
 }
 
-const RETIRED: u64 = 1 << 32;
+const IN_RESERVE: u64 = 1 << 20;
+const RETIRED: u64 = 1 << 40;
 
 impl ThreadCounts {
     pub(in crate::pool) fn new() -> Self {
@@ -24,7 +27,7 @@ impl ThreadCounts {
     }
 
     fn split(word: u64) -> (usize, usize) {
-        let reserved = (word % RETIRED) as usize;
+        let reserved = (word % IN_RESERVE) as usize;
         (reserved, reserved - (word / RETIRED) as usize)
     }
 
@@ -36,6 +39,27 @@ impl ThreadCounts {
     /// Threads that are reserved and have not retired.
     pub(in crate::pool) fn active(&self) -> usize {
         Self::split(self.word.load(Ordering::SeqCst)).1
+    }
+
+    /// Threads of lanes' reserves: at work, idle, starting, or on their way out.
+    pub(in crate::pool) fn in_reserves(&self) -> usize {
+        (self.word.load(Ordering::SeqCst) % RETIRED / IN_RESERVE) as usize
+    }
+
+    /// All threads, those of reserves included.
+    pub(in crate::pool) fn all(&self) -> usize {
+        let word = self.word.load(Ordering::SeqCst) % RETIRED;
+        (word % IN_RESERVE + word / IN_RESERVE) as usize
+    }
+
+    /// A thread of a reserve is about to be made. The reserve bounds their number.
+    pub(in crate::pool) fn enter_reserve(&self) {
+        self.word.fetch_add(IN_RESERVE, Ordering::SeqCst);
+    }
+
+    /// A thread of a reserve is gone, or was not made.
+    pub(in crate::pool) fn leave_reserve(&self) {
+        self.word.fetch_sub(IN_RESERVE, Ordering::SeqCst);
     }
 
     /// Threads that have started and not exited.

@@ -6,6 +6,7 @@
 //! | `backoff` | the pause after the system has refused a thread |
 //! | `start` | making a thread that has been reserved |
 //! | `new_thread` | a reserved thread on its way to the spawn handler |
+//! | `joins` | the threads that can be joined, helpers included |
 //!
 //! ORDERING: `max` is `SeqCst`, as the counts are: `Inner::set_max` writes `max` and then reads the
 //! counts, a reservation writes the counts and then reads `max`. `blocking` pairs with itself;
@@ -13,6 +14,7 @@
 
 mod backoff;
 mod counts;
+mod joins;
 mod new_thread;
 mod start;
 
@@ -20,8 +22,10 @@ pub use self::new_thread::NewThread;
 
 pub(in crate::pool) use self::backoff::Backoff;
 pub(in crate::pool) use self::counts::ThreadCounts;
-pub(in crate::pool) use self::new_thread::default_handler;
-pub(in crate::pool) use self::start::{start, start_many};
+pub(in crate::pool) use self::joins::Joins;
+pub(in crate::pool) use self::start::{start, start_in_reserve, start_many};
+
+use std::sync::Arc;
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
@@ -37,6 +41,7 @@ pub(in crate::pool) struct Threads {
     /// Threads that have declared that they block.
     blocking: AtomicUsize,
     next_number: AtomicUsize,
+    joins: Arc<Joins>,
 }
 
 impl Threads {
@@ -48,7 +53,13 @@ impl Threads {
             max: AtomicUsize::new(max),
             blocking: AtomicUsize::new(0),
             next_number: AtomicUsize::new(0),
+            joins: Arc::new(Joins::new()),
         }
+    }
+
+    /// The threads that can be joined.
+    pub(in crate::pool) fn joins(&self) -> &Arc<Joins> {
+        &self.joins
     }
 
     pub(in crate::pool) fn counts(&self) -> &ThreadCounts {

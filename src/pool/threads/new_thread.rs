@@ -3,7 +3,10 @@
 use std::fmt;
 use std::io;
 
+use super::joins::Joins;
+use crate::sync::own_thread::Role;
 use crate::sync::thread;
+use crate::sys::attributes::Inherit;
 
 /// The reservation behind a `NewThread`: either `run` consumes it, or the drop gives it up.
 pub(super) trait Reserved: Send + Sync {
@@ -64,11 +67,11 @@ impl Drop for NewThread {
     }
 }
 
-/// Makes a thread with `std::thread::Builder`.
-pub(in crate::pool) fn default_handler(new: NewThread) -> io::Result<()> {
+/// Makes a thread of the library, to be joined by means of `joins`.
+pub(super) fn make(new: NewThread, joins: &Joins, inherit: Inherit) -> io::Result<()> {
     let mut builder = thread::Builder::new().name(new.name.clone());
     if let Some(bytes) = new.stack_size {
         builder = builder.stack_size(bytes);
     }
-    builder.spawn(move || new.run()).map(drop)
+    joins.start(builder, (Role::Worker, inherit), move || new.run())
 }

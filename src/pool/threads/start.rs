@@ -3,26 +3,37 @@
 //! - **P1** A thread is reserved, by compare-exchange against `max`, before it is made, and given
 //!   up after its last hook has run: so the number of threads never exceeds `max`, not even for an
 //!   instant.
+//!   The threads of lanes' reserves count apart (N5).
 //! - **P2** The thread that reserves also holds a starting token. Both go with the [`NewThread`]:
-//!   into the thread when it runs, or back when it is dropped unrun.
+//!   into the thread when it runs, or back when it is dropped unrun. A thread of a reserve has no
+//!   token.
 //! - **P3** No lock is held while a thread is made, and the making never makes another on its own
 //!   account: failures end in a pause, not in a second attempt.
 
 use std::io;
 use std::sync::Arc;
 
-use super::new_thread::{NewThread, Reserved};
+use super::new_thread::{NewThread, Reserved, make};
+use crate::lane::LaneReserve;
 use crate::panic::{catch_panic, panic_message};
 use crate::pool::inner::Inner;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::worker::work;
+use crate::worker::{work, work_in_reserve};
 
-/// A reserved thread with its starting token (P2), and the threads that it is to start in turn.
+/// A thread that is to be made.
 struct Reservation {
     pool: Arc<Inner>,
-    /// How many threads more were reserved, for this one to start first.
-    share: usize,
+    role: Role,
     handshake: Arc<AtomicUsize>,
+}
+
+/// What a thread is made for.
+enum Role {
+    /// For whatever is queued: a reserved thread with its starting token (P2). So many threads more
+    /// were reserved, for this one to start first.
+    General(usize),
+    /// For the lane of this reserve, in which the thread is counted.
+    Lane(Arc<LaneReserve>),
 }
 
 /// The handler has returned.
@@ -32,22 +43,28 @@ const LOST: usize = 2;
 
 impl Reserved for Reservation {
     fn run(self: Box<Self>) {
-        let Reservation { pool, share, .. } = *self;
-        pool.threads.counts().arrive();
+        let Reservation { pool, role, .. } = *self;
         pool.threads.backoff().end();
-        start_many(&pool, share);
+        if let Role::General(share) = role {
+            pool.threads.counts().arrive();
+            start_many(&pool, share);
+        }
         #[cfg(feature = "tokio")]
         let runtime = pool.config.runtime.clone();
         #[cfg(feature = "tokio")]
         let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
-        work(pool);
+        match role {
+            Role::General(_) => work(pool),
+            Role::Lane(reserve) => work_in_reserve(pool, reserve),
+        }
     }
 
     fn give_up(self: Box<Self>) {
-        let Reservation { pool, share, handshake } = *self;
+        let Reservation { pool, role, handshake } = *self;
         let threads = &pool.threads;
-        let lost = share + 1;
-        threads.counts().release(lost);
+        if let Role::General(share) = role {
+            threads.counts().release(share + 1);
+        }
         threads.backoff().count_failure();
         // A handler that has not returned yet may still report why; until then no other attempt is
         // made (P3).
@@ -58,7 +75,10 @@ impl Reserved for Reservation {
         if returned {
             threads.backoff().begin(dropped_unrun());
         }
-        pool.engine.idle.not_started(lost);
+        match role {
+            Role::General(share) => pool.engine.idle.not_started(share + 1),
+            Role::Lane(reserve) => pool.release_reserved(&reserve, false),
+        }
         if returned || threads.counts().reserved() > 0 {
             pool.on_start_failed();
         }
@@ -91,9 +111,21 @@ pub(in crate::pool) fn start(pool: &Arc<Inner>, share: usize) -> io::Result<()> 
         pool.on_start_failed();
         return Err(copy(&threads.backoff().error()));
     }
+    start_as(pool, threads.next_name(&pool.config.name), Role::General(share))
+}
+
+/// Starts a thread of a lane's `reserve`, in which it is counted.
+pub(in crate::pool) fn start_in_reserve(pool: &Arc<Inner>, lane: &str, reserve: &Arc<LaneReserve>) {
+    let name = format!("{}-{lane}-r{}", pool.config.name, reserve.next_number());
+    // A failure has been dealt with.
+    let _ = start_as(pool, name.replace('\0', ""), Role::Lane(Arc::clone(reserve)));
+}
+
+/// Calls the handler, which makes a thread called `name`.
+fn start_as(pool: &Arc<Inner>, name: String, role: Role) -> io::Result<()> {
+    let threads = &pool.threads;
     let handshake = Arc::new(AtomicUsize::new(0));
-    let reservation = Reservation { pool: Arc::clone(pool), share, handshake: Arc::clone(&handshake) };
-    let name = threads.next_name(&pool.config.name);
+    let reservation = Reservation { pool: Arc::clone(pool), role, handshake: Arc::clone(&handshake) };
     let result = call_handler(pool, NewThread::new(name, pool.config.stack(), Box::new(reservation)));
     // ORDERING: AcqRel pairs with the one in `give_up`.
     let lost = handshake.fetch_or(RETURNED, Ordering::AcqRel) & LOST != 0;
@@ -125,7 +157,9 @@ fn plain(error: io::Error) -> io::Error {
 
 /// Calls the user's spawn handler, or the default one.
 fn call_handler(pool: &Inner, new: NewThread) -> io::Result<()> {
-    let handler = &pool.config.spawn_handler;
+    let Some(handler) = &pool.config.spawn_handler else {
+        return make(new, pool.threads.joins(), pool.config.inherit);
+    };
     let call = std::panic::AssertUnwindSafe(|| handler(new));
     std::panic::catch_unwind(call).map(|result| result.map_err(plain)).unwrap_or_else(|payload| {
         let error = io::Error::other(format!("the spawn handler panicked: {}", panic_message(&*payload)));

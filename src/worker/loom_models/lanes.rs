@@ -23,11 +23,22 @@ impl Yard {
     }
 
     fn lane_with(&self, limit: usize, queue_limit: Option<usize>) -> Arc<LaneCore> {
-        LaneCore::new("lane".to_owned(), limit, queue_limit, LatencyRecorder::default(), &self.engine.lanes)
+        self.lane_of(limit, queue_limit, 0)
+    }
+
+    pub(super) fn lane_of(&self, limit: usize, queue_limit: Option<usize>, reserve: usize) -> Arc<LaneCore> {
+        LaneCore::new(
+            "lane".to_owned(),
+            limit,
+            queue_limit,
+            reserve,
+            LatencyRecorder::default(),
+            &self.engine.lanes,
+        )
     }
 
     /// As `Lane::spawn`, taking back included.
-    fn spawn_in<T: Send + 'static>(
+    pub(super) fn spawn_in<T: Send + 'static>(
         self: &Arc<Self>,
         lane: &Arc<LaneCore>,
         closure: impl FnOnce() -> T + Send + 'static,
@@ -50,7 +61,7 @@ impl Yard {
 }
 
 /// What only one closure at a time may touch.
-struct Exclusive(UnsafeCell<u32>);
+pub(super) struct Exclusive(UnsafeCell<u32>);
 
 // SAFETY: no thread touches it beside another: that is what the models check.
 unsafe impl Sync for Exclusive {}
@@ -58,11 +69,11 @@ unsafe impl Sync for Exclusive {}
 unsafe impl Send for Exclusive {}
 
 impl Exclusive {
-    fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         Arc::new(Exclusive(UnsafeCell::new(0)))
     }
 
-    fn touch(&self) -> u32 {
+    pub(super) fn touch(&self) -> u32 {
         self.0.with_mut(|count| {
             // SAFETY: the pointer is valid, and the checker sees any other use.
             let count = unsafe { &mut *count };

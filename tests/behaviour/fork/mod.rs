@@ -1,4 +1,5 @@
 //! Pools in the child of a fork.
 
 mod child;
+mod global;
 mod returns;

@@ -4,16 +4,17 @@
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Waker;
 
 use sidestep::{Pool, TaskError, block_on, fs};
 
 use super::calls::{folder, look};
+use super::hangs::{Pending, hang};
 use crate::support::alone::alone_as;
 use crate::support::{
-    Gate, check_accounts, check_sound, eventually, nothing_happens, occupy, poll, quiet_panic,
+    Gate, check_accounts, check_sound, eventually, nothing_happens, poll, quiet_panic, soon,
 };
 
 /// Contents that panic when they are asked for.
@@ -176,17 +177,18 @@ fn each_call_is_one_trip() {
     });
 }
 
-/// The global pool with one thread, which has nothing to do until `gate` opens.
-fn one_busy_thread(gate: &Gate) -> sidestep::Task<()> {
-    let pool = Pool::builder().core_threads(1).max_threads(1).build_global().unwrap();
-    occupy(pool, gate)
+/// The calls that hang in the files of a global pool with one thread, until `gate` opens: as many
+/// as run at one time.
+fn full_lane(dir: &Path, gate: &Gate, queue_limit: usize) -> Vec<Pending<()>> {
+    Pool::builder().core_threads(1).max_threads(1).queue_limit(queue_limit).build_global().unwrap();
+    (0..5).map(|number| hang(&dir.join(format!("hung {number}")), gate)).collect()
 }
 
 #[test]
 fn a_queued_call_is_taken_back() {
     alone_as("fs::futures::a_queued_call_is_taken_back", &[], || {
         let (dir, gate) = (folder(), Gate::new());
-        let busy = one_busy_thread(&gate);
+        let hung = full_lane(dir.path(), &gate, 100);
         let path = dir.path().join("new");
         let mut write = Box::pin(fs::write(&path, "contents"));
         assert!(poll(&mut write, Waker::noop()).is_pending());
@@ -194,7 +196,7 @@ fn a_queued_call_is_taken_back() {
         drop(write);
         assert_eq!(Pool::global().metrics().tasks_queued(), 0);
         gate.open();
-        busy.wait().unwrap();
+        hung.into_iter().for_each(|write| block_on(write).unwrap());
         nothing_happens();
         assert!(!path.exists());
         assert_eq!(Pool::global().metrics().tasks_cancelled(), 1);
@@ -206,8 +208,9 @@ fn a_queued_call_is_taken_back() {
 fn every_kind_of_queued_call_is_taken_back() {
     alone_as("fs::futures::every_kind_of_queued_call_is_taken_back", &[], || {
         let (dir, gate) = (folder(), Gate::new());
-        let busy = one_busy_thread(&gate);
-        let lookup = call(sidestep::net::lookup_host("localhost:80"));
+        let hung = full_lane(dir.path(), &gate, 100);
+        // The only thread of the pool is inside one of the calls.
+        let lookup = call(sidestep::net::on(Pool::global()).lookup_host("localhost:80"));
         let mut calls: Vec<_> = calls(dir.path()).into_iter().chain([("lookup_host", lookup)]).collect();
         let many = u64::try_from(calls.len()).unwrap();
         for (name, call) in &mut calls {
@@ -218,7 +221,7 @@ fn every_kind_of_queued_call_is_taken_back() {
         let metrics = Pool::global().metrics();
         assert_eq!((metrics.tasks_queued(), metrics.tasks_cancelled()), (0, many));
         gate.open();
-        busy.wait().unwrap();
+        hung.into_iter().for_each(|write| block_on(write).unwrap());
         check_sound(Pool::global());
         assert!(!dir.path().join("large").exists() && !dir.path().join("one").exists());
     });
@@ -273,17 +276,19 @@ fn a_pool_that_is_shut_down_says_so() {
 }
 
 #[test]
-fn a_full_pool_says_so() {
-    alone_as("fs::futures::a_full_pool_says_so", &[], || {
-        let gate = Gate::new();
-        let pool = Pool::builder().core_threads(1).max_threads(1).queue_limit(1).build_global().unwrap();
-        let busy = occupy(pool, &gate);
-        let queued = pool.spawn(|| ());
+fn a_full_lane_of_files_says_so() {
+    alone_as("fs::futures::a_full_lane_of_files_says_so", &[], || {
+        let (dir, gate) = (folder(), Gate::new());
+        let hung = full_lane(dir.path(), &gate, 1);
+        let mut queued = pin!(fs::read("Cargo.toml"));
+        assert!(poll(&mut queued, Waker::noop()).is_pending());
         let error = block_on(fs::read("Cargo.toml")).unwrap_err();
         assert!(refusal(&error).is_full(), "{error}");
+        let general = Pool::global().try_spawn(|| ()).expect("its queue is another one");
         gate.open();
-        busy.wait().unwrap();
-        queued.wait().unwrap();
+        soon(general).unwrap();
+        block_on(queued).unwrap();
+        hung.into_iter().for_each(|write| block_on(write).unwrap());
         assert!(block_on(fs::read("Cargo.toml")).is_ok());
     });
 }

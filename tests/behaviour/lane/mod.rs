@@ -4,5 +4,8 @@ mod accounts;
 mod ends;
 mod hostile;
 mod order;
+mod reserve;
+mod reserve_ends;
 mod slots;
+mod spawner;
 mod waiting;

@@ -2,9 +2,12 @@
 //! binary again.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sidestep::{Pool, current};
 
+use crate::support::Gate;
 use crate::support::alone::{CORE, MARK, MAX, alone_as, start};
 
 /// Runs `body` as the test `name` of this file, alone in a process that has the given environment.
@@ -30,7 +33,7 @@ fn has_limits(core: usize, max: usize) {
 fn both_variables_set_the_limits() {
     alone("both_variables_set_the_limits", &[(CORE, "3"), (MAX, "5")], || {
         has_limits(3, 5);
-        let gate = crate::support::Gate::new();
+        let gate = Gate::new();
         let tasks: Vec<_> = (0..10)
             .map(|_| {
                 let pass = gate.clone();
@@ -154,5 +157,139 @@ fn build_global_tells_of_an_impossible_variable() {
 fn a_pool_of_its_own_ignores_the_environment() {
     alone("a_pool_of_its_own_ignores_the_environment", &[(CORE, "many"), (MAX, "0")], || {
         assert_eq!(Pool::new().unwrap().spawn(|| 42).wait().unwrap(), 42);
+    });
+}
+
+/// What the threads of the global pool are called now.
+fn thread_name() -> String {
+    sidestep::spawn(|| std::thread::current().name().unwrap_or_default().to_owned()).wait().unwrap()
+}
+
+#[test]
+fn after_its_shutdown_the_next_use_makes_a_new_one_with_the_same_settings() {
+    alone("after_its_shutdown_the_next_use_makes_a_new_one_with_the_same_settings", &[(CORE, "3")], || {
+        let starts = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&starts);
+        let old = Pool::builder()
+            .name("mine")
+            .max_threads(4)
+            .on_thread_start(move || _ = counts.fetch_add(1, Ordering::SeqCst))
+            .build_global()
+            .unwrap();
+        for round in 1..=5 {
+            assert!(thread_name().starts_with("mine-"), "round {round}");
+            has_limits(3, 4);
+            let started = starts.load(Ordering::SeqCst);
+            assert!(started >= round, "the hook is called in each of them");
+            Pool::global().shutdown().wait();
+            assert!(old.spawn(|| ()).wait().unwrap_err().is_shutdown(), "the old one stays shut down");
+            assert_eq!(sidestep::block_on(sidestep::unblock(|| 6 * 7)), 42);
+            assert!(!std::ptr::eq(old, Pool::global()));
+            let text = sidestep::block_on(sidestep::fs::read_to_string("Cargo.toml"));
+            assert!(!text.unwrap().is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_limit_that_was_changed_lasts() {
+    alone("a_limit_that_was_changed_lasts", &[], || {
+        Pool::global().set_max_threads(5).unwrap();
+        Pool::global().shutdown().wait();
+        assert!(format!("{:?}", Pool::global()).contains("max_threads: 5"));
+    });
+}
+
+#[test]
+fn build_global_works_again_once_the_global_pool_is_shut_down() {
+    alone("build_global_works_again_once_the_global_pool_is_shut_down", &[], || {
+        let (gate, old) = (Gate::new(), Pool::builder().name("old").build_global().unwrap());
+        let running = crate::support::occupy(old, &gate);
+        let ending = old.shutdown();
+        let new = Pool::builder().name("new").max_threads(7).core_threads(2).build_global().unwrap();
+        assert!(std::ptr::eq(new, Pool::global()));
+        has_limits(2, 7);
+        assert!(thread_name().starts_with("new-"), "while the old one drains");
+        assert_eq!(Pool::builder().build_global().unwrap_err().kind(), ErrorKind::AlreadyExists);
+        // A second shutdown of the old one is not one of the new one.
+        drop(old.shutdown());
+        assert!(thread_name().starts_with("new-"));
+        gate.open();
+        running.wait().unwrap();
+        assert_eq!(ending.wait().still_running, 0);
+        assert!(thread_name().starts_with("new-"));
+    });
+}
+
+#[test]
+fn all_users_see_the_fresh_one() {
+    alone("all_users_see_the_fresh_one", &[], || {
+        use futures_lite::AsyncWriteExt;
+        let directory = tempfile::tempdir().unwrap();
+        sidestep::block_on(async {
+            let mut file = sidestep::fs::File::create(directory.path().join("file")).await.unwrap();
+            for _ in 0..3 {
+                file.write_all(b"more ").await.unwrap();
+                file.flush().await.unwrap();
+                Pool::global().shutdown().await;
+                let text = sidestep::fs::read_to_string(directory.path().join("file")).await.unwrap();
+                assert!(text.ends_with("more "));
+                assert!(sidestep::net::lookup_host("127.0.0.1:80").await.is_ok());
+                assert_eq!(sidestep::Strand::new(41).call(|n| *n + 1).await.unwrap(), 42);
+                assert_eq!(Pool::global().promise(|| Ok::<_, sidestep::TaskError>(42)).await.unwrap(), 42);
+                let mut events = sidestep::EventLoop::new();
+                events.offload(|| 42, |_, answer| assert_eq!(answer.unwrap(), 42));
+                events.run();
+            }
+        });
+    });
+}
+
+#[test]
+fn users_and_shutdowns_at_the_same_time_find_one_pool_after_another() {
+    alone("users_and_shutdowns_at_the_same_time_find_one_pool_after_another", &[(MAX, "4")], || {
+        let (ran, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        match sidestep::spawn(|| 1).wait() {
+                            Ok(_) => ran.fetch_add(1, Ordering::SeqCst),
+                            Err(error) => {
+                                assert!(error.is_shutdown(), "{error}");
+                                refused.fetch_add(1, Ordering::SeqCst)
+                            }
+                        };
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    assert_eq!(Pool::global().shutdown().wait().still_running, 0);
+                }
+            });
+        });
+        assert_eq!(ran.load(Ordering::SeqCst) + refused.load(Ordering::SeqCst), 2000);
+        assert_eq!(sidestep::spawn(|| 7).wait().unwrap(), 7);
+        Pool::global().shutdown().wait();
+        #[cfg(target_os = "linux")]
+        {
+            let threads = std::fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
+            let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+            assert_eq!(names.filter(|name| name.starts_with("sidestep-")).count(), 0, "none is left");
+        }
+    });
+}
+
+#[test]
+fn a_pool_that_cannot_be_cannot_be_after_its_shutdown_either() {
+    let name = "a_pool_that_cannot_be_cannot_be_after_its_shutdown_either";
+    alone(name, &[(CORE, "many")], || {
+        for _ in 0..3 {
+            assert!(sidestep::spawn(|| 1).wait().unwrap_err().to_string().contains("many"));
+            Pool::global().shutdown().wait();
+        }
+        Pool::builder().core_threads(1).build_global().unwrap();
+        assert_eq!(sidestep::spawn(|| 1).wait().unwrap(), 1);
     });
 }

@@ -2,5 +2,6 @@
 
 mod drain;
 mod inside_tasks;
+mod joins;
 mod on_shutdown;
 mod waiters;

@@ -3,18 +3,24 @@
 
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::pump;
+use super::room::RoomWait;
 use super::shared::{Setup, SharedMachine};
+use crate::io::readiness::ReadyWait;
 use crate::io::unblock::buffers::inbound::ReadChunk;
+use crate::io::unblock::buffers::sizes::Sizes;
+use crate::io::unblock::buffers::wakers::Interest;
 use crate::io::unblock::state::machine::{Abandoned, Machine};
 use crate::io::unblock::state::request::{Answer, Request};
 use crate::io::unblock::state::step::AfterUnlock;
 use crate::panic::{catch_panic, report_panic};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, MutexGuard, now};
+use crate::sys::descriptor::Direction;
+use crate::task::wake;
 use crate::trace::event;
 
 /// For how long a caller that has to wait for a pump at work spins: it wakes itself at once,
@@ -82,7 +88,10 @@ pub(crate) struct Client<T: Send + 'static> {
     shared: Arc<SharedMachine<T>>,
     /// Bytes that are being given out.
     pub(crate) chunk: ReadChunk,
+    sizes: Sizes,
     spin: SpinBudget,
+    /// A reader and a writer that wait until the descriptor of the value is ready.
+    waits: [ReadyWait; 2],
     /// The value, after `get_mut`. The lock is never taken: it makes the handle one that threads
     /// can share, though a value may be one that they cannot.
     checked_out: Mutex<Option<T>>,
@@ -92,11 +101,13 @@ pub(crate) struct Client<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Client<T> {
-    pub(crate) fn new(value: T, capacity: usize, setup: Setup) -> Self {
+    pub(crate) fn new(value: T, sizes: Sizes, setup: Setup) -> Self {
         Client {
-            shared: SharedMachine::new(value, capacity, setup),
+            shared: SharedMachine::new(value, sizes, setup),
+            sizes,
             chunk: ReadChunk::default(),
             spin: SpinBudget::new(),
+            waits: [ReadyWait::new(Direction::Read), ReadyWait::new(Direction::Write)],
             checked_out: Mutex::new(None),
             #[cfg(feature = "tokio")]
             started_seek: None,
@@ -105,6 +116,24 @@ impl<T: Send + 'static> Client<T> {
 
     pub(crate) fn setup(&self) -> &Setup {
         &self.shared.setup
+    }
+
+    /// The most bytes that one call moves.
+    pub(crate) fn most(&self) -> usize {
+        self.sizes.most
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// What is buffered stays; what comes keeps to these limits.
+    pub(crate) fn set_sizes(&mut self, sizes: Sizes) {
+        self.sizes = sizes;
+        if let Some(mut machine) = self.shared.machine.lock() {
+            machine.set_sizes(sizes);
+            release(&self.shared, machine);
+        }
     }
 
     /// How it is set up, to be changed; `None` while a pump has it, too.
@@ -127,13 +156,27 @@ impl<T: Send + 'static> Client<T> {
             self.leave_seek();
         }
         self.put_back();
-        drive(&self.shared, context, request, &mut self.chunk, &mut self.spin)
+        if request.takes_value() {
+            self.waits.iter_mut().filter_map(ReadyWait::cancel).for_each(wake);
+        }
+        let [read, write] = &mut self.waits;
+        let wait = match request.interest() {
+            Interest::Read => Some(read),
+            Interest::Write => Some(write),
+            Interest::Written => None,
+        };
+        drive(&self.shared, context, request, &mut self.chunk, &mut self.spin, wait)
+    }
+
+    /// Whether the value was closed, and dropped.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().is_some_and(|machine| machine.is_closed())
     }
 
     /// Waits until everything that was accepted has been written. Many callers may wait at a time.
     pub(crate) fn poll_written(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (mut chunk, mut spin) = (ReadChunk::default(), SpinBudget::none());
-        drive(&self.shared, context, &mut Request::Written, &mut chunk, &mut spin).map_ok(drop)
+        drive(&self.shared, context, &mut Request::Written, &mut chunk, &mut spin, None).map_ok(drop)
     }
 
     /// The caller reads: it does not care any more for a seek that it dropped.
@@ -207,7 +250,10 @@ impl<T: Send + 'static> Client<T> {
 impl<T: Send + 'static> Drop for Client<T> {
     fn drop(&mut self) {
         self.put_back();
+        // Before the value, whose descriptor they wait for.
+        let waiting = self.waits.each_mut().map(ReadyWait::cancel);
         abandon(&self.shared);
+        drop(waiting);
     }
 }
 
@@ -223,6 +269,7 @@ fn drive<T: Send + 'static>(
     request: &mut Request<'_, T>,
     chunk: &mut ReadChunk,
     spin: &mut SpinBudget,
+    wait: Option<&mut ReadyWait>,
 ) -> Poll<io::Result<Answer>> {
     let progress = shared.progress.load(Ordering::Relaxed);
     if spin.is_waiting_for(progress) && !shared.machine.is_forked() && spin.spend() {
@@ -239,18 +286,18 @@ fn drive<T: Send + 'static>(
         spin.progress = progress;
         release(shared, machine);
         context.waker().wake_by_ref();
-    } else if machine.has_waker(interest, context.waker()) {
+    } else if match &wait {
+        Some(wait) if machine.is_blocked() => wait.is_set_for(context.waker()),
+        _ => machine.has_waker(interest, context.waker()),
+    } {
         release(shared, machine);
     } else {
         drop(machine);
         // A waker is user code.
         let waker = context.waker().clone();
-        let Some(mut machine) = shared.machine.lock() else { return Poll::Ready(Err(is_forked())) };
-        answer = machine.answer(request, chunk, &mut after);
+        let Some(machine) = shared.machine.lock() else { return Poll::Ready(Err(is_forked())) };
         spin.give_up();
-        let unused = if answer.is_none() { machine.add_waker(interest, waker) } else { Some(waker) };
-        release(shared, machine);
-        drop(unused);
+        answer = ask_or_wait(shared, machine, waker, (request, chunk, &mut after), wait);
     }
     if !after.is_empty() {
         pump::finish(after);
@@ -258,8 +305,43 @@ fn drive<T: Send + 'static>(
     answer.map_or(Poll::Pending, Poll::Ready)
 }
 
+/// Asks once more, and leaves `waker` if there is no answer yet: with `wait`, if the descriptor of
+/// the value is to be waited for, else with the machine.
+fn ask_or_wait<T: Send + 'static>(
+    shared: &Arc<SharedMachine<T>>,
+    mut machine: MutexGuard<'_, Machine<T>>,
+    waker: Waker,
+    (request, chunk, after): (&mut Request<'_, T>, &mut ReadChunk, &mut AfterUnlock),
+    wait: Option<&mut ReadyWait>,
+) -> Option<io::Result<Answer>> {
+    let mut answer = machine.answer(request, chunk, after);
+    let blocked = machine.take_blocked().zip(wait);
+    let unused = match blocked.filter(|_| answer.is_none()) {
+        Some((fd, wait)) => match wait.set(fd, waker) {
+            Ok(replaced) => {
+                release(shared, machine);
+                drop(replaced);
+                return None;
+            }
+            Err(waker) => {
+                answer = machine.answer_ordinarily(request, chunk, after);
+                waker
+            }
+        },
+        None => waker,
+    };
+    let unused = if answer.is_none() { machine.add_waker(request.interest(), unused) } else { Some(unused) };
+    release(shared, machine);
+    drop(unused);
+    answer
+}
+
 /// Releases the lock, and sees to it that what is to be done will be.
 fn release<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, mut machine: MutexGuard<'_, Machine<T>>) {
+    if let Some(closed) = machine.take_closed() {
+        drop(machine);
+        return catch_panic("a destructor", || drop(closed)).unwrap_or_default();
+    }
     if let Some(writes) = machine.queue_pump() {
         drop(machine);
         pump::start(shared, writes);
@@ -272,11 +354,16 @@ fn release<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, mut machine: Mutex
 /// The handle is gone: what was accepted is written, then the value is dropped, all on the pool.
 fn abandon<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
     let Some(mut machine) = shared.machine.lock() else { return };
-    let Abandoned { value, call, items, write_error, read_error, payload, wakes } = machine.abandon();
+    let is_queued = machine.is_queued();
+    let Abandoned { value, drops_at_once, call, items, write_error, read_error, payload, wakes } =
+        machine.abandon();
     match value {
         Some(value) => {
             drop(machine);
-            drop_value(shared, value);
+            if is_queued {
+                shared.withdraw_room_wait();
+            }
+            drop_value(shared, value, drops_at_once);
         }
         None => release(shared, machine),
     }
@@ -292,11 +379,22 @@ fn abandon<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
 }
 
 /// Drops the value where that may take its time.
-fn drop_value<T: Send + 'static>(shared: &SharedMachine<T>, value: T) {
+fn drop_value<T: Send + 'static>(shared: &SharedMachine<T>, value: T, drops_at_once: bool) {
     // The models have no pool.
-    if shared.setup.drops_in_place || !std::mem::needs_drop::<T>() || cfg!(sidestep_loom) {
+    if drops_at_once || shared.setup.drops_in_place || !std::mem::needs_drop::<T>() || cfg!(sidestep_loom) {
         catch_panic("a destructor", || drop(value));
     } else {
-        shared.pool().spawn(move || drop(value)).detach();
+        match shared.target().options().try_spawn(move || drop(value)) {
+            Ok(task) => task.detach(),
+            Err(rejected) if rejected.error().is_full() => {
+                let f = rejected.into_inner();
+                RoomWait::new(shared.target().reserve().0, move |room| match room {
+                    Ok(permit) => permit.spawn(f).detach(),
+                    Err(_) => _ = catch_panic("a destructor", || drop(f)),
+                })
+                .start();
+            }
+            Err(rejected) => _ = catch_panic("a destructor", || drop(rejected)),
+        }
     }
 }

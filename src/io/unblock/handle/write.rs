@@ -33,6 +33,12 @@ impl<T: Write + Send + 'static> Unblock<T> {
     pub(super) fn poll_flushed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.client.drive(context, &mut Request::Flush { write: Self::WRITE }).map_ok(drop)
     }
+
+    pub(super) fn poll_closed(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let drops_in_place = self.client.setup().drops_in_place;
+        let request = &mut Request::Close { write: Self::WRITE, drops_in_place };
+        self.client.drive(context, request).map_ok(drop)
+    }
 }
 
 impl<T: Write + Send + 'static> AsyncWrite for Unblock<T> {
@@ -53,6 +59,6 @@ impl<T: Write + Send + 'static> AsyncWrite for Unblock<T> {
     }
 
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_flushed(context)
+        self.get_mut().poll_closed(context)
     }
 }

@@ -17,6 +17,7 @@
 //!    v                                                         | the value panicked
 //!  CheckedOut  (get_mut, into_inner)                           v
 //!              (also a value that was dropped)              Poisoned
+//!  Closed      (poll_close: from Idle or Running)
 //! ```
 //!
 //! # Who holds the lock when
@@ -28,12 +29,14 @@
 //! | `Running` | the pump, without the lock while it takes a step | the handle, to ask; the pump, between two steps |
 //! | `Paused` | the machine; the pump calls wakers or spins, without the lock | the handle, to ask, or to drop the value with itself; the pump, to go on |
 //! | `CheckedOut` | the handle, or nothing | the handle, to put the value back |
+//! | `Closed` | nothing | the handle, to learn of it |
 //! | `Poisoned` | nothing | the handle, to learn of it |
 //!
-//! Under the lock nothing blocks and no user code runs, with two exceptions: a read of the page
-//! cache, which does not block, and the first batch of items of an iterator that has no other user
-//! yet. What the machine lets go of is user code when it is dropped or woken; so it leaves in an
-//! [`AfterUnlock`], or as a return value, for after the unlock.
+//! Under the lock nothing blocks and no user code runs, with three exceptions: a read of the page
+//! cache and calls of a descriptor (`direct`), which do not block, and the first batch of items of
+//! an iterator that has no other user yet. What the machine lets go of is user code when it is
+//! dropped or woken; so it leaves in an [`AfterUnlock`], or as a return value, for after the
+//! unlock.
 //!
 //! # The order of steps
 //!
@@ -65,6 +68,8 @@
 //! failure is reported with the number of bytes.
 
 mod answer;
+mod closing;
+mod direct;
 mod ending;
 mod rewind;
 
@@ -74,12 +79,15 @@ use std::io;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use self::direct::Direct;
 use super::capability::{Capabilities, may_read_ahead};
 use super::step::{AfterUnlock, Plan, PumpStep, SeekState, StepResult, ValueCall, ValueState};
 use crate::io::unblock::buffers::inbound::Inbound;
 use crate::io::unblock::buffers::items::ItemBuffer;
 use crate::io::unblock::buffers::outbound::Outbound;
+use crate::io::unblock::buffers::sizes::Sizes;
 use crate::io::unblock::buffers::wakers::{Interest, WakerSet, Wakes};
+use crate::sys::descriptor::Fd;
 
 /// Everything that the handle and the pump share.
 pub(crate) struct Machine<T> {
@@ -89,6 +97,11 @@ pub(crate) struct Machine<T> {
     reads_ahead: bool,
     /// Whether the value can seek has been tried.
     probed: bool,
+    /// That the value can seek is known only from a caller that wants it to.
+    seek_is_guess: bool,
+    /// The value could not say where it is: it is read in order, and not ahead of the caller, and
+    /// moved back where that can be done nonetheless.
+    seek_is_doubtful: bool,
     inbound: Inbound,
     outbound: Outbound,
     items: Option<ItemBuffer>,
@@ -111,24 +124,34 @@ pub(crate) struct Machine<T> {
     refusal: Option<io::Error>,
     /// When the last pump ended.
     idle_since: Option<Instant>,
+    /// Whether the descriptor of the value is one to wait for.
+    direct: Direct,
+    /// The descriptor that the last request has to wait for.
+    blocked: Option<Fd>,
+    /// The descriptor cannot be waited for at the moment: the request that is being answered goes
+    /// to the pump.
+    is_ordinary: bool,
+    /// The caller closes the value.
+    closing: bool,
+    /// A value that was closed, to be dropped outside of the lock.
+    closed: Option<T>,
     /// The handle is gone.
     abandoned: bool,
     wakers: WakerSet,
 }
 
-impl<T> Machine<T> {
-    /// Around `value`, with at most `capacity` bytes buffered each way.
-    pub(crate) fn new(value: T, capacity: usize) -> Self
-    where
-        T: 'static,
-    {
+impl<T: 'static> Machine<T> {
+    /// Around `value`, with these limits each way.
+    pub(crate) fn new(value: T, sizes: Sizes) -> Self {
         Machine {
             value: ValueState::Idle(value),
             capabilities: Capabilities::of_type(),
             reads_ahead: may_read_ahead::<T>(),
             probed: false,
-            inbound: Inbound::new(capacity),
-            outbound: Outbound::new(capacity),
+            seek_is_guess: false,
+            seek_is_doubtful: false,
+            inbound: Inbound::new(sizes),
+            outbound: Outbound::new(sizes),
             items: None,
             seek: SeekState::None,
             rewind: false,
@@ -141,6 +164,11 @@ impl<T> Machine<T> {
             unreported_error: None,
             refusal: None,
             idle_since: None,
+            direct: Direct::Unknown,
+            blocked: None,
+            is_ordinary: false,
+            closing: false,
+            closed: None,
             abandoned: false,
             wakers: WakerSet::default(),
         }
@@ -156,12 +184,15 @@ impl<T> Machine<T> {
         if writable && self.outbound.waiting() > 0 {
             return Plan::Write;
         }
-        let flush = self.outbound.is_flush_requested() || self.quiesce || self.abandoned;
+        let flush = self.outbound.is_flush_requested() || self.quiesce || self.closing || self.abandoned;
         if writable && flush && self.needs_flush() && self.capabilities.write.is_some() {
             return Plan::Flush;
         }
         if self.abandoned {
             return Plan::End;
+        }
+        if writable && self.closing {
+            return Plan::Close;
         }
         if writable && matches!(self.seek, SeekState::Wanted(_)) {
             return Plan::Seek;
@@ -196,7 +227,7 @@ impl<T> Machine<T> {
         self.capabilities.read.is_some()
             && self.deferred_error.is_none()
             && !self.rewind
-            && self.inbound.wants_read(self.reads_ahead)
+            && self.inbound.wants_read(self.reads_ahead && !self.seek_is_doubtful)
     }
 
     /// There is something to do.
@@ -206,7 +237,7 @@ impl<T> Machine<T> {
 
     /// There is something to do that must not be lost, even if the pool discards what is queued.
     pub(crate) fn has_pending_writes(&self) -> bool {
-        matches!(self.plan(), Plan::Rewind | Plan::Write | Plan::Flush)
+        matches!(self.plan(), Plan::Rewind | Plan::Write | Plan::Flush | Plan::Close)
     }
 
     /// The caller wants the value itself.
@@ -232,6 +263,7 @@ impl<T> Machine<T> {
                 PumpStep::Write(write, bytes, written)
             }
             (Plan::Flush, Capabilities { write: Some(write), .. }) => PumpStep::Flush(*write),
+            (Plan::Close, _) => PumpStep::Close,
             (Plan::Seek, Capabilities { seek: Some(seek), .. }) => {
                 let to = self.seek.begin();
                 to.map_or(PumpStep::Rest, |to| PumpStep::Seek(*seek, to, self.inbound.unread()))
@@ -245,7 +277,7 @@ impl<T> Machine<T> {
             (Plan::Probe, Capabilities { seek: Some(seek), .. }) => PumpStep::Probe(*seek),
             (Plan::Read, Capabilities { read: Some(read), .. }) => {
                 let read = *read;
-                let (buffer, size) = self.inbound.begin_read(self.reads_ahead);
+                let (buffer, size) = self.inbound.begin_read();
                 PumpStep::Read(read, buffer, size)
             }
             (Plan::Pull, Capabilities { pull: Some(pull), .. }) => {
@@ -261,8 +293,8 @@ impl<T> Machine<T> {
     pub(crate) fn end(&mut self, result: StepResult) -> AfterUnlock {
         let mut after = AfterUnlock { unreported: self.unreported_error.take(), ..AfterUnlock::default() };
         let interests = match result {
-            StepResult::Rewound(result) => {
-                self.rewound(result, &mut after);
+            StepResult::Rewound(result, may_pass) => {
+                self.rewound(result, may_pass, &mut after);
                 Interest::all()
             }
             StepResult::Wrote(bytes, written, result) => {
@@ -282,8 +314,12 @@ impl<T> Machine<T> {
             StepResult::Sought(to, result, moved) => {
                 self.seek = SeekState::Done(to, result);
                 if moved {
+                    self.seek_works();
                     after.report(self.inbound.forget());
+                } else {
+                    self.drop_seek_guess();
                 }
+                self.seek_of_endpoint_ended();
                 Interest::all()
             }
             StepResult::Called => {
@@ -292,7 +328,10 @@ impl<T> Machine<T> {
                 self.used_otherwise();
                 Interest::all()
             }
-            StepResult::Probed(result) => self.end_probe(result, &mut after),
+            StepResult::Probed(result) => {
+                self.end_probe(result, &mut after);
+                Interest::none()
+            }
             StepResult::Read(bytes, result) => {
                 match result {
                     Ok(count) => self.inbound.read(bytes, count),
@@ -313,20 +352,19 @@ impl<T> Machine<T> {
     }
 
     /// Ends a step that asks where the value is.
-    fn end_probe(&mut self, result: io::Result<u64>, after: &mut AfterUnlock) -> &'static [Interest] {
+    fn end_probe(&mut self, result: io::Result<u64>, after: &mut AfterUnlock) {
         match result {
             Ok(_) => self.inbound.set_fill_fully(true),
-            Err(error) if rewind::says_cannot_seek(&error) => {
-                after.unneeded = Some(error);
-                self.cannot_seek();
-            }
             Err(error) => {
-                self.inbound.failed(error);
-                return &[Interest::Read];
+                if rewind::says_cannot_seek(&error) {
+                    self.cannot_seek();
+                } else {
+                    self.seek_is_doubtful = true;
+                }
+                after.unneeded = Some(error);
             }
         }
         self.probed = true;
-        Interest::none()
     }
 
     /// The next call is to report an error.

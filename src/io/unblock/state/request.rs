@@ -11,12 +11,15 @@ use crate::io::unblock::buffers::wakers::Interest;
 /// What a handle asks.
 pub(crate) enum Request<'a, T> {
     /// Bytes for a caller who has room for `want` of them. They go into the handle's chunk, or,
-    /// where the page cache has them, into `buffer`, unless that is empty.
+    /// where they can be had without waiting, into `buffer`, unless that is empty.
     Read { read: ReadFn<T>, page_cache: PageCacheFn<T>, want: usize, buffer: &'a mut [u8] },
     /// To take as much of the slices as there is room for. They are flushed, too, if `flushes`.
     Write { write: WriteFns<T>, slices: &'a [IoSlice<'a>], flushes: bool },
     /// That all is written and flushed.
     Flush { write: WriteFns<T> },
+    /// That all is written and flushed, and then, unless the value is a regular file, that it is
+    /// dropped: by the handle, if that takes no time.
+    Close { write: WriteFns<T>, drops_in_place: bool },
     /// To seek.
     Seek { seek: SeekFn<T>, to: SeekFrom },
     /// That the value is at rest: all is written and flushed, and, if it can seek, it is where the
@@ -72,11 +75,18 @@ impl<T> Request<'_, T> {
             Request::Written => Interest::Written,
             Request::Write { .. }
             | Request::Flush { .. }
+            | Request::Close { .. }
             | Request::Seek { .. }
             | Request::Quiesce
             | Request::Call(_)
             | Request::Unwritten { .. } => Interest::Write,
         }
+    }
+
+    /// The value is going to be used by other means, or dropped: calls of it that wait for its
+    /// descriptor have to begin anew.
+    pub(crate) fn takes_value(&self) -> bool {
+        matches!(self, Request::Close { .. } | Request::Quiesce | Request::Call(_))
     }
 
     /// The caller goes on without the seek that it has started by tokio's trait.
@@ -85,6 +95,7 @@ impl<T> Request<'_, T> {
             Request::Read { .. }
             | Request::Write { .. }
             | Request::Flush { .. }
+            | Request::Close { .. }
             | Request::Quiesce
             | Request::Call(_) => true,
             Request::Seek { .. } | Request::Items(_) | Request::Unwritten { .. } | Request::Written => false,

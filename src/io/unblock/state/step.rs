@@ -5,6 +5,7 @@ use std::any::Any;
 use std::io::{self, SeekFrom};
 
 use super::capability::{PullFn, ReadFn, SeekFn, WriteFns};
+use crate::io::aligned::AlignedBytes;
 use crate::io::unblock::buffers::items::Items;
 use crate::io::unblock::buffers::wakers::Wakes;
 
@@ -21,6 +22,8 @@ pub(crate) enum ValueState<T> {
     Running,
     /// With the handle, or gone.
     CheckedOut,
+    /// Dropped, because the caller has closed it.
+    Closed,
     /// It has panicked.
     Poisoned(Poison),
 }
@@ -91,6 +94,7 @@ pub(crate) enum Plan {
     Rewind,
     Write,
     Flush,
+    Close,
     Seek,
     Call,
     Probe,
@@ -107,15 +111,17 @@ pub(crate) enum PumpStep<T> {
     /// Moves the value back by so many bytes, which were read ahead.
     Rewind(SeekFn<T>, usize),
     /// Writes the bytes from the given one on.
-    Write(WriteFns<T>, Vec<u8>, usize),
+    Write(WriteFns<T>, AlignedBytes, usize),
     Flush(WriteFns<T>),
+    /// Drops the value, because the caller closes it.
+    Close,
     /// Seeks; the value is so many bytes ahead of the caller.
     Seek(SeekFn<T>, SeekFrom, usize),
     Call(ValueCall<T>),
     /// Asks where the value is, to know whether it can seek.
     Probe(SeekFn<T>),
     /// Reads into the buffer, or one of the given size.
-    Read(ReadFn<T>, Option<Vec<u8>>, usize),
+    Read(ReadFn<T>, Option<AlignedBytes>, usize),
     /// Takes up to so many items.
     Pull(PullFn<T>, Items, usize),
     Rest,
@@ -124,14 +130,15 @@ pub(crate) enum PumpStep<T> {
 
 /// What came of a step.
 pub(crate) enum StepResult {
-    Rewound(io::Result<()>),
-    Wrote(Vec<u8>, usize, io::Result<()>),
+    /// The result, and whether it is an error that may pass.
+    Rewound(io::Result<()>, bool),
+    Wrote(AlignedBytes, usize, io::Result<()>),
     Flushed(io::Result<()>),
     /// The result, and whether the value has left the position up to which it was read.
     Sought(SeekFrom, io::Result<u64>, bool),
     Called,
     Probed(io::Result<u64>),
-    Read(Vec<u8>, io::Result<usize>),
+    Read(AlignedBytes, io::Result<usize>),
     /// The items, how many, and whether there are no more.
     Pulled(Items, usize, bool),
 }

@@ -18,3 +18,20 @@ fn reservations_stop_at_the_limits() {
     count.exit();
     assert!(count.reserve(3, 3));
 }
+
+#[test]
+fn threads_of_reserves_count_apart() {
+    let count = ThreadCounts::new();
+    assert!(count.reserve(1, 1));
+    (0..3).for_each(|_| count.enter_reserve());
+    assert_eq!((count.reserved(), count.active(), count.in_reserves(), count.all()), (1, 1, 3, 4));
+    assert!(!count.reserve(2, 1), "they make no room");
+    assert!(!count.retire_above(1), "and are none that could retire");
+    count.retire();
+    assert_eq!((count.reserved(), count.active(), count.in_reserves(), count.all()), (1, 0, 3, 4));
+    count.arrive();
+    count.exit();
+    assert!(count.reserve(1, 1), "nor do they take any");
+    (0..3).for_each(|_| count.leave_reserve());
+    assert_eq!((count.reserved(), count.in_reserves(), count.all()), (1, 0, 1));
+}

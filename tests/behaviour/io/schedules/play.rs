@@ -47,6 +47,8 @@ pub(crate) struct Player<H> {
     /// The errors that the handle has told, in order.
     pub(crate) told: Vec<Fault>,
     pub(crate) poisoned: bool,
+    /// The value was closed, and dropped.
+    pub(crate) closed: bool,
     /// The handle has been written to, so that it flushes what it is asked to; not if it has lent
     /// the value since.
     pub(crate) writes: bool,
@@ -62,6 +64,7 @@ impl<H: Handle> Player<H> {
             log,
             told: Vec::new(),
             poisoned: false,
+            closed: false,
             writes: false,
             accepted: Vec::new(),
         }
@@ -71,6 +74,9 @@ impl<H: Handle> Player<H> {
     pub(crate) fn play(mut self, ops: &[Op], dropped: Option<Pool>) -> Verdict {
         for (number, op) in ops.iter().enumerate() {
             self.call(op).map_err(|why| format!("call {number}, {op:?}: {why}"))?;
+            if self.closed {
+                return self.check_closed().map_err(|why| format!("after call {number}, {op:?}: {why}"));
+            }
         }
         match dropped {
             None => self.finish(),
@@ -186,16 +192,39 @@ impl<H: Handle> Player<H> {
 
     fn flush(&mut self, closes: bool, polls: Option<u8>) -> Verdict {
         match drive(self.through.flush(&mut self.handle, closes), polls) {
-            None => self.gave_up(polls),
+            None => {
+                self.gave_up(polls)?;
+                // The value may have been dropped, or not: it is now.
+                let drops = closes && polls != Some(0) && self.handle.drops_when_closed();
+                if drops { self.flush(true, None) } else { Ok(()) }
+            }
             Some(Ok(())) => {
                 self.well()?;
                 self.plains.settled("a flush")?;
                 self.check_flushed(true)?;
+                self.closed = closes && self.handle.drops_when_closed();
                 let Some(file) = self.handle.file() else { return Ok(()) };
                 self.plains.seen(&contents(file), None)
             }
             Some(Err(error)) => self.failed(&error),
         }
+    }
+
+    /// Every call says that the value was closed, but a flush and another close.
+    fn check_closed(&mut self) -> Verdict {
+        let write = drive(self.through.write(&mut self.handle, &[b"x"]), None).unwrap();
+        let read = drive(self.through.read(&mut self.handle, &mut [0; 10]), None).unwrap();
+        if let Some(other) = [read, write]
+            .iter()
+            .find(|end| end.as_ref().err().map(io::Error::kind) != Some(io::ErrorKind::NotConnected))
+        {
+            return Err(format!("it was closed, and yet: {other:?}"));
+        }
+        for closes in [false, true] {
+            let end = drive(self.through.flush(&mut self.handle, closes), None).unwrap();
+            end.map_err(|error| error.to_string())?;
+        }
+        self.check_flushed(self.writes)
     }
 
     fn seek(&mut self, to: SeekFrom, polls: Option<u8>) -> Verdict {
@@ -297,8 +326,8 @@ impl<H: Handle> Player<H> {
     }
 
     fn finish(self) -> Verdict {
-        let Player { mut handle, through, plains, log, told, poisoned, writes, accepted } = self;
-        let mut after = Player { handle: (), through, plains, log, told, poisoned, writes, accepted };
+        let Player { mut handle, through, plains, log, told, poisoned, closed, writes, accepted } = self;
+        let mut after = Player { handle: (), through, plains, log, told, poisoned, closed, writes, accepted };
         loop {
             match drive(handle.finish(), None).expect("it was driven to its end") {
                 Ok((bytes, place)) => {
@@ -319,8 +348,8 @@ impl<H: Handle> Player<H> {
     }
 
     fn drop_it(self, pool: &Pool) -> Verdict {
-        let Player { handle, through, plains, log, told, poisoned, writes, accepted } = self;
-        let after = Player { handle: (), through, plains, log, told, poisoned, writes, accepted };
+        let Player { handle, through, plains, log, told, poisoned, closed, writes, accepted } = self;
+        let after = Player { handle: (), through, plains, log, told, poisoned, closed, writes, accepted };
         drop(handle);
         pool.shutdown().wait();
         let is_well = after.log.as_ref().is_some_and(|log| {

@@ -2,21 +2,28 @@
 //! pump to do if there is no answer yet.
 
 use std::io::{self, IoSlice, SeekFrom};
+use std::ops::ControlFlow;
 
 use super::Machine;
+use crate::io::aligned::AlignedBytes;
 use crate::io::unblock::buffers::inbound::{ReadChunk, ReadEnd};
 use crate::io::unblock::buffers::items::ItemBuffer;
+use crate::io::unblock::buffers::sizes::Sizes;
 use crate::io::unblock::state::capability::{PageCacheFn, PullFn, SeekFn};
 use crate::io::unblock::state::request::{Answer, CallRequest, ItemsRequest, Request};
 use crate::io::unblock::state::step::{AfterUnlock, Plan, SeekState, ValueCall, ValueState};
 use crate::sys::pread::Cached;
 
-impl<T> Machine<T> {
+/// A caller that asks for less gets the bytes of a file by way of a chunk.
+const SMALL: usize = 8 << 10;
+
+impl<T: 'static> Machine<T> {
     /// The answer to `request`, if there is one. If not, what it asks is noted, and the next answer
     /// to the same request may be another. `chunk` is the handle's.
     ///
     /// First come errors of what went before, then the end of a seek that is on its way, then the
-    /// answer itself. Four requests are exceptions:
+    /// answer itself. A value that was closed answers everything with an error, but what has been
+    /// done by closing it. Four requests are exceptions:
     ///
     /// | request | |
     /// |---|---|
@@ -30,6 +37,11 @@ impl<T> Machine<T> {
         chunk: &mut ReadChunk,
         after: &mut AfterUnlock,
     ) -> Option<io::Result<Answer>> {
+        self.blocked = None;
+        if matches!(self.value, ValueState::Closed) {
+            *chunk = ReadChunk::default();
+            return Some(Self::answer_closed(request));
+        }
         match request {
             Request::Items(items) => self.answer_items(items),
             Request::Unwritten { bytes } => self.answer_unwritten(bytes, after),
@@ -49,10 +61,12 @@ impl<T> Machine<T> {
         after: &mut AfterUnlock,
     ) -> Option<io::Result<Answer>> {
         self.quiesce = false;
+        self.closing = false;
         if let Some(error) = self.failure() {
             if let Request::Seek { to, .. } = request {
                 // It has failed, so it must not take place later.
                 self.seek.withdraw(*to);
+                self.drop_seek_guess();
             }
             return Some(Err(error));
         }
@@ -75,7 +89,14 @@ impl<T> Machine<T> {
                 if *flushes {
                     self.outbound.request_flush();
                 }
-                self.answer_write(slices, chunk, after)
+                match self.write_directly(slices) {
+                    ControlFlow::Break(answer) => answer,
+                    ControlFlow::Continue(most) => self.answer_write(slices, most, chunk, after),
+                }
+            }
+            Request::Close { write, drops_in_place } => {
+                self.capabilities.write = Some(*write);
+                self.answer_close(*drops_in_place, chunk, after)
             }
             Request::Flush { write } => {
                 self.capabilities.write = Some(*write);
@@ -87,7 +108,10 @@ impl<T> Machine<T> {
                 None
             }
             Request::Seek { seek, to } => {
-                self.capabilities.seek.get_or_insert(*seek);
+                if self.capabilities.seek.is_none() {
+                    self.capabilities.seek = Some(*seek);
+                    self.seek_is_guess = true;
+                }
                 self.seek = SeekState::Wanted(*to);
                 after.wakes.and(self.stop_reading(chunk));
                 None
@@ -127,6 +151,9 @@ impl<T> Machine<T> {
         if self.is_writing() {
             return None;
         }
+        if let ControlFlow::Break(answer) = self.read_directly(buffer, chunk) {
+            return answer;
+        }
         if let Some(answer) = self.read_page_cache(page_cache, buffer, chunk) {
             return Some(Ok(answer));
         }
@@ -154,7 +181,7 @@ impl<T> Machine<T> {
     }
 
     /// Reads without the pump, if that is not needed: the value is idle, nothing is buffered, and
-    /// the page cache has the bytes. They go into `buffer`, or, if that is empty, into `chunk`.
+    /// the page cache has the bytes. They go into `buffer`, or, if that is small, into `chunk`.
     fn read_page_cache(
         &mut self,
         read: PageCacheFn<T>,
@@ -166,8 +193,14 @@ impl<T> Machine<T> {
         if !is_next || self.inbound.is_demanded() {
             return None;
         }
-        let goes_to_chunk = buffer.is_empty();
-        let mut bytes = if goes_to_chunk { self.inbound.take_buffer(chunk) } else { Vec::new() };
+        if let Some(bypasses_cache) = self.capabilities.bypasses_cache.take()
+            && bypasses_cache(value)
+        {
+            self.capabilities.page_cache = false;
+            return None;
+        }
+        let goes_to_chunk = buffer.len() < SMALL;
+        let mut bytes = if goes_to_chunk { self.inbound.take_buffer(chunk) } else { AlignedBytes::default() };
         match read(value, if goes_to_chunk { &mut bytes } else { buffer }) {
             Cached::Read(count) if goes_to_chunk => {
                 *chunk = self.inbound.check_out(bytes, count);
@@ -191,10 +224,11 @@ impl<T> Machine<T> {
     fn answer_write(
         &mut self,
         slices: &[IoSlice<'_>],
+        most: usize,
         chunk: &mut ReadChunk,
         after: &mut AfterUnlock,
     ) -> Option<io::Result<Answer>> {
-        let room = self.outbound.room();
+        let room = self.outbound.room(slices.iter().map(|slice| slice.len()).sum()).min(most);
         if room == 0 {
             return None;
         }
@@ -265,7 +299,15 @@ impl<T> Machine<T> {
     /// The value can seek.
     pub(crate) fn set_seekable(&mut self, seek: SeekFn<T>) {
         self.capabilities.seek = Some(seek);
+        self.seek_is_guess = false;
+        self.seek_is_doubtful = false;
         self.reads_ahead = true;
+    }
+
+    /// What is buffered stays; what comes keeps to these limits.
+    pub(crate) fn set_sizes(&mut self, sizes: Sizes) {
+        self.inbound.set_sizes(sizes);
+        self.outbound.set_sizes(sizes);
     }
 
     pub(crate) fn set_read_ahead(&mut self, ahead: bool) {
@@ -288,6 +330,7 @@ impl<T> Machine<T> {
     pub(crate) fn check_out(&mut self) -> Option<T> {
         match std::mem::replace(&mut self.value, ValueState::CheckedOut) {
             ValueState::Idle(value) => {
+                self.forget_endpoint();
                 self.forget_end();
                 Some(value)
             }

@@ -20,6 +20,8 @@ pub(crate) struct Poisoned<T> {
 pub(crate) struct Abandoned<T> {
     /// The value, if there is nothing left to do with it.
     pub(crate) value: Option<T>,
+    /// Dropping it takes no time.
+    pub(crate) drops_at_once: bool,
     pub(crate) call: Option<ValueCall<T>>,
     pub(crate) items: Option<ItemBuffer>,
     pub(crate) write_error: Option<io::Error>,
@@ -29,13 +31,14 @@ pub(crate) struct Abandoned<T> {
     pub(crate) wakes: Wakes,
 }
 
-impl<T> Machine<T> {
+impl<T: 'static> Machine<T> {
     /// The value has panicked, and is gone.
     #[must_use]
     pub(crate) fn poison(&mut self, message: String, payload: Box<dyn Any + Send>) -> Poisoned<T> {
         let of_stream = self.capabilities.pull.is_some();
         let (kept, payload) = if of_stream { (Some(payload), None) } else { (None, Some(payload)) };
         self.value = ValueState::Poisoned(Poison { message, payload: kept });
+        self.forget_endpoint();
         Poisoned { call: self.call.take(), wakes: self.wakers.take(Interest::all()), payload }
     }
 
@@ -65,8 +68,10 @@ impl<T> Machine<T> {
         self.abandoned = true;
         // By what was read ahead the value is moved back before it is written to.
         let read_error = if self.rewind { None } else { self.inbound.forget() };
+        let drops_at_once = self.closes_at_once();
         let mut abandoned = Abandoned {
             value: None,
+            drops_at_once,
             call: self.call.take(),
             items: self.items.take(),
             // The writes get one more attempt: the last that there can be.
@@ -89,6 +94,7 @@ impl<T> Machine<T> {
                     None
                 }
             };
+            self.forget_endpoint();
         }
         abandoned
     }
@@ -97,6 +103,7 @@ impl<T> Machine<T> {
     #[must_use]
     pub(crate) fn finish(&mut self) -> (Vec<u8>, Option<io::Error>) {
         self.value = ValueState::CheckedOut;
+        self.forget_endpoint();
         (self.outbound.give_up(), self.deferred_error.take())
     }
 }

@@ -1,0 +1,165 @@
+//! A thread of the library: how it is made, what it shows of its life, and how it is joined. All
+//! threads of the library are made here, but for those that a user's spawn handler makes.
+//!
+//! A thread that is joined has run the destructors of its thread-local variables, and the system
+//! lists it no more: `join` of `std` returns when the thread has nothing left to do, and an instant
+//! later the system takes it out of its lists, for which [`OwnThread::join`] waits too.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::atomic::{AtomicBool, Ordering};
+use super::{Parker, now, thread, thread_local_const};
+use crate::sys::attributes::{Inherit, SignalsBlocked, begin};
+use crate::sys::thread_stat::ThreadKey;
+
+/// How long a thread that has ended may still be listed by the system. It takes microseconds.
+const LISTED: Duration = Duration::from_secs(1);
+/// The pause between two looks whether a thread has ended.
+const STEP: Duration = Duration::from_micros(500);
+
+/// What a thread is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It runs tasks.
+    Worker,
+    /// It does something beside them.
+    Helper,
+}
+
+/// What this thread is, as far as joining goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Here {
+    /// No thread of the library, or one that runs tasks.
+    Free,
+    /// A helper, or a worker that has left its pool: another thread may be joining it.
+    Joinable,
+}
+
+/// What a thread shows of itself.
+#[derive(Debug)]
+struct Life {
+    /// It runs no task any more, and is about to end.
+    left: AtomicBool,
+    key: OnceLock<ThreadKey>,
+}
+
+thread_local_const! { static LIFE: RefCell<Option<Arc<Life>>> = RefCell::new(None) }
+// It has no destructor, so that destructors of other variables may ask for it.
+thread_local_const! { static HERE: Cell<Here> = Cell::new(Here::Free) }
+
+/// A thread of the library, to be joined. Its drop lets the thread go on alone.
+#[derive(Debug)]
+pub(crate) struct OwnThread {
+    handle: thread::JoinHandle<()>,
+    life: Arc<Life>,
+    role: Role,
+}
+
+/// Makes a thread that runs `f`, with the attributes of the process but for those in `inherit`.
+///
+/// # Errors
+///
+/// Those of the system.
+pub(crate) fn start(
+    builder: thread::Builder,
+    (role, inherit): (Role, Inherit),
+    f: impl FnOnce() + Send + 'static,
+) -> io::Result<OwnThread> {
+    let life = Arc::new(Life { left: AtomicBool::new(false), key: OnceLock::new() });
+    let own = Arc::clone(&life);
+    let blocked = SignalsBlocked::new();
+    let made = blocked.made();
+    let result = builder.spawn(move || {
+        begin(inherit, made);
+        let _ = own.key.set(ThreadKey::current());
+        LIFE.with(|life| life.replace(Some(own)));
+        if role == Role::Helper {
+            HERE.with(|here| here.set(Here::Joinable));
+        }
+        f();
+    });
+    drop(blocked);
+    result.map(|handle| OwnThread { handle, life, role })
+}
+
+/// Makes a thread of this name that is for no pool, or that nothing joins.
+///
+/// # Errors
+///
+/// Those of the system.
+pub(crate) fn start_alone(name: String, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    start(thread::Builder::new().name(name), (Role::Helper, Inherit::default()), f).map(drop)
+}
+
+/// This thread leaves its pool, and may be joined from now on.
+pub(crate) fn leave() {
+    let life = LIFE.with(|life| life.borrow_mut().take());
+    if let Some(life) = life {
+        HERE.with(|here| here.set(Here::Joinable));
+        // ORDERING: Release pairs with the Acquire in `has_left`: what the thread did in its pool
+        // comes before its end.
+        life.left.store(true, Ordering::Release);
+    }
+}
+
+/// Whether this thread may join others: it is none that others may be joining.
+pub(crate) fn may_join() -> bool {
+    HERE.with(Cell::get) == Here::Free
+}
+
+impl OwnThread {
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether the thread has left its pool.
+    pub(crate) fn has_left(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `leave`.
+        self.life.left.load(Ordering::Acquire)
+    }
+
+    /// Whether joining it takes no time. Where the system does not say so, its thread-local
+    /// variables may still be being destroyed.
+    pub(crate) fn is_gone(&self) -> bool {
+        match self.life.key.get().and_then(|key| key.is_gone()) {
+            Some(gone) => gone,
+            None => is_finished(&self.handle),
+        }
+    }
+
+    /// Waits for the end of the thread, until `deadline`. Returns the thread if that came first.
+    pub(crate) fn join(self, deadline: Option<Instant>) -> Option<Self> {
+        let pause = Parker::new();
+        while let Some(deadline) = deadline
+            && !self.is_gone()
+        {
+            if now() >= deadline {
+                return Some(self);
+            }
+            pause.park(Some(deadline.min(now() + STEP)));
+        }
+        let OwnThread { handle, life, .. } = self;
+        // A panic has been reported by the thread itself.
+        drop(handle.join());
+        let Some(key) = life.key.get() else { return None };
+        let Some(latest) = (key.is_gone() == Some(false)).then(|| now() + LISTED) else { return None };
+        while key.is_gone() == Some(false) && now() < latest {
+            thread::yield_now();
+        }
+        None
+    }
+}
+
+#[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
+fn is_finished(handle: &thread::JoinHandle<()>) -> bool {
+    handle.is_finished()
+}
+
+/// The handles of model checkers do not know.
+#[cfg(any(sidestep_loom, sidestep_shuttle))]
+fn is_finished(_: &thread::JoinHandle<()>) -> bool {
+    true
+}
