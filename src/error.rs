@@ -163,8 +163,8 @@ impl TaskError {
         TaskError(Box::new(Repr { origin, reason }))
     }
 
-    /// The error again, for another who waits for the task. Of a panic's payload only the message is
-    /// kept.
+    /// The error again, for another who waits for the task. Of a panic's payload only the message
+    /// is kept.
     pub(crate) fn copy(&self) -> Self {
         TaskError::new(self.0.origin.clone(), self.0.reason.copy())
     }

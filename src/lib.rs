@@ -73,7 +73,7 @@ mod counts;
 mod error;
 #[forbid(unsafe_code)]
 pub mod event_loop;
-#[forbid(unsafe_code)]
+#[deny(unsafe_code)] // but for `fs/file/raw`
 pub mod fs;
 #[forbid(unsafe_code)]
 mod idle;
@@ -105,8 +105,8 @@ pub use crate::io::Unblock;
 #[cfg(feature = "histograms")]
 pub use crate::latency::Histogram;
 pub use crate::pool::{
-    Batch, Lane, LaneBuilder, LaneMetrics, LongRunningTask, Metrics, NewThread, Permit, Pool, PoolBuilder,
-    Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, Spawner, TaskOptions,
+    Batch, DrainGuard, Lane, LaneBuilder, LaneMetrics, LongRunningTask, Metrics, NewThread, Permit, Pool,
+    PoolBuilder, Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, Spawner, TaskOptions,
 };
 pub use crate::promise::{LocalPromise, Promise};
 pub use crate::strand::{CallOptions, Dedicated, Strand};

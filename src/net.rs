@@ -26,8 +26,6 @@ use sealed::{Host, Question};
 ///
 /// Lookups of the same name that overlap in time are one question to the system, and each gets its
 /// answer or its error. Nothing is cached: a lookup that begins when the answer has come asks anew.
-/// (By [`on`], those share a question that are made on the same pool or lane; its options are those
-/// of the first.)
 ///
 /// For a type of yours that implements std's trait, write
 /// `sidestep::unblock(move || host.to_socket_addrs())`.
@@ -104,7 +102,9 @@ use sealed::{Host, Question};
 /// # }
 /// ```
 pub fn lookup_host(host: impl ToSocketAddrs) -> LookupHost {
-    Net { target: SpawnTarget::LOOKUPS }.lookup_host(host)
+    static GLOBAL: LazyLock<Net> = LazyLock::new(|| Net::to(SpawnTarget::LOOKUPS));
+
+    GLOBAL.lookup_host(host)
 }
 
 /// The functions of this module on a spawner of your choice: a pool, a lane, or either with
@@ -121,19 +121,25 @@ pub fn lookup_host(host: impl ToSocketAddrs) -> LookupHost {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn on(spawner: &impl Spawner) -> Net {
-    Net { target: SpawnTarget::of(spawner) }
+    Net::to(SpawnTarget::of(spawner))
 }
 
 /// The functions of this module, as methods that run where [`on`] says. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Net {
     target: SpawnTarget,
+    /// Lookups share a question only with those of this handle and its clones: others may hang.
+    flights: Arc<Flights>,
 }
 
 impl Net {
+    fn to(target: SpawnTarget) -> Self {
+        Net { target, flights: Arc::default() }
+    }
+
     /// As [`lookup_host`].
     pub fn lookup_host(&self, host: impl ToSocketAddrs) -> LookupHost {
-        LookupHost { target: self.target.clone(), state: State::New(host.question()) }
+        LookupHost { net: self.clone(), state: State::New(host.question()) }
     }
 }
 
@@ -151,7 +157,7 @@ pub trait ToSocketAddrs: Host {}
 #[derive(Debug)]
 #[must_use = "a lookup begins only when it is awaited"]
 pub struct LookupHost {
-    target: SpawnTarget,
+    net: Net,
     state: State,
 }
 
@@ -166,13 +172,11 @@ impl Future for LookupHost {
     type Output = io::Result<Addresses>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        static FLIGHTS: LazyLock<Arc<Flights>> = LazyLock::new(Arc::default);
-
         let mut caller = match mem::replace(&mut self.state, State::Ended) {
             State::New(Question::Answered(addresses)) => return Poll::Ready(Ok(addresses)),
             State::New(question) => {
-                let key = (self.target.address(), question.name());
-                FLIGHTS.join(key, || self.target.options().spawn(move || question.answer()))
+                let name = question.name();
+                self.net.flights.join(name, || self.net.target.options().spawn(move || question.answer()))
             }
             State::Running(caller) => caller,
             State::Ended => panic!("`LookupHost` was polled after completion"),

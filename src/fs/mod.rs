@@ -76,7 +76,7 @@ pub use self::offload::{Fs, on};
 pub use self::open_options::OpenOptions;
 pub use self::paths::{
     canonicalize, exists, hard_link, metadata, read_link, remove_file, rename, set_permissions,
-    symlink_metadata,
+    symlink_metadata, try_exists,
 };
 pub use self::read_dir::{DirEntry, ReadDir, read_dir};
 #[cfg(unix)]

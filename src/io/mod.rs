@@ -45,6 +45,7 @@ pub use self::std_streams::{Stderr, Stdout, stderr, stdout};
 pub use self::stdin::{Stdin, stdin};
 pub use self::unblock::{IntoInnerError, Unblock};
 pub(crate) use self::unblock::{Setup, Sizes};
+pub use crate::sys::exit::set_exit_timeout;
 
 /// How many bytes are buffered by default, in each direction.
 const CAPACITY: usize = 64 << 10;

@@ -27,10 +27,9 @@ pub struct Stderr(Unblock<io::Stderr>);
 /// The standard streams share a lane of the pool with two threads in
 /// [reserve](crate::LaneBuilder::reserve): they go on where closures hang on every thread.
 ///
-/// What a handle has accepted is written and flushed at once, in the background, so a
-/// [`shutdown`](crate::Pool::shutdown) of the [global pool](crate::Pool::global) that is waited for
-/// flushes it too. Nothing else does at the end of the process: no hook runs at exit. So end `main`
-/// with a shutdown that is waited for, or with a `flush` of the handle.
+/// What a handle has accepted is written and flushed at once, in the background. The end of `main`
+/// and [`std::process::exit`] wait for that, for up to 5 seconds or the time of
+/// [`set_exit_timeout`](crate::io::set_exit_timeout). Only a `flush` reports an error.
 ///
 /// ```
 /// use futures_util::AsyncWriteExt;

@@ -12,11 +12,12 @@
 //! ```
 //!
 //! A flight leaves the table before its answer shows. So a call that begins after any caller has
-//! got the answer finds no flight, and asks anew: nothing is ever cached. And a flight that the last
-//! caller has left is never joined again: callers join and leave under the lock of the table, and
-//! the one that leaves last takes the flight out in that same step, then cancels the question, which
-//! ends it where it is still queued. Whatever the task comes to (an answer, a panic, a refusal by
-//! the pool, which comes before `ask` returns) is what its callback brings to all callers.
+//! got the answer finds no flight, and asks anew: nothing is ever cached. And a flight that the
+//! last caller has left is never joined again: callers join and leave under the lock of the table,
+//! and the one that leaves last takes the flight out in that same step, then cancels the question,
+//! which ends it where it is still queued. Whatever the task comes to (an answer, a panic, a
+//! refusal by the pool, which comes before `ask` returns) is what its callback brings to all
+//! callers.
 //!
 //! The locks are taken in this order: the table, then a flight; and no user code runs under them:
 //! wakers are cloned before, and called, dropped and cancelled for afterwards.
@@ -42,13 +43,10 @@ use crate::task::{CancelHandle, Task, discard, forked_child, next_id, wake};
 /// What is looked up: a host and its port, or a text that is not made of the two.
 pub(super) type Name = (String, Option<u16>);
 
-/// Where it is looked up, and what.
-pub(super) type Key = (usize, Name);
-
 /// The flights that are in the air.
 #[derive(Default)]
 pub(super) struct Flights {
-    table: ProcessMutex<BTreeMap<Key, Arc<Flight>>>,
+    table: ProcessMutex<BTreeMap<Name, Arc<Flight>>>,
 }
 
 /// One question to the system, and those who wait for the answer.
@@ -63,11 +61,11 @@ struct FlightState {
     /// The waker of each caller that has polled and found nothing.
     callers: BTreeMap<u64, Option<Waker>>,
     question: Option<CancelHandle>,
-    answer: Option<Arc<Answer>>,
+    answer: Option<Arc<Landing>>,
 }
 
 /// What came of a question.
-enum Answer {
+enum Landing {
     Found(Vec<SocketAddr>),
     /// The system's error.
     Failed(io::Error),
@@ -75,37 +73,37 @@ enum Answer {
     Lost(TaskError),
 }
 
-impl Answer {
+impl Landing {
     fn copy(&self) -> io::Result<Vec<SocketAddr>> {
         match self {
-            Answer::Found(addresses) => Ok(addresses.clone()),
-            Answer::Failed(error) => Err(match error.raw_os_error() {
+            Landing::Found(addresses) => Ok(addresses.clone()),
+            Landing::Failed(error) => Err(match error.raw_os_error() {
                 Some(code) => io::Error::from_raw_os_error(code),
                 None => io::Error::new(error.kind(), error.to_string()),
             }),
-            Answer::Lost(error) => Err(error.copy().into()),
+            Landing::Lost(error) => Err(error.copy().into()),
         }
     }
 }
 
 impl Flights {
-    /// Joins the flight with this key, or begins one. Then `ask` makes the task that asks the system;
-    /// it is called without a lock.
+    /// Joins the flight of this name, or begins one. Then `ask` makes the task that asks the
+    /// system; it is called without a lock.
     pub(super) fn join(
         self: &Arc<Self>,
-        key: Key,
+        name: Name,
         ask: impl FnOnce() -> Task<io::Result<Vec<SocketAddr>>>,
     ) -> Caller {
-        let Some(mut table) = self.table.lock() else { return self.fly_alone(key, ask) };
-        let known = table.get(&key).map(Arc::clone);
+        let Some(mut table) = self.table.lock() else { return self.fly_alone(name, ask) };
+        let known = table.get(&name).map(Arc::clone);
         let is_first = known.is_none();
         let flight = known.unwrap_or_default();
         if is_first {
-            table.insert(key.clone(), Arc::clone(&flight));
+            table.insert(name.clone(), Arc::clone(&flight));
         }
         let id = flight.add_caller();
         drop(table);
-        let caller = Caller { flights: Arc::clone(self), key, flight, id };
+        let caller = Caller { flights: Arc::clone(self), name, flight, id };
         if is_first {
             caller.take_off(ask());
         }
@@ -115,20 +113,20 @@ impl Flights {
     /// In a forked child: a flight that no other caller finds.
     fn fly_alone(
         self: &Arc<Self>,
-        key: Key,
+        name: Name,
         ask: impl FnOnce() -> Task<io::Result<Vec<SocketAddr>>>,
     ) -> Caller {
         let flight = Arc::<Flight>::default();
         let id = flight.add_caller();
-        let caller = Caller { flights: Arc::clone(self), key, flight, id };
+        let caller = Caller { flights: Arc::clone(self), name, flight, id };
         caller.take_off(ask());
         caller
     }
 
     /// Takes the flight out of the table, if it is there.
-    fn remove(table: &mut BTreeMap<Key, Arc<Flight>>, key: &Key, flight: &Arc<Flight>) {
-        if table.get(key).is_some_and(|known| Arc::ptr_eq(known, flight)) {
-            table.remove(key);
+    fn remove(table: &mut BTreeMap<Name, Arc<Flight>>, name: &Name, flight: &Arc<Flight>) {
+        if table.get(name).is_some_and(|known| Arc::ptr_eq(known, flight)) {
+            table.remove(name);
         }
     }
 }
@@ -143,7 +141,7 @@ impl Flight {
     }
 
     /// Shows the answer to all callers.
-    fn land(&self, answer: Answer) {
+    fn land(&self, answer: Landing) {
         let Some(mut state) = self.state.lock() else { return };
         state.answer = Some(Arc::new(answer));
         let question = state.question.take();
@@ -157,7 +155,7 @@ impl Flight {
 /// One lookup: a caller that waits for a flight. The drop leaves the flight.
 pub(super) struct Caller {
     flights: Arc<Flights>,
-    key: Key,
+    name: Name,
     flight: Arc<Flight>,
     id: u64,
 }
@@ -168,15 +166,16 @@ impl Caller {
         if let Some(mut state) = self.flight.state.lock() {
             state.question = Some(question.cancel_handle());
         }
-        let (flights, key, flight) = (Arc::clone(&self.flights), self.key.clone(), Arc::clone(&self.flight));
+        let (flights, name, flight) =
+            (Arc::clone(&self.flights), self.name.clone(), Arc::clone(&self.flight));
         question.on_complete(move |result| {
             if let Some(mut table) = flights.table.lock() {
-                Flights::remove(&mut table, &key, &flight);
+                Flights::remove(&mut table, &name, &flight);
             }
             flight.land(match result {
-                Ok(Ok(addresses)) => Answer::Found(addresses),
-                Ok(Err(error)) => Answer::Failed(error),
-                Err(error) => Answer::Lost(error),
+                Ok(Ok(addresses)) => Landing::Found(addresses),
+                Ok(Err(error)) => Landing::Failed(error),
+                Err(error) => Landing::Lost(error),
             });
         });
     }
@@ -210,7 +209,7 @@ impl Drop for Caller {
         if let Some(mut table) = table {
             // A flight that has landed has left the table by itself.
             if question.is_some() {
-                Flights::remove(&mut table, &self.key, &self.flight);
+                Flights::remove(&mut table, &self.name, &self.flight);
             }
         }
         waker.into_iter().for_each(discard);
@@ -218,8 +217,14 @@ impl Drop for Caller {
     }
 }
 
+impl fmt::Debug for Flights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flights").finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caller").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Caller").field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ use super::config::check_number;
 use super::global::{get as get_global, retire};
 use super::inner::Inner;
 use super::lane::{Lane, LaneBuilder};
-use super::shutdown::{Shutdown, drop_discardable};
+use super::shutdown::{DrainGuard, Shutdown, drop_discardable};
 use super::stats::{LongRunningTask, Metrics};
 use super::submit::{Batch, Reserve, Scope, Submitter, TaskOptions, scope};
 use crate::error::Rejected;
@@ -351,6 +351,32 @@ impl Pool {
             drop_discardable(&self.inner);
         }
         Shutdown::new(Arc::clone(&self.inner))
+    }
+}
+
+impl Pool {
+    /// Returns a guard that shuts the pool down when it is dropped, and waits up to `time` until
+    /// the pool has run what is queued: for `main`, whose end would end the process in the middle
+    /// of tasks that were detached. Any duration is valid.
+    ///
+    /// The guard waits as [`Shutdown::wait`] with a [`timeout`](Shutdown::timeout) does. Tasks that
+    /// have not ended by then go on, and the guard traces how many there are, and the names and
+    /// places of those that run. What files and streams have accepted needs no guard: see
+    /// [`io::set_exit_timeout`](crate::io::set_exit_timeout).
+    ///
+    /// Declare it first in `main`, so that it is dropped last. [`std::process::exit`] drops no
+    /// guard.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// fn main() {
+    ///     let _drain = sidestep::Pool::global().drain_on_drop(Duration::from_secs(10));
+    ///     sidestep::spawn(|| println!("this is printed")).detach();
+    /// }
+    /// ```
+    pub fn drain_on_drop(&self, time: Duration) -> DrainGuard {
+        DrainGuard::new(self.clone(), time)
     }
 }
 

@@ -36,7 +36,7 @@ mod threads;
 pub use self::builder::PoolBuilder;
 pub use self::handle::Pool;
 pub use self::lane::{Lane, LaneBuilder};
-pub use self::shutdown::{Shutdown, ShutdownReport};
+pub use self::shutdown::{DrainGuard, Shutdown, ShutdownReport};
 pub use self::stats::{LaneMetrics, LongRunningTask, Metrics};
 pub(crate) use self::submit::HoldOpen;
 pub(crate) use self::submit::SpawnTarget;

@@ -144,10 +144,11 @@ impl OwnThread {
         let OwnThread { handle, life, .. } = self;
         // A panic has been reported by the thread itself.
         drop(handle.join());
-        let Some(key) = life.key.get() else { return None };
-        let Some(latest) = (key.is_gone() == Some(false)).then(|| now() + LISTED) else { return None };
-        while key.is_gone() == Some(false) && now() < latest {
-            thread::yield_now();
+        if let Some(key) = life.key.get() {
+            let latest = now() + LISTED;
+            while key.is_gone() == Some(false) && now() < latest {
+                thread::yield_now();
+            }
         }
         None
     }

@@ -160,6 +160,7 @@ pub(crate) fn watch() {
         let single = SINGLE.load(Ordering::Relaxed);
         SINGLE.store(single.map_addr(|address| address | RETIRED), Ordering::Relaxed);
         super::attributes::in_child();
+        super::exit::in_child();
     }
 
     ONCE.call_once(|| {

@@ -8,6 +8,7 @@
 //! | `thread_stat` | what the system knows of a thread |
 //! | `attributes` | what a thread inherits from its maker, and has of the process instead |
 //! | `cpus` | how many CPUs the process may use |
+//! | `exit` | what the exit of the process waits for |
 //! | `pread` | reads of the page cache, which do not block |
 //! | `stack` | how much of its stack a thread has left |
 //! | `descriptor` | what lies behind a descriptor; reads and writes that do not wait |
@@ -20,6 +21,7 @@ pub(crate) mod cpus;
 pub(crate) mod descriptor;
 #[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
 pub(crate) mod epoll;
+pub(crate) mod exit;
 pub(crate) mod file_id;
 pub(crate) mod fork;
 pub(crate) mod pread;

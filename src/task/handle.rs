@@ -121,14 +121,14 @@ impl<T> Task<T> {
     ///
     /// On a thread of the same pool this never deadlocks: the thread counts as blocked, so the pool
     /// may start another one, and where it cannot (at `max_threads`, while the system refuses
-    /// threads, during shutdown) a task that is still queued runs inline, on this thread and to
-    /// any depth its stack holds. Below `max_threads` it does not: running a stranger's closure
-    /// under locks that the waiter holds could deadlock. Where the stack has no room to run the task
+    /// threads, during shutdown) a task that is still queued runs inline, on this thread and to any
+    /// depth its stack holds. Below `max_threads` it does not: running a stranger's closure under
+    /// locks that the waiter holds could deadlock. Where the stack has no room to run the task
     /// inline (a quarter of it, and 64 KiB, stay free), another thread of the pool does.
     ///
     /// On an event loop's thread it blocks the loop; `await` the task there. With the features
-    /// `tokio` and `tracing`, a wait that blocks a thread on which a tokio runtime drives async code
-    /// is warned of, once per call site.
+    /// `tokio` and `tracing`, a wait that blocks a thread on which a tokio runtime drives async
+    /// code is warned of, once per call site.
     ///
     /// # Errors
     ///

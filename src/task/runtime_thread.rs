@@ -5,9 +5,10 @@
 //! gives a budget to each poll of a task and of the future of `block_on`, and to nothing else:
 //! neither to closures of `spawn_blocking` nor inside of `block_in_place`. `consume_budget` is
 //! pending once the budget is spent, and without a budget it never is. So the question is asked by
-//! spending the budget. That makes the task yield at its next await, after it has blocked its thread
-//! anyway; and it happens once per call site, since a site that has been warned of is not asked
-//! about again. A future inside of `tokio::task::unconstrained` has no budget, and no warning.
+//! spending the budget. That makes the task yield at its next await, after it has blocked its
+//! thread anyway; and it happens once per call site, since a site that has been warned of is not
+//! asked about again. A future inside of `tokio::task::unconstrained` has no budget, and no
+//! warning.
 
 use std::collections::BTreeSet;
 use std::future::Future;

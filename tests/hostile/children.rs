@@ -1,5 +1,5 @@
-//! Children that the system ends with the thread that started them (`PR_SET_PDEATHSIG`): the thread,
-//! not the process.
+//! Children that the system ends with the thread that started them (`PR_SET_PDEATHSIG`): the
+//! thread, not the process.
 
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command};

@@ -12,6 +12,7 @@ mod child;
 #[expect(dead_code, unused_imports, unused_macros, reason = "the behaviour tests use the rest")]
 mod support;
 
+mod accepted;
 mod clocks;
 mod exits;
 mod values;

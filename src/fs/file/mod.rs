@@ -1,8 +1,11 @@
 //! Open files.
 
+mod handles;
 mod lock;
 #[cfg(any(unix, windows))]
 mod positioned;
+#[cfg(any(unix, windows))]
+mod raw;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -43,7 +46,9 @@ const MAX_BUF_SIZE: usize = 2 << 20;
 ///
 /// **Flush before you drop a file that you wrote to.** Dropping does not block: the file writes
 /// the bytes that it has accepted in the background, and only traces an error. A file with nothing
-/// to write and no call in progress is closed at once.
+/// to write and no call in progress is closed at once. The end of `main` and
+/// [`std::process::exit`] wait until all files have written what they have accepted, for up to 5
+/// seconds or the time of [`set_exit_timeout`](crate::io::set_exit_timeout).
 ///
 /// After a failed write the file keeps the bytes, and every call tries to write them again;
 /// [`unwritten`](File::unwritten) takes them out.
@@ -170,37 +175,6 @@ impl File {
     #[must_use]
     pub fn options() -> OpenOptions {
         OpenOptions::new()
-    }
-
-    /// Converts into a [`std::fs::File`] at the current logical position: written bytes are flushed
-    /// first, and bytes that were read ahead are undone by seeking back. A pipe or a terminal
-    /// cannot seek: its bytes that were read ahead are lost.
-    ///
-    /// A call whose future was dropped may still be in progress and share the file. Then the result
-    /// is a duplicate of the handle.
-    ///
-    /// # Errors
-    ///
-    /// That of a write, or of seeking back. The file is then dropped, which tries once more to
-    /// write the rest in the background. Call `flush` first if you want to try again yourself.
-    pub async fn into_std(self) -> io::Result<std::fs::File> {
-        let File { file, stream, .. } = self;
-        drop(stream.into_inner().await?);
-        Arc::try_unwrap(file).or_else(|file| file.try_clone())
-    }
-
-    /// Creates another handle to the same open file, which shares its cursor. It first flushes
-    /// this one and undoes its read-ahead, as [`into_std`](File::into_std) does. Afterwards each
-    /// handle has buffers of its own, so flush one before you use the other.
-    ///
-    /// # Errors
-    ///
-    /// Those of a write, and of [`std::fs::File::try_clone`].
-    pub async fn try_clone(&mut self) -> io::Result<File> {
-        self.stream.get_mut().await?;
-        let mut clone = self.fs().file(self.file.try_clone()?);
-        clone.stream.set_sizes(self.stream.sizes());
-        Ok(File { lock: Arc::clone(&self.lock), ..clone })
     }
 
     /// Takes out the bytes that the file has accepted and could not write. Until then every call
@@ -353,19 +327,19 @@ impl Fs {
     /// Makes a [`File`] of an open file, as [`File::from`] does.
     #[must_use]
     pub fn file(&self, file: std::fs::File) -> File {
-        self.with_lock(file, FileLock::unknown())
+        self.file_of(Arc::new(file), Arc::new(FileLock::unknown()))
     }
 
     /// Makes a [`File`] of a file that was opened just now.
     pub(super) fn opened(&self, file: std::fs::File) -> File {
-        self.with_lock(file, FileLock::default())
+        self.file_of(Arc::new(file), Arc::default())
     }
 
-    fn with_lock(&self, file: std::fs::File, lock: FileLock) -> File {
-        let file = Arc::new(file);
+    /// A handle to an open file that other calls may have too.
+    fn file_of(&self, file: Arc<std::fs::File>, lock: Arc<FileLock>) -> File {
         let set_up = Setup { target: self.target.clone(), drops_in_place: true, ..Setup::default() };
         let stream = Unblock::set_up_with(Arc::clone(&file), Sizes::of_file(MAX_BUF_SIZE), set_up);
-        File { file, stream, bypasses_cache: OnceLock::new(), lock: Arc::new(lock) }
+        File { file, stream, bypasses_cache: OnceLock::new(), lock }
     }
 }
 
@@ -404,58 +378,8 @@ impl tokio::io::AsyncSeek for File {
     }
 }
 
-impl From<std::fs::File> for File {
-    fn from(file: std::fs::File) -> Self {
-        Fs::GLOBAL.file(file)
-    }
-}
-
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("File").field("file", &self.file).finish_non_exhaustive()
-    }
-}
-
-/// The cursor of the descriptor may be ahead of this file's logical position, or behind it.
-#[cfg(unix)]
-impl std::os::fd::AsFd for File {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-}
-
-#[cfg(unix)]
-impl std::os::fd::AsRawFd for File {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.file.as_raw_fd()
-    }
-}
-
-#[cfg(unix)]
-impl From<std::os::fd::OwnedFd> for File {
-    fn from(fd: std::os::fd::OwnedFd) -> Self {
-        std::fs::File::from(fd).into()
-    }
-}
-
-/// The cursor of the handle may be ahead of this file's logical position, or behind it.
-#[cfg(windows)]
-impl std::os::windows::io::AsHandle for File {
-    fn as_handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
-        self.file.as_handle()
-    }
-}
-
-#[cfg(windows)]
-impl std::os::windows::io::AsRawHandle for File {
-    fn as_raw_handle(&self) -> std::os::windows::io::RawHandle {
-        self.file.as_raw_handle()
-    }
-}
-
-#[cfg(windows)]
-impl From<std::os::windows::io::OwnedHandle> for File {
-    fn from(handle: std::os::windows::io::OwnedHandle) -> Self {
-        std::fs::File::from(handle).into()
     }
 }

@@ -27,7 +27,7 @@ impl Resolver {
     /// Joins the flight of `name`, whose question is answered by what `answers` receives.
     fn join(&self, name: &str, answers: &Arc<Mutex<Receiver<Found>>>) -> Caller {
         let (asked, answers) = (Arc::clone(&self.asked), Arc::clone(answers));
-        self.flights.join((0, (name.to_owned(), Some(80))), || {
+        self.flights.join((name.to_owned(), Some(80)), || {
             self.pool.spawn(move || {
                 asked.fetch_add(1, Ordering::SeqCst);
                 answers.lock().recv().unwrap()
@@ -79,20 +79,12 @@ fn five_hundred_lookups_of_a_name_are_one_question() {
 fn other_names_and_ports_are_questions_of_their_own() {
     let (resolver, (sender, receiver)) = (Resolver::new(), answers());
     let callers = ["a", "b", "A"].map(|name| resolver.join(name, &receiver));
-    let other = resolver.flights.join((0, ("a".to_owned(), Some(81))), || resolver.pool.spawn(|| Ok(vec![])));
+    let other = resolver.flights.join(("a".to_owned(), Some(81)), || resolver.pool.spawn(|| Ok(vec![])));
     (1..=3).for_each(|last| sender.send(Ok(vec![address(last)])).unwrap());
     let found = callers.map(|caller| wait(caller).unwrap());
     assert_eq!(found, [[address(1)], [address(2)], [address(3)]]);
     assert_eq!(wait(other).unwrap(), []);
     assert_eq!(resolver.asked(), 3);
-    let (first, second) = (0, 1);
-    let on = |place| {
-        resolver.flights.join((place, ("a".to_owned(), None)), || {
-            resolver.pool.spawn(move || Ok(vec![address(place as u8)]))
-        })
-    };
-    let [one, two] = [on(first), on(second)];
-    assert_eq!([wait(one).unwrap(), wait(two).unwrap()], [[address(0)], [address(1)]], "on other lanes");
 }
 
 #[test]
@@ -174,7 +166,7 @@ fn an_error_reaches_all_with_its_kind_its_code_and_its_text() {
 #[test]
 fn a_panic_reaches_all_and_the_next_lookup_asks_again() {
     let resolver = Resolver::new();
-    let name = || (0, ("a".to_owned(), Some(80)));
+    let name = || ("a".to_owned(), Some(80));
     let (go, gate) = channel::<()>();
     let panics = || {
         resolver.pool.spawn(move || {
@@ -265,7 +257,7 @@ fn every_caller_that_stays_gets_an_answer_that_is_no_older_than_its_call() {
                             Ok(vec![SocketAddr::from(([0, 0, 0, 0], port as u16))])
                         })
                     };
-                    let mut caller = flights.join((0, ("a".to_owned(), None)), ask);
+                    let mut caller = flights.join(("a".to_owned(), None), ask);
                     if (round + thread) % 3 == 0 {
                         let _ = poll(&mut caller);
                         drop(caller);

@@ -45,8 +45,8 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// A task of the scope runs when the cancellation comes: it sees that, and its hook has run by then,
-/// or runs at once.
+/// A task of the scope runs when the cancellation comes: it sees that, and its hook has run by
+/// then, or runs at once.
 #[test]
 fn a_cancellation_against_a_running_task_of_a_scope() {
     check(Some(2), || {

@@ -2,10 +2,13 @@
 //! threads exit.
 
 mod discard;
+mod drain;
 mod ending;
 
 pub(in crate::pool) use self::discard::give_up;
 pub(in crate::pool) use self::ending::Ending;
+
+pub use self::drain::DrainGuard;
 
 use std::future::Future;
 use std::pin::Pin;

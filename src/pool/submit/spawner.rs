@@ -138,14 +138,6 @@ impl SpawnTarget {
         }
     }
 
-    /// The address of the account of the pool or lane, for comparison.
-    pub(crate) fn address(&self) -> usize {
-        match self.resolve().0 {
-            Destination::Pool(pool) => pool.inner.engine.owner().addr(),
-            Destination::Lane(lane) => lane.core().owner().addr(),
-        }
-    }
-
     /// The options with which this target spawns.
     pub(crate) fn options(&self) -> TaskOptions<'_> {
         let (destination, settings) = self.resolve();

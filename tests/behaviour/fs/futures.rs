@@ -261,17 +261,36 @@ fn refusal(error: &io::Error) -> &TaskError {
 }
 
 #[test]
-fn a_pool_that_is_shut_down_says_so() {
-    alone_as("fs::futures::a_pool_that_is_shut_down_says_so", &[], || {
-        let dir = folder();
-        Pool::global().shutdown().wait();
-        for (name, call) in calls(dir.path()) {
+fn a_pool_that_discards_what_is_queued_says_so() {
+    alone_as("fs::futures::a_pool_that_discards_what_is_queued_says_so", &[], || {
+        let (dir, gate) = (folder(), Gate::new());
+        let hung = full_lane(dir.path(), &gate, 100);
+        let mut calls = calls(dir.path());
+        for (name, call) in &mut calls {
+            assert!(poll(call, Waker::noop()).is_pending(), "{name}");
+        }
+        drop(Pool::global().shutdown().discard_queued());
+        for (name, call) in calls {
             let error = block_on(call).unwrap_err();
             assert!(refusal(&error).is_shutdown(), "{name}: {error}");
             let text = error.to_string();
             assert!(text.contains(file!()), "{name}: {text}");
         }
         assert!(!dir.path().join("large").exists());
+        gate.open();
+        hung.into_iter().for_each(|write| block_on(write).unwrap());
+    });
+}
+
+/// The next use of the global pool makes a new one.
+#[test]
+fn after_a_shutdown_of_the_global_pool_every_call_works_as_before() {
+    alone_as("fs::futures::after_a_shutdown_of_the_global_pool_every_call_works_as_before", &[], || {
+        let dir = folder();
+        for (name, call) in calls(dir.path()) {
+            Pool::global().shutdown().wait();
+            block_on(call).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
     });
 }
 

@@ -1,6 +1,8 @@
 //! Files, directories, names of hosts.
 
+mod bad_input;
 mod calls;
+mod conversions;
 mod executors;
 mod file;
 mod futures;
@@ -12,4 +14,5 @@ mod locks;
 mod net;
 mod odd;
 mod open;
+mod owned_buffers;
 mod read_dir;

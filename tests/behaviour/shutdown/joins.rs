@@ -18,6 +18,12 @@ fn named(name: &str) -> Vec<String> {
     names.filter(|comm| comm.starts_with(name)).collect()
 }
 
+/// What a destructor does that takes its time.
+#[expect(clippy::disallowed_methods, reason = "a slow destructor is what is tested here")]
+fn linger(milliseconds: u64) {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+}
+
 fn called(name: &str) -> Pool {
     Pool::builder().name(name).core_threads(8).max_threads(8).build().unwrap()
 }
@@ -61,7 +67,7 @@ fn no_thread_is_left_however_slow_its_last_destructors_are() {
         on_all(&pool, move || {
             let ends = Arc::clone(&ends);
             at_end(move || {
-                std::thread::sleep(Duration::from_millis(5));
+                linger(5);
                 ends.fetch_add(1, Ordering::SeqCst);
             });
         });
@@ -94,7 +100,7 @@ fn helpers_are_gone_too() {
 fn every_waiter_returns_after_the_last_thread() {
     for _ in 0..10 {
         let pool = called("waited");
-        on_all(&pool, || at_end(|| std::thread::sleep(Duration::from_millis(5))));
+        on_all(&pool, || at_end(|| linger(5)));
         let waiters: Vec<_> = (0..4)
             .map(|_| {
                 let shutdown = pool.shutdown();
@@ -113,7 +119,7 @@ fn every_waiter_returns_after_the_last_thread() {
 #[test]
 fn a_wait_with_a_timeout_joins_as_long_as_it_has_time() {
     let pool = called("timely");
-    on_all(&pool, || at_end(|| std::thread::sleep(Duration::from_millis(20))));
+    on_all(&pool, || at_end(|| linger(20)));
     pool.shutdown().timeout(PATIENCE).wait();
     assert_eq!(named("timely"), Vec::<String>::new());
     let (pool, (hold, held)) = (called("late"), channel::<()>());
@@ -159,7 +165,7 @@ fn threads_that_wait_for_the_end_of_each_others_pools_end() {
 #[test]
 fn a_task_that_waits_for_the_end_keeps_its_thread_and_no_other() {
     let pool = called("crew");
-    on_all(&pool, || at_end(|| std::thread::sleep(Duration::from_millis(5))));
+    on_all(&pool, || at_end(|| linger(5)));
     let inner = pool.clone();
     let task = pool.spawn(move || {
         inner.shutdown().wait();

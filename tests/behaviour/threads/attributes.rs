@@ -253,8 +253,9 @@ fn no_handler_runs_on_a_thread_of_a_pool() {
         let busy = [occupy(&pool, &gate), occupy(&pool, &gate)];
         for round in 1..=3000 {
             for signal in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM] {
+                let process = std::process::id().cast_signed();
                 // SAFETY: numbers only.
-                unsafe { libc::kill(libc::getpid(), signal) };
+                unsafe { libc::kill(process, signal) };
             }
             if round % 100 == 0 {
                 pool.spawn(|| ()).wait().unwrap();

@@ -13,7 +13,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::queues::{LockDuty, LockKind, LockOutcome, LockQueues, LockTurn, OpenKey};
-use crate::sync::{Condvar, ProcessMutex, now, thread};
+use crate::sync::{Condvar, ProcessMutex, now, own_thread};
 use crate::sys::file_id::FileId;
 use crate::sys::fork;
 use crate::task::{discard, wake};
@@ -97,8 +97,7 @@ impl LockTable {
             return;
         }
         let table = Arc::clone(self);
-        let builder = thread::Builder::new().name("sidestep-locks".to_owned());
-        if let Err(error) = builder.spawn(move || table.run_timer()) {
+        if let Err(error) = own_thread::start_alone("sidestep-locks".to_owned(), move || table.run_timer()) {
             event!(WARN, %error, "no timer thread: the first call that waits for a file's lock uses a thread of the pool");
             let _ = error;
             self.change(|queues| queues.timer_refused(now()));

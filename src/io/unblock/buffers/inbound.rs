@@ -35,6 +35,11 @@ impl ReadChunk {
         self.start == self.end
     }
 
+    /// The unread bytes, once more.
+    pub(crate) fn copy(&self) -> Self {
+        ReadChunk::new(AlignedBytes::copy_of(self.unread()), self.unread().len())
+    }
+
     pub(crate) fn consume(&mut self, count: usize) {
         assert!(count <= self.end - self.start, "{count} bytes are consumed of {}", self.end - self.start);
         self.start += count;

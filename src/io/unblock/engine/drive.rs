@@ -20,6 +20,7 @@ use crate::panic::{catch_panic, report_panic};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, MutexGuard, now};
 use crate::sys::descriptor::Direction;
+use crate::sys::exit::Unfinished;
 use crate::task::wake;
 use crate::trace::event;
 
@@ -89,6 +90,8 @@ pub(crate) struct Client<T: Send + 'static> {
     /// Bytes that are being given out.
     pub(crate) chunk: ReadChunk,
     sizes: Sizes,
+    /// What is left of `chunk` has gone back, for a caller that shares the handle.
+    is_chunk_void: Mutex<bool>,
     spin: SpinBudget,
     /// A reader and a writer that wait until the descriptor of the value is ready.
     waits: [ReadyWait; 2],
@@ -106,6 +109,7 @@ impl<T: Send + 'static> Client<T> {
             shared: SharedMachine::new(value, sizes, setup),
             sizes,
             chunk: ReadChunk::default(),
+            is_chunk_void: Mutex::new(false),
             spin: SpinBudget::new(),
             waits: [ReadyWait::new(Direction::Read), ReadyWait::new(Direction::Write)],
             checked_out: Mutex::new(None),
@@ -156,6 +160,7 @@ impl<T: Send + 'static> Client<T> {
             self.leave_seek();
         }
         self.put_back();
+        self.forget_void();
         if request.takes_value() {
             self.waits.iter_mut().filter_map(ReadyWait::cancel).for_each(wake);
         }
@@ -179,9 +184,44 @@ impl<T: Send + 'static> Client<T> {
         drive(&self.shared, context, &mut Request::Written, &mut chunk, &mut spin, None).map_ok(drop)
     }
 
+    /// Waits until the value is at rest. Many callers may wait at a time. The first call of each
+    /// has `is_asked` false, which is true from then on.
+    pub(crate) fn poll_at_rest(
+        &self,
+        context: &mut Context<'_>,
+        is_asked: &mut bool,
+    ) -> Poll<io::Result<()>> {
+        let (mut chunk, mut spin) = (ReadChunk::default(), SpinBudget::none());
+        // Only one caller hands back what is left of the chunk.
+        if !std::mem::replace(is_asked, true) && !std::mem::replace(&mut *self.is_chunk_void.lock(), true) {
+            chunk = self.chunk.copy();
+            let had_bytes = !chunk.is_empty();
+            let polled = drive(&self.shared, context, &mut Request::AtRest, &mut chunk, &mut spin, None);
+            // A value that cannot seek leaves it where it is, and so does an error that came first.
+            *self.is_chunk_void.lock() = had_bytes && chunk.is_empty();
+            return polled.map_ok(drop);
+        }
+        drive(&self.shared, context, &mut Request::AtRest, &mut chunk, &mut spin, None).map_ok(drop)
+    }
+
+    /// How many bytes the value has been read ahead of the caller, if it is at rest but for that,
+    /// and no error is to be reported.
+    pub(crate) fn unread_at_rest(&mut self) -> Option<usize> {
+        self.forget_void();
+        self.discard_stale();
+        Some(self.lock()?.unread_at_rest()? + self.chunk.unread().len())
+    }
+
+    fn forget_void(&mut self) {
+        if std::mem::take(self.is_chunk_void.get_mut()) {
+            self.chunk = ReadChunk::default();
+        }
+    }
+
     /// The caller reads: it does not care any more for a seek that it dropped.
     pub(crate) fn begin_reading(&mut self) {
         self.leave_seek();
+        self.forget_void();
         self.discard_stale();
     }
 
@@ -355,7 +395,7 @@ fn release<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, mut machine: Mutex
 fn abandon<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
     let Some(mut machine) = shared.machine.lock() else { return };
     let is_queued = machine.is_queued();
-    let Abandoned { value, drops_at_once, call, items, write_error, read_error, payload, wakes } =
+    let Abandoned { value, drops_at_once, unfinished, call, items, write_error, read_error, payload, wakes } =
         machine.abandon();
     match value {
         Some(value) => {
@@ -363,7 +403,7 @@ fn abandon<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
             if is_queued {
                 shared.withdraw_room_wait();
             }
-            drop_value(shared, value, drops_at_once);
+            drop_value(shared, value, drops_at_once, unfinished);
         }
         None => release(shared, machine),
     }
@@ -379,18 +419,27 @@ fn abandon<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
 }
 
 /// Drops the value where that may take its time.
-fn drop_value<T: Send + 'static>(shared: &SharedMachine<T>, value: T, drops_at_once: bool) {
+fn drop_value<T: Send + 'static>(
+    shared: &SharedMachine<T>,
+    value: T,
+    drops_at_once: bool,
+    unfinished: Option<Unfinished>,
+) {
     // The models have no pool.
     if drops_at_once || shared.setup.drops_in_place || !std::mem::needs_drop::<T>() || cfg!(sidestep_loom) {
         catch_panic("a destructor", || drop(value));
     } else {
-        match shared.target().options().try_spawn(move || drop(value)) {
+        let end = move || match unfinished {
+            Some(unfinished) => unfinished.finish(|| drop(value)),
+            None => drop(value),
+        };
+        match shared.target().options().try_spawn(end) {
             Ok(task) => task.detach(),
             Err(rejected) if rejected.error().is_full() => {
-                let f = rejected.into_inner();
+                let end = rejected.into_inner();
                 RoomWait::new(shared.target().reserve().0, move |room| match room {
-                    Ok(permit) => permit.spawn(f).detach(),
-                    Err(_) => _ = catch_panic("a destructor", || drop(f)),
+                    Ok(permit) => permit.spawn(end).detach(),
+                    Err(_) => _ = catch_panic("a destructor", || drop(end)),
                 })
                 .start();
             }

@@ -47,6 +47,7 @@ use crate::sync::atomic::Ordering;
 use crate::sync::thread;
 use crate::sync::{MutexGuard, now};
 use crate::sys::descriptor::{DescriptorOf, Direction, descriptor_of};
+use crate::sys::exit::finish_here;
 use crate::task::{OnShutdown, Task};
 use crate::trace::event;
 
@@ -218,10 +219,13 @@ fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, place: PumpPlace) {
             }
             step => {
                 let descriptor = if machine.is_direct() { descriptor_of::<T>() } else { None };
+                let writes = matches!(step, PumpStep::Rewind(..) | PumpStep::Write(..) | PumpStep::Flush(_));
                 drop(machine);
                 steps += 1;
                 flows |= steps > 1;
-                let result = match catch_unwind(AssertUnwindSafe(|| take(step, &mut value, descriptor))) {
+                let take = || take(step, &mut value, descriptor);
+                let take = || if writes { finish_here(take) } else { take() };
+                let result = match catch_unwind(AssertUnwindSafe(take)) {
                     Ok(result) => result,
                     Err(payload) => return poison(shared, value, payload),
                 };
@@ -463,19 +467,23 @@ fn aside<'a, T: Send + 'static>(
 
 /// The handle is gone and nothing is left to do, or can be done.
 fn end<T: 'static>(mut machine: MutexGuard<'_, Machine<T>>, value: T) {
-    let (lost, error) = machine.finish();
+    let (lost, error, unfinished) = machine.finish();
     drop(machine);
     if let Some(error) = error {
         event!(ERROR, bytes = lost.len(), %error, "what a dropped Unblock had accepted could not be written");
         catch_panic("a destructor", || drop((error, lost)));
     }
-    catch_panic("a destructor", || drop(value));
+    let end = || catch_panic("a destructor", || drop(value)).unwrap_or_default();
+    match unfinished {
+        Some(unfinished) => unfinished.finish(end),
+        None => end(),
+    }
 }
 
 /// The caller has closed the value.
 fn close<T: Send + 'static>(shared: &SharedMachine<T>, machine: MutexGuard<'_, Machine<T>>, value: T) {
     drop(machine);
-    catch_panic("a destructor", || drop(value));
+    finish_here(|| catch_panic("a destructor", || drop(value)));
     let Some(mut machine) = shared.machine.lock() else { return };
     let wakes = machine.closed();
     shared.progress.fetch_add(1, Ordering::Relaxed);

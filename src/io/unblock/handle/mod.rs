@@ -110,8 +110,11 @@ use crate::sync::Mutex;
 /// Once the pool has ended reads fail, and bytes that are accepted are written by one thread for
 /// all such streams of the process, one stream after another, a millisecond at a time.
 ///
-/// At the end of the process nothing is flushed by itself: wait for `flush`, or for the pool's
-/// [`shutdown`](Pool::shutdown), which lets all writes end first.
+/// What was accepted survives the end of the process: the end of `main` and
+/// [`std::process::exit`] wait until it is written, for up to 5 seconds or the time of
+/// [`set_exit_timeout`](crate::io::set_exit_timeout), and for the drop of a value that was dropped
+/// before. A value with a buffer of its own, such as [`BufWriter`](io::BufWriter), has what it was
+/// given when its `write` returns: flush it, or drop the `Unblock`, before the end.
 ///
 /// # Pipes, sockets, terminals
 ///
@@ -314,6 +317,19 @@ impl<T: Send + 'static> Unblock<T> {
     /// Whether the value was closed, and dropped.
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// As [`get_mut`](Unblock::get_mut), for callers that share the handle: waits until the value
+    /// is at rest, and leaves it there.
+    pub(crate) async fn at_rest(&self) -> io::Result<()> {
+        let mut is_asked = false;
+        poll_fn(|context| self.client.poll_at_rest(context, &mut is_asked)).await
+    }
+
+    /// How many bytes the value has been read ahead of the caller, if it is at rest but for that,
+    /// and no error is to be reported.
+    pub(crate) fn unread_at_rest(&mut self) -> Option<usize> {
+        self.client.unread_at_rest()
     }
 
     /// Returns a closure that marks, from any thread, what was read ahead as stale: the value has

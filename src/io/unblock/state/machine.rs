@@ -88,6 +88,7 @@ use crate::io::unblock::buffers::outbound::Outbound;
 use crate::io::unblock::buffers::sizes::Sizes;
 use crate::io::unblock::buffers::wakers::{Interest, WakerSet, Wakes};
 use crate::sys::descriptor::Fd;
+use crate::sys::exit::Unfinished;
 
 /// Everything that the handle and the pump share.
 pub(crate) struct Machine<T> {
@@ -137,6 +138,8 @@ pub(crate) struct Machine<T> {
     closed: Option<T>,
     /// The handle is gone.
     abandoned: bool,
+    /// There is something that must be written before the process ends.
+    unfinished: Option<Unfinished>,
     wakers: WakerSet,
 }
 
@@ -170,6 +173,7 @@ impl<T: 'static> Machine<T> {
             closing: false,
             closed: None,
             abandoned: false,
+            unfinished: None,
             wakers: WakerSet::default(),
         }
     }
@@ -238,6 +242,33 @@ impl<T: 'static> Machine<T> {
     /// There is something to do that must not be lost, even if the pool discards what is queued.
     pub(crate) fn has_pending_writes(&self) -> bool {
         matches!(self.plan(), Plan::Rewind | Plan::Write | Plan::Flush | Plan::Close)
+    }
+
+    /// The value is here, or with the pump.
+    fn has_value(&self) -> bool {
+        !matches!(self.value, ValueState::Poisoned(_) | ValueState::CheckedOut | ValueState::Closed)
+    }
+
+    /// Something that was accepted has not reached the value, or not been flushed where that was
+    /// requested, and will be: no error is in the way.
+    fn owes_writes(&self) -> bool {
+        let has_value = self.has_value();
+        let is_full = self.outbound.buffered() > 0;
+        // What has only been read asks no further.
+        (is_full || self.outbound.is_dirty() || self.rewind || self.closing)
+            && has_value
+            && (is_full && self.deferred_error.is_none() || self.has_pending_writes())
+    }
+
+    /// Has the exit of the process wait as long as something is to be written. Each change of that
+    /// is followed by this call, under the same lock.
+    fn account(&mut self) {
+        match self.owes_writes() {
+            true if self.unfinished.is_none() => self.unfinished = Some(Unfinished::new()),
+            // Where the handle is gone the drop of the value is still to come: see `finish`.
+            false if self.unfinished.is_some() && !self.abandoned => self.unfinished = None,
+            _ => {}
+        }
     }
 
     /// The caller wants the value itself.
@@ -347,6 +378,7 @@ impl<T: 'static> Machine<T> {
                 &[Interest::Read]
             }
         };
+        self.account();
         after.wakes = self.wakers.take(interests);
         after
     }
@@ -378,6 +410,7 @@ impl<T: 'static> Machine<T> {
     /// are writes to do, or `None` if no pump is to be started.
     #[must_use]
     pub(crate) fn queue_pump(&mut self) -> Option<bool> {
+        self.account();
         if !matches!(self.value, ValueState::Idle(_)) || !self.has_work() {
             return None;
         }

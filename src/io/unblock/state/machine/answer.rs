@@ -78,7 +78,9 @@ impl<T: 'static> Machine<T> {
         if self.seek.is_due() {
             return None;
         }
-        self.seek.discard_result(&mut after.seek);
+        if !matches!(request, Request::AtRest) {
+            self.seek.discard_result(&mut after.seek);
+        }
         match request {
             Request::Read { read, page_cache, want, buffer } => {
                 self.capabilities.read = Some(*read);
@@ -116,7 +118,7 @@ impl<T: 'static> Machine<T> {
                 after.wakes.and(self.stop_reading(chunk));
                 None
             }
-            Request::Quiesce => {
+            Request::Quiesce | Request::AtRest => {
                 after.wakes.and(self.stop_reading(chunk));
                 self.quiesce = true;
                 let at_rest = matches!(self.value, ValueState::Idle(_)) && self.plan() == Plan::Rest;
@@ -279,6 +281,13 @@ impl<T: 'static> Machine<T> {
             return Some(Ok(Answer::Done));
         }
         self.failure().map(Err)
+    }
+
+    /// How many bytes the value has been read ahead, if there is nothing else to be done or said.
+    pub(crate) fn unread_at_rest(&self) -> Option<usize> {
+        let is_idle = matches!(self.value, ValueState::Idle(_)) && self.plan() == Plan::Rest;
+        let is_said = self.deferred_error.is_none() && self.refusal.is_none() && !self.seek.is_due();
+        (is_idle && is_said && self.outbound.buffered() == 0).then(|| self.inbound.unread())
     }
 
     /// Takes the closure of a call, once.

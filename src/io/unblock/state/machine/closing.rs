@@ -55,6 +55,7 @@ impl<T: 'static> Machine<T> {
     pub(crate) fn closed(&mut self) -> Wakes {
         self.value = ValueState::Closed;
         self.closing = false;
+        self.unfinished = None;
         self.forget_endpoint();
         // An error of a read ahead: the caller has gone elsewhere.
         self.unreported_error = self.inbound.forget();

@@ -7,6 +7,7 @@ use super::Machine;
 use crate::io::unblock::buffers::items::ItemBuffer;
 use crate::io::unblock::buffers::wakers::{Interest, Wakes};
 use crate::io::unblock::state::step::{Poison, ValueCall, ValueState};
+use crate::sys::exit::Unfinished;
 
 /// What a panic leaves to be dropped, woken and reported outside of the lock.
 pub(crate) struct Poisoned<T> {
@@ -22,6 +23,8 @@ pub(crate) struct Abandoned<T> {
     pub(crate) value: Option<T>,
     /// Dropping it takes no time.
     pub(crate) drops_at_once: bool,
+    /// Keeps the process from ending before a value that was written to has been dropped.
+    pub(crate) unfinished: Option<Unfinished>,
     pub(crate) call: Option<ValueCall<T>>,
     pub(crate) items: Option<ItemBuffer>,
     pub(crate) write_error: Option<io::Error>,
@@ -39,6 +42,7 @@ impl<T: 'static> Machine<T> {
         let (kept, payload) = if of_stream { (Some(payload), None) } else { (None, Some(payload)) };
         self.value = ValueState::Poisoned(Poison { message, payload: kept });
         self.forget_endpoint();
+        self.unfinished = None;
         Poisoned { call: self.call.take(), wakes: self.wakers.take(Interest::all()), payload }
     }
 
@@ -72,6 +76,7 @@ impl<T: 'static> Machine<T> {
         let mut abandoned = Abandoned {
             value: None,
             drops_at_once,
+            unfinished: None,
             call: self.call.take(),
             items: self.items.take(),
             // The writes get one more attempt: the last that there can be.
@@ -96,14 +101,23 @@ impl<T: 'static> Machine<T> {
             };
             self.forget_endpoint();
         }
+        // Even if all is written: the drop of a value may write, as that of an encoder does.
+        if self.capabilities.write.is_some() {
+            if abandoned.value.is_some() {
+                abandoned.unfinished = Some(self.unfinished.take().unwrap_or_else(Unfinished::new));
+            } else if self.has_value() {
+                self.unfinished.get_or_insert_with(Unfinished::new);
+            }
+        }
         abandoned
     }
 
-    /// The pump ends for good. Returns what could not be written, and why.
+    /// The pump ends for good. Returns what could not be written, and why; and what keeps the
+    /// process from ending before the value has been dropped, which may write too.
     #[must_use]
-    pub(crate) fn finish(&mut self) -> (Vec<u8>, Option<io::Error>) {
+    pub(crate) fn finish(&mut self) -> (Vec<u8>, Option<io::Error>, Option<Unfinished>) {
         self.value = ValueState::CheckedOut;
         self.forget_endpoint();
-        (self.outbound.give_up(), self.deferred_error.take())
+        (self.outbound.give_up(), self.deferred_error.take(), self.unfinished.take())
     }
 }
