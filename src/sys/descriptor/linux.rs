@@ -31,11 +31,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use super::{DescriptorOf, Direction, Fd, IoAttempt};
 pub(crate) use crate::sys::signals::without_sigpipe;
 
-/// What a pipe takes at once if it is ready (4096 bytes), less what the buffer of a value may hold
-/// that comes before it (1024).
-const BUFFERED_ROOM: usize = 3072;
-/// What the other end of a pseudo-terminal takes at once, however full it is, if it is ready.
-const MASTER_ROOM: usize = 512;
+/// What a pipe takes at once if it is ready.
+const PIPE_ROOM: usize = 4096;
+/// What it takes less what the buffer of a value may hold that comes before it.
+const BUFFERED_ROOM: usize = PIPE_ROOM - 1024;
+/// What a terminal, or the other end of it, takes at once, however full it is, if it is ready.
+const TERMINAL_ROOM: usize = 512;
 /// The most slices of one call.
 const MOST_SLICES: usize = 1024;
 
@@ -191,9 +192,10 @@ impl Endpoint {
             Ok(false) => IoAttempt::Blocked(fd),
             // If `poll` itself fails the call will say what is wrong.
             Ok(true) | Err(_) => IoAttempt::Ready(match self.kind {
-                EndpointKind::Master => MASTER_ROOM,
                 _ if self.is_buffered => BUFFERED_ROOM,
-                _ => usize::MAX,
+                EndpointKind::Pipe => PIPE_ROOM,
+                EndpointKind::Terminal | EndpointKind::Master => TERMINAL_ROOM,
+                EndpointKind::Socket | EndpointKind::Device | EndpointKind::Anonymous => usize::MAX,
             }),
         }
     }

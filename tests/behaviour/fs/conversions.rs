@@ -49,20 +49,28 @@ fn a_file_at_rest_goes_to_std_at_once() {
     }
 }
 
+/// A pipe accepts more than goes over only where it cannot be waited for: without a descriptor.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_file_with_something_to_write_comes_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("pipe");
-    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-    ends(async {
-        let mut reader = std::fs::File::options().read(true).write(true).open(&path).unwrap();
-        let mut file = File::options().read(true).write(true).open(&path).await.unwrap();
-        file.write_all(&[7; 70_000]).await.unwrap();
-        let file = file.try_into_std().unwrap_err();
-        let drain = std::thread::spawn(move || reader.read_exact(&mut vec![0; 70_000]).map(|()| reader));
-        file.metadata().await.unwrap();
-        drop(drain.join().unwrap().unwrap());
-        drop(to_std(file));
+    use crate::support::{alone::alone_as, take_all_descriptors};
+
+    alone_as("fs::conversions::a_file_with_something_to_write_comes_back", &[], || {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        ends(async {
+            let mut reader = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+            let mut file = File::options().read(true).write(true).open(&path).await.unwrap();
+            let taken = take_all_descriptors();
+            file.write_all(&[7; 70_000]).await.unwrap();
+            let file = file.try_into_std().unwrap_err();
+            drop(taken);
+            let drain = std::thread::spawn(move || reader.read_exact(&mut vec![0; 70_000]).map(|()| reader));
+            file.metadata().await.unwrap();
+            drop(drain.join().unwrap().unwrap());
+            drop(to_std(file));
+        });
     });
 }
 

@@ -25,5 +25,5 @@ pub(crate) use self::pools::{
     soon, thread_states,
 };
 #[cfg(target_os = "linux")]
-pub(crate) use self::system::{sleeps, threads_called};
+pub(crate) use self::system::{sleeps, take_all_descriptors, threads_called};
 pub(crate) use self::wakers::{Calls, Wakes, poll};

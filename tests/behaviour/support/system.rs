@@ -1,4 +1,4 @@
-//! What the system tells of the threads of this process.
+//! What the system tells of the threads of this process, and its descriptors.
 
 /// How often each thread of this process whose name begins so has gone to sleep so far, by its
 /// name.
@@ -19,4 +19,16 @@ pub(crate) fn sleeps(name: &str) -> Vec<(String, u64)> {
 #[cfg(target_os = "linux")]
 pub(crate) fn threads_called(name: &str) -> usize {
     sleeps(name).len()
+}
+
+/// Takes every descriptor that there is, in a process of the test's own.
+pub(crate) fn take_all_descriptors() -> Vec<std::fs::File> {
+    let limit = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
+    // SAFETY: `limit` is valid for reading.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    let mut taken = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        taken.push(file);
+    }
+    taken
 }

@@ -14,7 +14,7 @@ use sidestep::{Unblock, block_on, fs};
 
 use super::kinds::{EIGHT, alone, is_pending, kinds, made};
 use crate::support::fork::in_child;
-use crate::support::{Wakes, eventually, nothing_happens, threads_called};
+use crate::support::{Wakes, eventually, nothing_happens, take_all_descriptors, threads_called};
 
 /// The descriptor is that of the value that is there, not of the one that was.
 #[test]
@@ -153,18 +153,6 @@ fn a_descriptor_that_is_closed_is_an_error() {
             assert_eq!(error.raw_os_error(), Some(libc::EBADF));
         }
     });
-}
-
-/// Takes every descriptor that there is.
-fn take_all_descriptors() -> Vec<File> {
-    let limit = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
-    // SAFETY: `limit` is valid for reading.
-    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-    let mut taken = Vec::new();
-    while let Ok(file) = File::open("/dev/null") {
-        taken.push(file);
-    }
-    taken
 }
 
 #[test]
