@@ -22,12 +22,12 @@ use crate::worker::{work, work_in_reserve};
 /// A thread that is to be made.
 struct Reservation {
     pool: Arc<Inner>,
-    role: Role,
+    role: Purpose,
     handshake: Arc<AtomicUsize>,
 }
 
 /// What a thread is made for.
-enum Role {
+enum Purpose {
     /// For whatever is queued: a reserved thread with its starting token (P2). So many threads more
     /// were reserved, for this one to start first.
     General(usize),
@@ -44,7 +44,7 @@ impl Reserved for Reservation {
     fn run(self: Box<Self>) {
         let Reservation { pool, role, .. } = *self;
         pool.threads.backoff().end();
-        if let Role::General(share) = role {
+        if let Purpose::General(share) = role {
             pool.threads.counts().arrive();
             start_many(&pool, share);
         }
@@ -53,15 +53,15 @@ impl Reserved for Reservation {
         #[cfg(feature = "tokio")]
         let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
         match role {
-            Role::General(_) => work(pool),
-            Role::Lane(reserve) => work_in_reserve(pool, reserve),
+            Purpose::General(_) => work(pool),
+            Purpose::Lane(reserve) => work_in_reserve(pool, reserve),
         }
     }
 
     fn give_up(self: Box<Self>) {
         let Reservation { pool, role, handshake } = *self;
         let threads = &pool.threads;
-        if let Role::General(share) = role {
+        if let Purpose::General(share) = role {
             threads.counts().release(share + 1);
         }
         threads.backoff().count_failure();
@@ -75,8 +75,8 @@ impl Reserved for Reservation {
             threads.backoff().begin(dropped_unrun());
         }
         match role {
-            Role::General(share) => pool.engine.idle.not_started(share + 1),
-            Role::Lane(reserve) => pool.release_reserved(&reserve, false),
+            Purpose::General(share) => pool.engine.idle.not_started(share + 1),
+            Purpose::Lane(reserve) => pool.release_reserved(&reserve, false),
         }
         if returned || threads.counts().reserved() > 0 {
             pool.on_start_failed();
@@ -110,18 +110,18 @@ pub(in crate::pool) fn start(pool: &Arc<Inner>, share: usize) -> io::Result<()> 
         pool.on_start_failed();
         return Err(copy(&threads.backoff().error()));
     }
-    start_as(pool, threads.next_name(&pool.config.name), Role::General(share))
+    start_as(pool, threads.next_name(&pool.config.name), Purpose::General(share))
 }
 
 /// Starts a thread of a lane's `reserve`, in which it is counted.
 pub(in crate::pool) fn start_in_reserve(pool: &Arc<Inner>, lane: &str, reserve: &Arc<LaneReserve>) {
     let name = format!("{}-{lane}-r{}", pool.config.name, reserve.next_number());
     // A failure has been dealt with.
-    let _ = start_as(pool, name.replace('\0', ""), Role::Lane(Arc::clone(reserve)));
+    let _ = start_as(pool, name.replace('\0', ""), Purpose::Lane(Arc::clone(reserve)));
 }
 
 /// Calls the handler, which makes a thread called `name`.
-fn start_as(pool: &Arc<Inner>, name: String, role: Role) -> io::Result<()> {
+fn start_as(pool: &Arc<Inner>, name: String, role: Purpose) -> io::Result<()> {
     let threads = &pool.threads;
     let handshake = Arc::new(AtomicUsize::new(0));
     let reservation = Reservation { pool: Arc::clone(pool), role, handshake: Arc::clone(&handshake) };
