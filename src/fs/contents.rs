@@ -25,7 +25,7 @@ const SMALL: usize = 16 << 10;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn read(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Vec<u8>>> + Send + 'static {
+pub fn read(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Vec<u8>>> {
     Fs::GLOBAL.read(path)
 }
 
@@ -66,7 +66,7 @@ fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn read_to_string(path: impl AsRef<Path>) -> impl Future<Output = io::Result<String>> + Send + 'static {
+pub fn read_to_string(path: impl AsRef<Path>) -> impl Future<Output = io::Result<String>> {
     Fs::GLOBAL.read_to_string(path)
 }
 
@@ -104,7 +104,7 @@ pub fn read_to_string(path: impl AsRef<Path>) -> impl Future<Output = io::Result
 pub fn write(
     path: impl AsRef<Path>,
     contents: impl AsRef<[u8]> + Send + 'static,
-) -> impl Future<Output = io::Result<()>> + Send + 'static {
+) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.write(path, contents)
 }
 
@@ -131,20 +131,14 @@ pub fn write(
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn copy(
-    from: impl AsRef<Path>,
-    to: impl AsRef<Path>,
-) -> impl Future<Output = io::Result<u64>> + Send + 'static {
+pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> impl Future<Output = io::Result<u64>> {
     Fs::GLOBAL.copy(from, to)
 }
 
 impl Fs {
     /// As [`read`](super::read).
     #[track_caller]
-    pub fn read<P: AsRef<Path>>(
-        &self,
-        path: P,
-    ) -> impl Future<Output = io::Result<Vec<u8>>> + Send + 'static + use<P> {
+    pub fn read<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<Vec<u8>>> + use<P> {
         self.with_path(path, |path| read_whole(&path))
     }
 
@@ -153,7 +147,7 @@ impl Fs {
     pub fn read_to_string<P: AsRef<Path>>(
         &self,
         path: P,
-    ) -> impl Future<Output = io::Result<String>> + Send + 'static + use<P> {
+    ) -> impl Future<Output = io::Result<String>> + use<P> {
         self.with_path(path, |path| {
             let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "the file is not valid UTF-8");
             String::from_utf8(read_whole(&path)?).map_err(not_text)
@@ -166,7 +160,7 @@ impl Fs {
         &self,
         path: P,
         contents: C,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P, C> {
+    ) -> impl Future<Output = io::Result<()>> + use<P, C> {
         self.with_path(path, move |path| std::fs::write(path, contents))
     }
 
@@ -176,7 +170,7 @@ impl Fs {
         &self,
         from: P,
         to: Q,
-    ) -> impl Future<Output = io::Result<u64>> + Send + 'static + use<P, Q> {
+    ) -> impl Future<Output = io::Result<u64>> + use<P, Q> {
         self.with_paths(from, to, std::fs::copy)
     }
 }

@@ -73,7 +73,7 @@ impl DirBuilder {
     ///
     /// As [`std::fs::DirBuilder::create`].
     #[track_caller]
-    pub fn create(&self, path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
+    pub fn create<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<()>> + use<P> {
         let builder = self.to_std();
         self.fs.with_path(path, move |path| builder.create(path))
     }

@@ -22,7 +22,7 @@ use super::offload::Fs;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn create_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
+pub fn create_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.create_dir(path)
 }
 
@@ -42,7 +42,7 @@ pub fn create_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn create_dir_all(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
+pub fn create_dir_all(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.create_dir_all(path)
 }
 
@@ -63,7 +63,7 @@ pub fn create_dir_all(path: impl AsRef<Path>) -> impl Future<Output = io::Result
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn remove_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
+pub fn remove_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.remove_dir(path)
 }
 
@@ -88,44 +88,32 @@ pub fn remove_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn remove_dir_all(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
+pub fn remove_dir_all(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.remove_dir_all(path)
 }
 
 impl Fs {
     /// As [`create_dir`](super::create_dir).
     #[track_caller]
-    pub fn create_dir<P: AsRef<Path>>(
-        &self,
-        path: P,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+    pub fn create_dir<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(path, std::fs::create_dir)
     }
 
     /// As [`create_dir_all`](super::create_dir_all).
     #[track_caller]
-    pub fn create_dir_all<P: AsRef<Path>>(
-        &self,
-        path: P,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+    pub fn create_dir_all<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(path, std::fs::create_dir_all)
     }
 
     /// As [`remove_dir`](super::remove_dir).
     #[track_caller]
-    pub fn remove_dir<P: AsRef<Path>>(
-        &self,
-        path: P,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+    pub fn remove_dir<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(path, std::fs::remove_dir)
     }
 
     /// As [`remove_dir_all`](super::remove_dir_all).
     #[track_caller]
-    pub fn remove_dir_all<P: AsRef<Path>>(
-        &self,
-        path: P,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+    pub fn remove_dir_all<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(path, std::fs::remove_dir_all)
     }
 }

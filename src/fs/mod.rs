@@ -18,8 +18,9 @@
 //! A function here returns a future that does nothing until it is first polled. Then it makes one
 //! trip to the [global pool](crate::Pool::global), however large the file is and however deep the
 //! tree: a thread of the pool calls the function of `std::fs` that has the same name. The future
-//! owns a copy of the paths and is `Send` and `'static`, so it can go to any runtime or wait in a
-//! collection.
+//! keeps the path arguments until the call has ended: a guard that is passed by value, such as a
+//! `NamedTempFile`, removes its file no sooner. So the future is `Send` and `'static` where the
+//! arguments are: pass owned paths if it is to go to another task.
 //!
 //! All calls share a lane of the global pool that takes three quarters of its threads at most, and
 //! has four threads in [reserve](crate::LaneBuilder::reserve): so files go on where closures hang

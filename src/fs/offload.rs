@@ -67,20 +67,24 @@ impl Fs {
         async move { target.spawn_at(f, site).await? }
     }
 
-    /// [`offload`](Fs::offload) for `f` of a path. The copy is made before the future, which would
-    /// otherwise be bound to the caller's path: neither `'static` nor always `Send`.
+    /// [`offload`](Fs::offload) for `f` of a path. The future keeps `path` as long as the call
+    /// lasts: it may be the guard of a temporary file.
     #[track_caller]
     pub(super) fn with_path<T, F, P: AsRef<Path>>(
         &self,
         path: P,
         f: F,
-    ) -> impl Future<Output = io::Result<T>> + Send + 'static + use<T, F, P>
+    ) -> impl Future<Output = io::Result<T>> + use<T, F, P>
     where
         F: FnOnce(PathBuf) -> io::Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        let path = path.as_ref().to_owned();
-        self.offload(move || f(path))
+        let copy = path.as_ref().to_owned();
+        let call = self.offload(move || f(copy));
+        async move {
+            let _kept = path;
+            call.await
+        }
     }
 
     /// [`with_path`](Fs::with_path) for `f` of two paths.
@@ -90,12 +94,16 @@ impl Fs {
         first: P,
         second: Q,
         f: F,
-    ) -> impl Future<Output = io::Result<T>> + Send + 'static + use<T, F, P, Q>
+    ) -> impl Future<Output = io::Result<T>> + use<T, F, P, Q>
     where
         F: FnOnce(PathBuf, PathBuf) -> io::Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        let second = second.as_ref().to_owned();
-        self.with_path(first, move |first| f(first, second))
+        let copy = second.as_ref().to_owned();
+        let call = self.with_path(first, move |first| f(first, copy));
+        async move {
+            let _kept = second;
+            call.await
+        }
     }
 }

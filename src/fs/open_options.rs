@@ -96,7 +96,7 @@ impl OpenOptions {
     /// If the future is dropped while the system opens the file, the file is closed again. A file
     /// that the call has created stays.
     #[track_caller]
-    pub fn open(&self, path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
+    pub fn open<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<File>> + use<P> {
         let (options, fs) = (self.options.clone(), self.fs.clone());
         self.fs.with_path(path, move |path| options.open(path).map(|file| fs.opened(file)))
     }

@@ -21,7 +21,7 @@ use super::{Metadata, Permissions};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn canonicalize(path: impl AsRef<Path>) -> impl Future<Output = io::Result<PathBuf>> + Send + 'static {
+pub fn canonicalize(path: impl AsRef<Path>) -> impl Future<Output = io::Result<PathBuf>> {
     Fs::GLOBAL.canonicalize(path)
 }
 
@@ -44,7 +44,7 @@ pub fn canonicalize(path: impl AsRef<Path>) -> impl Future<Output = io::Result<P
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn exists(path: impl AsRef<Path>) -> impl Future<Output = io::Result<bool>> + Send + 'static {
+pub fn exists(path: impl AsRef<Path>) -> impl Future<Output = io::Result<bool>> {
     Fs::GLOBAL.exists(path)
 }
 
@@ -61,7 +61,7 @@ pub fn exists(path: impl AsRef<Path>) -> impl Future<Output = io::Result<bool>> 
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn try_exists(path: impl AsRef<Path>) -> impl Future<Output = io::Result<bool>> + Send + 'static {
+pub fn try_exists(path: impl AsRef<Path>) -> impl Future<Output = io::Result<bool>> {
     Fs::GLOBAL.try_exists(path)
 }
 
@@ -79,7 +79,7 @@ pub fn try_exists(path: impl AsRef<Path>) -> impl Future<Output = io::Result<boo
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn metadata(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Metadata>> + Send + 'static {
+pub fn metadata(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Metadata>> {
     Fs::GLOBAL.metadata(path)
 }
 
@@ -97,9 +97,7 @@ pub fn metadata(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Metad
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn symlink_metadata(
-    path: impl AsRef<Path>,
-) -> impl Future<Output = io::Result<Metadata>> + Send + 'static {
+pub fn symlink_metadata(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Metadata>> {
     Fs::GLOBAL.symlink_metadata(path)
 }
 
@@ -123,7 +121,7 @@ pub fn symlink_metadata(
 pub fn set_permissions(
     path: impl AsRef<Path>,
     permissions: Permissions,
-) -> impl Future<Output = io::Result<()>> + Send + 'static {
+) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.set_permissions(path, permissions)
 }
 
@@ -145,10 +143,7 @@ pub fn set_permissions(
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn rename(
-    from: impl AsRef<Path>,
-    to: impl AsRef<Path>,
-) -> impl Future<Output = io::Result<()>> + Send + 'static {
+pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.rename(from, to)
 }
 
@@ -169,7 +164,7 @@ pub fn rename(
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn remove_file(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
+pub fn remove_file(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.remove_file(path)
 }
 
@@ -191,10 +186,7 @@ pub fn remove_file(path: impl AsRef<Path>) -> impl Future<Output = io::Result<()
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn hard_link(
-    original: impl AsRef<Path>,
-    link: impl AsRef<Path>,
-) -> impl Future<Output = io::Result<()>> + Send + 'static {
+pub fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.hard_link(original, link)
 }
 
@@ -215,7 +207,7 @@ pub fn hard_link(
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn read_link(path: impl AsRef<Path>) -> impl Future<Output = io::Result<PathBuf>> + Send + 'static {
+pub fn read_link(path: impl AsRef<Path>) -> impl Future<Output = io::Result<PathBuf>> {
     Fs::GLOBAL.read_link(path)
 }
 
@@ -225,34 +217,25 @@ impl Fs {
     pub fn canonicalize<P: AsRef<Path>>(
         &self,
         path: P,
-    ) -> impl Future<Output = io::Result<PathBuf>> + Send + 'static + use<P> {
+    ) -> impl Future<Output = io::Result<PathBuf>> + use<P> {
         self.with_path(path, std::fs::canonicalize)
     }
 
     /// As [`exists`](super::exists).
     #[track_caller]
-    pub fn exists<P: AsRef<Path>>(
-        &self,
-        path: P,
-    ) -> impl Future<Output = io::Result<bool>> + Send + 'static + use<P> {
+    pub fn exists<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<bool>> + use<P> {
         self.with_path(path, std::fs::exists)
     }
 
     /// As [`try_exists`](super::try_exists).
     #[track_caller]
-    pub fn try_exists<P: AsRef<Path>>(
-        &self,
-        path: P,
-    ) -> impl Future<Output = io::Result<bool>> + Send + 'static + use<P> {
+    pub fn try_exists<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<bool>> + use<P> {
         self.with_path(path, std::fs::exists)
     }
 
     /// As [`metadata`](super::metadata).
     #[track_caller]
-    pub fn metadata<P: AsRef<Path>>(
-        &self,
-        path: P,
-    ) -> impl Future<Output = io::Result<Metadata>> + Send + 'static + use<P> {
+    pub fn metadata<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<Metadata>> + use<P> {
         self.with_path(path, std::fs::metadata)
     }
 
@@ -261,7 +244,7 @@ impl Fs {
     pub fn symlink_metadata<P: AsRef<Path>>(
         &self,
         path: P,
-    ) -> impl Future<Output = io::Result<Metadata>> + Send + 'static + use<P> {
+    ) -> impl Future<Output = io::Result<Metadata>> + use<P> {
         self.with_path(path, std::fs::symlink_metadata)
     }
 
@@ -271,7 +254,7 @@ impl Fs {
         &self,
         path: P,
         permissions: Permissions,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+    ) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(path, move |path| std::fs::set_permissions(path, permissions))
     }
 
@@ -281,16 +264,13 @@ impl Fs {
         &self,
         from: P,
         to: Q,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P, Q> {
+    ) -> impl Future<Output = io::Result<()>> + use<P, Q> {
         self.with_paths(from, to, std::fs::rename)
     }
 
     /// As [`remove_file`](super::remove_file).
     #[track_caller]
-    pub fn remove_file<P: AsRef<Path>>(
-        &self,
-        path: P,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+    pub fn remove_file<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(path, std::fs::remove_file)
     }
 
@@ -300,16 +280,13 @@ impl Fs {
         &self,
         original: P,
         link: Q,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P, Q> {
+    ) -> impl Future<Output = io::Result<()>> + use<P, Q> {
         self.with_paths(original, link, std::fs::hard_link)
     }
 
     /// As [`read_link`](super::read_link).
     #[track_caller]
-    pub fn read_link<P: AsRef<Path>>(
-        &self,
-        path: P,
-    ) -> impl Future<Output = io::Result<PathBuf>> + Send + 'static + use<P> {
+    pub fn read_link<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<PathBuf>> + use<P> {
         self.with_path(path, std::fs::read_link)
     }
 }

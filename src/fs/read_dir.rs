@@ -43,17 +43,14 @@ const AHEAD: usize = 1024;
 /// # std::io::Result::Ok(()) }).unwrap();
 /// ```
 #[track_caller]
-pub fn read_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<ReadDir>> + Send + 'static {
+pub fn read_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<ReadDir>> {
     Fs::GLOBAL.read_dir(path)
 }
 
 impl Fs {
     /// As [`read_dir`](super::read_dir).
     #[track_caller]
-    pub fn read_dir<P: AsRef<Path>>(
-        &self,
-        path: P,
-    ) -> impl Future<Output = io::Result<ReadDir>> + Send + 'static + use<P> {
+    pub fn read_dir<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<ReadDir>> + use<P> {
         let fs = self.clone();
         self.with_path(path, move |path| {
             let target = fs.target.clone();

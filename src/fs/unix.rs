@@ -25,10 +25,7 @@ use super::offload::Fs;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[track_caller]
-pub fn symlink(
-    original: impl AsRef<Path>,
-    link: impl AsRef<Path>,
-) -> impl Future<Output = io::Result<()>> + Send + 'static {
+pub fn symlink(original: impl AsRef<Path>, link: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.symlink(original, link)
 }
 
@@ -54,7 +51,7 @@ pub fn chown(
     path: impl AsRef<Path>,
     uid: Option<u32>,
     gid: Option<u32>,
-) -> impl Future<Output = io::Result<()>> + Send + 'static {
+) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.chown(path, uid, gid)
 }
 
@@ -79,7 +76,7 @@ pub fn lchown(
     path: impl AsRef<Path>,
     uid: Option<u32>,
     gid: Option<u32>,
-) -> impl Future<Output = io::Result<()>> + Send + 'static {
+) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.lchown(path, uid, gid)
 }
 
@@ -128,7 +125,7 @@ pub fn fchown(
 /// # });
 /// ```
 #[track_caller]
-pub fn chroot(dir: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> + Send + 'static {
+pub fn chroot(dir: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.chroot(dir)
 }
 
@@ -139,7 +136,7 @@ impl Fs {
         &self,
         original: P,
         link: Q,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P, Q> {
+    ) -> impl Future<Output = io::Result<()>> + use<P, Q> {
         self.with_paths(original, link, unix::symlink)
     }
 
@@ -150,7 +147,7 @@ impl Fs {
         path: P,
         uid: Option<u32>,
         gid: Option<u32>,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+    ) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(path, move |path| unix::chown(path, uid, gid))
     }
 
@@ -161,7 +158,7 @@ impl Fs {
         path: P,
         uid: Option<u32>,
         gid: Option<u32>,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+    ) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(path, move |path| unix::lchown(path, uid, gid))
     }
 
@@ -179,10 +176,7 @@ impl Fs {
 
     /// As [`chroot`](super::chroot).
     #[track_caller]
-    pub fn chroot<P: AsRef<Path>>(
-        &self,
-        dir: P,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P> {
+    pub fn chroot<P: AsRef<Path>>(&self, dir: P) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(dir, unix::chroot)
     }
 }

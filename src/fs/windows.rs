@@ -27,7 +27,7 @@ use super::offload::Fs;
 pub fn symlink_dir(
     original: impl AsRef<Path>,
     link: impl AsRef<Path>,
-) -> impl Future<Output = io::Result<()>> + Send + 'static {
+) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.symlink_dir(original, link)
 }
 
@@ -52,7 +52,7 @@ pub fn symlink_dir(
 pub fn symlink_file(
     original: impl AsRef<Path>,
     link: impl AsRef<Path>,
-) -> impl Future<Output = io::Result<()>> + Send + 'static {
+) -> impl Future<Output = io::Result<()>> {
     Fs::GLOBAL.symlink_file(original, link)
 }
 
@@ -63,7 +63,7 @@ impl Fs {
         &self,
         original: P,
         link: Q,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P, Q> {
+    ) -> impl Future<Output = io::Result<()>> + use<P, Q> {
         self.with_paths(original, link, windows::symlink_dir)
     }
 
@@ -73,7 +73,7 @@ impl Fs {
         &self,
         original: P,
         link: Q,
-    ) -> impl Future<Output = io::Result<()>> + Send + 'static + use<P, Q> {
+    ) -> impl Future<Output = io::Result<()>> + use<P, Q> {
         self.with_paths(original, link, windows::symlink_file)
     }
 }

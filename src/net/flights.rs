@@ -61,11 +61,11 @@ struct FlightState {
     /// The waker of each caller that has polled and found nothing.
     callers: BTreeMap<u64, Option<Waker>>,
     question: Option<CancelHandle>,
-    answer: Option<Arc<Answer>>,
+    answer: Option<Arc<Landing>>,
 }
 
 /// What came of a question.
-enum Answer {
+enum Landing {
     Found(Vec<SocketAddr>),
     /// The system's error.
     Failed(io::Error),
@@ -73,15 +73,15 @@ enum Answer {
     Lost(TaskError),
 }
 
-impl Answer {
+impl Landing {
     fn copy(&self) -> io::Result<Vec<SocketAddr>> {
         match self {
-            Answer::Found(addresses) => Ok(addresses.clone()),
-            Answer::Failed(error) => Err(match error.raw_os_error() {
+            Landing::Found(addresses) => Ok(addresses.clone()),
+            Landing::Failed(error) => Err(match error.raw_os_error() {
                 Some(code) => io::Error::from_raw_os_error(code),
                 None => io::Error::new(error.kind(), error.to_string()),
             }),
-            Answer::Lost(error) => Err(error.copy().into()),
+            Landing::Lost(error) => Err(error.copy().into()),
         }
     }
 }
@@ -141,7 +141,7 @@ impl Flight {
     }
 
     /// Shows the answer to all callers.
-    fn land(&self, answer: Answer) {
+    fn land(&self, answer: Landing) {
         let Some(mut state) = self.state.lock() else { return };
         state.answer = Some(Arc::new(answer));
         let question = state.question.take();
@@ -173,9 +173,9 @@ impl Caller {
                 Flights::remove(&mut table, &name, &flight);
             }
             flight.land(match result {
-                Ok(Ok(addresses)) => Answer::Found(addresses),
-                Ok(Err(error)) => Answer::Failed(error),
-                Err(error) => Answer::Lost(error),
+                Ok(Ok(addresses)) => Landing::Found(addresses),
+                Ok(Err(error)) => Landing::Failed(error),
+                Err(error) => Landing::Lost(error),
             });
         });
     }

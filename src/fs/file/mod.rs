@@ -85,7 +85,7 @@ impl File {
     ///
     /// Those of [`std::fs::File::open`].
     #[track_caller]
-    pub fn open(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
+    pub fn open(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> {
         Fs::GLOBAL.open(path)
     }
 
@@ -96,7 +96,7 @@ impl File {
     ///
     /// Those of [`std::fs::File::create`].
     #[track_caller]
-    pub fn create(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
+    pub fn create(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> {
         Fs::GLOBAL.create(path)
     }
 
@@ -107,7 +107,7 @@ impl File {
     /// Those of [`std::fs::File::create_new`]: [`AlreadyExists`](io::ErrorKind::AlreadyExists) if
     /// the path exists.
     #[track_caller]
-    pub fn create_new(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> + Send + 'static {
+    pub fn create_new(path: impl AsRef<Path>) -> impl Future<Output = io::Result<File>> {
         Fs::GLOBAL.create_new(path)
     }
 
@@ -296,30 +296,21 @@ impl File {
 impl Fs {
     /// As [`File::open`].
     #[track_caller]
-    pub fn open<P: AsRef<Path>>(
-        &self,
-        path: P,
-    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+    pub fn open<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<File>> + use<P> {
         let fs = self.clone();
         self.with_path(path, move |path| std::fs::File::open(path).map(|file| fs.opened(file)))
     }
 
     /// As [`File::create`].
     #[track_caller]
-    pub fn create<P: AsRef<Path>>(
-        &self,
-        path: P,
-    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+    pub fn create<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<File>> + use<P> {
         let fs = self.clone();
         self.with_path(path, move |path| std::fs::File::create(path).map(|file| fs.opened(file)))
     }
 
     /// As [`File::create_new`].
     #[track_caller]
-    pub fn create_new<P: AsRef<Path>>(
-        &self,
-        path: P,
-    ) -> impl Future<Output = io::Result<File>> + Send + 'static + use<P> {
+    pub fn create_new<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<File>> + use<P> {
         let fs = self.clone();
         self.with_path(path, move |path| std::fs::File::create_new(path).map(|file| fs.opened(file)))
     }

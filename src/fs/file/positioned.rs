@@ -130,10 +130,9 @@ impl File {
             return (Err(error), buffer);
         }
         take_turn().await;
-        let bytes = buffer.as_mut();
-        if bytes.len() <= pread::MOST
-            && let Cached::Read(count) = pread::read(&self.file, bytes, Some(offset))
-        {
+        // A large buffer is filled by one call.
+        let is_small = buffer.as_mut().len() <= pread::MOST;
+        if is_small && let Some(count) = self.read_cached(buffer.as_mut(), offset) {
             return (Ok(count), buffer);
         }
         self.lend(buffer, move |file, buffer| retry(|| read_once(file, buffer.as_mut(), offset))).await
@@ -154,15 +153,7 @@ impl File {
     where
         B: AsRef<[u8]> + Send + 'static,
     {
-        let invalidate = self.stream.invalidator();
-        self.lend(bytes, move |file, bytes| {
-            // Bytes read ahead before the call are stale, and so are those read while it runs.
-            invalidate();
-            let result = retry(|| write_once(file, bytes.as_ref(), offset));
-            invalidate();
-            result
-        })
-        .await
+        self.write_lent(bytes, B::as_ref, offset).await
     }
 
     /// As [`read_at`](File::read_at), into several buffers, one after the other. Unix only.
@@ -176,7 +167,9 @@ impl File {
         if let [buffer] = buffers {
             return self.read_from(buffer, offset).await;
         }
-        let (count, bytes) = self.read_at_owned(vec![0; length.min(MOST)], offset).await;
+        let buffer = AlignedBytes::zeroed(length.min(MOST));
+        let read = self.lend(buffer, move |file, buffer| retry(|| read_once(file, buffer, offset)));
+        let (count, bytes) = read.await;
         let count = count?;
         let mut unread = &bytes[..count];
         for buffer in buffers {
@@ -195,11 +188,29 @@ impl File {
     /// As for [`write_at`](File::write_at).
     #[cfg(unix)]
     pub async fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        let mut bytes = Vec::new();
+        let mut bytes = AlignedBytes::default();
         for slice in slices {
-            bytes.extend_from_slice(&slice[..slice.len().min(MOST - bytes.len())]);
+            bytes.extend(&slice[..slice.len().min(MOST - bytes.len())]);
         }
-        self.write_at_owned(bytes, offset).await.0
+        self.write_lent(bytes, |bytes| bytes, offset).await.0
+    }
+
+    #[cfg(unix)]
+    async fn write_lent<B: Send + 'static>(
+        &self,
+        bytes: B,
+        slice: fn(&B) -> &[u8],
+        offset: u64,
+    ) -> (io::Result<usize>, B) {
+        let invalidate = self.stream.invalidator();
+        self.lend(bytes, move |file, bytes| {
+            // Bytes read ahead before the call are stale, and so are those read while it runs.
+            invalidate();
+            let result = retry(|| write_once(file, slice(bytes), offset));
+            invalidate();
+            result
+        })
+        .await
     }
 
     /// Calls `f` on the pool with a buffer, which comes back whatever happens.
@@ -250,9 +261,7 @@ impl File {
     async fn read_from(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.written().await?;
         take_turn().await;
-        let bypasses_cache = *self.bypasses_cache.get_or_init(|| pread::bypasses_cache(&self.file));
-        if !bypasses_cache && let Cached::Read(count) = pread::read(&self.file, buffer, Some(offset)) {
-            budget::spend(count);
+        if let Some(count) = self.read_cached(buffer, offset) {
             return Ok(count);
         }
         let (file, most) = (Arc::clone(&self.file), buffer.len().min(MOST));
@@ -264,6 +273,17 @@ impl File {
         let (bytes, count) = read.await?;
         buffer[..count].copy_from_slice(&bytes[..count]);
         Ok(count)
+    }
+
+    /// Reads what the page cache has at `offset`, without waiting.
+    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> Option<usize> {
+        let bypasses_cache = *self.bypasses_cache.get_or_init(|| pread::bypasses_cache(&self.file));
+        if bypasses_cache {
+            return None;
+        }
+        let Cached::Read(count) = pread::read(&self.file, buffer, Some(offset)) else { return None };
+        budget::spend(count);
+        Some(count)
     }
 
     async fn write_to(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {

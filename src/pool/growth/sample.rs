@@ -215,7 +215,9 @@ impl Sampler {
         // hold a token because they have no CPU.
         let same_tokens = queued.tokens() == before.tokens();
         // What threads of reserves do shows nothing of the others.
-        let reserved = pool.engine.workers.reserved_counts();
+        let has_reserves = pool.engine.lanes.has_reserves();
+        let reserved =
+            if has_reserves { pool.engine.workers.reserved_counts() } else { TaskCounts::default() };
         let reserved_before = std::mem::replace(&mut self.reserved, reserved);
         let in_reserve = reserved.ended() - reserved_before.ended();
         let started = totals.started.saturating_sub(reserved.started);

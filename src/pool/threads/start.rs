@@ -2,8 +2,7 @@
 //!
 //! - **P1** A thread is reserved, by compare-exchange against `max`, before it is made, and given
 //!   up after its last hook has run: so the number of threads never exceeds `max`, not even for an
-//!   instant.
-//!   The threads of lanes' reserves count apart (N5).
+//!   instant. The threads of lanes' reserves count apart (N5).
 //! - **P2** The thread that reserves also holds a starting token. Both go with the [`NewThread`]:
 //!   into the thread when it runs, or back when it is dropped unrun. A thread of a reserve has no
 //!   token.
@@ -69,8 +68,8 @@ impl Reserved for Reservation {
         // A handler that has not returned yet may still report why; until then no other attempt is
         // made (P3).
         threads.backoff().hold();
-        // ORDERING: AcqRel pairs with the one in `start`: the second of the two sees the first, and
-        // all that came before it.
+        // ORDERING: AcqRel pairs with the one in `start_as`: the second of the two sees the first,
+        // and all that came before it.
         let returned = handshake.fetch_or(LOST, Ordering::AcqRel) & RETURNED != 0;
         if returned {
             threads.backoff().begin(dropped_unrun());

@@ -28,6 +28,8 @@ pub(crate) fn check(interruptions: Option<usize>, model: impl Fn() + Sync + Send
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = interruptions;
     builder.max_threads = loom::MAX_THREADS;
+    // An interleaving with more steps is taken for one without an end.
+    builder.max_branches = 2000;
     builder.check(move || {
         assert_eq!(PANICS.get(), 0, "the interleaving before this one has panicked");
         count.fetch_add(1, Ordering::Relaxed);

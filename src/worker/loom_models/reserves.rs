@@ -97,6 +97,9 @@ impl Policy for Reserves {
     fn may_grow(&self) -> bool {
         true
     }
+    fn threads(&self) -> usize {
+        self.yard.threads() + self.now.load(Ordering::Relaxed) as usize
+    }
     fn may_spin(&self) -> bool {
         false
     }

@@ -40,29 +40,19 @@ fn a_panic_of_the_contents_is_an_error_that_names_the_caller() {
     assert!(text.contains(&format!(":{line}:")), "line {line}: {text}");
 }
 
-/// A path that may not leave its thread.
-struct Tied(Rc<PathBuf>);
-
-impl AsRef<Path> for Tied {
-    fn as_ref(&self) -> &Path {
-        &self.0
-    }
-}
-
 fn free<F: Future + Send + 'static>(future: F) -> F {
     future
 }
 
 #[test]
-fn futures_are_send_and_borrow_nothing_whatever_the_path() {
+fn futures_of_owned_paths_are_send_and_borrow_nothing() {
     let dir = folder();
     let (read, copy, rename) = {
-        let path = dir.path().join("file");
-        let tied = Tied(Rc::new(dir.path().join("copy")));
+        let (path, other) = (dir.path().join("file"), dir.path().join("copy"));
         (
-            free(fs::read(&path)),
-            free(fs::copy(path.as_path(), &tied)),
-            free(fs::rename(tied, dir.path().join("renamed"))),
+            free(fs::read(path.clone())),
+            free(fs::copy(path, other.clone())),
+            free(fs::rename(other, dir.path().join("renamed"))),
         )
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
@@ -72,6 +62,86 @@ fn futures_are_send_and_borrow_nothing_whatever_the_path() {
         tokio::spawn(rename).await.unwrap().unwrap();
     });
     assert!(dir.path().join("renamed").exists());
+}
+
+/// A path that may not leave its thread.
+struct Tied(Rc<PathBuf>);
+
+impl AsRef<Path> for Tied {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+#[test]
+fn a_path_that_is_tied_to_its_thread_will_do() {
+    let dir = folder();
+    let tied = Tied(Rc::new(dir.path().join("file")));
+    assert_eq!(block_on(fs::read(&tied)).unwrap(), b"some text\n");
+    block_on(fs::rename(tied, dir.path().join("renamed"))).unwrap();
+}
+
+/// A path whose drop removes the file, as that of a temporary file does.
+struct Removes(PathBuf);
+
+impl Removes {
+    fn file(dir: &Path) -> Self {
+        let path = dir.join("removed by its guard");
+        std::fs::write(&path, "kept").unwrap();
+        Removes(path)
+    }
+}
+
+impl AsRef<Path> for Removes {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Removes {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn an_argument_that_owns_its_path_lives_until_the_call_has_ended() {
+    let dir = folder();
+    let (guard, at) = (|| Removes::file(dir.path()), |name: &str| dir.path().join(name));
+    let gone = || assert!(!at("removed by its guard").exists(), "the call drops its argument");
+    block_on(async {
+        assert_eq!(fs::read(guard()).await.unwrap(), b"kept");
+        gone();
+        assert_eq!(fs::read_to_string(guard()).await.unwrap(), "kept");
+        assert_eq!(fs::metadata(guard()).await.unwrap().len(), 4);
+        assert_eq!(fs::symlink_metadata(guard()).await.unwrap().len(), 4);
+        assert!(fs::exists(guard()).await.unwrap());
+        assert!(fs::try_exists(guard()).await.unwrap());
+        assert!(fs::canonicalize(guard()).await.is_ok());
+        assert_eq!(fs::copy(guard(), at("1")).await.unwrap(), 4);
+        assert_eq!(fs::copy(at("1"), guard()).await.unwrap(), 4);
+        gone();
+        fs::hard_link(guard(), at("2")).await.unwrap();
+        fs::rename(guard(), at("3")).await.unwrap();
+        fs::rename(at("3"), guard()).await.unwrap();
+        fs::remove_file(guard()).await.unwrap();
+        let permissions = std::fs::metadata(at("1")).unwrap().permissions();
+        fs::set_permissions(guard(), permissions).await.unwrap();
+        fs::write(guard(), "new").await.unwrap();
+        gone();
+        drop(fs::File::open(guard()).await.unwrap());
+        drop(fs::File::create(guard()).await.unwrap());
+        drop(fs::OpenOptions::new().read(true).open(guard()).await.unwrap());
+        let here = fs::on(Pool::global());
+        assert_eq!(here.read(guard()).await.unwrap(), b"kept");
+        drop(here.open(guard()).await.unwrap());
+        gone();
+        let folder = tempfile::tempdir().unwrap();
+        assert!(fs::read_dir(folder).await.unwrap().next_entry().await.unwrap().is_none());
+        assert_eq!(fs::read(tempfile::NamedTempFile::new().unwrap()).await.unwrap(), b"");
+    });
+    drop(fs::read(guard()));
+    gone();
 }
 
 /// A little of everything.

@@ -32,7 +32,7 @@ pub(super) type Pending<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>
 /// A call of `fs` that has begun on some thread and hangs until `gate` opens.
 pub(super) fn hang(path: &Path, gate: &Gate) -> Pending<()> {
     let begun = Gate::new();
-    let mut write: Pending<()> = Box::pin(fs::write(path, Late(begun.clone(), gate.clone())));
+    let mut write: Pending<()> = Box::pin(fs::write(path.to_owned(), Late(begun.clone(), gate.clone())));
     assert!(poll(&mut write, Waker::noop()).is_pending());
     begun.pass();
     write

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use sidestep::fs::{File, TryLockError};
 
 use super::hostile::ends;
 use super::lock_queue::{ATTEMPTS, is_free, lock_file, open, waiting, worst_but_a_hundredth};
@@ -31,6 +32,20 @@ fn in_a_forked_child_a_call_ends_and_the_parent_keeps_its_lock() {
             list.check(holder.unlock().now_or_never().is_some_and(|end| end.is_err()));
             list.check(waiter.try_lock().now_or_never().is_some_and(|end| end.is_err()));
             drop((holder, waiter));
+            // Files that the child opens are its own.
+            let fresh = [(); 2].map(|()| sidestep::block_on(File::open(&path)));
+            let [Ok(one), Ok(two)] = fresh else { return list.check(false) };
+            let tried = sidestep::block_on(one.try_lock());
+            list.check(matches!(tried, Err(TryLockError::WouldBlock)));
+            let another = path.with_file_name("of the child");
+            let fresh = [(); 2].map(|()| sidestep::block_on(File::create(&another)));
+            let [Ok(mine), Ok(other)] = fresh else { return list.check(false) };
+            list.check(sidestep::block_on(mine.lock()).is_ok());
+            let mut call = Box::pin(other.lock());
+            list.check(poll(&mut call, Waker::noop()).is_pending());
+            list.check(sidestep::block_on(mine.unlock()).is_ok());
+            list.check(sidestep::block_on(call).is_ok());
+            drop(two);
         });
         assert_eq!(status, 0);
         // The closure has taken the parent's handles along.

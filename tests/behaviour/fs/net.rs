@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::process::Command;
 use std::task::{Poll, Waker};
 
-use sidestep::Pool;
 use sidestep::net::{Addresses, LookupHost, ToSocketAddrs, lookup_host};
+use sidestep::{Pool, net};
 
 use crate::support::alone::{CORE, MAX, alone_as};
 #[cfg(unix)]
@@ -169,11 +169,14 @@ fn many_lookups_of_a_name_at_once_are_one_trip_to_the_pool() {
     let path = "fs::net::many_lookups_of_a_name_at_once_are_one_trip_to_the_pool";
     alone_as(path, &[(CORE, "1"), (MAX, "1")], || {
         let pool = Pool::global();
+        // A lane without a reserve, so that the questions stay queued.
+        let names = net::on(&pool.lane("names", 4));
         let gate = Gate::new();
         let busy = occupy(pool, &gate);
         let before = pool.metrics().tasks_submitted();
-        let mut lookups: Vec<LookupHost> =
-            (0..250).flat_map(|_| [lookup_host("localhost:80"), lookup_host(("localhost", 80))]).collect();
+        let mut lookups: Vec<LookupHost> = (0..250)
+            .flat_map(|_| [names.lookup_host("localhost:80"), names.lookup_host(("localhost", 80))])
+            .collect();
         assert!(lookups.iter_mut().all(|lookup| poll(lookup, Waker::noop()).is_pending()));
         assert_eq!(pool.metrics().tasks_submitted() - before, 1);
         // Those that go do not take the answer from the others.
@@ -185,9 +188,9 @@ fn many_lookups_of_a_name_at_once_are_one_trip_to_the_pool() {
         }
         assert_eq!(pool.metrics().tasks_submitted() - before, 1);
         // What begins afterwards asks again.
-        looked_up("localhost:80").unwrap();
+        sidestep::block_on(names.lookup_host("localhost:80")).unwrap();
         assert_eq!(pool.metrics().tasks_submitted() - before, 2);
-        let [mut one, mut two] = [lookup_host("localhost:80"), lookup_host("localhost:80")];
+        let [mut one, mut two] = [(); 2].map(|()| names.lookup_host("localhost:80"));
         let gate = Gate::new();
         let busy = occupy(pool, &gate);
         assert!(poll(&mut one, Waker::noop()).is_pending() && poll(&mut two, Waker::noop()).is_pending());
@@ -206,7 +209,7 @@ fn a_forked_child_does_not_wait_for_a_lookup_of_its_parent() {
     alone_as(path, &[(CORE, "1"), (MAX, "1")], || {
         let gate = Gate::new();
         let busy = occupy(Pool::global(), &gate);
-        let mut lookup = lookup_host("localhost:80");
+        let mut lookup = net::on(&Pool::global().lane("names", 4)).lookup_host("localhost:80");
         assert!(poll(&mut lookup, Waker::noop()).is_pending());
         let failed = in_child(|checks| {
             let Poll::Ready(Err(error)) = poll(&mut lookup, Waker::noop()) else {

@@ -108,3 +108,19 @@ fn a_buffer_comes_back_from_a_pool_that_has_ended() {
         assert_eq!(buffer, [1, 2, 3]);
     });
 }
+
+#[test]
+fn several_buffers_need_no_alignment_past_the_page_cache() {
+    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let path = numbered(dir.path(), 16_384);
+    let opened = File::options().read(true).write(true).custom_flags(libc::O_DIRECT).open(&path);
+    let Ok(file) = ends(opened) else { return println!("no O_DIRECT here") };
+    let mut bytes = vec![0; 1 + 8_192];
+    let (one, two) = bytes[1..].split_at_mut(1_000);
+    let mut buffers = [one, two].map(IoSliceMut::new);
+    assert_eq!(ends(file.read_vectored_at(&mut buffers, 4_096)).unwrap(), 8_192);
+    assert!(bytes[1..].iter().copied().eq((4_096..12_288).map(byte)));
+    let slices = [&bytes[1..1_000], &bytes[1_000..4_097]].map(IoSlice::new);
+    assert_eq!(ends(file.write_vectored_at(&slices, 0)).unwrap(), 4_096);
+    assert!(std::fs::read(&path).unwrap()[..4_096] == bytes[1..4_097]);
+}

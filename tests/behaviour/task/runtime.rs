@@ -39,8 +39,7 @@ fn warned_of(f: impl FnOnce()) -> Vec<String> {
     let warnings = Warnings::default();
     let dispatch = Dispatch::new(tracing_subscriber::registry().with(warnings.clone()));
     dispatcher::with_default(&dispatch, f);
-    let sites = warnings.0.lock().unwrap().clone();
-    sites
+    std::mem::take(&mut *warnings.0.lock().unwrap())
 }
 
 /// Lets a task that waits for the gate go on a moment after the thread has begun to wait for it.

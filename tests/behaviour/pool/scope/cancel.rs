@@ -240,7 +240,7 @@ fn a_hook_may_use_the_pool() {
             let pool = inner.clone();
             scope
                 .spawn(move || {
-                    let found = Arc::new(Mutex::new(None));
+                    let found = Arc::new(Mutex::new(None::<i32>));
                     let put = Arc::clone(&found);
                     let hook = current::on_cancel(move || {
                         *put.lock().unwrap() = Some(pool.spawn(|| 42).wait().unwrap());
@@ -248,8 +248,7 @@ fn a_hook_may_use_the_pool() {
                     announce.open();
                     until_cancelled();
                     drop(hook);
-                    let found = found.lock().unwrap().take();
-                    found
+                    found.lock().unwrap().take()
                 })
                 .wait()
                 .unwrap()

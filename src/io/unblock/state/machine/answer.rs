@@ -230,7 +230,8 @@ impl<T: 'static> Machine<T> {
         chunk: &mut ReadChunk,
         after: &mut AfterUnlock,
     ) -> Option<io::Result<Answer>> {
-        let room = self.outbound.room(slices.iter().map(|slice| slice.len()).sum()).min(most);
+        let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
+        let room = self.outbound.room(wanted.min(most));
         if room == 0 {
             return None;
         }
