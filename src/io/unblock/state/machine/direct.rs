@@ -43,6 +43,9 @@ pub(super) type Directly<C> = ControlFlow<Option<io::Result<Answer>>, C>;
 impl<T: 'static> Machine<T> {
     /// The descriptor of the value, if it is one to wait for and no pump works with the value.
     pub(super) fn endpoint(&mut self) -> Option<(Fd, &mut Endpoint)> {
+        if matches!(self.direct, Direct::No) {
+            return None;
+        }
         let how = self.capabilities.descriptor?;
         let ValueState::Idle(value) = &self.value else { return None };
         let fd = how.find(value);
