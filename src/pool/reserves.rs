@@ -187,6 +187,8 @@ impl Policy for ReserveWorker {
     }
 
     fn on_exit(&self) {
+        // Before the thread counts itself out: see `joins`.
+        self.pool.threads.joins().leave();
         self.pool.release_reserved(&self.reserve, true);
     }
 }

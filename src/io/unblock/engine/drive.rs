@@ -284,8 +284,8 @@ fn drive<T: Send + 'static>(
     answer.map_or(Poll::Pending, Poll::Ready)
 }
 
-/// Asks once more, and leaves `waker` if there is no answer yet: with `wait`, if the descriptor of the
-/// value is to be waited for, else with the machine.
+/// Asks once more, and leaves `waker` if there is no answer yet: with `wait`, if the descriptor of
+/// the value is to be waited for, else with the machine.
 fn ask_or_wait<T: Send + 'static>(
     shared: &Arc<SharedMachine<T>>,
     mut machine: MutexGuard<'_, Machine<T>>,

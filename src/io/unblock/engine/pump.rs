@@ -160,8 +160,8 @@ fn run<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, is_pooled: bool) {
     }
 }
 
-/// Takes the step: the I/O of the value happens here. `descriptor` is one that may have to be waited
-/// for.
+/// Takes the step: the I/O of the value happens here. `descriptor` is one that may have to be
+/// waited for.
 fn take<T>(step: PumpStep<T>, value: &mut T, descriptor: Option<DescriptorOf<T>>) -> StepResult {
     match step {
         PumpStep::Rewind(seek, unread) => StepResult::Rewound(rewind(value, seek, unread)),
