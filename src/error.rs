@@ -94,6 +94,26 @@ impl Reason {
         Reason::Panicked(Mutex::new(payload))
     }
 
+    /// The reason again, for another who waits. Of a panic's payload only the message is kept.
+    fn copy(&self) -> Self {
+        match self {
+            Reason::Cancelled => Reason::Cancelled,
+            Reason::Abandoned => Reason::Abandoned,
+            Reason::Panicked(payload) => {
+                Reason::panicked(Box::new(panic_message(&**payload.lock()).to_owned()))
+            }
+            Reason::Shutdown => Reason::Shutdown,
+            Reason::Full => Reason::Full,
+            Reason::Expired => Reason::Expired,
+            Reason::NoThread(error) => Reason::NoThread(Arc::clone(error)),
+            Reason::Deadlock => Reason::Deadlock,
+            Reason::LaneDeadlock => Reason::LaneDeadlock,
+            Reason::TooDeep(deep) => Reason::TooDeep(*deep),
+            Reason::Poisoned => Reason::Poisoned,
+            Reason::Taken => Reason::Taken,
+        }
+    }
+
     /// A number from 1 to 14 for a reason that a task can end with and that carries no data.
     pub(crate) fn code(&self) -> Option<u8> {
         match self {
@@ -141,6 +161,12 @@ struct Repr {
 impl TaskError {
     pub(crate) fn new(origin: Origin, reason: Reason) -> Self {
         TaskError(Box::new(Repr { origin, reason }))
+    }
+
+    /// The error again, for another who waits for the task. Of a panic's payload only the message
+    /// is kept.
+    pub(crate) fn copy(&self) -> Self {
+        TaskError::new(self.0.origin.clone(), self.0.reason.copy())
     }
 
     /// The id of the task that this error is about.

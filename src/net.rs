@@ -1,17 +1,20 @@
 //! Network calls that block: name lookups.
 
+mod flights;
+
 use std::future::Future;
 use std::io;
 use std::iter::FusedIterator;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::vec;
 
 use crate::pool::{SpawnTarget, Spawner};
-use crate::task::Task;
 
+use flights::{Caller, Flights};
 use sealed::{Host, Question};
 
 /// Looks up the addresses of a host: [`std::net::ToSocketAddrs`], on the global pool.
@@ -20,6 +23,9 @@ use sealed::{Host, Question};
 /// nothing. The lookup begins with the first poll. If the host is an address already, such as
 /// `"127.0.0.1:80"`, `("::1", 80)` or a [`SocketAddr`], that poll returns it, without a trip to the
 /// pool. The addresses come in the order of the resolver, and may repeat.
+///
+/// Lookups of the same name that overlap in time are one question to the system, and each gets its
+/// answer or its error. Nothing is cached: a lookup that begins when the answer has come asks anew.
 ///
 /// For a type of yours that implements std's trait, write
 /// `sidestep::unblock(move || host.to_socket_addrs())`.
@@ -32,8 +38,9 @@ use sealed::{Host, Question};
 ///
 /// # Cancellation
 ///
-/// Dropping the future cancels a queued lookup, which then never runs. No system can interrupt a
-/// lookup that runs: it goes on to its end in the background.
+/// Dropping the future cancels a queued lookup, which then never runs, unless other futures wait
+/// for the same answer. No system can interrupt a lookup that runs: it goes on to its end in the
+/// background.
 ///
 /// # Panics
 ///
@@ -67,21 +74,24 @@ use sealed::{Host, Question};
 /// ```
 ///
 /// It does not bound how many threads hang: each stays in its lookup until the resolver gives up.
-/// If lookups may come faster than that, run them in a [`Lane`](crate::Lane): its limit holds even
-/// if the callers give up, and the other threads of the pool stay free for other work.
+/// But all lookups share a lane of the global pool, which runs at most 32 at a time, and at most
+/// three quarters of the pool's threads; and two threads are in
+/// [reserve](crate::LaneBuilder::reserve) for them where everything else hangs. To bound some
+/// lookups apart, run them in a [`Lane`](crate::Lane) of their own: its limit holds even if the
+/// callers give up.
 ///
 /// ```
 /// use std::io;
-/// use std::net::{SocketAddr, ToSocketAddrs};
+/// use std::net::SocketAddr;
 /// use std::time::Duration;
 ///
-/// use sidestep::{Lane, Pool};
+/// use sidestep::{Lane, Pool, net};
 /// use tokio::time::timeout;
 ///
 /// /// At most `lane.limit()` threads ever hang in the resolver; the time bounds the wait for a slot as well.
 /// async fn lookup(lane: &Lane, host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
-///     let task = lane.spawn(move || (host, port).to_socket_addrs());
-///     Ok(timeout(Duration::from_secs(5), task).await???.collect())
+///     let lookup = net::on(lane).lookup_host((host, port));
+///     Ok(timeout(Duration::from_secs(5), lookup).await??.collect())
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -92,7 +102,9 @@ use sealed::{Host, Question};
 /// # }
 /// ```
 pub fn lookup_host(host: impl ToSocketAddrs) -> LookupHost {
-    Net { target: SpawnTarget::LOOKUPS }.lookup_host(host)
+    static GLOBAL: LazyLock<Net> = LazyLock::new(|| Net::to(SpawnTarget::LOOKUPS));
+
+    GLOBAL.lookup_host(host)
 }
 
 /// The functions of this module on a spawner of your choice: a pool, a lane, or either with
@@ -109,19 +121,25 @@ pub fn lookup_host(host: impl ToSocketAddrs) -> LookupHost {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn on(spawner: &impl Spawner) -> Net {
-    Net { target: SpawnTarget::of(spawner) }
+    Net::to(SpawnTarget::of(spawner))
 }
 
 /// The functions of this module, as methods that run where [`on`] says. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Net {
     target: SpawnTarget,
+    /// Lookups share a question only with those of this handle and its clones: others may hang.
+    flights: Arc<Flights>,
 }
 
 impl Net {
+    fn to(target: SpawnTarget) -> Self {
+        Net { target, flights: Arc::default() }
+    }
+
     /// As [`lookup_host`].
     pub fn lookup_host(&self, host: impl ToSocketAddrs) -> LookupHost {
-        LookupHost { target: self.target.clone(), state: State::New(host.question()) }
+        LookupHost { net: self.clone(), state: State::New(host.question()) }
     }
 }
 
@@ -139,14 +157,14 @@ pub trait ToSocketAddrs: Host {}
 #[derive(Debug)]
 #[must_use = "a lookup begins only when it is awaited"]
 pub struct LookupHost {
-    target: SpawnTarget,
+    net: Net,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
     New(Question),
-    Running(Task<io::Result<Addresses>>),
+    Running(Caller),
     Ended,
 }
 
@@ -154,16 +172,19 @@ impl Future for LookupHost {
     type Output = io::Result<Addresses>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut task = match mem::replace(&mut self.state, State::Ended) {
+        let mut caller = match mem::replace(&mut self.state, State::Ended) {
             State::New(Question::Answered(addresses)) => return Poll::Ready(Ok(addresses)),
-            State::New(question) => self.target.options().spawn(move || question.answer()),
-            State::Running(task) => task,
+            State::New(question) => {
+                let name = question.name();
+                self.net.flights.join(name, || self.net.target.options().spawn(move || question.answer()))
+            }
+            State::Running(caller) => caller,
             State::Ended => panic!("`LookupHost` was polled after completion"),
         };
-        match Pin::new(&mut task).poll(context) {
-            Poll::Ready(result) => Poll::Ready(result?),
+        match caller.poll(context) {
+            Poll::Ready(found) => Poll::Ready(found.map(Addresses::of)),
             Poll::Pending => {
-                self.state = State::Running(task);
+                self.state = State::Running(caller);
                 Poll::Pending
             }
         }
@@ -211,6 +232,7 @@ mod sealed {
     use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
     use super::Addresses;
+    use super::flights::Name;
 
     pub trait Host {
         fn question(&self) -> Question;
@@ -243,14 +265,28 @@ mod sealed {
             Question::Answered(Addresses::of(vec![address]))
         }
 
+        /// By what the question is the same as another.
+        pub(super) fn name(&self) -> Name {
+            match self {
+                Question::Answered(_) => Name::default(),
+                // As the resolver of `std` takes it apart.
+                Question::Text(text) => {
+                    match text.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
+                        Some((host, Ok(port))) => (host.to_owned(), Some(port)),
+                        _ => (text.clone(), None),
+                    }
+                }
+                Question::Name(name, port) => (name.clone(), Some(*port)),
+            }
+        }
+
         /// Blocks until the resolver has answered.
-        pub(super) fn answer(self) -> io::Result<Addresses> {
-            let found = match self {
-                Question::Answered(addresses) => return Ok(addresses),
-                Question::Text(text) => text.to_socket_addrs()?,
-                Question::Name(name, port) => (name, port).to_socket_addrs()?,
-            };
-            Ok(Addresses { found })
+        pub(super) fn answer(self) -> io::Result<Vec<SocketAddr>> {
+            Ok(match self {
+                Question::Answered(addresses) => addresses.collect(),
+                Question::Text(text) => text.to_socket_addrs()?.collect(),
+                Question::Name(name, port) => (name, port).to_socket_addrs()?.collect(),
+            })
         }
     }
 }

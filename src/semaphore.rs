@@ -33,14 +33,15 @@
 //!
 //! **Invariant W**: whenever the lock is free, `WAITERS` is set if and only if a live waiter is in
 //! the wait queue; and while it is set, every permit is taken. For it is set by a compare-exchange
-//! from exactly `limit`, by a waiter that joins before the unlock. From then on the fast paths
+//! from `limit` or more, by a waiter that joins before the unlock. From then on the fast paths
 //! change nothing, and the holders of the lock leave the count alone as long as a live waiter is in
 //! the wait queue, and clear the bit when none is. So a holder of the lock that finds no live
 //! waiter knows that the bit is clear, and stays so until the unlock: the permit can be subtracted
 //! in one step.
 //!
-//! *The limit.* The count grows only by a compare-exchange from below `limit`. A permit that is
-//! handed off is counted all the while, whether its new owner fetches it or gives it up.
+//! *The limit.* The count grows only by a compare-exchange from below `limit`, but for
+//! `acquire_beyond`, which is for queues that are at their end. A permit that is handed off is
+//! counted all the while, whether its new owner fetches it or gives it up.
 //!
 //! *No permit is lost to a waiter.* A waiter that joins where the bit is set finds all permits
 //! taken, by W. A waiter that has to set the bit changes the same word as a release does. Either
@@ -151,6 +152,14 @@ impl Semaphore {
         // ORDERING: Acquire pairs with the Release in `release_deferred`: what the former owner did
         // is visible to the next.
         self.word.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// Takes a permit whether one is free or not: for what enters the queue of a pool that is shut
+    /// down. W holds as before, since the permits that are taken do not become fewer.
+    pub(crate) fn acquire_beyond(&self) {
+        // ORDERING: Relaxed: no former owner has handed this permit on. A read-modify-write does
+        // not break the chain of `release_deferred`.
+        self.word.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Releases a permit, to the waiter that has waited longest, if there is one. The waiter's

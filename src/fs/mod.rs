@@ -1,4 +1,4 @@
-//! Files: `std::fs` name for name, with each call run on the global pool.
+//! Files: `std::fs` name for name, with each call run on the global pool, or where [`on`] says.
 //!
 //! ```
 //! use sidestep::fs;
@@ -20,6 +20,11 @@
 //! tree: a thread of the pool calls the function of `std::fs` that has the same name. The future
 //! owns a copy of the paths and is `Send` and `'static`, so it can go to any runtime or wait in a
 //! collection.
+//!
+//! All calls share a lane of the global pool that takes three quarters of its threads at most, and
+//! has four threads in [reserve](crate::LaneBuilder::reserve): so files go on where closures hang
+//! on every thread of the pool, and the pool goes on where a file system hangs. To keep a file
+//! system that may hang from the other files, run its calls [on](on()) a lane of its own.
 //!
 //! Several calls in a row are cheaper in one trip of your own: `unblock(|| ..)` around the
 //! functions of `std::fs`.
@@ -71,7 +76,7 @@ pub use self::offload::{Fs, on};
 pub use self::open_options::OpenOptions;
 pub use self::paths::{
     canonicalize, exists, hard_link, metadata, read_link, remove_file, rename, set_permissions,
-    symlink_metadata,
+    symlink_metadata, try_exists,
 };
 pub use self::read_dir::{DirEntry, ReadDir, read_dir};
 #[cfg(unix)]

@@ -48,6 +48,23 @@ pub fn exists(path: impl AsRef<Path>) -> impl Future<Output = io::Result<bool>> 
     Fs::GLOBAL.exists(path)
 }
 
+/// [`exists`] by the name that `tokio::fs` has for it.
+///
+/// # Errors
+///
+/// As for [`exists`].
+///
+/// ```
+/// # sidestep::block_on(async {
+/// assert!(sidestep::fs::try_exists("Cargo.toml").await?);
+/// # std::io::Result::Ok(()) })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[track_caller]
+pub fn try_exists(path: impl AsRef<Path>) -> impl Future<Output = io::Result<bool>> + Send + 'static {
+    Fs::GLOBAL.try_exists(path)
+}
+
 /// Returns the metadata of the file at a path. It follows symbolic links.
 ///
 /// # Errors
@@ -215,6 +232,15 @@ impl Fs {
     /// As [`exists`](super::exists).
     #[track_caller]
     pub fn exists<P: AsRef<Path>>(
+        &self,
+        path: P,
+    ) -> impl Future<Output = io::Result<bool>> + Send + 'static + use<P> {
+        self.with_path(path, std::fs::exists)
+    }
+
+    /// As [`try_exists`](super::try_exists).
+    #[track_caller]
+    pub fn try_exists<P: AsRef<Path>>(
         &self,
         path: P,
     ) -> impl Future<Output = io::Result<bool>> + Send + 'static + use<P> {

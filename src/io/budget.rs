@@ -8,6 +8,9 @@ use crate::sync::thread_local_const;
 /// yield costs as much as four of them.
 const READS_IN_A_ROW: u8 = 64;
 
+/// The largest read that counts as one.
+const LARGEST: usize = 64 << 10;
+
 thread_local_const! { static READS: Cell<u8> = Cell::new(0) }
 
 /// Whether a task on this thread may begin a read. When the budget is spent the answer is no, once,
@@ -19,6 +22,12 @@ pub(crate) fn may_begin_read() -> bool {
         READS.with(|reads| reads.set(0));
     }
     may
+}
+
+/// A read has brought `count` bytes at once: a large one counts as several.
+pub(crate) fn spend(count: usize) {
+    let more = u8::try_from(count.saturating_sub(1) / LARGEST).unwrap_or(READS_IN_A_ROW);
+    READS.with(|reads| reads.set(reads.get().saturating_add(more).min(READS_IN_A_ROW)));
 }
 
 /// Whether a read that has brought bytes already may fetch more. When the budget is spent it may

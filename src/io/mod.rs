@@ -20,6 +20,7 @@
 // | `stdin`, `shared_reader` | standard input, and a buffer that many readers share |
 // | `std_streams`, `delegate` | standard output and error; the traits of what is made of an `Unblock` |
 
+pub(crate) mod aligned;
 mod bounded;
 mod bridge;
 pub(crate) mod budget;
@@ -42,8 +43,8 @@ pub use self::compat::Compat;
 pub use self::producer::{Closed, ItemSender, PRODUCER_CAPACITY, Producer, producer, producer_with};
 pub use self::std_streams::{Stderr, Stdout, stderr, stdout};
 pub use self::stdin::{Stdin, stdin};
-pub(crate) use self::unblock::Setup;
 pub use self::unblock::{IntoInnerError, Unblock};
+pub(crate) use self::unblock::{Setup, Sizes};
 pub use crate::sys::exit::set_exit_timeout;
 
 /// How many bytes are buffered by default, in each direction.

@@ -20,6 +20,13 @@ pub struct Stderr(Unblock<io::Stderr>);
 /// order; between handles, and `println!`, there is an order only where the first is flushed before
 /// the second is used.
 ///
+/// On Linux a pipe, a socket or a terminal that has no room is waited for without a thread of the
+/// pool, also in non-blocking mode. Closing a handle flushes it; the handle can not be used any
+/// more then, others can.
+///
+/// The standard streams share a lane of the pool with two threads in
+/// [reserve](crate::LaneBuilder::reserve): they go on where closures hang on every thread.
+///
 /// What a handle has accepted is written and flushed at once, in the background. The end of `main`
 /// and [`std::process::exit`] wait for that, for up to 5 seconds or the time of
 /// [`set_exit_timeout`](crate::io::set_exit_timeout). Only a `flush` reports an error.

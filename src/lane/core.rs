@@ -327,6 +327,8 @@ impl Drop for LaneCore {
         if self.queue.is_forked() {
             return;
         }
+        // The last reference orders this after all else; the model checker sees that by the lock.
+        drop(self.queue.lock());
         // No handle, no item, no slot: only tombstones wait, and a canceller may be about to count
         // (T4).
         while !self.account.counters.counts().tasks.balanced() {

@@ -111,10 +111,15 @@ impl Lanes {
         registered.lanes.values().filter_map(|lane| lane.core.upgrade()).collect()
     }
 
+    /// Whether there has ever been a lane with a reserve.
+    pub(crate) fn has_reserves(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `register`.
+        self.reserved.load(Ordering::Acquire) > 0
+    }
+
     /// The lanes that have a reserve. To be dropped without a lock held, as those of `all`.
     pub(crate) fn reserved(&self) -> Vec<Arc<LaneCore>> {
-        // ORDERING: Acquire pairs with the Release in `register`.
-        if self.reserved.load(Ordering::Acquire) == 0 {
+        if !self.has_reserves() {
             return Vec::new();
         }
         let mut lanes = self.all();

@@ -206,6 +206,14 @@ impl Pool {
     /// On a thread of the pool itself this call does not deadlock: the thread runs queued tasks of
     /// the scope inline.
     ///
+    /// # Cancellation
+    ///
+    /// The tasks of a scope are cancelled with the task that this call is made in, if it is made in
+    /// one: those that are queued, or that are spawned later, do not run. This call waits for the
+    /// others as ever, and then panics because of a task that did not run, as below: what follows
+    /// it may rely on that task's work. So a cancelled task does not get past its scope by mistake;
+    /// where it is to return in an orderly way, it asks each handle.
+    ///
     /// # Panics
     ///
     /// Resumes a panic of `f`; otherwise the first panic of a task whose result was not taken from
@@ -223,6 +231,7 @@ impl Pool {
     /// assert!(lines? <= words?);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[track_caller]
     pub fn scope<'env, F, R>(&'env self, f: F) -> R
     where
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,

@@ -30,7 +30,7 @@ use super::submit::Carried;
 use super::threads::{Threads, start};
 use crate::error::Reason;
 use crate::idle::Notified;
-use crate::lane::{LaneCore, Lanes};
+use crate::lane::{LaneCore, LaneReserve, Lanes};
 use crate::panic::catch_panic;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{Ordering, fence};
@@ -137,7 +137,7 @@ impl Inner {
         } else {
             self.engine.notify_if_queued(self);
         }
-        self.resize_services();
+        self.services.resize(max, &self.engine, self);
     }
 
     /// Whether a thread would find something to run: a task in the pool's queues, or a lane with a
@@ -407,6 +407,16 @@ impl Policy for Inner {
             return None;
         }
         now().checked_add(self.config.keep_alive)
+    }
+
+    fn reserve_deadline(&self) -> Option<Instant> {
+        now().checked_add(self.config.keep_alive)
+    }
+
+    fn leave_reserve(&self, reserve: &LaneReserve) {
+        // Before the thread counts itself out: see `joins`.
+        self.threads.joins().leave();
+        self.release_reserved(reserve, true);
     }
 
     fn look_for_end(&self) {

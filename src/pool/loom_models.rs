@@ -5,6 +5,7 @@
 //! every wait returns, and that every thread exits at its end.
 
 mod ending;
+mod scope;
 
 use std::future::Future;
 use std::io;
@@ -297,5 +298,49 @@ fn monitor_disarm_against_submit() {
         monitor.join().unwrap();
         assert_eq!(ended.load(Ordering::Relaxed), 0, "no thread runs them here");
         assert_eq!(inner.engine.own_counts().cancelled, 2);
+    });
+}
+
+/// A lane with a reserve, whose pool's only thread hangs while another thread shuts the pool down:
+/// the lane goes on by a call of the submitter, no thread is there beyond what was promised, and
+/// the shutdown ends after all of them have left.
+#[test]
+fn reserve_of_a_pool_that_shuts_down() {
+    check(Some(1), || {
+        let threads = Arc::new(StaticU64::new(0));
+        let count = Arc::clone(&threads);
+        let start = move |new: NewThread| {
+            let count = Arc::clone(&count);
+            assert!(count.fetch_add(1, Ordering::Relaxed) < 2, "one in the pool, one in reserve");
+            thread::spawn(move || {
+                new.run();
+                count.fetch_sub(1, Ordering::Relaxed);
+            });
+            Ok(())
+        };
+        let pool = builder(1, 1).spawn_handler(start).build().unwrap();
+        let lane = pool.lane_builder("lane", 2).reserve(1).build().unwrap();
+        let (stay, begun) = (Arc::new(Parker::new()), Arc::new(Parker::new()));
+        let (leave, begin) = (Arc::clone(&stay), Arc::clone(&begun));
+        let hung = pool.spawn(move || {
+            begin.unpark();
+            stay.park(None);
+        });
+        begun.park(None);
+        let task = lane.spawn(|| 7);
+        // As where the monitor has been refused.
+        pool.inner.call_reserves();
+        let closer = {
+            let pool = pool.clone();
+            thread::spawn(move || pool.shutdown().wait())
+        };
+        assert!(task.wait().is_ok_and(|seven| seven == 7), "it was accepted before");
+        leave.unpark();
+        hung.wait().unwrap();
+        let report = closer.join().unwrap();
+        assert_eq!(report.still_running, 0, "{report:?}");
+        let metrics = pool.metrics();
+        assert_eq!((metrics.threads(), metrics.reserve_threads()), (0, 0), "all have gone");
+        in_one_order();
     });
 }

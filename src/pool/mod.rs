@@ -38,6 +38,7 @@ pub use self::handle::Pool;
 pub use self::lane::{Lane, LaneBuilder};
 pub use self::shutdown::{DrainGuard, Shutdown, ShutdownReport};
 pub use self::stats::{LaneMetrics, LongRunningTask, Metrics};
+pub(crate) use self::submit::HoldOpen;
 pub(crate) use self::submit::SpawnTarget;
 pub use self::submit::{Batch, Permit, Reserve, Scope, ScopedTask, Spawner, TaskOptions};
 pub use self::threads::NewThread;

@@ -4,8 +4,8 @@
 //! # When
 //!
 //! While something is queued and no token is out, the pool's monitor is armed (`growth::monitor`):
-//! so it is whenever a slot of a lane is pending and no general thread is on its way. With each look
-//! the monitor also looks at the lanes that have a reserve. If a slot has been pending for two
+//! so it is whenever a slot of a lane is pending and no general thread is on its way. With each
+//! look the monitor also looks at the lanes that have a reserve. If a slot has been pending for two
 //! looks and a millisecond, and no task of the lane has begun meanwhile, no general thread gets to
 //! it: the monitor calls a thread of the reserve for each pending slot. As long as the pool may
 //! grow it waits for ten milliseconds, since a general thread may be on its way.
@@ -34,17 +34,14 @@
 //! whether it works or hangs: it is not among the threads that the monitor asks, and what it starts
 //! and completes is not counted. A declaration that it blocks entitles the pool to no other thread.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::growth::MOST_COUNTED;
 use super::inner::Inner;
 use super::threads::start_in_reserve;
 use crate::lane::{Called, LaneCore, LaneReserve};
-use crate::sync::now;
-use crate::task::TaskRef;
 use crate::trace::event;
-use crate::worker::{Engine, Policy, Retire};
+use crate::worker::Policy;
 
 /// A slot that no general thread gets to is overdue after so long,
 const OVERDUE: Duration = Duration::from_millis(1);
@@ -113,82 +110,5 @@ impl Inner {
         for lane in self.engine.lanes.reserved() {
             lane.reserve().into_iter().for_each(|reserve| reserve.wake_all());
         }
-    }
-}
-
-/// A thread of a lane's reserve, as the engine sees its pool.
-pub(super) struct ReserveWorker {
-    pub(super) pool: Arc<Inner>,
-    pub(super) reserve: Arc<LaneReserve>,
-}
-
-impl Policy for ReserveWorker {
-    const IS_GENERAL: bool = false;
-
-    fn engine(&self) -> &Engine {
-        &self.pool.engine
-    }
-
-    fn watch_delivery(&self) {
-        self.pool.watch_delivery();
-    }
-
-    fn ensure_worker(&self) -> bool {
-        self.pool.ensure_worker()
-    }
-
-    fn retire(&self, _: Retire) -> bool {
-        unreachable!("the thread leaves when its reserve says so")
-    }
-
-    fn observe_wait(&self, task: &TaskRef, lane: Option<&LaneCore>, wait: Duration) {
-        self.pool.observe_wait(task, lane, wait);
-    }
-
-    fn observe_run(&self, task: &TaskRef, lane: Option<&LaneCore>, run: Duration) {
-        self.pool.observe_run(task, lane, run);
-    }
-
-    fn begin_blocking(&self) {}
-
-    fn end_blocking(&self) {}
-
-    /// A wait there is never a reason to run what is queued.
-    fn may_grow(&self) -> bool {
-        true
-    }
-
-    fn threads(&self) -> usize {
-        self.pool.threads()
-    }
-
-    fn runs_inline(&self, target: &TaskRef) -> bool {
-        self.reserve.lane().is_some_and(|lane| target.is_owned_by(lane.owner()))
-    }
-
-    fn may_spin(&self) -> bool {
-        false
-    }
-
-    fn sleep_deadline(&self) -> Option<Instant> {
-        now().checked_add(self.pool.config.keep_alive)
-    }
-
-    fn look_for_end(&self) {
-        self.pool.look_for_end();
-    }
-
-    fn on_start(&self) {
-        self.pool.on_start();
-    }
-
-    fn on_stop(&self) {
-        self.pool.on_stop();
-    }
-
-    fn on_exit(&self) {
-        // Before the thread counts itself out: see `joins`.
-        self.pool.threads.joins().leave();
-        self.pool.release_reserved(&self.reserve, true);
     }
 }

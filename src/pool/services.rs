@@ -19,9 +19,9 @@
 
 use std::sync::OnceLock;
 
-use super::inner::Inner;
 use super::submit::Destination;
 use super::{Lane, Pool};
+use crate::worker::{Engine, Policy};
 
 /// A kind of work that goes to a lane of the global pool.
 #[derive(Clone, Copy, Debug)]
@@ -83,13 +83,12 @@ impl Service {
 #[derive(Default)]
 pub(in crate::pool) struct Services([OnceLock<Lane>; 3]);
 
-impl Inner {
-    /// `max_threads` has been changed.
-    pub(super) fn resize_services(&self) {
-        let max = self.threads.max();
+impl Services {
+    /// `max_threads` of the pool has been changed.
+    pub(in crate::pool) fn resize(&self, max_threads: usize, engine: &Engine, policy: &impl Policy) {
         for service in [Service::Files, Service::Streams, Service::Lookups] {
-            if let Some(lane) = self.services.0[service as usize].get() {
-                self.engine.set_lane_limit(lane.shared(), service.limit(max), self);
+            if let Some(lane) = self.0[service as usize].get() {
+                engine.set_lane_limit(lane.shared(), service.limit(max_threads), policy);
             }
         }
     }

@@ -282,6 +282,7 @@ impl<T: Send + 'static, E: Send + 'static> Promise<T, E> {
     /// assert!(text.wait()?.contains("sidestep"));
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[track_caller]
     pub fn wait(self) -> Result<T, E> {
         SendKind::downcast(wait(self.chain))
     }

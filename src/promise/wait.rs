@@ -23,6 +23,7 @@ struct ChainWait<K: Kind> {
     awaited: Option<AwaitedTasks>,
 }
 
+#[track_caller]
 pub(super) fn wait<K: Kind>(chain: Chain<K>) -> K::Value {
     match block(&mut ChainWait { chain, awaited: host().map(|_| AwaitedTasks::default()) }, None) {
         Some(value) => value,

@@ -1,8 +1,8 @@
 //! Linux's `epoll`: which of many descriptors are ready.
 //!
-//! Each descriptor is armed for one report. Arming looks at the descriptor as it is, so a descriptor
-//! that is ready already is reported too, and unlike `poll` it keeps nothing open: a descriptor that
-//! is closed is gone from here when nothing else has its description.
+//! Each descriptor is armed for one report. Arming looks at the descriptor as it is, so a
+//! descriptor that is ready already is reported too, and unlike `poll` it keeps nothing open: a
+//! descriptor that is closed is gone from here when nothing else has its description.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -47,7 +47,8 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// That of `epoll_ctl`: the descriptor is closed, or nothing to wait for, or there are too many.
+    /// That of `epoll_ctl`: the descriptor is closed, or nothing to wait for, or there are too
+    /// many.
     pub(crate) fn arm(&self, fd: Fd, read: bool, write: bool) -> io::Result<()> {
         let mut events = libc::EPOLLONESHOT as u32;
         events |= if read { READS } else { 0 };

@@ -13,7 +13,8 @@ use super::host::{Blocking, host};
 use super::reference::TaskRef;
 
 /// True if the task that this code belongs to has been cancelled: its handle was dropped, or called
-/// `cancel`.
+/// `cancel`. A task of a [`Scope`](crate::Scope) is cancelled with the task that the scope was
+/// opened in.
 ///
 /// Long closures look at it now and then and end early. Outside a task it is false.
 ///
@@ -36,6 +37,11 @@ use super::reference::TaskRef;
 #[must_use]
 pub fn is_cancelled() -> bool {
     current().is_some_and(|task| task.header().word.is_cancelled())
+}
+
+/// Whether this code belongs to a task.
+pub(crate) fn is_in_task() -> bool {
+    current().is_some()
 }
 
 /// The task that this code belongs to has been cancelled.

@@ -5,7 +5,7 @@
 //!   `Option` would cost each handle a word.)
 //! - **J2** What is put off refers to `'static` things alone: it may be run after the code that has
 //!   put it off, and after a scope around that. The result of a task is `'static` unless the task
-//!   has an observer of its release (T8); and then its drop nests.
+//!   has an observer of its release (T8); and then its drop nests, as that of its closure does.
 
 use std::fmt;
 use std::future::Future;
@@ -121,16 +121,20 @@ impl<T> Task<T> {
     ///
     /// On a thread of the same pool this never deadlocks: the thread counts as blocked, so the pool
     /// may start another one, and where it cannot (at `max_threads`, while the system refuses
-    /// threads, during shutdown) a task that is still queued runs inline, on this thread and to
-    /// any depth its stack holds. Below `max_threads` it does not: running a stranger's closure
-    /// under locks that the waiter holds could deadlock.
+    /// threads, during shutdown) a task that is still queued runs inline, on this thread and to any
+    /// depth its stack holds. Below `max_threads` it does not: running a stranger's closure under
+    /// locks that the waiter holds could deadlock. Where the stack has no room to run the task
+    /// inline (a quarter of it, and 64 KiB, stay free), another thread of the pool does.
     ///
-    /// On an event loop's thread it blocks the loop; `await` the task there.
+    /// On an event loop's thread it blocks the loop; `await` the task there. With the features
+    /// `tokio` and `tracing`, a wait that blocks a thread on which a tokio runtime drives async
+    /// code is warned of, once per call site.
     ///
     /// # Errors
     ///
     /// As for the future; besides, [`is_deadlock`](TaskError::is_deadlock) if a task waits for
-    /// itself.
+    /// itself, or if so many waits are inside each other that the stack has no room and every other
+    /// thread of the pool waits too.
     ///
     /// # Panics
     ///
@@ -141,6 +145,7 @@ impl<T> Task<T> {
     /// assert_eq!(task.wait()?, 42);
     /// # Ok::<(), sidestep::TaskError>(())
     /// ```
+    #[track_caller]
     pub fn wait(self) -> Result<T, TaskError> {
         self.into_join().wait()
     }
@@ -166,6 +171,7 @@ impl<T> Task<T> {
     /// assert!(task.wait()?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn wait_timeout(self, timeout: Duration) -> Result<Result<T, TaskError>, Task<T>> {
         // Where no thread can be had there is no clock either, but then the task has ended.
         let deadline = if self.is_finished() { None } else { now().checked_add(timeout) };
@@ -317,6 +323,7 @@ impl<T> Cancelling<T> {
     /// # Panics
     ///
     /// If the future has given its result already.
+    #[track_caller]
     pub fn wait(self) -> Result<T, TaskError> {
         self.join.wait()
     }
@@ -401,6 +408,7 @@ impl<T> Unblocked<T> {
     /// # Panics
     ///
     /// As for the future.
+    #[track_caller]
     pub fn wait(self) -> T {
         self.task.wait().unwrap_or_else(|error| raise(error))
     }
@@ -484,6 +492,7 @@ impl<T> RawJoin<T> {
 
     /// Blocks the thread until the task has ended. On a thread of the task's own pool a queued task
     /// may be run inline.
+    #[track_caller]
     pub(super) fn wait(mut self) -> Result<T, TaskError> {
         match block(&mut TaskWait { join: &mut self, runs_inline: true, is_endless: true }, None) {
             Some(result) => result,
@@ -493,6 +502,7 @@ impl<T> RawJoin<T> {
 
     /// Blocks the thread until the task has ended or `deadline` has come, and then returns the join
     /// back.
+    #[track_caller]
     pub(super) fn wait_until(mut self, deadline: Option<Instant>) -> Result<Result<T, TaskError>, Self> {
         let is_endless = deadline.is_none();
         let result = block(&mut TaskWait { join: &mut self, runs_inline: false, is_endless }, deadline);

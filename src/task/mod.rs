@@ -11,6 +11,7 @@
 //! | `host` | the door to the thread of a pool that a task runs on |
 //! | `current` | what a running closure may ask |
 //! | `wait` | the one loop in which a thread blocks for something |
+//! | `runtime_thread` | the warning where a wait blocks a thread of an async runtime |
 //! | `wake` | calling and dropping wakers |
 //! | `handle` | the public handles, and how they receive the result |
 //!
@@ -39,6 +40,8 @@ mod host;
 mod loom_models;
 mod metadata;
 mod reference;
+#[cfg(all(feature = "tokio", feature = "tracing"))]
+mod runtime_thread;
 mod slab;
 mod state;
 mod wait;

@@ -166,7 +166,7 @@ impl TaskRef {
             CancelAction::End(claim) => {
                 let claimed = Claimed { task: self.clone(), has_metadata: claim.has_metadata };
                 claimed.count_cancelled();
-                trampoline::bounce(move || claimed.discard(Reason::Cancelled));
+                claimed.discard_flat(Reason::Cancelled);
             }
             // In a forked child another thread may hold the hooks' lock for ever.
             CancelAction::RunHooks if !self.is_forked() => {
@@ -347,6 +347,17 @@ impl Claimed {
         // SAFETY: T1 and T5, as in `run`.
         unsafe { (header.vtable.discard)(self.task.0) };
         self.end();
+    }
+
+    /// As `discard`, as a step of the trampoline, since the closure may own the handle of the next
+    /// task. But what a task of a scope borrows may not outlive what this thread is inside (J2): it
+    /// is never put off.
+    pub(crate) fn discard_flat(self, reason: Reason) {
+        if self.metadata().is_some_and(|metadata| metadata.on_release.is_some()) {
+            self.discard(reason);
+        } else {
+            trampoline::bounce(move || self.discard(reason));
+        }
     }
 
     /// Takes the closure back, unrun; the handle must be gone or never read.

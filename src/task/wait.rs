@@ -55,6 +55,8 @@ use std::time::Instant;
 
 use super::host::{Blocking, Host, Inline, Watching, host};
 use super::reference::TaskRef;
+#[cfg(all(feature = "tokio", feature = "tracing"))]
+use super::runtime_thread;
 use crate::error::Reason;
 use crate::sync::nesting::{self, NestedWait, TooDeep};
 use crate::sync::{Parker, thread_local_const, trampoline};
@@ -150,6 +152,7 @@ pub(crate) fn awaits_end(waker: &Waker) -> Option<Arc<Parker>> {
 }
 
 /// Blocks this thread until `wait` is over, or until `deadline` has come: then `None`.
+#[track_caller]
 pub(crate) fn block<W: BlockingWait>(wait: &mut W, deadline: Option<Instant>) -> Option<W::Output> {
     let _nested = NestedWait::enter();
     let frame = WaitFrame { parker: wait.parker(), awaits_end: Cell::new(false) };
@@ -158,6 +161,8 @@ pub(crate) fn block<W: BlockingWait>(wait: &mut W, deadline: Option<Instant>) ->
     let mut context = Context::from_waker(&waker);
     let mut blocking = None;
     let mut in_time = true;
+    #[cfg(all(feature = "tokio", feature = "tracing"))]
+    let (site, mut has_warned) = (std::panic::Location::caller(), false);
     loop {
         if let Poll::Ready(output) = wait.poll(&mut context) {
             return Some(output);
@@ -184,6 +189,10 @@ pub(crate) fn block<W: BlockingWait>(wait: &mut W, deadline: Option<Instant>) ->
         }
         if !W::IS_FOR_END && !matches!(help, Help::Fail(_)) {
             blocking.get_or_insert_with(Blocking::enter);
+        }
+        #[cfg(all(feature = "tokio", feature = "tracing"))]
+        if !std::mem::replace(&mut has_warned, true) {
+            runtime_thread::warn(site);
         }
         match frame.help_or_park(wait, help, host, deadline) {
             Ok(woken) => in_time = woken,
@@ -337,6 +346,7 @@ impl<F: Future> BlockingWait for FutureWait<'_, F> {
 /// assert_eq!(sum.wait()?, 42);
 /// # Ok::<(), sidestep::TaskError>(())
 /// ```
+#[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
     match block(&mut FutureWait(pin!(future)), None) {
         Some(output) => output,

@@ -17,6 +17,13 @@
 //!
 //! A thread whose stack has no room for another run leaves its target to others, and is refused
 //! where there are none: see `deep`.
+//!
+//! A thread of a lane's reserve runs no target but those of its lane. It makes any other one
+//! *wanted* instead, and then wakes the same waiters. A thread of the pool that waits looks at what
+//! is wanted after it has registered, and runs it in place of the other. So with reserves, too, a
+//! target that is queued while every thread waits has been claimed. Where a thread waits by
+//! `block_on` or through a channel, or computes, nothing of this is said: then the thread of the
+//! reserve waits for it.
 
 use std::sync::Arc;
 
@@ -52,6 +59,26 @@ impl<P: Policy> Worker<P> {
         if let Some(lane) = self.lane.take() {
             self.release_slot(&lane);
         }
+    }
+
+    /// Runs `target`, which is queued in the pool or in one of its lanes. False if it is not.
+    fn claim_and_run(&self, target: &TaskRef) -> bool {
+        if target.is_owned_by(self.owner()) {
+            return self.run_inline_now(target);
+        }
+        match self.lane_of(target) {
+            Some(lane) if target.is_queued() && lane.take_over() => {
+                self.run_through(lane, target);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Runs a task that a thread of a reserve waits for. False if there is none.
+    fn run_wanted(&self) -> bool {
+        P::IS_GENERAL
+            && std::iter::from_fn(|| self.engine().wanted.take()).any(|wanted| self.claim_and_run(&wanted))
     }
 
     /// This thread is about to park until `target` has ended, unless the wait would never end.
@@ -117,27 +144,16 @@ impl<P: Policy> Host for Worker<P> {
         if !self.pool.runs_inline(target) {
             return self.wait_for(target);
         }
-        let is_own = target.is_owned_by(self.owner());
-        let lane = if is_own { None } else { self.lane_of(target) };
-        if !target.is_queued() || !is_own && lane.is_none() {
-            return self.wait_for(target);
-        }
         if let Err(deep) = nesting::room() {
+            let is_here =
+                target.is_queued() && (target.is_owned_by(self.owner()) || self.lane_of(target).is_some());
             // A circle through lanes is one at any depth.
             return match self.wait_for(target) {
-                Inline::Waits => Inline::NoRoom(deep),
-                refused => refused,
+                Inline::Waits if is_here => Inline::NoRoom(deep),
+                other => other,
             };
         }
-        match lane {
-            None => {
-                let Some(claimed) = claim_inline(target) else { return self.wait_for(target) };
-                self.reenter(|| self.run(claimed));
-            }
-            Some(lane) if lane.take_over() => self.run_through(lane, target),
-            Some(_) => return self.wait_for(target),
-        }
-        Inline::Ran
+        if self.claim_and_run(target) || self.run_wanted() { Inline::Ran } else { self.wait_for(target) }
     }
 
     fn begin_waiting(&self) {
@@ -162,7 +178,11 @@ impl<P: Policy> Host for Worker<P> {
             return self.engine().watch_growth(parker);
         };
         let lane = self.lane_of(target);
-        if target.is_queued() && (target.is_owned_by(self.owner()) || lane.is_some()) {
+        let is_here = target.is_queued() && (target.is_owned_by(self.owner()) || lane.is_some());
+        if is_here && !P::IS_GENERAL && !self.pool.runs_inline(target) {
+            self.engine().wanted.add(target);
+            self.engine().growth_ended();
+        } else if is_here || self.engine().lanes.has_reserves() {
             self.engine().watch_growth(parker);
         }
         lane.iter().for_each(|lane| lane.waiters().add(parker));
@@ -183,6 +203,9 @@ impl<P: Policy> Host for Worker<P> {
     fn unwatch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
         self.engine().growth_waiters.remove(parker);
         let Some(target) = target else { return self.engine().help_waiters.remove(parker) };
+        if !P::IS_GENERAL {
+            self.engine().wanted.remove(target);
+        }
         self.engine().lanes.find(target.owner()).iter().for_each(|lane| lane.waiters().remove(parker));
         if self.engine().lanes.deadlocks().is_active() {
             self.engine().lanes.deadlocks().remove(self.number(), target);

@@ -18,7 +18,7 @@ use loom::thread;
 use super::{Engine, Policy, Retire, work};
 use crate::error::Reason;
 use crate::error::TaskError;
-use crate::lane::{LaneCore, Lanes};
+use crate::lane::{LaneCore, LaneReserve, Lanes};
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64, fence};
 use crate::sync::stand_in::model::{check, in_one_order};
 use crate::sync::{Mutex, Parker, now};
@@ -175,6 +175,12 @@ impl Policy for Yard {
     }
     fn sleep_deadline(&self) -> Option<Instant> {
         (self.short_lived && self.staying.load(Ordering::SeqCst) > 1).then(now)
+    }
+    fn reserve_deadline(&self) -> Option<Instant> {
+        None
+    }
+    fn leave_reserve(&self, reserve: &LaneReserve) {
+        reserve.release();
     }
     fn look_for_end(&self) {}
     fn on_start(&self) {}

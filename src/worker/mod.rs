@@ -10,6 +10,7 @@
 //! | `registry` | the threads of a pool |
 //! | `host` | blocking and waiting on a pool's thread |
 //! | `deep` | waits of threads whose stacks have no room to run what they wait for |
+//! | `wanted` | what threads of reserves wait for, and others run in their place |
 //! | `park` | what a thread does that finds nothing: spin, sleep, leave |
 //! | `spin` | for how long it pays to spin |
 //!
@@ -54,6 +55,7 @@ mod registry;
 mod reserve;
 mod run;
 mod spin;
+mod wanted;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
@@ -62,7 +64,7 @@ use std::time::{Duration, Instant};
 use crate::counts::{PoolAccount, PoolCounters, TaskCounts, thread_number};
 use crate::error::TaskId;
 use crate::idle::{Idle, Notified, Sleeper};
-use crate::lane::{LaneCore, Lanes, QueueItem};
+use crate::lane::{LaneCore, LaneReserve, Lanes, QueueItem};
 use crate::queue::{Queues, StealCursor};
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
@@ -73,6 +75,7 @@ use crate::task::{TaskRef, with_host};
 use self::deep::DeepWaits;
 use self::record::{CurrentGuard, WorkerContext, this_context};
 use self::spin::SpinPolicy;
+use self::wanted::WantedTasks;
 
 pub(crate) use self::record::{LastSample, Moment, RunningTask, ThreadRecord, this_record};
 pub(crate) use self::registry::Registry;
@@ -93,6 +96,8 @@ pub(crate) struct Engine {
     /// Threads to be woken when something is queued and no thread will look for it.
     pub(crate) help_waiters: ParkerSet,
     deep_waits: DeepWaits,
+    /// Queued tasks that threads of reserves wait for.
+    wanted: WantedTasks,
     /// There may be more threads than the pool may have by now.
     over_max: AtomicBool,
     /// Admission is closed.
@@ -112,6 +117,7 @@ impl Engine {
             growth_waiters: ParkerSet::default(),
             help_waiters: ParkerSet::default(),
             deep_waits: DeepWaits::default(),
+            wanted: WantedTasks::default(),
             over_max: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             generation: Generation::current(),
@@ -301,6 +307,10 @@ pub(crate) trait Policy: Send + Sync + 'static {
     fn may_spin(&self) -> bool;
     /// When a thread that goes to sleep now is to leave; `None` if it is to stay.
     fn sleep_deadline(&self) -> Option<Instant>;
+    /// When an idle thread of a lane's reserve is to leave.
+    fn reserve_deadline(&self) -> Option<Instant>;
+    /// A thread of `reserve` is gone but for its last instructions.
+    fn leave_reserve(&self, reserve: &LaneReserve);
     /// A thread is parked in a wait for the pool's end: looks whether the end has come.
     fn look_for_end(&self);
     /// Calls the user's hook, on the thread that has started.

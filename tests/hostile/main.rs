@@ -20,6 +20,8 @@ mod workload;
 
 #[cfg(target_os = "linux")]
 mod before_main;
+#[cfg(target_os = "linux")]
+mod children;
 #[cfg(unix)]
 mod commands;
 #[cfg(target_os = "linux")]

@@ -1,8 +1,11 @@
 //! Open files.
 
+mod handles;
 mod lock;
 #[cfg(any(unix, windows))]
 mod positioned;
+#[cfg(any(unix, windows))]
+mod raw;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -17,17 +20,25 @@ use self::lock::FileLock;
 use super::offload::Fs;
 use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
-use crate::io::{Setup, Unblock};
+use crate::io::{Setup, Sizes, Unblock};
 
-/// How many bytes a file buffers at most in each direction, once it is used as a stream.
-const CAPACITY: usize = 256 << 10;
+/// The most bytes that one read or write of a file moves, unless that is set.
+const MAX_BUF_SIZE: usize = 2 << 20;
 
 /// An open file: [`std::fs::File`], with calls that do not block.
 ///
-/// Read, write and seek with the traits of `futures-io` (and of tokio, with the feature `tokio`).
-/// A file buffers as [`Unblock`] does, up to 256 KiB in each direction; its documentation on
-/// reading, writing and cancellation holds here too. On Linux a read from the page cache makes no
-/// trip to the pool: the bytes are copied at once, as from a buffer.
+/// Read, write and seek with the traits of `futures-io` (and of tokio, with the feature `tokio`). A
+/// file buffers as [`Unblock`] does; its documentation on reading, writing and cancellation holds
+/// here too. It reads up to 256 KiB ahead, and collects small writes up to 128 KiB while others are
+/// written. A larger read or write is one call of the system, of up to 2 MiB: see
+/// [`set_max_buf_size`](File::set_max_buf_size). Buffers begin at multiples of 4096 and lengths are
+/// kept, so a file that is opened with `O_DIRECT` works for callers who keep its rules. On Linux a
+/// read from the page cache makes no trip to the pool: the bytes are copied at once, as from a
+/// buffer.
+///
+/// A file that is a FIFO, a terminal, a socket or a device is read and written as
+/// [`Unblock`] describes: without a thread of the pool, and only as far as it is ready. Closing it
+/// drops it; closing a regular file flushes it.
 ///
 /// The other methods take `&self`, so several callers may use them at a time, for example on a file
 /// in an [`Arc`]. They see all earlier writes: each waits until the bytes that the file has
@@ -61,6 +72,8 @@ const CAPACITY: usize = 256 << 10;
 pub struct File {
     file: Arc<std::fs::File>,
     stream: Unblock<Arc<std::fs::File>>,
+    /// Whether the file is read past the page cache, once that has been asked.
+    bypasses_cache: OnceLock<bool>,
     /// The last field: by then the file is closed, as far as that is up to this handle.
     lock: Arc<FileLock>,
 }
@@ -98,40 +111,70 @@ impl File {
         Fs::GLOBAL.create_new(path)
     }
 
+    /// Wraps `file`, with at most `capacity` bytes buffered in each direction: a small one for many
+    /// files that are open at a time, a large one for large reads and writes.
+    ///
+    /// Nothing is allocated before it is used.
+    ///
+    /// # Panics
+    ///
+    /// If `capacity` is 0.
+    ///
+    /// ```
+    /// use futures_util::AsyncReadExt;
+    /// use sidestep::fs::File;
+    ///
+    /// # sidestep::block_on(async {
+    /// let mut file = File::with_capacity(16, std::fs::File::open("Cargo.toml")?);
+    /// assert_eq!(file.read(&mut [0; 100]).await?, 16);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn with_capacity(capacity: usize, file: std::fs::File) -> File {
+        assert!(capacity > 0, "capacity 0 of a file: it must be at least 1");
+        let mut file = File::from(file);
+        file.stream.set_sizes(Sizes::of_capacity(capacity));
+        file
+    }
+
+    /// Sets the most bytes that one read or write moves. A call with a larger buffer moves no more
+    /// than that; one with a smaller buffer is one call of the system. The default is 2 MiB.
+    ///
+    /// The file reads ahead, and collects small writes, within this limit too, and accepts at most
+    /// twice as much before it is written. What is buffered already stays.
+    ///
+    /// # Panics
+    ///
+    /// If `max_buf_size` is 0.
+    ///
+    /// ```
+    /// use futures_util::AsyncReadExt;
+    /// use sidestep::fs::File;
+    ///
+    /// # sidestep::block_on(async {
+    /// let mut file = File::open("Cargo.toml").await?;
+    /// file.set_max_buf_size(9);
+    /// assert_eq!(file.read(&mut [0; 100]).await?, 9);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    #[track_caller]
+    pub fn set_max_buf_size(&mut self, max_buf_size: usize) {
+        assert!(max_buf_size > 0, "max_buf_size 0 of a file: it must be at least 1");
+        self.stream.set_sizes(Sizes::of_file(max_buf_size));
+    }
+
+    /// Returns the most bytes that one read or write moves; see
+    /// [`set_max_buf_size`](File::set_max_buf_size).
+    #[must_use]
+    pub fn max_buf_size(&self) -> usize {
+        self.stream.most()
+    }
+
     /// Returns options for opening a file, as [`OpenOptions::new`].
     #[must_use]
     pub fn options() -> OpenOptions {
         OpenOptions::new()
-    }
-
-    /// Converts into a [`std::fs::File`] at the current logical position: written bytes are flushed
-    /// first, and bytes that were read ahead are undone by seeking back. A pipe or a terminal
-    /// cannot seek: its bytes that were read ahead are lost.
-    ///
-    /// A call whose future was dropped may still be in progress and share the file. Then the result
-    /// is a duplicate of the handle.
-    ///
-    /// # Errors
-    ///
-    /// That of a write, or of seeking back. The file is then dropped, which tries once more to
-    /// write the rest in the background. Call `flush` first if you want to try again yourself.
-    pub async fn into_std(self) -> io::Result<std::fs::File> {
-        let File { file, stream, .. } = self;
-        drop(stream.into_inner().await?);
-        Arc::try_unwrap(file).or_else(|file| file.try_clone())
-    }
-
-    /// Creates another handle to the same open file, which shares its cursor. It first flushes
-    /// this one and undoes its read-ahead, as [`into_std`](File::into_std) does. Afterwards each
-    /// handle has buffers of its own, so flush one before you use the other.
-    ///
-    /// # Errors
-    ///
-    /// Those of a write, and of [`std::fs::File::try_clone`].
-    pub async fn try_clone(&mut self) -> io::Result<File> {
-        self.stream.get_mut().await?;
-        let clone = self.fs().file(self.file.try_clone()?);
-        Ok(File { lock: Arc::clone(&self.lock), ..clone })
     }
 
     /// Takes out the bytes that the file has accepted and could not write. Until then every call
@@ -284,19 +327,19 @@ impl Fs {
     /// Makes a [`File`] of an open file, as [`File::from`] does.
     #[must_use]
     pub fn file(&self, file: std::fs::File) -> File {
-        self.with_lock(file, FileLock::unknown())
+        self.file_of(Arc::new(file), Arc::new(FileLock::unknown()))
     }
 
     /// Makes a [`File`] of a file that was opened just now.
     pub(super) fn opened(&self, file: std::fs::File) -> File {
-        self.with_lock(file, FileLock::default())
+        self.file_of(Arc::new(file), Arc::default())
     }
 
-    fn with_lock(&self, file: std::fs::File, lock: FileLock) -> File {
-        let file = Arc::new(file);
+    /// A handle to an open file that other calls may have too.
+    fn file_of(&self, file: Arc<std::fs::File>, lock: Arc<FileLock>) -> File {
         let set_up = Setup { target: self.target.clone(), drops_in_place: true, ..Setup::default() };
-        let stream = Unblock::set_up(Arc::clone(&file), Some(CAPACITY), set_up);
-        File { file, stream, lock: Arc::new(lock) }
+        let stream = Unblock::set_up_with(Arc::clone(&file), Sizes::of_file(MAX_BUF_SIZE), set_up);
+        File { file, stream, bypasses_cache: OnceLock::new(), lock }
     }
 }
 
@@ -335,58 +378,8 @@ impl tokio::io::AsyncSeek for File {
     }
 }
 
-impl From<std::fs::File> for File {
-    fn from(file: std::fs::File) -> Self {
-        Fs::GLOBAL.file(file)
-    }
-}
-
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("File").field("file", &self.file).finish_non_exhaustive()
-    }
-}
-
-/// The cursor of the descriptor may be ahead of this file's logical position, or behind it.
-#[cfg(unix)]
-impl std::os::fd::AsFd for File {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-}
-
-#[cfg(unix)]
-impl std::os::fd::AsRawFd for File {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.file.as_raw_fd()
-    }
-}
-
-#[cfg(unix)]
-impl From<std::os::fd::OwnedFd> for File {
-    fn from(fd: std::os::fd::OwnedFd) -> Self {
-        std::fs::File::from(fd).into()
-    }
-}
-
-/// The cursor of the handle may be ahead of this file's logical position, or behind it.
-#[cfg(windows)]
-impl std::os::windows::io::AsHandle for File {
-    fn as_handle(&self) -> std::os::windows::io::BorrowedHandle<'_> {
-        self.file.as_handle()
-    }
-}
-
-#[cfg(windows)]
-impl std::os::windows::io::AsRawHandle for File {
-    fn as_raw_handle(&self) -> std::os::windows::io::RawHandle {
-        self.file.as_raw_handle()
-    }
-}
-
-#[cfg(windows)]
-impl From<std::os::windows::io::OwnedHandle> for File {
-    fn from(handle: std::os::windows::io::OwnedHandle) -> Self {
-        std::fs::File::from(handle).into()
     }
 }

@@ -3,6 +3,8 @@
 use std::future::poll_fn;
 use std::io;
 #[cfg(unix)]
+use std::io::{IoSlice, IoSliceMut};
+#[cfg(unix)]
 use std::os::unix::fs::FileExt;
 #[cfg(windows)]
 use std::os::windows::fs::FileExt;
@@ -10,8 +12,11 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::File;
+use crate::io::aligned::AlignedBytes;
 use crate::io::budget;
 use crate::io::retry::retry;
+#[cfg(unix)]
+use crate::sync::Mutex;
 use crate::sys::pread::{self, Cached};
 
 /// The most bytes that one trip to the pool moves: it needs a buffer of that size of its own.
@@ -98,6 +103,127 @@ impl File {
         Ok(())
     }
 
+    /// As [`read_at`](File::read_at), with a buffer that goes to the thread that reads and comes
+    /// back with the result: no byte is copied, and there is no limit on the size. Unix only.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_at`](File::read_at). The buffer comes back all the same.
+    ///
+    /// # Cancellation
+    ///
+    /// The buffer is dropped when the read has ended.
+    ///
+    /// ```
+    /// # sidestep::block_on(async {
+    /// let file = sidestep::fs::File::open("Cargo.toml").await?;
+    /// let (count, buffer) = file.read_at_owned(vec![0; 9], 0).await;
+    /// assert_eq!(&buffer[..count?], b"[package]");
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    #[cfg(unix)]
+    pub async fn read_at_owned<B>(&self, mut buffer: B, offset: u64) -> (io::Result<usize>, B)
+    where
+        B: AsMut<[u8]> + Send + 'static,
+    {
+        if let Err(error) = self.written().await {
+            return (Err(error), buffer);
+        }
+        take_turn().await;
+        let bytes = buffer.as_mut();
+        if bytes.len() <= pread::MOST
+            && let Cached::Read(count) = pread::read(&self.file, bytes, Some(offset))
+        {
+            return (Ok(count), buffer);
+        }
+        self.lend(buffer, move |file, buffer| retry(|| read_once(file, buffer.as_mut(), offset))).await
+    }
+
+    /// As [`write_at`](File::write_at), with bytes that go to the thread that writes and come back
+    /// with the result: no byte is copied, and there is no limit on the size. Unix only.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write_at`](File::write_at). The bytes come back all the same.
+    ///
+    /// # Cancellation
+    ///
+    /// A call that runs writes the bytes, also if the future is dropped.
+    #[cfg(unix)]
+    pub async fn write_at_owned<B>(&self, bytes: B, offset: u64) -> (io::Result<usize>, B)
+    where
+        B: AsRef<[u8]> + Send + 'static,
+    {
+        let invalidate = self.stream.invalidator();
+        self.lend(bytes, move |file, bytes| {
+            // Bytes read ahead before the call are stale, and so are those read while it runs.
+            invalidate();
+            let result = retry(|| write_once(file, bytes.as_ref(), offset));
+            invalidate();
+            result
+        })
+        .await
+    }
+
+    /// As [`read_at`](File::read_at), into several buffers, one after the other. Unix only.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_at`](File::read_at).
+    #[cfg(unix)]
+    pub async fn read_vectored_at(&self, buffers: &mut [IoSliceMut<'_>], offset: u64) -> io::Result<usize> {
+        let length = buffers.iter().map(|buffer| buffer.len()).fold(0, usize::saturating_add);
+        if let [buffer] = buffers {
+            return self.read_from(buffer, offset).await;
+        }
+        let (count, bytes) = self.read_at_owned(vec![0; length.min(MOST)], offset).await;
+        let count = count?;
+        let mut unread = &bytes[..count];
+        for buffer in buffers {
+            let (now, rest) = unread.split_at(unread.len().min(buffer.len()));
+            buffer[..now.len()].copy_from_slice(now);
+            unread = rest;
+        }
+        Ok(count)
+    }
+
+    /// As [`write_at`](File::write_at), from several slices, one after the other and in one write.
+    /// Unix only.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write_at`](File::write_at).
+    #[cfg(unix)]
+    pub async fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let mut bytes = Vec::new();
+        for slice in slices {
+            bytes.extend_from_slice(&slice[..slice.len().min(MOST - bytes.len())]);
+        }
+        self.write_at_owned(bytes, offset).await.0
+    }
+
+    /// Calls `f` on the pool with a buffer, which comes back whatever happens.
+    #[cfg(unix)]
+    async fn lend<B, F>(&self, buffer: B, f: F) -> (io::Result<usize>, B)
+    where
+        B: Send + 'static,
+        F: FnOnce(&std::fs::File, &mut B) -> io::Result<usize> + Send + 'static,
+    {
+        if let Err(error) = self.written().await {
+            return (Err(error), buffer);
+        }
+        // Both have it, in case the pool refuses the call, or the buffer panics.
+        let (file, slot) = (Arc::clone(&self.file), Arc::new(Mutex::new(Some(buffer))));
+        let lent = Arc::clone(&slot);
+        let result = self.fs().offload(move || {
+            let mut lent = Lent { buffer: lent.lock().take(), slot: &lent };
+            lent.buffer.as_mut().map_or(Ok(0), |buffer| f(&file, buffer))
+        });
+        let result = result.await;
+        let buffer = slot.lock().take();
+        (result, buffer.unwrap_or_else(|| unreachable!("the call has put it back")))
+    }
+
     /// Reads up to `buffer.len()` bytes at `offset`, at most 2 MiB at a time, and returns how many:
     /// 0 at the end of the file. It moves the cursor, so do not use the reading traits at the same
     /// time. Windows only.
@@ -124,12 +250,14 @@ impl File {
     async fn read_from(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.written().await?;
         take_turn().await;
-        if let Cached::Read(count) = pread::read(&self.file, buffer, Some(offset)) {
+        let bypasses_cache = *self.bypasses_cache.get_or_init(|| pread::bypasses_cache(&self.file));
+        if !bypasses_cache && let Cached::Read(count) = pread::read(&self.file, buffer, Some(offset)) {
+            budget::spend(count);
             return Ok(count);
         }
         let (file, most) = (Arc::clone(&self.file), buffer.len().min(MOST));
         let read = self.fs().offload(move || {
-            let mut bytes = vec![0; most];
+            let mut bytes = AlignedBytes::zeroed(most);
             let count = retry(|| read_once(&file, &mut bytes, offset))?;
             Ok((bytes, count))
         });
@@ -140,7 +268,8 @@ impl File {
 
     async fn write_to(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.written().await?;
-        let (file, bytes) = (Arc::clone(&self.file), bytes[..bytes.len().min(MOST)].to_vec());
+        let bytes = AlignedBytes::copy_of(&bytes[..bytes.len().min(MOST)]);
+        let file = Arc::clone(&self.file);
         let invalidate = self.stream.invalidator();
         let write = self.fs().offload(move || {
             // Bytes read ahead before the call are stale, and so are those read while it runs.
@@ -150,6 +279,20 @@ impl File {
             result
         });
         write.await
+    }
+}
+
+/// A buffer in use, which goes back to its slot when that has ended.
+#[cfg(unix)]
+struct Lent<'a, B> {
+    buffer: Option<B>,
+    slot: &'a Mutex<Option<B>>,
+}
+
+#[cfg(unix)]
+impl<B> Drop for Lent<'_, B> {
+    fn drop(&mut self) {
+        *self.slot.lock() = self.buffer.take();
     }
 }
 

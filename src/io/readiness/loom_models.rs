@@ -17,7 +17,6 @@ use crate::sys::descriptor::{Direction, Fd};
 const FD: Fd = 7;
 
 /// One descriptor, which is reported as `epoll` would.
-#[derive(Default)]
 struct StandIn {
     state: Mutex<StandInState>,
     bell: Condvar,
@@ -27,7 +26,6 @@ struct StandIn {
 struct StandInState {
     ready: [bool; 2],
     armed: Option<[bool; 2]>,
-    reported: bool,
     closed: bool,
 }
 
@@ -74,7 +72,6 @@ impl Poller for StandIn {
         }
         if state.is_due() {
             state.armed = None;
-            state.reported = true;
             report(FD, state.ready[0], state.ready[1]);
             return Ok(());
         }
@@ -105,7 +102,7 @@ impl Poller for Arc<StandIn> {
 
 impl Modelled {
     fn new() -> Arc<Self> {
-        let poller = Arc::new(StandIn::default());
+        let poller = Arc::new(StandIn { state: Mutex::default(), bell: Condvar::new() });
         let registry = Arc::new(Registry::new(Arc::clone(&poller)));
         Arc::new(Modelled { poller, registry, thread: Mutex::new(None) })
     }
@@ -117,8 +114,8 @@ impl Modelled {
     }
 
     /// Makes calls until one succeeds, and waits after each other one, as a value does.
-    fn until_ready(&self, direction: Direction, number: u64) {
-        let parker = Arc::new(Parker::new());
+    fn until_ready(&self, direction: Direction) {
+        let (parker, number) = (Arc::new(Parker::new()), self.registry.number());
         while !self.poller.call(direction) {
             let key = (FD, direction, number);
             assert!(self.registry.set(key, parker.waker(), || self.start()).is_ok());
@@ -143,7 +140,7 @@ fn loom_one_that_waits_is_woken_whenever_the_device_is_ready() {
         let modelled = Modelled::new();
         let poller = Arc::clone(&modelled.poller);
         let device = thread::spawn(move || poller.make_ready(Direction::Read));
-        modelled.until_ready(Direction::Read, 1);
+        modelled.until_ready(Direction::Read);
         device.join().unwrap();
         modelled.end();
     });
@@ -154,10 +151,10 @@ fn loom_both_directions_wait_at_once() {
     check(Some(2), || {
         let modelled = Modelled::new();
         let other = Arc::clone(&modelled);
-        let writer = thread::spawn(move || other.until_ready(Direction::Write, 2));
+        let writer = thread::spawn(move || other.until_ready(Direction::Write));
         modelled.poller.make_ready(Direction::Write);
         modelled.poller.make_ready(Direction::Read);
-        modelled.until_ready(Direction::Read, 1);
+        modelled.until_ready(Direction::Read);
         writer.join().unwrap();
         modelled.end();
     });
@@ -171,11 +168,11 @@ fn loom_two_wait_for_one_direction() {
         let modelled = Modelled::new();
         let other = Arc::clone(&modelled);
         let second = thread::spawn(move || {
-            other.until_ready(Direction::Read, 2);
+            other.until_ready(Direction::Read);
             other.poller.make_ready(Direction::Read);
         });
         modelled.poller.make_ready(Direction::Read);
-        modelled.until_ready(Direction::Read, 1);
+        modelled.until_ready(Direction::Read);
         modelled.poller.make_ready(Direction::Read);
         second.join().unwrap();
         modelled.end();
@@ -194,11 +191,14 @@ fn loom_cancel_against_ready() {
             poller.make_ready(Direction::Write);
         });
         let parker = Arc::new(Parker::new());
-        let key = (FD, Direction::Read, 1);
-        assert!(modelled.registry.set(key, parker.waker(), || modelled.start()).is_ok());
+        let key = (FD, Direction::Read, modelled.registry.number());
+        let waker = parker.waker();
+        assert!(modelled.registry.set(key, waker.clone(), || modelled.start()).is_ok());
         drop(modelled.registry.cancel(key));
-        modelled.until_ready(Direction::Write, 2);
-        modelled.until_ready(Direction::Read, 3);
+        assert!(!modelled.registry.is_forked() && !modelled.registry.has(key, &waker));
+        drop(waker);
+        modelled.until_ready(Direction::Write);
+        modelled.until_ready(Direction::Read);
         device.join().unwrap();
         modelled.end();
         assert_eq!(Arc::strong_count(&parker), 1, "an entry is left");

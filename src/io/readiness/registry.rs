@@ -3,8 +3,8 @@
 //! # The protocol
 //!
 //! A value whose descriptor is not ready leaves a waker here, its *entry*, under the descriptor and
-//! the direction. The poller (`epoll`) reports a descriptor once for each time that it is armed. The
-//! thread takes the reports, removes the entries that they are for, and calls their wakers.
+//! the direction. The poller (`epoll`) reports a descriptor once for each time that it is armed.
+//! The thread takes the reports, removes the entries that they are for, and calls their wakers.
 //!
 //! ```text
 //!              set                          the poller reports it
@@ -28,20 +28,20 @@
 //! # Why no wake-up is lost
 //!
 //! This holds whenever the lock is free. *For each entry, its descriptor is armed for the entry's
-//! direction, or a report for that direction is on its way: in the poller, or with the thread, which
-//! has not looked at the entries yet.*
+//! direction, or a report for that direction is on its way: in the poller, or with the thread,
+//! which has not looked at the entries yet.*
 //!
-//! - `set` arms, and arming looks at the descriptor: one that became ready after the call that would
-//!   have had to wait is reported at once. If the direction had an entry already, the claim held for
-//!   that one, and it holds for the new one by the same arming or report.
-//! - A report disarms the descriptor. It is on its way until the thread has the lock and removes all
-//!   entries of its directions. Where the other direction has entries, the thread arms it again
+//! - `set` arms, and arming looks at the descriptor: one that became ready after the call that
+//!   would have had to wait is reported at once. If the direction had an entry already, the claim
+//!   held for that one, and it holds for the new one by the same arming or report.
+//! - A report disarms the descriptor. It is on its way until the thread has the lock and removes
+//!   all entries of its directions. Where the other direction has entries, the thread arms it again
 //!   under the same lock. A `set` in between arms too, and then the descriptor may be reported
 //!   twice: the second report finds no entry, or wakes one for nothing.
 //! - `cancel` disarms only a descriptor without entries. If one direction is left, the descriptor
 //!   stays armed for it; if a report for the other disarms it, the thread arms it again.
-//! - A descriptor that cannot be armed makes `set` fail, which leaves no entry. If the thread cannot
-//!   arm it again, it wakes those that are left: their next calls learn why.
+//! - A descriptor that cannot be armed makes `set` fail, which leaves no entry. If the thread
+//!   cannot arm it again, it wakes those that are left: their next calls learn why.
 //!
 //! A wake-up for nothing is harmless: the value tries again, and waits again.
 //!

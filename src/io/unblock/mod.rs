@@ -16,5 +16,6 @@ mod handle;
 mod loom_models;
 mod state;
 
+pub(crate) use self::buffers::sizes::Sizes;
 pub(crate) use self::engine::shared::Setup;
 pub use self::handle::{IntoInnerError, Unblock};

@@ -26,14 +26,13 @@
 
 mod task_list;
 
-pub(in crate::pool) use self::task_list::TaskList;
+pub(in crate::pool) use self::task_list::{TaskList, next_sweep};
 
 use std::cmp::Ordering as Order;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use self::task_list::next_sweep;
 use crate::error::Reason;
 use crate::pool::threads::{Backoff, Joins};
 use crate::sync::atomic::{AtomicBool, Ordering, fence};

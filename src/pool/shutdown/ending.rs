@@ -46,7 +46,7 @@ pub(in crate::pool) struct Ending {
     /// Queued tasks that any shutdown drops.
     discardable: TaskList,
     /// How many threads are discarding entries, and meanwhile hold entries that they will put back
-    /// into the queues.
+    /// into the queues; and how many holds there are (`HoldOpen`).
     sorting: AtomicUsize,
     /// Tasks that had ended by running when admission closed.
     baseline: OnceLock<u64>,
@@ -199,9 +199,9 @@ impl Ending {
     }
 
     /// Entries are on their way from the queues and back, until
-    /// [`end_sorting`](Ending::end_sorting).
-    pub(in crate::pool) fn begin_sorting(&self) {
-        self.sorting.fetch_add(1, Ordering::SeqCst);
+    /// [`end_sorting`](Ending::end_sorting). True if others were already.
+    pub(in crate::pool) fn begin_sorting(&self) -> bool {
+        self.sorting.fetch_add(1, Ordering::SeqCst) > 0
     }
 
     pub(in crate::pool) fn end_sorting(&self) {

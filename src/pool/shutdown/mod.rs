@@ -145,6 +145,7 @@ impl Shutdown {
     ///
     /// A destructor of a thread-local variable that waits for the caller of this method is a
     /// deadlock.
+    #[track_caller]
     pub fn wait(mut self) -> ShutdownReport {
         // Without a deadline the closure goes on only when nothing else runs: so the release of its
         // slots early lets no lane exceed its limit.
@@ -214,7 +215,8 @@ impl Shutdown {
         }
         let waiting = end.unwrap_or_else(|| inner.ending.crew(self.id));
         // Read before the counts: once the pool is over they are final.
-        let over = end.is_some() || !self.is_too_deep && inner.threads.counts().all() <= waiting.threads;
+        let over = end.is_some()
+            || !self.is_too_deep && inner.threads_left().is_some_and(|left| left <= waiting.threads);
         if over {
             inner.expiry.publish();
         }

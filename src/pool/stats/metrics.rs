@@ -62,8 +62,8 @@ impl Metrics {
         self.threads_peak
     }
 
-    /// Threads that lanes have in [reserve](crate::LaneBuilder::reserve), as far as there are any at
-    /// this moment. No other count of threads includes them.
+    /// Threads that lanes have in [reserve](crate::LaneBuilder::reserve), as far as there are any
+    /// at this moment. No other count of threads includes them.
     #[must_use]
     pub fn reserve_threads(&self) -> usize {
         self.reserve_threads

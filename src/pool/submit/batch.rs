@@ -119,9 +119,14 @@ impl<T> Batch<T> {
     /// Blocks this thread until all tasks have ended. The results are in the order of submission,
     /// without those that the stream has yielded already. Inside a task of the same pool it does
     /// not deadlock: see [`Task::wait`].
+    #[track_caller]
     pub fn wait(mut self) -> Vec<Result<T, TaskError>> {
         self.left = 0;
-        self.tasks.drain(..).flatten().map(Task::wait).collect()
+        let mut results = Vec::with_capacity(self.tasks.len());
+        for task in self.tasks.drain(..).flatten() {
+            results.push(task.wait());
+        }
+        results
     }
 
     /// Lets the tasks run to their ends without a handle, as [`Task::detach`].

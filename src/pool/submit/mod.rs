@@ -18,6 +18,7 @@
 mod batch;
 mod context;
 mod destination;
+mod hold;
 mod options;
 mod reserve;
 mod scope;
@@ -31,6 +32,7 @@ pub use self::spawner::Spawner;
 
 pub(in crate::pool) use self::context::{Captures, Carried};
 pub(in crate::pool) use self::destination::Destination;
+pub(crate) use self::hold::HoldOpen;
 pub(in crate::pool) use self::scope::scope;
 pub(crate) use self::spawner::SpawnTarget;
 
@@ -42,7 +44,6 @@ use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::{LaneAccount, LaneCore};
 use crate::pool::inner::Inner;
 use crate::semaphore::Semaphore;
-use crate::sync::trampoline;
 use crate::task::{Claimed, ColdPart, OnShutdown, Owner, Task, TaskRef, Work, forked_child, new_task};
 use crate::trace::event;
 
@@ -125,6 +126,24 @@ impl<Q: Queue> Submitter<'_, Q> {
         task
     }
 
+    /// Queues `f` whether the queue has room or not, and although the pool may be shut down: a hold
+    /// keeps that open until `f` begins.
+    fn spawn_late<F, T>(&self, f: F, site: &'static Location<'static>, cold: Option<Box<ColdPart>>) -> Task<T>
+    where
+        F: Work<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        if self.inner.engine.is_forked() {
+            return self.spawn(f, site, cold);
+        }
+        let NewTask { entry, task } = self.make(f, site, cold);
+        self.queue.places().into_iter().for_each(Semaphore::acquire_beyond);
+        if self.queue.push(self.inner, entry) {
+            self.inner.notify();
+        }
+        task
+    }
+
     /// Makes a task that is not queued yet.
     pub(in crate::pool) fn make<F, T>(
         &self,
@@ -160,7 +179,7 @@ impl<Q: Queue> Submitter<'_, Q> {
         unwanted.extend(taken_back.map(|claimed| (claimed, Reason::Shutdown)));
         // User code, which may wait for the others: those are on their way by now.
         for (claimed, reason) in unwanted {
-            discard(claimed, reason);
+            claimed.discard_flat(reason);
         }
         tasks
     }
@@ -192,7 +211,7 @@ impl<Q: Queue> Submitter<'_, Q> {
     #[inline]
     pub(in crate::pool) fn submit(&self, entry: TaskRef, handle: &TaskRef) {
         if let Err((claimed, reason)) = self.try_submit(entry, handle) {
-            discard(claimed, reason);
+            claimed.discard_flat(reason);
         }
     }
 
@@ -271,9 +290,4 @@ fn trace_refusal(task: &TaskRef, reason: &Reason) {
         event!(DEBUG, task = %task.origin(), ?reason, "refused a task");
     }
     let _ = task;
-}
-
-/// Ends a task that was not admitted. Its closure's destructor may spawn another.
-fn discard(claimed: Claimed, reason: Reason) {
-    trampoline::bounce(move || claimed.discard(reason));
 }

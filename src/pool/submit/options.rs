@@ -26,7 +26,7 @@ impl TaskSettings {
 
     /// What a task carries that is spawned on `pool` now: nothing, as long as nothing is set and
     /// the pool has nothing to add.
-    fn metadata(&self, pool: &Pool) -> Option<Box<ColdPart>> {
+    pub(super) fn metadata(&self, pool: &Pool) -> Option<Box<ColdPart>> {
         let carried = &pool.inner.carried;
         if self.name.is_none() && self.expire_after.is_none() && self.on_shutdown == OnShutdown::Drain {
             return carried.metadata();

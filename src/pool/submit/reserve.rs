@@ -6,14 +6,15 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::Submitter;
 use super::destination::Destination;
+use super::{Submitter, TaskOptions};
 use crate::error::{Origin, Reason, TaskError};
 use crate::pool::{Lane, Pool};
 use crate::semaphore::{Acquire, Semaphore};
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::nesting::TooDeep;
-use crate::task::{BlockingWait, Help, Host, Task, Unblocked, block, forked_child, next_id};
+use crate::task::{BlockingWait, ColdPart, Help, Host, Task};
+use crate::task::{Unblocked, block, forked_child, next_id};
 
 /// A wait for a place in the queue of a [`Pool`] or [`Lane`]: what [`Pool::reserve`] and
 /// [`Lane::reserve`] return.
@@ -72,6 +73,7 @@ impl Reserve {
     /// # Panics
     ///
     /// If the future has given its result already.
+    #[track_caller]
     pub fn wait(mut self) -> Result<Permit, TaskError> {
         match block(&mut self, None) {
             Some(result) => result,
@@ -216,21 +218,34 @@ impl Permit {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let site = Location::caller();
-        match self.target.take() {
-            Some(Destination::Pool(pool)) => {
-                let has_permit = pool.inner.engine.permits().is_some();
-                Submitter { has_permit, ..pool.submitter() }.spawn(f, site, pool.inner.carried.metadata())
-            }
-            Some(Destination::Lane(lane)) => {
-                let has_permit = lane.core().permits().is_some();
-                Submitter { has_permit, ..lane.submitter() }.spawn(
-                    f,
-                    site,
-                    lane.pool().inner.carried.metadata(),
-                )
-            }
-            None => unreachable!("`spawn` consumes the permit"),
+        self.submit(f, Location::caller(), |pool| pool.inner.carried.metadata())
+    }
+
+    /// [`spawn`](Permit::spawn), with the settings of `options`.
+    #[track_caller]
+    pub(crate) fn spawn_with<F>(mut self, options: &TaskOptions<'_>, f: F) -> Task<()>
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        self.submit(f, Location::caller(), |pool| options.settings.metadata(pool))
+    }
+
+    fn submit<F, T>(
+        &mut self,
+        f: F,
+        site: &'static Location<'static>,
+        cold: impl FnOnce(&Pool) -> Option<Box<ColdPart>>,
+    ) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let Some(target) = self.target.take() else { unreachable!("`spawn` consumes the permit") };
+        let cold = cold(target.pool());
+        let has_permit = target.permits().is_some();
+        match target {
+            Destination::Pool(pool) => Submitter { has_permit, ..pool.submitter() }.spawn(f, site, cold),
+            Destination::Lane(lane) => Submitter { has_permit, ..lane.submitter() }.spawn(f, site, cold),
         }
     }
 

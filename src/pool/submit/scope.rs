@@ -17,24 +17,49 @@
 //!
 //! The lifetimes are those of `std::thread::scope`: `'scope` cannot be named by the closures'
 //! surroundings, so nothing of a scope gets out of it.
+//!
+//! # How a cancellation reaches the tasks
+//!
+//! A scope that is opened in a task registers a hook with that task, its *opener*, as
+//! `current::on_cancel` would. The hook cancels what the scope has spawned: a queued task ends at
+//! once and unrun, a running one is signalled, which runs its own hooks; one of these may be that
+//! of a scope inside of it, and so on. So every question that a task of a scope may ask is answered
+//! by its own word and its own hooks, and costs what it costs any task.
+//!
+//! `members` lists the tasks for that, under a lock with a mark that the cancellation has come. A
+//! spawn that finds the mark refuses the task, as if the pool had; otherwise it submits the task
+//! and then lists it, or cancels it if the mark has been set meanwhile. The hook sets the mark and
+//! takes the list in one step. So for each task one of the two cancels it, whichever comes first,
+//! and what is spawned after a cancellation does not run. A task is listed after its submission,
+//! not before: a canceller counts it, and what has not been submitted must not be counted. The
+//! scope unregisters the hook once its tasks have been released: that waits for a hook that runs on
+//! another thread.
+//!
+//! Scopes nest as deep as the stacks of the pool allow, and the canceller's stack may be smaller:
+//! so the hook runs as a step of the trampoline. Put off, it may run when the scope has returned.
+//! Then all its tasks have been released, and a cancellation touches nothing of such a task but its
+//! word (T1). A queued task of a scope, on the other hand, is discarded at once and never put off
+//! (`Claimed::discard_flat`), since what it borrows is at stake.
 
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::take;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::error::{TaskError, TaskId};
+use crate::error::{Reason, TaskError, TaskId};
 use crate::panic::report_panic;
 use crate::pool::Pool;
-use crate::pool::expiry::TaskList;
+use crate::pool::expiry::{TaskList, next_sweep};
 use crate::pool::submit::Submitter;
 use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use crate::sync::nesting::TooDeep;
-use crate::sync::{Mutex, Parker};
+use crate::sync::{Mutex, Parker, trampoline};
 use crate::sys::fork::Generation;
+use crate::task::current::{is_in_task, on_cancel};
 use crate::task::{
     BlockingWait, Help, Host, Metadata, OnRelease, Task, TaskRef, block, forked_child, host, host_of,
     new_scoped_task,
@@ -75,6 +100,9 @@ struct State {
     joiner: Arc<Parker>,
     /// Queued tasks for the joiner to run, if it is a thread of the pool.
     queued: Option<TaskList>,
+    /// What a cancellation of the task that has opened the scope is to reach; `None` outside of
+    /// tasks.
+    members: Option<Mutex<Members>>,
     /// Released tasks that have no value, in the order in which they were released.
     failed: Mutex<Vec<TaskRef>>,
     /// Those whose error a handle has returned.
@@ -85,6 +113,14 @@ struct State {
     /// In a forked child: tasks that were refused there, less the errors that handles have
     /// returned.
     lost: AtomicIsize,
+}
+
+/// The tasks of a scope that have not ended, and some that have.
+struct Members {
+    tasks: Vec<TaskRef>,
+    sweep_at: usize,
+    /// The task that has opened the scope has been cancelled.
+    is_cancelled: bool,
 }
 
 impl OnRelease for State {
@@ -107,6 +143,40 @@ impl State {
         self.generation.is_past()
     }
 
+    fn is_cancelled(&self) -> bool {
+        let members = self.members.as_ref().filter(|_| !self.is_forked());
+        members.is_some_and(|members| members.lock().is_cancelled)
+    }
+
+    /// Lists a task that has been submitted; or cancels it, if that has come for all of them.
+    fn add_member(&self, task: &TaskRef) {
+        let Some(members) = self.members.as_ref().filter(|_| !self.is_forked()) else { return };
+        let mut members = members.lock();
+        if members.is_cancelled {
+            drop(members);
+            return task.cancel();
+        }
+        members.tasks.push(task.clone());
+        let mut swept = Vec::new();
+        if members.tasks.len() >= members.sweep_at {
+            (swept, members.tasks) = take(&mut members.tasks).into_iter().partition(TaskRef::is_ended);
+            members.sweep_at = next_sweep(members.tasks.len());
+        }
+        drop(members);
+        // The drop of a task's last reference may run user code.
+        drop(swept);
+    }
+
+    /// The task that has opened the scope has been cancelled.
+    fn cancel_members(&self) {
+        let Some(members) = self.members.as_ref().filter(|_| !self.is_forked()) else { return };
+        let mut members = members.lock();
+        members.is_cancelled = true;
+        let tasks = take(&mut members.tasks);
+        drop(members);
+        tasks.iter().for_each(TaskRef::cancel);
+    }
+
     /// A handle has returned the error of a task.
     fn look_at(&self, id: TaskId) {
         if self.is_forked() {
@@ -125,9 +195,10 @@ impl State {
                 .then(|| Box::new(format!("tasks of a scope did not run: {}", forked_child())) as _);
         }
         let queued = self.queued.as_ref().map(TaskList::close);
-        let failed = std::mem::take(&mut *self.failed.lock());
-        let looked_at = std::mem::take(&mut *self.looked_at.lock());
-        drop(queued);
+        let members = self.members.as_ref().map(|members| take(&mut members.lock().tasks));
+        let failed = take(&mut *self.failed.lock());
+        let looked_at = take(&mut *self.looked_at.lock());
+        drop((queued, members));
         let first = failed.iter().find(|task| !looked_at.contains(&task.id()))?;
         Some(first.error().try_into_panic().unwrap_or_else(|error| Box::new(error.to_string())))
     }
@@ -186,6 +257,7 @@ impl Drop for AbortOnUnwind {
 }
 
 /// See [`Pool::scope`].
+#[track_caller]
 pub(in crate::pool) fn scope<'env, F, R>(pool: &'env Pool, f: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
@@ -198,6 +270,9 @@ where
             left: AtomicUsize::new(0),
             joiner: Arc::new(Parker::new()),
             queued: helps.then(TaskList::new),
+            members: is_in_task().then(|| {
+                Mutex::new(Members { tasks: Vec::new(), sweep_at: next_sweep(0), is_cancelled: false })
+            }),
             failed: Mutex::new(Vec::new()),
             looked_at: Mutex::new(BTreeSet::new()),
             generation: Generation::current(),
@@ -209,8 +284,13 @@ where
     let address = Arc::as_ptr(&scope.state).cast();
     let guard = AbortOnUnwind;
     host().into_iter().for_each(|host| host.open_scope(address));
+    let hook = scope.state.members.is_some().then(|| {
+        let reached = Arc::clone(&scope.state);
+        on_cancel(move || trampoline::bounce(move || reached.cancel_members()))
+    });
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     let _ = block(&mut ScopeWait { state: &scope.state, owner: inner.engine.owner(), next: None }, None);
+    drop(hook);
     host().into_iter().for_each(|host| host.close_scope(address));
     let failure = scope.state.close();
     std::mem::forget(guard);
@@ -232,6 +312,14 @@ impl<'scope> Scope<'scope, '_> {
     /// Dropping the handle does not cancel: the scope waits for every task. Closures may spawn into
     /// the same scope.
     ///
+    /// # Cancellation
+    ///
+    /// If the scope was opened in a task and that task is cancelled, so are all tasks of the scope,
+    /// those that are spawned later too: one that is queued ends unrun
+    /// ([`is_cancelled`](TaskError::is_cancelled)), and one that runs is signalled
+    /// ([`current::is_cancelled`](crate::current::is_cancelled),
+    /// [`current::on_cancel`](crate::current::on_cancel)).
+    ///
     /// # Errors
     ///
     /// None here: where the pool does not run `f`, the handle says so, or, if that is not asked,
@@ -252,7 +340,13 @@ impl<'scope> Scope<'scope, '_> {
         // SAFETY: T8.
         let (entry, handle, receiver) =
             unsafe { new_scoped_task(f, Arc::as_ptr(&inner.engine.account), Location::caller(), Some(cold)) };
-        submitter.submit(entry, &handle);
+        if self.state.is_cancelled() {
+            // As if it had been refused: it has not been counted.
+            entry.claim().into_iter().for_each(|claimed| claimed.discard(Reason::Cancelled));
+        } else {
+            submitter.submit(entry, &handle);
+            self.state.add_member(&handle);
+        }
         if let Some(queued) = self.state.queued.as_ref().filter(|_| !self.state.is_forked()) {
             let _ = queued.add(handle.clone());
             // It may have nothing else to run.
@@ -285,6 +379,7 @@ impl<T> ScopedTask<'_, T> {
     ///
     /// The [`TaskError`] if the closure panicked or was not run. It counts as looked at then:
     /// [`Pool::scope`] does not panic because of it.
+    #[track_caller]
     pub fn wait(mut self) -> Result<T, TaskError> {
         let Some(task) = self.task.take() else { unreachable!("`wait` consumes the handle") };
         let id = task.id();

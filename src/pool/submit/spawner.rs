@@ -10,7 +10,9 @@ use std::sync::Arc;
 use self::sealed::Target;
 use super::TaskOptions;
 use super::destination::Destination;
+use super::hold::HoldOpen;
 use super::options::TaskSettings;
+use super::reserve::Reserve;
 use crate::pool::services::Service;
 use crate::pool::{Lane, Pool};
 use crate::task::Task;
@@ -150,6 +152,29 @@ impl SpawnTarget {
     {
         let (destination, settings) = self.resolve();
         destination.spawn(f, site, settings)
+    }
+
+    /// A wait for room in the queue of this target, and what keeps a shutdown from ending
+    /// meanwhile; `None` if it may have ended.
+    #[track_caller]
+    pub(crate) fn reserve(&self) -> (Reserve, Option<HoldOpen>) {
+        let (destination, _) = self.resolve();
+        let site = Location::caller();
+        let hold = HoldOpen::new(destination);
+        let reserve = match destination {
+            Destination::Pool(pool) => Reserve::in_pool(pool.clone(), site),
+            Destination::Lane(lane) => Reserve::in_lane(lane.clone(), site),
+        };
+        (reserve, hold)
+    }
+
+    /// Keeps the shutdown of the pool from ending. `None` if it may have ended, and where the pool
+    /// is the global one of the moment: that may be another by now.
+    pub(crate) fn hold_open(&self) -> Option<HoldOpen> {
+        match &self.0 {
+            TargetPlace::Global | TargetPlace::Service(_) => None,
+            TargetPlace::Chosen(chosen) => HoldOpen::new(chosen.0.as_ref()),
+        }
     }
 
     /// The lane of this target, and the target in it: where it has no lane, `make` makes one.

@@ -17,7 +17,6 @@ use super::new_thread::{NewThread, Reserved, make};
 use crate::lane::LaneReserve;
 use crate::panic::{catch_panic, panic_message};
 use crate::pool::inner::Inner;
-use crate::pool::reserves::ReserveWorker;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::worker::{work, work_in_reserve};
 
@@ -56,10 +55,7 @@ impl Reserved for Reservation {
         let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
         match role {
             Role::General(_) => work(pool),
-            Role::Lane(reserve) => {
-                let reserve_of = Arc::clone(&reserve);
-                work_in_reserve(Arc::new(ReserveWorker { pool, reserve }), &reserve_of);
-            }
+            Role::Lane(reserve) => work_in_reserve(pool, reserve),
         }
     }
 

@@ -18,8 +18,8 @@
 //! *Opened anew*: `/proc/self/fd/N` with `O_NONBLOCK` makes an open file description that nothing
 //! shares. It is closed before the value is.
 //!
-//! *Probed*: `poll` says whether an ordinary call would wait. The answer is stale if another user of
-//! the description reads or writes in between; so the call is made on the pool
+//! *Probed*: `poll` says whether an ordinary call would wait. The answer is stale if another user
+//! of the description reads or writes in between; so the call is made on the pool
 //! ([`Attempt::Ready`]), except where the description does not wait anyway, because its owner has
 //! set `O_NONBLOCK`.
 //!
@@ -31,8 +31,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use super::{Attempt, DescriptorOf, Direction, Fd};
 pub(crate) use crate::sys::signals::without_sigpipe;
 
-/// The most that a pipe takes at once if it is ready.
-const PIPE_BUF: usize = 4096;
+/// What a pipe takes at once if it is ready (4096 bytes), less what the buffer of a value may hold
+/// that comes before it (1024).
+const BUFFERED_ROOM: usize = 3072;
 /// What the other end of a pseudo-terminal takes at once, however full it is, if it is ready.
 const MASTER_ROOM: usize = 512;
 /// The most slices of one call.
@@ -191,7 +192,7 @@ impl Endpoint {
             // If `poll` itself fails the call will say what is wrong.
             Ok(true) | Err(_) => Attempt::Ready(match self.kind {
                 EndpointKind::Master => MASTER_ROOM,
-                _ if self.is_buffered => PIPE_BUF,
+                _ if self.is_buffered => BUFFERED_ROOM,
                 _ => usize::MAX,
             }),
         }

@@ -34,6 +34,10 @@ pub(crate) enum Direction {
 
 /// What came of a call that does not wait.
 #[derive(Debug)]
+#[cfg_attr(
+    any(not(target_os = "linux"), miri, sidestep_loom, sidestep_shuttle),
+    expect(dead_code, reason = "no call is made elsewhere")
+)]
 pub(crate) enum Attempt {
     /// So many bytes went over; none at the end of what there is to be read.
     Done(usize),
@@ -49,6 +53,10 @@ pub(crate) enum Attempt {
 pub(crate) struct DescriptorOf<T> {
     find: fn(&T) -> Fd,
     /// The value has a buffer of its own before the descriptor: only its own calls keep the order.
+    #[cfg_attr(
+        any(not(target_os = "linux"), miri, sidestep_loom, sidestep_shuttle),
+        expect(dead_code, reason = "no call is made elsewhere")
+    )]
     is_buffered: bool,
 }
 

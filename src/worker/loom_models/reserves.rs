@@ -4,7 +4,7 @@
 //! There is no monitor, which depends on the clock: each submitter calls once itself, as it does
 //! where the monitor has been refused. So what a model shows does not rest on a second call.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use loom::thread;
@@ -21,6 +21,7 @@ use crate::worker::{Engine, Policy, Retire, work_in_reserve};
 
 /// The threads of the reserves of a yard's lanes, which are made by calls.
 struct Reserves {
+    me: Weak<Reserves>,
     yard: Arc<Yard>,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     /// How many there are now; below 0 is above.
@@ -29,29 +30,22 @@ struct Reserves {
     short_lived: bool,
 }
 
-/// One of them.
-struct ReserveThread {
-    reserves: Arc<Reserves>,
-    reserve: Arc<LaneReserve>,
-}
-
 impl Reserves {
     fn new(yard: &Arc<Yard>, short_lived: bool) -> Arc<Self> {
         let (threads, now) = (Mutex::new(Vec::new()), StaticU64::new(0));
-        Arc::new(Reserves { yard: Arc::clone(yard), threads, now, short_lived })
+        Arc::new_cyclic(|me| Reserves { me: me.clone(), yard: Arc::clone(yard), threads, now, short_lived })
     }
 
     /// As `Inner::call_reserve`, for one slot.
-    fn call(self: &Arc<Self>, lane: &LaneCore) {
+    fn call(&self, lane: &LaneCore) {
         let reserve = lane.reserve().expect("it has one");
         if !lane.has_pending() || reserve.call() != Called::Reserved {
             return;
         }
         let most = reserve.most() as u64;
         assert!(self.now.fetch_add(1, Ordering::Relaxed) < most, "N5");
-        let policy = ReserveThread { reserves: Arc::clone(self), reserve: Arc::clone(reserve) };
-        let reserve = Arc::clone(reserve);
-        self.threads.lock().push(thread::spawn(move || work_in_reserve(Arc::new(policy), &reserve)));
+        let (pool, reserve) = (self.me.upgrade().expect("it is in use"), Arc::clone(reserve));
+        self.threads.lock().push(thread::spawn(move || work_in_reserve(pool, reserve)));
     }
 
     /// A task for the lane, and a call.
@@ -85,10 +79,9 @@ impl Reserves {
     }
 }
 
-impl Policy for ReserveThread {
-    const IS_GENERAL: bool = false;
+impl Policy for Reserves {
     fn engine(&self) -> &Engine {
-        &self.reserves.yard.engine
+        &self.yard.engine
     }
     fn watch_delivery(&self) {}
     fn ensure_worker(&self) -> bool {
@@ -104,26 +97,27 @@ impl Policy for ReserveThread {
     fn may_grow(&self) -> bool {
         true
     }
-    fn runs_inline(&self, target: &TaskRef) -> bool {
-        self.reserve.lane().is_some_and(|lane| target.is_owned_by(lane.owner()))
-    }
     fn may_spin(&self) -> bool {
         false
     }
     fn sleep_deadline(&self) -> Option<Instant> {
-        self.reserves.short_lived.then(now)
+        None
+    }
+    fn reserve_deadline(&self) -> Option<Instant> {
+        self.short_lived.then(now)
+    }
+    /// As `Inner::release_reserved`.
+    fn leave_reserve(&self, reserve: &LaneReserve) {
+        self.now.fetch_sub(1, Ordering::Relaxed);
+        reserve.release();
+        if let Some(lane) = reserve.lane().filter(|lane| lane.has_pending()) {
+            self.call(&lane);
+        }
     }
     fn look_for_end(&self) {}
     fn on_start(&self) {}
     fn on_stop(&self) {}
-    /// As `Inner::release_reserved`.
-    fn on_exit(&self) {
-        self.reserves.now.fetch_sub(1, Ordering::Relaxed);
-        self.reserve.release();
-        if let Some(lane) = self.reserve.lane().filter(|lane| lane.has_pending()) {
-            self.reserves.call(&lane);
-        }
-    }
+    fn on_exit(&self) {}
 }
 
 /// Holds the yard's only thread until the gate is opened.
@@ -175,9 +169,9 @@ fn reserve_leaves_against_a_call() {
         let (yard, threads) = Yard::full(0, 0);
         let (reserves, lane) = (Reserves::new(&yard, true), yard.lane_of(1, None, 1));
         assert_eq!(reserves.spawn(&lane, || 1).wait().unwrap(), 1);
-        // The only clock there is.
-        let reserve = Arc::clone(lane.reserve().expect("it has one"));
-        let clock = thread::spawn(move || reserve.wake_all());
+        // The only clock there is: after a call an idle thread also waits for this.
+        let place = Arc::clone(&yard);
+        let clock = thread::spawn(move || place.engine.help_waiters.wake());
         assert_eq!(reserves.spawn(&lane, || 2).wait().unwrap(), 2);
         clock.join().unwrap();
         in_one_order();
@@ -245,5 +239,25 @@ fn reserve_of_a_lane_without_handles() {
         reserves.join();
         assert_eq!(reserve.count(), 0);
         yard.end(threads);
+    });
+}
+
+/// The pool's only thread waits for a task of the lane, and that waits for one of the pool: the
+/// thread runs it, since none in reserve does.
+#[test]
+fn reserve_waits_for_a_thread_that_waits() {
+    check(Some(2), || {
+        let (yard, threads) = Yard::full(0, 1);
+        let (reserves, lane) = (Reserves::new(&yard, false), yard.lane_of(1, None, 1));
+        let outer = {
+            let (inner, reserves, lane) = (Arc::clone(&yard), Arc::clone(&reserves), Arc::clone(&lane));
+            yard.spawn(move || {
+                let middle = reserves.spawn(&lane, move || inner.spawn(|| 7).wait().unwrap());
+                middle.wait().unwrap()
+            })
+        };
+        assert_eq!(outer.wait().unwrap(), 7);
+        in_one_order();
+        reserves.end(lane, threads);
     });
 }

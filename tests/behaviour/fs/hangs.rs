@@ -51,7 +51,7 @@ fn in_time<T: Send + 'static>(what: &str, f: impl FnOnce() -> T + Send + 'static
 fn files_go_on() {
     in_time("files go on", || {
         block_on(async {
-            let dir = folder();
+            let dir = tempfile::tempdir()?;
             let path = dir.path().join("file");
             fs::write(&path, "0123456789").await?;
             assert_eq!(fs::read(&path).await?, b"0123456789");
@@ -128,7 +128,6 @@ fn hang_closure(pool: &Pool, number: usize, gate: &Gate) -> Task<()> {
     task
 }
 
-// Origin: neon 3657, node 8436
 #[test]
 fn all_three_go_on_while_closures_hang_on_every_thread() {
     alone_as("fs::hangs::all_three_go_on_while_closures_hang_on_every_thread", &[], || {

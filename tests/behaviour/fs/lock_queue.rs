@@ -327,7 +327,7 @@ fn a_holder_that_is_a_file_of_std_is_waited_for() {
 #[test]
 fn clones_share_a_lock_as_others_wait() {
     let (_dir, path) = lock_file();
-    let mut file = ends(File::open(&path)).unwrap();
+    let file = ends(File::open(&path)).unwrap();
     let clone = Arc::new(ends(file.try_clone()).unwrap());
     let file = Arc::new(file);
     let (holder, other) = (open(&path), open(&path));

@@ -1,6 +1,8 @@
 //! Files, directories, names of hosts.
 
+mod bad_input;
 mod calls;
+mod conversions;
 mod executors;
 mod file;
 mod futures;
@@ -10,5 +12,7 @@ mod lock_processes;
 mod lock_queue;
 mod locks;
 mod net;
+mod odd;
 mod open;
+mod owned_buffers;
 mod read_dir;

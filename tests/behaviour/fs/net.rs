@@ -9,7 +9,10 @@ use std::task::{Poll, Waker};
 use sidestep::Pool;
 use sidestep::net::{Addresses, LookupHost, ToSocketAddrs, lookup_host};
 
-use crate::support::poll;
+use crate::support::alone::{CORE, MAX, alone_as};
+#[cfg(unix)]
+use crate::support::fork::in_child;
+use crate::support::{Gate, occupy, poll, soon};
 
 fn looked_up(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
     sidestep::block_on(lookup_host(host)).map(Iterator::collect)
@@ -159,4 +162,65 @@ fn only_a_name_that_is_awaited_makes_a_trip_to_the_pool() {
     assert_eq!(trips(), 0);
     sidestep::block_on(lookup).unwrap();
     assert_eq!(trips(), 1);
+}
+
+#[test]
+fn many_lookups_of_a_name_at_once_are_one_trip_to_the_pool() {
+    let path = "fs::net::many_lookups_of_a_name_at_once_are_one_trip_to_the_pool";
+    alone_as(path, &[(CORE, "1"), (MAX, "1")], || {
+        let pool = Pool::global();
+        let gate = Gate::new();
+        let busy = occupy(pool, &gate);
+        let before = pool.metrics().tasks_submitted();
+        let mut lookups: Vec<LookupHost> =
+            (0..250).flat_map(|_| [lookup_host("localhost:80"), lookup_host(("localhost", 80))]).collect();
+        assert!(lookups.iter_mut().all(|lookup| poll(lookup, Waker::noop()).is_pending()));
+        assert_eq!(pool.metrics().tasks_submitted() - before, 1);
+        // Those that go do not take the answer from the others.
+        lookups.drain(..300);
+        gate.open();
+        soon(busy).unwrap();
+        for lookup in lookups {
+            assert!(sidestep::block_on(lookup).unwrap().all(|address| address.ip().is_loopback()));
+        }
+        assert_eq!(pool.metrics().tasks_submitted() - before, 1);
+        // What begins afterwards asks again.
+        looked_up("localhost:80").unwrap();
+        assert_eq!(pool.metrics().tasks_submitted() - before, 2);
+        let [mut one, mut two] = [lookup_host("localhost:80"), lookup_host("localhost:80")];
+        let gate = Gate::new();
+        let busy = occupy(pool, &gate);
+        assert!(poll(&mut one, Waker::noop()).is_pending() && poll(&mut two, Waker::noop()).is_pending());
+        drop((one, two));
+        assert_eq!(pool.metrics().tasks_cancelled(), 1, "no caller waits for it any more");
+        gate.open();
+        soon(busy).unwrap();
+    });
+}
+
+/// In the child of a fork a lookup of the parent's is an error, and a new one is on its own.
+#[test]
+#[cfg(unix)]
+fn a_forked_child_does_not_wait_for_a_lookup_of_its_parent() {
+    let path = "fs::net::a_forked_child_does_not_wait_for_a_lookup_of_its_parent";
+    alone_as(path, &[(CORE, "1"), (MAX, "1")], || {
+        let gate = Gate::new();
+        let busy = occupy(Pool::global(), &gate);
+        let mut lookup = lookup_host("localhost:80");
+        assert!(poll(&mut lookup, Waker::noop()).is_pending());
+        let failed = in_child(|checks| {
+            let Poll::Ready(Err(error)) = poll(&mut lookup, Waker::noop()) else {
+                return checks.check(false);
+            };
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<sidestep::TaskError>());
+            checks.check(inner.is_some_and(sidestep::TaskError::is_no_thread));
+            let mut own = lookup_host("localhost:80");
+            let _ = poll(&mut own, Waker::noop());
+            checks.check(true);
+        });
+        assert_eq!(failed, 0);
+        gate.open();
+        soon(busy).unwrap();
+        sidestep::block_on(lookup).unwrap();
+    });
 }

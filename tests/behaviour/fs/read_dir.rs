@@ -180,3 +180,69 @@ fn a_shutdown_of_the_global_pool_meanwhile_loses_no_entry() {
         assert_eq!(found, 5_000);
     });
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn kept_entries_hold_no_descriptor() {
+    let path = "fs::read_dir::kept_entries_hold_no_descriptor";
+    crate::support::alone::alone_as(path, &[], || {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = open();
+        let mut kept = Vec::new();
+        for number in 0..100 {
+            let folder = dir.path().join(number.to_string());
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::write(folder.join("file"), number.to_string()).unwrap();
+            let mut entries = block_on(fs::read_dir(&folder)).unwrap();
+            kept.push(block_on(entries.next_entry()).unwrap().unwrap());
+            // One that is not read to its end, and one that is.
+            if number % 2 == 0 {
+                assert!(block_on(entries.next_entry()).unwrap().is_none());
+            }
+        }
+        eventually("the directories are closed", || open() <= before);
+        for (number, entry) in kept.iter().enumerate() {
+            assert_eq!(entry.path(), dir.path().join(number.to_string()).join("file"));
+            assert_eq!(block_on(entry.metadata()).unwrap().len(), number.to_string().len() as u64);
+            assert!(block_on(entry.file_type()).unwrap().is_file());
+        }
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn an_entry_is_what_its_path_leads_to() {
+    use std::os::unix::fs::{DirEntryExt, MetadataExt};
+
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    std::fs::create_dir(&first).unwrap();
+    std::fs::write(first.join("file"), "some text").unwrap();
+    std::os::unix::fs::symlink("nowhere", first.join("link")).unwrap();
+    let mut entries = block_on(fs::read_dir(&first)).unwrap();
+    let mut all = Vec::new();
+    while let Some(entry) =
+        block_on(std::future::poll_fn(|context| entries.poll_next_entry(context))).unwrap()
+    {
+        all.push(entry);
+    }
+    all.sort_by_key(fs::DirEntry::file_name);
+    let mut plain: Vec<_> = std::fs::read_dir(&first).unwrap().map(Result::unwrap).collect();
+    plain.sort_by_key(std::fs::DirEntry::file_name);
+    assert_eq!(all.len(), 2);
+    for (entry, plain) in all.iter().zip(&plain) {
+        assert_eq!((entry.ino(), entry.path()), (plain.ino(), plain.path()));
+        assert_eq!(block_on(entry.metadata()).unwrap().ino(), plain.metadata().unwrap().ino());
+        assert_eq!(block_on(entry.file_type()).unwrap(), plain.file_type().unwrap());
+    }
+    assert!(block_on(all[1].metadata()).unwrap().is_symlink(), "a link is not followed");
+    // The directory is moved: the entries stay with the path.
+    std::fs::rename(&first, &second).unwrap();
+    for entry in &all {
+        assert_eq!(block_on(entry.metadata()).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    }
+    std::fs::create_dir(&first).unwrap();
+    std::fs::write(first.join("file"), "another").unwrap();
+    assert_eq!(block_on(all[0].metadata()).unwrap().len(), 7);
+}

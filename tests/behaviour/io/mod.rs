@@ -1,10 +1,15 @@
 //! Blocking values as streams, and streams in blocking code.
 
 mod bridges;
+mod full;
 mod hostile;
 mod producer;
+mod readiness;
 #[cfg(unix)]
 mod schedules;
+mod seekless;
+mod sizes;
 mod stdin;
+mod stdout;
 mod unblock;
 mod wakes;

@@ -1,7 +1,7 @@
 //! The standard input. Each test runs in a process of its own, this binary again, with a pipe as
 //! its input.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -12,7 +12,7 @@ use futures_lite::AsyncReadExt;
 use sidestep::block_on;
 use sidestep::io::{Stdin, stdin};
 
-use crate::support::{PATIENCE, Wakes, eventually};
+use crate::support::{PATIENCE, Wakes, eventually, nothing_happens};
 
 const MARK: &str = "SIDESTEP_TEST_STDIN";
 const READY: &str = "ready for more";
@@ -61,12 +61,17 @@ impl Tested {
 
 /// Runs `body` as the test `name` in a process of its own, whose input `feed` writes.
 fn with_input(name: &str, feed: impl FnOnce(&mut Tested), body: impl FnOnce()) {
+    with_input_from(name, Stdio::piped(), feed, body);
+}
+
+/// As [`with_input`], with another input than a pipe.
+fn with_input_from(name: &str, input: Stdio, feed: impl FnOnce(&mut Tested), body: impl FnOnce()) {
     if std::env::var_os(MARK).is_some() {
         return body();
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([&format!("io::stdin::{name}"), "--exact", "--nocapture"]).env(MARK, "1");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdin(input).stdout(Stdio::piped()).spawn().unwrap();
     let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
     let mut tested = Tested { child, input, output };
     feed(&mut tested);
@@ -148,7 +153,7 @@ fn a_read_that_waits_does_not_hold_up_the_exit() {
             let mut handle = stdin();
             assert!(poll_read(&mut handle, &mut [0; 9], Waker::noop()).is_pending());
             #[cfg(target_os = "linux")]
-            eventually("it waits", || crate::support::threads_called("sidestep-stdin") == 1);
+            eventually("it waits", || crate::support::threads_called("sidestep-io") == 1);
         },
     );
 }
@@ -212,13 +217,14 @@ fn nothing_is_read_before_somebody_asks() {
 }
 
 #[test]
-fn it_is_one_thread_and_no_pool() {
-    with_input(
-        "it_is_one_thread_and_no_pool",
-        |tested| {
-            tested.write("abc");
-            tested.close();
-        },
+fn a_regular_file_is_read_by_one_thread_and_no_pool() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"abc").unwrap();
+    file.rewind().unwrap();
+    with_input_from(
+        "a_regular_file_is_read_by_one_thread_and_no_pool",
+        file.into(),
+        |_| (),
         || {
             for letter in ["a", "b", "c"] {
                 expect(&mut stdin(), letter);
@@ -232,6 +238,79 @@ fn it_is_one_thread_and_no_pool() {
             }
         },
     );
+}
+
+/// And what no handle asks for any more stays in the pipe.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pipe_is_waited_for_without_a_thread_of_the_pool() {
+    with_input(
+        "a_pipe_is_waited_for_without_a_thread_of_the_pool",
+        |tested| {
+            tested.ready();
+            tested.write("abc");
+            tested.ready();
+            tested.write("def");
+            tested.close();
+        },
+        || {
+            let (mut first, mut second) = (stdin(), stdin());
+            for handle in [&mut first, &mut second] {
+                assert!(poll_read(handle, &mut [0; 9], Waker::noop()).is_pending());
+            }
+            nothing_happens();
+            assert_eq!(crate::support::threads_called("sidestep"), 1, "there is one that waits for all");
+            drop((first, second));
+            say_ready();
+            let unread = || {
+                let mut count: i32 = 0;
+                // SAFETY: FIONREAD writes one int.
+                unsafe { libc::ioctl(0, libc::FIONREAD, &raw mut count) };
+                count
+            };
+            eventually("the bytes are in the pipe", || unread() == 3);
+            nothing_happens();
+            assert_eq!(unread(), 3, "there is no handle that asks");
+            expect(&mut stdin(), "a");
+            say_ready();
+            expect(&mut stdin(), "bcdef");
+            expect_end(&mut stdin());
+            assert_eq!(crate::support::threads_called("sidestep-stdin"), 0);
+        },
+    );
+}
+
+/// The description is shared with the parent, which may want it so.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_standard_input_in_non_blocking_mode_is_waited_for() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    set_non_blocking(&reader);
+    with_input_from(
+        "a_standard_input_in_non_blocking_mode_is_waited_for",
+        reader.into(),
+        move |tested| {
+            for part in [&b"abc"[..], b"def"] {
+                tested.ready();
+                writer.write_all(part).unwrap();
+            }
+        },
+        || {
+            let mut handle = stdin();
+            for part in ["abc", "def"] {
+                assert!(poll_read(&mut handle, &mut [0; 9], Waker::noop()).is_pending());
+                say_ready();
+                expect(&mut handle, part);
+            }
+            expect_end(&mut handle);
+        },
+    );
+}
+
+#[cfg(target_os = "linux")]
+fn set_non_blocking(file: &impl std::os::fd::AsRawFd) {
+    // SAFETY: no memory.
+    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }, 0);
 }
 
 #[cfg(feature = "tokio")]

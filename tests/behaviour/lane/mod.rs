@@ -5,6 +5,7 @@ mod ends;
 mod hostile;
 mod order;
 mod reserve;
+mod reserve_ends;
 mod slots;
 mod spawner;
 mod waiting;

@@ -14,6 +14,7 @@ mod memory;
 mod nested;
 mod panics;
 mod reentrancy;
+mod runtime;
 mod trampoline;
 mod wait;
 mod waker;

@@ -20,7 +20,7 @@ use self::support::{Drops, Gate, eventually, let_nothing_happen, panic_of};
 fn a_closure_that_runs_is_told_and_its_value_is_not_thrown_away() {
     let began = Gate::new();
     let begins = began.clone();
-    let task = compat::unblock(move || {
+    let task = blocking::unblock(move || {
         begins.open();
         eventually(sidestep::current::is_cancelled);
         "cleaned up"
@@ -30,7 +30,7 @@ fn a_closure_that_runs_is_told_and_its_value_is_not_thrown_away() {
 
     let (began, gate) = (Gate::new(), Gate::new());
     let (begins, behind) = (began.clone(), gate.clone());
-    let task = blocking::unblock(move || {
+    let task = original::unblock(move || {
         begins.open();
         behind.pass();
         "cleaned up"
@@ -46,7 +46,7 @@ fn a_closure_that_runs_is_told_and_its_value_is_not_thrown_away() {
 fn a_panic_of_a_cancelled_closure_reaches_whoever_waits_for_its_end() {
     let began = Gate::new();
     let begins = began.clone();
-    let task = compat::unblock(move || {
+    let task = blocking::unblock(move || {
         begins.open();
         eventually(sidestep::current::is_cancelled);
         panic!("in the clean-up");
@@ -56,7 +56,7 @@ fn a_panic_of_a_cancelled_closure_reaches_whoever_waits_for_its_end() {
 
     let (began, gate) = (Gate::new(), Gate::new());
     let (begins, behind) = (began.clone(), gate.clone());
-    let task = blocking::unblock(move || {
+    let task = original::unblock(move || {
         begins.open();
         behind.pass();
         panic!("in the clean-up");
@@ -73,13 +73,13 @@ fn what_was_read_ahead_is_not_seen_by_a_seek_or_in_the_value() {
     block_on(async {
         let (mut byte, value) = ([0], || Cursor::new(vec![7; 100]));
 
-        let mut ours = compat::Unblock::new(value());
+        let mut ours = blocking::Unblock::new(value());
         ours.read_exact(&mut byte).await.unwrap();
         assert_eq!(ours.seek(SeekFrom::Current(0)).await.unwrap(), 1);
         ours.read_exact(&mut byte).await.unwrap();
         assert_eq!(ours.into_inner().await.position(), 2);
 
-        let mut theirs = blocking::Unblock::new(value());
+        let mut theirs = original::Unblock::new(value());
         theirs.read_exact(&mut byte).await.unwrap();
         assert_eq!(theirs.seek(SeekFrom::Current(0)).await.unwrap(), 100);
         assert_eq!(theirs.into_inner().await.position(), 100);
@@ -101,8 +101,8 @@ fn an_end_behind_bytes_is_told() {
 
     let lines = || Terminal(vec![&b"one"[..], b"", b"two"].into_iter());
     let (mut ours, mut theirs) = (String::new(), String::new());
-    block_on(compat::Unblock::new(lines()).read_to_string(&mut ours)).unwrap();
-    block_on(blocking::Unblock::new(lines()).read_to_string(&mut theirs)).unwrap();
+    block_on(blocking::Unblock::new(lines()).read_to_string(&mut ours)).unwrap();
+    block_on(original::Unblock::new(lines()).read_to_string(&mut theirs)).unwrap();
     assert_eq!((&*ours, &*theirs), ("one", "onetwo"));
 }
 
@@ -129,13 +129,13 @@ impl Write for FullOnce {
 #[test]
 fn after_a_failed_write_the_bytes_are_tried_again() {
     block_on(async {
-        let mut ours = compat::Unblock::new(FullOnce::default());
+        let mut ours = blocking::Unblock::new(FullOnce::default());
         ours.write_all(b"kept").await.unwrap();
         assert!(ours.flush().await.is_err());
         ours.flush().await.unwrap();
         assert_eq!(ours.into_inner().await.written, b"kept");
 
-        let mut theirs = blocking::Unblock::new(FullOnce::default());
+        let mut theirs = original::Unblock::new(FullOnce::default());
         theirs.write_all(b"lost").await.unwrap();
         assert!(theirs.flush().await.is_err());
         theirs.flush().await.unwrap();
@@ -177,14 +177,14 @@ impl Write for Peer {
 fn a_question_does_not_wait_for_the_answer_that_follows_it() {
     block_on(async {
         let mut byte = [0];
-        let mut ours = compat::Unblock::new(Peer::default());
+        let mut ours = blocking::Unblock::new(Peer::default());
         ours.read_exact(&mut byte).await.unwrap();
         ours.write_all(b"?").await.unwrap();
         ours.flush().await.unwrap();
         ours.read_exact(&mut byte).await.unwrap();
 
         let peer = Peer::default();
-        let mut theirs = blocking::Unblock::new(peer.clone());
+        let mut theirs = original::Unblock::new(peer.clone());
         theirs.read_exact(&mut byte).await.unwrap();
         peer.read_again.pass(); // by nobody's wish
         let mut question = Box::pin(theirs.write_all(b"?"));
@@ -206,9 +206,9 @@ fn a_panic_of_a_reader_is_an_error() {
         }
     }
 
-    let error = block_on(compat::Unblock::new(Broken).read(&mut [0])).unwrap_err();
+    let error = block_on(blocking::Unblock::new(Broken).read(&mut [0])).unwrap_err();
     assert!(error.to_string().contains("broken"), "{error}");
-    assert_eq!(panic_of(blocking::Unblock::new(Broken).read(&mut [0])), "broken");
+    assert_eq!(panic_of(original::Unblock::new(Broken).read(&mut [0])), "broken");
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn what_was_accepted_is_written_though_the_handle_is_dropped() {
     }
 
     let (gate, written) = (Gate::new(), Arc::default());
-    let mut ours = compat::Unblock::new(Slow(gate.clone(), Arc::clone(&written)));
+    let mut ours = blocking::Unblock::new(Slow(gate.clone(), Arc::clone(&written)));
     block_on(ours.write_all(b"all")).unwrap();
     drop(ours);
     gate.open();
@@ -237,11 +237,11 @@ fn what_was_accepted_is_written_though_the_handle_is_dropped() {
 type Job = Box<dyn FnOnce() + Send>;
 
 fn ours(job: Job) {
-    compat::unblock(job).detach();
+    blocking::unblock(job).detach();
 }
 
 fn theirs(job: Job) {
-    blocking::unblock(job).detach();
+    original::unblock(job).detach();
 }
 
 /// Has the pool run something until the gate is opened.
@@ -311,8 +311,8 @@ fn the_limit_at_run_time_is_the_same() {
 #[ignore = "the limits belong to the process, so it needs one of its own: run by the_limit_at_run_time_is_the_same"]
 fn alone_the_limit_can_be_changed() {
     let set_both = |limit| {
-        compat::set_max_blocking_threads(limit);
         blocking::set_max_blocking_threads(limit);
+        original::set_max_blocking_threads(limit);
     };
     let limits =
         [(NonZeroUsize::MIN, false), (NonZeroUsize::MIN.saturating_add(1), true), (NonZeroUsize::MAX, true)];
@@ -333,16 +333,16 @@ fn a_queued_closure_that_is_given_up_is_dropped_at_once() {
 fn alone_a_queued_closure_is_given_up() {
     let (gate, ends) = (occupy(ours), Drops::new());
     let [first, second] = [ends.token(), ends.token()];
-    drop(compat::unblock(move || first));
+    drop(blocking::unblock(move || first));
     assert_eq!(ends.count(), 1);
-    assert!(block_on(compat::unblock(move || second).cancel()).is_none());
+    assert!(block_on(blocking::unblock(move || second).cancel()).is_none());
     assert_eq!(ends.count(), 2);
     gate.open();
 
     let (gate, ends) = (occupy(theirs), Drops::new());
     let [first, second] = [ends.token(), ends.token()];
-    drop(blocking::unblock(move || first));
-    let mut ending = Box::pin(blocking::unblock(move || second).cancel());
+    drop(original::unblock(move || first));
+    let mut ending = Box::pin(original::unblock(move || second).cancel());
     assert!(block_on(poll_once(&mut ending)).is_none());
     let_nothing_happen();
     assert_eq!(ends.count(), 0);

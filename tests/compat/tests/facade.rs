@@ -1,6 +1,6 @@
 //! The suite for the facade.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
-use compat as subject;
+use blocking as subject;
 
 mod cases;

@@ -2,6 +2,6 @@
 //! that.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
-use blocking as subject;
+use original as subject;
 
 mod cases;

@@ -3,21 +3,26 @@
 use std::collections::VecDeque;
 use std::io;
 
+use super::sizes::{Sizes, whole_pages};
+use crate::io::aligned::{ALIGNMENT, AlignedBytes};
+
 /// The smallest read, where the capacity allows it.
 const SMALLEST: usize = 4 << 10;
+
+/// The largest read that no caller has asked for.
+const LARGEST: usize = 2 << 20;
 
 /// Bytes of a buffer, of which the caller has taken those before `start`.
 #[derive(Default)]
 pub(crate) struct ReadChunk {
-    /// Every byte of it is initialised.
-    bytes: Vec<u8>,
+    bytes: AlignedBytes,
     start: usize,
     end: usize,
 }
 
 impl ReadChunk {
     /// The first `end` of `bytes`.
-    pub(crate) fn new(bytes: Vec<u8>, end: usize) -> Self {
+    pub(crate) fn new(bytes: AlignedBytes, end: usize) -> Self {
         assert!(end <= bytes.len(), "the reader claims {end} bytes of a buffer of {}", bytes.len());
         ReadChunk { bytes, start: 0, end }
     }
@@ -28,6 +33,11 @@ impl ReadChunk {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
+    }
+
+    /// The unread bytes, once more.
+    pub(crate) fn copy(&self) -> Self {
+        ReadChunk::new(AlignedBytes::copy_of(self.unread()), self.unread().len())
     }
 
     pub(crate) fn consume(&mut self, count: usize) {
@@ -59,8 +69,8 @@ pub(crate) struct Inbound {
     /// The size of the chunk that is checked out: the handle takes bytes from it.
     checked_out: usize,
     /// Buffers for reads to come.
-    spare: Vec<Vec<u8>>,
-    capacity: usize,
+    spare: Vec<AlignedBytes>,
+    sizes: Sizes,
     /// The readahead window: how much may be buffered by now. Nothing is read ahead before the
     /// second read in sequence.
     window: usize,
@@ -80,13 +90,13 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(sizes: Sizes) -> Self {
         Inbound {
             ready: VecDeque::new(),
             unread: 0,
             checked_out: 0,
             spare: Vec::new(),
-            capacity,
+            sizes,
             window: 0,
             begun: false,
             paused: false,
@@ -165,7 +175,7 @@ impl Inbound {
 
     /// The caller reads in sequence: more may be read ahead of it.
     fn widen(&mut self) {
-        self.window = (self.window * 2).max(4 * SMALLEST).min(self.capacity);
+        self.window = self.window.saturating_mul(2).max(4 * SMALLEST).min(self.sizes.ahead);
     }
 
     /// Whether a read now would be of use: the caller waits for it, or, if reading `ahead` is
@@ -181,21 +191,22 @@ impl Inbound {
 
     /// The size of a read in a sequence: four fill the window.
     fn chunk(&self) -> usize {
-        (self.window / 4).max(SMALLEST).min(self.capacity)
+        whole_pages((self.window / 4).clamp(SMALLEST, LARGEST)).min(self.sizes.ahead)
     }
 
     /// A buffer for the next read, if there is one to reuse, and its size.
-    pub(crate) fn begin_read(&mut self, ahead: bool) -> (Option<Vec<u8>>, usize) {
+    pub(crate) fn begin_read(&mut self) -> (Option<AlignedBytes>, usize) {
         self.in_flight_demanded = self.is_demanded();
-        // Where little is read ahead, one read should satisfy the caller.
-        let alone = !ahead || self.window < self.capacity;
-        let size = if alone { self.chunk().max(self.demand.min(self.capacity)) } else { self.chunk() };
+        // One read should satisfy the caller. In whole pages, as `O_DIRECT` wants it.
+        let missing = self.demand.saturating_sub(self.unread);
+        let demanded = missing.checked_next_multiple_of(ALIGNMENT).unwrap_or(missing);
+        let size = self.chunk().max(demanded.min(whole_pages(self.sizes.most)));
         let reusable = self.spare.iter().position(|spare| spare.len() == size);
         (reusable.map(|index| self.spare.swap_remove(index)), size)
     }
 
     /// A read has brought the first `count` bytes of `bytes`.
-    pub(crate) fn read(&mut self, bytes: Vec<u8>, count: usize) {
+    pub(crate) fn read(&mut self, bytes: AlignedBytes, count: usize) {
         let demanded = self.demand > 0;
         self.paused = count < bytes.len();
         if count > 0 {
@@ -206,17 +217,17 @@ impl Inbound {
             // gone elsewhere; a file reports it again.
             self.end = Some(ReadEnd::Eof);
         }
-        if !self.fill_fully || self.paused || self.unread >= self.demand.min(self.capacity / 2) {
+        if !self.fill_fully || self.paused || self.unread >= self.demand {
             self.demand = 0;
         }
     }
 
     /// A buffer for a page-cache read; that of `used` again, if it has the right size.
-    pub(crate) fn take_buffer(&mut self, used: &mut ReadChunk) -> Vec<u8> {
+    pub(crate) fn take_buffer(&mut self, used: &mut ReadChunk) -> AlignedBytes {
         self.begun = true;
         self.checked_out = 0;
         let old = std::mem::take(used).bytes;
-        if old.len() == self.chunk() { old } else { vec![0; self.chunk()] }
+        if old.len() == self.chunk() { old } else { AlignedBytes::zeroed(self.chunk()) }
     }
 
     /// There has been a page-cache read, if in vain.
@@ -225,7 +236,7 @@ impl Inbound {
     }
 
     /// Checks out what a page-cache read has brought.
-    pub(crate) fn check_out(&mut self, bytes: Vec<u8>, count: usize) -> ReadChunk {
+    pub(crate) fn check_out(&mut self, bytes: AlignedBytes, count: usize) -> ReadChunk {
         if count == bytes.len() {
             self.widen();
         }
@@ -255,7 +266,7 @@ impl Inbound {
         *self = Inbound {
             checked_out: self.checked_out,
             fill_fully: self.fill_fully,
-            ..Inbound::new(self.capacity)
+            ..Inbound::new(self.sizes)
         };
         match end {
             Some(ReadEnd::Error(error)) => Some(error),
@@ -263,9 +274,23 @@ impl Inbound {
         }
     }
 
-    fn recycle(&mut self, buffer: Vec<u8>) {
-        if buffer.len() == self.chunk() && self.spare.len() < 4 {
+    /// Keeps a few buffers of the usual size, and one of those that callers have asked for.
+    fn recycle(&mut self, buffer: AlignedBytes) {
+        let usual = self.chunk();
+        if buffer.len() == usual {
+            if self.spare.iter().filter(|spare| spare.len() == usual).count() < 4 {
+                self.spare.push(buffer);
+            }
+        } else if buffer.len() > usual {
+            self.spare.retain(|spare| spare.len() == usual);
             self.spare.push(buffer);
         }
+    }
+
+    /// What is there stays; reads to come keep to these limits.
+    pub(crate) fn set_sizes(&mut self, sizes: Sizes) {
+        self.sizes = sizes;
+        self.window = self.window.min(sizes.ahead);
+        self.spare = Vec::new();
     }
 }

@@ -6,9 +6,11 @@
 //! | `inbound` | bytes that were read and not yet taken, and how far the value is read ahead |
 //! | `outbound` | bytes that were accepted and not yet written |
 //! | `items` | items that were taken from an iterator and not yet given out |
+//! | `sizes` | how much is buffered, and moved at a time |
 //! | `wakers` | wakers by what they wait for |
 
 pub(super) mod inbound;
 pub(super) mod items;
 pub(super) mod outbound;
+pub(super) mod sizes;
 pub(super) mod wakers;

@@ -3,16 +3,19 @@
 
 use std::io::IoSlice;
 
+use super::sizes::Sizes;
+use crate::io::aligned::AlignedBytes;
+
 /// The bytes that were accepted and not yet written.
 pub(crate) struct Outbound {
     /// Is written next, from `written` on; the pump has it while it writes.
-    front: Vec<u8>,
+    front: AlignedBytes,
     written: usize,
     /// Bytes of `front` while the pump has it.
     in_flight: usize,
     /// Is filled.
-    back: Vec<u8>,
-    capacity: usize,
+    back: AlignedBytes,
+    sizes: Sizes,
     /// Something has been written since the last flush.
     dirty: bool,
     /// The last flush has failed, and nothing has been written since.
@@ -22,13 +25,13 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(sizes: Sizes) -> Self {
         Outbound {
-            front: Vec::new(),
+            front: AlignedBytes::default(),
             written: 0,
             in_flight: 0,
-            back: Vec::new(),
-            capacity,
+            back: AlignedBytes::default(),
+            sizes,
             dirty: false,
             flush_failed: false,
             flush: false,
@@ -63,11 +66,20 @@ impl Outbound {
         self.flush_failed = false;
     }
 
-    /// Room for the caller's bytes. At most half of the capacity is filled while the other half is
-    /// written, so that caller and pump work side by side.
-    pub(crate) fn room(&self) -> usize {
-        let half = self.capacity.div_ceil(2);
-        half.saturating_sub(self.back.len()).min(self.capacity.saturating_sub(self.buffered()))
+    /// Room for `wanted` bytes of the caller: for all of them, up to the most that a call moves, or
+    /// for none as yet. So what the value is given to write ends where a call of the caller ended.
+    /// Small writes are collected while others are written, so that caller and pump work side by
+    /// side.
+    pub(crate) fn room(&self, wanted: usize) -> usize {
+        let Sizes { piece, most, total, .. } = self.sizes;
+        let whole = wanted.min(most);
+        let joins = self.back.is_empty() || whole <= piece.saturating_sub(self.back.len());
+        if joins && whole <= total.saturating_sub(self.buffered()) { whole } else { 0 }
+    }
+
+    /// What is there stays; what comes keeps to these limits.
+    pub(crate) fn set_sizes(&mut self, sizes: Sizes) {
+        self.sizes = sizes;
     }
 
     /// Takes up to `room` bytes. Returns how many.
@@ -77,7 +89,7 @@ impl Outbound {
         for slice in slices {
             let count = slice.len().min(left);
             self.grow(count);
-            self.back.extend_from_slice(&slice[..count]);
+            self.back.extend(&slice[..count]);
             left -= count;
         }
         self.back.len() - before
@@ -87,13 +99,13 @@ impl Outbound {
     fn grow(&mut self, count: usize) {
         let needed = self.back.len() + count;
         if needed > self.back.capacity() {
-            let size = needed.max(self.back.capacity() * 2).min(needed.max(self.capacity.div_ceil(2)));
-            self.back.reserve_exact(size - self.back.len());
+            let doubled = self.back.capacity().saturating_mul(2).min(self.sizes.piece);
+            self.back.reserve(needed.max(doubled));
         }
     }
 
     /// The bytes to write, and where in them to begin.
-    pub(crate) fn begin_write(&mut self) -> (Vec<u8>, usize) {
+    pub(crate) fn begin_write(&mut self) -> (AlignedBytes, usize) {
         if self.written == self.front.len() {
             self.front.clear();
             self.written = 0;
@@ -104,7 +116,7 @@ impl Outbound {
     }
 
     /// The bytes up to `written` have been written.
-    pub(crate) fn end_write(&mut self, mut bytes: Vec<u8>, written: usize) {
+    pub(crate) fn end_write(&mut self, mut bytes: AlignedBytes, written: usize) {
         self.set_dirty();
         self.in_flight = 0;
         if written < bytes.len() {
@@ -125,8 +137,8 @@ impl Outbound {
         if success {
             self.dirty = false;
             if self.buffered() == 0 {
-                self.front = Vec::new();
-                self.back = Vec::new();
+                self.front = AlignedBytes::default();
+                self.back = AlignedBytes::default();
             }
         }
     }
@@ -135,9 +147,8 @@ impl Outbound {
     /// ever follow it.
     pub(crate) fn give_up(&mut self) -> Vec<u8> {
         self.dirty &= !std::mem::take(&mut self.flush_failed);
-        let mut rest = std::mem::take(&mut self.front);
-        rest.drain(..std::mem::take(&mut self.written));
-        rest.append(&mut self.back);
+        let mut rest = std::mem::take(&mut self.front)[std::mem::take(&mut self.written)..].to_vec();
+        rest.extend_from_slice(&std::mem::take(&mut self.back));
         rest
     }
 }

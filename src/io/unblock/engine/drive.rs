@@ -7,9 +7,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::pump;
+use super::room::RoomWait;
 use super::shared::{Setup, SharedMachine};
 use crate::io::readiness::ReadyWait;
 use crate::io::unblock::buffers::inbound::ReadChunk;
+use crate::io::unblock::buffers::sizes::Sizes;
 use crate::io::unblock::buffers::wakers::Interest;
 use crate::io::unblock::state::machine::{Abandoned, Machine};
 use crate::io::unblock::state::request::{Answer, Request};
@@ -87,6 +89,9 @@ pub(crate) struct Client<T: Send + 'static> {
     shared: Arc<SharedMachine<T>>,
     /// Bytes that are being given out.
     pub(crate) chunk: ReadChunk,
+    sizes: Sizes,
+    /// What is left of `chunk` has gone back, for a caller that shares the handle.
+    is_chunk_void: Mutex<bool>,
     spin: SpinBudget,
     /// A reader and a writer that wait until the descriptor of the value is ready.
     waits: [ReadyWait; 2],
@@ -99,10 +104,12 @@ pub(crate) struct Client<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Client<T> {
-    pub(crate) fn new(value: T, capacity: usize, setup: Setup) -> Self {
+    pub(crate) fn new(value: T, sizes: Sizes, setup: Setup) -> Self {
         Client {
-            shared: SharedMachine::new(value, capacity, setup),
+            shared: SharedMachine::new(value, sizes, setup),
+            sizes,
             chunk: ReadChunk::default(),
+            is_chunk_void: Mutex::new(false),
             spin: SpinBudget::new(),
             waits: [ReadyWait::new(Direction::Read), ReadyWait::new(Direction::Write)],
             checked_out: Mutex::new(None),
@@ -113,6 +120,24 @@ impl<T: Send + 'static> Client<T> {
 
     pub(crate) fn setup(&self) -> &Setup {
         &self.shared.setup
+    }
+
+    /// The most bytes that one call moves.
+    pub(crate) fn most(&self) -> usize {
+        self.sizes.most
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// What is buffered stays; what comes keeps to these limits.
+    pub(crate) fn set_sizes(&mut self, sizes: Sizes) {
+        self.sizes = sizes;
+        if let Some(mut machine) = self.shared.machine.lock() {
+            machine.set_sizes(sizes);
+            release(&self.shared, machine);
+        }
     }
 
     /// How it is set up, to be changed; `None` while a pump has it, too.
@@ -135,6 +160,7 @@ impl<T: Send + 'static> Client<T> {
             self.leave_seek();
         }
         self.put_back();
+        self.forget_void();
         if request.takes_value() {
             self.waits.iter_mut().filter_map(ReadyWait::cancel).for_each(wake);
         }
@@ -158,9 +184,44 @@ impl<T: Send + 'static> Client<T> {
         drive(&self.shared, context, &mut Request::Written, &mut chunk, &mut spin, None).map_ok(drop)
     }
 
+    /// Waits until the value is at rest. Many callers may wait at a time. The first call of each
+    /// has `is_asked` false, which is true from then on.
+    pub(crate) fn poll_at_rest(
+        &self,
+        context: &mut Context<'_>,
+        is_asked: &mut bool,
+    ) -> Poll<io::Result<()>> {
+        let (mut chunk, mut spin) = (ReadChunk::default(), SpinBudget::none());
+        // Only one caller hands back what is left of the chunk.
+        if !std::mem::replace(is_asked, true) && !std::mem::replace(&mut *self.is_chunk_void.lock(), true) {
+            chunk = self.chunk.copy();
+            let had_bytes = !chunk.is_empty();
+            let polled = drive(&self.shared, context, &mut Request::AtRest, &mut chunk, &mut spin, None);
+            // A value that cannot seek leaves it where it is, and so does an error that came first.
+            *self.is_chunk_void.lock() = had_bytes && chunk.is_empty();
+            return polled.map_ok(drop);
+        }
+        drive(&self.shared, context, &mut Request::AtRest, &mut chunk, &mut spin, None).map_ok(drop)
+    }
+
+    /// How many bytes the value has been read ahead of the caller, if it is at rest but for that,
+    /// and no error is to be reported.
+    pub(crate) fn unread_at_rest(&mut self) -> Option<usize> {
+        self.forget_void();
+        self.discard_stale();
+        Some(self.lock()?.unread_at_rest()? + self.chunk.unread().len())
+    }
+
+    fn forget_void(&mut self) {
+        if std::mem::take(self.is_chunk_void.get_mut()) {
+            self.chunk = ReadChunk::default();
+        }
+    }
+
     /// The caller reads: it does not care any more for a seek that it dropped.
     pub(crate) fn begin_reading(&mut self) {
         self.leave_seek();
+        self.forget_void();
         self.discard_stale();
     }
 
@@ -333,11 +394,15 @@ fn release<T: Send + 'static>(shared: &Arc<SharedMachine<T>>, mut machine: Mutex
 /// The handle is gone: what was accepted is written, then the value is dropped, all on the pool.
 fn abandon<T: Send + 'static>(shared: &Arc<SharedMachine<T>>) {
     let Some(mut machine) = shared.machine.lock() else { return };
+    let is_queued = machine.is_queued();
     let Abandoned { value, drops_at_once, unfinished, call, items, write_error, read_error, payload, wakes } =
         machine.abandon();
     match value {
         Some(value) => {
             drop(machine);
+            if is_queued {
+                shared.withdraw_room_wait();
+            }
             drop_value(shared, value, drops_at_once, unfinished);
         }
         None => release(shared, machine),
@@ -368,6 +433,17 @@ fn drop_value<T: Send + 'static>(
             Some(unfinished) => unfinished.finish(|| drop(value)),
             None => drop(value),
         };
-        shared.target().options().spawn(end).detach();
+        match shared.target().options().try_spawn(end) {
+            Ok(task) => task.detach(),
+            Err(rejected) if rejected.error().is_full() => {
+                let end = rejected.into_inner();
+                RoomWait::new(shared.target().reserve().0, move |room| match room {
+                    Ok(permit) => permit.spawn(end).detach(),
+                    Err(_) => _ = catch_panic("a destructor", || drop(end)),
+                })
+                .start();
+            }
+            Err(rejected) => _ = catch_panic("a destructor", || drop(rejected)),
+        }
     }
 }

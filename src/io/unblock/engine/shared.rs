@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::room::RoomWait;
+use crate::io::unblock::buffers::sizes::Sizes;
 use crate::io::unblock::state::machine::Machine;
 use crate::pool::SpawnTarget;
 use crate::sync::ProcessMutex;
@@ -35,19 +37,34 @@ pub(super) struct SharedMachine<T> {
     pub(super) progress: StaticU64,
     /// What was read ahead is not what the value has any more.
     pub(super) stale: AtomicBool,
+    /// The last wait of a pump for room in a full queue.
+    room: ProcessMutex<Option<Arc<RoomWait>>>,
     pub(super) setup: Setup,
 }
 
 impl<T: 'static> SharedMachine<T> {
-    pub(super) fn new(value: T, capacity: usize, setup: Setup) -> Arc<Self> {
+    pub(super) fn new(value: T, sizes: Sizes, setup: Setup) -> Arc<Self> {
         fork::watch();
         Arc::new(SharedMachine {
-            machine: ProcessMutex::new(Machine::new(value, capacity)),
+            machine: ProcessMutex::new(Machine::new(value, sizes)),
             requests: StaticU64::new(0),
             progress: StaticU64::new(0),
             stale: AtomicBool::new(false),
+            room: ProcessMutex::new(None),
             setup,
         })
+    }
+
+    /// The pump that is queued waits for room by `wait`.
+    pub(super) fn set_room_wait(&self, wait: Arc<RoomWait>) {
+        let before = self.room.lock().and_then(|mut room| room.replace(wait));
+        drop(before);
+    }
+
+    /// The pump is not needed any more: if it waits for room, it leaves the queue of waiters.
+    pub(super) fn withdraw_room_wait(&self) {
+        let wait = self.room.lock().and_then(|mut room| room.take());
+        wait.into_iter().for_each(|wait| wait.withdraw());
     }
 
     pub(super) fn target(&self) -> &SpawnTarget {

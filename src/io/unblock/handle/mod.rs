@@ -10,6 +10,8 @@ mod call;
 mod read;
 mod seek;
 mod stream;
+#[cfg(all(test, not(sidestep_loom)))]
+mod tests;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod write;
@@ -21,6 +23,7 @@ use std::io::{self, Seek};
 use std::task::{Context, Poll};
 
 use super::buffers::items::Items;
+use super::buffers::sizes::Sizes;
 use super::engine::drive::Client;
 use super::engine::shared::Setup;
 use super::state::request::Request;
@@ -80,10 +83,32 @@ use crate::sync::Mutex;
 /// the buffer: the call after it tries them again. [`unwritten`](Unblock::unwritten) takes them
 /// out.
 ///
+/// A call is accepted whole, up to the capacity, or waits until there is room for all of it. So
+/// each `write` of the value ends where a call of the caller ended, and a large call is one
+/// `write`.
+///
 /// Dropping the `Unblock` does not block: what was accepted is written, and flushed, on the pool,
 /// and then the value is dropped there. Only `tracing` reports an error then; so end with `flush`
-/// or `close`. Closing flushes, and leaves the value usable. If the pool has ended, writes go on on
-/// a thread of their own, while reads fail.
+/// or `close`.
+///
+/// # Closing
+///
+/// Closing writes and flushes all that was accepted, and then drops the value, so that the peer of
+/// a pipe or a socket sees the end; a socket's peer sees it even if there are clones of the socket.
+/// Afterwards every call is an error of kind [`NotConnected`](io::ErrorKind::NotConnected), but a
+/// flush or another close, which have nothing to do. A [`std::fs::File`] that is a regular file is
+/// only flushed, and can still be used.
+///
+/// # Full and ended pools
+///
+/// Where the queue of the pool has a [limit](crate::PoolBuilder::queue_limit) and is full, reads
+/// and writes alike wait for room, in the order in which they came, as with [`Pool::reserve`]. They
+/// hold no thread meanwhile, and neither does a handle that is dropped: its bytes are written when
+/// there is room. A [`shutdown`](Pool::shutdown) writes the bytes of all that wait before it
+/// reports its end, even if it discards what is queued; a read that waits then fails.
+///
+/// Once the pool has ended reads fail, and bytes that are accepted are written by one thread for
+/// all such streams of the process, one stream after another, a millisecond at a time.
 ///
 /// What was accepted survives the end of the process: the end of `main` and
 /// [`std::process::exit`] wait until it is written, for up to 5 seconds or the time of
@@ -91,11 +116,22 @@ use crate::sync::Mutex;
 /// before. A value with a buffer of its own, such as [`BufWriter`](io::BufWriter), has what it was
 /// given when its `write` returns: flush it, or drop the `Unblock`, before the end.
 ///
+/// # Pipes, sockets, terminals
+///
+/// On Linux the types of `std` that have a descriptor are not worked on by the pool where they may
+/// never be ready: `ChildStdin`, `ChildStdout`, `ChildStderr`, `TcpStream`, `UnixStream`,
+/// `PipeReader`, `PipeWriter`, and a `File` (or an `Arc<File>`) that is a FIFO, a terminal, a
+/// socket or a device. One thread of the process waits for all of them. Bytes go straight between
+/// the descriptor and the caller's buffer; a write has gone over, as far as it returns, and a read
+/// that is dropped has taken nothing. Both directions go on at the same time. Whether the
+/// descriptor is in non-blocking mode does not matter, and is not changed; timeouts of a socket
+/// have no effect.
+///
 /// # One thing at a time
 ///
-/// A value does one thing at a time. A write waits for a read that is in progress, even one whose
-/// caller has given up: to use a socket both ways at once wrap two clones of it (`try_clone`), one
-/// for each direction.
+/// Any other value does one thing at a time. A write waits for a read that is in progress, even one
+/// whose caller has given up: to use such a value both ways at once wrap two clones of it, one for
+/// each direction.
 ///
 /// It takes a thread of the pool. So a closure on the only thread of a pool must not wait for an
 /// `Unblock` on the same pool with [`block_on`](crate::block_on).
@@ -107,7 +143,8 @@ use crate::sync::Mutex;
 ///
 /// # Cancellation
 ///
-/// Every call can be dropped. A read that was begun goes on, and its bytes go to the next read. A
+/// Every call can be dropped. A read that the pool has begun goes on, and its bytes go to the next
+/// read. A
 /// seek that was begun takes effect before the next call; if that is a seek to the very position,
 /// it gets the result of the first. A closure of [`with_mut`](Unblock::with_mut) that has not begun
 /// never runs.
@@ -145,10 +182,15 @@ impl<T: Send + 'static> Unblock<T> {
     }
 
     pub(crate) fn set_up(value: T, capacity: Option<usize>, setup: Setup) -> Self {
+        let sizes = Sizes::of_capacity(capacity.unwrap_or(crate::io::CAPACITY));
+        Unblock { capacity, ..Self::set_up_with(value, sizes, setup) }
+    }
+
+    pub(crate) fn set_up_with(value: T, sizes: Sizes, setup: Setup) -> Self {
         Unblock {
-            client: Client::new(value, capacity.unwrap_or(crate::io::CAPACITY), setup),
+            client: Client::new(value, sizes, setup),
             items: Mutex::new(None),
-            capacity,
+            capacity: None,
             #[cfg(feature = "tokio")]
             position: 0,
         }
@@ -248,6 +290,20 @@ impl<T: Send + 'static> Unblock<T> {
         Ok(bytes)
     }
 
+    /// The most bytes that one call moves.
+    pub(crate) fn most(&self) -> usize {
+        self.client.most()
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.client.sizes()
+    }
+
+    /// Sets how much is buffered, and moved at a time. What is buffered stays.
+    pub(crate) fn set_sizes(&mut self, sizes: Sizes) {
+        self.client.set_sizes(sizes);
+    }
+
     /// Waits until everything that was accepted has been written. Many callers may wait at a time.
     /// Where the work is done.
     pub(crate) fn target(&self) -> &SpawnTarget {
@@ -261,6 +317,19 @@ impl<T: Send + 'static> Unblock<T> {
     /// Whether the value was closed, and dropped.
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// As [`get_mut`](Unblock::get_mut), for callers that share the handle: waits until the value
+    /// is at rest, and leaves it there.
+    pub(crate) async fn at_rest(&self) -> io::Result<()> {
+        let mut is_asked = false;
+        poll_fn(|context| self.client.poll_at_rest(context, &mut is_asked)).await
+    }
+
+    /// How many bytes the value has been read ahead of the caller, if it is at rest but for that,
+    /// and no error is to be reported.
+    pub(crate) fn unread_at_rest(&mut self) -> Option<usize> {
+        self.client.unread_at_rest()
     }
 
     /// Returns a closure that marks, from any thread, what was read ahead as stale: the value has

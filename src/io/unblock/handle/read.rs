@@ -1,16 +1,14 @@
 //! Reading: the traits of `futures-io`.
 
-use std::any::Any;
-use std::fs::File;
 use std::io::{self, IoSliceMut, Read};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncBufRead, AsyncRead};
 
 use super::Unblock;
 use crate::io::budget;
+use crate::io::unblock::state::capability::as_file;
 use crate::io::unblock::state::request::{Answer, Request};
 use crate::sys::pread::{self, Cached};
 
@@ -25,8 +23,10 @@ impl<T: Read + Send + 'static> Unblock<T> {
             return Poll::Ready(Ok(0));
         }
         ready!(self.poll_turn(context));
-        let want = buffer.len();
+        let want = buffer.len().min(self.client.most());
+        let buffer = &mut buffer[..want];
         if let Answer::Count(count) = ready!(self.poll_bytes(context, want, buffer))? {
+            budget::spend(count);
             return Poll::Ready(Ok(count));
         }
         let mut filled = self.client.chunk.move_into(buffer);
@@ -70,10 +70,7 @@ impl<T: Read + Send + 'static> Unblock<T> {
 
 /// Reads what the page cache has of a value that is a file. It does not block.
 fn read_page_cache<T: 'static>(value: &T, buffer: &mut [u8]) -> Cached {
-    let value: &dyn Any = value;
-    let file = value.downcast_ref::<File>();
-    let file = file.or_else(|| value.downcast_ref::<Arc<File>>().map(|file| &**file));
-    file.map_or(Cached::Never, |file| pread::read(file, buffer, None))
+    as_file(value).map_or(Cached::Never, |file| pread::read(file, buffer, None))
 }
 
 impl<T: Read + Send + 'static> AsyncRead for Unblock<T> {
@@ -91,12 +88,17 @@ impl<T: Read + Send + 'static> AsyncRead for Unblock<T> {
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let want = buffers.iter().map(|buffer| buffer.len()).sum();
+        let want: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        let want = want.min(this.client.most());
         if want == 0 {
             return Poll::Ready(Ok(0));
         }
         ready!(this.poll_chunk(context, want))?;
-        let filled = buffers.iter_mut().map(|buffer| this.client.chunk.move_into(buffer)).sum();
+        let mut filled = 0;
+        for buffer in buffers {
+            let room = buffer.len().min(want - filled);
+            filled += this.client.chunk.move_into(&mut buffer[..room]);
+        }
         Poll::Ready(Ok(filled))
     }
 }

@@ -15,8 +15,11 @@ impl<T: Read + Send + 'static> AsyncRead for Unblock<T> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let want = buffer.remaining().min(CAPACITY);
-        let count = ready!(self.get_mut().poll_fill(context, buffer.initialize_unfilled_to(want)))?;
+        let this = self.get_mut();
+        // Bytes that are not initialised yet cost a turn of their own, however few are read.
+        let initialised = buffer.initialized().len() - buffer.filled().len();
+        let want = buffer.remaining().min(initialised.max(CAPACITY)).min(this.client.most());
+        let count = ready!(this.poll_fill(context, buffer.initialize_unfilled_to(want)))?;
         buffer.advance(count);
         Poll::Ready(Ok(()))
     }

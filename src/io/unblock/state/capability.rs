@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use crate::io::unblock::buffers::items::Items;
 use crate::sys::descriptor::{DescriptorOf, descriptor_of};
-use crate::sys::pread::Cached;
+use crate::sys::pread::{self, Cached};
 
 /// What the value is able to do, as far as the calls of the handle have shown.
 pub(crate) struct Capabilities<T> {
@@ -35,6 +35,8 @@ pub(crate) struct Capabilities<T> {
     pub(crate) pull: Option<PullFn<T>>,
     /// Reads of the page cache are worth a try.
     pub(crate) page_cache: bool,
+    /// Whether the value is read past the page cache, until that has been asked.
+    pub(crate) bypasses_cache: Option<fn(&T) -> bool>,
     /// The value keeps nothing that a flush would have to write.
     pub(crate) writes_through: bool,
     /// How the descriptor of the value is found, which may be one to wait for.
@@ -50,6 +52,7 @@ impl<T: 'static> Capabilities<T> {
             seek: seek(),
             pull: None,
             page_cache: cfg!(target_os = "linux") && is_file::<T>(),
+            bypasses_cache: Some(bypasses_cache),
             writes_through: is_file::<T>(),
             descriptor: descriptor_of::<T>(),
         }
@@ -120,6 +123,23 @@ pub(crate) fn seek<T: 'static>() -> Option<SeekFn<T>> {
 /// the page cache may have its bytes, and closing it means a flush if it is a regular one.
 pub(crate) fn is_file<T: 'static>() -> bool {
     [TypeId::of::<File>(), TypeId::of::<Arc<File>>()].contains(&TypeId::of::<T>())
+}
+
+/// The value as a file, if it is one.
+pub(crate) fn as_file<T: 'static>(value: &T) -> Option<&File> {
+    let value: &dyn Any = value;
+    value.downcast_ref::<File>().or_else(|| value.downcast_ref::<Arc<File>>().map(|file| &**file))
+}
+
+/// Whether the value is a file that is read and written past the page cache.
+pub(crate) fn bypasses_cache<T: 'static>(value: &T) -> bool {
+    as_file(value).is_some_and(pread::bypasses_cache)
+}
+
+/// Whether the value is a file that is none on a disk, but a device, a pipe or the like: a seek may
+/// succeed there and do nothing.
+pub(crate) fn is_device<T: 'static>(value: &T) -> bool {
+    as_file(value).is_some_and(|file| file.metadata().is_ok_and(|metadata| !metadata.is_file()))
 }
 
 /// Whether a `T` is known not to be one that can be written to but not seek.

@@ -34,8 +34,9 @@
 //!
 //! Under the lock nothing blocks and no user code runs, with three exceptions: a read of the page
 //! cache and calls of a descriptor (`direct`), which do not block, and the first batch of items of
-//! an iterator that has no other user yet. What the machine lets go of is user code when it is dropped or woken; so it leaves in an
-//! [`AfterUnlock`], or as a return value, for after the unlock.
+//! an iterator that has no other user yet. What the machine lets go of is user code when it is
+//! dropped or woken; so it leaves in an [`AfterUnlock`], or as a return value, for after the
+//! unlock.
 //!
 //! # The order of steps
 //!
@@ -84,6 +85,7 @@ use super::step::{AfterUnlock, Plan, PumpStep, SeekState, StepResult, ValueCall,
 use crate::io::unblock::buffers::inbound::Inbound;
 use crate::io::unblock::buffers::items::ItemBuffer;
 use crate::io::unblock::buffers::outbound::Outbound;
+use crate::io::unblock::buffers::sizes::Sizes;
 use crate::io::unblock::buffers::wakers::{Interest, WakerSet, Wakes};
 use crate::sys::descriptor::Fd;
 use crate::sys::exit::Unfinished;
@@ -96,6 +98,11 @@ pub(crate) struct Machine<T> {
     reads_ahead: bool,
     /// Whether the value can seek has been tried.
     probed: bool,
+    /// That the value can seek is known only from a caller that wants it to.
+    seek_is_guess: bool,
+    /// The value could not say where it is: it is read in order, and not ahead of the caller, and
+    /// moved back where that can be done nonetheless.
+    seek_is_doubtful: bool,
     inbound: Inbound,
     outbound: Outbound,
     items: Option<ItemBuffer>,
@@ -137,15 +144,17 @@ pub(crate) struct Machine<T> {
 }
 
 impl<T: 'static> Machine<T> {
-    /// Around `value`, with at most `capacity` bytes buffered each way.
-    pub(crate) fn new(value: T, capacity: usize) -> Self {
+    /// Around `value`, with these limits each way.
+    pub(crate) fn new(value: T, sizes: Sizes) -> Self {
         Machine {
             value: ValueState::Idle(value),
             capabilities: Capabilities::of_type(),
             reads_ahead: may_read_ahead::<T>(),
             probed: false,
-            inbound: Inbound::new(capacity),
-            outbound: Outbound::new(capacity),
+            seek_is_guess: false,
+            seek_is_doubtful: false,
+            inbound: Inbound::new(sizes),
+            outbound: Outbound::new(sizes),
             items: None,
             seek: SeekState::None,
             rewind: false,
@@ -222,7 +231,7 @@ impl<T: 'static> Machine<T> {
         self.capabilities.read.is_some()
             && self.deferred_error.is_none()
             && !self.rewind
-            && self.inbound.wants_read(self.reads_ahead)
+            && self.inbound.wants_read(self.reads_ahead && !self.seek_is_doubtful)
     }
 
     /// There is something to do.
@@ -299,7 +308,7 @@ impl<T: 'static> Machine<T> {
             (Plan::Probe, Capabilities { seek: Some(seek), .. }) => PumpStep::Probe(*seek),
             (Plan::Read, Capabilities { read: Some(read), .. }) => {
                 let read = *read;
-                let (buffer, size) = self.inbound.begin_read(self.reads_ahead);
+                let (buffer, size) = self.inbound.begin_read();
                 PumpStep::Read(read, buffer, size)
             }
             (Plan::Pull, Capabilities { pull: Some(pull), .. }) => {
@@ -315,8 +324,8 @@ impl<T: 'static> Machine<T> {
     pub(crate) fn end(&mut self, result: StepResult) -> AfterUnlock {
         let mut after = AfterUnlock { unreported: self.unreported_error.take(), ..AfterUnlock::default() };
         let interests = match result {
-            StepResult::Rewound(result) => {
-                self.rewound(result, &mut after);
+            StepResult::Rewound(result, may_pass) => {
+                self.rewound(result, may_pass, &mut after);
                 Interest::all()
             }
             StepResult::Wrote(bytes, written, result) => {
@@ -336,7 +345,10 @@ impl<T: 'static> Machine<T> {
             StepResult::Sought(to, result, moved) => {
                 self.seek = SeekState::Done(to, result);
                 if moved {
+                    self.seek_works();
                     after.report(self.inbound.forget());
+                } else {
+                    self.drop_seek_guess();
                 }
                 self.seek_of_endpoint_ended();
                 Interest::all()
@@ -347,7 +359,10 @@ impl<T: 'static> Machine<T> {
                 self.used_otherwise();
                 Interest::all()
             }
-            StepResult::Probed(result) => self.end_probe(result, &mut after),
+            StepResult::Probed(result) => {
+                self.end_probe(result, &mut after);
+                Interest::none()
+            }
             StepResult::Read(bytes, result) => {
                 match result {
                     Ok(count) => self.inbound.read(bytes, count),
@@ -369,20 +384,19 @@ impl<T: 'static> Machine<T> {
     }
 
     /// Ends a step that asks where the value is.
-    fn end_probe(&mut self, result: io::Result<u64>, after: &mut AfterUnlock) -> &'static [Interest] {
+    fn end_probe(&mut self, result: io::Result<u64>, after: &mut AfterUnlock) {
         match result {
             Ok(_) => self.inbound.set_fill_fully(true),
-            Err(error) if rewind::says_cannot_seek(&error) => {
-                after.unneeded = Some(error);
-                self.cannot_seek();
-            }
             Err(error) => {
-                self.inbound.failed(error);
-                return &[Interest::Read];
+                if rewind::says_cannot_seek(&error) {
+                    self.cannot_seek();
+                } else {
+                    self.seek_is_doubtful = true;
+                }
+                after.unneeded = Some(error);
             }
         }
         self.probed = true;
-        Interest::none()
     }
 
     /// The next call is to report an error.

@@ -25,6 +25,9 @@ pub(crate) enum Request<'a, T> {
     /// That the value is at rest: all is written and flushed, and, if it can seek, it is where the
     /// caller is.
     Quiesce,
+    /// As `Quiesce`, for those who share the handle: many may ask at a time, and the result of a
+    /// seek stays for the caller who has asked for that.
+    AtRest,
     /// To run a closure with the value, once that is at rest.
     Call(&'a mut CallRequest<T>),
     /// Items of an iterator.
@@ -72,7 +75,7 @@ impl<T> Request<'_, T> {
     pub(crate) fn interest(&self) -> Interest {
         match self {
             Request::Read { .. } | Request::Items(_) => Interest::Read,
-            Request::Written => Interest::Written,
+            Request::Written | Request::AtRest => Interest::Written,
             Request::Write { .. }
             | Request::Flush { .. }
             | Request::Close { .. }
@@ -98,7 +101,11 @@ impl<T> Request<'_, T> {
             | Request::Close { .. }
             | Request::Quiesce
             | Request::Call(_) => true,
-            Request::Seek { .. } | Request::Items(_) | Request::Unwritten { .. } | Request::Written => false,
+            Request::Seek { .. }
+            | Request::Items(_)
+            | Request::Unwritten { .. }
+            | Request::Written
+            | Request::AtRest => false,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::any::Any;
 use std::io::{self, SeekFrom};
 
 use super::capability::{PullFn, ReadFn, SeekFn, WriteFns};
+use crate::io::aligned::AlignedBytes;
 use crate::io::unblock::buffers::items::Items;
 use crate::io::unblock::buffers::wakers::Wakes;
 
@@ -110,7 +111,7 @@ pub(crate) enum PumpStep<T> {
     /// Moves the value back by so many bytes, which were read ahead.
     Rewind(SeekFn<T>, usize),
     /// Writes the bytes from the given one on.
-    Write(WriteFns<T>, Vec<u8>, usize),
+    Write(WriteFns<T>, AlignedBytes, usize),
     Flush(WriteFns<T>),
     /// Drops the value, because the caller closes it.
     Close,
@@ -120,7 +121,7 @@ pub(crate) enum PumpStep<T> {
     /// Asks where the value is, to know whether it can seek.
     Probe(SeekFn<T>),
     /// Reads into the buffer, or one of the given size.
-    Read(ReadFn<T>, Option<Vec<u8>>, usize),
+    Read(ReadFn<T>, Option<AlignedBytes>, usize),
     /// Takes up to so many items.
     Pull(PullFn<T>, Items, usize),
     Rest,
@@ -129,14 +130,15 @@ pub(crate) enum PumpStep<T> {
 
 /// What came of a step.
 pub(crate) enum StepResult {
-    Rewound(io::Result<()>),
-    Wrote(Vec<u8>, usize, io::Result<()>),
+    /// The result, and whether it is an error that may pass.
+    Rewound(io::Result<()>, bool),
+    Wrote(AlignedBytes, usize, io::Result<()>),
     Flushed(io::Result<()>),
     /// The result, and whether the value has left the position up to which it was read.
     Sought(SeekFrom, io::Result<u64>, bool),
     Called,
     Probed(io::Result<u64>),
-    Read(Vec<u8>, io::Result<usize>),
+    Read(AlignedBytes, io::Result<usize>),
     /// The items, how many, and whether there are no more.
     Pulled(Items, usize, bool),
 }

@@ -1,6 +1,7 @@
 //! The calls of a handle, through the traits of `futures-io` or of tokio, polled to their end or
 //! not.
 
+use std::any::TypeId;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
 use std::pin::{Pin, pin};
@@ -45,6 +46,9 @@ pub(crate) trait Handle: Traits + Sized {
     /// What the value holds in the end, and where it stands.
     fn finish(self) -> impl Future<Output = Result<(Vec<u8>, u64), (io::Error, Option<Self>)>>;
 
+    /// Closing it drops the value: it is no regular file.
+    fn drops_when_closed(&self) -> bool;
+
     /// The same as a file, if it is one.
     fn file(&self) -> Option<&File> {
         None
@@ -77,6 +81,10 @@ impl<T: Value> Handle for Unblock<T> {
             }
         }
     }
+
+    fn drops_when_closed(&self) -> bool {
+        TypeId::of::<T>() != TypeId::of::<std::fs::File>()
+    }
 }
 
 impl Handle for File {
@@ -93,6 +101,10 @@ impl Handle for File {
             Ok(mut file) => Ok(file.look()),
             Err(error) => Err((error, None)),
         }
+    }
+
+    fn drops_when_closed(&self) -> bool {
+        false
     }
 
     fn file(&self) -> Option<&File> {

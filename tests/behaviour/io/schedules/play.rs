@@ -195,17 +195,15 @@ impl<H: Handle> Player<H> {
             None => {
                 self.gave_up(polls)?;
                 // The value may have been dropped, or not: it is now.
-                let drops = closes && polls != Some(0) && self.handle.file().is_none();
+                let drops = closes && polls != Some(0) && self.handle.drops_when_closed();
                 if drops { self.flush(true, None) } else { Ok(()) }
             }
             Some(Ok(())) => {
                 self.well()?;
                 self.plains.settled("a flush")?;
                 self.check_flushed(true)?;
-                let Some(file) = self.handle.file() else {
-                    self.closed = closes;
-                    return Ok(());
-                };
+                self.closed = closes && self.handle.drops_when_closed();
+                let Some(file) = self.handle.file() else { return Ok(()) };
                 self.plains.seen(&contents(file), None)
             }
             Some(Err(error)) => self.failed(&error),

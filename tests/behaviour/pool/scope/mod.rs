@@ -1,6 +1,7 @@
 //! Scopes: what tasks borrow is theirs until they have been released, and the join cannot be
 //! skipped.
 
+mod cancel;
 mod hostile;
 mod refused;
 

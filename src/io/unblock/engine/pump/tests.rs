@@ -8,6 +8,7 @@ use std::task::{Wake, Waker};
 use super::*;
 use crate::current::is_cancelled;
 use crate::io::unblock::buffers::inbound::ReadChunk;
+use crate::io::unblock::buffers::sizes::Sizes;
 use crate::io::unblock::buffers::wakers::Interest;
 use crate::io::unblock::engine::shared::Setup;
 use crate::io::unblock::state::request::Request;
@@ -34,7 +35,7 @@ impl Read for OnRelease {
 fn a_waker_that_a_pump_calls_belongs_to_no_task() {
     let (send, answers) = channel();
     let on_release = || OnRelease(Mutex::new(send.clone()));
-    let shared = SharedMachine::new(on_release(), 1, Setup::default());
+    let shared = SharedMachine::new(on_release(), Sizes::of_capacity(1), Setup::default());
     let mut machine = shared.machine.lock().unwrap();
     let page_cache = |_: &OnRelease, _: &mut [u8]| Cached::Never;
     let mut request = Request::Read { read: OnRelease::read, page_cache, want: 1, buffer: &mut [] };
@@ -48,7 +49,7 @@ fn a_waker_that_a_pump_calls_belongs_to_no_task() {
     let pump = crate::spawn(move || {
         started.send(()).unwrap();
         gone.recv().unwrap();
-        run(&shared, false);
+        run(&shared, PumpPlace::Here);
     });
     start.recv().unwrap();
     pump.cancel_handle().cancel();

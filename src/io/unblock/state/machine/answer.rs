@@ -5,8 +5,10 @@ use std::io::{self, IoSlice, SeekFrom};
 use std::ops::ControlFlow;
 
 use super::Machine;
+use crate::io::aligned::AlignedBytes;
 use crate::io::unblock::buffers::inbound::{ReadChunk, ReadEnd};
 use crate::io::unblock::buffers::items::ItemBuffer;
+use crate::io::unblock::buffers::sizes::Sizes;
 use crate::io::unblock::state::capability::{PageCacheFn, PullFn, SeekFn};
 use crate::io::unblock::state::request::{Answer, CallRequest, ItemsRequest, Request};
 use crate::io::unblock::state::step::{AfterUnlock, Plan, SeekState, ValueCall, ValueState};
@@ -37,6 +39,7 @@ impl<T: 'static> Machine<T> {
     ) -> Option<io::Result<Answer>> {
         self.blocked = None;
         if matches!(self.value, ValueState::Closed) {
+            *chunk = ReadChunk::default();
             return Some(Self::answer_closed(request));
         }
         match request {
@@ -63,6 +66,7 @@ impl<T: 'static> Machine<T> {
             if let Request::Seek { to, .. } = request {
                 // It has failed, so it must not take place later.
                 self.seek.withdraw(*to);
+                self.drop_seek_guess();
             }
             return Some(Err(error));
         }
@@ -74,7 +78,9 @@ impl<T: 'static> Machine<T> {
         if self.seek.is_due() {
             return None;
         }
-        self.seek.discard_result(&mut after.seek);
+        if !matches!(request, Request::AtRest) {
+            self.seek.discard_result(&mut after.seek);
+        }
         match request {
             Request::Read { read, page_cache, want, buffer } => {
                 self.capabilities.read = Some(*read);
@@ -104,12 +110,15 @@ impl<T: 'static> Machine<T> {
                 None
             }
             Request::Seek { seek, to } => {
-                self.capabilities.seek.get_or_insert(*seek);
+                if self.capabilities.seek.is_none() {
+                    self.capabilities.seek = Some(*seek);
+                    self.seek_is_guess = true;
+                }
                 self.seek = SeekState::Wanted(*to);
                 after.wakes.and(self.stop_reading(chunk));
                 None
             }
-            Request::Quiesce => {
+            Request::Quiesce | Request::AtRest => {
                 after.wakes.and(self.stop_reading(chunk));
                 self.quiesce = true;
                 let at_rest = matches!(self.value, ValueState::Idle(_)) && self.plan() == Plan::Rest;
@@ -186,8 +195,14 @@ impl<T: 'static> Machine<T> {
         if !is_next || self.inbound.is_demanded() {
             return None;
         }
+        if let Some(bypasses_cache) = self.capabilities.bypasses_cache.take()
+            && bypasses_cache(value)
+        {
+            self.capabilities.page_cache = false;
+            return None;
+        }
         let goes_to_chunk = buffer.len() < SMALL;
-        let mut bytes = if goes_to_chunk { self.inbound.take_buffer(chunk) } else { Vec::new() };
+        let mut bytes = if goes_to_chunk { self.inbound.take_buffer(chunk) } else { AlignedBytes::default() };
         match read(value, if goes_to_chunk { &mut bytes } else { buffer }) {
             Cached::Read(count) if goes_to_chunk => {
                 *chunk = self.inbound.check_out(bytes, count);
@@ -215,7 +230,7 @@ impl<T: 'static> Machine<T> {
         chunk: &mut ReadChunk,
         after: &mut AfterUnlock,
     ) -> Option<io::Result<Answer>> {
-        let room = self.outbound.room().min(most);
+        let room = self.outbound.room(slices.iter().map(|slice| slice.len()).sum()).min(most);
         if room == 0 {
             return None;
         }
@@ -268,6 +283,13 @@ impl<T: 'static> Machine<T> {
         self.failure().map(Err)
     }
 
+    /// How many bytes the value has been read ahead, if there is nothing else to be done or said.
+    pub(crate) fn unread_at_rest(&self) -> Option<usize> {
+        let is_idle = matches!(self.value, ValueState::Idle(_)) && self.plan() == Plan::Rest;
+        let is_said = self.deferred_error.is_none() && self.refusal.is_none() && !self.seek.is_due();
+        (is_idle && is_said && self.outbound.buffered() == 0).then(|| self.inbound.unread())
+    }
+
     /// Takes the closure of a call, once.
     fn take_call(&mut self, request: &mut CallRequest<T>) {
         if let Some(call) = request.call.take() {
@@ -286,7 +308,15 @@ impl<T: 'static> Machine<T> {
     /// The value can seek.
     pub(crate) fn set_seekable(&mut self, seek: SeekFn<T>) {
         self.capabilities.seek = Some(seek);
+        self.seek_is_guess = false;
+        self.seek_is_doubtful = false;
         self.reads_ahead = true;
+    }
+
+    /// What is buffered stays; what comes keeps to these limits.
+    pub(crate) fn set_sizes(&mut self, sizes: Sizes) {
+        self.inbound.set_sizes(sizes);
+        self.outbound.set_sizes(sizes);
     }
 
     pub(crate) fn set_read_ahead(&mut self, ahead: bool) {

@@ -20,6 +20,7 @@ use std::io::{self, IoSlice};
 use std::ops::ControlFlow;
 
 use super::Machine;
+use crate::io::aligned::AlignedBytes;
 use crate::io::unblock::buffers::inbound::ReadChunk;
 use crate::io::unblock::state::capability::{Capabilities, may_read_ahead};
 use crate::io::unblock::state::request::{Answer, Request};
@@ -93,10 +94,11 @@ impl<T: 'static> Machine<T> {
             return ControlFlow::Continue(());
         }
         if self.endpoint().is_none() {
-            return ControlFlow::Continue(());
+            // The pump is there: a read that it was asked for now might wait.
+            return if self.is_direct() { ControlFlow::Break(None) } else { ControlFlow::Continue(()) };
         }
         let goes_to_chunk = buffer.is_empty();
-        let mut bytes = if goes_to_chunk { self.inbound.take_buffer(chunk) } else { Vec::new() };
+        let mut bytes = if goes_to_chunk { self.inbound.take_buffer(chunk) } else { AlignedBytes::default() };
         let Some((fd, endpoint)) = self.endpoint() else { return ControlFlow::Continue(()) };
         match endpoint.read(fd, if goes_to_chunk { &mut bytes } else { buffer }) {
             Attempt::Done(count) if goes_to_chunk => {

@@ -39,19 +39,21 @@ impl<T: 'static> Machine<T> {
     }
 
     /// Ends a step that moves the value back.
-    pub(super) fn rewound(&mut self, result: io::Result<()>, after: &mut AfterUnlock) {
+    pub(super) fn rewound(&mut self, result: io::Result<()>, may_pass: bool, after: &mut AfterUnlock) {
         self.rewinding = false;
         match result {
             Ok(()) => {
                 self.rewind = false;
+                self.seek_works();
                 after.report(self.inbound.forget());
             }
-            Err(error) if error.kind() == io::ErrorKind::NotSeekable => {
+            Err(error) if says_cannot_seek(&error) || (self.seek_is_doubtful && !may_pass) => {
                 self.rewind = false;
                 after.unneeded = Some(error);
                 self.cannot_seek();
             }
-            // If writes wait for it, they still do.
+            // If writes wait for it, they still do. No byte is lost: once the caller has given the
+            // writes up, what was read is there to be taken.
             Err(error) => self.defer(Err(error)),
         }
     }
@@ -59,8 +61,24 @@ impl<T: 'static> Machine<T> {
     /// A pipe or a terminal behind a `File`: what was read stays here, as with a socket.
     pub(super) fn cannot_seek(&mut self) {
         self.capabilities.seek = None;
+        self.seek_is_doubtful = false;
         self.reads_ahead = false;
         self.inbound.set_fill_fully(false);
+    }
+
+    /// The value has been moved: it can seek.
+    pub(super) fn seek_works(&mut self) {
+        self.seek_is_guess = false;
+        if std::mem::take(&mut self.seek_is_doubtful) {
+            self.inbound.set_fill_fully(true);
+        }
+    }
+
+    /// A seek that was to show that the value can seek has failed, or never takes place.
+    pub(super) fn drop_seek_guess(&mut self) {
+        if std::mem::take(&mut self.seek_is_guess) {
+            self.capabilities.seek = None;
+        }
     }
 
     /// The caller turns from reading to other things: it does not wait for bytes any more, and what
@@ -78,7 +96,7 @@ impl<T: 'static> Machine<T> {
     }
 }
 
-/// The error of a value that never can, such as a pipe behind a `File`; others may pass.
+/// The error of a value that never can, such as a pipe behind a `File`.
 pub(super) fn says_cannot_seek(error: &io::Error) -> bool {
     let is_unclear = cfg!(not(unix)) && error.raw_os_error().is_some();
     is_unclear || matches!(error.kind(), io::ErrorKind::NotSeekable | io::ErrorKind::Unsupported)

@@ -3,6 +3,7 @@
 use std::io::{IoSlice, SeekFrom};
 
 use super::*;
+use crate::io::aligned::AlignedBytes;
 use crate::io::unblock::buffers::inbound::ReadChunk;
 use crate::io::unblock::state::capability::{SeekFn, WriteFns};
 use crate::io::unblock::state::request::{Answer, CallRequest, Request};
@@ -63,7 +64,7 @@ struct Play {
 
 impl Play {
     fn new(seekable: bool) -> Self {
-        let mut machine = Machine::new(Nothing, 8);
+        let mut machine = Machine::new(Nothing, Sizes::of_capacity(8));
         if seekable {
             machine.set_seekable(SEEK);
         }
@@ -123,7 +124,7 @@ impl Play {
             }
             PumpStep::End => unreachable!("the handle is there"),
             PumpStep::Close => unreachable!("no schedule closes the value"),
-            PumpStep::Rewind(..) => StepResult::Rewound(result(0).map(drop)),
+            PumpStep::Rewind(..) => StepResult::Rewound(result(0).map(drop), false),
             PumpStep::Write(_, bytes, from) => {
                 let to = if succeeds { bytes.len() } else { from };
                 self.written += to - from;
@@ -134,7 +135,7 @@ impl Play {
             PumpStep::Call(_) => StepResult::Called,
             PumpStep::Probe(_) => StepResult::Probed(result(0)),
             PumpStep::Read(_, _, size) => {
-                StepResult::Read(vec![0; size], result(1).map(|count| count as usize))
+                StepResult::Read(AlignedBytes::zeroed(size), result(1).map(|count| count as usize))
             }
             PumpStep::Pull(..) => unreachable!("it is no iterator"),
         };

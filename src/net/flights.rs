@@ -1,0 +1,230 @@
+//! Lookups of the same name at the same time, which are one question to the system.
+//!
+//! # The life of a flight
+//!
+//! ```text
+//!     the first caller puts a flight into the table, and asks -------> in the air <-- more callers join
+//!                                                                       |      |
+//!                        the answer is there: out of the table <--------+      +-------> the last caller has gone:
+//!                                  |                                                     out of the table,
+//!                                  v                                                     the question is cancelled
+//!                        landed: each caller gets a copy
+//! ```
+//!
+//! A flight leaves the table before its answer shows. So a call that begins after any caller has
+//! got the answer finds no flight, and asks anew: nothing is ever cached. And a flight that the
+//! last caller has left is never joined again: callers join and leave under the lock of the table,
+//! and the one that leaves last takes the flight out in that same step, then cancels the question,
+//! which ends it where it is still queued. Whatever the task comes to (an answer, a panic, a
+//! refusal by the pool, which comes before `ask` returns) is what its callback brings to all
+//! callers.
+//!
+//! The locks are taken in this order: the table, then a flight; and no user code runs under them:
+//! wakers are cloned before, and called, dropped and cancelled for afterwards.
+//!
+//! In a forked child the table and every flight are out of reach: a lookup from before the fork is
+//! an error there, and one that begins there asks for itself alone.
+
+#[cfg(all(test, not(any(sidestep_loom, sidestep_shuttle))))]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::Location;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crate::error::{Origin, Reason, TaskError};
+use crate::sync::ProcessMutex;
+use crate::task::{CancelHandle, Task, discard, forked_child, next_id, wake};
+
+/// What is looked up: a host and its port, or a text that is not made of the two.
+pub(super) type Name = (String, Option<u16>);
+
+/// The flights that are in the air.
+#[derive(Default)]
+pub(super) struct Flights {
+    table: ProcessMutex<BTreeMap<Name, Arc<Flight>>>,
+}
+
+/// One question to the system, and those who wait for the answer.
+#[derive(Default)]
+struct Flight {
+    state: ProcessMutex<FlightState>,
+}
+
+#[derive(Default)]
+struct FlightState {
+    last_id: u64,
+    /// The waker of each caller that has polled and found nothing.
+    callers: BTreeMap<u64, Option<Waker>>,
+    question: Option<CancelHandle>,
+    answer: Option<Arc<Answer>>,
+}
+
+/// What came of a question.
+enum Answer {
+    Found(Vec<SocketAddr>),
+    /// The system's error.
+    Failed(io::Error),
+    /// The task had no result.
+    Lost(TaskError),
+}
+
+impl Answer {
+    fn copy(&self) -> io::Result<Vec<SocketAddr>> {
+        match self {
+            Answer::Found(addresses) => Ok(addresses.clone()),
+            Answer::Failed(error) => Err(match error.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(error.kind(), error.to_string()),
+            }),
+            Answer::Lost(error) => Err(error.copy().into()),
+        }
+    }
+}
+
+impl Flights {
+    /// Joins the flight of this name, or begins one. Then `ask` makes the task that asks the
+    /// system; it is called without a lock.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        name: Name,
+        ask: impl FnOnce() -> Task<io::Result<Vec<SocketAddr>>>,
+    ) -> Caller {
+        let Some(mut table) = self.table.lock() else { return self.fly_alone(name, ask) };
+        let known = table.get(&name).map(Arc::clone);
+        let is_first = known.is_none();
+        let flight = known.unwrap_or_default();
+        if is_first {
+            table.insert(name.clone(), Arc::clone(&flight));
+        }
+        let id = flight.add_caller();
+        drop(table);
+        let caller = Caller { flights: Arc::clone(self), name, flight, id };
+        if is_first {
+            caller.take_off(ask());
+        }
+        caller
+    }
+
+    /// In a forked child: a flight that no other caller finds.
+    fn fly_alone(
+        self: &Arc<Self>,
+        name: Name,
+        ask: impl FnOnce() -> Task<io::Result<Vec<SocketAddr>>>,
+    ) -> Caller {
+        let flight = Arc::<Flight>::default();
+        let id = flight.add_caller();
+        let caller = Caller { flights: Arc::clone(self), name, flight, id };
+        caller.take_off(ask());
+        caller
+    }
+
+    /// Takes the flight out of the table, if it is there.
+    fn remove(table: &mut BTreeMap<Name, Arc<Flight>>, name: &Name, flight: &Arc<Flight>) {
+        if table.get(name).is_some_and(|known| Arc::ptr_eq(known, flight)) {
+            table.remove(name);
+        }
+    }
+}
+
+impl Flight {
+    fn add_caller(&self) -> u64 {
+        let Some(mut state) = self.state.lock() else { return 0 };
+        state.last_id += 1;
+        let id = state.last_id;
+        state.callers.insert(id, None);
+        id
+    }
+
+    /// Shows the answer to all callers.
+    fn land(&self, answer: Answer) {
+        let Some(mut state) = self.state.lock() else { return };
+        state.answer = Some(Arc::new(answer));
+        let question = state.question.take();
+        let wakers: Vec<Waker> = state.callers.values_mut().filter_map(Option::take).collect();
+        drop(state);
+        drop(question);
+        wakers.into_iter().for_each(wake);
+    }
+}
+
+/// One lookup: a caller that waits for a flight. The drop leaves the flight.
+pub(super) struct Caller {
+    flights: Arc<Flights>,
+    name: Name,
+    flight: Arc<Flight>,
+    id: u64,
+}
+
+impl Caller {
+    /// The task asks the system.
+    fn take_off(&self, question: Task<io::Result<Vec<SocketAddr>>>) {
+        if let Some(mut state) = self.flight.state.lock() {
+            state.question = Some(question.cancel_handle());
+        }
+        let (flights, name, flight) =
+            (Arc::clone(&self.flights), self.name.clone(), Arc::clone(&self.flight));
+        question.on_complete(move |result| {
+            if let Some(mut table) = flights.table.lock() {
+                Flights::remove(&mut table, &name, &flight);
+            }
+            flight.land(match result {
+                Ok(Ok(addresses)) => Answer::Found(addresses),
+                Ok(Err(error)) => Answer::Failed(error),
+                Err(error) => Answer::Lost(error),
+            });
+        });
+    }
+
+    /// The answer, once it is there.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Vec<SocketAddr>>> {
+        let waker = context.waker().clone();
+        let Some(mut state) = self.flight.state.lock() else {
+            let origin = Origin { id: next_id(), site: Location::caller(), name: None };
+            return Poll::Ready(Err(TaskError::new(origin, Reason::NoThread(forked_child())).into()));
+        };
+        if let Some(answer) = state.answer.clone() {
+            drop(state);
+            discard(waker);
+            return Poll::Ready(answer.copy());
+        }
+        let old = state.callers.insert(self.id, Some(waker)).flatten();
+        drop(state);
+        old.into_iter().for_each(discard);
+        Poll::Pending
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        let table = self.flights.table.lock();
+        let Some(mut state) = self.flight.state.lock() else { return };
+        let waker = state.callers.remove(&self.id).flatten();
+        let question = if state.callers.is_empty() { state.question.take() } else { None };
+        drop(state);
+        if let Some(mut table) = table {
+            // A flight that has landed has left the table by itself.
+            if question.is_some() {
+                Flights::remove(&mut table, &self.name, &self.flight);
+            }
+        }
+        waker.into_iter().for_each(discard);
+        question.iter().for_each(CancelHandle::cancel);
+    }
+}
+
+impl fmt::Debug for Flights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flights").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("name", &self.name).finish_non_exhaustive()
+    }
+}

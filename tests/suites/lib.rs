@@ -1,0 +1,1 @@
+//! Nothing: the tests of others are what this package is for.
