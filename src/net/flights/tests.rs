@@ -20,7 +20,7 @@ struct Resolver {
 
 impl Resolver {
     fn new() -> Self {
-        let pool = Pool::builder().core_threads(1).max_threads(1).build().unwrap();
+        let pool = Pool::builder().core_threads(1).max_threads(1).build().expect("a thread");
         Resolver { flights: Arc::default(), pool, asked: Arc::default() }
     }
 
@@ -30,7 +30,7 @@ impl Resolver {
         self.flights.join((name.to_owned(), Some(80)), || {
             self.pool.spawn(move || {
                 asked.fetch_add(1, Ordering::SeqCst);
-                answers.lock().recv().unwrap()
+                answers.lock().recv().expect("an answer")
             })
         })
     }
@@ -40,7 +40,7 @@ impl Resolver {
     }
 
     fn in_the_air(&self) -> usize {
-        self.flights.table.lock().unwrap().len()
+        self.flights.table.lock().expect("no fork").len()
     }
 }
 
