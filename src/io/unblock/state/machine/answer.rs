@@ -109,12 +109,7 @@ impl<T: 'static> Machine<T> {
             }
             Request::Flush { write } => {
                 self.capabilities.write = Some(*write);
-                if self.outbound.buffered() == 0 && !self.needs_flush() {
-                    self.outbound.flushed(true);
-                    return Some(Ok(Answer::Done));
-                }
-                self.outbound.request_flush();
-                None
+                self.answer_flush()
             }
             Request::Seek { seek, to } => {
                 if self.capabilities.seek.is_none() {
@@ -245,6 +240,15 @@ impl<T: 'static> Machine<T> {
         after.wakes.and(self.stop_reading(chunk));
         self.discard_read_ahead();
         Some(Ok(Answer::Count(self.outbound.accept(slices, room))))
+    }
+
+    fn answer_flush(&mut self) -> Option<io::Result<Answer>> {
+        if self.outbound.buffered() == 0 && !self.needs_flush() {
+            self.outbound.flushed(true);
+            return Some(Ok(Answer::Done));
+        }
+        self.outbound.request_flush();
+        None
     }
 
     fn answer_items(&mut self, request: &mut ItemsRequest<'_, T>) -> Option<io::Result<Answer>> {
