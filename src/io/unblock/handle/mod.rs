@@ -148,7 +148,8 @@ use crate::sync::Mutex;
 /// read. A
 /// seek that was begun takes effect before the next call; if that is a seek to the very position,
 /// it gets the result of the first. A closure of [`with_mut`](Unblock::with_mut) that has not begun
-/// never runs.
+/// never runs. A close may take place nonetheless, unless a call that is no read comes before the
+/// pool has begun to drop the value; a call that comes later waits for the end of that, and fails.
 pub struct Unblock<T: Send + 'static> {
     client: Client<T>,
     /// Items that are being given out. The lock is never taken: it makes the handle one that

@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 
 mod ends;
-mod kinds;
+pub(super) mod kinds;
 mod odd;
 
 use std::fs::File;

@@ -42,6 +42,10 @@ impl<T: 'static> Machine<T> {
             *chunk = ReadChunk::default();
             return Some(Self::answer_closed(request));
         }
+        if matches!(self.value, ValueState::Closing) {
+            // Bytes that were accepted now would be lost.
+            return None;
+        }
         match request {
             Request::Items(items) => self.answer_items(items),
             Request::Unwritten { bytes } => self.answer_unwritten(bytes, after),
@@ -61,8 +65,11 @@ impl<T: 'static> Machine<T> {
         after: &mut AfterUnlock,
     ) -> Option<io::Result<Answer>> {
         self.quiesce = false;
-        self.closing = false;
+        // A read, of the other half of the handle perhaps, does not hold up a close, and neither does
+        // a caller that asks for it again.
+        self.closing &= matches!(request, Request::Read { .. } | Request::Close { .. });
         if let Some(error) = self.failure() {
+            self.closing &= matches!(request, Request::Read { .. });
             if let Request::Seek { to, .. } = request {
                 // It has failed, so it must not take place later.
                 self.seek.withdraw(*to);
