@@ -118,8 +118,11 @@ impl Joins {
         own_thread::leave();
     }
 
-    /// Joins the threads that are gone.
+    /// Joins the threads that are gone, unless this thread may be one of those that are joined.
     fn reap(&self) {
+        if !own_thread::may_join() {
+            return;
+        }
         let Some(mut list) = self.list.lock() else { return };
         let gone = list.take(|thread| thread.has_left() && thread.is_gone());
         drop(list);
