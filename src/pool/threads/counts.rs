@@ -84,8 +84,8 @@ impl ThreadCounts {
         self.update(|reserved, active| (active < entitled && reserved < max).then_some(1)).is_some()
     }
 
-    /// Reserves up to `wanted` threads beside those that there are, and returns how many: none where
-    /// there is none, so that a pool that has ended stays without.
+    /// Reserves up to `wanted` threads beside those that there are, and returns how many: none
+    /// where there is none, so that a pool that has ended stays without.
     pub(in crate::pool) fn reserve_many(&self, wanted: usize, max: usize) -> usize {
         let room = |reserved: usize| wanted.min(max.saturating_sub(reserved));
         let granted = |reserved: usize| if reserved == 0 { 0 } else { room(reserved) };

@@ -102,10 +102,11 @@ use crate::sync::Mutex;
 /// # Full and ended pools
 ///
 /// Where the queue of the pool has a [limit](crate::PoolBuilder::queue_limit) and is full, reads
-/// and writes alike wait for room, in the order in which they came, as with [`Pool::reserve`]. They
-/// hold no thread meanwhile, and neither does a handle that is dropped: its bytes are written when
-/// there is room. A [`shutdown`](Pool::shutdown) writes the bytes of all that wait before it
-/// reports its end, even if it discards what is queued; a read that waits then fails.
+/// and writes alike wait for room, in the order in which they came, as with
+/// [`Pool::reserve`](crate::Pool::reserve). They hold no thread meanwhile, and neither does a
+/// handle that is dropped: its bytes are written when there is room. A
+/// [`shutdown`](crate::Pool::shutdown) writes the bytes of all that wait before it reports its end,
+/// even if it discards what is queued; a read that waits then fails.
 ///
 /// Once the pool has ended reads fail, and bytes that are accepted are written by one thread for
 /// all such streams of the process, one stream after another, a millisecond at a time.
