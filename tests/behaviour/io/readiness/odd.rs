@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::{ErrorKind, PipeReader, PipeWriter, Write};
 use std::os::fd::AsRawFd;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use futures_io::AsyncRead;
+use futures_lite::future::poll_once;
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use sidestep::{Unblock, block_on, fs};
 
@@ -48,18 +49,15 @@ fn a_number_that_is_used_again_is_waited_for_anew() {
         assert_eq!(unsafe { libc::dup2(second.as_raw_fd(), value.as_raw_fd()) }, value.as_raw_fd());
     };
     block_on(handle.with_mut(replace)).unwrap();
-    let wakes = Wakes::new();
-    let waker = Waker::from(Arc::clone(&wakes));
-    let poll = |handle: &mut Unblock<PipeReader>| {
-        Pin::new(handle).poll_read(&mut Context::from_waker(&waker), &mut [0; 8])
-    };
-    assert!(poll(&mut handle).is_pending());
-    first_writer.write_all(b"old").unwrap();
-    nothing_happens();
-    assert_eq!(wakes.count(), 0);
-    writer.write_all(b"new!").unwrap();
-    eventually("it is woken", || wakes.count() == 1);
-    assert!(matches!(poll(&mut handle), Poll::Ready(Ok(4))));
+    block_on(async {
+        let mut buffer = [0; 8];
+        let mut read = pin!(handle.read(&mut buffer));
+        assert!(poll_once(&mut read).await.is_none());
+        first_writer.write_all(b"old").unwrap();
+        assert!(poll_once(&mut read).await.is_none());
+        writer.write_all(b"new!").unwrap();
+        assert_eq!(read.await.unwrap(), 4);
+    });
 }
 
 /// A waker, which is called once.

@@ -65,8 +65,8 @@ impl<T: 'static> Machine<T> {
         after: &mut AfterUnlock,
     ) -> Option<io::Result<Answer>> {
         self.quiesce = false;
-        // A read, of the other half of the handle perhaps, does not hold up a close, and neither does
-        // a caller that asks for it again.
+        // A read, of the other half of the handle perhaps, does not hold up a close, and neither
+        // does a caller that asks for it again.
         self.closing &= matches!(request, Request::Read { .. } | Request::Close { .. });
         if let Some(error) = self.failure() {
             self.closing &= matches!(request, Request::Read { .. });
