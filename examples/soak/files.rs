@@ -28,7 +28,7 @@ pub(crate) async fn visit(site: &Arc<Site>, folder: &Path, dice: &mut Dice) {
     }
 }
 
-fn bytes(dice: &mut Dice) -> Vec<u8> {
+pub(crate) fn bytes(dice: &mut Dice) -> Vec<u8> {
     let (length, first) = (dice.below(100_000), dice.below(256));
     (0..length).map(|index| (first + index) as u8).collect()
 }

@@ -5,7 +5,12 @@ use std::{path::Path, sync::Arc, thread, time::Instant};
 use futures_util::future::join_all;
 use tokio::runtime;
 
-use crate::{dice::Dice, fates::singles, files, groups, ledger::fault, loops, pools, site::Site, values};
+use crate::{
+    dice::Dice, fates::singles, files, groups, hangs, ledger::fault, locks::Locks, loops, pools, site::Site,
+    values,
+};
+#[cfg(unix)]
+use crate::{forks, pipes};
 
 /// The pools that live as long as the program, and a folder to write in.
 pub(crate) struct Scene {
@@ -16,6 +21,7 @@ pub(crate) struct Scene {
     /// For values, files and promises, where the crate spawns tasks of its own.
     pub(crate) adapters: Arc<Site>,
     pub(crate) folder: tempfile::TempDir,
+    pub(crate) locks: Locks,
 }
 
 impl Scene {
@@ -90,7 +96,7 @@ fn on_many_threads(scene: &Arc<Scene>, end: Instant, dice: &mut Dice) {
 
 /// One thing of all that can be done in an async function.
 async fn act(scene: &Scene, dice: &mut Dice) {
-    match dice.below(20) {
+    match dice.below(22) {
         0..7 => singles(&scene.wide, dice).await,
         7..12 => singles(&scene.tight, dice).await,
         12 => groups::batch(&scene.wide, dice).await,
@@ -99,7 +105,21 @@ async fn act(scene: &Scene, dice: &mut Dice) {
         15 => values::dedicated(&scene.adapters, dice).await,
         16 | 17 => loops::promise(&scene.adapters, dice).await,
         18 => files::visit(&scene.adapters, path(scene), dice).await,
-        _ => pools::one(dice),
+        19 => pools::one(dice),
+        _ => outside(scene, dice).await,
+    }
+}
+
+/// What depends on more than this process and its pools.
+async fn outside(scene: &Scene, dice: &mut Dice) {
+    match dice.below(10) {
+        0..4 => scene.locks.visit(dice).await,
+        4 => hangs::visit(path(scene), dice),
+        #[cfg(unix)]
+        5..9 => pipes::visit(&scene.adapters, path(scene), dice).await,
+        #[cfg(unix)]
+        9 => forks::visit(&scene.wide, &scene.locks),
+        _ => {}
     }
 }
 

@@ -3,7 +3,8 @@
 //! Random load on pools that live as long as the program and on thousands that live for a moment:
 //! closures of 0 to 50 ms, panics wherever foreign code runs, cancellations, time limits, full
 //! queues, lanes, values, batches, scopes, waits inside of tasks, files, event loops, promises,
-//! shutdowns in flight, threads that the system refuses; awaited from several kinds of executors.
+//! shutdowns in flight, threads that the system refuses, locked files, calls that hang, and on Unix
+//! FIFOs, pseudoterminals, sockets and forks; awaited from several kinds of executors.
 //! Meanwhile each closure, result and panic payload is accounted for (`case.rs`). Ten times, and at
 //! the end, the load pauses and all numbers are compared: with those of the pools, and with the
 //! threads, open files and memory of the process.
@@ -21,11 +22,17 @@ mod case;
 mod dice;
 mod fates;
 mod files;
+#[cfg(unix)]
+mod forks;
 mod groups;
+mod hangs;
 mod job;
 mod ledger;
 mod load;
+mod locks;
 mod loops;
+#[cfg(unix)]
+mod pipes;
 mod pools;
 mod process;
 mod report;
@@ -33,6 +40,8 @@ mod site;
 mod values;
 mod watchdog;
 
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
 use std::{
     io::{self, Write as _},
     panic,
@@ -44,12 +53,19 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
+#[cfg(unix)]
+use futures_lite::future::{block_on, poll_once};
+#[cfg(unix)]
+use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
 use indicatif::{ProgressBar, ProgressStyle};
 use sidestep::Pool;
+#[cfg(unix)]
+use sidestep::{Unblock, fs};
 
 use dice::Dice;
 use ledger::{equal, fault};
 use load::Scene;
+use locks::Locks;
 use process::Holdings;
 use site::{Settings, Site};
 use watchdog::Watchdog;
@@ -97,8 +113,11 @@ const LONG_RUN: u64 = 60;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
-    let before = Holdings::now();
     let args = Args::parse();
+    if let Err(error) = wait_for_a_pipe() {
+        fault(format_args!("a pipe: {error}"));
+    }
+    let before = Holdings::now();
     // The hook has noticed a panic.
     if let Ok(Err(error)) = panic::catch_unwind(|| soak(&args, &before)) {
         fault(format_args!("{error:#}"));
@@ -141,6 +160,27 @@ fn soak(args: &Args, before: &Holdings) -> anyhow::Result<()> {
     report::print(peak, standstill).context("cannot write to standard output")
 }
 
+/// Has the crate make what it keeps for the whole life of the process: the thread that waits for
+/// descriptors, with a descriptor of its own, and the one that a closed `fs::File` shows.
+#[cfg(unix)]
+fn wait_for_a_pipe() -> io::Result<()> {
+    let pool = Pool::builder().core_threads(1).max_threads(1).build()?;
+    let (reader, writer) = io::pipe()?;
+    let mut reader = Unblock::new(reader).on(&pool);
+    let mut writer = fs::on(&pool).file(OwnedFd::from(writer).into());
+    let is_waiting = block_on(poll_once(reader.read(&mut [0; 1]))).is_none();
+    equal("whether a read of an empty pipe waits", is_waiting, true);
+    block_on(writer.close())?;
+    drop(reader);
+    pool.shutdown().wait();
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn wait_for_a_pipe() -> io::Result<()> {
+    Ok(())
+}
+
 /// Ours come without a message, and the crate's where `unblock` is refused: no others are planned.
 fn notice_panic(panic: &panic::PanicHookInfo<'_>) {
     if !panic.to_string().contains("did not run") {
@@ -149,7 +189,9 @@ fn notice_panic(panic: &panic::PanicHookInfo<'_>) {
 }
 
 fn scene(dice: &mut Dice) -> anyhow::Result<Scene> {
-    Pool::builder().name("global").keep_alive(Duration::from_millis(20)).build_global()?;
+    let global = Pool::builder().name("global").max_threads(hangs::GLOBAL_THREADS);
+    global.keep_alive(Duration::from_millis(20)).build_global()?;
+    let folder = tempfile::tempdir()?;
     let wide = Settings {
         core: 4,
         max: 48,
@@ -172,7 +214,8 @@ fn scene(dice: &mut Dice) -> anyhow::Result<Scene> {
         wide: sure_site("wide", &wide, dice)?,
         tight: Site::new("tight", &tight, dice)?,
         adapters: sure_site("adapters", &wide, dice)?,
-        folder: tempfile::tempdir()?,
+        locks: Locks::new(folder.path())?,
+        folder,
     })
 }
 
@@ -219,6 +262,7 @@ fn settle(scene: &Scene) {
     }
     equal("values behind a pool", values::VALUES.load(Ordering::SeqCst), 0);
     pools::check();
+    scene.locks.check();
     scene.sites().into_iter().for_each(|site| site.check());
 }
 

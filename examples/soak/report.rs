@@ -9,8 +9,12 @@ use std::{
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use indicatif::{HumanBytes, HumanCount};
 
+#[cfg(unix)]
+use crate::{forks, pipes};
 use crate::{
+    hangs::{HUNG, LONGEST},
     ledger::{self, ENDS, KINDS, Mark},
+    locks::{LOCKS, LOCKS_FORGONE},
     process::Holdings,
     site::{POOLS_MADE, POOLS_REFUSED, THREADS_MADE, THREADS_REFUSED},
 };
@@ -68,10 +72,21 @@ fn totals(peak: usize, standstill: Duration) -> Table {
         ("threads made", THREADS_MADE.load(Ordering::Relaxed)),
         ("threads refused", THREADS_REFUSED.load(Ordering::Relaxed)),
         ("threads of the process, at most", peak as u64),
+        ("locks of files", LOCKS.load(Ordering::Relaxed)),
+        ("locks not waited for, or refused", LOCKS_FORGONE.load(Ordering::Relaxed)),
+        ("calls that hung", HUNG.load(Ordering::Relaxed)),
+        #[cfg(unix)]
+        ("bytes through FIFOs, terminals, sockets", pipes::BYTES.load(Ordering::Relaxed)),
+        #[cfg(unix)]
+        ("reads of them dropped", pipes::WAITS_DROPPED.load(Ordering::Relaxed)),
+        #[cfg(unix)]
+        ("forked children", forks::CHILDREN.load(Ordering::Relaxed)),
     ];
     for (name, count) in rows {
         table.add_row([name.to_owned(), HumanCount(count).to_string()]);
     }
+    let beside = Duration::from_micros(LONGEST.load(Ordering::Relaxed));
+    table.add_row(["files and lookups beside hangs, at most".to_owned(), format!("{beside:.1?}")]);
     table.add_row(["longest standstill".to_owned(), format!("{standstill:.1?}")]);
     align(table)
 }

@@ -154,8 +154,9 @@ impl Site {
             - book.get(Mark::Full);
         // These were refused, or accepted and then discarded: nobody outside can tell. Where that
         // happens, it happens also to some whose handle was let go.
-        let doubtful = book.get(Mark::Shutdown) + book.get(Mark::NoThread);
-        let is_exact = self.lasts && doubtful == 0;
+        let refused = book.get(Mark::Shutdown) + book.get(Mark::NoThread);
+        let is_exact = self.lasts && refused == 0;
+        let doubtful = refused + book.late_in_scope.load(Ordering::SeqCst);
         let forgone = if is_exact { 0 } else { book.get(Mark::Forgone) };
         // One that meets the shutdown may have been accepted first, and counted.
         let met = if self.lasts { 0 } else { book.get(Mark::HandedBack) };
