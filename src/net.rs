@@ -8,11 +8,12 @@ use std::iter::FusedIterator;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::vec;
 
 use crate::pool::{SpawnTarget, Spawner};
+use crate::sys::first_use::get_or_make;
 
 use flights::{Caller, Flights};
 use sealed::{Host, Question};
@@ -102,9 +103,9 @@ use sealed::{Host, Question};
 /// # }
 /// ```
 pub fn lookup_host(host: impl ToSocketAddrs) -> LookupHost {
-    static GLOBAL: LazyLock<Net> = LazyLock::new(|| Net::to(SpawnTarget::LOOKUPS));
+    static GLOBAL: OnceLock<Net> = OnceLock::new();
 
-    GLOBAL.lookup_host(host)
+    get_or_make(&GLOBAL, || Net::to(SpawnTarget::LOOKUPS)).lookup_host(host)
 }
 
 /// The functions of this module on a spawner of your choice: a pool, a lane, or either with

@@ -136,13 +136,13 @@ pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> impl Future<Output 
 }
 
 impl Fs {
-    /// As [`read`](super::read).
+    /// As [`read`].
     #[track_caller]
     pub fn read<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<Vec<u8>>> + use<P> {
         self.with_path(path, |path| read_whole(&path))
     }
 
-    /// As [`read_to_string`](super::read_to_string).
+    /// As [`read_to_string`].
     #[track_caller]
     pub fn read_to_string<P: AsRef<Path>>(
         &self,
@@ -154,7 +154,7 @@ impl Fs {
         })
     }
 
-    /// As [`write`](super::write).
+    /// As [`write()`].
     #[track_caller]
     pub fn write<P: AsRef<Path>, C: AsRef<[u8]> + Send + 'static>(
         &self,
@@ -164,7 +164,7 @@ impl Fs {
         self.with_path(path, move |path| std::fs::write(path, contents))
     }
 
-    /// As [`copy`](super::copy).
+    /// As [`copy`].
     #[track_caller]
     pub fn copy<P: AsRef<Path>, Q: AsRef<Path>>(
         &self,

@@ -93,25 +93,25 @@ pub fn remove_dir_all(path: impl AsRef<Path>) -> impl Future<Output = io::Result
 }
 
 impl Fs {
-    /// As [`create_dir`](super::create_dir).
+    /// As [`create_dir`].
     #[track_caller]
     pub fn create_dir<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(path, std::fs::create_dir)
     }
 
-    /// As [`create_dir_all`](super::create_dir_all).
+    /// As [`create_dir_all`].
     #[track_caller]
     pub fn create_dir_all<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(path, std::fs::create_dir_all)
     }
 
-    /// As [`remove_dir`](super::remove_dir).
+    /// As [`remove_dir`].
     #[track_caller]
     pub fn remove_dir<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(path, std::fs::remove_dir)
     }
 
-    /// As [`remove_dir_all`](super::remove_dir_all).
+    /// As [`remove_dir_all`].
     #[track_caller]
     pub fn remove_dir_all<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(path, std::fs::remove_dir_all)

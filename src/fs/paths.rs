@@ -212,7 +212,7 @@ pub fn read_link(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Path
 }
 
 impl Fs {
-    /// As [`canonicalize`](super::canonicalize).
+    /// As [`canonicalize`].
     #[track_caller]
     pub fn canonicalize<P: AsRef<Path>>(
         &self,
@@ -221,25 +221,25 @@ impl Fs {
         self.with_path(path, std::fs::canonicalize)
     }
 
-    /// As [`exists`](super::exists).
+    /// As [`exists`].
     #[track_caller]
     pub fn exists<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<bool>> + use<P> {
         self.with_path(path, std::fs::exists)
     }
 
-    /// As [`try_exists`](super::try_exists).
+    /// As [`try_exists`].
     #[track_caller]
     pub fn try_exists<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<bool>> + use<P> {
         self.with_path(path, std::fs::exists)
     }
 
-    /// As [`metadata`](super::metadata).
+    /// As [`metadata`].
     #[track_caller]
     pub fn metadata<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<Metadata>> + use<P> {
         self.with_path(path, std::fs::metadata)
     }
 
-    /// As [`symlink_metadata`](super::symlink_metadata).
+    /// As [`symlink_metadata`].
     #[track_caller]
     pub fn symlink_metadata<P: AsRef<Path>>(
         &self,
@@ -248,7 +248,7 @@ impl Fs {
         self.with_path(path, std::fs::symlink_metadata)
     }
 
-    /// As [`set_permissions`](super::set_permissions).
+    /// As [`set_permissions`].
     #[track_caller]
     pub fn set_permissions<P: AsRef<Path>>(
         &self,
@@ -258,7 +258,7 @@ impl Fs {
         self.with_path(path, move |path| std::fs::set_permissions(path, permissions))
     }
 
-    /// As [`rename`](super::rename).
+    /// As [`rename`].
     #[track_caller]
     pub fn rename<P: AsRef<Path>, Q: AsRef<Path>>(
         &self,
@@ -268,13 +268,13 @@ impl Fs {
         self.with_paths(from, to, std::fs::rename)
     }
 
-    /// As [`remove_file`](super::remove_file).
+    /// As [`remove_file`].
     #[track_caller]
     pub fn remove_file<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(path, std::fs::remove_file)
     }
 
-    /// As [`hard_link`](super::hard_link).
+    /// As [`hard_link`].
     #[track_caller]
     pub fn hard_link<P: AsRef<Path>, Q: AsRef<Path>>(
         &self,
@@ -284,7 +284,7 @@ impl Fs {
         self.with_paths(original, link, std::fs::hard_link)
     }
 
-    /// As [`read_link`](super::read_link).
+    /// As [`read_link`].
     #[track_caller]
     pub fn read_link<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<PathBuf>> + use<P> {
         self.with_path(path, std::fs::read_link)

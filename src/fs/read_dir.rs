@@ -48,7 +48,7 @@ pub fn read_dir(path: impl AsRef<Path>) -> impl Future<Output = io::Result<ReadD
 }
 
 impl Fs {
-    /// As [`read_dir`](super::read_dir).
+    /// As [`read_dir`].
     #[track_caller]
     pub fn read_dir<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<ReadDir>> + use<P> {
         let fs = self.clone();

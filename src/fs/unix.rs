@@ -130,7 +130,7 @@ pub fn chroot(dir: impl AsRef<Path>) -> impl Future<Output = io::Result<()>> {
 }
 
 impl Fs {
-    /// As [`symlink`](super::symlink).
+    /// As [`symlink`].
     #[track_caller]
     pub fn symlink<P: AsRef<Path>, Q: AsRef<Path>>(
         &self,
@@ -140,7 +140,7 @@ impl Fs {
         self.with_paths(original, link, unix::symlink)
     }
 
-    /// As [`chown`](super::chown).
+    /// As [`chown`].
     #[track_caller]
     pub fn chown<P: AsRef<Path>>(
         &self,
@@ -151,7 +151,7 @@ impl Fs {
         self.with_path(path, move |path| unix::chown(path, uid, gid))
     }
 
-    /// As [`lchown`](super::lchown).
+    /// As [`lchown`].
     #[track_caller]
     pub fn lchown<P: AsRef<Path>>(
         &self,
@@ -162,7 +162,7 @@ impl Fs {
         self.with_path(path, move |path| unix::lchown(path, uid, gid))
     }
 
-    /// As [`fchown`](super::fchown).
+    /// As [`fchown`].
     #[track_caller]
     pub fn fchown<D: AsFd>(
         &self,
@@ -174,7 +174,7 @@ impl Fs {
         self.offload(move || unix::fchown(duplicate?, uid, gid))
     }
 
-    /// As [`chroot`](super::chroot).
+    /// As [`chroot`].
     #[track_caller]
     pub fn chroot<P: AsRef<Path>>(&self, dir: P) -> impl Future<Output = io::Result<()>> + use<P> {
         self.with_path(dir, unix::chroot)

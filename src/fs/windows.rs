@@ -57,7 +57,7 @@ pub fn symlink_file(
 }
 
 impl Fs {
-    /// As [`symlink_dir`](super::symlink_dir).
+    /// As [`symlink_dir`].
     #[track_caller]
     pub fn symlink_dir<P: AsRef<Path>, Q: AsRef<Path>>(
         &self,
@@ -67,7 +67,7 @@ impl Fs {
         self.with_paths(original, link, windows::symlink_dir)
     }
 
-    /// As [`symlink_file`](super::symlink_file).
+    /// As [`symlink_file`].
     #[track_caller]
     pub fn symlink_file<P: AsRef<Path>, Q: AsRef<Path>>(
         &self,

@@ -14,6 +14,7 @@ use super::shared_reader::{ReaderHandle, SharedReader};
 use crate::pool::SpawnTarget;
 use crate::sync::{Mutex, own_thread};
 use crate::sys::descriptor::{Direction, Fd, IoAttempt, of_standard_input};
+use crate::sys::first_use::get_or_make;
 use crate::sys::fork;
 
 /// A handle to the standard input of this process, as an asynchronous reader.
@@ -45,7 +46,7 @@ use crate::sys::fork;
 #[must_use = "nothing is read until the handle is polled"]
 pub fn stdin() -> Stdin {
     static SHARED: OnceLock<Arc<SharedReader>> = OnceLock::new();
-    let shared = SHARED.get_or_init(|| {
+    let shared = get_or_make(&SHARED, || {
         fork::watch();
         let wait = Mutex::new(ReadyWait::new(Direction::Read));
         SharedReader::new(move |shared| start(shared, &wait))

@@ -122,6 +122,13 @@ impl LaneReserve {
         self.threads.lock().map_or(0, |threads| threads.count)
     }
 
+    /// Calls `f`, which runs no user code, with how many threads may still be made. The number
+    /// stands still meanwhile.
+    pub(crate) fn with_free<R>(&self, f: impl FnOnce(usize) -> R) -> R {
+        let threads = self.threads.lock();
+        f(threads.as_ref().map_or(0, |threads| self.most - threads.count))
+    }
+
     /// A number for the next thread.
     pub(crate) fn next_number(&self) -> usize {
         self.number.fetch_add(1, Ordering::Relaxed)

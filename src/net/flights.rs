@@ -17,7 +17,8 @@
 //! and the one that leaves last takes the flight out in that same step, then cancels the question,
 //! which ends it where it is still queued. Whatever the task comes to (an answer, a panic, a
 //! refusal by the pool, which comes before `ask` returns) is what its callback brings to all
-//! callers.
+//! callers. Where `ask` itself panics, in the user's code that captures a context, the flight lands
+//! with an error, and the panic goes on in the first caller.
 //!
 //! The locks are taken in this order: the table, then a flight; and no user code runs under them:
 //! wakers are cloned before, and called, dropped and cancelled for afterwards.
@@ -32,7 +33,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -105,7 +106,7 @@ impl Flights {
         drop(table);
         let caller = Caller { flights: Arc::clone(self), name, flight, id };
         if is_first {
-            caller.take_off(ask());
+            caller.take_off(ask);
         }
         caller
     }
@@ -119,7 +120,7 @@ impl Flights {
         let flight = Arc::<Flight>::default();
         let id = flight.add_caller();
         let caller = Caller { flights: Arc::clone(self), name, flight, id };
-        caller.take_off(ask());
+        caller.take_off(ask);
         caller
     }
 
@@ -161,8 +162,17 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// The task asks the system.
-    fn take_off(&self, question: Task<io::Result<Vec<SocketAddr>>>) {
+    /// The task that `ask` makes asks the system. If `ask` panics, so does this, and the callers
+    /// that have joined meanwhile get an error.
+    fn take_off(&self, ask: impl FnOnce() -> Task<io::Result<Vec<SocketAddr>>>) {
+        let question = catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|payload| {
+            if let Some(mut table) = self.flights.table.lock() {
+                Flights::remove(&mut table, &self.name, &self.flight);
+            }
+            let error = "the caller that asked first has panicked as it spawned the lookup: ask again";
+            self.flight.land(Landing::Failed(io::Error::other(error)));
+            resume_unwind(payload)
+        });
         if let Some(mut state) = self.flight.state.lock() {
             state.question = Some(question.cancel_handle());
         }

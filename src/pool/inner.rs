@@ -414,6 +414,8 @@ impl Policy for Inner {
     }
 
     fn leave_reserve(&self, reserve: &LaneReserve) {
+        // Before the thread counts itself out: see `joins`.
+        self.threads.joins().leave();
         self.release_reserved(reserve, true);
     }
 

@@ -93,6 +93,8 @@ impl Inner {
     /// A thread of a reserve is gone, or none has been made.
     fn leave_reserve(&self) {
         self.threads.counts().leave_reserve();
+        // One of them may have counted on it.
+        self.engine.look_at_deep_waits();
         self.on_thread_gone();
     }
 

@@ -22,7 +22,7 @@ const STEP: Duration = Duration::from_micros(500);
 
 /// What a thread is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum ThreadRole {
     /// It runs tasks.
     Worker,
     /// It does something beside them.
@@ -55,7 +55,7 @@ thread_local_const! { static HERE: Cell<Here> = Cell::new(Here::Free) }
 pub(crate) struct OwnThread {
     handle: thread::JoinHandle<()>,
     life: Arc<Life>,
-    role: Role,
+    role: ThreadRole,
 }
 
 /// Makes a thread that runs `f`, with the attributes of the process but for those in `inherit`.
@@ -65,7 +65,7 @@ pub(crate) struct OwnThread {
 /// Those of the system.
 pub(crate) fn start(
     builder: thread::Builder,
-    (role, inherit): (Role, Inherit),
+    (role, inherit): (ThreadRole, Inherit),
     f: impl FnOnce() + Send + 'static,
 ) -> io::Result<OwnThread> {
     let life = Arc::new(Life { left: AtomicBool::new(false), key: OnceLock::new() });
@@ -76,7 +76,7 @@ pub(crate) fn start(
         begin(inherit, made);
         let _ = own.key.set(ThreadKey::current());
         LIFE.with(|life| life.replace(Some(own)));
-        if role == Role::Helper {
+        if role == ThreadRole::Helper {
             HERE.with(|here| here.set(Here::Joinable));
         }
         f();
@@ -91,7 +91,7 @@ pub(crate) fn start(
 ///
 /// Those of the system.
 pub(crate) fn start_alone(name: String, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    start(thread::Builder::new().name(name), (Role::Helper, Inherit::default()), f).map(drop)
+    start(thread::Builder::new().name(name), (ThreadRole::Helper, Inherit::default()), f).map(drop)
 }
 
 /// This thread leaves its pool, and may be joined from now on.
@@ -111,7 +111,7 @@ pub(crate) fn may_join() -> bool {
 }
 
 impl OwnThread {
-    pub(crate) fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> ThreadRole {
         self.role
     }
 

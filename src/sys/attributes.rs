@@ -200,7 +200,7 @@ mod masks {
     }
 
     /// A fork is about to happen on this thread.
-    pub(crate) extern "C" fn before_fork() {
+    pub(crate) fn before_fork() {
         if let Some(own) = OWN.get() {
             AT_FORK.set(Some(of_process().unwrap_or(own)));
         }

@@ -8,13 +8,15 @@
 //! which counts anew each time but rounds down. The greater number of the two is the one:
 //! `num_cpus` may have been asked by a pinned thread before.
 
+use super::first_use;
+
 /// How many CPUs the process may use; at least 1.
 #[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) fn count() -> usize {
     use super::attributes::{CpuSet, Inherit, SignalsBlocked, begin};
 
-    let Some(process) = CpuSet::of_process() else { return num_cpus::get() };
-    let within_quota = move || match num_cpus::get() {
+    let Some(process) = CpuSet::of_process() else { return ask() };
+    let within_quota = move || match ask() {
         all if all >= process.count() => all,
         limited => std::thread::available_parallelism().map_or(limited, |count| count.get().max(limited)),
     };
@@ -34,5 +36,10 @@ pub(crate) fn count() -> usize {
 /// How many CPUs the process may use; at least 1.
 #[cfg(not(all(target_os = "linux", not(miri))))]
 pub(crate) fn count() -> usize {
-    num_cpus::get()
+    ask()
+}
+
+/// `num_cpus` reads the quota once for all.
+fn ask() -> usize {
+    first_use::without_forks(num_cpus::get)
 }

@@ -83,7 +83,8 @@ pub(crate) fn finish_here<R>(f: impl FnOnce() -> R) -> R {
     struct Leave;
     impl Drop for Leave {
         fn drop(&mut self) {
-            HERE.set(HERE.get() - 1);
+            // In a child that `f` has forked none is left here.
+            HERE.set(HERE.get().saturating_sub(1));
         }
     }
     HERE.set(HERE.get() + 1);

@@ -15,7 +15,7 @@
 
 use std::io;
 use std::ptr::without_provenance_mut;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 /// How many forks there may be between a process with pools and the first one.
 const MOST_FORKS: u64 = 0xFFFE;
@@ -149,7 +149,16 @@ pub(crate) fn check() -> io::Result<()> {
 /// to notice.
 #[cfg(all(unix, not(miri)))]
 pub(crate) fn watch() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
+    static WATCHED: AtomicBool = AtomicBool::new(false);
+
+    extern "C" fn before() {
+        super::attributes::before_fork();
+        super::first_use::before_fork();
+    }
+
+    extern "C" fn parent() {
+        super::first_use::in_parent();
+    }
 
     extern "C" fn child() {
         let forks = FORKS.fetch_add(1, Ordering::Relaxed) + 1;
@@ -161,15 +170,20 @@ pub(crate) fn watch() {
         SINGLE.store(single.map_addr(|address| address | RETIRED), Ordering::Relaxed);
         super::attributes::in_child();
         super::exit::in_child();
+        super::first_use::in_child();
     }
 
-    ONCE.call_once(|| {
-        // SAFETY: `child` only changes atomics, variables of its thread without destructors, and
-        // the signals that its thread blocks, which is safe in the child of a fork of many threads;
-        // `before_fork` runs in the parent. A failure (out of memory) leaves forks unnoticed, as
-        // they would be without this call.
-        unsafe { libc::pthread_atfork(Some(super::attributes::before_fork), None, Some(child)) };
-    });
+    if WATCHED.load(Ordering::Relaxed) {
+        return;
+    }
+    // Threads that come first at the same time each register them: then a fork counts more than
+    // once. A lock could be held for ever in a child.
+    // SAFETY: `child` only changes atomics, variables of its thread without destructors, and the
+    // signals that its thread blocks, which is safe in the child of a fork of many threads; the
+    // others run in the parent. A failure (out of memory) leaves forks unnoticed, as they would be
+    // without this call.
+    unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
+    WATCHED.store(true, Ordering::Relaxed);
 }
 
 /// Makes sure that a fork is noticed. On systems without `fork`, and under Miri, there is nothing

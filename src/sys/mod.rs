@@ -3,6 +3,7 @@
 //!
 //! | file | owns |
 //! |---|---|
+//! | `first_use` | what is made once: no fork meanwhile |
 //! | `fork` | which process this is |
 //! | `file_id` | which file a handle has open |
 //! | `thread_stat` | what the system knows of a thread |
@@ -23,6 +24,7 @@ pub(crate) mod descriptor;
 pub(crate) mod epoll;
 pub(crate) mod exit;
 pub(crate) mod file_id;
+pub(crate) mod first_use;
 pub(crate) mod fork;
 pub(crate) mod pread;
 #[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]

@@ -12,10 +12,11 @@ pub(crate) fn without_sigpipe<R>(write: impl FnOnce() -> io::Result<R>) -> io::R
     let (pipe, before) = (pipe_signal(), Blocked::new());
     let was_pending = is_pending();
     let result = write();
-    let is_raised = matches!(&result, Err(error) if error.kind() == io::ErrorKind::BrokenPipe);
-    if is_raised && !was_pending {
+    // A write that succeeds may raise it too: it has waited for room for its last bytes, when the
+    // reader, which has taken the first, went away.
+    if !was_pending && is_pending() {
         let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // Nothing is pending if another thread has sent the process one, which was merged with it.
+        // Another thread may have taken it, if it was sent to the whole process.
         // SAFETY: both arguments are valid for reading, and no information is asked for.
         while unsafe { libc::sigtimedwait(&raw const pipe, std::ptr::null_mut(), &raw const now) } < 0
             && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted

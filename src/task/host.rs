@@ -30,9 +30,19 @@ pub(crate) trait Host {
     /// run it and the pool cannot grow. False if every other thread of the pool waits: then this
     /// one must not park. Called after `watch`, and ended by `end_deep_wait`.
     #[must_use]
-    fn begin_deep_wait(&self, parker: &Arc<Parker>) -> bool;
+    fn begin_deep_wait(&self, parker: &Arc<Parker>, target: Option<&TaskRef>) -> bool;
     /// The thread is awake again.
     fn end_deep_wait(&self, parker: &Arc<Parker>);
+    /// Runs a task that a thread of a lane's reserve waits for and cannot run itself. False if
+    /// there is none. Called after `watch`, where the pool cannot grow.
+    fn run_wanted(&self) -> bool;
+    /// The thread is about to park until there is room in a queue of its pool: where it may not run
+    /// what is queued there, `run_wanted` of others does. Ended by `end_wanting_room`.
+    fn want_room(&self);
+    /// The wait for room is over.
+    fn end_wanting_room(&self);
+    /// The task that `run_wanted` would run, for a thread that has no stack left for it.
+    fn first_wanted(&self) -> Option<TaskRef>;
     /// Wakes `parker` when the answer of `run_inline` for `target` may have changed; without a
     /// target, when `may_grow` turns false and whenever something is queued that no thread will
     /// look for. Ended by `unwatch`: see [`Watching`].
@@ -71,14 +81,14 @@ pub(crate) trait Host {
 
 /// What came of running a task inline.
 #[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inline {
     /// It has been run, or something else has been done for it: look again.
     Ran,
     /// Nothing can be done but wait.
     Waits,
-    /// The thread would have to run it, but has no stack left for that.
-    NoRoom(TooDeep),
+    /// The thread would have to run this one, the target or another, but has no stack left for
+    /// that.
+    NoRoom(TooDeep, TaskRef),
     /// It will never run: every thread that could run it waits.
     Deadlock,
 }

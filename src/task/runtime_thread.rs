@@ -14,13 +14,14 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::pin;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 use std::task::{Context, Waker};
 
 use tokio::runtime::Handle;
 use tokio::task::consume_budget;
 
 use crate::sync::ProcessMutex;
+use crate::sys::first_use::get_or_make;
 use crate::trace::event;
 
 /// More than tokio gives to any poll.
@@ -30,17 +31,17 @@ const MORE_THAN_A_BUDGET: u32 = 1024;
 /// code.
 #[cold]
 pub(super) fn warn(site: &'static Location<'static>) {
-    static SITES: LazyLock<ProcessMutex<BTreeSet<&'static Location<'static>>>> =
-        LazyLock::new(ProcessMutex::default);
+    static SITES: OnceLock<ProcessMutex<BTreeSet<&'static Location<'static>>>> = OnceLock::new();
 
     if Handle::try_current().is_err() {
         return;
     }
-    let is_known = SITES.lock().is_none_or(|sites| sites.contains(site));
+    let sites = get_or_make(&SITES, ProcessMutex::default);
+    let is_known = sites.lock().is_none_or(|sites| sites.contains(site));
     if is_known || !drives_async_code() {
         return;
     }
-    if SITES.lock().is_some_and(|mut sites| sites.insert(site)) {
+    if sites.lock().is_some_and(|mut sites| sites.insert(site)) {
         event!(
             WARN,
             site = %site,

@@ -237,22 +237,36 @@ impl WaitFrame {
                 return match host.run_inline(&task) {
                     Inline::Ran => Ok(true),
                     Inline::Waits => Ok(self.park(deadline)),
-                    Inline::NoRoom(deep) => self.park_deep(host, Some(&task), deep, deadline),
+                    Inline::NoRoom(deep, next) => self.park_deep(host, Some(&next), deep, deadline),
                     Inline::Deadlock => Err(Reason::LaneDeadlock),
                 };
             }
             Help::RunOneOf(task) => {
                 let _watching = Watching::anything(host, &self.parker);
-                let Some(task) = task.filter(|_| !host.may_grow()) else { return Ok(self.park(deadline)) };
-                if let Err(deep) = nesting::room() {
-                    return self.park_deep(host, Some(&task), deep, deadline);
+                if host.may_grow() {
+                    // A thread of a reserve leaves it to others.
+                    let _wanting = task.as_ref().map(|task| Watching::target(host, task, &self.parker));
+                    return Ok(self.park(deadline));
                 }
-                host.run_inline_now(&task);
+                if let Err(deep) = nesting::room() {
+                    return match task.or_else(|| host.first_wanted()) {
+                        Some(next) => self.park_deep(host, Some(&next), deep, deadline),
+                        None => Ok(self.park(deadline)),
+                    };
+                }
+                match task {
+                    Some(task) => _ = host.run_inline_now(&task),
+                    None if host.run_wanted() => {}
+                    None => return Ok(self.park(deadline)),
+                }
             }
             Help::RunAny => {
                 let _watching = Watching::anything(host, &self.parker);
                 if host.may_grow() || !host.has_queued() {
-                    return Ok(self.park(deadline));
+                    host.want_room();
+                    let in_time = self.park(deadline);
+                    host.end_wanting_room();
+                    return Ok(in_time);
                 }
                 if let Err(deep) = nesting::room() {
                     return self.park_deep(host, None, deep, deadline);
@@ -305,7 +319,7 @@ impl WaitFrame {
         deep: TooDeep,
         deadline: Option<Instant>,
     ) -> Result<bool, Reason> {
-        if host.begin_deep_wait(&self.parker) {
+        if host.begin_deep_wait(&self.parker, target) {
             let in_time = self.parker.park(deadline);
             host.end_deep_wait(&self.parker);
             return Ok(in_time);

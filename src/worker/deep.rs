@@ -29,13 +29,55 @@
 //! A thread whose record is not listed yet is one that starts: there are fewer records than the
 //! pool has threads then, which counts as a thread that may come.
 //!
+//! # With reserves
+//!
+//! What a thread is parked in is one word, so that a look never finds half of a change. Two kinds
+//! of parked threads may come:
+//!
+//! - An idle thread of the reserve of the target's own lane, as long as a slot of that lane is
+//!   pending; and one that the reserve may still make. The number of these is read under the
+//!   reserve's lock together with the records: so each thread of the reserve is among those that
+//!   may be made, counted as one that starts, or in a record. A slot that becomes pending later is
+//!   released by a thread that did not wait during the look.
+//! - A thread that *helps*: a general one that waits, has room, and has registered to run what is
+//!   wanted (`wanted`), if the target is. Whether it is wanted is read first, and a helper takes it
+//!   off only when it is awake.
+//!
+//! A general thread without room that waits for something else refuses, by the rule above, what is
+//! wanted, as it would have to run that.
+//!
 //! ORDERING: the fences of `look_again` and `begin_deep_wait` pair, as above.
 
 use std::sync::Arc;
 
-use super::{Policy, Worker};
-use crate::sync::atomic::{Ordering, fence};
+use super::{Engine, Policy, Worker};
+use crate::lane::LaneCore;
+use crate::sync::atomic::{AtomicUsize, Ordering, fence};
 use crate::sync::{Parker, ParkerSet, ProcessMutex};
+use crate::task::TaskRef;
+
+/// What a thread is parked in, shown to others.
+#[derive(Debug, Default)]
+pub(super) struct Rest(AtomicUsize);
+
+impl Rest {
+    /// Nothing: it runs, or is parked in something that this crate does not know.
+    const NONE: usize = 0;
+    /// A wait of this crate without a deadline.
+    const WAITS: usize = 1;
+    /// Such a wait, in which it also runs what is wanted.
+    const HELPS: usize = 2;
+
+    // Any other value: it is idle in the reserve of the lane whose account has this address.
+
+    fn show(&self, value: usize) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// The deep waits of a pool.
 #[derive(Debug, Default)]
@@ -56,26 +98,37 @@ impl DeepWaits {
 }
 
 impl<P: Policy> Worker<P> {
-    /// This thread is about to park.
+    /// This thread is about to park in a wait.
     pub(super) fn show_waiting(&self) {
-        self.context.record.waiting.store(true, Ordering::Relaxed);
+        self.show_rest(if self.helps.get() { Rest::HELPS } else { Rest::WAITS });
+    }
+
+    /// This thread is about to park, idle in the reserve of `lane`, if that is there still.
+    pub(super) fn show_idle_in_reserve(&self, lane: Option<&LaneCore>) {
+        self.show_rest(lane.map_or(Rest::WAITS, |lane| lane.owner().addr()));
+    }
+
+    fn show_rest(&self, rest: usize) {
+        self.context.record.rest.show(rest);
         self.engine().deep_waits.look_again();
     }
 
     /// This thread is awake.
     pub(super) fn end_waiting(&self) {
-        self.context.record.waiting.store(false, Ordering::Relaxed);
+        self.context.record.rest.show(Rest::NONE);
     }
 
-    /// This thread is about to park in a deep wait, until `end_deep_wait`. False if no other thread
-    /// may come: then it must not park.
-    pub(super) fn begin_deep_wait(&self, parker: &Arc<Parker>) -> bool {
+    /// This thread is about to park in a deep wait for `target`, or for room in a queue, until
+    /// `end_deep_wait`. False if no other thread may come: then it must not park.
+    pub(super) fn begin_deep_wait(&self, parker: &Arc<Parker>, target: Option<&TaskRef>) -> bool {
+        // Found before: its last reference must not be dropped under a lock.
+        let lane = target.and_then(|target| self.lane_of(target));
         let deep_waits = &self.engine().deep_waits;
         let Some(deciding) = deep_waits.deciding.lock() else { return true };
         deep_waits.waiters.add(parker);
-        self.context.record.waiting.store(true, Ordering::Relaxed);
+        self.context.record.rest.show(Rest::WAITS);
         fence(Ordering::SeqCst);
-        let may_come = self.another_may_come();
+        let may_come = self.another_may_come(target, lane.as_deref());
         if !may_come {
             self.end_deep_wait(parker);
         }
@@ -88,11 +141,31 @@ impl<P: Policy> Worker<P> {
         self.engine().deep_waits.waiters.remove(parker);
     }
 
-    /// Whether there is a thread beside this one that is not parked in a wait.
-    fn another_may_come(&self) -> bool {
+    /// Whether there is a thread beside this one that may come for `target`, of `lane` if of any.
+    fn another_may_come(&self, target: Option<&TaskRef>, lane: Option<&LaneCore>) -> bool {
+        let is_wanted = target.is_some_and(|target| self.engine().wanted.contains(target));
+        let reserve = lane.filter(|lane| lane.has_pending()).and_then(|lane| Some((lane, lane.reserve()?)));
+        let Some((lane, reserve)) = reserve else { return self.other_comes(is_wanted, Rest::NONE) };
+        reserve.with_free(|free| free > 0 || self.other_comes(is_wanted, lane.owner().addr()))
+    }
+
+    /// Whether there is a thread beside this one that is not parked in a wait, or that helps if
+    /// `is_wanted`, or is idle in the reserve of `lane`.
+    fn other_comes(&self, is_wanted: bool, lane: usize) -> bool {
+        // Read before the records: a thread that is in neither has come since, and is none that any
+        // wait relies on, or has left, and wakes this one.
+        let threads = self.pool.threads();
         let records = self.engine().workers.records();
         let mine = &self.context.record;
-        let comes = |record| !Arc::ptr_eq(record, mine) && !record.waiting.load(Ordering::Relaxed);
-        records.iter().any(comes) || records.len() < self.pool.threads()
+        let comes = |rest| rest == Rest::NONE || is_wanted && rest == Rest::HELPS || rest == lane;
+        records.iter().any(|record| !Arc::ptr_eq(record, mine) && comes(record.rest.get()))
+            || records.len() < threads
+    }
+}
+
+impl Engine {
+    /// The pool has a thread less than it has counted: deep waits look again.
+    pub(crate) fn look_at_deep_waits(&self) {
+        self.deep_waits.look_again();
     }
 }

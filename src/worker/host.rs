@@ -19,11 +19,11 @@
 //! where there are none: see `deep`.
 //!
 //! A thread of a lane's reserve runs no target but those of its lane. It makes any other one
-//! *wanted* instead, and then wakes the same waiters. A thread of the pool that waits looks at what
-//! is wanted after it has registered, and runs it in place of the other. So with reserves, too, a
-//! target that is queued while every thread waits has been claimed. Where a thread waits by
-//! `block_on` or through a channel, or computes, nothing of this is said: then the thread of the
-//! reserve waits for it.
+//! *wanted* instead, or room in a queue, and then wakes the same waiters. A thread of the pool that
+//! waits looks at what is wanted after it has registered, and runs it in place of the other. So
+//! with reserves, too, a target that is queued while every thread waits has been claimed. Where a
+//! thread waits by `block_on` or through a channel, or computes, nothing of this is said: then the
+//! thread of the reserve waits for it.
 
 use std::sync::Arc;
 
@@ -75,12 +75,6 @@ impl<P: Policy> Worker<P> {
         }
     }
 
-    /// Runs a task that a thread of a reserve waits for. False if there is none.
-    fn run_wanted(&self) -> bool {
-        P::IS_GENERAL
-            && std::iter::from_fn(|| self.engine().wanted.take()).any(|wanted| self.claim_and_run(&wanted))
-    }
-
     /// This thread is about to park until `target` has ended, unless the wait would never end.
     fn wait_for(&self, target: &TaskRef) -> Inline {
         if !self.engine().lanes.deadlocks().is_active() {
@@ -96,7 +90,7 @@ impl<P: Policy> Worker<P> {
     }
 
     /// The lane of this pool that `target`, which has not ended, belongs to.
-    fn lane_of(&self, target: &TaskRef) -> Option<Arc<LaneCore>> {
+    pub(super) fn lane_of(&self, target: &TaskRef) -> Option<Arc<LaneCore>> {
         (!target.is_ended()).then(|| self.engine().lanes.find(target.owner())).flatten()
     }
 
@@ -149,7 +143,10 @@ impl<P: Policy> Host for Worker<P> {
                 target.is_queued() && (target.is_owned_by(self.owner()) || self.lane_of(target).is_some());
             // A circle through lanes is one at any depth.
             return match self.wait_for(target) {
-                Inline::Waits if is_here => Inline::NoRoom(deep),
+                Inline::Waits if is_here => Inline::NoRoom(deep, target.clone()),
+                Inline::Waits => {
+                    self.first_wanted().map_or(Inline::Waits, |wanted| Inline::NoRoom(deep, wanted))
+                }
                 other => other,
             };
         }
@@ -164,28 +161,54 @@ impl<P: Policy> Host for Worker<P> {
         Worker::end_waiting(self);
     }
 
-    fn begin_deep_wait(&self, parker: &Arc<Parker>) -> bool {
-        Worker::begin_deep_wait(self, parker)
+    fn begin_deep_wait(&self, parker: &Arc<Parker>, target: Option<&TaskRef>) -> bool {
+        Worker::begin_deep_wait(self, parker, target)
     }
 
     fn end_deep_wait(&self, parker: &Arc<Parker>) {
         Worker::end_deep_wait(self, parker);
     }
 
+    fn run_wanted(&self) -> bool {
+        P::IS_GENERAL
+            && (std::iter::from_fn(|| self.engine().wanted.take()).any(|wanted| self.claim_and_run(&wanted))
+                || self.engine().wanted.wants_room() && self.run_any_inline())
+    }
+
+    fn want_room(&self) {
+        if !P::IS_GENERAL {
+            self.engine().wanted.add_room();
+            self.engine().growth_ended();
+        }
+    }
+
+    fn end_wanting_room(&self) {
+        if !P::IS_GENERAL {
+            self.engine().wanted.remove_room();
+        }
+    }
+
+    fn first_wanted(&self) -> Option<TaskRef> {
+        if P::IS_GENERAL { self.engine().wanted.first_queued() } else { None }
+    }
+
     fn watch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
+        self.helps.set(P::IS_GENERAL && self.engine().lanes.has_reserves() && nesting::room().is_ok());
         let Some(target) = target else {
             self.engine().help_waiters.add(parker);
             return self.engine().watch_growth(parker);
         };
         let lane = self.lane_of(target);
         let is_here = target.is_queued() && (target.is_owned_by(self.owner()) || lane.is_some());
+        // Before the target is wanted: a thread that finds no slot for it leaves it alone, and this
+        // one must be woken when there is one.
+        lane.iter().for_each(|lane| lane.waiters().add(parker));
         if is_here && !P::IS_GENERAL && !self.pool.runs_inline(target) {
             self.engine().wanted.add(target);
             self.engine().growth_ended();
         } else if is_here || self.engine().lanes.has_reserves() {
             self.engine().watch_growth(parker);
         }
-        lane.iter().for_each(|lane| lane.waiters().add(parker));
     }
 
     fn open_scope(&self, scope: *const ()) {
@@ -201,6 +224,7 @@ impl<P: Policy> Host for Worker<P> {
     }
 
     fn unwatch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
+        self.helps.set(false);
         self.engine().growth_waiters.remove(parker);
         let Some(target) = target else { return self.engine().help_waiters.remove(parker) };
         if !P::IS_GENERAL {

@@ -352,6 +352,7 @@ pub(crate) enum Retire {
 ///
 /// `released_early`: a task enters as it waits for the shutdown, and leaves as its closure ends
 /// `blocking`:       one more for each declaration, one less for its end; 0 during a reentrant run
+/// `helps`:          set while the thread is registered to run what is wanted, and has room for that
 /// `depth`:          one more for each reentrant run, one less for its end; above 0 the thread takes
 ///                   no delivering token, and leaves alone the one that it holds
 /// `retiring`:       set once, and never cleared
@@ -376,6 +377,8 @@ pub(crate) struct Worker<P: Policy> {
     depth: Cell<u32>,
     /// How many declarations of blocking this thread is inside.
     blocking: Cell<u32>,
+    /// Whether this thread, which waits, runs what is wanted.
+    helps: Cell<bool>,
     /// Whether the thread is to end after its task.
     retiring: Cell<bool>,
 }
@@ -404,6 +407,7 @@ impl<P: Policy> Worker<P> {
             released_early: RefCell::new(Vec::new()),
             depth: Cell::new(0),
             blocking: Cell::new(0),
+            helps: Cell::new(false),
             retiring: Cell::new(false),
         }
     }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
+use super::deep::Rest;
 use crate::counts::{Counter, RunCounters, TaskCounts};
 use crate::error::{Origin, TaskId};
 use crate::lane::QueueItem;
@@ -77,8 +78,8 @@ pub(crate) struct ThreadRecord {
     pub(crate) is_general: bool,
     /// Whether the thread has declared that it blocks.
     pub(crate) blocking: AtomicBool,
-    /// Whether the thread is parked in a wait of this crate without a deadline (see `deep`).
-    pub(super) waiting: AtomicBool,
+    /// What the thread is parked in, as far as `deep` needs to know.
+    pub(super) rest: Rest,
     /// Set when the monitor has found the thread to be in one task for long, or tasks to wait for
     /// long; cleared when the thread looks into the queues again.
     pub(crate) overstays: HintBool,
@@ -224,7 +225,7 @@ impl ThreadRecord {
             counters: CachePadded::default(),
             is_general,
             blocking: AtomicBool::new(false),
-            waiting: AtomicBool::new(false),
+            rest: Rest::default(),
             overstays: HintBool::new(false),
             lane: HintUsize::new(0),
             parks: AtomicU64::new(0),

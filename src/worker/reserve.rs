@@ -91,8 +91,8 @@ impl<P: Policy> Worker<InReserve<P>> {
             let pending = reserve.lane().is_none_or(|lane| lane.has_pending());
             pending || engine.is_closed() || engine.is_forked()
         };
-        // A deep wait does not count on it.
-        self.show_waiting();
+        // A deep wait counts on it only for a task of the lane.
+        self.show_idle_in_reserve(reserve.lane().as_deref());
         let stays = reserve.park(parker, self.pool.reserve_deadline(), watch, must_look);
         self.end_waiting();
         engine.help_waiters.remove(parker);

@@ -281,8 +281,14 @@ impl Write for Exits {
 /// With the time of a minute, in which the limit of the test would not pass.
 #[test]
 fn nothing_is_waited_for_that_cannot_come() {
-    let cases =
-        ["inside its own write", "after an error", "poisoned", "read only", "a child that was forked"];
+    let cases = [
+        "inside its own write",
+        "inside a call",
+        "after an error",
+        "poisoned",
+        "read only",
+        "a child that was forked",
+    ];
     for case in cases {
         let time = timed(case, |case| {
             sidestep::io::set_exit_timeout(Duration::from_secs(60));
@@ -292,6 +298,7 @@ fn nothing_is_waited_for_that_cannot_come() {
                     block_on(unblock.write_all(b"x")).unwrap();
                     std::thread::sleep(Duration::MAX);
                 }
+                "inside a call" => exits_in_a_call(),
                 "after an error" => {
                     let mut unblock = Unblock::new(Exits(false));
                     block_on(unblock.write_all(b"x")).unwrap();
@@ -328,6 +335,29 @@ fn nothing_is_waited_for_that_cannot_come() {
         });
         assert!(time.unwrap() < Duration::from_secs(50), "{case}: {time:?}");
     }
+}
+
+/// The caller asks once more while the closure runs.
+fn exits_in_a_call() {
+    let mut unblock = Unblock::new(Exits(false));
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (asked, was_asked) = std::sync::mpsc::channel();
+    block_on(async {
+        let _ = unblock.write_all(b"x").await;
+        assert!(unblock.flush().await.is_err());
+        assert_eq!(unblock.unwritten().await.unwrap(), b"x");
+        let call = unblock.with_mut(move |_| {
+            begun.send(()).unwrap();
+            was_asked.recv().unwrap();
+            exit(0)
+        });
+        let mut call = std::pin::pin!(call);
+        assert!(futures_lite::future::poll_once(&mut call).await.is_none());
+        has_begun.recv().unwrap();
+        assert!(futures_lite::future::poll_once(&mut call).await.is_none());
+        asked.send(()).unwrap();
+        std::future::pending::<()>().await;
+    });
 }
 
 /// The parent's write hangs; the child that it forks exits at once, and keeps its own bytes.

@@ -21,6 +21,7 @@ use super::offload::Fs;
 use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
 use crate::io::{Setup, Sizes, Unblock};
+use crate::sys::first_use::get_or_make;
 
 /// The most bytes that one read or write of a file moves, unless that is set.
 const MAX_BUF_SIZE: usize = 2 << 20;
@@ -346,7 +347,7 @@ fn closed_file() -> io::Result<Arc<std::fs::File>> {
     let file = std::fs::File::from(std::os::fd::OwnedFd::from(end));
     #[cfg(windows)]
     let file = std::fs::File::from(std::os::windows::io::OwnedHandle::from(end));
-    Ok(Arc::clone(CLOSED.get_or_init(|| Arc::new(file))))
+    Ok(Arc::clone(get_or_make(&CLOSED, || Arc::new(file))))
 }
 
 delegate_read!(File, stream);

@@ -47,7 +47,7 @@
 //!
 //! # What a cancelled entry leaves behind
 //!
-//! Nothing. WaitEntries are removed under the lock, so once `cancel` has returned the thread does
+//! Nothing. Entries are removed under the lock, so once `cancel` has returned the thread does
 //! not find the waker; it may have taken it before, and call it a little later. The poller keeps no
 //! descriptor open: the peer of a socket that is closed sees the end at once.
 //!

@@ -2,10 +2,10 @@
 //! process, with its thread.
 
 use std::io;
-use std::sync::Once;
 use std::task::Waker;
 
 use super::registry::{EntryKey, Poller, ReadyRegistry};
+use crate::sync::atomic::{HintBool, Ordering};
 use crate::sync::own_thread;
 use crate::sys::descriptor::{Direction, Fd};
 use crate::sys::epoll::Epoll;
@@ -111,13 +111,12 @@ impl Drop for ReadyWait {
 
 /// Traces, once, that a call has to wait on a thread of the pool.
 fn refused(waker: Waker, error: &io::Error) -> Waker {
-    static TRACED: Once = Once::new();
+    static TRACED: HintBool = HintBool::new(false);
 
     // A descriptor that is always ready, or closed, is no fault of the system.
-    if !matches!(error.raw_os_error(), Some(libc::EPERM | libc::EBADF)) {
-        TRACED.call_once(|| {
-            event!(WARN, %error, "cannot wait for a descriptor to be ready: the call holds a thread of the pool");
-        });
+    let is_fault = !matches!(error.raw_os_error(), Some(libc::EPERM | libc::EBADF));
+    if is_fault && !TRACED.swap(true, Ordering::Relaxed) {
+        event!(WARN, %error, "cannot wait for a descriptor to be ready: the call holds a thread of the pool");
     }
     waker
 }

@@ -20,7 +20,7 @@ struct Resolver {
 
 impl Resolver {
     fn new() -> Self {
-        let pool = Pool::builder().core_threads(1).max_threads(1).build().unwrap();
+        let pool = Pool::builder().core_threads(1).max_threads(1).build().expect("a thread");
         Resolver { flights: Arc::default(), pool, asked: Arc::default() }
     }
 
@@ -30,7 +30,7 @@ impl Resolver {
         self.flights.join((name.to_owned(), Some(80)), || {
             self.pool.spawn(move || {
                 asked.fetch_add(1, Ordering::SeqCst);
-                answers.lock().recv().unwrap()
+                answers.lock().recv().expect("an answer")
             })
         })
     }
@@ -40,7 +40,7 @@ impl Resolver {
     }
 
     fn in_the_air(&self) -> usize {
-        self.flights.table.lock().unwrap().len()
+        self.flights.table.lock().expect("no fork").len()
     }
 }
 
@@ -272,4 +272,25 @@ fn every_caller_that_stays_gets_an_answer_that_is_no_older_than_its_call() {
         }
     });
     assert!(flights.table.lock().unwrap().is_empty());
+}
+
+/// A user's function that captures a context may panic in the middle of a spawn.
+#[test]
+fn a_flight_whose_first_caller_panics_lands_with_an_error() {
+    let (resolver, (sender, receiver)) = (Resolver::new(), answers());
+    let mut joined = None;
+    let asked = catch_unwind(AssertUnwindSafe(|| {
+        let panics = || {
+            joined = Some(resolver.join("a", &receiver));
+            resume_unwind(Box::new(()))
+        };
+        resolver.flights.join(("a".to_owned(), Some(80)), panics)
+    }));
+    assert!(asked.is_err());
+    let error = wait(joined.unwrap()).unwrap_err();
+    assert!(error.to_string().contains("panicked"), "{error}");
+    assert_eq!((resolver.asked(), resolver.in_the_air()), (0, 0));
+    let next = resolver.join("a", &receiver);
+    sender.send(Ok(vec![address(1)])).unwrap();
+    assert_eq!(wait(next).unwrap(), [address(1)]);
 }

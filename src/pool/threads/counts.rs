@@ -84,9 +84,11 @@ impl ThreadCounts {
         self.update(|reserved, active| (active < entitled && reserved < max).then_some(1)).is_some()
     }
 
-    /// Reserves up to `wanted` threads, and returns how many.
+    /// Reserves up to `wanted` threads beside those that there are, and returns how many: none
+    /// where there is none, so that a pool that has ended stays without.
     pub(in crate::pool) fn reserve_many(&self, wanted: usize, max: usize) -> usize {
-        let granted = |reserved: usize| wanted.min(max.saturating_sub(reserved));
+        let room = |reserved: usize| wanted.min(max.saturating_sub(reserved));
+        let granted = |reserved: usize| if reserved == 0 { 0 } else { room(reserved) };
         match self.update(|reserved, _| Some(granted(reserved) as u64)) {
             Some(before) => granted(Self::split(before).0),
             None => 0,

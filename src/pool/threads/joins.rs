@@ -29,7 +29,7 @@
 use std::io;
 use std::time::Instant;
 
-use crate::sync::own_thread::{self, OwnThread, Role};
+use crate::sync::own_thread::{self, OwnThread, ThreadRole};
 use crate::sync::{Condvar, ProcessMutex, thread};
 use crate::sys::attributes::Inherit;
 
@@ -73,11 +73,11 @@ impl Joins {
     pub(in crate::pool) fn start(
         &self,
         builder: thread::Builder,
-        (role, inherit): (Role, Inherit),
+        (role, inherit): (ThreadRole, Inherit),
         f: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
         let Some(mut list) = self.list.lock() else { return Ok(()) };
-        if list.closed && role == Role::Helper {
+        if list.closed && role == ThreadRole::Helper {
             return Ok(());
         }
         list.making += 1;
@@ -102,7 +102,7 @@ impl Joins {
         name: String,
         f: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
-        self.start(thread::Builder::new().name(name), (Role::Helper, Inherit::default()), f)
+        self.start(thread::Builder::new().name(name), (ThreadRole::Helper, Inherit::default()), f)
     }
 
     /// The pool has ended, and its helpers have been told to end.
@@ -118,8 +118,11 @@ impl Joins {
         own_thread::leave();
     }
 
-    /// Joins the threads that are gone.
+    /// Joins the threads that are gone, unless this thread may be one of those that are joined.
     fn reap(&self) {
+        if !own_thread::may_join() {
+            return;
+        }
         let Some(mut list) = self.list.lock() else { return };
         let gone = list.take(|thread| thread.has_left() && thread.is_gone());
         drop(list);
@@ -134,7 +137,7 @@ impl Joins {
         }
         while let Some(mut list) = self.list.lock() {
             let ready =
-                list.take(|thread| thread.has_left() || with_helpers && thread.role() == Role::Helper);
+                list.take(|thread| thread.has_left() || with_helpers && thread.role() == ThreadRole::Helper);
             if !ready.is_empty() {
                 drop(list);
                 if !self.join(ready, deadline) {

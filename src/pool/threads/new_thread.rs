@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::joins::Joins;
-use crate::sync::own_thread::Role;
+use crate::sync::own_thread::ThreadRole;
 use crate::sync::thread;
 use crate::sys::attributes::Inherit;
 
@@ -73,5 +73,5 @@ pub(super) fn make(new: NewThread, joins: &Joins, inherit: Inherit) -> io::Resul
     if let Some(bytes) = new.stack_size {
         builder = builder.stack_size(bytes);
     }
-    joins.start(builder, (Role::Worker, inherit), move || new.run())
+    joins.start(builder, (ThreadRole::Worker, inherit), move || new.run())
 }

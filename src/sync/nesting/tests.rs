@@ -16,7 +16,7 @@ fn a_wait_counts_until_it_ends() {
     let outer = NestedWait::enter();
     let inner = NestedWait::enter();
     assert_eq!(depth(), 2);
-    assert_eq!(thread::spawn(move || depth()).join().unwrap(), 0, "on this thread");
+    assert_eq!(thread::spawn(depth).join().unwrap(), 0, "on this thread");
     drop(inner);
     assert_eq!(depth(), 1);
     drop(outer);

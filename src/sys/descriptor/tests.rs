@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Direction, Endpoint, Fd, IoAttempt, descriptor_of, wait_until_ready};
 
 fn endpoint(file: &File) -> Option<Endpoint> {
-    Endpoint::of(file.as_raw_fd(), descriptor_of::<File>().unwrap())
+    descriptor_of::<File>().and_then(|how| Endpoint::of(file.as_raw_fd(), how))
 }
 
 /// An ordinary descriptor that the system has just made.

@@ -7,14 +7,15 @@ use super::*;
 
 /// What `f` returns on a thread with a stack of `size` bytes.
 fn on_stack<T: Send + 'static>(size: usize, f: impl FnOnce() -> T + Send + 'static) -> T {
-    thread::Builder::new().stack_size(size).spawn(f).unwrap().join().unwrap()
+    thread::Builder::new().stack_size(size).spawn(f).expect("a thread").join().expect("no panic")
 }
 
 /// What is left with so many frames of at least 1 KiB more on the stack.
 #[inline(never)]
 fn left_below(frames: u32) -> usize {
     let filler = black_box([0_u8; 1024]);
-    let left = if frames == 0 { of_this_thread().unwrap().left } else { left_below(frames - 1) };
+    let left =
+        if frames == 0 { of_this_thread().expect("a known stack").left } else { left_below(frames - 1) };
     black_box(filler);
     left
 }

@@ -13,8 +13,16 @@ impl Host for Nobody {
     }
     fn begin_waiting(&self) {}
     fn end_waiting(&self) {}
-    fn begin_deep_wait(&self, _parker: &Arc<Parker>) -> bool {
+    fn begin_deep_wait(&self, _parker: &Arc<Parker>, _target: Option<&TaskRef>) -> bool {
         true
+    }
+    fn run_wanted(&self) -> bool {
+        false
+    }
+    fn want_room(&self) {}
+    fn end_wanting_room(&self) {}
+    fn first_wanted(&self) -> Option<TaskRef> {
+        None
     }
     fn end_deep_wait(&self, _parker: &Arc<Parker>) {}
     fn watch(&self, _target: Option<&TaskRef>, _parker: &Arc<Parker>) {}

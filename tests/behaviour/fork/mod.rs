@@ -2,4 +2,5 @@
 
 mod child;
 mod global;
+mod io;
 mod returns;

@@ -1,6 +1,7 @@
 //! Blocking values as streams, and streams in blocking code.
 
 mod bridges;
+mod closing;
 mod full;
 mod hostile;
 mod producer;

@@ -6,6 +6,7 @@ mod hostile;
 mod order;
 mod reserve;
 mod reserve_ends;
+mod reserve_waits;
 mod slots;
 mod spawner;
 mod waiting;

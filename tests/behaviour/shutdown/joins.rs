@@ -204,3 +204,29 @@ fn threads_that_leave_early_are_not_kept() {
     pool.shutdown().wait();
     assert_eq!(named("brief"), Vec::<String>::new());
 }
+
+/// The threads that a lane has in reserve are threads of the pool.
+#[test]
+fn threads_of_a_reserve_are_gone_too() {
+    for _ in 0..10 {
+        let pool = Pool::builder().name("spare").core_threads(1).max_threads(1).build().unwrap();
+        let lane = pool.lane_builder("kept", 3).reserve(2).build().unwrap();
+        let gate = Gate::new();
+        let general = occupy(&pool, &gate);
+        let kept: Vec<_> = (0..2)
+            .map(|_| {
+                let pass = gate.clone();
+                lane.spawn(move || {
+                    at_end(|| linger(5));
+                    pass.pass();
+                })
+            })
+            .collect();
+        eventually("they run beside it", || lane.metrics().tasks_running() == 2);
+        gate.open();
+        kept.into_iter().for_each(|task| soon(task).unwrap());
+        soon(general).unwrap();
+        pool.shutdown().wait();
+        assert_eq!(named("spare"), Vec::<String>::new());
+    }
+}

@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::queues::{LockDuty, LockKind, LockOutcome, LockQueues, LockTurn, OpenKey};
 use crate::sync::{Condvar, ProcessMutex, now, own_thread};
 use crate::sys::file_id::FileId;
+use crate::sys::first_use::get_or_make;
 use crate::sys::fork;
 use crate::task::{discard, wake};
 use crate::trace::event;
@@ -53,9 +54,9 @@ impl LockTable {
     /// That of this process.
     pub(super) fn of_process() -> &'static Arc<Self> {
         static FIRST: OnceLock<Arc<LockTable>> = OnceLock::new();
-        let mut table = FIRST.get_or_init(LockTable::new);
+        let mut table = get_or_make(&FIRST, LockTable::new);
         while table.queues.is_forked() {
-            table = table.next.get_or_init(LockTable::new);
+            table = get_or_make(&table.next, LockTable::new);
         }
         table
     }

@@ -141,6 +141,10 @@ fn a_poller_that_fails_wakes_all_that_wait() {
     assert!(registry.set((4, Direction::Read, 1), reader.clone(), || panic!("there is one")).is_ok());
     registry.serve();
     assert_eq!(count(&reads), 2);
-    assert!(registry.set((4, Direction::Read, 1), reader, || Ok(threads += 1)).is_ok());
+    let start = || {
+        threads += 1;
+        Ok(())
+    };
+    assert!(registry.set((4, Direction::Read, 1), reader, start).is_ok());
     assert_eq!(threads, 1, "another thread is needed");
 }

@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 
 use crate::panic::catch_panic;
 use crate::sync::{ProcessMutex, own_thread};
+use crate::sys::first_use::get_or_make;
 use crate::trace::event;
 
 type Pump = Box<dyn FnOnce() + Send>;
@@ -28,7 +29,7 @@ struct FlushQueue {
 /// Makes the thread run `pump` soon.
 pub(super) fn write(pump: impl FnOnce() + Send + 'static) {
     static QUEUE: OnceLock<ProcessMutex<FlushQueue>> = OnceLock::new();
-    let shared = QUEUE.get_or_init(ProcessMutex::default);
+    let shared = get_or_make(&QUEUE, ProcessMutex::default);
     let Some(mut queue) = shared.lock() else { return pump() };
     queue.pumps.push_back(Box::new(pump));
     if std::mem::replace(&mut queue.has_thread, true) {

@@ -102,10 +102,11 @@ use crate::sync::Mutex;
 /// # Full and ended pools
 ///
 /// Where the queue of the pool has a [limit](crate::PoolBuilder::queue_limit) and is full, reads
-/// and writes alike wait for room, in the order in which they came, as with [`Pool::reserve`]. They
-/// hold no thread meanwhile, and neither does a handle that is dropped: its bytes are written when
-/// there is room. A [`shutdown`](Pool::shutdown) writes the bytes of all that wait before it
-/// reports its end, even if it discards what is queued; a read that waits then fails.
+/// and writes alike wait for room, in the order in which they came, as with
+/// [`Pool::reserve`](crate::Pool::reserve). They hold no thread meanwhile, and neither does a
+/// handle that is dropped: its bytes are written when there is room. A
+/// [`shutdown`](crate::Pool::shutdown) writes the bytes of all that wait before it reports its end,
+/// even if it discards what is queued; a read that waits then fails.
 ///
 /// Once the pool has ended reads fail, and bytes that are accepted are written by one thread for
 /// all such streams of the process, one stream after another, a millisecond at a time.
@@ -147,7 +148,8 @@ use crate::sync::Mutex;
 /// read. A
 /// seek that was begun takes effect before the next call; if that is a seek to the very position,
 /// it gets the result of the first. A closure of [`with_mut`](Unblock::with_mut) that has not begun
-/// never runs.
+/// never runs. A close may take place nonetheless, unless a call that is no read comes before the
+/// pool has begun to drop the value; a call that comes later waits for the end of that, and fails.
 pub struct Unblock<T: Send + 'static> {
     client: Client<T>,
     /// Items that are being given out. The lock is never taken: it makes the handle one that

@@ -17,7 +17,7 @@
 //!    v                                                         | the value panicked
 //!  CheckedOut  (get_mut, into_inner)                           v
 //!              (also a value that was dropped)              Poisoned
-//!  Closed      (poll_close: from Idle or Running)
+//!  Closed      (poll_close: from Idle, or from Running by way of Closing)
 //! ```
 //!
 //! # Who holds the lock when
@@ -29,6 +29,7 @@
 //! | `Running` | the pump, without the lock while it takes a step | the handle, to ask; the pump, between two steps |
 //! | `Paused` | the machine; the pump calls wakers or spins, without the lock | the handle, to ask, or to drop the value with itself; the pump, to go on |
 //! | `CheckedOut` | the handle, or nothing | the handle, to put the value back |
+//! | `Closing` | the pump, which drops it without the lock | the handle, to wait for that; the pump, to say that it is done |
 //! | `Closed` | nothing | the handle, to learn of it |
 //! | `Poisoned` | nothing | the handle, to learn of it |
 //!
@@ -254,8 +255,10 @@ impl<T: 'static> Machine<T> {
     fn owes_writes(&self) -> bool {
         let has_value = self.has_value();
         let is_full = self.outbound.buffered() > 0;
+        // Of a call that runs nothing is known before its end, which may be that of the process.
+        let is_dirty = self.outbound.is_dirty() && self.calls_begun == self.calls_ended;
         // What has only been read asks no further.
-        (is_full || self.outbound.is_dirty() || self.rewind || self.closing)
+        (is_full || is_dirty || self.rewind || self.closing)
             && has_value
             && (is_full && self.deferred_error.is_none() || self.has_pending_writes())
     }
@@ -294,7 +297,12 @@ impl<T: 'static> Machine<T> {
                 PumpStep::Write(write, bytes, written)
             }
             (Plan::Flush, Capabilities { write: Some(write), .. }) => PumpStep::Flush(*write),
-            (Plan::Close, _) => PumpStep::Close,
+            (Plan::Close, _) => {
+                // What was opened beside the value is closed before it.
+                self.forget_endpoint();
+                self.value = ValueState::Closing;
+                PumpStep::Close
+            }
             (Plan::Seek, Capabilities { seek: Some(seek), .. }) => {
                 let to = self.seek.begin();
                 to.map_or(PumpStep::Rest, |to| PumpStep::Seek(*seek, to, self.inbound.unread()))
@@ -433,7 +441,7 @@ impl<T: 'static> Machine<T> {
 
     /// The pump is there, and will look what is to be done.
     pub(crate) fn has_pump(&self) -> bool {
-        matches!(self.value, ValueState::Running | ValueState::Paused(_))
+        matches!(self.value, ValueState::Running | ValueState::Paused(_) | ValueState::Closing)
     }
 
     /// The pump begins, and has the value from now on. `None` if it is no longer needed.

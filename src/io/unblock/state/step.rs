@@ -22,6 +22,8 @@ pub(crate) enum ValueState<T> {
     Running,
     /// With the handle, or gone.
     CheckedOut,
+    /// With the pump, which drops it, because the caller has closed it.
+    Closing,
     /// Dropped, because the caller has closed it.
     Closed,
     /// It has panicked.

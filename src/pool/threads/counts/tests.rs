@@ -20,6 +20,14 @@ fn reservations_stop_at_the_limits() {
 }
 
 #[test]
+fn a_pool_without_a_thread_does_not_grow() {
+    let count = ThreadCounts::new();
+    assert_eq!(count.reserve_many(9, 3), 0);
+    assert!(count.reserve(1, 3));
+    assert_eq!(count.reserve_many(9, 3), 2);
+}
+
+#[test]
 fn threads_of_reserves_count_apart() {
     let count = ThreadCounts::new();
     assert!(count.reserve(1, 1));

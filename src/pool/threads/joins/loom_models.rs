@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::{Joins, Role};
+use super::{Joins, ThreadRole};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::stand_in::model::check;
 use crate::sync::{Parker, thread as own};
@@ -15,7 +15,7 @@ use crate::sys::attributes::Inherit;
 fn worker(joins: &Arc<Joins>, out: &Arc<Parker>, end: impl FnOnce() + Send + 'static) {
     let (leaves, counts) = (Arc::clone(joins), Arc::clone(out));
     joins
-        .start(own::Builder::new(), (Role::Worker, Inherit::default()), move || {
+        .start(own::Builder::new(), (ThreadRole::Worker, Inherit::default()), move || {
             leaves.leave();
             counts.unpark();
             end();

@@ -14,7 +14,7 @@ use futures_util::{AsyncReadExt, AsyncWriteExt};
 use sidestep::{Unblock, block_on, fs};
 
 use super::kinds::{alone, file, made, tcp};
-use crate::support::Gate;
+use crate::support::{Gate, builder, take_all_descriptors};
 
 fn cat() -> std::process::Child {
     Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
@@ -182,6 +182,29 @@ fn a_pipe_without_a_reader_does_not_end_the_process() {
         unsafe { libc::sigpending(&raw mut pending) };
         // SAFETY: the set is valid for reading.
         assert_eq!(unsafe { libc::sigismember(&raw const pending, libc::SIGPIPE) }, 0);
+    });
+}
+
+/// A write that waits on a thread which takes signals, since there is no descriptor to wait with.
+#[test]
+fn nor_does_a_reader_that_leaves_in_the_middle_of_a_write() {
+    alone("ends::nor_does_a_reader_that_leaves_in_the_middle_of_a_write", || {
+        // SAFETY: no function is installed.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        let pool = builder().block_signals(false).build().unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut writer = Unblock::with_capacity(1 << 20, writer).on(&pool);
+        let none_left = take_all_descriptors();
+        let bytes = vec![7; 200_000];
+        block_on(async {
+            // What the pipe has room for goes over at once.
+            while writer.write(&bytes).await.unwrap() < bytes.len() {}
+        });
+        // The write has given some of its bytes when more have been read than went over before.
+        reader.read_exact(&mut vec![0; 100_000]).unwrap();
+        drop(reader);
+        assert_eq!(block_on(writer.flush()).unwrap_err().kind(), ErrorKind::BrokenPipe);
+        drop(none_left);
     });
 }
 

@@ -24,7 +24,7 @@ pub(super) fn file(owned: impl Into<OwnedFd>) -> File {
 }
 
 /// Both ends of a pseudo-terminal, which echoes nothing.
-pub(super) fn terminal() -> [File; 2] {
+pub(in crate::io) fn terminal() -> [File; 2] {
     let (mut master, mut slave) = (0, 0);
     let (name, mode, size) = (std::ptr::null_mut(), std::ptr::null(), std::ptr::null());
     // SAFETY: two descriptors are written; no name is asked for, and nothing set.
@@ -50,7 +50,7 @@ pub(super) fn fifo() -> [File; 2] {
     [both, File::options().write(true).open(&path).unwrap()]
 }
 
-pub(super) fn tcp() -> [TcpStream; 2] {
+pub(in crate::io) fn tcp() -> [TcpStream; 2] {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     [one, listener.accept().unwrap().0]

@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 
 mod ends;
-mod kinds;
+pub(super) mod kinds;
 mod odd;
 
 use std::fs::File;
@@ -243,7 +243,8 @@ fn lines_of_a_child_arrive_and_end() {
     block_on(async {
         let mut line = String::new();
         assert!(poll_once(output.read_line(&mut line)).await.is_none());
-        input.write_vectored(&[IoSlice::new(b"a "), IoSlice::new(b"line\n")]).await.unwrap();
+        let slices = [IoSlice::new(b"a "), IoSlice::new(b"line\n")];
+        assert_eq!(input.write_vectored(&slices).await.unwrap(), 7);
         let mut all = String::new();
         let mut error = String::new();
         let (output, errors) = zip(output.read_to_string(&mut all), errors.read_to_string(&mut error)).await;

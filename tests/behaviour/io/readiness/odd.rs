@@ -3,16 +3,17 @@
 use std::fs::File;
 use std::io::{ErrorKind, PipeReader, PipeWriter, Write};
 use std::os::fd::AsRawFd;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use futures_io::AsyncRead;
+use futures_lite::future::poll_once;
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use sidestep::{Unblock, block_on, fs};
 
-use super::kinds::{EIGHT, alone, is_pending, kinds, made};
+use super::kinds::{EIGHT, alone, file, is_pending, kinds, made};
 use crate::support::fork::in_child;
 use crate::support::{Wakes, eventually, nothing_happens, take_all_descriptors, threads_called};
 
@@ -33,6 +34,66 @@ fn a_value_that_is_replaced_is_waited_for() {
     assert!(is_pending(handle.read(&mut [0; 8])));
     writer.write_all(b"newer").unwrap();
     assert_eq!(block_on(handle.read(&mut buffer)).unwrap(), 5);
+}
+
+/// The number is the same, and the description of before stays open elsewhere.
+#[test]
+fn a_number_that_is_used_again_is_waited_for_anew() {
+    let (first, mut first_writer) = std::io::pipe().unwrap();
+    let _clone = first.try_clone().unwrap();
+    let mut handle = Unblock::new(first);
+    assert!(is_pending(handle.read(&mut [0; 8])));
+    let (second, mut writer) = std::io::pipe().unwrap();
+    let replace = move |value: &mut PipeReader| {
+        // SAFETY: both are open, and `value` keeps its number.
+        assert_eq!(unsafe { libc::dup2(second.as_raw_fd(), value.as_raw_fd()) }, value.as_raw_fd());
+    };
+    block_on(handle.with_mut(replace)).unwrap();
+    block_on(async {
+        let mut buffer = [0; 8];
+        let mut read = pin!(handle.read(&mut buffer));
+        assert!(poll_once(&mut read).await.is_none());
+        first_writer.write_all(b"old").unwrap();
+        assert!(poll_once(&mut read).await.is_none());
+        writer.write_all(b"new!").unwrap();
+        assert_eq!(read.await.unwrap(), 4);
+    });
+}
+
+/// A waker, which is called once.
+struct Once(std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Wake for Once {
+    fn wake(self: Arc<Self>) {
+        if let Some(call) = { self.0.lock().unwrap().take() } {
+            call();
+        }
+    }
+}
+
+/// One panics, one drops a handle that waits for the same, and its waker with it.
+#[test]
+fn wakers_that_misbehave_leave_the_others_alone() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let reader = Arc::new(file(reader));
+    let handle = || Unblock::new(Arc::clone(&reader));
+    let waker =
+        |call: Box<dyn FnOnce() + Send>| Waker::from(Arc::new(Once(std::sync::Mutex::new(Some(call)))));
+    let wait = |handle: &mut Unblock<Arc<File>>, waker: &Waker| {
+        assert!(Pin::new(handle).poll_read(&mut Context::from_waker(waker), &mut [0]).is_pending());
+    };
+    let (mut panics, mut drops, mut last) = (handle(), handle(), handle());
+    let dropped = Arc::new(std::sync::Mutex::new(Some(handle())));
+    wait(&mut panics, &waker(Box::new(|| std::panic::resume_unwind(Box::new("a waker")))));
+    wait(dropped.lock().unwrap().as_mut().unwrap(), Waker::noop());
+    let of_dropped = Arc::clone(&dropped);
+    wait(&mut drops, &waker(Box::new(move || drop(of_dropped.lock().unwrap().take()))));
+    let wakes = Wakes::new();
+    wait(&mut last, &Waker::from(Arc::clone(&wakes)));
+    writer.write_all(b"x").unwrap();
+    eventually("the last is woken", || wakes.count() == 1);
+    assert!(dropped.lock().unwrap().is_none());
+    block_on(last.read_exact(&mut [0])).unwrap();
 }
 
 /// Whoever shares the description finds it as it was.

@@ -42,6 +42,10 @@ impl<T: 'static> Machine<T> {
             *chunk = ReadChunk::default();
             return Some(Self::answer_closed(request));
         }
+        if matches!(self.value, ValueState::Closing) {
+            // Bytes that were accepted now would be lost.
+            return None;
+        }
         match request {
             Request::Items(items) => self.answer_items(items),
             Request::Unwritten { bytes } => self.answer_unwritten(bytes, after),
@@ -61,8 +65,11 @@ impl<T: 'static> Machine<T> {
         after: &mut AfterUnlock,
     ) -> Option<io::Result<Answer>> {
         self.quiesce = false;
-        self.closing = false;
+        // A read, of the other half of the handle perhaps, does not hold up a close, and neither
+        // does a caller that asks for it again.
+        self.closing &= matches!(request, Request::Read { .. } | Request::Close { .. });
         if let Some(error) = self.failure() {
+            self.closing &= matches!(request, Request::Read { .. });
             if let Request::Seek { to, .. } = request {
                 // It has failed, so it must not take place later.
                 self.seek.withdraw(*to);
@@ -102,12 +109,7 @@ impl<T: 'static> Machine<T> {
             }
             Request::Flush { write } => {
                 self.capabilities.write = Some(*write);
-                if self.outbound.buffered() == 0 && !self.needs_flush() {
-                    self.outbound.flushed(true);
-                    return Some(Ok(Answer::Done));
-                }
-                self.outbound.request_flush();
-                None
+                self.answer_flush()
             }
             Request::Seek { seek, to } => {
                 if self.capabilities.seek.is_none() {
@@ -238,6 +240,15 @@ impl<T: 'static> Machine<T> {
         after.wakes.and(self.stop_reading(chunk));
         self.discard_read_ahead();
         Some(Ok(Answer::Count(self.outbound.accept(slices, room))))
+    }
+
+    fn answer_flush(&mut self) -> Option<io::Result<Answer>> {
+        if self.outbound.buffered() == 0 && !self.needs_flush() {
+            self.outbound.flushed(true);
+            return Some(Ok(Answer::Done));
+        }
+        self.outbound.request_flush();
+        None
     }
 
     fn answer_items(&mut self, request: &mut ItemsRequest<'_, T>) -> Option<io::Result<Answer>> {
