@@ -161,7 +161,7 @@ impl Site {
         // One that meets the shutdown may have been accepted first, and counted.
         let met = if self.lasts { 0 } else { book.get(Mark::HandedBack) };
         let cancelled = metrics.tasks_cancelled();
-        if !(unrun - doubtful - forgone..=unrun + met).contains(&cancelled) {
+        if !(unrun.saturating_sub(doubtful + forgone)..=unrun + met).contains(&cancelled) {
             let doubt =
                 format_args!("{unrun}, of which {doubtful} may have been refused, and {forgone} unseen");
             fault(format_args!("{name}: cancelled: {cancelled}, and should be {doubt}"));
