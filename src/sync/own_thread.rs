@@ -83,6 +83,9 @@ pub(crate) fn start(
             HERE.with(|here| here.set(Here::Joinable));
         }
         f();
+        if role == ThreadRole::Helper {
+            leave();
+        }
         end();
     });
     drop(blocked);
@@ -107,7 +110,7 @@ pub(crate) fn start_alone(name: String, f: impl FnOnce() + Send + 'static) -> io
     start(thread::Builder::new().name(name), (ThreadRole::Helper, Inherit::default()), f).map(drop)
 }
 
-/// This thread leaves its pool, and may be joined from now on.
+/// This thread leaves its pool, and may be joined from now on. A helper does so by its end.
 pub(crate) fn leave() {
     let life = LIFE.with(|life| life.borrow_mut().take());
     if let Some(life) = life {

@@ -4,8 +4,9 @@
 //!
 //! A thread that runs tasks is joined once it has *left*: it marks itself before it counts itself
 //! out, so that a thread which finds it counted out finds the mark too. A thread that has not left
-//! is not joined: it may be in a task that waits for the pool's end itself. A helper is joined
-//! where the pool has no other thread left; by then it has been told to end.
+//! is not joined: it may be in a task that waits for the pool's end itself. A helper leaves at its
+//! end, and is joined before that only where the pool has no other thread left; by then it has been
+//! told to end.
 //!
 //! A handle comes into the list after its thread has begun, and perhaps after it has ended. So the
 //! maker counts itself in `making` before, and puts the handle there as it counts itself out, under
@@ -175,3 +176,5 @@ impl Joins {
 
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
+#[cfg(all(test, not(any(sidestep_loom, sidestep_shuttle))))]
+mod tests;
