@@ -234,6 +234,9 @@ fn borrow(site: &Arc<Site>, dice: &mut Dice, depth: usize) {
                     done.fetch_add(1, Ordering::Relaxed);
                     result
                 });
+                if current::check().is_err() {
+                    site.book.late_in_scope.fetch_add(1, Ordering::SeqCst);
+                }
                 if task.is_finished() || dice.one_in(2) {
                     watch.saw(task.wait());
                 }

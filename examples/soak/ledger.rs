@@ -176,11 +176,14 @@ pub(crate) fn faults() -> Vec<String> {
 #[derive(Debug)]
 pub(crate) struct Book {
     pub(crate) counts: Counts,
+    /// Closures that were spawned into a scope whose task had been cancelled by then: such a one is
+    /// cancelled without being submitted, unless it was faster.
+    pub(crate) late_in_scope: AtomicU64,
 }
 
 impl Book {
     pub(crate) fn new() -> Arc<Book> {
-        Arc::new(Book { counts: Counts::new() })
+        Arc::new(Book { counts: Counts::new(), late_in_scope: AtomicU64::new(0) })
     }
 
     pub(crate) fn get(&self, mark: Mark) -> u64 {

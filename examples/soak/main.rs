@@ -168,8 +168,8 @@ fn wait_for_a_pipe() -> io::Result<()> {
     let (reader, writer) = io::pipe()?;
     let mut reader = Unblock::new(reader).on(&pool);
     let mut writer = fs::on(&pool).file(OwnedFd::from(writer).into());
-    let waiting = poll_once(reader.read(&mut [0; 1]));
-    equal("whether a read of an empty pipe waits", block_on(waiting).is_none(), true);
+    let is_waiting = block_on(poll_once(reader.read(&mut [0; 1]))).is_none();
+    equal("whether a read of an empty pipe waits", is_waiting, true);
     block_on(writer.close())?;
     drop(reader);
     pool.shutdown().wait();

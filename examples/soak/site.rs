@@ -154,13 +154,14 @@ impl Site {
             - book.get(Mark::Full);
         // These were refused, or accepted and then discarded: nobody outside can tell. Where that
         // happens, it happens also to some whose handle was let go.
-        let doubtful = book.get(Mark::Shutdown) + book.get(Mark::NoThread);
-        let is_exact = self.lasts && doubtful == 0;
+        let refused = book.get(Mark::Shutdown) + book.get(Mark::NoThread);
+        let is_exact = self.lasts && refused == 0;
+        let doubtful = refused + book.late_in_scope.load(Ordering::SeqCst);
         let forgone = if is_exact { 0 } else { book.get(Mark::Forgone) };
         // One that meets the shutdown may have been accepted first, and counted.
         let met = if self.lasts { 0 } else { book.get(Mark::HandedBack) };
         let cancelled = metrics.tasks_cancelled();
-        if !(unrun - doubtful - forgone..=unrun + met).contains(&cancelled) {
+        if !(unrun.saturating_sub(doubtful + forgone)..=unrun + met).contains(&cancelled) {
             let doubt =
                 format_args!("{unrun}, of which {doubtful} may have been refused, and {forgone} unseen");
             fault(format_args!("{name}: cancelled: {cancelled}, and should be {doubt}"));

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::atomic::{AtomicBool, Ordering};
 use super::{Parker, now, thread, thread_local_const};
 use crate::sys::attributes::{Inherit, SignalsBlocked, begin};
+use crate::sys::first_use::Maker;
 use crate::sys::thread_stat::ThreadKey;
 
 /// How long a thread that has ended may still be listed by the system. It takes microseconds.
@@ -72,17 +73,29 @@ pub(crate) fn start(
     let own = Arc::clone(&life);
     let blocked = SignalsBlocked::new();
     let made = blocked.made();
+    let starts = Maker::enter();
     let result = builder.spawn(move || {
         begin(inherit, made);
+        drop(starts);
         let _ = own.key.set(ThreadKey::current());
         LIFE.with(|life| life.replace(Some(own)));
         if role == ThreadRole::Helper {
             HERE.with(|here| here.set(Here::Joinable));
         }
         f();
+        end();
     });
     drop(blocked);
     result.map(|handle| OwnThread { handle, life, role })
+}
+
+/// The calling thread is about to end: no fork happens before it has, but for the destructors of
+/// its thread-local variables. That of this one comes first, since it is used last.
+fn end() {
+    std::thread_local! { static ENDS: Cell<Option<Maker>> = const { Cell::new(None) } }
+    let maker = Maker::enter();
+    // After the destructor there would be no end to wait for.
+    let _ = ENDS.try_with(|ends| ends.set(Some(maker)));
 }
 
 /// Makes a thread of this name that is for no pool, or that nothing joins.

@@ -1,8 +1,10 @@
-//! What is made once, at its first use: no fork happens meanwhile.
+//! What must be whole in a forked child: no fork happens while it is half done.
 //!
 //! The child of a fork has only the thread that forked. A value that another thread was making at
-//! that moment stays half made there, and a thread of the child that asks for it waits for ever.
-//! So a thread that makes such a value is counted, and a fork waits until there is none.
+//! that moment stays half made there, and a thread of the child that asks for it waits for ever. So
+//! a thread that makes such a value is counted, and a fork waits until there is none. A thread of
+//! the library counts itself in the same way as it begins and as it ends: `std` holds a lock of the
+//! process then, which every thread of the child will need.
 //!
 //! A maker counts itself and then looks whether a fork is under way; a fork shows itself and then
 //! looks whether there is a maker. Of the two one sees the other: the maker steps back, or the fork
@@ -36,16 +38,18 @@ pub(crate) fn without_forks<R>(make: impl FnOnce() -> R) -> R {
     make()
 }
 
-struct Maker;
+/// A thread that does something which a fork must not interrupt.
+#[derive(Debug)]
+pub(crate) struct Maker(());
 
 impl Maker {
-    fn enter() -> Self {
+    pub(crate) fn enter() -> Self {
         loop {
             MAKERS.fetch_add(1, Ordering::SeqCst);
             if FORKS.load(Ordering::SeqCst) == 0 {
-                return Maker;
+                return Maker(());
             }
-            drop(Maker);
+            drop(Maker(()));
             yield_now();
         }
     }
