@@ -46,7 +46,7 @@ fn a_wait_for_promises_runs_what_a_reserve_waits_for() {
     let own = pool.clone();
     let wants = move || own.spawn(is_reserve).wait();
     let all = |task: Task<Result<bool, TaskError>>| {
-        let one = Promise::from_future(async move { Ok::<_, TaskError>(task.await??) });
+        let one = Promise::from_future(async move { task.await? });
         Promise::all([one]).wait().map(|all| all[0])
     };
     assert!(!while_the_pool_waits(&pool, &lane, wants, all).unwrap());
@@ -146,7 +146,6 @@ fn a_wait_without_room_for_a_lane_with_a_reserve_is_no_deadlock() {
 fn a_wait_without_room_for_a_reserve_at_its_end_is_one() {
     let pool = builder().core_threads(1).max_threads(1).stack_size(256 * KIB).build().unwrap();
     let lane = lane(&pool, 2, 1);
-    let own = pool.clone();
     let (gate, begun) = (Gate::new(), Gate::new());
     let hung = occupy(&pool, &gate);
     let (announce, general, own) = (begun.clone(), pool.clone(), lane.clone());
