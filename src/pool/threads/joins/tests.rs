@@ -5,7 +5,7 @@ use super::Joins;
 /// Waits until all threads of the list have ended, and returns how many there are.
 fn when_gone(joins: &Joins) -> usize {
     loop {
-        let list = joins.list.lock().unwrap();
+        let list = joins.list.lock().expect("no fork");
         if list.threads.iter().all(|thread| thread.has_left() && thread.is_gone()) {
             return list.threads.len();
         }
