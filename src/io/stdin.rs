@@ -48,7 +48,7 @@ pub fn stdin() -> Stdin {
     static SHARED: OnceLock<Arc<SharedReader>> = OnceLock::new();
     let shared = get_or_make(&SHARED, || {
         fork::watch();
-        let wait = Mutex::new(ReadyWait::new(Direction::Read));
+        let wait = Mutex::new(ReadyWait::new());
         SharedReader::new(move |shared| start(shared, &wait))
     });
     Stdin { handle: shared.handle() }
@@ -63,7 +63,7 @@ fn start(shared: &Arc<SharedReader>, wait: &Mutex<ReadyWait>) -> io::Result<()> 
         None => start_thread(shared),
         Some(IoAttempt::Blocked(fd)) => {
             let waker = Waker::from(Arc::new(Input(Arc::clone(shared))));
-            let set = wait.lock().set(fd, waker);
+            let set = wait.lock().set(fd, Direction::Read, waker);
             set.map_or_else(
                 |_| start_thread(shared),
                 |replaced| {

@@ -24,8 +24,8 @@ use crate::sync::ProcessMutex;
 use crate::sys::first_use::get_or_make;
 use crate::trace::event;
 
-/// More than tokio gives to any poll.
-const MORE_THAN_A_BUDGET: u32 = 1024;
+/// More than tokio gives to any poll, which is 128.
+const MORE_THAN_A_BUDGET: u32 = 256;
 
 /// Warns, once per call site, if the call at `site` is about to block a thread that drives async
 /// code.

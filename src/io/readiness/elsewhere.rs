@@ -9,7 +9,7 @@ use crate::sys::descriptor::{Direction, Fd};
 pub(crate) struct NeverWait;
 
 impl NeverWait {
-    pub(crate) const fn new(_: Direction) -> Self {
+    pub(crate) const fn new() -> Self {
         NeverWait
     }
 
@@ -19,7 +19,7 @@ impl NeverWait {
     }
 
     #[expect(clippy::unused_self, reason = "it is as on Linux")]
-    pub(crate) fn set(&mut self, _: Fd, waker: Waker) -> Result<Option<Waker>, Waker> {
+    pub(crate) fn set(&mut self, _: Fd, _: Direction, waker: Waker) -> Result<Option<Waker>, Waker> {
         Err(waker)
     }
 

@@ -53,14 +53,13 @@ fn start(registry: &'static OfProcess) -> io::Result<()> {
 /// One direction of one value. Dropping it cancels the wait: it has to be dropped, or cancelled,
 /// before the descriptor is closed or handed out.
 pub(crate) struct ReadyWait {
-    direction: Direction,
     /// The entry, if there has been one since the last cancel.
     entry: Option<(&'static OfProcess, EntryKey)>,
 }
 
 impl ReadyWait {
-    pub(crate) const fn new(direction: Direction) -> Self {
-        ReadyWait { direction, entry: None }
+    pub(crate) const fn new() -> Self {
+        ReadyWait { entry: None }
     }
 
     /// Whether `waker` waits already.
@@ -68,13 +67,13 @@ impl ReadyWait {
         self.entry.is_some_and(|(registry, key)| registry.has(key, waker))
     }
 
-    /// Has `waker` called once `fd` is ready. The waker that it replaces is to be dropped outside
-    /// of locks.
+    /// Has `waker` called once `fd` is ready in `direction`, the same one each time. The waker that
+    /// it replaces is to be dropped outside of locks.
     ///
     /// # Errors
     ///
     /// If that cannot be had; `waker` comes back then. The reason is traced, once.
-    pub(crate) fn set(&mut self, fd: Fd, waker: Waker) -> Result<Option<Waker>, Waker> {
+    pub(crate) fn set(&mut self, fd: Fd, direction: Direction, waker: Waker) -> Result<Option<Waker>, Waker> {
         let mut replaced = None;
         if self.entry.is_some_and(|(registry, key)| key.0 != fd || registry.is_forked()) {
             replaced = self.cancel();
@@ -82,7 +81,7 @@ impl ReadyWait {
         let (registry, key) = match self.entry {
             Some(entry) => entry,
             None => match current() {
-                Ok(registry) => (registry, (fd, self.direction, registry.number())),
+                Ok(registry) => (registry, (fd, direction, registry.number())),
                 Err(error) => return Err(refused(waker, &error)),
             },
         };

@@ -175,7 +175,7 @@ impl Inbound {
 
     /// The caller reads in sequence: more may be read ahead of it.
     fn widen(&mut self) {
-        self.window = self.window.saturating_mul(2).max(4 * SMALLEST).min(self.sizes.ahead);
+        self.window = self.window.saturating_mul(2).max(4 * SMALLEST).min(self.sizes.ahead());
     }
 
     /// Whether a read now would be of use: the caller waits for it, or, if reading `ahead` is
@@ -191,7 +191,7 @@ impl Inbound {
 
     /// The size of a read in a sequence: four fill the window.
     fn chunk(&self) -> usize {
-        whole_pages((self.window / 4).clamp(SMALLEST, LARGEST)).min(self.sizes.ahead)
+        whole_pages((self.window / 4).clamp(SMALLEST, LARGEST)).min(self.sizes.ahead())
     }
 
     /// A buffer for the next read, if there is one to reuse, and its size.
@@ -200,7 +200,7 @@ impl Inbound {
         // One read should satisfy the caller. In whole pages, as `O_DIRECT` wants it.
         let missing = self.demand.saturating_sub(self.unread);
         let demanded = missing.checked_next_multiple_of(ALIGNMENT).unwrap_or(missing);
-        let size = self.chunk().max(demanded.min(whole_pages(self.sizes.most)));
+        let size = self.chunk().max(demanded.min(whole_pages(self.sizes.most())));
         let reusable = self.spare.iter().position(|spare| spare.len() == size);
         (reusable.map(|index| self.spare.swap_remove(index)), size)
     }
@@ -290,7 +290,7 @@ impl Inbound {
     /// What is there stays; reads to come keep to these limits.
     pub(crate) fn set_sizes(&mut self, sizes: Sizes) {
         self.sizes = sizes;
-        self.window = self.window.min(sizes.ahead);
+        self.window = self.window.min(sizes.ahead());
         self.spare = Vec::new();
     }
 }

@@ -71,7 +71,7 @@ impl Outbound {
     /// Small writes are collected while others are written, so that caller and pump work side by
     /// side.
     pub(crate) fn room(&self, wanted: usize) -> usize {
-        let Sizes { piece, most, total, .. } = self.sizes;
+        let (piece, most, total) = (self.sizes.piece(), self.sizes.most(), self.sizes.total());
         let whole = wanted.min(most);
         let joins = self.back.is_empty() || whole <= piece.saturating_sub(self.back.len());
         if joins && whole <= total.saturating_sub(self.buffered()) { whole } else { 0 }
@@ -99,7 +99,7 @@ impl Outbound {
     fn grow(&mut self, count: usize) {
         let needed = self.back.len() + count;
         if needed > self.back.capacity() {
-            let doubled = self.back.capacity().saturating_mul(2).min(self.sizes.piece);
+            let doubled = self.back.capacity().saturating_mul(2).min(self.sizes.piece());
             self.back.reserve(needed.max(doubled));
         }
     }

@@ -5,14 +5,9 @@ use crate::io::aligned::ALIGNMENT;
 /// The limits of a stream, the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sizes {
-    /// The most that is read ahead of the caller.
-    pub(crate) ahead: usize,
-    /// Small writes are collected up to here while others are written.
-    pub(crate) piece: usize,
-    /// The most that one call moves.
-    pub(crate) most: usize,
-    /// The most that is accepted and not written.
-    pub(crate) total: usize,
+    most: usize,
+    /// They are those of a file: it buffers less than it moves with one call.
+    of_file: bool,
 }
 
 impl Sizes {
@@ -23,14 +18,32 @@ impl Sizes {
 
     /// Of a stream that buffers at most `capacity` bytes in each direction.
     pub(crate) fn of_capacity(capacity: usize) -> Self {
-        let piece = whole_pages(capacity.div_ceil(2));
-        Sizes { ahead: capacity, piece, most: capacity, total: capacity }
+        Sizes { most: capacity, of_file: false }
     }
 
     /// Of a file that moves at most `most` bytes with one call.
     pub(crate) fn of_file(most: usize) -> Self {
-        let piece = whole_pages(most.min(Self::PIECE));
-        Sizes { ahead: most.min(Self::AHEAD), piece, most, total: most.saturating_mul(2) }
+        Sizes { most, of_file: true }
+    }
+
+    /// The most that one call moves.
+    pub(crate) fn most(self) -> usize {
+        self.most
+    }
+
+    /// The most that is read ahead of the caller.
+    pub(crate) fn ahead(self) -> usize {
+        if self.of_file { self.most.min(Self::AHEAD) } else { self.most }
+    }
+
+    /// Small writes are collected up to here while others are written.
+    pub(crate) fn piece(self) -> usize {
+        whole_pages(if self.of_file { self.most.min(Self::PIECE) } else { self.most.div_ceil(2) })
+    }
+
+    /// The most that is accepted and not written.
+    pub(crate) fn total(self) -> usize {
+        if self.of_file { self.most.saturating_mul(2) } else { self.most }
     }
 }
 

@@ -111,7 +111,7 @@ impl<T: Send + 'static> Client<T> {
             chunk: ReadChunk::default(),
             is_chunk_void: Mutex::new(false),
             spin: SpinBudget::new(),
-            waits: [ReadyWait::new(Direction::Read), ReadyWait::new(Direction::Write)],
+            waits: [ReadyWait::new(), ReadyWait::new()],
             checked_out: Mutex::new(None),
             #[cfg(feature = "tokio")]
             started_seek: None,
@@ -124,7 +124,7 @@ impl<T: Send + 'static> Client<T> {
 
     /// The most bytes that one call moves.
     pub(crate) fn most(&self) -> usize {
-        self.sizes.most
+        self.sizes.most()
     }
 
     pub(crate) fn sizes(&self) -> Sizes {
@@ -166,8 +166,8 @@ impl<T: Send + 'static> Client<T> {
         }
         let [read, write] = &mut self.waits;
         let wait = match request.interest() {
-            Interest::Read => Some(read),
-            Interest::Write => Some(write),
+            Interest::Read => Some((read, Direction::Read)),
+            Interest::Write => Some((write, Direction::Write)),
             Interest::Written => None,
         };
         drive(&self.shared, context, request, &mut self.chunk, &mut self.spin, wait)
@@ -309,7 +309,7 @@ fn drive<T: Send + 'static>(
     request: &mut Request<'_, T>,
     chunk: &mut ReadChunk,
     spin: &mut SpinBudget,
-    wait: Option<&mut ReadyWait>,
+    wait: Option<(&mut ReadyWait, Direction)>,
 ) -> Poll<io::Result<Answer>> {
     let progress = shared.progress.load(Ordering::Relaxed);
     if spin.is_waiting_for(progress) && !shared.machine.is_forked() && spin.spend() {
@@ -327,7 +327,7 @@ fn drive<T: Send + 'static>(
         release(shared, machine);
         context.waker().wake_by_ref();
     } else if match &wait {
-        Some(wait) if machine.is_blocked() => wait.is_set_for(context.waker()),
+        Some((wait, _)) if machine.is_blocked() => wait.is_set_for(context.waker()),
         _ => machine.has_waker(interest, context.waker()),
     } {
         release(shared, machine);
@@ -352,12 +352,12 @@ fn ask_or_wait<T: Send + 'static>(
     mut machine: MutexGuard<'_, Machine<T>>,
     waker: Waker,
     (request, chunk, after): (&mut Request<'_, T>, &mut ReadChunk, &mut AfterUnlock),
-    wait: Option<&mut ReadyWait>,
+    wait: Option<(&mut ReadyWait, Direction)>,
 ) -> Option<io::Result<Answer>> {
     let mut answer = machine.answer(request, chunk, after);
     let blocked = machine.take_blocked().zip(wait);
     let unused = match blocked.filter(|_| answer.is_none()) {
-        Some((fd, wait)) => match wait.set(fd, waker) {
+        Some((fd, (wait, direction))) => match wait.set(fd, direction, waker) {
             Ok(replaced) => {
                 release(shared, machine);
                 drop(replaced);

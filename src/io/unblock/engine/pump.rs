@@ -485,7 +485,7 @@ fn close<T: Send + 'static>(shared: &SharedMachine<T>, machine: MutexGuard<'_, M
     drop(machine);
     finish_here(|| catch_panic("a destructor", || drop(value)));
     let Some(mut machine) = shared.machine.lock() else { return };
-    let wakes = machine.closed();
+    let wakes = machine.closed(None);
     shared.progress.fetch_add(1, Ordering::Relaxed);
     drop(machine);
     wakes.wake();

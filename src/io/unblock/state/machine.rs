@@ -135,8 +135,6 @@ pub(crate) struct Machine<T> {
     is_ordinary: bool,
     /// The caller closes the value.
     closing: bool,
-    /// A value that was closed, to be dropped outside of the lock.
-    closed: Option<T>,
     /// The handle is gone.
     abandoned: bool,
     /// There is something that must be written before the process ends.
@@ -172,7 +170,6 @@ impl<T: 'static> Machine<T> {
             blocked: None,
             is_ordinary: false,
             closing: false,
-            closed: None,
             abandoned: false,
             unfinished: None,
             wakers: WakerSet::default(),
@@ -247,7 +244,7 @@ impl<T: 'static> Machine<T> {
 
     /// The value is here, or with the pump.
     fn has_value(&self) -> bool {
-        !matches!(self.value, ValueState::Poisoned(_) | ValueState::CheckedOut | ValueState::Closed)
+        !matches!(self.value, ValueState::Poisoned(_) | ValueState::CheckedOut | ValueState::Closed(_))
     }
 
     /// Something that was accepted has not reached the value, or not been flushed where that was

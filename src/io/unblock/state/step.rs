@@ -24,8 +24,8 @@ pub(crate) enum ValueState<T> {
     CheckedOut,
     /// With the pump, which drops it, because the caller has closed it.
     Closing,
-    /// Dropped, because the caller has closed it.
-    Closed,
+    /// Closed by the caller: dropped, or here to be dropped outside of the lock.
+    Closed(Option<T>),
     /// It has panicked.
     Poisoned(Poison),
 }

@@ -38,7 +38,7 @@ impl<T: 'static> Machine<T> {
         after: &mut AfterUnlock,
     ) -> Option<io::Result<Answer>> {
         self.blocked = None;
-        if matches!(self.value, ValueState::Closed) {
+        if matches!(self.value, ValueState::Closed(_)) {
             *chunk = ReadChunk::default();
             return Some(Self::answer_closed(request));
         }

@@ -43,17 +43,19 @@ impl<T: 'static> Machine<T> {
             self.closing = true;
             return None;
         }
-        if let ValueState::Idle(value) = std::mem::replace(&mut self.value, ValueState::Closed) {
-            self.closed = Some(value);
-        }
+        let value = match std::mem::replace(&mut self.value, ValueState::Closed(None)) {
+            ValueState::Idle(value) => Some(value),
+            _ => unreachable!("it is at rest"),
+        };
         *chunk = ReadChunk::default();
-        after.wakes.and(self.closed());
+        after.wakes.and(self.closed(value));
         Some(Ok(Answer::Done))
     }
 
-    /// The value has been dropped, or is about to be. All that wait are to look again.
-    pub(crate) fn closed(&mut self) -> Wakes {
-        self.value = ValueState::Closed;
+    /// The value has been dropped, or is to be dropped outside of the lock. All that wait are to
+    /// look again.
+    pub(crate) fn closed(&mut self, value: Option<T>) -> Wakes {
+        self.value = ValueState::Closed(value);
         self.closing = false;
         self.unfinished = None;
         self.forget_endpoint();
@@ -65,11 +67,11 @@ impl<T: 'static> Machine<T> {
     /// The value that was closed, to be dropped outside of the lock.
     #[must_use]
     pub(crate) fn take_closed(&mut self) -> Option<T> {
-        self.closed.take()
+        if let ValueState::Closed(value) = &mut self.value { value.take() } else { None }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(self.value, ValueState::Closed)
+        matches!(self.value, ValueState::Closed(_))
     }
 
     /// What a value that was closed answers.
