@@ -297,7 +297,9 @@ impl<T: 'static> Machine<T> {
 
     /// How many bytes the value has been read ahead, if there is nothing else to be done or said.
     pub(crate) fn unread_at_rest(&self) -> Option<usize> {
-        let is_idle = matches!(self.value, ValueState::Idle(_)) && self.plan() == Plan::Rest;
+        // A pump that pauses has found nothing more to do, or will.
+        let is_here = matches!(self.value, ValueState::Idle(_) | ValueState::Paused(_));
+        let is_idle = is_here && self.plan() == Plan::Rest;
         let is_said = self.deferred_error.is_none() && self.refusal.is_none() && !self.seek.is_due();
         (is_idle && is_said && self.outbound.buffered() == 0).then(|| self.inbound.unread())
     }
