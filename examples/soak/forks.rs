@@ -19,6 +19,7 @@ use crate::{
     ledger::{equal, fault},
     locks::{self, Locks},
     site::Site,
+    steady,
 };
 
 /// Children that have ended well.
@@ -31,9 +32,7 @@ pub(crate) fn visit(site: &Arc<Site>, locks: &Locks) {
     let gate = Gate::default();
     let opener = gate.opener();
     let before = Pool::global().spawn(move || gate.pass());
-    // SAFETY: the child runs code that is made for it, takes no lock of this program, and leaves by
-    // `_exit`.
-    match unsafe { libc::fork() } {
+    match steady::fork() {
         -1 => fault(format_args!("fork: {}", io::Error::last_os_error())),
         0 => child(before, site, locks),
         id => {

@@ -37,6 +37,7 @@ mod pools;
 mod process;
 mod report;
 mod site;
+mod steady;
 mod values;
 mod watchdog;
 

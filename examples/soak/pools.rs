@@ -18,6 +18,7 @@ use crate::{
     ledger::{Book, equal, fault},
     loops,
     site::{Hands, Settings, Site},
+    steady::{Change, live},
     values,
 };
 
@@ -98,7 +99,8 @@ pub(crate) fn one(dice: &mut Dice) {
         // Somebody spawns while it ends.
         thread::scope(|scope| {
             let (theirs, other) = (Arc::clone(&site), &mut other);
-            scope.spawn(move || block_on(singles(&theirs, other)));
+            let begins = Change::new();
+            scope.spawn(move || live(begins, || block_on(singles(&theirs, other))));
             job::spin(dice.micros(500));
             end(site, dice);
         });

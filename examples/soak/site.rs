@@ -18,6 +18,7 @@ use crate::{
     dice::Dice,
     job::Crowd,
     ledger::{Book, Mark, equal, fault},
+    steady::{Change, live},
 };
 
 pub(crate) static THREADS_MADE: AtomicU64 = AtomicU64::new(0);
@@ -64,7 +65,9 @@ impl Hands {
             };
         }
         THREADS_MADE.fetch_add(1, Ordering::Relaxed);
-        thread::Builder::new().name(new.name().to_owned()).stack_size(256 << 10).spawn(move || new.run())?;
+        let begins = Change::new();
+        let builder = thread::Builder::new().name(new.name().to_owned()).stack_size(256 << 10);
+        builder.spawn(move || live(begins, || new.run()))?;
         Ok(())
     }
 }
