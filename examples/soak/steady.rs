@@ -1,6 +1,6 @@
-//! Threads that the soak makes itself: none begins or ends while it forks. `std` holds a lock of the
-//! process as a thread begins and as it ends; a child that was forked meanwhile could make no thread.
-//! The library sees to that for the threads that it makes.
+//! Threads that the soak makes itself: none begins or ends while it forks. `std` holds a lock of
+//! the process as a thread begins and as it ends; a child that was forked meanwhile could make no
+//! thread. The library sees to that for the threads that it makes.
 
 use std::{
     cell::Cell,
