@@ -3,7 +3,7 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `first_use` | what is made once: no fork meanwhile |
+//! | `first_use` | what must be whole in a forked child: no fork meanwhile |
 //! | `fork` | which process this is |
 //! | `file_id` | which file a handle has open |
 //! | `thread_stat` | what the system knows of a thread |
