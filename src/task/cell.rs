@@ -1,10 +1,10 @@
 //! A task in memory: the cell that holds a closure until it runs and then what it has returned, and
 //! what only code that knows the closure's type can do with it. All other code gets at it by
-//! [`TaskRef`].
+//! [`TaskRef`](super::reference::TaskRef).
 //!
 //! A task is one piece of memory, the [`Cell`], from the `slab`. A handle that comes before the end
-//! leaves a *bell* in it: the sender of a oneshot, whose receiver the handle polls from then on.
-//! So a task that no handle has to wait for costs no channel. Rules:
+//! leaves a *bell* in it: the sender of a oneshot, whose receiver the handle polls from then on; or
+//! the group of a batch. So a task that no handle has to wait for costs no channel. Rules:
 //!
 //! - **T1** The closure belongs to the thread that won the claim ([`Word::claim`], or
 //!   `CancelAction::End`); that one takes it out of the cell exactly once and marks the task ended
@@ -31,35 +31,25 @@
 //!   reference to a part of it: so the whole cell can be reached through it, and the chunk that it
 //!   is cut from. No reference to the room of closure and value exists longer than the step that
 //!   uses it, and none covers it and the header.
-//! - **T10** The room of the bell is the handle's until [`Word::announce_bell`], and from then on the
-//!   claimer's, which takes the bell out exactly once, before it ends the task. A bell that comes
-//!   too late stays the handle's.
-
-#[cfg(all(test, not(sidestep_loom)))]
-mod tests;
+//! - **T10** The room of the bell is the handle's until [`Word::announce_bell`], and from then on
+//!   the claimer's, which takes the bell out exactly once, before it ends the task. A bell that
+//!   comes too late stays the handle's. The word says of which kind it is.
 
 use std::alloc::Layout;
 use std::mem::{ManuallyDrop, MaybeUninit, needs_drop, offset_of};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 
+use super::bell::BellRoom;
 use super::cancel_hooks::Hooks;
 use super::metadata::Metadata;
-use super::reference::{ResultRef, TaskRef, report_unread};
 use super::slab;
 use super::state::Word;
 use crate::error::{Reason, TaskId};
-use crate::sync::atomic::{AtomicPtr, Ordering, StaticU64};
-use crate::sync::oneshot::Sender;
-use crate::sync::{Mutex, Tracked, UnsafeCell, thread_local_const};
+use crate::panic::report_panic;
+use crate::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::{Mutex, Tracked, UnsafeCell};
 use crate::sys::fork;
-
-/// What a cell tells the thread that runs it.
-pub(crate) trait Runner {
-    /// The closure of `task` has ended, and its result or the reason why it has none is about to be
-    /// delivered: count it, then return.
-    fn ended(&self, task: &TaskRef, reason: Option<&Reason>);
-}
 
 /// What a cell tells the pool or lane it was spawned on, from whatever thread.
 pub(crate) trait Owner: Sync {
@@ -117,7 +107,8 @@ pub(super) struct Vtable {
     pub(super) run: unsafe fn(NonNull<Header>) -> Option<Reason>,
     /// Drops the closure unrun. By the claimer, once (T1).
     pub(super) drop_closure: unsafe fn(NonNull<Header>),
-    /// Drops the value, once, by the thread that it belongs to (T1). `None` where that does nothing.
+    /// Drops the value, once, by the thread that it belongs to (T1). `None` where that does
+    /// nothing.
     pub(super) drop_value: Option<unsafe fn(NonNull<Header>)>,
     pub(super) count_cancelled: unsafe fn(*const ()),
     /// The layout of the cell.
@@ -135,7 +126,7 @@ pub(super) struct Header {
     pub(super) cold: AtomicPtr<ColdPart>,
     pub(super) site: &'static Location<'static>,
     /// The bell (T10).
-    pub(super) bell: UnsafeCell<MaybeUninit<Sender<()>>>,
+    pub(super) bell: UnsafeCell<MaybeUninit<BellRoom>>,
     /// For the model checker: the room of closure and value (T1).
     pub(super) room: Tracked,
 }
@@ -152,44 +143,23 @@ struct Cell<F, T> {
     room: Room<F, T>,
 }
 
-/// Makes a task of `closure`: the first reference is for the queue, the second for the handle.
-pub(crate) fn new_task<F, T, O>(
+/// A cell with `closure`, whose word counts two references.
+pub(super) fn allocate<F, T, O>(
     closure: F,
+    id: TaskId,
     owner: *const O,
     site: &'static Location<'static>,
     cold: Option<Box<ColdPart>>,
-) -> (TaskRef, ResultRef<T>)
+) -> NonNull<Header>
 where
-    F: Work<T> + Send + 'static,
-    T: Send + 'static,
-    O: Owner,
-{
-    // SAFETY: T8: `'static`, so nothing is borrowed.
-    unsafe { new_scoped_task(closure, owner, site, cold) }
-}
-
-/// As [`new_task`], for a closure that may borrow.
-///
-/// # Safety
-///
-/// What `F` and `T` borrow stays valid until the task has been released
-/// ([`OnRelease`](super::metadata::OnRelease)) and the second reference is gone.
-pub(crate) unsafe fn new_scoped_task<F, T, O>(
-    closure: F,
-    owner: *const O,
-    site: &'static Location<'static>,
-    cold: Option<Box<ColdPart>>,
-) -> (TaskRef, ResultRef<T>)
-where
-    F: Work<T> + Send,
-    T: Send,
+    F: Work<T>,
     O: Owner,
 {
     let (memory, place) = slab::allocate(Layout::new::<Cell<F, T>>());
     let cell = Cell::<F, T> {
         header: Header {
             word: Word::new(2, fork::ShortGeneration::current(), place, cold.is_some()),
-            id: next_id(),
+            id,
             vtable: const {
                 &Vtable {
                     run: run::<F, T>,
@@ -210,97 +180,10 @@ where
     };
     // SAFETY: T7: the memory is new, and as large and aligned as the cell wants it.
     unsafe { memory.cast::<Cell<F, T>>().write(cell) };
-    let header = memory.cast();
-    // SAFETY: T2: the word counts two references, and this is the first.
-    let entry = unsafe { TaskRef::from_raw(header) };
-    // SAFETY: T2: this is the second. T1, T5: and the only one that takes the result, a `T`.
-    let handle = unsafe { ResultRef::new(TaskRef::from_raw(header)) };
-    (entry, handle)
+    memory.cast()
 }
 
-/// The next task id. Each thread takes them from a block of its own, so that spawners do not meet.
-pub(crate) fn next_id() -> TaskId {
-    const BLOCK: u64 = 1024;
-    static NEXT_BLOCK: StaticU64 = StaticU64::new(0);
-    thread_local_const! { static NEXT: std::cell::Cell<u64> = std::cell::Cell::new(0) }
-
-    NEXT.with(|next| {
-        let mut id = next.get();
-        if id % BLOCK == 0 {
-            id = NEXT_BLOCK.fetch_add(1, Ordering::Relaxed) * BLOCK;
-        }
-        next.set(id + 1);
-        TaskId(id + 1)
-    })
-}
-
-/// A task that this thread is running, and the one it interrupted by running it inline.
-struct Frame {
-    task: *const TaskRef,
-    below: *const Frame,
-}
-
-thread_local_const! { static FRAME: std::cell::Cell<*const Frame> = std::cell::Cell::new(ptr::null()) }
-/// Runs `f` as the closure of `task`.
-pub(crate) fn as_current<R>(task: &TaskRef, f: impl FnOnce() -> R) -> R {
-    in_frame(task, f)
-}
-
-/// Runs `f`, a waker or a callback, which belongs to no task though the thread may be inside one.
-pub(crate) fn as_no_task<R>(f: impl FnOnce() -> R) -> R {
-    in_frame(ptr::null(), f)
-}
-
-#[inline]
-fn in_frame<R>(task: *const TaskRef, f: impl FnOnce() -> R) -> R {
-    struct Reset(*const Frame);
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            FRAME.with(|slot| slot.set(self.0));
-        }
-    }
-    let below = FRAME.with(std::cell::Cell::get);
-    let frame = Frame { task, below };
-    FRAME.with(|slot| slot.set(&raw const frame));
-    let _reset = Reset(below);
-    f()
-}
-
-/// The tasks on this thread, innermost first; `None` for code that belongs to none.
-fn frames<'a>() -> impl Iterator<Item = Option<&'a TaskRef>> {
-    let mut next = FRAME.with(std::cell::Cell::get);
-    std::iter::from_fn(move || {
-        // SAFETY: T6: null, or a frame on the stack of this thread, above us, until `in_frame`
-        // takes it off the list.
-        let frame = unsafe { next.as_ref() }?;
-        next = frame.below;
-        // SAFETY: T6: null, or a reference that the frame borrows for as long.
-        Some(unsafe { frame.task.as_ref() })
-    })
-}
-
-/// The task that this code belongs to.
-pub(super) fn current<'a>() -> Option<&'a TaskRef> {
-    frames().next().flatten()
-}
-
-/// Whether this thread is inside `task`.
-pub(crate) fn is_inside(task: &TaskRef) -> bool {
-    // A queued one is not running, and with many waits inside each other the list is long.
-    !task.is_queued() && tasks().any(|other| other.is_same(task))
-}
-
-/// The tasks that this thread is inside, innermost first.
-pub(crate) fn tasks<'a>() -> impl Iterator<Item = &'a TaskRef> {
-    frames().flatten()
-}
-
-/// The tasks of `owner` that this thread is inside.
-pub(crate) fn tasks_of(owner: *const ()) -> Vec<TaskId> {
-    tasks().filter(|task| task.is_owned_by(owner)).map(TaskRef::id).collect()
-}
-
-/// The room of a cell's closure.
+/// The room of a cell's closure or value.
 ///
 /// # Safety
 ///
@@ -410,4 +293,11 @@ fn free_cold_part(cold: Box<ColdPart>) {
     let ColdPart { reason, metadata, .. } = *cold;
     drop(metadata);
     reason.into_inner().into_iter().for_each(report_unread);
+}
+
+/// Drops a reason that no handle has asked for, and reports it if it is a panic.
+pub(super) fn report_unread(reason: Reason) {
+    if let Reason::Panicked(payload) = reason {
+        report_panic("a task whose result nobody took", payload.into_inner());
+    }
 }

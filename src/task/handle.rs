@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 use std::pin::Pin;
+use std::ptr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::join::RawJoin;
-use super::reference::{ResultRef, TaskRef};
+use super::reference::TaskRef;
+use super::result::ResultRef;
 use crate::error::{TaskError, TaskId};
 use crate::sync::now;
 
@@ -66,18 +69,17 @@ use crate::sync::now;
 #[doc(alias = "JoinHandle")]
 #[must_use = "dropping a Task cancels it; `detach` it to let it run by itself"]
 pub struct Task<T> {
-    /// `None` only inside the methods that consume the handle.
-    join: Option<RawJoin<T>>,
+    join: RawJoin<T>,
 }
 
 impl<T> Task<T> {
     pub(crate) fn new(result: ResultRef<T>) -> Self {
-        Task { join: Some(RawJoin::new(result)) }
+        Task { join: RawJoin::new(result) }
     }
 
     /// A reference to the task, while its result has not been taken.
     pub(crate) fn task_ref(&self) -> Option<&TaskRef> {
-        self.join().task()
+        self.join.task()
     }
 
     /// A reference to the task, which has just been made.
@@ -89,18 +91,15 @@ impl<T> Task<T> {
         }
     }
 
-    fn join(&self) -> &RawJoin<T> {
-        match &self.join {
-            Some(join) => join,
-            None => unreachable!("only methods that consume the handle take the join out"),
-        }
+    fn into_join(self) -> RawJoin<T> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: T2: the join is not used again: `this` is not dropped.
+        unsafe { ptr::read(&raw const this.join) }
     }
 
-    fn into_join(mut self) -> RawJoin<T> {
-        match self.join.take() {
-            Some(join) => join,
-            None => unreachable!("only methods that consume the handle take the join out"),
-        }
+    /// The right to the result, if that has not been taken.
+    pub(super) fn into_result(self) -> Option<ResultRef<T>> {
+        self.into_join().into_result()
     }
 
     /// Blocks this thread until the task has ended and returns its result.
@@ -161,7 +160,7 @@ impl<T> Task<T> {
     pub fn wait_timeout(self, timeout: Duration) -> Result<Result<T, TaskError>, Task<T>> {
         // Where no thread can be had there is no clock either, but then the task has ended.
         let deadline = if self.is_finished() { None } else { now().checked_add(timeout) };
-        self.into_join().wait_until(deadline).map_err(|join| Task { join: Some(join) })
+        self.into_join().wait_until(deadline).map_err(|join| Task { join })
     }
 
     /// Lets the task run to its end without a handle. Its result is dropped on the pool's thread; a
@@ -218,7 +217,7 @@ impl<T> Task<T> {
     /// True once the task has ended: awaiting it or waiting for it then returns the result at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.join().task().is_none_or(|task| task.header().word.is_ended() || task.is_forked())
+        self.task_ref().is_none_or(|task| task.header().word.is_ended() || task.is_forked())
     }
 
     /// The task's id.
@@ -228,7 +227,7 @@ impl<T> Task<T> {
     /// If the future has given its result already.
     #[must_use]
     pub fn id(&self) -> TaskId {
-        match self.join().task() {
+        match self.task_ref() {
             Some(task) => task.origin().id,
             None => panic!("the task has given its result"),
         }
@@ -263,16 +262,13 @@ impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.join {
-            Some(join) => join.poll(context),
-            None => unreachable!("only methods that consume the handle take the join out"),
-        }
+        self.join.poll(context)
     }
 }
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        self.join.take().into_iter().for_each(RawJoin::cancel);
+        self.join.cancel();
     }
 }
 
@@ -283,7 +279,7 @@ impl<T> RefUnwindSafe for Task<T> {}
 
 impl<T> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("task", &self.join().task()).finish()
+        f.debug_struct("Task").field("task", &self.task_ref()).finish()
     }
 }
 

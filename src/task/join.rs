@@ -40,10 +40,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
-use super::cell::is_inside;
+use super::bell::Bell;
+use super::frame::is_inside;
 use super::host::Host;
-use super::reference::{ResultRef, TaskRef};
-use super::wait::{BlockingWait, Help, block};
+use super::look::look;
+use super::reference::TaskRef;
+use super::result::ResultRef;
+use super::wait::{BlockingWait, Help, block, shared_parker};
 use crate::error::{Reason, TaskError};
 use crate::panic::catch_panic;
 use crate::sync::nesting::TooDeep;
@@ -69,8 +72,14 @@ impl<T> RawJoin<T> {
         self.result.as_ref().map(ResultRef::task)
     }
 
+    /// The right to the result, if that has not been taken.
+    pub(super) fn into_result(mut self) -> Option<ResultRef<T>> {
+        self.drop_ear();
+        self.result.take()
+    }
+
     /// Cancels the task, if its result has not been taken.
-    pub(super) fn cancel(mut self) {
+    pub(super) fn cancel(&mut self) {
         // First: no handle waits any more, so cancelling should wake none.
         self.drop_ear();
         self.result.take().into_iter().for_each(ResultRef::cancel);
@@ -109,11 +118,12 @@ impl<T> RawJoin<T> {
             }
             let hears_nothing = match &mut self.ear {
                 Some(ear) => Pin::new(ear).poll(context).is_pending(),
+                None if look(result.task()) => false,
                 ear @ None => {
                     let (bell, mut new) = channel();
                     // The receiver knows the waker before the bell can be rung.
                     let _ = Pin::new(&mut new).poll(context);
-                    result.leave_bell(bell).map(|()| *ear = Some(new)).is_ok()
+                    result.leave_bell(Bell::Channel(bell)).map(|()| *ear = Some(new)).is_ok()
                 }
             };
             if hears_nothing {
@@ -196,12 +206,7 @@ impl<T> BlockingWait for TaskWait<'_, T> {
 
     fn fail(&mut self, reason: Reason) -> Poll<Self::Output> {
         let Some(result) = self.join.result.take() else { unreachable!("only a task makes the wait fail") };
-        let is_running = matches!(reason, Reason::Deadlock);
-        let error = TaskError::new(result.task().origin(), reason);
-        if !is_running {
-            result.cancel();
-        }
-        Poll::Ready(Err(error))
+        Poll::Ready(Err(result.give_up(reason)))
     }
 
     fn too_deep(&mut self, deep: TooDeep) -> Option<Self::Output> {
@@ -212,21 +217,8 @@ impl<T> BlockingWait for TaskWait<'_, T> {
     }
 
     fn parker(&self) -> Arc<Parker> {
-        parker()
+        shared_parker()
     }
-}
-
-/// A parker for one wait. Waits on one thread may share it: each polls before it parks.
-#[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
-fn parker() -> Arc<Parker> {
-    std::thread_local! { static PARKER: Arc<Parker> = Arc::new(Parker::new()) }
-    PARKER.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(Parker::new()))
-}
-
-/// A parker for one wait.
-#[cfg(any(sidestep_loom, sidestep_shuttle))]
-fn parker() -> Arc<Parker> {
-    Arc::new(Parker::new())
 }
 
 enum Stage<T, F> {

@@ -86,8 +86,8 @@ impl Metadata {
     }
 }
 
-/// Calls `run` inside `context`; or drops what it would run, by `unrun`. Returns what `run` returns,
-/// the reason why there is no value.
+/// Calls `run` inside `context`; or drops what it would run, by `unrun`. Returns what `run`
+/// returns, the reason why there is no value.
 ///
 /// The context is user code: it may panic before the closure or after it, and may call it once,
 /// twice or not at all. What the closure has returned is never lost to that.

@@ -1,5 +1,5 @@
-//! The state word of a task: where it is between queued and ended, who wants its result and how that
-//! one is reached, and who still refers to it.
+//! The state word of a task: where it is between queued and ended, who wants its result and how
+//! that one is reached, and who still refers to it.
 //!
 //! | bits | meaning | what it does not mean |
 //! |---|---|---|
@@ -11,7 +11,8 @@
 //! | 14 | `WANTED`: there is a handle that can take the result | that a thread waits for it |
 //! | 15 | `BELL`: the handle has left a bell in the cell | that the one who waits is still there |
 //! | 16-31 | the fork generation the task was made in | which one, from 65,534 on: see [`ShortGeneration`] |
-//! | 32-63 | references: queue entry or runner, handle, cancel handles, hook guards | that the closure is alive |
+//! | 32 | `GROUP`: the bell is a group's | |
+//! | 33-63 | references: queue entry or runner, handle, cancel handles, hook guards | that the closure is alive |
 //!
 //! Every change is a method that returns a `#[must_use]` action; no other code reads bits.
 
@@ -34,10 +35,11 @@ const PLACE: u64 = 0b11_1111 << PLACE_SHIFT;
 const WANTED: u64 = 1 << 14;
 const BELL: u64 = 1 << 15;
 const GENERATION_SHIFT: u32 = 16;
-const REF_SHIFT: u32 = 32;
+const GROUP: u64 = 1 << 32;
+const REF_SHIFT: u32 = 33;
 const REF: u64 = 1 << REF_SHIFT;
 /// More references than this are a leak in a loop, and the count must not run over.
-const REF_LIMIT: u64 = 1 << 31;
+const REF_LIMIT: u64 = 1 << 30;
 
 /// What the word says of how a task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,12 +117,21 @@ pub(crate) enum LetGoAction {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndAction {
-    /// The task has not ended: there is a bell to be taken out of the cell first.
-    TakeBell,
+    /// The task has not ended: there is a bell of this kind to be taken out of the cell first.
+    TakeBell(BellKind),
     /// The task has not ended: there is no handle, so the result is the claimer's to drop first.
     DropResult,
     /// The task has ended.
     Done(ReleaseAction),
+}
+
+/// What a handle has left in the cell to learn of the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BellKind {
+    /// The sender of a oneshot.
+    Channel,
+    /// The group of a batch.
+    Group,
 }
 
 /// What the claimer that ends a task has done already.
@@ -220,8 +231,8 @@ impl Word {
 
     /// The handle lets go of the result.
     pub(crate) fn let_go(&self) -> LetGoAction {
-        // ORDERING: AcqRel. Pairs with `finish`: the second of the two has the result, and sees what
-        // the first has written.
+        // ORDERING: AcqRel. Pairs with `finish`: the second of the two has the result, and sees
+        // what the first has written.
         let before = self.0.fetch_and(!WANTED, Ordering::AcqRel);
         if before & STAGE == ENDED { LetGoAction::TakeResult } else { LetGoAction::Nothing }
     }
@@ -250,10 +261,14 @@ impl Word {
     /// Says that the handle has left a bell in the cell. False if the task had ended already: then
     /// the bell is the handle's still.
     #[must_use]
-    pub(crate) fn announce_bell(&self) -> bool {
+    pub(crate) fn announce_bell(&self, kind: BellKind) -> bool {
+        let bits = match kind {
+            BellKind::Channel => BELL,
+            BellKind::Group => BELL | GROUP,
+        };
         // ORDERING: AcqRel. Pairs with `finish`: either the claimer sees the bell, or this sees the
         // end, with the result.
-        self.0.fetch_or(BELL, Ordering::AcqRel) & STAGE != ENDED
+        self.0.fetch_or(bits, Ordering::AcqRel) & STAGE != ENDED
     }
 
     /// Says that the cold part is in place. True if the task had been cancelled already: then
@@ -264,7 +279,8 @@ impl Word {
         self.0.fetch_or(COLD_PART, Ordering::AcqRel) & CANCEL != 0
     }
 
-    /// Writes down how the task ends, which is not with a value. The claimer does so before `finish`.
+    /// Writes down how the task ends, which is not with a value. The claimer does so before
+    /// `finish`.
     pub(crate) fn set_end(&self, end: TaskEnd) {
         // ORDERING: Relaxed: `finish` comes next, and whoever has seen that sees this.
         self.0.fetch_or(end.to_bits(), Ordering::Relaxed);
@@ -278,7 +294,8 @@ impl Word {
         loop {
             debug_assert_eq!(seen & STAGE, CLAIMED, "only a claimed task ends");
             if seen & BELL != 0 && !settled.bell {
-                return EndAction::TakeBell;
+                let kind = if seen & GROUP == 0 { BellKind::Channel } else { BellKind::Group };
+                return EndAction::TakeBell(kind);
             }
             if seen & WANTED == 0 && !settled.result {
                 return EndAction::DropResult;

@@ -5,13 +5,13 @@
 //! thread that finds nothing else and steals them, or for the monitor, which moves them back to the
 //! injector once the thread has been in one task from one of its looks to the next. So:
 //!
-//! - **B1** A thread takes as many as would last [`SHARE`] altogether, if they were as long as those
-//!   that it has run last, and [`MOST`] at most. The share is below the time between two looks of
-//!   the monitor: where tasks are as they were, the last of a batch waits for less than that; where
-//!   one of them blocks, the others wait for two looks.
+//! - **B1** A thread takes as many as would last [`SHARE`] altogether, if they were as long as
+//!   those that it has run last, and [`MOST`] at most. The share is below the time between two
+//!   looks of the monitor: where tasks are as they were, the last of a batch waits for less than
+//!   that; where one of them blocks, the others wait for two looks.
 //! - **B2** A thread looks at the clock once in [`MOST`] tasks. The time between two looks includes
-//!   whatever the thread has waited for: so a thread that had time to sleep takes one at a time, and
-//!   needs no more.
+//!   whatever the thread has waited for: so a thread that had time to sleep takes one at a time,
+//!   and needs no more.
 //! - **B3** A thread that the monitor has found in one task for long takes one at a time until it
 //!   has looked at the clock again.
 

@@ -72,7 +72,7 @@ use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
 use crate::sync::{Parker, ParkerSet, now};
 use crate::sys::fork::Generation;
-use crate::task::{TaskRef, with_host};
+use crate::task::{TaskRef, expect_soon, with_host};
 
 use self::batch::BatchPolicy;
 use self::deep::DeepWaits;
@@ -256,8 +256,10 @@ impl Engine {
     #[inline]
     pub(crate) fn notify(&self, policy: &impl Policy) {
         while !self.is_forked() {
-            match self.idle.notify(|| self.queues.is_empty()) {
-                Notified::Handled => return,
+            let notified = self.idle.notify(|| self.queues.is_empty());
+            expect_soon(matches!(notified, Notified::Searching | Notified::Delivering));
+            match notified {
+                Notified::Handled | Notified::Searching => return,
                 Notified::Delivering => return policy.watch_delivery(),
                 Notified::NoWorker if policy.ensure_worker() => return,
                 Notified::NoWorker => {}

@@ -1,5 +1,6 @@
 //! Models of a handle that comes before the end and leaves a bell: against the thread that ends the
-//! task, a second poll with another waker, a cancellation, and letting go.
+//! task, a second poll with another waker, a cancellation, and letting go; and the same for a
+//! group.
 
 use std::future::Future;
 use std::pin::pin;
@@ -12,7 +13,7 @@ use super::{Books, Dropped};
 use crate::error::TaskError;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::stand_in::model::check;
-use crate::task::Task;
+use crate::task::{Group, Member, Task};
 
 /// A waker that counts how many times it is called, and shows what came before.
 #[derive(Debug)]
@@ -122,6 +123,46 @@ fn end_against_detach() {
         let worker = books.worker(entry);
         task.detach();
         worker.join().unwrap();
+        books.check();
+    });
+}
+
+/// Two workers end two members of a group: each member is listed once, or had ended before it could
+/// be announced, and the waker that was left is called if any is listed after that.
+#[test]
+fn two_ends_against_a_group() {
+    check(Some(3), || {
+        let both = [Books::new(), Books::new()];
+        let (entries, mut members): (Vec<_>, Vec<_>) =
+            both.iter().map(Books::task).map(|(entry, task)| (entry, Member::new(task))).unzip();
+        let workers: Vec<_> = both.iter().zip(entries).map(|(books, entry)| books.worker(entry)).collect();
+        let (group, (calls, waker)) = (Arc::<Group>::default(), waker());
+        let early =
+            members.iter_mut().filter_map(|member| (!member.announce_to(&group)).then_some(())).count();
+        let seen = std::iter::from_fn(|| group.next(&waker)).count();
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        let late = std::iter::from_fn(|| group.next(&waker)).count();
+        assert_eq!(early + seen + late, 2, "each is listed once");
+        assert_eq!(calls.0.load(Ordering::Acquire), usize::from(late > 0), "the waker is called once");
+        for member in &mut members {
+            assert!(member.try_take().is_some_and(|result| result.is_ok()));
+        }
+        both.iter().for_each(|books| books.check());
+    });
+}
+
+/// A worker ends a member while the batch is dropped: one end, and the group is let go of.
+#[test]
+fn end_against_the_drop_of_a_member() {
+    check(None, || {
+        let (books, group) = (Books::new(), Arc::<Group>::default());
+        let (entry, task) = books.task();
+        let mut member = Member::new(task);
+        assert!(member.announce_to(&group), "it is queued");
+        let worker = books.worker(entry);
+        drop(member);
+        worker.join().unwrap();
+        assert_eq!(Arc::strong_count(&group), 1);
         books.check();
     });
 }

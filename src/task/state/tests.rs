@@ -98,16 +98,23 @@ fn the_result_is_the_handle_s_or_the_claimer_s() {
 #[test]
 fn a_bell_is_rung_or_comes_back() {
     let word = Word::new(2, FIRST, PLACE, false);
-    assert!(word.announce_bell());
+    assert!(word.announce_bell(BellKind::Channel));
     assert!(word.claim().is_some());
-    assert_eq!(word.finish(Settled::default(), true), EndAction::TakeBell);
+    assert_eq!(word.finish(Settled::default(), true), EndAction::TakeBell(BellKind::Channel));
     assert_eq!(word.let_go(), LetGoAction::Nothing);
     let bell = Settled { bell: true, result: false };
     assert_eq!(word.finish(bell, true), EndAction::DropResult, "the handle has let go meanwhile");
     let both = Settled { bell: true, result: true };
     assert_eq!(word.finish(both, true), EndAction::Done(ReleaseAction::Keep));
-    assert!(!word.announce_bell(), "too late");
+    assert!(!word.announce_bell(BellKind::Channel), "too late");
     assert_eq!(word.place(), PLACE);
+    let word = Word::new(3, FIRST, PLACE, false);
+    assert!(word.announce_bell(BellKind::Group));
+    assert!(word.claim().is_some());
+    assert_eq!(word.finish(Settled::default(), true), EndAction::TakeBell(BellKind::Group));
+    assert_eq!(word.finish(bell, true), EndAction::Done(ReleaseAction::Keep));
+    assert_eq!(word.release(), ReleaseAction::Keep, "the count is what it was");
+    assert_eq!(word.release(), ReleaseAction::Free);
 }
 
 #[test]
