@@ -177,7 +177,7 @@ fn rules_that_are_cited_exist_and_rules_that_exist_are_cited() {
 fn is_rule(word: &str) -> bool {
     let mut chars = word.chars();
     let letter = chars.next().is_some_and(|letter| "TQPELSNVWJ".contains(letter));
-    letter && !chars.as_str().is_empty() && chars.all(|digit| digit.is_ascii_digit())
+    letter && (1..=2).contains(&chars.as_str().len()) && chars.all(|digit| digit.is_ascii_digit())
 }
 
 /// The files whose unsafe code keeps a contract of the operating system or of the model checker,
