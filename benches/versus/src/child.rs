@@ -21,6 +21,8 @@ pub(crate) fn run(args: &ChildArgs) -> Result<()> {
     let case = case.with_context(|| format!("there is no case {:?}", args.case))?;
     let tasks = args.tasks.unwrap_or_else(|| case.tasks(false));
     let warm_up = args.warm_up.unwrap_or(tasks / 10).max(1);
+    // They end when it has run.
+    let _hogs = case.surroundings.enter()?;
     let mut sample = if args.peer == MACHINE {
         if case.load != Load::Floor {
             bail!("{MACHINE} runs only what needs no peer");

@@ -5,17 +5,18 @@ use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::TempDir;
 
 use crate::cli::Cli;
 use crate::entrants::{self, ENTRANTS, Entrant, MACHINE};
 use crate::host::Host;
-use crate::report::{CaseNote, Outcome, Record, Report};
+use crate::report::{CaseNote, Neighbours, Outcome, Record, Report};
 use crate::scenarios::{Case, cases};
+use crate::system::{self, Machine};
 
 /// What is to be measured.
 struct Plan {
@@ -35,11 +36,13 @@ pub(crate) fn hold(cli: &Cli) -> Result<Report> {
     let records = plan.run()?;
     let note = |(case, _): &(Case, _)| CaseNote {
         name: case.name.clone(),
-        about: case.about.to_owned(),
+        about: case.about.clone().into_owned(),
         amount: case.amount(plan.quick),
+        compared_by: case.compared_by.map(str::to_owned),
     };
     let cases = plan.events.iter().map(note).collect();
-    Ok(Report { host, quick: plan.quick, rounds: plan.rounds, remarks: plan.remarks, cases, records })
+    let (remarks, baselines) = (plan.remarks, Vec::new());
+    Ok(Report { host, quick: plan.quick, rounds: plan.rounds, remarks, baselines, cases, records })
 }
 
 impl Plan {
@@ -51,7 +54,11 @@ impl Plan {
         if let Some(stranger) = cli.peer.iter().find(|name| !entrants::names().contains(&name.as_str())) {
             bail!("there is no peer {stranger:?}; --list shows them");
         }
-        let wanted = |case: &Case| cli.case.is_empty() || cli.case.iter().any(|name| case.answers_to(name));
+        let wanted = |case: &Case| {
+            (cli.case.is_empty() || cli.case.iter().any(|name| case.answers_to(name)))
+                && case.has_words(&cli.only)
+        };
+        ensure!(all.iter().any(wanted), "no case has all of the words {:?}; --list shows them", cli.only);
         let invited = |entrant: &&Entrant| {
             entrant.absence().is_none()
                 && (cli.peer.is_empty() || cli.peer.iter().any(|name| name == entrant.name))
@@ -84,12 +91,14 @@ impl Plan {
                 for entrant in order(starters(case, entrants).collect(), round) {
                     let peer = entrant.map_or(MACHINE, |entrant| entrant.name);
                     bar.set_message(format!("{} {peer}", case.name));
+                    let watch = Watch::start();
                     let outcome = self.run_child(case, entrant, peer)?;
+                    let neighbours = watch.stop();
                     if let Outcome::Failure(reason) = &outcome {
                         bar.suspend(|| eprintln!("{} {peer} failed: {reason}", case.name));
                     }
                     let (case, peer) = (case.name.clone(), peer.to_owned());
-                    records.push(Record { case, peer, round, outcome });
+                    records.push(Record { case, peer, round, outcome, neighbours });
                     bar.inc(1);
                 }
             }
@@ -121,6 +130,25 @@ impl Plan {
         let child =
             command.spawn().with_context(|| format!("cannot start a child for {} {peer}", case.name))?;
         attend(child, self.limit)
+    }
+}
+
+/// Sees what others do with the machine while a child runs.
+struct Watch {
+    start: Instant,
+    machine: Option<Machine>,
+    ours: Duration,
+}
+
+impl Watch {
+    fn start() -> Self {
+        Self { machine: system::machine(), ours: system::family_cpu(), start: Instant::now() }
+    }
+
+    /// When the child has ended and has been waited for, so that its time is known.
+    fn stop(self) -> Option<Neighbours> {
+        let (wall, ours) = (self.start.elapsed(), system::family_cpu().saturating_sub(self.ours));
+        Some(Neighbours::between(self.machine?, system::machine()?, wall, ours))
     }
 }
 
@@ -212,6 +240,16 @@ mod tests {
         let reason = failure("echo no  memory >&2; exit 3", Duration::from_secs(20));
         assert!(reason.contains('3') && reason.ends_with(": no memory"), "{reason}");
         assert!(failure("echo nonsense", Duration::from_secs(20)).contains("makes no sense"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_time_of_a_child_counts_as_ours() {
+        let before = system::family_cpu();
+        attend(shell("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"), Duration::from_secs(60)).unwrap();
+        // So many steps take some tenths of a second.
+        assert!(system::family_cpu() - before > Duration::from_millis(20));
+        assert!(Watch::start().stop().is_some());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `system`, `census`, `stats` | clocks and counters; which threads ran closures; medians |
 //! | `sample` | what one run gives |
+//! | `surroundings` | what else is awake while a case runs |
 //! | `peers`, `driver` | who runs closures, and from which runtime |
 //! | `disks` | who uses files |
 //! | `entrants` | who takes part, with which settings |
@@ -33,6 +34,7 @@ mod scenarios;
 mod site;
 mod stage;
 mod stats;
+mod surroundings;
 mod system;
 mod table;
 
@@ -50,8 +52,10 @@ use crate::table::Style;
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
-    if let Some(Hidden::Child(args)) = &cli.hidden {
-        return child::run(args);
+    match &cli.hidden {
+        Some(Hidden::Child(args)) => return child::run(args),
+        Some(Hidden::Hog) => surroundings::hog(),
+        None => {}
     }
     if cli.list {
         return print(&list());

@@ -2,10 +2,9 @@
 //! threads do.
 
 use anyhow::Result;
-use sidestep::{Lane, Pool};
+use sidestep::{Lane, Pool, Unblocked};
 use tokio::runtime::Handle;
 
-use super::call::Dropped;
 use super::limited::Limited;
 use super::{Call, Peer, Threads};
 
@@ -26,7 +25,7 @@ impl<const STATES: bool> Peer for Sidestep<STATES> {
     }
 
     fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> impl Call<Output = T> {
-        Dropped(self.0.unblock(work))
+        Ours(self.0.unblock(work))
     }
 
     fn spawn_detached(&self, work: impl FnOnce() + Send + 'static) {
@@ -35,6 +34,26 @@ impl<const STATES: bool> Peer for Sidestep<STATES> {
 
     fn limited(&'static self, limit: usize, _: &Handle) -> Result<impl Limited> {
         Ok(self.0.lane("limited", limit))
+    }
+}
+
+/// Its handle, which has a way of its own to wait.
+struct Ours<T>(Unblocked<T>);
+
+impl<T: Send + 'static> Call for Ours<T> {
+    type Output = T;
+
+    fn result(self) -> impl Future<Output = T> + Send {
+        self.0
+    }
+
+    #[cfg(feature = "waits")]
+    fn wait(self) -> T {
+        self.0.wait()
+    }
+
+    fn cancel(self) {
+        drop(self.0);
     }
 }
 
@@ -47,6 +66,6 @@ impl Limited for Lane {
     }
 
     fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> impl Call<Output = T> {
-        Dropped(self.unblock(work))
+        Ours(self.unblock(work))
     }
 }

@@ -11,14 +11,17 @@ mod files;
 mod first;
 mod flood;
 mod floor;
+mod in_order;
 mod limited;
 mod memory;
 mod one_by_one;
 mod ramp;
 mod server;
 mod sleep;
+mod states;
 mod submit;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -28,9 +31,11 @@ use crate::entrants::{ENTRANTS, Entrant, Part};
 use crate::peers::{Family, Peer, Threads, Visit};
 use crate::sample::Sample;
 use crate::stage::Stage;
+use crate::surroundings::Surroundings;
 
 pub(crate) use self::disk::DiskLoad;
 pub(crate) use self::floor::floor;
+pub(crate) use self::states::{CALLS, STATES};
 
 /// A load, for any peer.
 trait Scenario {
@@ -47,6 +52,15 @@ pub(crate) enum Load {
     Nested,
     Serial,
     Spaced,
+    /// Calls of such a length, one after the other, so far apart.
+    States {
+        cost: Duration,
+        pause: Duration,
+    },
+    /// Calls of such a length, all at once.
+    InOrder {
+        cost: Duration,
+    },
     Sleepers,
     Mixed,
     Cpu,
@@ -108,6 +122,8 @@ impl Load {
             Self::Nested => flood::Nested.run(stage),
             Self::Serial => one_by_one::Serial.run(stage),
             Self::Spaced => one_by_one::Spaced.run(stage),
+            Self::States { cost, pause } => states::States { cost, pause }.run(stage),
+            Self::InOrder { cost } => in_order::InOrder { cost }.run(stage),
             Self::Sleepers => sleep::Sleepers.run(stage),
             Self::Mixed => sleep::Mixed.run(stage),
             Self::Cpu => cpu::Even.run(stage),
@@ -160,13 +176,16 @@ pub(crate) struct Case {
     pub(crate) name: String,
     /// What it is selected by besides, together with others.
     pub(crate) group: Option<&'static str>,
-    pub(crate) about: &'static str,
+    pub(crate) about: Cow<'static, str>,
     pub(crate) load: Load,
     sizing: Sizing,
     /// Nobody else takes part.
     among: Option<&'static [Family]>,
-    /// It is also run from a current_thread runtime.
-    both_flavors: bool,
+    /// From where it is run.
+    flavors: &'static [Flavor],
+    pub(crate) surroundings: Surroundings,
+    /// Its metrics stand side by side in one table, in which the peers are compared by this one.
+    pub(crate) compared_by: Option<&'static str>,
     full: usize,
     quick: usize,
     /// What these count.
@@ -174,16 +193,18 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    fn new(name: &str, load: Load, [full, quick]: [usize; 2], about: &'static str) -> Self {
+    fn new(name: &str, load: Load, [full, quick]: [usize; 2], about: impl Into<Cow<'static, str>>) -> Self {
         let name = name.to_owned();
         Self {
             name,
             group: None,
-            about,
+            about: about.into(),
             load,
             sizing: Sizing::ByEntrant,
             among: None,
-            both_flavors: false,
+            flavors: &[Flavor::MultiThread, Flavor::NoRuntime],
+            surroundings: Surroundings::Idle,
+            compared_by: None,
             full,
             quick,
             noun: "tasks",
@@ -210,8 +231,25 @@ impl Case {
         self
     }
 
+    /// It is also run from a current_thread runtime.
     fn both_flavors(mut self) -> Self {
-        self.both_flavors = true;
+        self.flavors = &[Flavor::MultiThread, Flavor::CurrentThread, Flavor::NoRuntime];
+        self
+    }
+
+    /// From a plain thread too.
+    fn called_from_everywhere(mut self) -> Self {
+        self.flavors = &[Flavor::MultiThread, Flavor::CurrentThread, Flavor::Thread];
+        self
+    }
+
+    fn in_surroundings(mut self, surroundings: Surroundings) -> Self {
+        self.surroundings = surroundings;
+        self
+    }
+
+    fn compared_by(mut self, metric: &'static str) -> Self {
+        self.compared_by = Some(metric);
         self
     }
 
@@ -238,11 +276,17 @@ impl Case {
         self.name == filter || [line, self.group].contains(&Some(filter))
     }
 
+    /// Whether all of `words` are parts of its name.
+    pub(crate) fn has_words(&self, words: &[String]) -> bool {
+        let parts: Vec<_> = self.name.split(['_', '/']).collect();
+        words.iter().all(|word| parts.contains(&word.as_str()))
+    }
+
     /// Who takes part, if anyone.
     pub(crate) fn entrants(&self) -> Vec<&'static Entrant> {
         let once_each = self.sizing != Sizing::ByEntrant;
         let takes_part = |entrant: &&Entrant| {
-            (self.both_flavors || entrant.flavor != Flavor::CurrentThread)
+            self.flavors.contains(&entrant.flavor)
                 && !(once_each && entrant.capped)
                 && match (entrant.part, self.load) {
                     (Part::Disk(brand), Load::Disk(load)) => load.suits(brand),
@@ -308,6 +352,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new(&format!("producers/{threads}"), Load::Producers(threads), [100_000, 2_000], about)
     }));
     cases.extend(single_cases());
+    cases.extend(states::cases());
+    cases.extend(in_order::cases());
     cases.extend(limited::cases());
     cases.extend(behind::cases());
     cases.push(server::case());
@@ -431,14 +477,30 @@ mod tests {
     }
 
     #[test]
+    fn words_select_among_the_cases_of_a_group() {
+        let count = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+            cases().iter().filter(|case| case.answers_to("states") && case.has_words(&words)).count()
+        };
+        assert_eq!([count(&[]), count(&["idle"]), count(&["idle", "0us"]), count(&["0us"])], [30, 6, 1, 5]);
+        assert_eq!(count(&["0"]), 0);
+    }
+
+    #[test]
     fn entrants_take_part_where_it_makes_sense() {
         assert!(entrants("floor").is_empty());
         assert!(entrants("burst").contains(&"affinitypool+oneshot"));
         let peers = ENTRANTS.iter().filter(|entrant| matches!(entrant.part, Part::Peer(_)));
-        assert_eq!(entrants("serial").len(), peers.count() - 2);
+        // Not the two that are for other cases, and none that waits on a plain thread.
+        assert_eq!(entrants("serial").len(), peers.count() - 7);
         assert!(entrants("sleepers").contains(&"thread") && !entrants("sleepers").contains(&"tokio-cores"));
         assert_eq!(entrants("cancel"), ["sidestep", "tokio", "tokio-sharded", "blocking", "affinitypool"]);
         assert!(!entrants("idle").contains(&"thread"));
+        let states = entrants("states_hog1_5us");
+        assert_eq!((states.len(), states.contains(&"rayon@wait")), (15, true));
+        let in_order = entrants("in_order_20us");
+        assert!(in_order.contains(&"tokio-cores") && in_order.contains(&"affinitypool@current"));
+        assert!(!in_order.contains(&"sidestep@wait"));
         let limited = entrants("limited");
         assert!(limited.contains(&"tokio@current") && limited.contains(&"affinitypool"));
         assert!(!limited.contains(&"thread") && !limited.contains(&"sidestep-cores"));
