@@ -108,6 +108,10 @@ pub(crate) const ENTRANTS: &[Entrant] = &[
     Entrant::on_plain_thread("blocking@wait", Family::Blocking),
     Entrant::on_plain_thread("affinitypool@wait", Family::Affinitypool),
     Entrant::on_plain_thread("rayon@wait", Family::Rayon),
+    Entrant::new("strand", Family::Strand),
+    Entrant::new("owner-thread", Family::OwnerThread),
+    Entrant::on_current_thread("strand@current", Family::Strand),
+    Entrant::on_current_thread("owner-thread@current", Family::OwnerThread),
     Entrant::disk("std", Brand::Std, Flavor::NoRuntime),
     Entrant::disk("sidestep", Brand::Sidestep, Flavor::MultiThread),
     Entrant::disk("sidestep-each", Brand::SidestepEach, Flavor::MultiThread),
@@ -133,9 +137,36 @@ pub(crate) const MACHINE: &str = "machine";
 
 /// The row that a row is compared with: ours, called in the same way.
 pub(crate) fn reference(entrant: &str) -> &'static str {
-    match entrant.split('@').nth(1) {
-        Some("current") => "sidestep@current",
-        Some("wait") => "sidestep@wait",
-        _ => "sidestep",
+    let mut parts = entrant.split('@');
+    let value = matches!(parts.next(), Some("strand" | "owner-thread"));
+    match (value, parts.next()) {
+        (false, Some("current")) => "sidestep@current",
+        (false, Some("wait")) => "sidestep@wait",
+        (false, _) => "sidestep",
+        (true, Some("current")) => "strand@current",
+        (true, _) => "strand",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_compared_with_ours_that_are_called_in_the_same_way() {
+        let pairs = [
+            ("tokio-cores", "sidestep"),
+            ("rayon@current", "sidestep@current"),
+            ("blocking@wait", "sidestep@wait"),
+            ("sidestep@1a2b3c4", "sidestep"),
+            ("sidestep@wait@1a2b3c4", "sidestep@wait"),
+            ("sidestep-time@1a2b3c4", "sidestep"),
+            ("owner-thread@current", "strand@current"),
+            ("strand@1a2b3c4", "strand"),
+        ];
+        for (entrant, ours) in pairs {
+            assert_eq!(reference(entrant), ours, "{entrant}");
+        }
+        assert!(ENTRANTS.iter().all(|entrant| names().contains(&reference(entrant.name))));
     }
 }

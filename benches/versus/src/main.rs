@@ -13,10 +13,12 @@
 //! | `disks` | who uses files |
 //! | `entrants` | who takes part, with which settings |
 //! | `stage`, `site`, `scenarios` | what is run: closures, and calls of files |
+//! | `baseline` | older versions of the library |
 //! | `child`, `contest` | one run in this process; all runs, each in a process of its own |
 //! | `host`, `report`, `goals` | where it was; what it gave; whether that is what was wanted |
 //! | `table`, `plot` | how it is shown |
 
+mod baseline;
 mod census;
 mod child;
 mod cli;

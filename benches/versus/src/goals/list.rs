@@ -69,6 +69,7 @@ pub(super) fn goals(cores: usize, baselines: &[String]) -> Vec<Goal> {
     goals.extend(FLOODS.map(|case| Goal::threads(case, 4 * cores + 1)));
     goals.extend(ramp_goals());
     goals.extend(disk_goals());
+    goals.extend(strand_goals());
     goals
 }
 
@@ -257,6 +258,15 @@ fn disk_goals() -> Vec<Goal> {
         Goal::bytes("handles", "Unblock, one piece read", 65 << 10, "Unblock, one piece read: <= 65 KiB"),
     ]);
     goals
+}
+
+/// Those of a value that one closure at a time may use.
+fn strand_goals() -> Vec<Goal> {
+    let of = |case| {
+        [["strand", "owner-thread"], ["strand@current", "owner-thread@current"]]
+            .map(|pair| Goal::ratio(case, PER_TASK, pair, 0.95, "<= 0.95 x"))
+    };
+    ["strand_serial", "strand_clients", "strand_burst"].into_iter().flat_map(of).collect()
 }
 
 /// Those of closures.

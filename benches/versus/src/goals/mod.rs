@@ -187,6 +187,7 @@ mod tests {
     use super::list::{PER_TASK, goals};
     use super::*;
     use crate::report::example;
+    use crate::scenarios::Case;
 
     fn verdict(report: &Report, case: &str, goal: &str) -> Verdict {
         judge(report).into_iter().find(|verdict| verdict.case == case && verdict.goal == goal).unwrap()
@@ -319,7 +320,9 @@ mod tests {
     fn the_groups_have_their_goals_for_each_case() {
         let goals = goals(2, &[]);
         let covered: BTreeSet<_> = goals.iter().flat_map(|goal| goal.figure.cases()).collect();
-        for case in crate::scenarios::cases().iter().filter(|case| case.group.is_some()) {
+        // How cost grows is to be seen: no limit is set to it.
+        let grouped = |case: &&Case| case.group.is_some_and(|group| group != "scaling");
+        for case in crate::scenarios::cases().iter().filter(grouped) {
             assert!(covered.contains(case.name.as_str()), "{}", case.name);
         }
     }

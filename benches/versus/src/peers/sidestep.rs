@@ -2,10 +2,9 @@
 //! threads do.
 
 use anyhow::Result;
-use sidestep::{Lane, Pool, Unblocked};
+use sidestep::{Pool, Unblocked};
 use tokio::runtime::Handle;
 
-use super::limited::Limited;
 use super::{Call, Peer, Threads};
 
 /// With `STATES` it asks the system what its threads do.
@@ -15,11 +14,14 @@ impl<const STATES: bool> Peer for Sidestep<STATES> {
     const CANCELS: bool = true;
 
     fn start(threads: Threads, _: &Handle) -> Result<Self> {
-        let builder = Pool::builder().thread_states(STATES);
+        let builder = Pool::builder();
+        #[cfg(feature = "states")]
+        let builder = builder.thread_states(STATES);
         let builder = match threads {
             Threads::Default => builder,
             Threads::AtMost(most) => builder.max_threads(most),
             Threads::Keep(kept) => builder.core_threads(kept),
+            Threads::Exactly(number) => builder.core_threads(number).max_threads(number),
         };
         Ok(Self(builder.build()?))
     }
@@ -32,7 +34,8 @@ impl<const STATES: bool> Peer for Sidestep<STATES> {
         self.0.spawn(work).detach();
     }
 
-    fn limited(&'static self, limit: usize, _: &Handle) -> Result<impl Limited> {
+    #[cfg(feature = "lanes")]
+    fn limited(&'static self, limit: usize, _: &Handle) -> Result<impl super::limited::Limited> {
         Ok(self.0.lane("limited", limit))
     }
 }
@@ -57,7 +60,8 @@ impl<T: Send + 'static> Call for Ours<T> {
     }
 }
 
-impl Limited for Lane {
+#[cfg(feature = "lanes")]
+impl super::limited::Limited for sidestep::Lane {
     fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

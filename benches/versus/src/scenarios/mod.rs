@@ -19,6 +19,7 @@ mod ramp;
 mod server;
 mod sleep;
 mod states;
+mod strand;
 mod submit;
 
 use std::borrow::Cow;
@@ -88,6 +89,8 @@ pub(crate) enum Load {
         per_core: usize,
     },
     HashServer,
+    /// From many async tasks.
+    StrandClients,
     /// On so many fresh peers, calls that sleep so long.
     Ramp {
         nap: Duration,
@@ -141,6 +144,7 @@ impl Load {
             Self::LimitedBytes => limited::Bytes.run(stage),
             Self::BehindLane { limit, cost } => behind::Lane { limit, cost }.run(stage),
             Self::BehindFlood { per_core } => behind::Flood { per_core }.run(stage),
+            Self::StrandClients => strand::StrandClients.run(stage),
             Self::HashServer => server::HashServer.run(stage),
             Self::Ramp { nap, fresh } => ramp::Ramp { nap, fresh }.run(stage),
             Self::Disk(_) => bail!("a peer uses no files"),
@@ -162,6 +166,8 @@ enum Sizing {
     AtMostCores,
     /// Each peer once, with so many started beforehand.
     Keep(usize),
+    /// The same, and no more.
+    Exactly(usize),
 }
 
 /// Who is asked where an async server computes.
@@ -291,6 +297,8 @@ impl Case {
                 && match (entrant.part, self.load) {
                     (Part::Disk(brand), Load::Disk(load)) => load.suits(brand),
                     (Part::Disk(_), _) | (_, Load::Disk(_) | Load::Floor) => false,
+                    // Those two are for calls of a value.
+                    (Part::Peer(Family::Strand | Family::OwnerThread), _) if self.among.is_none() => false,
                     // That one is to show what the oneshot costs, and only there it shows.
                     (Part::Peer(Family::AffinitypoolOneshot), load) if !load.is_flood() => false,
                     // That one differs from ours only in how it grows.
@@ -312,6 +320,7 @@ impl Case {
             Sizing::AtMost(threads) => Threads::AtMost(threads),
             Sizing::AtMostCores => Threads::AtMost(num_cpus::get()),
             Sizing::Keep(threads) => Threads::Keep(threads),
+            Sizing::Exactly(threads) => Threads::Exactly(threads),
         }
     }
 }
@@ -324,7 +333,8 @@ impl Visit for Qualifies<'_> {
 
     fn visit<P: Peer>(self) -> bool {
         let Case { load, sizing, .. } = *self.0;
-        let needs_pool = matches!(sizing, Sizing::Default | Sizing::AtMostCores | Sizing::Keep(_));
+        let needs_pool =
+            matches!(sizing, Sizing::Default | Sizing::AtMostCores | Sizing::Keep(_) | Sizing::Exactly(_));
         (P::IS_POOL || !needs_pool) && (P::CANCELS || load != Load::Cancel)
     }
 }
@@ -350,13 +360,16 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend([1, 2, 4, 8, 16].map(|threads| {
         let about = "N plain threads submit empty closures and wait for them";
         Case::new(&format!("producers/{threads}"), Load::Producers(threads), [100_000, 2_000], about)
+            .in_group(SCALING)
     }));
+    cases.extend(scaling_cases());
     cases.extend(single_cases());
     cases.extend(states::cases());
     cases.extend(in_order::cases());
     cases.extend(limited::cases());
     cases.extend(behind::cases());
     cases.push(server::case());
+    cases.extend(strand::cases());
     cases.extend(ramp::cases());
     cases.extend(disk::cases());
     for workers in [1, 2, 8, 64, 512] {
@@ -378,6 +391,32 @@ pub(crate) fn cases() -> Vec<Case> {
             .counted_in("repeats"),
     );
     cases
+}
+
+/// What shows how cost grows is selected by this.
+const SCALING: &str = "scaling";
+
+/// Who is asked how cost grows.
+const SCALED: &[Family] = &[
+    Family::Sidestep,
+    Family::Tokio,
+    Family::TokioSharded,
+    Family::Blocking,
+    Family::Affinitypool,
+    Family::Rayon,
+];
+
+/// How cost grows with the number of workers; with that of producers it is `producers`.
+fn scaling_cases() -> impl Iterator<Item = Case> {
+    let about =
+        "as many plain threads as CPUs submit empty closures and wait for them; N workers, which run already";
+    (0..10).map(|power| 1 << power).map(move |workers: usize| {
+        let load = Load::Producers(num_cpus::get());
+        Case::new(&format!("workers/{workers}"), load, [50_000, 1_000], about)
+            .in_group(SCALING)
+            .sized(Sizing::Exactly(workers))
+            .among(SCALED)
+    })
 }
 
 /// The cases that are no lines.
@@ -491,8 +530,13 @@ mod tests {
         assert!(entrants("floor").is_empty());
         assert!(entrants("burst").contains(&"affinitypool+oneshot"));
         let peers = ENTRANTS.iter().filter(|entrant| matches!(entrant.part, Part::Peer(_)));
-        // Not the two that are for other cases, and none that waits on a plain thread.
-        assert_eq!(entrants("serial").len(), peers.count() - 7);
+        assert_eq!(
+            entrants("strand_burst"),
+            ["strand", "owner-thread", "strand@current", "owner-thread@current"]
+        );
+        assert_eq!(entrants("workers/64").len(), 6);
+        // Not the two that are for other cases, no value, and none that waits on a plain thread.
+        assert_eq!(entrants("serial").len(), peers.count() - 11);
         assert!(entrants("sleepers").contains(&"thread") && !entrants("sleepers").contains(&"tokio-cores"));
         assert_eq!(entrants("cancel"), ["sidestep", "tokio", "tokio-sharded", "blocking", "affinitypool"]);
         assert!(!entrants("idle").contains(&"thread"));
