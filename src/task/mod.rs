@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `state` | the state word: who may run the closure, who frees the cell |
 //! | `slab` | where cells live |
-//! | `cell` | the memory: closure, sender, and what only few tasks need; which tasks a thread is inside |
+//! | `cell` | the memory: closure or value, and what only few tasks need; which tasks a thread is inside |
 //! | `reference` | counted references to a cell, and the claim |
 //! | `metadata` | what only some tasks carry: name, deadline, context |
 //! | `hooks` | what is to be run when a running task is cancelled |
@@ -13,7 +13,8 @@
 //! | `wait` | the one loop in which a thread blocks for something |
 //! | `runtime_thread` | the warning where a wait blocks a thread of an async runtime |
 //! | `wake` | calling and dropping wakers |
-//! | `handle` | the public handles, and how they receive the result |
+//! | `handle` | the public handles |
+//! | `join` | how they receive the result |
 //!
 //! # The life of a task
 //!
@@ -24,18 +25,19 @@
 //!      +--- cancel, discard, refusal: drop the closure -------+
 //! ```
 //!
-//! `QUEUED -> CLAIMED` is one compare-exchange and has one winner, who owns closure and sender. A
-//! loser finds the task taken and has nothing to do: the queue entry of a cancelled task is an
-//! empty tombstone. The winner drops the closure (by running it or unrun), counts the end, writes
-//! down why there is no value where there is none, and lets go of the sender, in this order; so
-//! a thread that sees the end of the oneshot also sees the count and the reason.
-//! `docs/internals/ARCHITECTURE.md` has the memory layout.
+//! `QUEUED -> CLAIMED` is one compare-exchange and has one winner, who owns the closure. A loser
+//! finds the task taken and has nothing to do: the queue entry of a cancelled task is an empty
+//! tombstone. The winner drops the closure (by running it or unrun), counts the end, leaves the value
+//! in the room of the closure or writes down why there is none, and ends the task, in this order; so
+//! a thread that sees the end also sees the count and the result. `join` says how a handle that
+//! waits learns of the end, and `docs/internals/ARCHITECTURE.md` has the memory layout.
 
 mod cancel_hooks;
 mod cell;
 pub(crate) mod current;
 mod handle;
 mod host;
+mod join;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod metadata;

@@ -1,17 +1,19 @@
 //! Counted references to a task, and the claim of one. The rules are those of `cell`.
 
 use std::io;
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use super::cell::{ColdPart, Header, Runner, take_closure};
-use super::metadata::{Context, Metadata};
-use super::state::{CancelAction, ReleaseAction, TaskEnd};
+use super::cell::{ColdPart, Header, Runner, as_current, as_no_task, free, take_closure, take_value};
+use super::metadata::{Context, Metadata, run_within};
+use super::state::{CancelAction, EndAction, LetGoAction, ReleaseAction, Settled, TaskEnd};
 use crate::error::{Origin, Reason, TaskError, TaskId};
 use crate::panic::{catch_panic, report_panic};
 use crate::sync::atomic::Ordering;
+use crate::sync::oneshot::Sender;
 use crate::sync::trampoline;
 
 /// A counted reference to a task.
@@ -43,10 +45,6 @@ impl TaskRef {
     /// `address` is from `into_raw`, and is used once (T2).
     pub(crate) unsafe fn from_erased(address: NonNull<()>) -> Self {
         TaskRef(address.cast())
-    }
-
-    pub(super) fn as_raw(&self) -> NonNull<Header> {
-        self.0
     }
 
     pub(super) fn header(&self) -> &Header {
@@ -140,7 +138,7 @@ impl TaskRef {
         self.metadata().is_some_and(|metadata| metadata.on_release.is_some())
     }
 
-    /// Whether it ended with a value; means something once it has.
+    /// Whether it ends with a value; means something once its closure has run or been dropped.
     pub(crate) fn has_value(&self) -> bool {
         self.header().word.end() == TaskEnd::Value
     }
@@ -162,7 +160,11 @@ impl TaskRef {
 
     /// Cancels: ends the task on this thread where it is queued, signals it where it runs.
     pub(crate) fn cancel(&self) {
-        match self.header().word.request_cancel() {
+        self.act_on(self.header().word.request_cancel());
+    }
+
+    fn act_on(&self, action: CancelAction) {
+        match action {
             CancelAction::End(claim) => {
                 let claimed = Claimed { task: self.clone(), has_metadata: claim.has_metadata };
                 claimed.count_cancelled();
@@ -204,11 +206,9 @@ impl TaskRef {
         self.header().word.set_end(end);
     }
 
-    /// Why the sender was dropped without a value. A reason that is stored is taken.
+    /// Why an ended task has no value. A reason that is stored is taken.
     pub(crate) fn error(&self) -> TaskError {
         let reason = match self.header().word.end() {
-            // The fork came while the value was being sent.
-            TaskEnd::Value if self.is_forked() => Some(Reason::NoThread(forked_child())),
             TaskEnd::Value => None,
             TaskEnd::Coded(code) => Reason::from_code(code),
             TaskEnd::Stored => self.take_reason(|_| true),
@@ -236,17 +236,36 @@ impl TaskRef {
         self.cold_part()?.reason.lock().take_if(|reason| wanted(reason))
     }
 
-    /// The handle has been let go: reports the closure's panic, if there is one that no handle can
-    /// ask for any more.
-    ///
-    /// Of the runner with the panic and the handle that is dropped, the second calls this last.
-    /// Should each miss the other, the last reference reports; but that may lie for long in a list
-    /// of the pool's, or be a `CancelHandle`.
-    pub(super) fn report_unwanted(&self) {
+    /// Reports the panic of an ended task, where there is one and no handle can ask for it any more.
+    fn report_unwanted(&self) {
         // A scope asks later; in a forked child another thread may hold the lock for ever.
         if self.header().word.end() == TaskEnd::Stored && !self.may_borrow() && !self.is_forked() {
             let panic = self.take_reason(|reason| matches!(reason, Reason::Panicked(_)));
             panic.into_iter().for_each(report_unread);
+        }
+    }
+
+    /// Drops the result, in its place, by the one whose it is (T1): the claimer before the end, or
+    /// the handle after it.
+    fn drop_result(&self) {
+        if !self.has_value() {
+            return self.report_unwanted();
+        }
+        if let Some(drop_value) = self.header().vtable.drop_value {
+            // SAFETY: T1 and T5: the value is there, and the caller's.
+            let drop_value = || unsafe { drop_value(self.0) };
+            catch_panic("the destructor of a result that no handle took", drop_value);
+        }
+    }
+
+    /// As `drop_result`, by the handle, whose reference goes with it. The value may own the last
+    /// handle of another task, with another value, and so on.
+    fn drop_result_flat(self) {
+        if self.may_borrow() {
+            self.drop_result();
+        } else {
+            // J1: nothing observes the release of the task, so by T8 the value is `'static`.
+            trampoline::bounce(move || self.drop_result());
         }
     }
 
@@ -279,7 +298,7 @@ impl Drop for TaskRef {
     fn drop(&mut self) {
         if self.header().word.release() == ReleaseAction::Free {
             // SAFETY: T2: that was the last reference.
-            unsafe { (self.header().vtable.free)(self.0) };
+            unsafe { free(self.0) };
         }
     }
 }
@@ -290,6 +309,109 @@ impl std::fmt::Debug for TaskRef {
     }
 }
 
+/// The reference of a task's handle. It comes with the right to the task's result, a `T` (T1, T5).
+pub(crate) struct ResultRef<T> {
+    task: TaskRef,
+    result: PhantomData<fn() -> T>,
+}
+
+impl<T> ResultRef<T> {
+    /// # Safety
+    ///
+    /// The value of the task is a `T`, and this is the only reference of this type (T1, T5).
+    pub(super) unsafe fn new(task: TaskRef) -> Self {
+        ResultRef { task, result: PhantomData }
+    }
+
+    pub(crate) fn task(&self) -> &TaskRef {
+        &self.task
+    }
+
+    /// Takes the result of the task, which has ended.
+    pub(super) fn take(self) -> Result<T, TaskError> {
+        debug_assert!(self.task.is_ended(), "T1");
+        let task = self.into_task();
+        if task.has_value() {
+            // SAFETY: T1: the word says that the task has ended with a value, and the handle, which
+            // is gone now, has not let go of it. T5: by `new`.
+            return Ok(unsafe { take_value(task.0) });
+        }
+        Err(task.error())
+    }
+
+    /// Gives the right to the result up where another step has just done so in the word.
+    fn into_task(self) -> TaskRef {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: it is not used again: `this` is not dropped.
+        unsafe { ptr::read(&raw const this.task) }
+    }
+
+    /// Leaves `bell` to be rung when the task ends. Hands it back if that has come already.
+    ///
+    /// # Errors
+    ///
+    /// The bell.
+    pub(super) fn leave_bell(&mut self, bell: Sender<()>) -> Result<(), Sender<()>> {
+        let header = self.task.header();
+        // SAFETY: T10: the handle, which is borrowed mutably, has left none yet.
+        header.bell.with_mut(|slot| unsafe { (*slot).write(bell) });
+        if header.word.announce_bell() {
+            return Ok(());
+        }
+        // SAFETY: T10: it came too late, so it is this handle's still.
+        Err(unsafe { take_bell(header) })
+    }
+
+    /// Cancels the task and lets go of its result.
+    pub(super) fn cancel(self) {
+        let task = self.into_task();
+        let (cancel, let_go) = task.header().word.cancel_and_let_go();
+        task.act_on(cancel);
+        if let_go == LetGoAction::TakeResult {
+            task.drop_result_flat();
+        }
+    }
+
+    /// Lets the task go on without a handle.
+    pub(super) fn detach(self) {
+        let task = self.into_task();
+        if task.header().word.detach() {
+            // The reference has been let go of.
+            std::mem::forget(task);
+        } else {
+            task.drop_result_flat();
+        }
+    }
+}
+
+impl<T> Drop for ResultRef<T> {
+    fn drop(&mut self) {
+        if self.task.header().word.let_go() == LetGoAction::TakeResult {
+            self.task.clone().drop_result_flat();
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for ResultRef<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.task.fmt(f)
+    }
+}
+
+/// Takes the bell out of a cell.
+///
+/// # Safety
+///
+/// There is one, and it is the caller's (T10).
+unsafe fn take_bell(header: &Header) -> Sender<()> {
+    header.bell.with_mut(|slot| {
+        // SAFETY: T10: no other thread uses the room.
+        let slot = unsafe { &*slot };
+        // SAFETY: T10: there is a bell in it, which is not used again.
+        unsafe { slot.assume_init_read() }
+    })
+}
+
 /// A claimed task that a host runs inline, without the frame of the task that waits being lost.
 pub(crate) fn claim_inline(target: &TaskRef) -> Option<Claimed> {
     if !target.is_queued() {
@@ -298,7 +420,7 @@ pub(crate) fn claim_inline(target: &TaskRef) -> Option<Claimed> {
     target.clone().claim()
 }
 
-/// A task whose closure and sender belong to the holder, who must run or discard it.
+/// A task whose closure belongs to the holder, who must run or discard it.
 #[must_use = "a claimed task must be run or discarded, or its handle waits for ever"]
 #[derive(Debug)]
 pub(crate) struct Claimed {
@@ -332,25 +454,49 @@ impl Claimed {
 
     /// Runs the closure on this thread and delivers its result.
     #[inline]
-    pub(crate) fn run(self, runner: &dyn Runner) {
-        // SAFETY: T1: this is the claim. T5: the function is from the cell's own table.
-        unsafe { (self.task.header().vtable.run)(&self.task, self.has_metadata, runner) };
+    pub(crate) fn run(self, runner: &impl Runner) {
+        let reason = self.run_closure();
+        // In a forked child no thread may be left to finish a hook.
+        if let Some(cold) = self.task.cold_part().filter(|_| !self.task.is_forked()) {
+            cold.hooks.close();
+        }
+        runner.ended(&self.task, reason.as_ref());
+        if let Some(reason) = reason {
+            // Only after the count: a handle that is dropped and sees this drops the payload of a
+            // panic, whose destructor may look at the counts.
+            self.task.set_reason(reason);
+        }
         self.end();
+    }
+
+    /// Runs the closure, in its context if it has one. Returns the reason where there is no value.
+    #[inline]
+    fn run_closure(&self) -> Option<Reason> {
+        let vtable = self.task.header().vtable;
+        // SAFETY: T1: this is the claim, and the closure is taken by this call or by none. T5: the
+        // function is from the cell's own table.
+        let run = || unsafe { (vtable.run)(self.task.0) };
+        // SAFETY: as above.
+        let unrun = || unsafe { (vtable.drop_closure)(self.task.0) };
+        as_current(&self.task, || match self.take_context() {
+            None => run(),
+            Some(context) => run_within(context, run, unrun),
+        })
     }
 
     /// Drops the closure unrun and leaves the reason for the handle.
     pub(crate) fn discard(self, reason: Reason) {
-        let header = self.task.header();
         self.task.set_reason(reason);
         let context = self.take_context();
         catch_panic("the destructor of a context", || drop(context));
-        // SAFETY: T1 and T5, as in `run`.
-        unsafe { (header.vtable.discard)(self.task.0) };
+        // SAFETY: T1: this is the claim. T5: the function is from the cell's own table.
+        let drop_closure = || unsafe { (self.task.header().vtable.drop_closure)(self.task.0) };
+        catch_panic("the destructor of a closure that did not run", drop_closure);
         self.end();
     }
 
     /// As `discard`, as a step of the trampoline, since the closure may own the handle of the next
-    /// task. But what a task of a scope borrows may not outlive what this thread is inside (J2): it
+    /// task. But what a task of a scope borrows may not outlive what this thread is inside (J1): it
     /// is never put off.
     pub(crate) fn discard_flat(self, reason: Reason) {
         if self.metadata().is_some_and(|metadata| metadata.on_release.is_some()) {
@@ -360,42 +506,67 @@ impl Claimed {
         }
     }
 
-    /// Takes the closure back, unrun; the handle must be gone or never read.
+    /// Takes the closure back, unrun. For the handle the task is cancelled.
     ///
     /// # Safety
     ///
-    /// `F` and `T` are those the task was made with.
-    pub(crate) unsafe fn into_closure<F, T>(self) -> F {
+    /// `F` is what the task was made with.
+    pub(crate) unsafe fn into_closure<F>(self) -> F {
+        self.task.set_reason(Reason::Cancelled);
         let context = self.take_context();
         catch_panic("the destructor of a context", || drop(context));
         // SAFETY: T1: this is the claim. T5: by the caller's promise.
-        let closure = unsafe { take_closure::<F, T>(self.task.0) };
+        let closure = unsafe { take_closure(self.task.0) };
         self.end();
         closure
     }
 
-    #[cold]
-    fn call_on_release(&self) {
-        if let Some(on_release) = self.metadata().and_then(|metadata| metadata.on_release.as_ref()) {
-            on_release.released(&self.task);
-        }
-    }
-
+    /// Ends the task: gives what has come of it to the handle and rings the bell, or drops it where
+    /// there is no handle.
     #[inline]
     fn end(self) {
-        if self.has_metadata {
-            self.call_on_release();
+        let Claimed { task, has_metadata } = self;
+        let (mut settled, mut bell) = (Settled::default(), None);
+        let release = loop {
+            match task.header().word.finish(settled, !has_metadata) {
+                EndAction::TakeBell => {
+                    // SAFETY: T10: the word says that there is one, and this is the claim.
+                    bell = Some(unsafe { take_bell(task.header()) });
+                    settled.bell = true;
+                }
+                EndAction::DropResult => {
+                    as_no_task(|| task.drop_result());
+                    settled.result = true;
+                }
+                EndAction::Done(release) => break release,
+            }
+        };
+        if has_metadata {
+            ring(bell);
+            return call_on_release(&task);
         }
-        let header = self.task.0;
-        // The reference is let go of by `end_and_release`, not by its drop.
-        std::mem::forget(self);
-        // SAFETY: T2: the forgotten reference still counts.
-        let word = unsafe { &header.as_ref().word };
-        if word.end_and_release() == ReleaseAction::Free {
-            // SAFETY: T2: that was the last reference, so the header is alive until here.
-            let vtable = unsafe { header.as_ref().vtable };
-            // SAFETY: T2, T5.
-            unsafe { (vtable.free)(header) };
+        // The reference has been let go of.
+        let header = ManuallyDrop::new(task).0;
+        if release == ReleaseAction::Free {
+            // SAFETY: T2: that was the last reference.
+            unsafe { free(header) };
         }
+        ring(bell);
+    }
+}
+
+/// Wakes the one who waits for the end of a task.
+#[inline]
+fn ring(bell: Option<Sender<()>>) {
+    if let Some(bell) = bell {
+        catch_panic("a waker", || as_no_task(|| drop(bell)));
+    }
+}
+
+/// Only now: what no handle takes has been dropped.
+#[cold]
+fn call_on_release(task: &TaskRef) {
+    if let Some(on_release) = task.metadata().and_then(|metadata| metadata.on_release.as_ref()) {
+        on_release.released(task);
     }
 }

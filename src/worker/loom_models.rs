@@ -97,17 +97,16 @@ impl Yard {
 
     /// As `Pool::spawn`, taking back included.
     fn spawn<T: Send + 'static>(self: &Arc<Self>, closure: impl FnOnce() -> T + Send + 'static) -> Task<T> {
-        let (entry, handle, receiver) =
-            new_task(closure, Arc::as_ptr(&self.engine.account), Location::caller(), None);
+        let (entry, handle) = new_task(closure, Arc::as_ptr(&self.engine.account), Location::caller(), None);
         self.engine.submit(entry);
         self.engine.notify(&**self);
         if self.engine.is_closed()
-            && let Some(claimed) = handle.clone().claim()
+            && let Some(claimed) = handle.task().clone().claim()
         {
             claimed.count_cancelled();
             claimed.discard(Reason::Shutdown);
         }
-        Task::new(handle, receiver)
+        Task::new(handle)
     }
 
     /// As `Shared::close`.
