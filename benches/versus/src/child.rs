@@ -34,7 +34,10 @@ pub(crate) fn run(args: &ChildArgs) -> Result<()> {
         let entrant = entrant.with_context(|| format!("{:?} takes no part in {}", args.peer, case.name))?;
         let (load, flavor, threads) = (case.load, entrant.flavor, case.threads(entrant));
         match (entrant.part, load) {
-            (Part::Peer(family), _) => family.dispatch(Job { load, flavor, threads, tasks, warm_up })?,
+            (Part::Peer(family), _) => {
+                let sample = family.dispatch_heavy(Job { load, flavor, threads, tasks, warm_up });
+                sample.with_context(|| format!("{:?} is not in this build", args.peer))??
+            }
             (Part::Disk(brand), Load::Disk(load)) => {
                 load.run(brand, &Site::new(flavor, args.files.as_deref(), tasks, warm_up)?)?
             }

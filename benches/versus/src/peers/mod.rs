@@ -122,9 +122,24 @@ impl Family {
             Self::Thread => visit.visit::<thread::Thread>(),
             #[cfg(feature = "strands")]
             Self::Strand => visit.visit::<owner::Strand>(),
+            // No older version takes part that lacks strands; as far as settings go one is like the other.
             #[cfg(not(feature = "strands"))]
-            Self::Strand => unreachable!("no older version takes part that lacks strands"),
+            Self::Strand => visit.visit::<owner::Thread>(),
             Self::OwnerThread => visit.visit::<owner::Thread>(),
+        }
+    }
+
+    /// The same for what takes long to compile: a program that runs ours alone has it for ours alone.
+    pub(crate) fn dispatch_heavy<V: Visit>(self, visit: V) -> Option<V::Output> {
+        #[cfg(feature = "rivals")]
+        return Some(self.dispatch(visit));
+        #[cfg(not(feature = "rivals"))]
+        match self {
+            Self::Sidestep => Some(visit.visit::<sidestep::Sidestep<true>>()),
+            Self::SidestepTime => Some(visit.visit::<sidestep::Sidestep<false>>()),
+            #[cfg(feature = "strands")]
+            Self::Strand => Some(visit.visit::<owner::Strand>()),
+            _ => None,
         }
     }
 
