@@ -151,6 +151,7 @@ impl Workshop {
         if package.exists() {
             fs::remove_dir_all(&package)?;
         }
+        fs::create_dir_all(&package)?;
         for part in ["Cargo.toml", "Cargo.lock", "src", ".cargo"] {
             copy(&self.package.join(part), &package.join(part))
                 .with_context(|| format!("cannot copy {part}"))?;

@@ -38,7 +38,8 @@ impl Neighbours {
         let millis = |time: Duration| time.as_secs_f64() * 1e3;
         Self {
             wall_ms: millis(wall),
-            // Less than nothing where the two clocks are not in step; over many runs that evens out.
+            // Less than nothing where the two clocks are not in step; over many runs that evens
+            // out.
             cpu_ms: millis(after.busy.saturating_sub(before.busy)) - millis(ours),
             stolen_ms: millis(after.stolen.saturating_sub(before.stolen)),
         }

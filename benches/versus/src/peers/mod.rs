@@ -122,14 +122,16 @@ impl Family {
             Self::Thread => visit.visit::<thread::Thread>(),
             #[cfg(feature = "strands")]
             Self::Strand => visit.visit::<owner::Strand>(),
-            // No older version takes part that lacks strands; as far as settings go one is like the other.
+            // No older version takes part that lacks strands; as far as settings go one is like the
+            // other.
             #[cfg(not(feature = "strands"))]
             Self::Strand => visit.visit::<owner::Thread>(),
             Self::OwnerThread => visit.visit::<owner::Thread>(),
         }
     }
 
-    /// The same for what takes long to compile: a program that runs ours alone has it for ours alone.
+    /// The same for what takes long to compile: a program that runs ours alone has it for ours
+    /// alone.
     pub(crate) fn dispatch_heavy<V: Visit>(self, visit: V) -> Option<V::Output> {
         #[cfg(feature = "rivals")]
         return Some(self.dispatch(visit));
