@@ -213,6 +213,9 @@ fn order<T>(mut items: Vec<T>, round: usize) -> Vec<T> {
 fn remarks(cli: &Cli) -> Vec<String> {
     let absent = |entrant: &Entrant| Some(format!("{} is absent: {}", entrant.name, entrant.absence()?));
     let mut remarks: Vec<_> = ENTRANTS.iter().filter_map(absent).collect();
+    if cfg!(debug_assertions) {
+        remarks.push("built without optimisation: the figures mean nothing".to_owned());
+    }
     if !cli.quick && (cli.peer.is_empty() || cli.peer.iter().any(|name| name == "thread")) {
         remarks.push("thread: where the figure is the time per task, it has a tenth of the tasks".to_owned());
     }
