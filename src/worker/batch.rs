@@ -22,8 +22,22 @@ use std::time::{Duration, Instant};
 const SHARE: Duration = Duration::from_micros(200);
 /// How many tasks there are in a batch at most, and between two looks at the clock.
 const MOST: u32 = 32;
-/// How many a new thread takes. The models have batches from the start.
-const FIRST: u32 = if cfg!(sidestep_loom) { 2 } else { 1 };
+/// How many a new thread takes.
+#[cfg(not(sidestep_loom))]
+const fn first() -> u32 {
+    1
+}
+
+/// How many a new thread takes: as the model says.
+#[cfg(sidestep_loom)]
+fn first() -> u32 {
+    use crate::sync::atomic::Ordering;
+    u32::try_from(MODEL_SIZE.load(Ordering::Relaxed)).unwrap_or(MOST)
+}
+
+/// How many tasks the threads of a model take at once.
+#[cfg(sidestep_loom)]
+pub(super) static MODEL_SIZE: crate::sync::atomic::StaticU64 = crate::sync::atomic::StaticU64::new(1);
 
 /// What a thread has learnt of its tasks.
 #[derive(Debug)]
@@ -37,7 +51,7 @@ pub(super) struct BatchPolicy {
 
 impl BatchPolicy {
     pub(super) fn new() -> Self {
-        BatchPolicy { size: Cell::new(FIRST), until_look: Cell::new(MOST), looked: Cell::new(None) }
+        BatchPolicy { size: Cell::new(first()), until_look: Cell::new(MOST), looked: Cell::new(None) }
     }
 
     /// How many tasks the thread may take, which takes at least one.

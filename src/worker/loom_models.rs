@@ -300,6 +300,25 @@ fn a_child_is_found_although_its_worker_blocks() {
     });
 }
 
+/// A thread that has no token takes two tasks at once and blocks in the first until the second has
+/// run: the other thread finds that, although it was in no queue for an instant.
+#[test]
+fn what_a_thread_has_taken_along_is_found_although_it_blocks() {
+    super::batch::MODEL_SIZE.store(2, Ordering::Relaxed);
+    check(Some(2), || {
+        let yard = Arc::new(Yard::idle(1, 2));
+        let (opened, opener) = gate();
+        // The first two are a batch as well, and cost the thread its token.
+        (0..2).for_each(|_| yard.spawn(|| ()).detach());
+        let blocked = yard.spawn(move || opened.park(None));
+        yard.spawn(move || opener.unpark()).detach();
+        yard.spawn(|| ()).detach();
+        let threads = yard.start(2);
+        blocked.wait().unwrap();
+        yard.end_in_one_order(threads);
+    });
+}
+
 /// Two sleepers whose time has come, and a submitter: one of them leaves, and the other runs the
 /// task.
 #[test]
