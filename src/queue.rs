@@ -24,12 +24,13 @@
 //!
 //! - Every 61st look goes another way round (the prime is that of Go's scheduler): the deques of
 //!   others first, and every second time, for a thread with a deque, the injector first, which
-//!   would otherwise starve where all deques are busy.
+//!   would otherwise starve where all deques are busy. What the thread has taken from the injector
+//!   in a batch comes before that: so a thread alone runs what others submit in their order.
 //! - A thread that has been in one task for some milliseconds looks into the injector first
-//!   ([`Queues::take_injected`]): what is there has waited for all threads, and what the long task
-//!   has put into the thread's own deque is younger. So do all threads that are inside tasks, at
-//!   every look of the monitor, once something has been queued for some milliseconds without a
-//!   break and no thread is idle.
+//!   ([`StealCursor::look_into_injector`]): what is there has waited for all threads, and what the
+//!   long task has put into the thread's own deque is younger. So do all threads that are inside
+//!   tasks, at every look of the monitor, once something has been queued for some milliseconds
+//!   without a break and no thread is idle.
 //! - The monitor moves the deque of a thread that is long in one task to the end of the injector
 //!   ([`Queues::drain_to_injector`]), so nothing waits for that thread.
 //!
@@ -82,13 +83,33 @@ impl<T> Taken<T> {
 #[derive(Debug)]
 pub(crate) struct StealCursor {
     looks: u32,
+    /// A look in another order is due.
+    is_due: bool,
+    /// The next of those looks into the injector first.
+    injector_is_next: bool,
+    /// A look into the injector first is due.
+    injector_is_due: bool,
+    /// So many items at most, at the head of the thread's deque, came from the injector in a batch.
+    moved: usize,
     random: u32,
 }
 
 impl StealCursor {
     /// A cursor; `seed` sets threads apart.
     pub(crate) fn new(seed: u32) -> Self {
-        StealCursor { looks: 0, random: seed.wrapping_mul(0x9E37_79B9) | 1 }
+        StealCursor {
+            looks: 0,
+            is_due: false,
+            injector_is_next: false,
+            injector_is_due: false,
+            moved: 0,
+            random: seed.wrapping_mul(0x9E37_79B9) | 1,
+        }
+    }
+
+    /// Has the next look go into the injector first, behind what the thread has taken from there.
+    pub(crate) fn look_into_injector(&mut self) {
+        self.injector_is_due = true;
     }
 
     /// Xorshift (Marsaglia, "Xorshift RNGs", 2003): a start that differs from thread to thread is
@@ -153,17 +174,20 @@ impl<T> Queues<T> {
         batch: usize,
     ) -> Option<Taken<T>> {
         cursor.looks = cursor.looks.wrapping_add(1);
-        if cursor.looks.is_multiple_of(FAIRNESS) {
+        cursor.is_due |= cursor.looks.is_multiple_of(FAIRNESS);
+        if (cursor.is_due || cursor.injector_is_due) && cursor.moved == 0 {
             let turned = self.take_turned(local, cursor);
             if turned.is_some() {
                 return turned.map(Taken::one);
             }
         }
         if let Some(item) = local.and_then(|local| local.deque.pop()) {
+            cursor.moved = cursor.moved.saturating_sub(1);
             return Some(Taken::one(item));
         }
+        cursor.moved = 0;
         let injected = match local {
-            Some(local) if batch > 1 => self.take_batch(local, batch),
+            Some(local) if batch > 1 => self.take_batch(local, cursor, batch),
             _ => self.take_injected().map(Taken::one),
         };
         injected.or_else(|| self.take_stolen(local, cursor).map(Taken::one))
@@ -171,15 +195,22 @@ impl<T> Queues<T> {
 
     /// The oldest items of the injector: the first of them, and the others in the deque (Q3), which
     /// is empty.
-    fn take_batch(&self, local: &LocalQueue<T>, batch: usize) -> Option<Taken<T>> {
+    fn take_batch(&self, local: &LocalQueue<T>, cursor: &mut StealCursor, batch: usize) -> Option<Taken<T>> {
         let item = steal(|| self.injector.steal_batch_with_limit_and_pop(&local.deque, batch))?;
-        Some(Taken { item, moved: !local.deque.is_empty() })
+        let moved = !local.deque.is_empty();
+        cursor.moved = if moved { batch - 1 } else { 0 };
+        Some(Taken { item, moved })
     }
 
     /// Looks first where other looks come last. A thread without a deque looks into the injector
     /// first at all other times.
     fn take_turned(&self, local: Option<&LocalQueue<T>>, cursor: &mut StealCursor) -> Option<T> {
-        if local.is_some() && cursor.looks.is_multiple_of(2 * FAIRNESS) {
+        let is_due = std::mem::take(&mut cursor.is_due);
+        if is_due && local.is_some() {
+            cursor.injector_is_next = !cursor.injector_is_next;
+        }
+        let injector_first = is_due && local.is_some() && !cursor.injector_is_next;
+        if std::mem::take(&mut cursor.injector_is_due) || injector_first {
             return self.take_injected().or_else(|| self.take_stolen(local, cursor));
         }
         self.take_stolen(local, cursor).or_else(|| self.take_injected())

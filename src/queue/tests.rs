@@ -107,6 +107,47 @@ fn a_batch_comes_from_the_injector_in_order_and_leaves_some_to_others() {
     assert!(!stolen.moved, "a thread without a deque takes one");
 }
 
+/// A thread alone runs what others submit in their order, whatever looks are due.
+#[test]
+fn batches_leave_the_order() {
+    let queues = Queues::new(1);
+    let mine = queues.acquire().unwrap();
+    let mut cursor = StealCursor::new(0);
+    (0..5000).for_each(|item| queues.push(None, item));
+    for item in 0..5000 {
+        if item % 7 == 0 {
+            cursor.look_into_injector();
+        }
+        assert_eq!(queues.take(Some(&mine), &mut cursor, 32).map(|taken| taken.item), Some(item));
+    }
+}
+
+#[test]
+fn a_look_into_the_injector_comes_before_what_the_thread_has_spawned() {
+    let queues = Queues::new(1);
+    let mine = queues.acquire().unwrap();
+    let mut cursor = StealCursor::new(0);
+    queues.push(Some(&mine), 1);
+    queues.push(None, 2);
+    queues.push(None, 3);
+    cursor.look_into_injector();
+    let order: Vec<_> = std::iter::from_fn(|| take(&queues, Some(&mine), &mut cursor)).collect();
+    assert_eq!(order, [2, 1, 3]);
+}
+
+#[test]
+fn busy_batches_do_not_starve_the_deques() {
+    let queues = Queues::new(2);
+    let (mine, other) = (queues.acquire().unwrap(), queues.acquire().unwrap());
+    queues.push(Some(&other), usize::MAX);
+    let mut cursor = StealCursor::new(0);
+    let looks = (0..10_000).find(|&look| {
+        (0..3).for_each(|_| queues.push(None, look));
+        queues.take(Some(&mine), &mut cursor, 32).map(|taken| taken.item) == Some(usize::MAX)
+    });
+    assert!(looks.unwrap() < 2 * (FAIRNESS as usize + 32));
+}
+
 #[test]
 fn the_last_item_is_a_batch_of_one() {
     let queues = Queues::new(1);
@@ -185,7 +226,7 @@ fn a_deque_given_back_is_lent_again() {
 /// The first numbers that the author of the generator gives for this start.
 #[test]
 fn the_walk_is_that_of_its_source() {
-    let mut cursor = StealCursor { looks: 0, random: 2_463_534_242 };
+    let mut cursor = StealCursor { random: 2_463_534_242, ..StealCursor::new(0) };
     let numbers: Vec<_> = (0..4).map(|_| cursor.start(usize::MAX)).collect();
     assert_eq!(numbers, [723_471_715, 2_497_366_906, 2_064_144_800, 2_008_045_182]);
     let mut firsts = [0; 8];

@@ -478,15 +478,13 @@ impl<P: Policy> Worker<P> {
     /// injector: what this thread has put into its own deque came later.
     #[inline]
     fn take(&self) -> Option<QueueItem> {
-        let queues = &self.engine().queues;
+        let cursor = &mut *self.cursor.borrow_mut();
         if self.context.record.take_overstay() {
             self.batch_policy.stalled();
-            if let Some(item) = queues.take_injected() {
-                return Some(item);
-            }
+            cursor.look_into_injector();
         }
         let batch = self.batch_policy.size(now);
-        let taken = queues.take(self.context.local.get(), &mut self.cursor.borrow_mut(), batch)?;
+        let taken = self.engine().queues.take(self.context.local.get(), cursor, batch)?;
         if taken.moved && !self.searching.get() {
             // A thread that has a searching token does this as it passes the baton.
             self.engine().notify_if_queued(&*self.pool);
