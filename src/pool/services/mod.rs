@@ -17,6 +17,12 @@
 //! replaces another one, it has lanes of its own. They keep their pool alive, as the global pool is
 //! anyway.
 
+mod hold;
+mod target;
+
+pub(crate) use self::hold::HoldOpen;
+pub(crate) use self::target::SpawnTarget;
+
 use std::sync::OnceLock;
 
 use super::submit::Destination;
