@@ -99,6 +99,8 @@ mod latency;
 #[forbid(unsafe_code)]
 pub mod net;
 #[forbid(unsafe_code)]
+mod numbers;
+#[forbid(unsafe_code)]
 mod panic;
 mod pool;
 #[cfg(feature = "event-loop")]

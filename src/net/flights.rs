@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Origin, Reason, TaskError};
+use crate::numbers::NumberMap;
 use crate::sync::ProcessMutex;
 use crate::task::{CancelHandle, Task, discard, forked_child, next_id, wake};
 
@@ -60,7 +61,7 @@ struct Flight {
 struct FlightState {
     last_id: u64,
     /// The waker of each caller that has polled and found nothing.
-    callers: BTreeMap<u64, Option<Waker>>,
+    callers: NumberMap<Option<Waker>>,
     question: Option<CancelHandle>,
     answer: Option<Arc<Landing>>,
 }
@@ -146,7 +147,8 @@ impl Flight {
         let Some(mut state) = self.state.lock() else { return };
         state.answer = Some(Arc::new(answer));
         let question = state.question.take();
-        let wakers: Vec<Waker> = state.callers.values_mut().filter_map(Option::take).collect();
+        let mut wakers = Vec::new();
+        state.callers.update(|waker| wakers.extend(waker.take()));
         drop(state);
         drop(question);
         wakers.into_iter().for_each(wake);
@@ -213,7 +215,7 @@ impl Drop for Caller {
     fn drop(&mut self) {
         let table = self.flights.table.lock();
         let Some(mut state) = self.flight.state.lock() else { return };
-        let waker = state.callers.remove(&self.id).flatten();
+        let waker = state.callers.remove(self.id).flatten();
         let question = if state.callers.is_empty() { state.question.take() } else { None };
         drop(state);
         if let Some(mut table) = table {
