@@ -59,6 +59,9 @@
 //!
 //! # Features
 //!
+//! - `fs` (default): [`fs`], [`io`] and [`net`], with [`Unblock`].
+//! - `event-loop` (default): [`event_loop`] and [`promise`], with [`Pool::promise`],
+//!   [`Lane::promise`] and [`Task::promise`].
 //! - `tracing` (default): the pool emits `tracing` events under the target `sidestep` for panics
 //!   that no caller can see, such as one in a detached task, and for its decisions, such as growth.
 //! - `tokio`: `PoolBuilder::runtime`, so that closures may use `tokio::runtime::Handle::current()`;
@@ -67,6 +70,9 @@
 //! - `histograms`: `PoolBuilder::histograms`, which records how long tasks wait and run.
 //! - `metrics`: `PoolBuilder::export_metrics`, which publishes a pool's numbers through the facade
 //!   crate `metrics`.
+//!
+//! Without default features there are pools, tasks, lanes and strands, for half the time to build.
+//! A library should depend on this crate without them, and name those that it needs.
 
 // The build with all features shows what nothing uses, and its pages are the ones to read.
 #![cfg_attr(

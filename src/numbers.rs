@@ -117,7 +117,7 @@ impl<V> NumberMap<V> {
 
     /// All values, in no order.
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
-        self.values.iter().flatten()
+        self.values.iter().filter_map(Option::as_ref)
     }
 
     /// Numbers and values.

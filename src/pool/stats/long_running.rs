@@ -30,13 +30,21 @@ pub struct LongRunningTask {
 #[derive(Debug, Default)]
 pub(in crate::pool) struct FirstSeen(Mutex<NumberMap<Instant>>);
 
+/// What all threads run.
+pub(super) fn running_tasks(workers: &Registry) -> Vec<RunningTask> {
+    let mut all = Vec::new();
+    for record in workers.records() {
+        all.extend(record.running_tasks());
+    }
+    all
+}
+
 impl FirstSeen {
     /// The tasks on the threads of `workers` that have been running for longer than `limit`, the
     /// longest first.
     pub(in crate::pool) fn longer_than(&self, limit: Duration, workers: &Registry) -> Vec<LongRunningTask> {
         let now = now();
-        let shown: Vec<RunningTask> =
-            workers.records().iter().flat_map(|record| record.running_tasks()).collect();
+        let shown = running_tasks(workers);
         let mut seen = self.0.lock();
         let mut still = NumberMap::new();
         let mut long = Vec::new();

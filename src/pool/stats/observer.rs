@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::long_running::running_tasks;
 use crate::counts::thread_number;
 use crate::lane::LaneCore;
 use crate::latency::{LatencyRecorder, LatencySnapshot};
@@ -62,8 +63,7 @@ impl Observer {
     /// before.
     pub(in crate::pool) fn scan(&self, workers: &Registry) -> Option<Instant> {
         let limit = self.warn_after?;
-        let shown: Vec<RunningTask> =
-            workers.records().iter().flat_map(|record| record.running_tasks()).collect();
+        let shown = running_tasks(workers);
         let now = now();
         let mut warned = self.warned.lock();
         for id in warned.numbers() {
