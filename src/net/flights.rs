@@ -29,7 +29,6 @@
 #[cfg(all(test, not(any(sidestep_loom, sidestep_shuttle))))]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -48,7 +47,15 @@ pub(super) type Name = (String, Option<u16>);
 /// The flights that are in the air.
 #[derive(Default)]
 pub(super) struct Flights {
-    table: ProcessMutex<BTreeMap<Name, Arc<Flight>>>,
+    table: ProcessMutex<Table>,
+}
+
+/// The flights in the air, in the order of their names.
+type Table = Vec<(Name, Arc<Flight>)>;
+
+/// Where a name is in the table, or would be.
+fn find(table: &Table, name: &Name) -> Result<usize, usize> {
+    table.binary_search_by(|(known, _)| known.cmp(name))
 }
 
 /// One question to the system, and those who wait for the answer.
@@ -97,12 +104,14 @@ impl Flights {
         ask: impl FnOnce() -> Task<io::Result<Vec<SocketAddr>>>,
     ) -> Caller {
         let Some(mut table) = self.table.lock() else { return self.fly_alone(name, ask) };
-        let known = table.get(&name).map(Arc::clone);
-        let is_first = known.is_none();
-        let flight = known.unwrap_or_default();
-        if is_first {
-            table.insert(name.clone(), Arc::clone(&flight));
-        }
+        let (flight, is_first) = match find(&table, &name) {
+            Ok(index) => (Arc::clone(&table[index].1), false),
+            Err(index) => {
+                let flight = Arc::<Flight>::default();
+                table.insert(index, (name.clone(), Arc::clone(&flight)));
+                (flight, true)
+            }
+        };
         let id = flight.add_caller();
         drop(table);
         let caller = Caller { flights: Arc::clone(self), name, flight, id };
@@ -126,9 +135,11 @@ impl Flights {
     }
 
     /// Takes the flight out of the table, if it is there.
-    fn remove(table: &mut BTreeMap<Name, Arc<Flight>>, name: &Name, flight: &Arc<Flight>) {
-        if table.get(name).is_some_and(|known| Arc::ptr_eq(known, flight)) {
-            table.remove(name);
+    fn remove(table: &mut Table, name: &Name, flight: &Arc<Flight>) {
+        if let Ok(index) = find(table, name)
+            && Arc::ptr_eq(&table[index].1, flight)
+        {
+            table.remove(index);
         }
     }
 }

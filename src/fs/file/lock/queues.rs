@@ -77,7 +77,7 @@
 //! lock and unlock one file of `std` at a time; one that succeeds later leaves a true hold. So what
 //! is really held is never noted as not held, and is released in the end.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::mem::replace;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -199,7 +199,8 @@ enum TimerState {
 /// The queues of all files in this process.
 pub(super) struct LockQueues {
     files: HashMap<FileKey, FileLocks>,
-    retries: BTreeSet<(Instant, FileKey)>,
+    /// In order: the files whose first call waits, few at any time.
+    retries: Vec<(Instant, FileKey)>,
     last_number: u64,
     timer: TimerState,
 }
@@ -269,7 +270,7 @@ impl FileLocks {
 
 impl LockQueues {
     pub(super) fn new() -> Self {
-        LockQueues { files: HashMap::new(), retries: BTreeSet::new(), last_number: 0, timer: TimerState::Off }
+        LockQueues { files: HashMap::new(), retries: Vec::new(), last_number: 0, timer: TimerState::Off }
     }
 
     fn number(&mut self) -> u64 {
@@ -466,9 +467,9 @@ impl LockQueues {
     /// Has the files whose time has come tried again.
     pub(super) fn retry(&mut self, now: Instant) -> LockDuty {
         let mut duty = LockDuty::default();
-        while let Some(&(at, key)) = self.retries.first().filter(|(at, _)| *at <= now) {
+        while let Some(&(_, key)) = self.retries.first().filter(|(at, _)| *at <= now) {
             let Some(file) = self.files.get_mut(&key) else {
-                self.retries.remove(&(at, key));
+                self.retries.remove(0);
                 continue;
             };
             file.try_again(&mut duty.wakes);
@@ -480,10 +481,15 @@ impl LockQueues {
 
     fn schedule(&mut self, key: FileKey, at: Option<Instant>) {
         let Some(file) = self.files.get_mut(&key) else { return };
-        if let Some(before) = replace(&mut file.retry, at) {
-            self.retries.remove(&(before, key));
+        let before = replace(&mut file.retry, at);
+        if let Some(Ok(index)) = before.map(|before| self.retries.binary_search(&(before, key))) {
+            self.retries.remove(index);
         }
-        self.retries.extend(at.map(|at| (at, key)));
+        if let Some(at) = at
+            && let Err(index) = self.retries.binary_search(&(at, key))
+        {
+            self.retries.insert(index, (at, key));
+        }
     }
 
     /// Has the next retry come soon after a change, or not at all if no call waits.
