@@ -7,8 +7,11 @@
 //!   scanning costs a pool of 512 what it costs one of 2.
 //! - **Q2** A deque has one owner at a time: the [`LocalQueue`] is moved out of the free list and
 //!   back.
-//! - **Q3** Items are taken one at a time. A batch would put tasks behind one that may block for
-//!   seconds.
+//! - **Q3** A thread takes several items from the injector at once where the tasks are short
+//!   (`worker::batch` says how many), but about half of what is there at most: it returns the first
+//!   and has the others in its deque, from where other threads steal them one at a time. Those
+//!   others have been in no queue for an instant, so their taker must notify as for a push. A
+//!   thread without a deque takes one.
 //! - **Q4** [`Queues::is_empty`] looks at every queue. Together with a `SeqCst` fence before it, it
 //!   sees every push that came before a `SeqCst` fence which came before that one; the protocol of
 //!   `idle` rests on it.
@@ -59,6 +62,20 @@ pub(crate) struct Queues<T> {
 pub(crate) struct LocalQueue<T> {
     deque: Worker<T>,
     index: usize,
+}
+
+/// What a thread has taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Taken<T> {
+    pub(crate) item: T,
+    /// Whether others are in the deque now that were in no queue for an instant (Q3).
+    pub(crate) moved: bool,
+}
+
+impl<T> Taken<T> {
+    fn one(item: T) -> Self {
+        Taken { item, moved: false }
+    }
 }
 
 /// Where a thread begins to steal: at another deque with each look.
@@ -127,20 +144,36 @@ impl<T> Queues<T> {
         }
     }
 
-    /// The next item for a thread that owns `local`.
+    /// The next item for a thread that owns `local`, and at most `batch` items altogether.
     #[inline]
-    pub(crate) fn take(&self, local: Option<&LocalQueue<T>>, cursor: &mut StealCursor) -> Option<T> {
+    pub(crate) fn take(
+        &self,
+        local: Option<&LocalQueue<T>>,
+        cursor: &mut StealCursor,
+        batch: usize,
+    ) -> Option<Taken<T>> {
         cursor.looks = cursor.looks.wrapping_add(1);
         if cursor.looks.is_multiple_of(FAIRNESS) {
             let turned = self.take_turned(local, cursor);
             if turned.is_some() {
-                return turned;
+                return turned.map(Taken::one);
             }
         }
-        local
-            .and_then(|local| local.deque.pop())
-            .or_else(|| self.take_injected())
-            .or_else(|| self.take_stolen(local, cursor))
+        if let Some(item) = local.and_then(|local| local.deque.pop()) {
+            return Some(Taken::one(item));
+        }
+        let injected = match local {
+            Some(local) if batch > 1 => self.take_batch(local, batch),
+            _ => self.take_injected().map(Taken::one),
+        };
+        injected.or_else(|| self.take_stolen(local, cursor).map(Taken::one))
+    }
+
+    /// The oldest items of the injector: the first of them, and the others in the deque (Q3), which
+    /// is empty.
+    fn take_batch(&self, local: &LocalQueue<T>, batch: usize) -> Option<Taken<T>> {
+        let item = steal(|| self.injector.steal_batch_with_limit_and_pop(&local.deque, batch))?;
+        Some(Taken { item, moved: !local.deque.is_empty() })
     }
 
     /// Looks first where other looks come last. A thread without a deque looks into the injector

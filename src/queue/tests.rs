@@ -2,6 +2,13 @@
 
 use super::*;
 
+/// Takes one item.
+fn take<T>(queues: &Queues<T>, local: Option<&LocalQueue<T>>, cursor: &mut StealCursor) -> Option<T> {
+    let taken = queues.take(local, cursor, 1)?;
+    assert!(!taken.moved, "no more than one");
+    Some(taken.item)
+}
+
 #[test]
 fn own_deque_then_injector_then_others() {
     let queues = Queues::new(2);
@@ -12,7 +19,7 @@ fn own_deque_then_injector_then_others() {
     queues.push(None, 2);
     queues.push(Some(&mine), 1);
     let mut cursor = StealCursor::new(0);
-    let order: Vec<i32> = std::iter::from_fn(|| queues.take(Some(&mine), &mut cursor)).collect();
+    let order: Vec<i32> = std::iter::from_fn(|| take(&queues, Some(&mine), &mut cursor)).collect();
     assert_eq!(order, [1, 2, 3]);
     assert!(queues.is_empty());
 }
@@ -25,7 +32,7 @@ fn a_busy_injector_does_not_starve_the_deques() {
     let mut cursor = StealCursor::new(0);
     let looks = (0..).find(|&look| {
         queues.push(None, look);
-        queues.take(None, &mut cursor) == Some(usize::MAX)
+        take(&queues, None, &mut cursor) == Some(usize::MAX)
     });
     assert!(looks.unwrap() < FAIRNESS as usize);
 }
@@ -38,7 +45,7 @@ fn a_busy_deque_does_not_starve_the_injector() {
     let mut cursor = StealCursor::new(0);
     let looks = (0..).find(|&look| {
         queues.push(Some(&local), look);
-        queues.take(Some(&local), &mut cursor) == Some(usize::MAX)
+        take(&queues, Some(&local), &mut cursor) == Some(usize::MAX)
     });
     assert!(looks.unwrap() < FAIRNESS as usize);
 }
@@ -55,7 +62,7 @@ fn looks_until_found(
     let mut cursor = StealCursor::new(0);
     let found = (0..10_000).find(|&look| {
         refill(look);
-        queues.take(Some(local), &mut cursor) == Some(usize::MAX)
+        take(queues, Some(local), &mut cursor) == Some(usize::MAX)
     });
     found.expect("it starves")
 }
@@ -76,6 +83,39 @@ fn a_busy_deque_and_injector_do_not_starve_the_other_deque() {
     let refill = |look| [Some(&mine), None].into_iter().for_each(|local| queues.push(local, look));
     let looks = looks_until_found(&queues, &mine, |item| queues.push(Some(&other), item), refill);
     assert!(looks < 2 * FAIRNESS as usize);
+}
+
+#[test]
+fn a_batch_comes_from_the_injector_in_order_and_leaves_some_to_others() {
+    let queues = Queues::new(2);
+    let (mine, other) = (queues.acquire().unwrap(), queues.acquire().unwrap());
+    let (mut cursor, mut thief) = (StealCursor::new(0), StealCursor::new(1));
+    (0..40).for_each(|item| queues.push(None, item));
+    let mut first = |batch| queues.take(Some(&mine), &mut cursor, batch).unwrap();
+    assert_eq!(first(8), Taken { item: 0, moved: true });
+    assert_eq!(queues.take_injected(), Some(8), "eight in all");
+    assert_eq!(take(&queues, Some(&other), &mut thief), Some(9), "the injector comes first");
+    assert_eq!(queues.take_stolen(Some(&other), &mut thief), Some(1), "others may steal what waits");
+    for item in 2..8 {
+        assert_eq!(first(8), Taken { item, moved: false }, "no second batch before the first is used up");
+    }
+    assert_eq!(first(1), Taken { item: 10, moved: false });
+    assert_eq!(first(1000), Taken { item: 11, moved: true });
+    assert!(queues.take_injected().is_some_and(|item| (12..40).contains(&item)), "not all of them");
+    (0..100).for_each(|item| queues.push(Some(&other), item));
+    let stolen = queues.take(None, &mut thief, 32).unwrap();
+    assert!(!stolen.moved, "a thread without a deque takes one");
+}
+
+#[test]
+fn the_last_item_is_a_batch_of_one() {
+    let queues = Queues::new(1);
+    let mine = queues.acquire().unwrap();
+    queues.push(None, 7);
+    let mut cursor = StealCursor::new(0);
+    assert_eq!(queues.take(Some(&mine), &mut cursor, 32), Some(Taken { item: 7, moved: false }));
+    assert_eq!(queues.take(Some(&mine), &mut cursor, 32), None);
+    assert!(queues.is_empty());
 }
 
 #[test]
