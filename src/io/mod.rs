@@ -1,5 +1,7 @@
 //! Blocking readers, writers and iterators as asynchronous ones, and the other way round.
 //!
+//! This module needs the feature `fs`, which is a default one.
+//!
 //! | you have | you want | use |
 //! |---|---|---|
 //! | a [`Read`](std::io::Read), [`Write`](std::io::Write) or [`Seek`](std::io::Seek) | its asynchronous twin | [`Unblock`] |

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use super::config::Config;
 use super::expiry::{Expiry, Periodic};
 use super::growth::Growth;
+#[cfg(feature = "fs")]
 use super::services::Services;
 use super::shutdown::{Ending, give_up};
 #[cfg(feature = "metrics")]
@@ -53,6 +54,7 @@ pub(super) struct Inner {
     /// What tasks carry from their spawners.
     pub(super) carried: Carried,
     /// The lanes of the services, if this is the global pool.
+    #[cfg(feature = "fs")]
     pub(super) services: Services,
     me: Weak<Inner>,
 }
@@ -74,6 +76,7 @@ impl Inner {
             ending: Ending::new(),
             carried: Carried::new(config.captures.clone(), stats.observer().is_on()),
             stats,
+            #[cfg(feature = "fs")]
             services: Services::default(),
             me: Weak::clone(me),
             config,
@@ -137,6 +140,7 @@ impl Inner {
         } else {
             self.engine.notify_if_queued(self);
         }
+        #[cfg(feature = "fs")]
         self.services.resize(max, &self.engine, self);
     }
 

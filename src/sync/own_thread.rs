@@ -21,6 +21,9 @@ const LISTED: Duration = Duration::from_secs(1);
 /// The pause between two looks whether a thread has ended.
 const STEP: Duration = Duration::from_micros(500);
 
+/// What a thread does. It takes much code to start one, which is compiled once for all of them.
+pub(crate) type ThreadMain = Box<dyn FnOnce() + Send>;
+
 /// What a thread is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ThreadRole {
@@ -67,7 +70,7 @@ pub(crate) struct OwnThread {
 pub(crate) fn start(
     builder: thread::Builder,
     (role, inherit): (ThreadRole, Inherit),
-    f: impl FnOnce() + Send + 'static,
+    f: ThreadMain,
 ) -> io::Result<OwnThread> {
     let life = Arc::new(Life { left: AtomicBool::new(false), key: OnceLock::new() });
     let own = Arc::clone(&life);
@@ -107,7 +110,7 @@ fn end() {
 ///
 /// Those of the system.
 pub(crate) fn start_alone(name: String, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    start(thread::Builder::new().name(name), (ThreadRole::Helper, Inherit::default()), f).map(drop)
+    start(thread::Builder::new().name(name), (ThreadRole::Helper, Inherit::default()), Box::new(f)).map(drop)
 }
 
 /// This thread leaves its pool, and may be joined from now on. A helper does so by its end.

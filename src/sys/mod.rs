@@ -19,17 +19,21 @@
 
 pub(crate) mod attributes;
 pub(crate) mod cpus;
+#[cfg(feature = "fs")]
 pub(crate) mod descriptor;
-#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+#[cfg(all(feature = "fs", target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
 pub(crate) mod epoll;
+#[cfg(feature = "fs")]
 pub(crate) mod exit;
+#[cfg(feature = "fs")]
 pub(crate) mod file_id;
 pub(crate) mod first_use;
 pub(crate) mod fork;
+#[cfg(feature = "fs")]
 pub(crate) mod pread;
-#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+#[cfg(all(feature = "fs", target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
 pub(crate) mod process_slot;
-#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+#[cfg(all(feature = "fs", target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
 pub(crate) mod signals;
 pub(crate) mod stack;
 pub(crate) mod thread_stat;

@@ -1,13 +1,13 @@
 //! One look at the pool: the input of the growth policy.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::detect::{CpuClock, Detector, IdleCpu, ThreadState, TimeAlone};
-use super::survey::{ASKED_AGAIN, Inquiry, Seen, Survey};
+use super::survey::{ASKED_AGAIN, Inquiry, Seen, Survey, split};
 use super::waiting::{PendingLane, Waiting};
 use crate::counts::TaskCounts;
 use crate::idle::IdleCounts;
+use crate::numbers::NumberMap;
 use crate::pool::threads::Threads;
 use crate::sync::atomic::Ordering;
 use crate::worker::{Engine, LastSample};
@@ -298,7 +298,7 @@ impl Sampler {
     /// Finds the occupied threads, and how long tasks have waited that call for a thread.
     fn look_at_waits(&mut self, sample: &mut Sample, pool: View<'_>, queued: &Queued, inside: &mut [Seen]) {
         self.find_occupied(inside);
-        let mut lanes = BTreeMap::new();
+        let mut lanes = NumberMap::<usize>::new();
         let mut in_callbacks = 0;
         for seen in inside.iter().filter(|seen| seen.last.occupied) {
             sample.occupied += 1;
@@ -307,13 +307,13 @@ impl Sampler {
                 0 => sample.long += usize::from(seen.last.long),
                 lane => {
                     sample.in_lanes += 1;
-                    *lanes.entry(lane).or_insert(0) += 1;
+                    lanes.insert(lane as u64, lanes.get(lane as u64).map_or(1, |threads| threads + 1));
                 }
             }
         }
         // A thread that is long in a callback does not come soon.
         sample.delivering = sample.delivering.saturating_sub(in_callbacks);
-        let occupied = |id| lanes.get(&id).is_some_and(|&threads| threads >= pool.threads.core());
+        let occupied = |id| lanes.get(id as u64).is_some_and(|&threads| threads >= pool.threads.core());
         let pending = pool.engine.lanes.pending().into_iter();
         let pending = pending.map(|(id, started)| PendingLane { id, started, occupied: occupied(id) });
         let own = self.waiting.look_at_own(queued, sample.elapsed);
@@ -364,7 +364,7 @@ impl Sampler {
             turn: self.turn,
         };
         let is_fresh = |seen: &Seen| self.step.is_some_and(|step| seen.last.held < step.age);
-        let (fresh, old) = inside.into_iter().partition(is_fresh);
+        let (fresh, old) = split(inside, &is_fresh);
         let fresh: Survey = inquiry.ask(fresh);
         sample.fresh = self.step.map(|_| Fresh { threads: fresh.threads, blocked: fresh.blocked() });
         let survey = inquiry.ask(old).with(&fresh);

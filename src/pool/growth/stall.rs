@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use super::policy::Limits;
 use super::sample::Sample;
 #[cfg(feature = "tracing")]
+use crate::numbers::order;
+#[cfg(feature = "tracing")]
 use crate::trace::event;
 use crate::worker::Registry;
 
@@ -123,9 +125,10 @@ fn running(workers: &Registry) -> Vec<String> {
         let held = record.last_sample.lock().held;
         running.extend(record.running_tasks().into_iter().map(|shown| (held, shown.origin)));
     }
-    running.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
-    running.truncate(NAMED);
-    running.into_iter().map(|(held, origin)| format!("{origin} for {held:?}")).collect()
+    let age = |held: &Duration| u64::try_from(held.as_nanos()).unwrap_or(u64::MAX);
+    let order = order(running.iter().map(|(held, _)| u64::MAX - age(held)));
+    let first = order.into_iter().take(NAMED).filter_map(|index| running.get(index));
+    first.map(|(held, origin)| format!("{origin} for {held:?}")).collect()
 }
 
 #[cfg(all(test, not(sidestep_loom)))]

@@ -126,7 +126,13 @@ impl Inquiry<'_> {
         group.rotate_left(self.turn.wrapping_mul(ASKED) % survey.threads);
         // Stalled threads first, and among them those without an answer yet: their answers decide
         // the quick rules.
-        group.sort_by_key(|seen| (seen.last.stalled == 0, seen.last.asleep.is_some()));
+        let (stalled, others) = split(group, &|seen| seen.last.stalled > 0);
+        let mut group = Vec::with_capacity(survey.threads);
+        for part in [stalled, others] {
+            let (answered, unanswered) = split(part, &|seen| seen.last.asleep.is_some());
+            group.extend(unanswered);
+            group.extend(answered);
+        }
         let others = group.split_off(ASKED.min(survey.threads));
         group.iter().for_each(|seen| self.ask_one(seen, &mut survey));
         for seen in others.iter().filter(|seen| seen.last.stalled > 0) {
@@ -197,6 +203,11 @@ impl Inquiry<'_> {
             answers.filter_map(|detector| Some((detector.is_asleep(&subject)?, detector.is_certain())));
         answers.next().unwrap_or((false, true))
     }
+}
+
+/// Those that `which` is true of, and the others.
+pub(super) fn split(group: Vec<Seen>, which: &dyn Fn(&Seen) -> bool) -> (Vec<Seen>, Vec<Seen>) {
+    group.into_iter().partition(which)
 }
 
 /// `all` times the fraction `some / asked`, rounded.

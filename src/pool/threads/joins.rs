@@ -30,7 +30,7 @@
 use std::io;
 use std::time::Instant;
 
-use crate::sync::own_thread::{self, OwnThread, ThreadRole};
+use crate::sync::own_thread::{self, OwnThread, ThreadMain, ThreadRole};
 use crate::sync::{Condvar, ProcessMutex, thread};
 use crate::sys::attributes::Inherit;
 
@@ -75,7 +75,7 @@ impl Joins {
         &self,
         builder: thread::Builder,
         (role, inherit): (ThreadRole, Inherit),
-        f: impl FnOnce() + Send + 'static,
+        f: ThreadMain,
     ) -> io::Result<()> {
         let Some(mut list) = self.list.lock() else { return Ok(()) };
         if list.closed && role == ThreadRole::Helper {
@@ -103,7 +103,7 @@ impl Joins {
         name: String,
         f: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
-        self.start(thread::Builder::new().name(name), (ThreadRole::Helper, Inherit::default()), f)
+        self.start(thread::Builder::new().name(name), (ThreadRole::Helper, Inherit::default()), Box::new(f))
     }
 
     /// The pool has ended, and its helpers have been told to end.

@@ -73,5 +73,5 @@ pub(super) fn make(new: NewThread, joins: &Joins, inherit: Inherit) -> io::Resul
     if let Some(bytes) = new.stack_size {
         builder = builder.stack_size(bytes);
     }
-    joins.start(builder, (ThreadRole::Worker, inherit), move || new.run())
+    joins.start(builder, (ThreadRole::Worker, inherit), Box::new(move || new.run()))
 }
