@@ -112,8 +112,12 @@ fn goals(cores: usize) -> Vec<Goal> {
     goals.extend(FLOODS.map(|case| Goal::threads(case, 4 * cores + 1)));
     goals.extend(ramp_goals());
     goals.extend(disk_goals());
+    goals.extend(RETAINED.map(|case| Goal::ratio(case, "rest", ["sidestep", "tokio"], 1.2, "<= 1.2 x")));
     goals
 }
+
+/// Bursts of reads, and what stays resident afterwards.
+const RETAINED: [&str; 4] = ["retained_4mib", "retained_fs_4mib", "retained_64kib", "retained_fs_64kib"];
 
 /// Lanes that are full of computations, and how many run in each.
 const LANES: [(&str, usize); 6] = [

@@ -15,6 +15,7 @@ mod limited;
 mod memory;
 mod one_by_one;
 mod ramp;
+mod retained;
 mod server;
 mod sleep;
 mod submit;
@@ -79,6 +80,10 @@ pub(crate) enum Load {
         nap: Duration,
         fresh: usize,
     },
+    /// What stays resident after closures that read files of so many bytes.
+    Retained {
+        bytes: usize,
+    },
     /// For disks.
     Disk(DiskLoad),
     /// No peer takes part.
@@ -127,6 +132,7 @@ impl Load {
             Self::BehindFlood { per_core } => behind::Flood { per_core }.run(stage),
             Self::HashServer => server::HashServer.run(stage),
             Self::Ramp { nap, fresh } => ramp::Ramp { nap, fresh }.run(stage),
+            Self::Retained { bytes } => retained::Closures { bytes }.run(stage),
             Self::Disk(_) => bail!("a peer uses no files"),
             Self::Floor => floor(stage.tasks),
         }
@@ -312,6 +318,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(behind::cases());
     cases.push(server::case());
     cases.extend(ramp::cases());
+    cases.extend(retained::cases());
     cases.extend(disk::cases());
     for workers in [1, 2, 8, 64, 512] {
         let case = |group: &str, load, about| {
