@@ -120,13 +120,15 @@ impl Survey {
 impl Inquiry<'_> {
     /// Asks about some of the threads in `inside` that belong to the group.
     pub(super) fn ask(&self, inside: &[Seen], belongs: impl Fn(&Seen) -> bool) -> Survey {
-        let group = inside.iter().filter(|seen| belongs(seen));
+        let mut group = inside.iter().enumerate().filter(|(_, seen)| belongs(seen));
         let threads = group.clone().count();
         let mut survey = Survey { threads, ..Survey::default() };
-        if threads == 0 {
+        // Each look begins with another thread of the group.
+        let Some((begin, _)) = group.nth(self.turn.wrapping_mul(ASKED) % threads.max(1)) else {
             return survey;
-        }
-        let group = group.cycle().skip(self.turn.wrapping_mul(ASKED) % threads).take(threads);
+        };
+        let (later, first) = inside.split_at(begin);
+        let group = first.iter().chain(later).filter(|seen| belongs(seen));
         // Stalled threads first, and among them those without an answer yet: their answers decide
         // the quick rules.
         let ranks = [(true, false), (true, true), (false, false), (false, true)];
