@@ -15,7 +15,7 @@ use super::options::TaskSettings;
 use super::reserve::Reserve;
 use crate::pool::services::Service;
 use crate::pool::{Lane, Pool};
-use crate::task::Task;
+use crate::task::{Task, Work};
 
 /// Where closures run: a [`Pool`], a [`Lane`], or either with [`TaskOptions`].
 ///
@@ -147,7 +147,7 @@ impl SpawnTarget {
     /// Spawns for a caller at `site`, perhaps later, from a future.
     pub(crate) fn spawn_at<F, T>(&self, f: F, site: &'static Location<'static>) -> Task<T>
     where
-        F: FnOnce() -> T + Send + 'static,
+        F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
         let (destination, settings) = self.resolve();
