@@ -32,7 +32,7 @@
 //! scheduler, which calls it after it has looked at them. It does so for any waker, and a scheduler
 //! looks at nothing while it polls a task: were the waker that of an executor that blocks inside of
 //! a task, such as [`block_on`](crate::block_on), it would never be called. So this way is for
-//! wakers of tokio's tasks only, which [`tokio`](self::tokio) recognises. All others are woken at
+//! wakers of tokio's tasks only, which `budget::tokio` recognises. All others are woken at
 //! once, that of tokio's own `block_on` among them, which looks at timers before it polls again.
 //!
 //! # Why no wake-up is lost
