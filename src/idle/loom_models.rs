@@ -44,7 +44,7 @@ impl Place {
         let sleeper = Sleeper::new();
         let mut cursor = StealCursor::new(1);
         while count > 0 {
-            if self.queues.take(None, &mut cursor).is_some() {
+            if self.queues.take(None, &mut cursor, 1).is_some() {
                 count -= 1;
                 if take(&mut searching) {
                     self.release_after_find();

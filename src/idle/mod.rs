@@ -98,9 +98,10 @@ impl From<u64> for IdleCounts {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notified {
-    /// A token is out or has just been given, so its holder will look; or there is nothing left to
-    /// look for.
+    /// A token is out or has just been given, so its holder will look.
     Handled,
+    /// A thread is searching, or has found all there was.
+    Searching,
     /// Only threads inside wakers will look: the caller arms the monitor, in case they do not
     /// return.
     Delivering,
@@ -173,13 +174,13 @@ impl Idle {
         fence(Ordering::SeqCst); // F1
         let counts = self.word.load();
         if counts.searching > 0 {
-            Notified::Handled
+            Notified::Searching
         } else if counts.delivering > 0 {
             Notified::Delivering
         } else if all_taken() {
             // By a thread that spun, and that released its token with the find before the counts
             // were read.
-            Notified::Handled
+            Notified::Searching
         } else if counts.idle > 0 {
             // A thread that starts may be long about it: a sleeper is there sooner.
             self.wake_youngest(false)

@@ -26,19 +26,19 @@ fn is_woken(sleeper: &Sleeper) -> bool {
 
 #[test]
 fn a_token_that_is_out_decides_what_a_push_must_do() {
-    use Notified::{Delivering, Handled, NoWorker};
+    use Notified::{Delivering, Handled, NoWorker, Searching};
     // idle, searching, starting, delivering, whether all has been taken
     let table = [
         ((0, 0, 0, 0, false), NoWorker, counts(0, 0, 0, 0)),
-        ((0, 0, 0, 0, true), Handled, counts(0, 0, 0, 0)),
-        ((0, 1, 0, 0, false), Handled, counts(0, 1, 0, 0)),
-        ((1, 1, 0, 0, false), Handled, counts(1, 1, 0, 0)),
-        ((1, 1, 0, 1, false), Handled, counts(1, 1, 0, 1)),
+        ((0, 0, 0, 0, true), Searching, counts(0, 0, 0, 0)),
+        ((0, 1, 0, 0, false), Searching, counts(0, 1, 0, 0)),
+        ((1, 1, 0, 0, false), Searching, counts(1, 1, 0, 0)),
+        ((1, 1, 0, 1, false), Searching, counts(1, 1, 0, 1)),
         ((0, 0, 0, 1, false), Delivering, counts(0, 0, 0, 1)),
         ((1, 0, 1, 1, false), Delivering, counts(1, 0, 1, 1)),
         ((0, 0, 0, 1, true), Delivering, counts(0, 0, 0, 1)),
         ((0, 0, 1, 0, false), Handled, counts(0, 0, 1, 0)),
-        ((1, 0, 0, 0, true), Handled, counts(1, 0, 0, 0)),
+        ((1, 0, 0, 0, true), Searching, counts(1, 0, 0, 0)),
         ((1, 0, 0, 0, false), Handled, counts(0, 1, 0, 0)),
         ((1, 0, 1, 0, false), Handled, counts(0, 1, 1, 0)),
         ((2, 0, 0, 0, false), Handled, counts(1, 1, 0, 0)),

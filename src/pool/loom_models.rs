@@ -250,13 +250,13 @@ fn a_start_whose_reason_has_gone() {
 fn submit_to_monitor(inner: &Arc<Inner>, ended: &Arc<StaticU64>) {
     let ended = Arc::clone(ended);
     let closure = move || _ = ended.fetch_add(1, Ordering::Relaxed);
-    let (entry, handle, receiver) =
+    let (entry, handle) =
         new_task(closure, Arc::as_ptr(&inner.engine.account), std::panic::Location::caller(), None);
     inner.engine.submit(entry);
     // `notify` fences, which `arm` wants.
     let _ = inner.engine.idle.notify(|| false);
     inner.growth.monitor().arm(inner);
-    Task::new(handle, receiver).detach();
+    Task::new(handle).detach();
 }
 
 /// Two submitters arm the monitor whenever it may have disarmed, against the monitor that disarms

@@ -56,7 +56,7 @@ impl Drop for Depth {
 /// outermost of them returns or the thread waits.
 #[inline]
 pub(crate) fn bounce(step: impl FnOnce() + 'static) {
-    // SAFETY: J2: it borrows nothing.
+    // SAFETY: J1: it borrows nothing.
     unsafe { bounce_unbounded(step) }
 }
 
@@ -64,12 +64,12 @@ pub(crate) fn bounce(step: impl FnOnce() + 'static) {
 ///
 /// # Safety
 ///
-/// What `step` refers to is `'static` (J2).
+/// What `step` refers to is `'static` (J1).
 pub(crate) unsafe fn bounce_unbounded(step: impl FnOnce()) {
     let depth = DEPTH.with(Cell::get);
     if depth >= DEEPEST {
         let step: Box<dyn FnOnce() + '_> = Box::new(step);
-        // SAFETY: J2. Only the lifetime changes.
+        // SAFETY: J1. Only the lifetime changes.
         let step = unsafe { std::mem::transmute::<Box<dyn FnOnce() + '_>, DeferredStep>(step) };
         return with_list(|list| list.push_back(step));
     }

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::cell::current;
+use super::frame::current;
 use super::host::{Blocking, host};
 use super::reference::TaskRef;
 

@@ -1,30 +1,19 @@
-//! The handles of a task: [`Task`], [`Unblocked`], [`Cancelling`] and [`CancelHandle`]; and how
-//! they receive its result, by polling, by blocking the thread, by a callback.
-//!
-//! - **J1** A join lets go of its receiver in its own drop or, in place of that, by `let_go`. (An
-//!   `Option` would cost each handle a word.)
-//! - **J2** What is put off refers to `'static` things alone: it may be run after the code that has
-//!   put it off, and after a scope around that. The result of a task is `'static` unless the task
-//!   has an observer of its release (T8); and then its drop nests, as that of its closure does.
+//! The handles of a task: [`Task`], [`Unblocked`], [`Cancelling`] and [`CancelHandle`].
 
 use std::fmt;
 use std::future::Future;
-use std::mem::{ManuallyDrop, needs_drop, replace};
+use std::mem::ManuallyDrop;
 use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::ptr;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use super::cell::is_inside;
-use super::host::Host;
+use super::join::RawJoin;
 use super::reference::TaskRef;
-use super::wait::{BlockingWait, Help, block};
-use crate::error::{Reason, TaskError, TaskId};
-use crate::panic::catch_panic;
-use crate::sync::nesting::TooDeep;
-use crate::sync::oneshot::Receiver;
-use crate::sync::{Mutex, Parker, now, trampoline};
+use super::result::ResultRef;
+use crate::error::{TaskError, TaskId};
+use crate::sync::now;
 
 /// A handle to a closure on its way: a future of its result, and for threads without one,
 /// [`wait`](Task::wait).
@@ -80,41 +69,37 @@ use crate::sync::{Mutex, Parker, now, trampoline};
 #[doc(alias = "JoinHandle")]
 #[must_use = "dropping a Task cancels it; `detach` it to let it run by itself"]
 pub struct Task<T> {
-    /// `None` only inside the methods that consume the handle.
-    join: Option<RawJoin<T>>,
+    join: RawJoin<T>,
 }
 
 impl<T> Task<T> {
-    pub(crate) fn new(task: TaskRef, receiver: Receiver<T>) -> Self {
-        Task { join: Some(RawJoin::new(task, receiver)) }
+    pub(crate) fn new(result: ResultRef<T>) -> Self {
+        Task { join: RawJoin::new(result) }
     }
 
     /// A reference to the task, while its result has not been taken.
     pub(crate) fn task_ref(&self) -> Option<&TaskRef> {
-        self.join().task()
+        self.join.task()
     }
 
     /// A reference to the task, which has just been made.
     #[inline]
     pub(crate) fn new_ref(&self) -> &TaskRef {
-        match &self.join {
-            Some(RawJoin { task: Some(task), .. }) => task,
-            _ => unreachable!("a new handle has a task, whose result has not been taken"),
+        match self.task_ref() {
+            Some(task) => task,
+            None => unreachable!("a new handle has a task, whose result has not been taken"),
         }
     }
 
-    fn join(&self) -> &RawJoin<T> {
-        match &self.join {
-            Some(join) => join,
-            None => unreachable!("only methods that consume the handle take the join out"),
-        }
+    fn into_join(self) -> RawJoin<T> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: T2: the join is not used again: `this` is not dropped.
+        unsafe { ptr::read(&raw const this.join) }
     }
 
-    fn into_join(mut self) -> RawJoin<T> {
-        match self.join.take() {
-            Some(join) => join,
-            None => unreachable!("only methods that consume the handle take the join out"),
-        }
+    /// The right to the result, if that has not been taken.
+    pub(super) fn into_result(self) -> Option<ResultRef<T>> {
+        self.into_join().into_result()
     }
 
     /// Blocks this thread until the task has ended and returns its result.
@@ -175,7 +160,7 @@ impl<T> Task<T> {
     pub fn wait_timeout(self, timeout: Duration) -> Result<Result<T, TaskError>, Task<T>> {
         // Where no thread can be had there is no clock either, but then the task has ended.
         let deadline = if self.is_finished() { None } else { now().checked_add(timeout) };
-        self.into_join().wait_until(deadline).map_err(|join| Task { join: Some(join) })
+        self.into_join().wait_until(deadline).map_err(|join| Task { join })
     }
 
     /// Lets the task run to its end without a handle. Its result is dropped on the pool's thread; a
@@ -232,7 +217,7 @@ impl<T> Task<T> {
     /// True once the task has ended: awaiting it or waiting for it then returns the result at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.join().task().is_none_or(|task| task.header().word.is_ended() || task.is_forked())
+        self.task_ref().is_none_or(|task| task.header().word.is_ended() || task.is_forked())
     }
 
     /// The task's id.
@@ -242,7 +227,7 @@ impl<T> Task<T> {
     /// If the future has given its result already.
     #[must_use]
     pub fn id(&self) -> TaskId {
-        match self.join().task() {
+        match self.task_ref() {
             Some(task) => task.origin().id,
             None => panic!("the task has given its result"),
         }
@@ -277,20 +262,13 @@ impl<T> Future for Task<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.join {
-            Some(join) => join.poll(context),
-            None => unreachable!("only methods that consume the handle take the join out"),
-        }
+        self.join.poll(context)
     }
 }
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        // The receiver goes first: no handle waits any more, so cancelling should wake none.
-        if let Some(task) = self.join.take().and_then(RawJoin::let_go) {
-            task.cancel();
-            task.report_unwanted();
-        }
+        self.join.cancel();
     }
 }
 
@@ -301,7 +279,7 @@ impl<T> RefUnwindSafe for Task<T> {}
 
 impl<T> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("task", &self.join().task()).finish()
+        f.debug_struct("Task").field("task", &self.task_ref()).finish()
     }
 }
 
@@ -427,229 +405,5 @@ pub(crate) fn raise(error: TaskError) -> ! {
     match error.try_into_panic() {
         Ok(payload) => resume_unwind(payload),
         Err(error) => panic!("{error}"),
-    }
-}
-
-/// The receiving end of a task. Dropping it neither cancels nor detaches by itself: it lets go.
-pub(super) struct RawJoin<T> {
-    /// `None` once the result has been taken.
-    task: Option<TaskRef>,
-    receiver: ManuallyDrop<Receiver<T>>,
-}
-
-impl<T> RawJoin<T> {
-    pub(super) fn new(task: TaskRef, receiver: Receiver<T>) -> Self {
-        RawJoin { task: Some(task), receiver: ManuallyDrop::new(receiver) }
-    }
-
-    /// The task, while its result has not been taken.
-    pub(super) fn task(&self) -> Option<&TaskRef> {
-        self.task.as_ref()
-    }
-
-    /// Lets go of the receiver, and returns the task if the result has not been taken.
-    pub(super) fn let_go(mut self) -> Option<TaskRef> {
-        let task = self.task.take();
-        let mut this = ManuallyDrop::new(self);
-        // SAFETY: J1: this is in place of the drop, and the join has nothing else to drop.
-        let receiver = unsafe { ManuallyDrop::take(&mut this.receiver) };
-        drop_receiver(receiver, task.as_ref());
-        task
-    }
-
-    /// Lets go of a task that goes on. Its drop does that as well, but where there is no value yet
-    /// there is nothing that nests.
-    pub(super) fn detach(mut self) {
-        if let Some(task) = self.task.take_if(|task| !needs_drop::<T>() || !task.is_ended()) {
-            drop(self);
-            task.report_unwanted();
-        }
-    }
-
-    /// Polls for the result.
-    ///
-    /// # Panics
-    ///
-    /// If the result has been taken.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
-        assert!(self.task.is_some(), "a sidestep task was polled after it had given its result");
-        match Pin::new(&mut *self.receiver).poll(context) {
-            Poll::Ready(received) => Poll::Ready(self.finish(received.ok())),
-            Poll::Pending => match self.task.take_if(|task| task.is_forked()) {
-                Some(task) => Poll::Ready(Err(task.forked_error())),
-                None => Poll::Pending,
-            },
-        }
-    }
-
-    fn finish(&mut self, value: Option<T>) -> Result<T, TaskError> {
-        let task = self.task.take();
-        value.ok_or_else(|| match task {
-            Some(task) => task.error(),
-            None => unreachable!("poll has looked"),
-        })
-    }
-
-    /// Blocks the thread until the task has ended. On a thread of the task's own pool a queued task
-    /// may be run inline.
-    #[track_caller]
-    pub(super) fn wait(mut self) -> Result<T, TaskError> {
-        match block(&mut TaskWait { join: &mut self, runs_inline: true, is_endless: true }, None) {
-            Some(result) => result,
-            None => unreachable!("there is no deadline"),
-        }
-    }
-
-    /// Blocks the thread until the task has ended or `deadline` has come, and then returns the join
-    /// back.
-    #[track_caller]
-    pub(super) fn wait_until(mut self, deadline: Option<Instant>) -> Result<Result<T, TaskError>, Self> {
-        let is_endless = deadline.is_none();
-        let result = block(&mut TaskWait { join: &mut self, runs_inline: false, is_endless }, deadline);
-        result.ok_or(self)
-    }
-
-    /// Calls `callback` with the result: now if the task has ended, else by the thread that
-    /// ends it.
-    pub(super) fn call_back<F>(self, callback: F)
-    where
-        F: FnOnce(Result<T, TaskError>) + Send + 'static,
-        T: Send + 'static,
-    {
-        Arc::new(Callback { stage: Mutex::new(Stage::Waiting(self, callback)) }).wake();
-    }
-}
-
-impl<T> Drop for RawJoin<T> {
-    fn drop(&mut self) {
-        // SAFETY: it is not used again: this is the drop (J1).
-        let receiver = unsafe { ManuallyDrop::take(&mut self.receiver) };
-        drop_receiver(receiver, self.task.as_ref());
-        self.task.iter().for_each(TaskRef::report_unwanted);
-    }
-}
-
-/// Drops a receiver of `task`, unless the result has been taken; and with it the value, if that has
-/// arrived, or the waker. Those may own the last handle of another task, with another value or
-/// waker, and so on.
-#[inline]
-fn drop_receiver<T>(receiver: Receiver<T>, task: Option<&TaskRef>) {
-    let act = move || _ = catch_panic("the destructor of a result nobody took", || drop(receiver));
-    if task.is_some_and(|task| !task.may_borrow()) {
-        // SAFETY: J2: nothing observes its release, so by T8 the value is `'static`.
-        unsafe { trampoline::bounce_unbounded(act) }
-    } else {
-        act();
-    }
-}
-
-/// A wait for the end of a task.
-struct TaskWait<'a, T> {
-    join: &'a mut RawJoin<T>,
-    runs_inline: bool,
-    /// There is no deadline.
-    is_endless: bool,
-}
-
-impl<T> BlockingWait for TaskWait<'_, T> {
-    type Output = Result<T, TaskError>;
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.join.poll(context)
-    }
-
-    fn help(&mut self, _host: Option<&dyn Host>) -> Help {
-        match &self.join.task {
-            Some(task) if self.is_endless && is_inside(task) => Help::Fail(Reason::Deadlock),
-            Some(task) if self.runs_inline => Help::RunTarget(task.clone()),
-            _ => Help::Nothing,
-        }
-    }
-
-    fn fail(&mut self, reason: Reason) -> Poll<Self::Output> {
-        let Some(task) = self.join.task.take() else { unreachable!("only a task makes the wait fail") };
-        let is_running = matches!(reason, Reason::Deadlock);
-        let error = TaskError::new(task.origin(), reason);
-        if !is_running {
-            task.cancel();
-        }
-        Poll::Ready(Err(error))
-    }
-
-    fn too_deep(&mut self, deep: TooDeep) -> Option<Self::Output> {
-        match self.fail(Reason::TooDeep(deep)) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        }
-    }
-
-    fn parker(&self) -> Arc<Parker> {
-        parker()
-    }
-}
-
-/// A parker for one wait. Waits on one thread may share it: each polls before it parks.
-#[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
-fn parker() -> Arc<Parker> {
-    std::thread_local! { static PARKER: Arc<Parker> = Arc::new(Parker::new()) }
-    PARKER.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(Parker::new()))
-}
-
-/// A parker for one wait.
-#[cfg(any(sidestep_loom, sidestep_shuttle))]
-fn parker() -> Arc<Parker> {
-    Arc::new(Parker::new())
-}
-
-enum Stage<T, F> {
-    Waiting(RawJoin<T>, F),
-    Polling,
-    /// Woken while polling: the poll must be repeated.
-    PollAgain,
-    Called,
-}
-
-/// A waker that polls the task it waits for and calls back with the result.
-struct Callback<T, F> {
-    stage: Mutex<Stage<T, F>>,
-}
-
-impl<T, F> Wake for Callback<T, F>
-where
-    F: FnOnce(Result<T, TaskError>) + Send + 'static,
-    T: Send + 'static,
-{
-    fn wake(self: Arc<Self>) {
-        let mut stage = self.stage.lock();
-        let (mut join, callback) = match replace(&mut *stage, Stage::Polling) {
-            Stage::Waiting(join, callback) => (join, callback),
-            Stage::Polling | Stage::PollAgain => {
-                *stage = Stage::PollAgain;
-                return;
-            }
-            Stage::Called => {
-                *stage = Stage::Called;
-                return;
-            }
-        };
-        drop(stage);
-        let waker = Waker::from(Arc::clone(&self));
-        loop {
-            let polled = join.poll(&mut Context::from_waker(&waker));
-            let mut stage = self.stage.lock();
-            match (polled, &*stage) {
-                (Poll::Ready(result), _) => {
-                    *stage = Stage::Called;
-                    drop(stage);
-                    catch_panic("a completion callback", || callback(result));
-                    return;
-                }
-                (Poll::Pending, Stage::PollAgain) => *stage = Stage::Polling,
-                (Poll::Pending, _) => {
-                    *stage = Stage::Waiting(join, callback);
-                    return;
-                }
-            }
-        }
     }
 }

@@ -4,6 +4,8 @@
 //!
 //! In each of them the checker also sees that every cell is freed, and only after every use of it.
 
+mod bell;
+
 use std::cell::RefCell;
 use std::panic::{Location, resume_unwind};
 use std::sync::Arc;
@@ -56,8 +58,8 @@ impl Books {
         self: &Arc<Self>,
         closure: impl FnOnce() -> T + Send + 'static,
     ) -> (TaskRef, Task<T>) {
-        let (entry, handle, receiver) = new_task(closure, Arc::as_ptr(self), Location::caller(), None);
-        (entry, Task::new(handle, receiver))
+        let (entry, handle) = new_task(closure, Arc::as_ptr(self), Location::caller(), None);
+        (entry, Task::new(handle))
     }
 
     /// The thread that finds `entry` in the queue.
@@ -230,7 +232,7 @@ fn revocable_task<F: FnOnce() + Send + 'static>(
 ) -> (TaskRef, Task<()>, fn(Claimed) -> F) {
     let (entry, task) = books.task_of(closure);
     // SAFETY: the task has been made of an `F` that returns nothing.
-    (entry, task, |claimed| unsafe { claimed.into_closure::<F, ()>() })
+    (entry, task, |claimed| unsafe { claimed.into_closure::<F>() })
 }
 
 /// A worker comes while the submitter takes its closure back: one of them gets it.

@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use super::reference::TaskRef;
+use crate::error::Reason;
 use crate::panic::{catch_panic, report_panic};
 use crate::sync::{Mutex, now};
 
@@ -56,7 +56,8 @@ pub(crate) type Context = Box<dyn FnOnce(&mut dyn FnMut()) + Send>;
 
 /// Observes the release of tasks.
 pub(crate) trait OnRelease: Send + Sync {
-    /// Nothing of `task` is left: neither closure, nor sender, nor a result on its way.
+    /// Nothing of `task` is left but, where its handle is still there, its result: neither closure,
+    /// nor bell, nor a result that no handle will take.
     fn released(&self, task: &TaskRef);
 }
 
@@ -85,29 +86,35 @@ impl Metadata {
     }
 }
 
-/// Runs `closure` inside `context` and catches its panic.
+/// Calls `run` inside `context`; or drops what it would run, by `unrun`. Returns what `run`
+/// returns, the reason why there is no value.
 ///
 /// The context is user code: it may panic before the closure or after it, and may call it once,
 /// twice or not at all. What the closure has returned is never lost to that.
-pub(super) fn run_within<T>(context: Context, closure: impl FnOnce() -> T) -> thread::Result<T> {
-    let mut closure = Some(closure);
+pub(super) fn run_within(
+    context: Context,
+    run: impl FnOnce() -> Option<Reason>,
+    unrun: impl FnOnce(),
+) -> Option<Reason> {
+    let mut run = Some(run);
     let mut result = None;
     let mut once = || {
-        if let Some(closure) = closure.take() {
-            result = Some(catch_unwind(AssertUnwindSafe(closure)));
+        if let Some(run) = run.take() {
+            result = Some(run());
         }
     };
     let surrounded = catch_unwind(AssertUnwindSafe(|| context(&mut once)));
-    let unrun = closure.take();
-    catch_panic("the destructor of a closure that its context did not run", || drop(unrun));
     match (result, surrounded) {
         (Some(result), Ok(())) => result,
         (Some(result), Err(payload)) => {
             report_panic("the context of a task, after its closure", payload);
             result
         }
-        (None, Err(payload)) => Err(payload),
-        (None, Ok(())) => Err(Box::new("the context of the task did not run its closure")),
+        (None, surrounded) => {
+            catch_panic("the destructor of a closure that its context did not run", unrun);
+            let did_not = || Box::new("the context of the task did not run its closure") as _;
+            Some(Reason::panicked(surrounded.err().unwrap_or_else(did_not)))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Counted references to a task, and the claim of one. The rules are those of `cell`.
+//! Counted references to a task. The rules are those of `cell`.
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -6,13 +6,13 @@ use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use super::cell::{ColdPart, Header, Runner, take_closure};
-use super::metadata::{Context, Metadata};
-use super::state::{CancelAction, ReleaseAction, TaskEnd};
+use super::bell::Bell;
+use super::cell::{ColdPart, Header, free, report_unread};
+use super::metadata::Metadata;
+use super::state::{BellKind, ReleaseAction, TaskEnd};
 use crate::error::{Origin, Reason, TaskError, TaskId};
-use crate::panic::{catch_panic, report_panic};
+use crate::panic::catch_panic;
 use crate::sync::atomic::Ordering;
-use crate::sync::trampoline;
 
 /// A counted reference to a task.
 pub(crate) struct TaskRef(NonNull<Header>);
@@ -140,42 +140,9 @@ impl TaskRef {
         self.metadata().is_some_and(|metadata| metadata.on_release.is_some())
     }
 
-    /// Whether it ended with a value; means something once it has.
+    /// Whether it ends with a value; means something once its closure has run or been dropped.
     pub(crate) fn has_value(&self) -> bool {
         self.header().word.end() == TaskEnd::Value
-    }
-
-    /// Takes the right to run or discard the task, if it is still queued.
-    pub(crate) fn claim(self) -> Option<Claimed> {
-        let claim = self.header().word.claim()?;
-        Some(Claimed { task: self, has_metadata: claim.has_metadata })
-    }
-
-    /// Ends the task on this thread, unrun, if it is still queued. False if another thread had
-    /// claimed it.
-    pub(crate) fn revoke(&self, reason: Reason) -> bool {
-        let Some(claimed) = self.clone().claim() else { return false };
-        claimed.count_cancelled();
-        claimed.discard(reason);
-        true
-    }
-
-    /// Cancels: ends the task on this thread where it is queued, signals it where it runs.
-    pub(crate) fn cancel(&self) {
-        match self.header().word.request_cancel() {
-            CancelAction::End(claim) => {
-                let claimed = Claimed { task: self.clone(), has_metadata: claim.has_metadata };
-                claimed.count_cancelled();
-                claimed.discard_flat(Reason::Cancelled);
-            }
-            // In a forked child another thread may hold the hooks' lock for ever.
-            CancelAction::RunHooks if !self.is_forked() => {
-                if let Some(cold) = self.cold_part() {
-                    cold.hooks.fire();
-                }
-            }
-            CancelAction::RunHooks | CancelAction::Nothing => {}
-        }
     }
 
     /// Registers a hook; only the running closure's thread may (it is the claimer, T3).
@@ -204,11 +171,9 @@ impl TaskRef {
         self.header().word.set_end(end);
     }
 
-    /// Why the sender was dropped without a value. A reason that is stored is taken.
+    /// Why an ended task has no value. A reason that is stored is taken.
     pub(crate) fn error(&self) -> TaskError {
         let reason = match self.header().word.end() {
-            // The fork came while the value was being sent.
-            TaskEnd::Value if self.is_forked() => Some(Reason::NoThread(forked_child())),
             TaskEnd::Value => None,
             TaskEnd::Coded(code) => Reason::from_code(code),
             TaskEnd::Stored => self.take_reason(|_| true),
@@ -236,13 +201,9 @@ impl TaskRef {
         self.cold_part()?.reason.lock().take_if(|reason| wanted(reason))
     }
 
-    /// The handle has been let go: reports the closure's panic, if there is one that no handle can
-    /// ask for any more.
-    ///
-    /// Of the runner with the panic and the handle that is dropped, the second calls this last.
-    /// Should each miss the other, the last reference reports; but that may lie for long in a list
-    /// of the pool's, or be a `CancelHandle`.
-    pub(super) fn report_unwanted(&self) {
+    /// Reports the panic of an ended task, where there is one and no handle can ask for it any
+    /// more.
+    fn report_unwanted(&self) {
         // A scope asks later; in a forked child another thread may hold the lock for ever.
         if self.header().word.end() == TaskEnd::Stored && !self.may_borrow() && !self.is_forked() {
             let panic = self.take_reason(|reason| matches!(reason, Reason::Panicked(_)));
@@ -250,16 +211,36 @@ impl TaskRef {
         }
     }
 
+    /// Drops the result, in its place, by the one whose it is (T1): the claimer before the end, or
+    /// the handle after it.
+    pub(super) fn drop_result(&self) {
+        if !self.has_value() {
+            return self.report_unwanted();
+        }
+        if let Some(drop_value) = self.header().vtable.drop_value {
+            // SAFETY: T1 and T5: the value is there, and the caller's.
+            let drop_value = || unsafe { drop_value(self.0) };
+            catch_panic("the destructor of a result that no handle took", drop_value);
+        }
+    }
+
+    /// Takes the bell out of the cell.
+    ///
+    /// # Safety
+    ///
+    /// There is one of this kind, and it is the caller's, which takes it once (T10).
+    pub(super) unsafe fn take_bell(&self, kind: BellKind) -> Bell {
+        self.header().bell.with_mut(|room| {
+            // SAFETY: T10: no other thread uses the room.
+            let room = unsafe { &mut *room };
+            // SAFETY: T10.
+            unsafe { Bell::take(room, kind) }
+        })
+    }
+
     /// The error of a handle in a forked child.
     pub(super) fn forked_error(&self) -> TaskError {
         TaskError::new(self.origin(), Reason::NoThread(forked_child()))
-    }
-}
-
-/// Drops a reason that no handle has asked for, and reports it if it is a panic.
-pub(super) fn report_unread(reason: Reason) {
-    if let Reason::Panicked(payload) = reason {
-        report_panic("a task whose result nobody took", payload.into_inner());
     }
 }
 
@@ -279,7 +260,7 @@ impl Drop for TaskRef {
     fn drop(&mut self) {
         if self.header().word.release() == ReleaseAction::Free {
             // SAFETY: T2: that was the last reference.
-            unsafe { (self.header().vtable.free)(self.0) };
+            unsafe { free(self.0) };
         }
     }
 }
@@ -287,115 +268,5 @@ impl Drop for TaskRef {
 impl std::fmt::Debug for TaskRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TaskRef").field("id", &self.header().id).field("word", &self.header().word).finish()
-    }
-}
-
-/// A claimed task that a host runs inline, without the frame of the task that waits being lost.
-pub(crate) fn claim_inline(target: &TaskRef) -> Option<Claimed> {
-    if !target.is_queued() {
-        return None;
-    }
-    target.clone().claim()
-}
-
-/// A task whose closure and sender belong to the holder, who must run or discard it.
-#[must_use = "a claimed task must be run or discarded, or its handle waits for ever"]
-#[derive(Debug)]
-pub(crate) struct Claimed {
-    task: TaskRef,
-    /// Whether the spawner has given it anything along.
-    has_metadata: bool,
-}
-
-impl Claimed {
-    pub(crate) fn task(&self) -> &TaskRef {
-        &self.task
-    }
-
-    /// What the spawner has given it along.
-    #[inline]
-    pub(crate) fn metadata(&self) -> Option<&Metadata> {
-        if self.has_metadata { self.task.metadata() } else { None }
-    }
-
-    #[inline]
-    fn take_context(&self) -> Option<Context> {
-        self.metadata().and_then(Metadata::take_context)
-    }
-
-    /// Tells the task's owner that it will not run. The caller has not counted it in another way.
-    pub(crate) fn count_cancelled(&self) {
-        let header = self.task.header();
-        // SAFETY: T4: this thread has the claim and has not counted it yet.
-        unsafe { (header.vtable.count_cancelled)(header.owner) };
-    }
-
-    /// Runs the closure on this thread and delivers its result.
-    #[inline]
-    pub(crate) fn run(self, runner: &dyn Runner) {
-        // SAFETY: T1: this is the claim. T5: the function is from the cell's own table.
-        unsafe { (self.task.header().vtable.run)(&self.task, self.has_metadata, runner) };
-        self.end();
-    }
-
-    /// Drops the closure unrun and leaves the reason for the handle.
-    pub(crate) fn discard(self, reason: Reason) {
-        let header = self.task.header();
-        self.task.set_reason(reason);
-        let context = self.take_context();
-        catch_panic("the destructor of a context", || drop(context));
-        // SAFETY: T1 and T5, as in `run`.
-        unsafe { (header.vtable.discard)(self.task.0) };
-        self.end();
-    }
-
-    /// As `discard`, as a step of the trampoline, since the closure may own the handle of the next
-    /// task. But what a task of a scope borrows may not outlive what this thread is inside (J2): it
-    /// is never put off.
-    pub(crate) fn discard_flat(self, reason: Reason) {
-        if self.metadata().is_some_and(|metadata| metadata.on_release.is_some()) {
-            self.discard(reason);
-        } else {
-            trampoline::bounce(move || self.discard(reason));
-        }
-    }
-
-    /// Takes the closure back, unrun; the handle must be gone or never read.
-    ///
-    /// # Safety
-    ///
-    /// `F` and `T` are those the task was made with.
-    pub(crate) unsafe fn into_closure<F, T>(self) -> F {
-        let context = self.take_context();
-        catch_panic("the destructor of a context", || drop(context));
-        // SAFETY: T1: this is the claim. T5: by the caller's promise.
-        let closure = unsafe { take_closure::<F, T>(self.task.0) };
-        self.end();
-        closure
-    }
-
-    #[cold]
-    fn call_on_release(&self) {
-        if let Some(on_release) = self.metadata().and_then(|metadata| metadata.on_release.as_ref()) {
-            on_release.released(&self.task);
-        }
-    }
-
-    #[inline]
-    fn end(self) {
-        if self.has_metadata {
-            self.call_on_release();
-        }
-        let header = self.task.0;
-        // The reference is let go of by `end_and_release`, not by its drop.
-        std::mem::forget(self);
-        // SAFETY: T2: the forgotten reference still counts.
-        let word = unsafe { &header.as_ref().word };
-        if word.end_and_release() == ReleaseAction::Free {
-            // SAFETY: T2: that was the last reference, so the header is alive until here.
-            let vtable = unsafe { header.as_ref().vtable };
-            // SAFETY: T2, T5.
-            unsafe { (vtable.free)(header) };
-        }
     }
 }

@@ -49,7 +49,7 @@ const HEAD: usize = size_of::<Chunk>().div_ceil(UNIT);
 const _: () = assert!(align_of::<Chunk>() == UNIT, "cells are aligned if the head is");
 const _: () =
     assert!(HEAD > 0 && HEAD + LARGEST <= UNITS, "a new chunk has room for any small cell, not at place 0");
-const _: () = assert!(UNITS <= 1 << u8::BITS, "a place fits into its byte");
+const _: () = assert!(UNITS <= 1 << 6, "a place fits into its bits of the state word");
 
 const CHUNK: Layout = match Layout::from_size_align(UNITS * UNIT, UNIT) {
     Ok(layout) => layout,

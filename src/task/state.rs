@@ -1,14 +1,18 @@
-//! The state word of a task: where it is between queued and ended, and who still refers to it.
+//! The state word of a task: where it is between queued and ended, who wants its result and how
+//! that one is reached, and who still refers to it.
 //!
 //! | bits | meaning | what it does not mean |
 //! |---|---|---|
 //! | 0-1 | stage: 0 queued, 1 claimed, 2 ended | claimed: the closure need not have begun, it may be being dropped |
 //! | 2 | `CANCEL`: the task was asked to stop | that it stopped |
 //! | 3 | `COLD_PART`: the cold part is there | that there are hooks in it |
-//! | 4-7 | end: 0 with a value, 15 with a reason that the cold part has, else the reason's number | nothing before the sender is gone |
-//! | 8-15 | the cell's place in its chunk | |
+//! | 4-7 | end: 0 with a value, 15 with a reason that the cold part has, else the reason's number | nothing before the stage is ended |
+//! | 8-13 | the cell's place in its chunk | |
+//! | 14 | `WANTED`: there is a handle that can take the result | that a thread waits for it |
+//! | 15 | `BELL`: the handle has left a bell in the cell | that the one who waits is still there |
 //! | 16-31 | the fork generation the task was made in | which one, from 65,534 on: see [`ShortGeneration`] |
-//! | 32-63 | references: queue entry or runner, handle, cancel handles, hook guards | that the closure is alive |
+//! | 32 | `GROUP`: the bell is a group's | |
+//! | 33-63 | references: queue entry or runner, handle, cancel handles, hook guards | that the closure is alive |
 //!
 //! Every change is a method that returns a `#[must_use]` action; no other code reads bits.
 
@@ -27,16 +31,20 @@ const COLD_PART: u64 = 1 << 3;
 const END_SHIFT: u32 = 4;
 const END: u64 = 0b1111 << END_SHIFT;
 const PLACE_SHIFT: u32 = 8;
+const PLACE: u64 = 0b11_1111 << PLACE_SHIFT;
+const WANTED: u64 = 1 << 14;
+const BELL: u64 = 1 << 15;
 const GENERATION_SHIFT: u32 = 16;
-const REF_SHIFT: u32 = 32;
+const GROUP: u64 = 1 << 32;
+const REF_SHIFT: u32 = 33;
 const REF: u64 = 1 << REF_SHIFT;
 /// More references than this are a leak in a loop, and the count must not run over.
-const REF_LIMIT: u64 = 1 << 31;
+const REF_LIMIT: u64 = 1 << 30;
 
 /// What the word says of how a task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TaskEnd {
-    /// Its value was sent, whether or not a handle was there to receive it.
+    /// Its closure has returned a value, whether or not a handle was there to take it.
     Value,
     /// Without a value, for the reason with this number ([`Reason::code`]).
     ///
@@ -95,6 +103,46 @@ pub(crate) enum CancelAction {
     Nothing,
 }
 
+/// What the handle has to do that has let go of the result.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LetGoAction {
+    /// The task had ended before: its value, or what it has failed with, is the handle's to drop.
+    TakeResult,
+    /// The task has yet to end: the claimer drops what comes of it.
+    Nothing,
+}
+
+/// What the claimer has to do that ends the task.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndAction {
+    /// The task has not ended: there is a bell of this kind to be taken out of the cell first.
+    TakeBell(BellKind),
+    /// The task has not ended: there is no handle, so the result is the claimer's to drop first.
+    DropResult,
+    /// The task has ended.
+    Done(ReleaseAction),
+}
+
+/// What a handle has left in the cell to learn of the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BellKind {
+    /// The sender of a oneshot.
+    Channel,
+    /// The group of a batch.
+    Group,
+}
+
+/// What the claimer that ends a task has done already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// The claimer has taken the bell out of the cell.
+    pub(super) bell: bool,
+    /// The claimer has dropped the result, or there is nothing to drop.
+    pub(super) result: bool,
+}
+
 /// What the caller has to do after letting go of a reference.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,10 +160,10 @@ impl Word {
     /// A queued task with `refs` references, made in fork generation `generation`, whose cell is at
     /// `place`, and whose cold part is there if `cold` says so.
     pub(super) fn new(refs: u32, generation: ShortGeneration, place: Place, cold: bool) -> Self {
-        let place = u64::from(place.to_bits()) << PLACE_SHIFT;
+        let place = (u64::from(place.to_bits()) << PLACE_SHIFT) & PLACE;
         let generation = u64::from(generation.to_bits()) << GENERATION_SHIFT;
         let cold = if cold { COLD_PART } else { 0 };
-        Word(AtomicU64::new(QUEUED | cold | place | generation | (u64::from(refs) << REF_SHIFT)))
+        Word(AtomicU64::new(QUEUED | WANTED | cold | place | generation | (u64::from(refs) << REF_SHIFT)))
     }
 
     #[inline]
@@ -125,7 +173,7 @@ impl Word {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Queued to claimed, for the one caller who now owns closure and sender.
+    /// Queued to claimed, for the one caller who now owns the closure.
     #[must_use]
     pub(crate) fn claim(&self) -> Option<Claim> {
         let mut seen = self.0.load(Ordering::Relaxed);
@@ -143,6 +191,23 @@ impl Word {
 
     /// Asks the task to stop: claims it where it is queued, marks it where it runs.
     pub(crate) fn request_cancel(&self) -> CancelAction {
+        self.cancel_and_clear(0)
+    }
+
+    /// As `request_cancel`, by the handle, which lets go of the result in the same step.
+    pub(crate) fn cancel_and_let_go(&self) -> (CancelAction, LetGoAction) {
+        let cancel = self.cancel_and_clear(WANTED);
+        // An ended task is left as it was: the handle still has the right to its result.
+        let let_go = if self.load() & (STAGE | WANTED) == ENDED | WANTED {
+            LetGoAction::TakeResult
+        } else {
+            LetGoAction::Nothing
+        };
+        (cancel, let_go)
+    }
+
+    #[inline]
+    fn cancel_and_clear(&self, cleared: u64) -> CancelAction {
         let mut seen = self.load();
         loop {
             let (next, action) = match seen & STAGE {
@@ -152,15 +217,58 @@ impl Word {
                         if seen & COLD_PART == 0 { CancelAction::Nothing } else { CancelAction::RunHooks };
                     (seen | CANCEL, action)
                 }
+                CLAIMED if seen & cleared != 0 => (seen, CancelAction::Nothing),
                 _ => return CancelAction::Nothing,
             };
             // ORDERING: AcqRel. Pairs with `announce_cold_part`: one of the two sees the other's
             // bit.
-            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+            match self.0.compare_exchange_weak(seen, next & !cleared, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return action,
                 Err(now) => seen = now,
             }
         }
+    }
+
+    /// The handle lets go of the result.
+    pub(crate) fn let_go(&self) -> LetGoAction {
+        // ORDERING: AcqRel. Pairs with `finish`: the second of the two has the result, and sees
+        // what the first has written.
+        let before = self.0.fetch_and(!WANTED, Ordering::AcqRel);
+        if before & STAGE == ENDED { LetGoAction::TakeResult } else { LetGoAction::Nothing }
+    }
+
+    /// Lets go of the result and of the handle's reference, unless the task has ended: then
+    /// nothing changes, and the handle has to take the result. False if so.
+    #[must_use]
+    pub(crate) fn detach(&self) -> bool {
+        let mut seen = self.load();
+        while seen & STAGE != ENDED {
+            debug_assert!(seen >> REF_SHIFT > 1, "the queue or the claimer has a reference");
+            // ORDERING: AcqRel, as in `let_go` and `release`.
+            match self.0.compare_exchange_weak(
+                seen,
+                (seen & !WANTED) - REF,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// Says that the handle has left a bell in the cell. False if the task had ended already: then
+    /// the bell is the handle's still.
+    #[must_use]
+    pub(crate) fn announce_bell(&self, kind: BellKind) -> bool {
+        let bits = match kind {
+            BellKind::Channel => BELL,
+            BellKind::Group => BELL | GROUP,
+        };
+        // ORDERING: AcqRel. Pairs with `finish`: either the claimer sees the bell, or this sees the
+        // end, with the result.
+        self.0.fetch_or(bits, Ordering::AcqRel) & STAGE != ENDED
     }
 
     /// Says that the cold part is in place. True if the task had been cancelled already: then
@@ -171,20 +279,37 @@ impl Word {
         self.0.fetch_or(COLD_PART, Ordering::AcqRel) & CANCEL != 0
     }
 
-    /// Writes down how the task ends, which is not with a value. The claimer does so before it
-    /// drops the sender.
+    /// Writes down how the task ends, which is not with a value. The claimer does so before
+    /// `finish`.
     pub(crate) fn set_end(&self, end: TaskEnd) {
-        // ORDERING: Release pairs with the Acquire of `end`, by a reader that has seen the sender
-        // gone.
-        self.0.fetch_or(end.to_bits(), Ordering::Release);
+        // ORDERING: Relaxed: `finish` comes next, and whoever has seen that sees this.
+        self.0.fetch_or(end.to_bits(), Ordering::Relaxed);
     }
 
-    /// Claimed to ended, and lets go of the runner's reference.
-    pub(crate) fn end_and_release(&self) -> ReleaseAction {
-        // ORDERING: AcqRel, as in `release`.
-        let before = self.0.fetch_sub(REF - (ENDED - CLAIMED), Ordering::AcqRel);
-        debug_assert_eq!(before & STAGE, CLAIMED, "only a claimed task ends");
-        release_action(before)
+    /// Claimed to ended, and with `release` one reference less, where the claimer has settled all
+    /// there is to settle before; otherwise nothing changes.
+    #[inline]
+    pub(crate) fn finish(&self, settled: Settled, release: bool) -> EndAction {
+        let mut seen = self.load();
+        loop {
+            debug_assert_eq!(seen & STAGE, CLAIMED, "only a claimed task ends");
+            if seen & BELL != 0 && !settled.bell {
+                let kind = if seen & GROUP == 0 { BellKind::Channel } else { BellKind::Group };
+                return EndAction::TakeBell(kind);
+            }
+            if seen & WANTED == 0 && !settled.result {
+                return EndAction::DropResult;
+            }
+            let released = if release { REF } else { 0 };
+            let next = seen + (ENDED - CLAIMED) - released;
+            // ORDERING: Release, so that who sees the end sees the result, and as in `release`;
+            // Acquire, so that a bell that is seen can be taken, and as in `release`.
+            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) if release => return EndAction::Done(release_action(seen)),
+                Ok(_) => return EndAction::Done(ReleaseAction::Keep),
+                Err(now) => seen = now,
+            }
+        }
     }
 
     /// One reference more.
@@ -199,6 +324,11 @@ impl Word {
 
     /// One reference less.
     pub(crate) fn release(&self) -> ReleaseAction {
+        // What is the last reference stays so: new ones are made of others. Most tasks end so, and
+        // are spared the change.
+        if self.load() >> REF_SHIFT == 1 {
+            return ReleaseAction::Free;
+        }
         // ORDERING: Release, so that the uses of this reference come before the free; Acquire, so
         // that the one that frees sees the uses of all the others.
         release_action(self.0.fetch_sub(REF, Ordering::AcqRel))
@@ -227,7 +357,7 @@ impl Word {
 
     /// Where the cell is.
     pub(super) fn place(&self) -> Place {
-        Place::from_bits((self.0.load(Ordering::Relaxed) >> PLACE_SHIFT) as u8)
+        Place::from_bits(((self.0.load(Ordering::Relaxed) & PLACE) >> PLACE_SHIFT) as u8)
     }
 
     /// The fork generation the task was made in.
@@ -253,6 +383,8 @@ impl fmt::Debug for Word {
             .field("cancel", &(bits & CANCEL != 0))
             .field("cold", &(bits & COLD_PART != 0))
             .field("end", &TaskEnd::from_bits(bits))
+            .field("wanted", &(bits & WANTED != 0))
+            .field("bell", &(bits & BELL != 0))
             .field("refs", &(bits >> REF_SHIFT))
             .finish()
     }

@@ -331,6 +331,20 @@ impl WaitFrame {
     }
 }
 
+/// A parker for a wait whose poll runs no user code. Such waits on one thread may share it: each
+/// polls before it parks.
+#[cfg(not(any(sidestep_loom, sidestep_shuttle)))]
+pub(crate) fn shared_parker() -> Arc<Parker> {
+    std::thread_local! { static PARKER: Arc<Parker> = Arc::new(Parker::new()) }
+    PARKER.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(Parker::new()))
+}
+
+/// A parker for one wait.
+#[cfg(any(sidestep_loom, sidestep_shuttle))]
+pub(crate) fn shared_parker() -> Arc<Parker> {
+    Arc::new(Parker::new())
+}
+
 /// A future that a thread blocks for.
 struct FutureWait<'a, F>(Pin<&'a mut F>);
 

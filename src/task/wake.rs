@@ -3,7 +3,7 @@
 
 use std::task::Waker;
 
-use super::cell::as_no_task;
+use super::frame::as_no_task;
 use crate::panic::catch_panic;
 use crate::sync::trampoline;
 

@@ -97,17 +97,16 @@ impl Yard {
 
     /// As `Pool::spawn`, taking back included.
     fn spawn<T: Send + 'static>(self: &Arc<Self>, closure: impl FnOnce() -> T + Send + 'static) -> Task<T> {
-        let (entry, handle, receiver) =
-            new_task(closure, Arc::as_ptr(&self.engine.account), Location::caller(), None);
+        let (entry, handle) = new_task(closure, Arc::as_ptr(&self.engine.account), Location::caller(), None);
         self.engine.submit(entry);
         self.engine.notify(&**self);
         if self.engine.is_closed()
-            && let Some(claimed) = handle.clone().claim()
+            && let Some(claimed) = handle.task().clone().claim()
         {
             claimed.count_cancelled();
             claimed.discard(Reason::Shutdown);
         }
-        Task::new(handle, receiver)
+        Task::new(handle)
     }
 
     /// As `Shared::close`.
@@ -297,6 +296,25 @@ fn a_child_is_found_although_its_worker_blocks() {
             opened.park(None);
         });
         parent.wait().unwrap();
+        yard.end_in_one_order(threads);
+    });
+}
+
+/// A thread that has no token takes two tasks at once and blocks in the first until the second has
+/// run: the other thread finds that, although it was in no queue for an instant.
+#[test]
+fn what_a_thread_has_taken_along_is_found_although_it_blocks() {
+    super::batch::MODEL_SIZE.store(2, Ordering::Relaxed);
+    check(Some(2), || {
+        let yard = Arc::new(Yard::idle(1, 2));
+        let (opened, opener) = gate();
+        // The first two are a batch as well, and cost the thread its token.
+        (0..2).for_each(|_| yard.spawn(|| ()).detach());
+        let blocked = yard.spawn(move || opened.park(None));
+        yard.spawn(move || opener.unpark()).detach();
+        yard.spawn(|| ()).detach();
+        let threads = yard.start(2);
+        blocked.wait().unwrap();
         yard.end_in_one_order(threads);
     });
 }

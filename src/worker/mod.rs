@@ -4,6 +4,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `run` | one task: claim it, run it, report |
+//! | `batch` | how many tasks to take at once |
 //! | `lane_turn` | one turn of a lane |
 //! | `reserve` | a thread of a lane's reserve, which runs that lane alone |
 //! | `record` | what a thread has of its own and shows to others, and the way to it |
@@ -44,6 +45,7 @@
 //! `watch_growth` is between the registration of a waiter and its look, and pairs with the one in
 //! `growth_ended`, and for `help_waiters` with the one in `Idle::notify`.
 
+mod batch;
 mod deep;
 mod host;
 mod lane_turn;
@@ -68,10 +70,11 @@ use crate::lane::{LaneCore, LaneReserve, Lanes, QueueItem};
 use crate::queue::{Queues, StealCursor};
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
-use crate::sync::{Parker, ParkerSet};
+use crate::sync::{Parker, ParkerSet, now};
 use crate::sys::fork::Generation;
-use crate::task::{TaskRef, with_host};
+use crate::task::{TaskRef, expect_soon, with_host};
 
+use self::batch::BatchPolicy;
 use self::deep::DeepWaits;
 use self::record::{CurrentGuard, WorkerContext, this_context};
 use self::spin::SpinPolicy;
@@ -253,8 +256,10 @@ impl Engine {
     #[inline]
     pub(crate) fn notify(&self, policy: &impl Policy) {
         while !self.is_forked() {
-            match self.idle.notify(|| self.queues.is_empty()) {
-                Notified::Handled => return,
+            let notified = self.idle.notify(|| self.queues.is_empty());
+            expect_soon(matches!(notified, Notified::Searching | Notified::Delivering));
+            match notified {
+                Notified::Handled | Notified::Searching => return,
                 Notified::Delivering => return policy.watch_delivery(),
                 Notified::NoWorker if policy.ensure_worker() => return,
                 Notified::NoWorker => {}
@@ -363,6 +368,7 @@ pub(crate) struct Worker<P: Policy> {
     sleeper: Arc<Sleeper>,
     cursor: RefCell<StealCursor>,
     spin_policy: SpinPolicy,
+    batch_policy: BatchPolicy,
     /// Whether this thread holds a searching token.
     searching: Cell<bool>,
     /// Whether this thread holds a delivering token.
@@ -401,6 +407,7 @@ impl<P: Policy> Worker<P> {
             sleeper: Sleeper::new(),
             cursor: RefCell::new(StealCursor::new(thread_number() as u32)),
             spin_policy: SpinPolicy::new(),
+            batch_policy: BatchPolicy::new(),
             searching: Cell::new(false),
             delivering: Cell::new(false),
             lane: Cell::new(None),
@@ -471,9 +478,18 @@ impl<P: Policy> Worker<P> {
     /// injector: what this thread has put into its own deque came later.
     #[inline]
     fn take(&self) -> Option<QueueItem> {
-        let queues = &self.engine().queues;
-        let injected = if self.context.record.take_overstay() { queues.take_injected() } else { None };
-        injected.or_else(|| queues.take(self.context.local.get(), &mut self.cursor.borrow_mut()))
+        let cursor = &mut *self.cursor.borrow_mut();
+        if self.context.record.take_overstay() {
+            self.batch_policy.stalled();
+            cursor.look_into_injector();
+        }
+        let batch = self.batch_policy.size(now);
+        let taken = self.engine().queues.take(self.context.local.get(), cursor, batch)?;
+        if taken.moved && !self.searching.get() {
+            // A thread that has a searching token does this as it passes the baton.
+            self.engine().notify_if_queued(&*self.pool);
+        }
+        Some(taken.item)
     }
 
     /// Makes another thread look after what is queued, before this one ends with work left.

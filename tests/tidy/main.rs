@@ -176,8 +176,8 @@ fn rules_that_are_cited_exist_and_rules_that_exist_are_cited() {
 /// A letter of a list of rules and a digit, such as `T1`.
 fn is_rule(word: &str) -> bool {
     let mut chars = word.chars();
-    let (Some(letter), Some(digit), None) = (chars.next(), chars.next(), chars.next()) else { return false };
-    "TQPELSNVWJ".contains(letter) && digit.is_ascii_digit()
+    let letter = chars.next().is_some_and(|letter| "TQPELSNVWJ".contains(letter));
+    letter && (1..=2).contains(&chars.as_str().len()) && chars.all(|digit| digit.is_ascii_digit())
 }
 
 /// The files whose unsafe code keeps a contract of the operating system or of the model checker,

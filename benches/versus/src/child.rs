@@ -21,6 +21,8 @@ pub(crate) fn run(args: &ChildArgs) -> Result<()> {
     let case = case.with_context(|| format!("there is no case {:?}", args.case))?;
     let tasks = args.tasks.unwrap_or_else(|| case.tasks(false));
     let warm_up = args.warm_up.unwrap_or(tasks / 10).max(1);
+    // They end when it has run.
+    let _hogs = case.surroundings.enter()?;
     let mut sample = if args.peer == MACHINE {
         if case.load != Load::Floor {
             bail!("{MACHINE} runs only what needs no peer");
@@ -32,7 +34,10 @@ pub(crate) fn run(args: &ChildArgs) -> Result<()> {
         let entrant = entrant.with_context(|| format!("{:?} takes no part in {}", args.peer, case.name))?;
         let (load, flavor, threads) = (case.load, entrant.flavor, case.threads(entrant));
         match (entrant.part, load) {
-            (Part::Peer(family), _) => family.dispatch(Job { load, flavor, threads, tasks, warm_up })?,
+            (Part::Peer(family), _) => {
+                let sample = family.dispatch_heavy(Job { load, flavor, threads, tasks, warm_up });
+                sample.with_context(|| format!("{:?} is not in this build", args.peer))??
+            }
             (Part::Disk(brand), Load::Disk(load)) => {
                 load.run(brand, &Site::new(flavor, args.files.as_deref(), tasks, warm_up)?)?
             }

@@ -21,6 +21,13 @@ pub(crate) struct Cli {
     /// Only these peers; ratios need `sidestep` among them.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub(crate) peer: Vec<String>,
+    /// Of these cases only those whose names have all of these words between their underscores and
+    /// slashes: `--case states --only idle 0us`.
+    #[arg(long, value_name = "WORD", num_args = 1..)]
+    pub(crate) only: Vec<String>,
+    /// Beside ours the library at these commits, each built first: `--baseline HEAD~1`.
+    #[arg(long, value_name = "REV", num_args = 1..)]
+    pub(crate) baseline: Vec<String>,
     /// How often each pair is run [default: 7, quick: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) rounds: Option<u16>,
@@ -41,7 +48,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
     /// Shows what `--json` saved instead of measuring.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "case", "peer", "rounds", "files", "json"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "case", "only", "peer", "baseline", "rounds", "files", "json"])]
     pub(crate) from: Option<PathBuf>,
     /// Lists the cases and the peers.
     #[arg(long)]
@@ -54,6 +61,9 @@ pub(crate) enum Hidden {
     /// One case by one peer, in this process.
     #[command(hide = true)]
     Child(ChildArgs),
+    /// Uses all the CPU time there is, until its input ends.
+    #[command(hide = true)]
+    Hog,
 }
 
 /// What a child does.

@@ -5,24 +5,55 @@ use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use tempfile::TempDir;
 
+use crate::baseline::Baseline;
 use crate::cli::Cli;
 use crate::entrants::{self, ENTRANTS, Entrant, MACHINE};
 use crate::host::Host;
-use crate::report::{CaseNote, Outcome, Record, Report};
+use crate::report::{CaseNote, Neighbours, Outcome, Record, Report};
 use crate::scenarios::{Case, cases};
+use crate::system::{self, Machine};
+
+/// Who runs in a case: an entrant, or one of an older version of the library.
+struct Contestant {
+    /// What the tables call it.
+    name: String,
+    /// `None` is the machine itself.
+    entrant: Option<&'static Entrant>,
+    /// Which of the older versions.
+    baseline: Option<usize>,
+}
+
+impl Contestant {
+    /// Those of an entrant, and of all older versions that can do what it does.
+    fn of(case: &Case, entrant: &'static Entrant, baselines: &[Baseline]) -> Vec<Self> {
+        let own = Self { name: entrant.name.to_owned(), entrant: Some(entrant), baseline: None };
+        let older = baselines.iter().enumerate().filter(|(_, baseline)| baseline.takes_part(case, entrant));
+        let older = older.map(|(place, baseline)| Self {
+            name: format!("{}@{}", entrant.name, baseline.name),
+            entrant: Some(entrant),
+            baseline: Some(place),
+        });
+        [own].into_iter().chain(older).collect()
+    }
+
+    fn machine() -> Self {
+        Self { name: MACHINE.to_owned(), entrant: None, baseline: None }
+    }
+}
 
 /// What is to be measured.
 struct Plan {
     quick: bool,
     rounds: usize,
     limit: Duration,
-    events: Vec<(Case, Vec<&'static Entrant>)>,
+    events: Vec<(Case, Vec<Contestant>)>,
+    baselines: Vec<Baseline>,
     remarks: Vec<String>,
     /// For the files that all children use.
     files: TempDir,
@@ -35,11 +66,14 @@ pub(crate) fn hold(cli: &Cli) -> Result<Report> {
     let records = plan.run()?;
     let note = |(case, _): &(Case, _)| CaseNote {
         name: case.name.clone(),
-        about: case.about.to_owned(),
+        about: case.about.clone().into_owned(),
         amount: case.amount(plan.quick),
+        compared_by: case.compared_by.map(str::to_owned),
     };
     let cases = plan.events.iter().map(note).collect();
-    Ok(Report { host, quick: plan.quick, rounds: plan.rounds, remarks: plan.remarks, cases, records })
+    let baselines = plan.baselines.iter().map(|baseline| baseline.name.clone()).collect();
+    let remarks = plan.remarks;
+    Ok(Report { host, quick: plan.quick, rounds: plan.rounds, remarks, baselines, cases, records })
 }
 
 impl Plan {
@@ -51,14 +85,26 @@ impl Plan {
         if let Some(stranger) = cli.peer.iter().find(|name| !entrants::names().contains(&name.as_str())) {
             bail!("there is no peer {stranger:?}; --list shows them");
         }
-        let wanted = |case: &Case| cli.case.is_empty() || cli.case.iter().any(|name| case.answers_to(name));
+        let wanted = |case: &Case| {
+            (cli.case.is_empty() || cli.case.iter().any(|name| case.answers_to(name)))
+                && case.has_words(&cli.only)
+        };
+        ensure!(all.iter().any(wanted), "no case has all of the words {:?}; --list shows them", cli.only);
         let invited = |entrant: &&Entrant| {
             entrant.absence().is_none()
                 && (cli.peer.is_empty() || cli.peer.iter().any(|name| name == entrant.name))
         };
+        let baselines = cli.baseline.iter().map(|revision| Baseline::build(revision));
+        let baselines: Vec<_> = baselines.collect::<Result<_>>()?;
         let events = all.into_iter().filter(wanted).map(|case| {
-            let entrants = case.entrants().into_iter().filter(invited).collect();
-            (case, entrants)
+            let entrants = case.entrants();
+            let contestants = if entrants.is_empty() {
+                vec![Contestant::machine()]
+            } else {
+                let invited = entrants.into_iter().filter(invited);
+                invited.flat_map(|entrant| Contestant::of(&case, entrant, &baselines)).collect()
+            };
+            (case, contestants)
         });
         let files = cli.files.clone().unwrap_or_else(env::temp_dir);
         let files = tempfile::Builder::new().prefix("versus-").tempdir_in(files);
@@ -67,29 +113,32 @@ impl Plan {
             rounds: cli.rounds.map_or(if cli.quick { 1 } else { 7 }, usize::from),
             limit: Duration::from_secs(cli.limit),
             events: events.collect(),
-            remarks: remarks(cli),
+            remarks: remarks(cli).into_iter().chain(baselines.iter().flat_map(Baseline::remarks)).collect(),
+            baselines,
             files: files.context("cannot make a folder for files")?,
         })
     }
 
     fn run(&self) -> Result<Vec<Record>> {
-        let runs = |(case, entrants): &(Case, Vec<_>)| starters(case, entrants).count();
+        let runs = |(_, contestants): &(Case, Vec<_>)| contestants.len();
         let total = self.rounds * self.events.iter().map(runs).sum::<usize>();
         // It draws only between two children: a clock of its own would disturb them.
         let bar = ProgressBar::new(u64::try_from(total)?)
             .with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len}, {eta} left: {msg}")?);
         let mut records = Vec::with_capacity(total);
         for round in 0..self.rounds {
-            for (case, entrants) in &self.events {
-                for entrant in order(starters(case, entrants).collect(), round) {
-                    let peer = entrant.map_or(MACHINE, |entrant| entrant.name);
+            for (case, contestants) in &self.events {
+                for contestant in order(contestants.iter().collect(), round) {
+                    let peer = contestant.name.as_str();
                     bar.set_message(format!("{} {peer}", case.name));
-                    let outcome = self.run_child(case, entrant, peer)?;
+                    let watch = Watch::start();
+                    let outcome = self.run_child(case, contestant)?;
+                    let neighbours = watch.stop();
                     if let Outcome::Failure(reason) = &outcome {
                         bar.suspend(|| eprintln!("{} {peer} failed: {reason}", case.name));
                     }
                     let (case, peer) = (case.name.clone(), peer.to_owned());
-                    records.push(Record { case, peer, round, outcome });
+                    records.push(Record { case, peer, round, outcome, neighbours });
                     bar.inc(1);
                 }
             }
@@ -102,12 +151,17 @@ impl Plan {
 
     /// Where a record stands in the table of its case.
     fn row(&self, record: &Record) -> Option<usize> {
-        let (_, entrants) = self.events.iter().find(|(case, _)| case.name == record.case)?;
-        entrants.iter().position(|entrant| entrant.name == record.peer)
+        let (_, contestants) = self.events.iter().find(|(case, _)| case.name == record.case)?;
+        contestants.iter().position(|contestant| contestant.name == record.peer)
     }
 
-    fn run_child(&self, case: &Case, entrant: Option<&Entrant>, peer: &str) -> Result<Outcome> {
-        let mut command = Command::new(env::current_exe().context("cannot find this program")?);
+    fn run_child(&self, case: &Case, contestant: &Contestant) -> Result<Outcome> {
+        let (name, entrant) = (&contestant.name, contestant.entrant);
+        let mut command = Command::new(match contestant.baseline {
+            Some(place) => self.baselines[place].program().to_owned(),
+            None => env::current_exe().context("cannot find this program")?,
+        });
+        let peer = entrant.map_or(MACHINE, |entrant| entrant.name);
         let tasks =
             entrant.map_or(case.tasks(self.quick), |entrant| case.tasks_for(entrant, self.quick)).to_string();
         command.args(["child", "--case", &case.name, "--peer", peer, "--tasks", &tasks]);
@@ -119,15 +173,28 @@ impl Plan {
             command.envs(entrant.environment(case.threads(entrant)));
         }
         let child =
-            command.spawn().with_context(|| format!("cannot start a child for {} {peer}", case.name))?;
+            command.spawn().with_context(|| format!("cannot start a child for {} {name}", case.name))?;
         attend(child, self.limit)
     }
 }
 
-/// Who starts in a case; `None` is the machine itself.
-fn starters<'a>(case: &Case, entrants: &'a [&'static Entrant]) -> impl Iterator<Item = Option<&'a Entrant>> {
-    let machine = case.entrants().is_empty().then_some(None);
-    machine.into_iter().chain(entrants.iter().map(|entrant| Some(*entrant)))
+/// Sees what others do with the machine while a child runs.
+struct Watch {
+    start: Instant,
+    machine: Option<Machine>,
+    ours: Duration,
+}
+
+impl Watch {
+    fn start() -> Self {
+        Self { machine: system::machine(), ours: system::family_cpu(), start: Instant::now() }
+    }
+
+    /// When the child has ended and has been waited for, so that its time is known.
+    fn stop(self) -> Option<Neighbours> {
+        let (wall, ours) = (self.start.elapsed(), system::family_cpu().saturating_sub(self.ours));
+        Some(Neighbours::between(self.machine?, system::machine()?, wall, ours))
+    }
 }
 
 /// Another order in each round: every second is backwards, and each begins further on.
@@ -146,6 +213,9 @@ fn order<T>(mut items: Vec<T>, round: usize) -> Vec<T> {
 fn remarks(cli: &Cli) -> Vec<String> {
     let absent = |entrant: &Entrant| Some(format!("{} is absent: {}", entrant.name, entrant.absence()?));
     let mut remarks: Vec<_> = ENTRANTS.iter().filter_map(absent).collect();
+    if cfg!(debug_assertions) {
+        remarks.push("built without optimisation: the figures mean nothing".to_owned());
+    }
     if !cli.quick && (cli.peer.is_empty() || cli.peer.iter().any(|name| name == "thread")) {
         remarks.push("thread: where the figure is the time per task, it has a tenth of the tasks".to_owned());
     }
@@ -212,6 +282,16 @@ mod tests {
         let reason = failure("echo no  memory >&2; exit 3", Duration::from_secs(20));
         assert!(reason.contains('3') && reason.ends_with(": no memory"), "{reason}");
         assert!(failure("echo nonsense", Duration::from_secs(20)).contains("makes no sense"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_time_of_a_child_counts_as_ours() {
+        let before = system::family_cpu();
+        attend(shell("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"), Duration::from_secs(60)).unwrap();
+        // So many steps take some tenths of a second.
+        assert!(system::family_cpu() - before > Duration::from_millis(20));
+        assert!(Watch::start().stop().is_some());
     }
 
     #[test]

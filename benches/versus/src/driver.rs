@@ -12,12 +12,18 @@ use crate::peers::{Peer, Threads};
 pub(crate) enum Flavor {
     MultiThread,
     CurrentThread,
+    /// A plain thread calls and waits; the runtime is there for what a peer wants of it.
+    Thread,
     /// None: a plain thread, for what never waits.
     NoRuntime,
 }
 
 /// A runtime at its default settings, but for what a peer sets that belongs to it.
-pub(crate) struct Driver(Option<Runtime>);
+pub(crate) struct Driver {
+    runtime: Option<Runtime>,
+    /// It runs the programs.
+    drives: bool,
+}
 
 impl Driver {
     pub(crate) fn new<P: Peer>(flavor: Flavor, threads: Threads) -> io::Result<Self> {
@@ -32,22 +38,22 @@ impl Driver {
     fn tuned(flavor: Flavor, tune: impl FnOnce(&mut Builder)) -> io::Result<Self> {
         let mut builder = match flavor {
             Flavor::MultiThread => Builder::new_multi_thread(),
-            Flavor::CurrentThread => Builder::new_current_thread(),
-            Flavor::NoRuntime => return Ok(Self(None)),
+            Flavor::CurrentThread | Flavor::Thread => Builder::new_current_thread(),
+            Flavor::NoRuntime => return Ok(Self { runtime: None, drives: false }),
         };
         builder.enable_time();
         tune(&mut builder);
-        builder.build().map(|runtime| Self(Some(runtime)))
+        builder.build().map(|runtime| Self { runtime: Some(runtime), drives: flavor != Flavor::Thread })
     }
 
     pub(crate) fn handle(&self) -> &Handle {
-        self.0.as_ref().expect("peers are called from a runtime").handle()
+        self.runtime.as_ref().expect("peers are called from a runtime").handle()
     }
 
     /// Runs `program` as a task of the runtime, as an application would, and not beside its
     /// scheduler.
     pub(crate) fn run<T: Send + 'static>(&self, program: impl Future<Output = T> + Send + 'static) -> T {
-        let Some(runtime) = &self.0 else { return block_on(program) };
+        let Some(runtime) = self.runtime.as_ref().filter(|_| self.drives) else { return block_on(program) };
         let task = runtime.spawn(program);
         runtime.block_on(task).expect("the program does not panic")
     }

@@ -38,6 +38,10 @@ impl Entrant {
         Self { flavor: Flavor::CurrentThread, ..Self::new(name, family) }
     }
 
+    const fn on_plain_thread(name: &'static str, family: Family) -> Self {
+        Self { flavor: Flavor::Thread, ..Self::new(name, family) }
+    }
+
     const fn disk(name: &'static str, brand: Brand, flavor: Flavor) -> Self {
         Self { name, part: Part::Disk(brand), flavor, capped: false }
     }
@@ -96,6 +100,18 @@ pub(crate) const ENTRANTS: &[Entrant] = &[
     Entrant::new("thread", Family::Thread),
     Entrant::on_current_thread("sidestep@current", Family::Sidestep),
     Entrant::on_current_thread("tokio@current", Family::Tokio),
+    Entrant::on_current_thread("blocking@current", Family::Blocking),
+    Entrant::on_current_thread("affinitypool@current", Family::Affinitypool),
+    Entrant::on_current_thread("rayon@current", Family::Rayon),
+    Entrant::on_plain_thread("sidestep@wait", Family::Sidestep),
+    Entrant::on_plain_thread("tokio@wait", Family::Tokio),
+    Entrant::on_plain_thread("blocking@wait", Family::Blocking),
+    Entrant::on_plain_thread("affinitypool@wait", Family::Affinitypool),
+    Entrant::on_plain_thread("rayon@wait", Family::Rayon),
+    Entrant::new("strand", Family::Strand),
+    Entrant::new("owner-thread", Family::OwnerThread),
+    Entrant::on_current_thread("strand@current", Family::Strand),
+    Entrant::on_current_thread("owner-thread@current", Family::OwnerThread),
     Entrant::disk("std", Brand::Std, Flavor::NoRuntime),
     Entrant::disk("sidestep", Brand::Sidestep, Flavor::MultiThread),
     Entrant::disk("sidestep-each", Brand::SidestepEach, Flavor::MultiThread),
@@ -119,7 +135,38 @@ pub(crate) fn names() -> Vec<&'static str> {
 /// Who stands in a table where no peer takes part.
 pub(crate) const MACHINE: &str = "machine";
 
-/// The row that a row is compared with: ours, called from the same kind of runtime.
+/// The row that a row is compared with: ours, called in the same way.
 pub(crate) fn reference(entrant: &str) -> &'static str {
-    if entrant.ends_with("@current") { "sidestep@current" } else { "sidestep" }
+    let mut parts = entrant.split('@');
+    let value = matches!(parts.next(), Some("strand" | "owner-thread"));
+    match (value, parts.next()) {
+        (false, Some("current")) => "sidestep@current",
+        (false, Some("wait")) => "sidestep@wait",
+        (false, _) => "sidestep",
+        (true, Some("current")) => "strand@current",
+        (true, _) => "strand",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_compared_with_ours_that_are_called_in_the_same_way() {
+        let pairs = [
+            ("tokio-cores", "sidestep"),
+            ("rayon@current", "sidestep@current"),
+            ("blocking@wait", "sidestep@wait"),
+            ("sidestep@1a2b3c4", "sidestep"),
+            ("sidestep@wait@1a2b3c4", "sidestep@wait"),
+            ("sidestep-time@1a2b3c4", "sidestep"),
+            ("owner-thread@current", "strand@current"),
+            ("strand@1a2b3c4", "strand"),
+        ];
+        for (entrant, ours) in pairs {
+            assert_eq!(reference(entrant), ours, "{entrant}");
+        }
+        assert!(ENTRANTS.iter().all(|entrant| names().contains(&reference(entrant.name))));
+    }
 }

@@ -8,14 +8,17 @@
 //! |---|---|
 //! | `system`, `census`, `stats` | clocks and counters; which threads ran closures; medians |
 //! | `sample` | what one run gives |
+//! | `surroundings` | what else is awake while a case runs |
 //! | `peers`, `driver` | who runs closures, and from which runtime |
 //! | `disks` | who uses files |
 //! | `entrants` | who takes part, with which settings |
 //! | `stage`, `site`, `scenarios` | what is run: closures, and calls of files |
+//! | `baseline` | older versions of the library |
 //! | `child`, `contest` | one run in this process; all runs, each in a process of its own |
 //! | `host`, `report`, `goals` | where it was; what it gave; whether that is what was wanted |
 //! | `table`, `plot` | how it is shown |
 
+mod baseline;
 mod census;
 mod child;
 mod cli;
@@ -33,6 +36,7 @@ mod scenarios;
 mod site;
 mod stage;
 mod stats;
+mod surroundings;
 mod system;
 mod table;
 
@@ -50,8 +54,10 @@ use crate::table::Style;
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
-    if let Some(Hidden::Child(args)) = &cli.hidden {
-        return child::run(args);
+    match &cli.hidden {
+        Some(Hidden::Child(args)) => return child::run(args),
+        Some(Hidden::Hog) => surroundings::hog(),
+        None => {}
     }
     if cli.list {
         return print(&list());

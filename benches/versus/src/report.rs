@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use crate::entrants::{self, MACHINE};
 use crate::host::Host;
 use crate::sample::{Metric, Sample, Unit};
 use crate::stats::Spread;
+use crate::system::Machine;
 
 /// How one child ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +21,55 @@ pub(crate) enum Outcome {
     Failure(String),
 }
 
+/// What other programs did while a child ran, from its start to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Neighbours {
+    pub(crate) wall_ms: f64,
+    /// Their CPU time and the kernel's own; that of programs which the case itself starts is not
+    /// among it. Below zero where the clocks are not in step.
+    pub(crate) cpu_ms: f64,
+    /// What the host kept from the virtual machine.
+    pub(crate) stolen_ms: f64,
+}
+
+impl Neighbours {
+    /// From what the machine did in all, and what the run itself used of that.
+    pub(crate) fn between(before: Machine, after: Machine, wall: Duration, ours: Duration) -> Self {
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        Self {
+            wall_ms: millis(wall),
+            // Less than nothing where the two clocks are not in step; over many runs that evens
+            // out.
+            cpu_ms: millis(after.busy.saturating_sub(before.busy)) - millis(ours),
+            stolen_ms: millis(after.stolen.saturating_sub(before.stolen)),
+        }
+    }
+
+    /// All of them together, one run after the other.
+    fn sum(of: impl Iterator<Item = Self>) -> Self {
+        of.fold(Self::default(), |sum, one| Self {
+            wall_ms: sum.wall_ms + one.wall_ms,
+            cpu_ms: sum.cpu_ms + one.cpu_ms,
+            stolen_ms: sum.stolen_ms + one.stolen_ms,
+        })
+    }
+
+    /// How many CPUs they kept busy, and how many the host kept to itself.
+    fn cpus(self) -> [f64; 2] {
+        [self.cpu_ms, self.stolen_ms].map(|time| (time / self.wall_ms).max(0.0))
+    }
+
+    /// The state of the machine, for a reader.
+    pub(crate) fn words(self) -> String {
+        let [others, host] = self.cpus();
+        let state = if others + host < Self::IDLE { "idle machine" } else { "another program awake" };
+        format!("{state}: others used {others:.2} CPUs, the host took {host:.2}")
+    }
+
+    /// Below this the machine counts as idle: what the kernel itself does shows too.
+    const IDLE: f64 = 0.1;
+}
+
 /// One child.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -26,6 +77,9 @@ pub(crate) struct Record {
     pub(crate) peer: String,
     pub(crate) round: usize,
     pub(crate) outcome: Outcome,
+    /// Where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) neighbours: Option<Neighbours>,
 }
 
 /// A case as it was run.
@@ -35,6 +89,9 @@ pub(crate) struct CaseNote {
     pub(crate) about: String,
     /// How much there was to do, with its unit.
     pub(crate) amount: String,
+    /// Its metrics stand side by side in one table, in which the peers are compared by this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) compared_by: Option<String>,
 }
 
 /// A whole run.
@@ -45,6 +102,9 @@ pub(crate) struct Report {
     pub(crate) rounds: usize,
     /// What a reader should know besides, such as who is absent.
     pub(crate) remarks: Vec<String>,
+    /// Older versions of the library that took part.
+    #[serde(default)]
+    pub(crate) baselines: Vec<String>,
     pub(crate) cases: Vec<CaseNote>,
     pub(crate) records: Vec<Record>,
 }
@@ -108,6 +168,13 @@ impl Report {
     /// How many runs gave no sample.
     pub(crate) fn failures(&self) -> usize {
         self.records.iter().filter(|record| matches!(record.outcome, Outcome::Failure(_))).count()
+    }
+
+    /// What others did meanwhile: during a case, or during all of the run.
+    pub(crate) fn neighbours(&self, case: Option<&str>) -> Option<Neighbours> {
+        let of_case = |record: &&Record| case.is_none_or(|case| record.case == case);
+        let sum = Neighbours::sum(self.records.iter().filter(of_case).filter_map(|record| record.neighbours));
+        (sum.wall_ms > 0.0).then_some(sum)
     }
 
     /// All sections, in the order in which the cases were run.
@@ -193,6 +260,11 @@ impl Report {
         })
     }
 
+    /// The ideal of the metric in each round, where there is one.
+    pub(crate) fn ideals(&self, key: Key<'_>) -> Vec<Option<f64>> {
+        self.by_round(key, |sample| metric(sample, key)?.ideal)
+    }
+
     /// The threads that ran closures, in each round.
     pub(crate) fn threads(&self, key: Key<'_>) -> Vec<Option<f64>> {
         self.by_round(key, |sample| Some(sample.threads? as f64))
@@ -234,6 +306,7 @@ pub(crate) fn example(case: &str, metric: &str, peers: &[(&str, &[f64])]) -> Rep
         case: case.to_owned(),
         peer: peer.to_owned(),
         round,
+        neighbours: Some(Neighbours { wall_ms: 1_000.0, cpu_ms: 20.0, stolen_ms: 10.0 }),
         outcome: Outcome::Sample(Sample {
             metrics: vec![Metric { ideal: Some(100.0), ..Metric::new(metric, Unit::Nanoseconds, value) }],
             threads: Some(3),
@@ -247,10 +320,12 @@ pub(crate) fn example(case: &str, metric: &str, peers: &[(&str, &[f64])]) -> Rep
         quick: false,
         rounds: peers.iter().map(|(_, values)| values.len()).max().unwrap_or(0),
         remarks: vec!["an example".to_owned()],
+        baselines: Vec::new(),
         cases: vec![CaseNote {
             name: case.to_owned(),
             about: "a test".to_owned(),
             amount: "10 tasks".to_owned(),
+            compared_by: None,
         }],
         records: peers
             .iter()
@@ -270,10 +345,44 @@ mod tests {
         let mut report =
             example("burst", "time per task", &[("sidestep", &[100.0, 130.0]), ("tokio", &[1_000.0])]);
         let outcome = Outcome::Failure("killed after 5 s".to_owned());
-        report.records.push(Record { case: "burst".to_owned(), peer: "tokio".to_owned(), round: 1, outcome });
+        report.records.push(Record {
+            case: "burst".to_owned(),
+            peer: "tokio".to_owned(),
+            round: 1,
+            outcome,
+            neighbours: None,
+        });
         let file = tempfile::NamedTempFile::new().unwrap();
         report.save(file.path()).unwrap();
         assert_eq!(Report::load(file.path()).unwrap(), report);
+    }
+
+    #[test]
+    fn others_have_what_is_left_of_the_machine() {
+        let at = |busy, stolen| Machine {
+            busy: Duration::from_millis(busy),
+            stolen: Duration::from_millis(stolen),
+        };
+        let [wall, ours] = [500, 320].map(Duration::from_millis);
+        let seen = Neighbours::between(at(1_000, 50), at(1_350, 60), wall, ours);
+        assert_eq!(seen, Neighbours { wall_ms: 500.0, cpu_ms: 30.0, stolen_ms: 10.0 });
+        let early = Neighbours::between(at(1_000, 50), at(1_310, 50), wall, ours);
+        assert_eq!(early.cpu_ms, -10.0);
+    }
+
+    #[test]
+    fn others_are_seen_over_all_runs_of_a_case() {
+        let mut report = example("burst", "time per task", &[("sidestep", &[100.0, 130.0])]);
+        assert_eq!(report.neighbours(None), report.neighbours(Some("burst")));
+        assert_eq!(report.neighbours(Some("window")), None);
+        let words = |report: &Report| report.neighbours(None).unwrap().words();
+        assert_eq!(words(&report), "idle machine: others used 0.02 CPUs, the host took 0.01");
+        report.records[0].neighbours = Some(Neighbours { wall_ms: 1_000.0, cpu_ms: 990.0, stolen_ms: -1.0 });
+        assert!(words(&report).starts_with("another program awake: others used 0.5"), "{}", words(&report));
+        // A clock that runs ahead takes nothing from anyone.
+        report.records.truncate(1);
+        report.records[0].neighbours = Some(Neighbours { wall_ms: 50.0, cpu_ms: -10.0, stolen_ms: 0.0 });
+        assert!(words(&report).contains("others used 0.00"), "{}", words(&report));
     }
 
     #[test]
@@ -322,7 +431,13 @@ mod tests {
     fn a_peer_that_always_fails_keeps_its_row() {
         let mut report = example("burst", "time per task", &[("sidestep", &[100.0])]);
         let outcome = Outcome::Failure("no memory".to_owned());
-        report.records.push(Record { case: "burst".to_owned(), peer: "rayon".to_owned(), round: 0, outcome });
+        report.records.push(Record {
+            case: "burst".to_owned(),
+            peer: "rayon".to_owned(),
+            round: 0,
+            outcome,
+            neighbours: None,
+        });
         assert_eq!(report.failures(), 1);
         let row = report.sections().remove(0).rows.remove(1);
         assert_eq!((row.value, row.failures), (None, vec!["no memory".to_owned()]));

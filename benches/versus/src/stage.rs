@@ -88,7 +88,7 @@ impl<P: Peer> Stage<P> {
         let driver = Driver::new::<P>(flavor, threads).context("the runtime does not start")?;
         let peer = P::start(threads, driver.handle()).context("the peer does not start")?;
         let stage = Self { driver, crew: Crew(Box::leak(Box::new(peer))), flavor, threads, tasks, warm_up };
-        if let Threads::Keep(kept) = threads {
+        if let Threads::Keep(kept) | Threads::Exactly(kept) = threads {
             stage.occupy(kept).release();
         }
         Ok(stage)

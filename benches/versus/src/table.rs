@@ -63,8 +63,12 @@ impl Style {
 /// The whole report.
 pub(crate) fn render(report: &Report, style: Style) -> String {
     let mut text = head(report, style);
-    for section in report.sections() {
-        text += &render_section(&section, style);
+    for sections in report.sections().chunk_by(|one, next| one.case == next.case) {
+        let case = report.cases.iter().find(|case| sections.iter().all(|section| section.case == case.name));
+        match case.and_then(|case| case.compared_by.as_deref()) {
+            Some(metric) => text += &render_side_by_side(report, sections, metric, style),
+            None => sections.iter().for_each(|section| text += &render_section(report, section, style)),
+        }
     }
     text += &render_goals(&goals::judge(report), report.quick, style);
     text
@@ -77,6 +81,9 @@ fn head(report: &Report, style: Style) -> String {
     }
     let kind = if report.quick { ", quick: too short to compare by" } else { "" };
     text += &style.line(&format!("rounds: {}{kind}", report.rounds));
+    if let Some(neighbours) = report.neighbours(None) {
+        text += &style.line(&format!("machine, over all of the run: {}", neighbours.words()));
+    }
     for remark in &report.remarks {
         text += &style.line(remark);
     }
@@ -85,11 +92,46 @@ fn head(report: &Report, style: Style) -> String {
     )
 }
 
-fn render_section(section: &Section, style: Style) -> String {
-    let heading = format!("{} ({}; {})", section.title(), section.about, section.amount);
+/// What stands above a table.
+fn heading(report: &Report, section: &Section, title: &str) -> String {
+    let neighbours = report.neighbours(Some(&section.case));
+    let state = neighbours.map(|neighbours| format!("; {}", neighbours.words())).unwrap_or_default();
+    format!("{title} ({}; {}{state})", section.about, section.amount)
+}
+
+fn render_section(report: &Report, section: &Section, style: Style) -> String {
+    let heading = heading(report, section, &section.title());
     let header = ["peer", "median", "ratio", "threads", "CPU/task", "switches/task", "peak MiB"];
-    let rows = section.rows.iter().map(|row| cells(row, section.unit)).collect();
-    let mut text = style.heading(&heading) + &style.table(&header, 1, rows);
+    let rows = section.rows.iter().map(|row| cells(row, section.unit).into()).collect();
+    style.heading(&heading) + &style.table(&header, 1, rows) + &failures(section, style)
+}
+
+/// All metrics of a case in one table, with the ratios of one of them.
+fn render_side_by_side(report: &Report, sections: &[Section], compared: &str, style: Style) -> String {
+    let Some(main) = sections.iter().find(|section| section.metric == compared).or(sections.first()) else {
+        return String::new();
+    };
+    let ratio = format!("{compared}: ratio");
+    let mut header = vec!["peer"];
+    header.extend(sections.iter().map(|section| section.metric.as_str()));
+    header.extend([ratio.as_str(), "threads", "CPU/task", "switches/task", "peak MiB"]);
+    let rows = main.rows.iter().map(|row| {
+        let [peer, _, others @ ..] = cells(row, main.unit);
+        let value = |section: &Section| {
+            let row = section.rows.iter().find(|other| other.peer == row.peer)?;
+            Some(value(row, section.unit))
+        };
+        let values = sections.iter().map(|section| value(section).unwrap_or_default());
+        [peer].into_iter().chain(values).chain(others).collect()
+    });
+    let rows = rows.collect();
+    let heading = heading(report, main, &main.case);
+    style.heading(&heading) + &style.table(&header, 1, rows) + &failures(main, style)
+}
+
+/// Which peers failed, and why.
+fn failures(section: &Section, style: Style) -> String {
+    let mut text = String::new();
     for row in section.rows.iter().filter(|row| !row.failures.is_empty()) {
         let reasons = row.failures.join("; ");
         text += &style.line(&format!("{} failed {} times: {reasons}", row.peer, row.failures.len()));
@@ -97,18 +139,22 @@ fn render_section(section: &Section, style: Style) -> String {
     text
 }
 
-fn cells(row: &Row, unit: Unit) -> Vec<String> {
-    let value = match (row.value, row.multiple) {
+/// The figure of a row, beside its ideal where it has one.
+fn value(row: &Row, unit: Unit) -> String {
+    match (row.value, row.multiple) {
         (None, _) => "failed".to_owned(),
         (Some(value), None) => human(unit, value.median),
         (Some(value), Some(multiple)) => {
             format!("{} = {:.2} x ideal", human(unit, value.median), multiple.median)
         }
-    };
+    }
+}
+
+fn cells(row: &Row, unit: Unit) -> [String; 7] {
     let or_blank = |figure: Option<f64>, format: fn(f64) -> String| figure.map(format).unwrap_or_default();
-    vec![
+    [
         row.peer.clone(),
-        value,
+        value(row, unit),
         row.ratio.map(spread).unwrap_or_default(),
         or_blank(row.threads, |threads| format!("{threads:.0}")),
         or_blank(row.cpu_nanos, |nanos| human(Unit::Nanoseconds, nanos)),
@@ -118,15 +164,16 @@ fn cells(row: &Row, unit: Unit) -> Vec<String> {
 }
 
 fn render_goals(verdicts: &[Verdict], quick: bool, style: Style) -> String {
-    let rows = verdicts.iter().map(|verdict| {
+    // Those of other cases would hide them.
+    let rows = verdicts.iter().filter(|verdict| verdict.asked).map(|verdict| {
         let (figure, met) = match verdict.figure {
             None => (String::new(), "not measured"),
             Some(figure) => (in_unit(verdict.unit, figure), if verdict.met { "met" } else { "not met" }),
         };
-        vec![verdict.case.to_owned(), verdict.goal.clone(), figure, met.to_owned()]
+        vec![verdict.case.clone(), verdict.goal.clone(), figure, met.to_owned(), verdict.note.clone()]
     });
     let mut text = style.heading(if quick { "goals (too short a run to judge by)" } else { "goals" })
-        + &style.table(&["case", "goal", "figure", ""], 2, rows.collect());
+        + &style.table(&["case", "goal", "figure", "", ""], 2, rows.collect());
     let measured = verdicts.iter().filter(|verdict| verdict.figure.is_some()).count();
     let met = verdicts.iter().filter(|verdict| verdict.met).count();
     let _ = writeln!(text, "\n{met} of {measured} met, {} not measured", verdicts.len() - measured);
@@ -176,6 +223,7 @@ pub(crate) fn digits(value: f64) -> String {
 mod tests {
     use super::*;
     use crate::report::{Outcome, Record, example};
+    use crate::sample::Metric;
 
     fn report() -> Report {
         let peers: [(&str, &[f64]); 2] =
@@ -219,6 +267,22 @@ mod tests {
     }
 
     #[test]
+    fn metrics_may_stand_side_by_side() {
+        let mut report = report();
+        report.cases[0].compared_by = Some("mean".to_owned());
+        for record in &mut report.records {
+            let Outcome::Sample(sample) = &mut record.outcome else { panic!("{record:?}") };
+            sample.metrics.push(Metric::new("mean", Unit::Nanoseconds, 7.0));
+        }
+        let text = render(&report, Style::Markdown);
+        assert!(text.contains("### burst (a test; 10 tasks; idle machine: others used"), "{text}");
+        let row = text.lines().find(|line| line.starts_with("| tokio")).unwrap();
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        assert_eq!(cells[1..5], ["tokio", "1.00 us = 10.00 x ideal", "7.00 ns", "1.00"]);
+        assert_eq!(text.lines().filter(|line| line.starts_with("| tokio")).count(), 1);
+    }
+
+    #[test]
     fn the_head_says_where_and_with_what() {
         let text = render(&report(), Style::Terminal);
         for word in [
@@ -228,6 +292,7 @@ mod tests {
             "tokio 1.",
             "affinitypool 0.8",
             "rounds: 3",
+            "machine, over all of the run: idle machine",
             "an example",
         ] {
             assert!(text.contains(word), "{word}");
@@ -238,7 +303,13 @@ mod tests {
     fn failures_are_shown_with_their_reason() {
         let mut report = report();
         let outcome = Outcome::Failure("killed after 5 s".to_owned());
-        report.records.push(Record { case: "burst".to_owned(), peer: "rayon".to_owned(), round: 0, outcome });
+        report.records.push(Record {
+            case: "burst".to_owned(),
+            peer: "rayon".to_owned(),
+            round: 0,
+            outcome,
+            neighbours: None,
+        });
         let text = render(&report, Style::Terminal);
         assert!(text.contains("rayon failed 1 times: killed after 5 s"), "{text}");
     }

@@ -1,18 +1,18 @@
 //! Many tasks at once.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
-use crate::error::TaskError;
-use crate::sync::Mutex;
+use crate::error::{Reason, TaskError, TaskId};
+use crate::sync::Parker;
+use crate::sync::nesting::TooDeep;
 use crate::sys::fork::Generation;
-use crate::task::{Task, discard, wake};
+use crate::task::{BlockingWait, Group, Help, Host, Member, Task, block, is_inside, shared_parker};
 
 /// Tasks that were spawned together: what [`Pool::spawn_batch`](crate::Pool::spawn_batch) returns.
 ///
@@ -40,68 +40,29 @@ use crate::task::{Task, discard, wake};
 #[doc(alias = "JoinSet")]
 #[must_use = "dropping a Batch cancels its tasks; `detach` it to let them run by themselves"]
 pub struct Batch<T> {
-    /// In the order of submission; `None` once its result has been given.
-    tasks: Vec<Option<Task<T>>>,
+    /// In the order of submission, so in that of their ids.
+    members: Vec<Member<T>>,
     left: usize,
     /// The fork generation it was made in.
     generation: Generation,
-    /// `None` before the first poll.
-    wakers: Option<Wakers>,
+    /// `None` before the first wait.
+    announced: Option<Announced>,
 }
 
-/// One waker for each task, and the list that they write to.
-struct Wakers {
-    ready: Arc<Ready>,
-    list: Vec<Waker>,
-}
-
-/// Which tasks to poll, and whom to wake for it.
-#[derive(Default)]
-struct Ready {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    indices: VecDeque<usize>,
-    waker: Option<Waker>,
-}
-
-/// Says that one task has ended.
-struct Signal {
-    index: usize,
-    ready: Arc<Ready>,
-}
-
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        let mut state = self.ready.state.lock();
-        state.indices.push_back(self.index);
-        let waker = state.waker.take();
-        drop(state);
-        waker.into_iter().for_each(wake);
-    }
-}
-
-impl Ready {
-    /// The next task to poll; `waker` is woken when there is one.
-    fn next(&self, waker: &Waker) -> Option<usize> {
-        // Cloned and dropped outside the lock: it is user code.
-        let waker = waker.clone();
-        let mut state = self.state.lock();
-        let index = state.indices.pop_front();
-        let old = if index.is_none() { state.waker.replace(waker) } else { None };
-        drop(state);
-        old.into_iter().for_each(discard);
-        index
-    }
+/// Where the ends of a batch's tasks are announced.
+struct Announced {
+    group: Arc<Group>,
+    /// The ids, in the order of the members.
+    ids: Vec<TaskId>,
+    /// For so many members the end is announced, or had come before.
+    count: usize,
 }
 
 impl<T> Batch<T> {
     pub(in crate::pool) fn new(tasks: Vec<Task<T>>) -> Self {
         let left = tasks.len();
-        let tasks = tasks.into_iter().map(Some).collect();
-        Batch { tasks, left, generation: Generation::current(), wakers: None }
+        let members = tasks.into_iter().map(Member::new).collect();
+        Batch { members, left, generation: Generation::current(), announced: None }
     }
 
     /// How many results have not been given yet.
@@ -121,25 +82,23 @@ impl<T> Batch<T> {
     /// not deadlock: see [`Task::wait`].
     #[track_caller]
     pub fn wait(mut self) -> Vec<Result<T, TaskError>> {
-        self.left = 0;
-        let mut results = Vec::with_capacity(self.tasks.len());
-        for task in self.tasks.drain(..).flatten() {
-            results.push(task.wait());
+        let mut results = Vec::with_capacity(self.left);
+        for index in 0..self.members.len() {
+            if self.members[index].task().is_some() {
+                results.extend(block(&mut MemberWait { batch: &mut self, index }, None));
+            }
         }
         results
     }
 
     /// Lets the tasks run to their ends without a handle, as [`Task::detach`].
     pub fn detach(mut self) {
-        self.tasks.drain(..).flatten().for_each(Task::detach);
+        self.members.drain(..).for_each(Member::detach);
     }
 
-    /// Polls task `index` and takes it out if it has ended.
-    fn poll_task(&mut self, index: usize) -> Option<Result<T, TaskError>> {
-        let waker = &self.wakers.as_ref()?.list[index];
-        let task = self.tasks[index].as_mut()?;
-        let Poll::Ready(result) = Pin::new(task).poll(&mut Context::from_waker(waker)) else { return None };
-        self.tasks[index] = None;
+    /// The result of member `index`, if that has ended and its result has not been given.
+    fn take(&mut self, index: usize) -> Option<Result<T, TaskError>> {
+        let result = self.members[index].try_take()?;
         self.left -= 1;
         Some(result)
     }
@@ -148,21 +107,30 @@ impl<T> Batch<T> {
     /// one, and locks may be held for ever.
     fn forked(&self) -> Option<usize> {
         let forked = self.generation.is_past();
-        if forked { self.tasks.iter().position(Option::is_some) } else { None }
+        if forked { self.members.iter().position(|member| member.task().is_some()) } else { None }
     }
 
-    fn lose(&mut self, index: usize) -> Option<(usize, Result<T, TaskError>)> {
-        let task = self.tasks[index].take()?;
-        self.left -= 1;
-        Some((index, task.wait()))
+    fn announced(&mut self) -> &mut Announced {
+        self.announced.get_or_insert_with(|| Announced {
+            group: Arc::default(),
+            ids: self.members.iter().filter_map(|member| Some(member.task()?.id())).collect(),
+            count: 0,
+        })
     }
 
-    /// Makes the wakers; each task is to be polled once, in order.
-    fn begin(&mut self) {
-        let state = State { indices: (0..self.tasks.len()).collect(), waker: None };
-        let ready = Arc::new(Ready { state: Mutex::new(state) });
-        let signal = |index| Waker::from(Arc::new(Signal { index, ready: Arc::clone(&ready) }));
-        self.wakers = Some(Wakers { list: (0..self.tasks.len()).map(signal).collect(), ready });
+    /// Has the ends of the members before `end` announced, where that is still to be done. Returns
+    /// the first that turns out to have ended.
+    fn announce_before(&mut self, end: usize) -> Option<usize> {
+        let announced = self.announced();
+        let group = Arc::clone(&announced.group);
+        while self.announced().count < end {
+            let index = self.announced().count;
+            self.announced().count += 1;
+            if self.members[index].task().is_some() && !self.members[index].announce_to(&group) {
+                return Some(index);
+            }
+        }
+        None
     }
 }
 
@@ -170,16 +138,19 @@ impl<T> Stream for Batch<T> {
     type Item = (usize, Result<T, TaskError>);
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(index) = self.forked() {
-            return Poll::Ready(self.lose(index));
+        let this = &mut *self;
+        if let Some(index) = this.forked() {
+            return Poll::Ready(this.take(index).map(|result| (index, result)));
         }
-        if self.wakers.is_none() {
-            self.begin();
-        }
-        while self.left > 0 {
-            let next = self.wakers.as_ref().and_then(|wakers| wakers.ready.next(context.waker()));
+        while this.left > 0 {
+            let ended = this.announce_before(this.members.len());
+            let announced = this.announced();
+            let next = ended.or_else(|| {
+                let id = announced.group.next(context.waker())?;
+                announced.ids.binary_search(&id).ok()
+            });
             let Some(index) = next else { return Poll::Pending };
-            if let Some(result) = self.poll_task(index) {
+            if let Some(result) = this.take(index) {
                 return Poll::Ready(Some((index, result)));
             }
         }
@@ -191,12 +162,64 @@ impl<T> Stream for Batch<T> {
     }
 }
 
+/// A wait for the end of one member.
+struct MemberWait<'a, T> {
+    batch: &'a mut Batch<T>,
+    index: usize,
+}
+
+impl<T> BlockingWait for MemberWait<'_, T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            if let Some(result) = self.batch.take(self.index) {
+                return Poll::Ready(result);
+            }
+            if self.batch.announce_before(self.index + 1).is_some() {
+                continue;
+            }
+            // The last call leaves the waker. What has ended before that is listed.
+            let group = &self.batch.announced().group;
+            if std::iter::from_fn(|| group.next(context.waker())).count() == 0 {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn help(&mut self, _host: Option<&dyn Host>) -> Help {
+        match self.batch.members[self.index].task() {
+            Some(task) if is_inside(task) => Help::Fail(Reason::Deadlock),
+            Some(task) => Help::RunTarget(task.clone()),
+            None => Help::Nothing,
+        }
+    }
+
+    fn fail(&mut self, reason: Reason) -> Poll<Self::Output> {
+        match self.batch.members[self.index].give_up(reason) {
+            Some(error) => Poll::Ready(Err(error)),
+            None => unreachable!("only a task makes the wait fail"),
+        }
+    }
+
+    fn too_deep(&mut self, deep: TooDeep) -> Option<Self::Output> {
+        match self.fail(Reason::TooDeep(deep)) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        }
+    }
+
+    fn parker(&self) -> Arc<Parker> {
+        shared_parker()
+    }
+}
+
 impl<T> Unpin for Batch<T> {}
 impl<T> UnwindSafe for Batch<T> {}
 impl<T> RefUnwindSafe for Batch<T> {}
 
 impl<T> fmt::Debug for Batch<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("tasks", &self.tasks.len()).field("left", &self.left).finish()
+        f.debug_struct("Batch").field("tasks", &self.members.len()).field("left", &self.left).finish()
     }
 }

@@ -155,8 +155,8 @@ impl<Q: Queue> Submitter<'_, Q> {
         F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
-        let (entry, handle, receiver) = new_task(f, Arc::as_ptr(self.queue.account()), site, cold);
-        NewTask { entry, task: Task::new(handle, receiver) }
+        let (entry, handle) = new_task(f, Arc::as_ptr(self.queue.account()), site, cold);
+        NewTask { entry, task: Task::new(handle) }
     }
 
     /// Queues tasks with one decision whom to wake.
@@ -201,7 +201,7 @@ impl<Q: Queue> Submitter<'_, Q> {
             Ok(()) => Ok(task),
             Err((claimed, reason)) => {
                 // SAFETY: T5: the task was made of `f` just now, with the types `F` and `T`.
-                let closure = unsafe { claimed.into_closure::<F, T>() };
+                let closure = unsafe { claimed.into_closure::<F>() };
                 Err(Rejected::new(closure, TaskError::new(origin, reason)))
             }
         }

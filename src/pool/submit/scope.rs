@@ -338,21 +338,21 @@ impl<'scope> Scope<'scope, '_> {
         // ORDERING: Relaxed: the thread that waits, or a task that it waits for, does this.
         self.state.left.fetch_add(1, Ordering::Relaxed);
         // SAFETY: T8.
-        let (entry, handle, receiver) =
+        let (entry, handle) =
             unsafe { new_scoped_task(f, Arc::as_ptr(&inner.engine.account), Location::caller(), Some(cold)) };
         if self.state.is_cancelled() {
             // As if it had been refused: it has not been counted.
             entry.claim().into_iter().for_each(|claimed| claimed.discard(Reason::Cancelled));
         } else {
-            submitter.submit(entry, &handle);
-            self.state.add_member(&handle);
+            submitter.submit(entry, handle.task());
+            self.state.add_member(handle.task());
         }
         if let Some(queued) = self.state.queued.as_ref().filter(|_| !self.state.is_forked()) {
-            let _ = queued.add(handle.clone());
+            let _ = queued.add(handle.task().clone());
             // It may have nothing else to run.
             self.state.joiner.unpark();
         }
-        let task = Some(Task::new(handle, receiver));
+        let task = Some(Task::new(handle));
         ScopedTask { task, state: Arc::clone(&self.state), scope: PhantomData }
     }
 }

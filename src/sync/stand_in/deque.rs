@@ -72,6 +72,18 @@ impl<T> Injector<T> {
     pub(crate) fn steal(&self) -> Steal<T> {
         self.0.pop().into()
     }
+    /// Takes the oldest item, and moves the next into `dest`: half of what is here altogether, and
+    /// at most `limit`. For an instant those are in neither.
+    pub(crate) fn steal_batch_with_limit_and_pop(&self, dest: &Worker<T>, limit: usize) -> Steal<T> {
+        let mut items = self.0.items.lock();
+        let count = items.len().div_ceil(2).min(limit);
+        let mut batch: VecDeque<T> = items.drain(..count).collect();
+        self.0.length.store(items.len(), Ordering::Relaxed);
+        drop(items);
+        let first = batch.pop_front();
+        batch.into_iter().for_each(|item| dest.push(item));
+        first.into()
+    }
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

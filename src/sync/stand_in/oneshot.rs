@@ -44,11 +44,6 @@ impl<T> Sender<T> {
         inner.value = Some(value);
         Ok(())
     }
-
-    /// Whether the receiver is gone.
-    pub(crate) fn is_canceled(&self) -> bool {
-        self.0.lock().receiver_gone
-    }
 }
 
 impl<T> Drop for Sender<T> {

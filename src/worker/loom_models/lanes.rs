@@ -43,20 +43,19 @@ impl Yard {
         lane: &Arc<LaneCore>,
         closure: impl FnOnce() -> T + Send + 'static,
     ) -> Task<T> {
-        let (entry, handle, receiver) =
-            new_task(closure, Arc::as_ptr(lane.account()), Location::caller(), None);
+        let (entry, handle) = new_task(closure, Arc::as_ptr(lane.account()), Location::caller(), None);
         if self.engine.submit_to_lane(lane, entry) {
             self.engine.notify(&**self);
         } else {
             loom::sync::atomic::fence(Ordering::SeqCst);
         }
         if self.engine.is_closed()
-            && let Some(claimed) = handle.clone().claim()
+            && let Some(claimed) = handle.task().clone().claim()
         {
             claimed.count_cancelled();
             claimed.discard(Reason::Shutdown);
         }
-        Task::new(handle, receiver)
+        Task::new(handle)
     }
 }
 

@@ -5,6 +5,7 @@
 //! scenario need know.
 
 mod async_fs;
+#[cfg(feature = "disks")]
 mod sidestep;
 mod std;
 mod tokio;
@@ -105,8 +106,14 @@ impl Brand {
     /// Does it with this brand's type.
     pub(crate) fn dispatch<V: VisitDisk>(self, visit: V) -> V::Output {
         match self {
+            #[cfg(feature = "disks")]
             Self::Sidestep => visit.visit::<sidestep::Sidestep>(),
+            #[cfg(feature = "disks")]
             Self::SidestepEach => visit.visit::<sidestep::SidestepEach>(),
+            #[cfg(not(feature = "disks"))]
+            Self::Sidestep | Self::SidestepEach => {
+                unreachable!("no older version takes part that lacks files")
+            }
             Self::Tokio => visit.visit::<tokio::Tokio>(),
             Self::AsyncFs => visit.visit::<async_fs::AsyncFs>(),
             Self::Std => visit.visit::<std::Std>(),

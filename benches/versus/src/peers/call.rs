@@ -1,6 +1,7 @@
 //! The handles that peers give: what scenarios may do with them.
 
 use futures_channel::oneshot::{Receiver, channel};
+use futures_executor::block_on;
 use tokio::task::JoinHandle;
 
 /// A call under way.
@@ -9,6 +10,14 @@ pub(crate) trait Call: Send + 'static {
 
     /// A future of the plain result.
     fn result(self) -> impl Future<Output = Self::Output> + Send;
+
+    /// The plain result, for a plain thread, which waits for it.
+    fn wait(self) -> Self::Output
+    where
+        Self: Sized,
+    {
+        block_on(self.result())
+    }
 
     /// Sees to it that the closure does not run if it still waits, where the peer can do that.
     fn cancel(self);

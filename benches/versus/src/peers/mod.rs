@@ -9,6 +9,7 @@ mod affinitypool;
 mod blocking;
 mod call;
 mod limited;
+mod owner;
 mod rayon;
 mod rusty_pool;
 mod sidestep;
@@ -32,6 +33,8 @@ pub(crate) enum Threads {
     AtMost(usize),
     /// It keeps so many at least.
     Keep(usize),
+    /// It keeps so many and has no more.
+    Exactly(usize),
 }
 
 impl Threads {
@@ -39,7 +42,7 @@ impl Threads {
     pub(crate) fn number(self) -> Option<usize> {
         match self {
             Self::Default => None,
-            Self::AtMost(threads) | Self::Keep(threads) => Some(threads),
+            Self::AtMost(threads) | Self::Keep(threads) | Self::Exactly(threads) => Some(threads),
         }
     }
 }
@@ -91,6 +94,9 @@ pub(crate) enum Family {
     Threadpool,
     RustyPool,
     Thread,
+    /// Not a pool, but a value with calls of its own.
+    Strand,
+    OwnerThread,
 }
 
 /// Something to do with the type behind a [`Family`].
@@ -114,6 +120,28 @@ impl Family {
             Self::Threadpool => visit.visit::<threadpool::Threadpool>(),
             Self::RustyPool => visit.visit::<rusty_pool::RustyPool>(),
             Self::Thread => visit.visit::<thread::Thread>(),
+            #[cfg(feature = "strands")]
+            Self::Strand => visit.visit::<owner::Strand>(),
+            // No older version takes part that lacks strands; as far as settings go one is like the
+            // other.
+            #[cfg(not(feature = "strands"))]
+            Self::Strand => visit.visit::<owner::Thread>(),
+            Self::OwnerThread => visit.visit::<owner::Thread>(),
+        }
+    }
+
+    /// The same for what takes long to compile: a program that runs ours alone has it for ours
+    /// alone.
+    pub(crate) fn dispatch_heavy<V: Visit>(self, visit: V) -> Option<V::Output> {
+        #[cfg(feature = "rivals")]
+        return Some(self.dispatch(visit));
+        #[cfg(not(feature = "rivals"))]
+        match self {
+            Self::Sidestep => Some(visit.visit::<sidestep::Sidestep<true>>()),
+            Self::SidestepTime => Some(visit.visit::<sidestep::Sidestep<false>>()),
+            #[cfg(feature = "strands")]
+            Self::Strand => Some(visit.visit::<owner::Strand>()),
+            _ => None,
         }
     }
 

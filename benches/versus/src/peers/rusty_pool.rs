@@ -21,7 +21,7 @@ impl Peer for RustyPool {
         Ok(Self(match threads {
             Threads::Default => ThreadPool::default(),
             Threads::AtMost(most) => ThreadPool::new(num_cpus::get().min(most), most, KEEP_ALIVE),
-            Threads::Keep(kept) => ThreadPool::new(kept, kept, KEEP_ALIVE),
+            Threads::Keep(kept) | Threads::Exactly(kept) => ThreadPool::new(kept, kept, KEEP_ALIVE),
         }))
     }
 

@@ -2,11 +2,9 @@
 //! threads do.
 
 use anyhow::Result;
-use sidestep::{Lane, Pool};
+use sidestep::{Pool, Unblocked};
 use tokio::runtime::Handle;
 
-use super::call::Dropped;
-use super::limited::Limited;
 use super::{Call, Peer, Threads};
 
 /// With `STATES` it asks the system what its threads do.
@@ -16,29 +14,54 @@ impl<const STATES: bool> Peer for Sidestep<STATES> {
     const CANCELS: bool = true;
 
     fn start(threads: Threads, _: &Handle) -> Result<Self> {
-        let builder = Pool::builder().thread_states(STATES);
+        let builder = Pool::builder();
+        #[cfg(feature = "states")]
+        let builder = builder.thread_states(STATES);
         let builder = match threads {
             Threads::Default => builder,
             Threads::AtMost(most) => builder.max_threads(most),
             Threads::Keep(kept) => builder.core_threads(kept),
+            Threads::Exactly(number) => builder.core_threads(number).max_threads(number),
         };
         Ok(Self(builder.build()?))
     }
 
     fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> impl Call<Output = T> {
-        Dropped(self.0.unblock(work))
+        Ours(self.0.unblock(work))
     }
 
     fn spawn_detached(&self, work: impl FnOnce() + Send + 'static) {
         self.0.spawn(work).detach();
     }
 
-    fn limited(&'static self, limit: usize, _: &Handle) -> Result<impl Limited> {
+    #[cfg(feature = "lanes")]
+    fn limited(&'static self, limit: usize, _: &Handle) -> Result<impl super::limited::Limited> {
         Ok(self.0.lane("limited", limit))
     }
 }
 
-impl Limited for Lane {
+/// Its handle, which has a way of its own to wait.
+struct Ours<T>(Unblocked<T>);
+
+impl<T: Send + 'static> Call for Ours<T> {
+    type Output = T;
+
+    fn result(self) -> impl Future<Output = T> + Send {
+        self.0
+    }
+
+    #[cfg(feature = "waits")]
+    fn wait(self) -> T {
+        self.0.wait()
+    }
+
+    fn cancel(self) {
+        drop(self.0);
+    }
+}
+
+#[cfg(feature = "lanes")]
+impl super::limited::Limited for sidestep::Lane {
     fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -47,6 +70,6 @@ impl Limited for Lane {
     }
 
     fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> impl Call<Output = T> {
-        Dropped(self.unblock(work))
+        Ours(self.unblock(work))
     }
 }

@@ -18,8 +18,15 @@ pub(crate) fn draw(report: &Report, folder: &Path) -> Result<()> {
         "{}; {} cores, {}; {}",
         report.host.cpu, report.host.cores, report.host.kernel, report.host.date
     );
+    // Where the metrics of a case stand side by side, the one that peers are compared by stands for
+    // all.
+    let is_drawn = |section: &Section| {
+        let case = report.cases.iter().find(|case| case.name == section.case);
+        let compared_by = case.and_then(|case| case.compared_by.as_deref());
+        compared_by.is_none_or(|metric| section.metric == metric)
+    };
     let (grouped, single): (Vec<_>, Vec<_>) =
-        report.sections().into_iter().partition(|section| section.case.contains('/'));
+        report.sections().into_iter().filter(is_drawn).partition(|section| section.case.contains('/'));
     for section in &single {
         let name = if single.iter().filter(|other| other.case == section.case).count() > 1 {
             format!("{}-{}", section.case, section.metric)
@@ -51,12 +58,28 @@ fn file_name(title: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::example;
+    use crate::report::{Outcome, example};
+    use crate::sample::{Metric, Unit};
 
     #[test]
     fn names_of_files_are_plain() {
         assert_eq!(file_name("cancel-pass by"), "cancel-pass-by.svg");
         assert_eq!(file_name("burst_workers"), "burst-workers.svg");
+    }
+
+    #[test]
+    fn a_case_whose_metrics_stand_side_by_side_gives_one_chart() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut report = example("states_idle_0us", "mean", &[("sidestep", &[100.0])]);
+        report.cases[0].compared_by = Some("mean".to_owned());
+        let Outcome::Sample(sample) = &mut report.records[0].outcome else { panic!("{report:?}") };
+        sample.metrics.push(Metric::new("p99", Unit::Nanoseconds, 900.0));
+        draw(&report, folder.path()).unwrap();
+        let names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(names, ["states-idle-0us.svg"]);
+        let chart = fs::read_to_string(folder.path().join("states-idle-0us.svg")).unwrap();
+        assert!(chart.contains("100 ns") && !chart.contains("900 ns"));
     }
 
     #[test]

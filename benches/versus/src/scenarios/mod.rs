@@ -5,32 +5,37 @@
 //! [`disk`].
 
 mod behind;
+mod case;
 mod cpu;
 mod disk;
 mod files;
 mod first;
 mod flood;
 mod floor;
+mod in_order;
 mod limited;
 mod memory;
 mod one_by_one;
 mod ramp;
 mod server;
 mod sleep;
+mod states;
+mod strand;
 mod submit;
 
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::driver::Flavor;
-use crate::entrants::{ENTRANTS, Entrant, Part};
-use crate::peers::{Family, Peer, Threads, Visit};
+use crate::peers::{Family, Peer};
 use crate::sample::Sample;
 use crate::stage::Stage;
 
+pub(crate) use self::case::Case;
+use self::case::Sizing;
 pub(crate) use self::disk::DiskLoad;
 pub(crate) use self::floor::floor;
+pub(crate) use self::states::{CALLS, STATES};
 
 /// A load, for any peer.
 trait Scenario {
@@ -47,6 +52,15 @@ pub(crate) enum Load {
     Nested,
     Serial,
     Spaced,
+    /// Calls of such a length, one after the other, so far apart.
+    States {
+        cost: Duration,
+        pause: Duration,
+    },
+    /// Calls of such a length, all at once.
+    InOrder {
+        cost: Duration,
+    },
     Sleepers,
     Mixed,
     Cpu,
@@ -74,6 +88,8 @@ pub(crate) enum Load {
         per_core: usize,
     },
     HashServer,
+    /// From many async tasks.
+    StrandClients,
     /// On so many fresh peers, calls that sleep so long.
     Ramp {
         nap: Duration,
@@ -108,6 +124,8 @@ impl Load {
             Self::Nested => flood::Nested.run(stage),
             Self::Serial => one_by_one::Serial.run(stage),
             Self::Spaced => one_by_one::Spaced.run(stage),
+            Self::States { cost, pause } => states::States { cost, pause }.run(stage),
+            Self::InOrder { cost } => in_order::InOrder { cost }.run(stage),
             Self::Sleepers => sleep::Sleepers.run(stage),
             Self::Mixed => sleep::Mixed.run(stage),
             Self::Cpu => cpu::Even.run(stage),
@@ -125,6 +143,7 @@ impl Load {
             Self::LimitedBytes => limited::Bytes.run(stage),
             Self::BehindLane { limit, cost } => behind::Lane { limit, cost }.run(stage),
             Self::BehindFlood { per_core } => behind::Flood { per_core }.run(stage),
+            Self::StrandClients => strand::StrandClients.run(stage),
             Self::HashServer => server::HashServer.run(stage),
             Self::Ramp { nap, fresh } => ramp::Ramp { nap, fresh }.run(stage),
             Self::Disk(_) => bail!("a peer uses no files"),
@@ -133,157 +152,10 @@ impl Load {
     }
 }
 
-/// How many threads the peers get in a case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sizing {
-    /// As each entrant has it: its own default, or the number of cores.
-    ByEntrant,
-    /// Each pool once, at its own default.
-    Default,
-    /// Each peer once, with at most so many.
-    AtMost(usize),
-    /// Each peer once, with at most as many as there are cores.
-    AtMostCores,
-    /// Each peer once, with so many started beforehand.
-    Keep(usize),
-}
-
 /// Who is asked where an async server computes.
 const SERVERS: &[Family] = &[Family::Sidestep, Family::Tokio, Family::Blocking, Family::Affinitypool];
 /// Pools that grow when calls wait.
 const RAMPERS: &[Family] = &[Family::Sidestep, Family::SidestepTime, Family::Tokio, Family::Blocking];
-
-/// A load of a certain size.
-#[derive(Clone, Debug)]
-pub(crate) struct Case {
-    /// `GROUP` or `GROUP/N`; the cases of one group make a line over N.
-    pub(crate) name: String,
-    /// What it is selected by besides, together with others.
-    pub(crate) group: Option<&'static str>,
-    pub(crate) about: &'static str,
-    pub(crate) load: Load,
-    sizing: Sizing,
-    /// Nobody else takes part.
-    among: Option<&'static [Family]>,
-    /// It is also run from a current_thread runtime.
-    both_flavors: bool,
-    full: usize,
-    quick: usize,
-    /// What these count.
-    noun: &'static str,
-}
-
-impl Case {
-    fn new(name: &str, load: Load, [full, quick]: [usize; 2], about: &'static str) -> Self {
-        let name = name.to_owned();
-        Self {
-            name,
-            group: None,
-            about,
-            load,
-            sizing: Sizing::ByEntrant,
-            among: None,
-            both_flavors: false,
-            full,
-            quick,
-            noun: "tasks",
-        }
-    }
-
-    fn in_group(mut self, group: &'static str) -> Self {
-        self.group = Some(group);
-        self
-    }
-
-    fn among(mut self, families: &'static [Family]) -> Self {
-        self.among = Some(families);
-        self
-    }
-
-    fn sized(mut self, sizing: Sizing) -> Self {
-        self.sizing = sizing;
-        self
-    }
-
-    fn counted_in(mut self, noun: &'static str) -> Self {
-        self.noun = noun;
-        self
-    }
-
-    fn both_flavors(mut self) -> Self {
-        self.both_flavors = true;
-        self
-    }
-
-    /// How many tasks a run measures.
-    pub(crate) fn tasks(&self, quick: bool) -> usize {
-        if quick { self.quick } else { self.full }
-    }
-
-    /// The same in words.
-    pub(crate) fn amount(&self, quick: bool) -> String {
-        format!("{} {}", self.tasks(quick), self.noun)
-    }
-
-    /// How many tasks a run of `entrant` measures: a tenth will do for one that takes long and has
-    /// no queue that might fill.
-    pub(crate) fn tasks_for(&self, entrant: &Entrant, quick: bool) -> usize {
-        let tenth = self.load.is_flood() && !quick && entrant.is_family(Family::Thread);
-        if tenth { self.full / 10 } else { self.tasks(quick) }
-    }
-
-    /// Whether `filter` means this case: its name, or that of a group.
-    pub(crate) fn answers_to(&self, filter: &str) -> bool {
-        let line = self.name.split_once('/').map(|(group, _)| group);
-        self.name == filter || [line, self.group].contains(&Some(filter))
-    }
-
-    /// Who takes part, if anyone.
-    pub(crate) fn entrants(&self) -> Vec<&'static Entrant> {
-        let once_each = self.sizing != Sizing::ByEntrant;
-        let takes_part = |entrant: &&Entrant| {
-            (self.both_flavors || entrant.flavor != Flavor::CurrentThread)
-                && !(once_each && entrant.capped)
-                && match (entrant.part, self.load) {
-                    (Part::Disk(brand), Load::Disk(load)) => load.suits(brand),
-                    (Part::Disk(_), _) | (_, Load::Disk(_) | Load::Floor) => false,
-                    // That one is to show what the oneshot costs, and only there it shows.
-                    (Part::Peer(Family::AffinitypoolOneshot), load) if !load.is_flood() => false,
-                    // That one differs from ours only in how it grows.
-                    (Part::Peer(Family::SidestepTime), load) if !load.makes_pools_grow() => false,
-                    (Part::Peer(family), _) => {
-                        self.among.is_none_or(|families| families.contains(&family))
-                            && family.dispatch(Qualifies(self))
-                    }
-                }
-        };
-        ENTRANTS.iter().filter(takes_part).collect()
-    }
-
-    /// How many threads `entrant` gets.
-    pub(crate) fn threads(&self, entrant: &Entrant) -> Threads {
-        match self.sizing {
-            Sizing::ByEntrant if entrant.capped => Threads::AtMost(num_cpus::get()),
-            Sizing::ByEntrant | Sizing::Default => Threads::Default,
-            Sizing::AtMost(threads) => Threads::AtMost(threads),
-            Sizing::AtMostCores => Threads::AtMost(num_cpus::get()),
-            Sizing::Keep(threads) => Threads::Keep(threads),
-        }
-    }
-}
-
-/// Whether a peer can take part in a case at all.
-struct Qualifies<'a>(&'a Case);
-
-impl Visit for Qualifies<'_> {
-    type Output = bool;
-
-    fn visit<P: Peer>(self) -> bool {
-        let Case { load, sizing, .. } = *self.0;
-        let needs_pool = matches!(sizing, Sizing::Default | Sizing::AtMostCores | Sizing::Keep(_));
-        (P::IS_POOL || !needs_pool) && (P::CANCELS || load != Load::Cancel)
-    }
-}
 
 /// All of them, in the order of the report.
 pub(crate) fn cases() -> Vec<Case> {
@@ -306,11 +178,16 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend([1, 2, 4, 8, 16].map(|threads| {
         let about = "N plain threads submit empty closures and wait for them";
         Case::new(&format!("producers/{threads}"), Load::Producers(threads), [100_000, 2_000], about)
+            .in_group(SCALING)
     }));
+    cases.extend(scaling_cases());
     cases.extend(single_cases());
+    cases.extend(states::cases());
+    cases.extend(in_order::cases());
     cases.extend(limited::cases());
     cases.extend(behind::cases());
     cases.push(server::case());
+    cases.extend(strand::cases());
     cases.extend(ramp::cases());
     cases.extend(disk::cases());
     for workers in [1, 2, 8, 64, 512] {
@@ -332,6 +209,32 @@ pub(crate) fn cases() -> Vec<Case> {
             .counted_in("repeats"),
     );
     cases
+}
+
+/// What shows how cost grows is selected by this.
+const SCALING: &str = "scaling";
+
+/// Who is asked how cost grows.
+const SCALED: &[Family] = &[
+    Family::Sidestep,
+    Family::Tokio,
+    Family::TokioSharded,
+    Family::Blocking,
+    Family::Affinitypool,
+    Family::Rayon,
+];
+
+/// How cost grows with the number of workers; with that of producers it is `producers`.
+fn scaling_cases() -> impl Iterator<Item = Case> {
+    let about =
+        "as many plain threads as CPUs submit empty closures and wait for them; N workers, which run already";
+    (0..10).map(|power| 1 << power).map(move |workers: usize| {
+        let load = Load::Producers(num_cpus::get());
+        Case::new(&format!("workers/{workers}"), load, [50_000, 1_000], about)
+            .in_group(SCALING)
+            .sized(Sizing::Exactly(workers))
+            .among(SCALED)
+    })
 }
 
 /// The cases that are no lines.
@@ -402,6 +305,7 @@ fn single_cases() -> Vec<Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entrants::{ENTRANTS, Part};
 
     fn entrants(case: &str) -> Vec<&'static str> {
         let case = cases().into_iter().find(|one| one.name == case).unwrap();
@@ -431,14 +335,35 @@ mod tests {
     }
 
     #[test]
+    fn words_select_among_the_cases_of_a_group() {
+        let count = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+            cases().iter().filter(|case| case.answers_to("states") && case.has_words(&words)).count()
+        };
+        assert_eq!([count(&[]), count(&["idle"]), count(&["idle", "0us"]), count(&["0us"])], [30, 6, 1, 5]);
+        assert_eq!(count(&["0"]), 0);
+    }
+
+    #[test]
     fn entrants_take_part_where_it_makes_sense() {
         assert!(entrants("floor").is_empty());
         assert!(entrants("burst").contains(&"affinitypool+oneshot"));
         let peers = ENTRANTS.iter().filter(|entrant| matches!(entrant.part, Part::Peer(_)));
-        assert_eq!(entrants("serial").len(), peers.count() - 2);
+        assert_eq!(
+            entrants("strand_burst"),
+            ["strand", "owner-thread", "strand@current", "owner-thread@current"]
+        );
+        assert_eq!(entrants("workers/64").len(), 6);
+        // Not the two that are for other cases, no value, and none that waits on a plain thread.
+        assert_eq!(entrants("serial").len(), peers.count() - 11);
         assert!(entrants("sleepers").contains(&"thread") && !entrants("sleepers").contains(&"tokio-cores"));
         assert_eq!(entrants("cancel"), ["sidestep", "tokio", "tokio-sharded", "blocking", "affinitypool"]);
         assert!(!entrants("idle").contains(&"thread"));
+        let states = entrants("states_hog1_5us");
+        assert_eq!((states.len(), states.contains(&"rayon@wait")), (15, true));
+        let in_order = entrants("in_order_20us");
+        assert!(in_order.contains(&"tokio-cores") && in_order.contains(&"affinitypool@current"));
+        assert!(!in_order.contains(&"sidestep@wait"));
         let limited = entrants("limited");
         assert!(limited.contains(&"tokio@current") && limited.contains(&"affinitypool"));
         assert!(!limited.contains(&"thread") && !limited.contains(&"sidestep-cores"));

@@ -71,10 +71,35 @@ pub(super) fn quantiles_with_p90(latencies: Vec<Duration>) -> Vec<Metric> {
     quantiles_at(&[("p50", 0.5), ("p90", 0.9), ("p99", 0.99)], latencies)
 }
 
+/// Those, and the mean, which counts what a few calls pay for all.
+pub(super) fn quantiles_with_mean(latencies: Vec<Duration>) -> Vec<Metric> {
+    let count = latencies.len();
+    let mean = (count > 0).then(|| Metric::per_task("mean", latencies.iter().sum(), count));
+    let mut metrics = quantiles(latencies);
+    if let Some(mean) = mean {
+        metrics.insert(1, mean);
+    }
+    metrics
+}
+
 fn quantiles_at(shares: &[(&str, f64)], mut latencies: Vec<Duration>) -> Vec<Metric> {
     latencies.sort_unstable();
     shares
         .iter()
         .filter_map(|&(name, share)| Some(Metric::time(name, stats::quantile(&latencies, share)?)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_stands_between_the_quantiles() {
+        let latencies = [1, 2, 9].map(Duration::from_nanos);
+        let metrics = quantiles_with_mean(latencies.into());
+        let figures: Vec<_> = metrics.iter().map(|metric| (metric.name.as_str(), metric.value)).collect();
+        assert_eq!(figures, [("p50", 2.0), ("mean", 4.0), ("p99", 9.0)]);
+        assert!(quantiles_with_mean(Vec::new()).is_empty());
+    }
 }

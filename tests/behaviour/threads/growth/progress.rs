@@ -8,7 +8,7 @@ use std::time::Instant;
 use sidestep::Pool;
 
 use super::{pool, tiny, wait_all};
-use crate::support::{Gate, PATIENCE, Rendezvous, also_by_time_alone, builder, eventually};
+use crate::support::{Gate, PATIENCE, Rendezvous, all_well, also_by_time_alone, builder, eventually, occupy};
 
 /// Burns CPU until the flag is up.
 fn spin_until(flag: &AtomicBool) {
@@ -128,6 +128,29 @@ fn what_a_blocked_thread_has_in_its_deque_is_found() {
     }
 }
 
+/// A thread whose tasks are short takes several at once. Where one of them blocks until the others
+/// have run, those are found, by a thread that is free or by one that is added.
+#[test]
+fn what_a_thread_has_taken_along_does_not_wait_for_it() {
+    for core in [1, 2, 3] {
+        let pool = pool(core);
+        // The threads learn that tasks are short.
+        let short = |many: usize| (0..many).map(|_| pool.spawn(|| ())).collect::<Vec<_>>();
+        all_well(short(2000));
+        for _ in 0..5 {
+            let (gate, meeting) = (Gate::new(), Rendezvous::new(40));
+            let mut tasks: Vec<_> = (0..core).map(|_| occupy(&pool, &gate)).collect();
+            for _ in 0..40 {
+                let meeting = Arc::clone(&meeting);
+                tasks.push(pool.spawn(move || meeting.meet()));
+            }
+            gate.open();
+            all_well(tasks);
+            all_well(short(500));
+        }
+    }
+}
+
 /// A waker that blocks until the gate opens.
 struct BlockingWaker {
     entered: Mutex<mpsc::Sender<()>>,
@@ -236,6 +259,7 @@ also_by_time_alone! {
     the_awaited_task_runs_before_10_000_others_at_the_maximum,
     what_a_task_submits_runs_although_that_task_keeps_running,
     what_a_blocked_thread_has_in_its_deque_is_found,
+    what_a_thread_has_taken_along_does_not_wait_for_it,
     a_waker_that_blocks_holds_nobody_up,
     a_callback_may_wait_for_another_task,
     nested_waits_go_as_deep_as_the_stack,

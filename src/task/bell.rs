@@ -1,0 +1,94 @@
+//! What a handle that waits leaves in its task's cell: the sender of a oneshot, or the group of a
+//! batch. Rule T10 of `cell` says whose it is.
+
+use std::collections::VecDeque;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::state::BellKind;
+use crate::error::TaskId;
+use crate::sync::Mutex;
+use crate::sync::oneshot::Sender;
+
+/// Room for a bell of either kind (T10).
+pub(super) union BellRoom {
+    channel: ManuallyDrop<Sender<()>>,
+    group: ManuallyDrop<Arc<Group>>,
+}
+
+/// What is rung when a task ends.
+pub(super) enum Bell {
+    /// The sender of a oneshot: its drop wakes the receiver.
+    Channel(Sender<()>),
+    /// The group that the task is a member of.
+    Group(Arc<Group>),
+}
+
+impl Bell {
+    /// What lies in the cell, and what the word is to say of it.
+    pub(super) fn into_room(self) -> (BellKind, BellRoom) {
+        match self {
+            Bell::Channel(sender) => (BellKind::Channel, BellRoom { channel: ManuallyDrop::new(sender) }),
+            Bell::Group(group) => (BellKind::Group, BellRoom { group: ManuallyDrop::new(group) }),
+        }
+    }
+
+    /// Takes a bell out of its room.
+    ///
+    /// # Safety
+    ///
+    /// There is one of this kind, and it is the caller's, which takes it once (T10).
+    pub(super) unsafe fn take(room: &mut MaybeUninit<BellRoom>, kind: BellKind) -> Bell {
+        // SAFETY: T10.
+        let room = unsafe { std::mem::replace(room, MaybeUninit::uninit()).assume_init() };
+        match kind {
+            // SAFETY: T10.
+            BellKind::Channel => Bell::Channel(ManuallyDrop::into_inner(unsafe { room.channel })),
+            // SAFETY: T10.
+            BellKind::Group => Bell::Group(ManuallyDrop::into_inner(unsafe { room.group })),
+        }
+    }
+
+    /// Tells the one who waits that task `id` has ended. Runs a waker, which is user code.
+    pub(super) fn ring(self, id: TaskId) {
+        match self {
+            Bell::Channel(sender) => drop(sender),
+            Bell::Group(group) => group.list(id).into_iter().for_each(Waker::wake),
+        }
+    }
+}
+
+/// Tasks whose ends are announced to one place: which of them have ended since the last look, and
+/// whom to wake for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    state: Mutex<GroupState>,
+}
+
+#[derive(Debug, Default)]
+struct GroupState {
+    ended: VecDeque<TaskId>,
+    waker: Option<Waker>,
+}
+
+impl Group {
+    /// The next task that has ended; or, if there is none, leaves `waker` to be called for that.
+    /// Returns the waker that is not needed any more as well: to drop one is user code.
+    #[must_use]
+    pub(super) fn next_or_leave(&self, waker: Waker) -> (Option<TaskId>, Option<Waker>) {
+        let mut state = self.state.lock();
+        match state.ended.pop_front() {
+            Some(id) => (Some(id), Some(waker)),
+            None => (None, state.waker.replace(waker)),
+        }
+    }
+
+    /// A task has ended. Returns whom to wake.
+    #[must_use]
+    fn list(&self, id: TaskId) -> Option<Waker> {
+        let mut state = self.state.lock();
+        state.ended.push_back(id);
+        state.waker.take()
+    }
+}
