@@ -351,7 +351,9 @@ mod hold {
     }
 
     pub(super) async fn read_to_end(file: impl Future<Output = Result<sidestep::fs::File>>) -> Result<()> {
-        file.await?.read_to_end(&mut Vec::new()).await.map(drop)
+        // With room for all: a vector that grows may copy what it has, in one go.
+        let mut bytes = Vec::with_capacity(2 * BYTES);
+        file.await?.read_to_end(&mut bytes).await.map(drop)
     }
 
     pub(super) async fn read(file: impl Future<Output = Result<sidestep::fs::File>>) -> Result<()> {
