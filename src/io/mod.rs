@@ -14,7 +14,7 @@
 // | file | owns |
 // |---|---|
 // | `unblock` | blocking values as asynchronous ones |
-// | `budget` | when a task that reads without waiting yields |
+// | `budget` | when and how a task that need not wait yields |
 // | `readiness` | waiting until a descriptor is ready |
 // | `retry` | calls that a signal has interrupted |
 // | `producer`, `bounded` | closures that produce items, and their bounded channel |

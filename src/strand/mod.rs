@@ -179,7 +179,7 @@ impl<T: Send + 'static> Strand<T> {
         F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
     {
-        self.inner.target.options().attempt(self.turn(f))
+        self.inner.target.attempt(self.turn(f))
     }
 
     /// The closure of the task that makes the call.

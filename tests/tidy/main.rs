@@ -190,6 +190,7 @@ const CONTRACTS: &[&str] = &[
     "src/sys/descriptor/linux.rs",
     "src/sys/epoll.rs",
     "src/sys/exit.rs",
+    "src/sys/file_head.rs",
     "src/sys/file_id.rs",
     "src/sys/fork.rs",
     "src/sys/pread.rs",

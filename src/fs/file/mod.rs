@@ -30,7 +30,7 @@ const MAX_BUF_SIZE: usize = 2 << 20;
 ///
 /// Read, write and seek with the traits of `futures-io` (and of tokio, with the feature `tokio`). A
 /// file buffers as [`Unblock`] does; its documentation on reading, writing and cancellation holds
-/// here too. It reads up to 256 KiB ahead, and collects small writes up to 128 KiB while others are
+/// here too. It reads up to 256 KiB ahead, and collects small writes up to 1 MiB while others are
 /// written. A larger read or write is one call of the system, of up to 2 MiB: see
 /// [`set_max_buf_size`](File::set_max_buf_size). Buffers begin at multiples of 4096 and lengths are
 /// kept, so a file that is opened with `O_DIRECT` works for callers who keep its rules. On Linux a
