@@ -93,6 +93,8 @@ impl<T> RawJoin<T> {
     pub(super) fn detach(mut self) {
         self.drop_ear();
         if let Some(result) = self.result.take() {
+            // There is nothing left to drop: the compiler does not see that.
+            std::mem::forget(self);
             result.detach();
         }
     }
@@ -161,6 +163,10 @@ impl<T> RawJoin<T> {
     /// may be run inline.
     #[track_caller]
     pub(super) fn wait(mut self) -> Result<T, TaskError> {
+        // Most that are waited for in the order of submission.
+        if let Some(result) = self.result.take_if(|result| result.task().is_ended()) {
+            return result.take();
+        }
         match block(&mut TaskWait { join: &mut self, runs_inline: true, is_endless: true }, None) {
             Some(result) => result,
             None => unreachable!("there is no deadline"),

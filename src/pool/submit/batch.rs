@@ -84,7 +84,9 @@ impl<T> Batch<T> {
     pub fn wait(mut self) -> Vec<Result<T, TaskError>> {
         let mut results = Vec::with_capacity(self.left);
         for index in 0..self.members.len() {
-            if self.members[index].task().is_some() {
+            if let Some(result) = self.take(index) {
+                results.push(result);
+            } else if self.members[index].task().is_some() {
                 results.extend(block(&mut MemberWait { batch: &mut self, index }, None));
             }
         }
