@@ -1,4 +1,5 @@
-//! Where tasks wait: one injector that every thread feeds and takes from, and a few worker deques
+//! Where tasks wait: one injector that every thread feeds and takes from, a queue of what threads
+//! have taken and could not get to, and a few worker deques
 //! that every thread of the pool may steal from. This is the only module that knows
 //! `crossbeam_deque`.
 //!
@@ -18,7 +19,8 @@
 //!
 //! # Order
 //!
-//! A thread looks into its own deque first, then the injector, then the deques of others from a
+//! A thread looks into its own deque first, then into the queue of what has been given back, then
+//! into the injector, then into the deques of others from a
 //! random one on. Each of them is first-in first-out, and the item of a lane waits among the
 //! tasks, behind what was there before it. Nothing starves in a queue that others outrank, since:
 //!
@@ -31,8 +33,10 @@
 //!   long task has put into the thread's own deque is younger. So do all threads that are inside
 //!   tasks, at every look of the monitor, once something has been queued for some milliseconds
 //!   without a break and no thread is idle.
-//! - The monitor moves the deque of a thread that is long in one task to the end of the injector
-//!   ([`Queues::drain_to_injector`]), so nothing waits for that thread.
+//! - The monitor gives back the deque of a thread that is long in one task
+//!   ([`Queues::give_back`]), so nothing waits for that thread. What is given back comes before the
+//!   injector, since a batch of that thread is older than what is there; and after it at every look
+//!   that goes another way round.
 //!
 //! So whatever waits in the injector is overtaken by what is in the deques for 122 tasks of a
 //! thread at most, and where that takes longer, for some milliseconds.
@@ -53,6 +57,8 @@ const FAIRNESS: u32 = 61;
 /// All queues of one pool.
 pub(crate) struct Queues<T> {
     injector: Injector<T>,
+    /// What threads have taken and could not get to.
+    given_back: Injector<T>,
     stealers: Box<[Stealer<T>]>,
     free: Mutex<Vec<LocalQueue<T>>>,
     /// How many deques are free, to be read without the lock. A hint.
@@ -129,6 +135,7 @@ impl<T> Queues<T> {
             (0..deques).map(|index| LocalQueue { deque: Worker::new_fifo(), index }).rev().collect();
         Queues {
             injector: Injector::new(),
+            given_back: Injector::new(),
             stealers: locals.iter().rev().map(|local| local.deque.stealer()).collect(),
             free_count: AtomicUsize::new(locals.len()),
             free: Mutex::new(locals),
@@ -147,10 +154,10 @@ impl<T> Queues<T> {
         local
     }
 
-    /// Takes a deque back from a thread that ends, and moves what is in it to the injector.
+    /// Takes a deque back from a thread that ends, with what is in it.
     pub(crate) fn release(&self, local: LocalQueue<T>) {
         while let Some(item) = local.deque.pop() {
-            self.injector.push(item);
+            self.given_back.push(item);
         }
         let mut free = self.free.lock();
         free.push(local);
@@ -187,7 +194,7 @@ impl<T> Queues<T> {
         }
         cursor.moved = 0;
         let injected = match local {
-            Some(local) if batch > 1 => self.take_batch(local, cursor, batch),
+            Some(local) if batch > 1 && self.given_back.is_empty() => self.take_batch(local, cursor, batch),
             _ => self.take_injected().map(Taken::one),
         };
         injected.or_else(|| self.take_stolen(local, cursor).map(Taken::one))
@@ -210,15 +217,17 @@ impl<T> Queues<T> {
             cursor.injector_is_next = !cursor.injector_is_next;
         }
         let injector_first = is_due && local.is_some() && !cursor.injector_is_next;
+        let injector = || steal(|| self.injector.steal());
         if std::mem::take(&mut cursor.injector_is_due) || injector_first {
-            return self.take_injected().or_else(|| self.take_stolen(local, cursor));
+            return injector().or_else(|| self.take_stolen(local, cursor));
         }
-        self.take_stolen(local, cursor).or_else(|| self.take_injected())
+        self.take_stolen(local, cursor).or_else(injector)
     }
 
-    /// The oldest item of the injector, and no more (Q3).
+    /// The oldest item of those that were given back, or of the injector, and no more (Q3).
     pub(crate) fn take_injected(&self) -> Option<T> {
-        steal(|| self.injector.steal())
+        let given_back = if self.given_back.is_empty() { None } else { steal(|| self.given_back.steal()) };
+        given_back.or_else(|| steal(|| self.injector.steal()))
     }
 
     fn take_stolen(&self, local: Option<&LocalQueue<T>>, cursor: &mut StealCursor) -> Option<T> {
@@ -238,15 +247,14 @@ impl<T> Queues<T> {
         self.take_injected().or_else(|| self.stealers.iter().find_map(|stealer| steal(|| stealer.steal())))
     }
 
-    /// Moves what waits in deque `index` to the injector, where every thread looks early. True if
-    /// anything was moved: it was in no queue for an instant, so the caller must notify as for a
-    /// push.
+    /// Moves what waits in deque `index` to where every thread looks early. True if anything was
+    /// moved: it was in no queue for an instant, so the caller must notify as for a push.
     #[must_use]
-    pub(crate) fn drain_to_injector(&self, index: usize) -> bool {
+    pub(crate) fn give_back(&self, index: usize) -> bool {
         let mut moved = false;
         if let Some(stealer) = self.stealers.get(index) {
             while let Some(item) = steal(|| stealer.steal()) {
-                self.injector.push(item);
+                self.given_back.push(item);
                 moved = true;
             }
         }
@@ -260,12 +268,14 @@ impl<T> Queues<T> {
 
     /// Whether no queue holds anything (Q4).
     pub(crate) fn is_empty(&self) -> bool {
-        self.injector.is_empty() && self.stealers.iter().all(Stealer::is_empty)
+        self.injector.is_empty() && self.given_back.is_empty() && self.stealers.iter().all(Stealer::is_empty)
     }
 
-    /// Whether a thread that owns `local` would find nothing in the two queues it looks into first.
+    /// Whether a thread that owns `local` would find nothing in the queues it looks into first.
     pub(crate) fn looks_empty(&self, local: Option<&LocalQueue<T>>) -> bool {
-        local.is_none_or(|local| local.deque.is_empty()) && self.injector.is_empty()
+        local.is_none_or(|local| local.deque.is_empty())
+            && self.injector.is_empty()
+            && self.given_back.is_empty()
     }
 }
 

@@ -148,6 +148,24 @@ fn busy_batches_do_not_starve_the_deques() {
     assert!(looks.unwrap() < 2 * (FAIRNESS as usize + 32));
 }
 
+/// Nor does what is given back again and again.
+#[test]
+fn what_is_given_back_does_not_starve_the_injector() {
+    for deque in [true, false] {
+        let queues = Queues::new(2);
+        let (mine, other) = (queues.acquire().unwrap(), queues.acquire().unwrap());
+        let local = deque.then_some(&mine);
+        queues.push(None, usize::MAX);
+        let mut cursor = StealCursor::new(0);
+        let looks = (0..10_000).find(|&look| {
+            (0..3).for_each(|_| queues.push(Some(&other), look));
+            assert!(queues.give_back(other.index()));
+            queues.take(local, &mut cursor, 32).map(|taken| taken.item) == Some(usize::MAX)
+        });
+        assert!(looks.unwrap() <= 2 * FAIRNESS as usize);
+    }
+}
+
 #[test]
 fn the_last_item_is_a_batch_of_one() {
     let queues = Queues::new(1);
@@ -160,16 +178,18 @@ fn the_last_item_is_a_batch_of_one() {
 }
 
 #[test]
-fn a_deque_is_emptied_into_the_injector() {
+fn a_deque_is_given_back_in_order_before_the_injector() {
     let queues = Queues::new(2);
     let stalled = queues.acquire().unwrap();
     for item in 0..100 {
         queues.push(Some(&stalled), item);
     }
-    assert!(queues.drain_to_injector(stalled.index()));
+    queues.push(None, 100);
+    assert!(queues.give_back(stalled.index()));
+    assert!(!queues.is_empty() && !queues.looks_empty(None));
     let order: Vec<i32> = std::iter::from_fn(|| queues.take_injected()).collect();
-    assert_eq!(order, (0..100).collect::<Vec<_>>(), "all of them, in order");
-    assert!(!queues.drain_to_injector(usize::MAX));
+    assert_eq!(order, (0..101).collect::<Vec<_>>(), "all of them, in order, before the injector");
+    assert!(!queues.give_back(usize::MAX));
     queues.push(Some(&stalled), 7);
     queues.release(stalled);
     assert_eq!(queues.take_any(), Some(7), "a thread that ends leaves nothing behind");

@@ -206,8 +206,10 @@ unsafe fn run<F: Work<T>, T>(header: NonNull<Header>) -> Option<Reason> {
     let closure = unsafe { take_closure::<F>(header) };
     let ran = catch_unwind(AssertUnwindSafe(|| {
         let value = closure.work()?;
+        // SAFETY: T2: the claimer has a reference.
+        let room = unsafe { room::<T>(header) };
         // SAFETY: T1 and T5: the room is the claimer's, and empty.
-        unsafe { room::<T>(header).write(value) };
+        unsafe { room.write(value) };
         Ok(())
     }));
     ran.unwrap_or_else(|payload| Err(Reason::panicked(payload))).err()
@@ -219,8 +221,10 @@ unsafe fn run<F: Work<T>, T>(header: NonNull<Header>) -> Option<Reason> {
 ///
 /// As for [`Vtable::drop_closure`].
 unsafe fn drop_closure<F>(header: NonNull<Header>) {
+    // SAFETY: T2: the claimer has a reference.
+    let room = unsafe { room::<F>(header) };
     // SAFETY: T1 and T5: this is the claim, and the closure is there.
-    unsafe { room::<F>(header).drop_in_place() };
+    unsafe { room.drop_in_place() };
 }
 
 /// Drops the value.
@@ -229,8 +233,10 @@ unsafe fn drop_closure<F>(header: NonNull<Header>) {
 ///
 /// As for [`Vtable::drop_value`].
 unsafe fn drop_value<T>(header: NonNull<Header>) {
+    // SAFETY: T2: the caller has a reference.
+    let room = unsafe { room::<T>(header) };
     // SAFETY: T1 and T5: the value is there, and this thread's.
-    unsafe { room::<T>(header).drop_in_place() };
+    unsafe { room.drop_in_place() };
 }
 
 /// Takes the closure out.
@@ -239,8 +245,10 @@ unsafe fn drop_value<T>(header: NonNull<Header>) {
 ///
 /// The caller has the claim, and takes the closure once (T1). The cell's closure is an `F` (T5).
 pub(super) unsafe fn take_closure<F>(header: NonNull<Header>) -> F {
+    // SAFETY: T2: the caller has a reference.
+    let room = unsafe { room::<F>(header) };
     // SAFETY: T1 and T5.
-    unsafe { room::<F>(header).read() }
+    unsafe { room.read() }
 }
 
 /// Takes the value out.
@@ -250,8 +258,10 @@ pub(super) unsafe fn take_closure<F>(header: NonNull<Header>) -> F {
 /// The task has ended with a value, which is this handle's and is taken once (T1). It is a `T`
 /// (T5).
 pub(super) unsafe fn take_value<T>(header: NonNull<Header>) -> T {
+    // SAFETY: T2: the caller has a reference.
+    let room = unsafe { room::<T>(header) };
     // SAFETY: T1 and T5.
-    unsafe { room::<T>(header).read() }
+    unsafe { room.read() }
 }
 
 /// Tells the owner of a cancellation.

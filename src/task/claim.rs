@@ -106,12 +106,13 @@ impl Claimed {
             cold.hooks.close();
         }
         runner.ended(&self.task, reason.as_ref());
+        let needs_drop = reason.is_some() || self.task.header().vtable.drop_value.is_some();
         if let Some(reason) = reason {
             // Only after the count: a handle that is dropped and sees this drops the payload of a
             // panic, whose destructor may look at the counts.
             self.task.set_reason(reason);
         }
-        self.end();
+        self.end(Settled { result: !needs_drop, bell: false });
     }
 
     /// Runs the closure, in its context if it has one. Returns the reason where there is no value.
@@ -137,7 +138,7 @@ impl Claimed {
         // SAFETY: T1: this is the claim. T5: the function is from the cell's own table.
         let drop_closure = || unsafe { (self.task.header().vtable.drop_closure)(self.task.as_raw()) };
         catch_panic("the destructor of a closure that did not run", drop_closure);
-        self.end();
+        self.end(Settled::default());
     }
 
     /// As `discard`, as a step of the trampoline, since the closure may own the handle of the next
@@ -162,16 +163,16 @@ impl Claimed {
         catch_panic("the destructor of a context", || drop(context));
         // SAFETY: T1: this is the claim. T5: by the caller's promise.
         let closure = unsafe { take_closure(self.task.as_raw()) };
-        self.end();
+        self.end(Settled::default());
         closure
     }
 
     /// Ends the task: gives what has come of it to the handle and rings the bell, or drops it where
-    /// there is no handle.
+    /// there is no handle; except for what is settled.
     #[inline]
-    fn end(self) {
+    fn end(self, mut settled: Settled) {
         let Claimed { task, has_metadata } = self;
-        let (id, mut settled, mut bell) = (task.id(), Settled::default(), None);
+        let (id, mut bell) = (task.id(), None);
         let release = loop {
             match task.header().word.finish(settled, !has_metadata) {
                 EndAction::TakeBell(kind) => {

@@ -79,22 +79,34 @@ impl<T> RawJoin<T> {
     }
 
     /// Cancels the task, if its result has not been taken.
+    #[inline]
     pub(super) fn cancel(&mut self) {
         // First: no handle waits any more, so cancelling should wake none.
         self.drop_ear();
-        self.result.take().into_iter().for_each(ResultRef::cancel);
+        if let Some(result) = self.result.take() {
+            result.cancel();
+        }
     }
 
     /// Lets go of a task that goes on.
+    #[inline]
     pub(super) fn detach(mut self) {
         self.drop_ear();
-        self.result.take().into_iter().for_each(ResultRef::detach);
+        if let Some(result) = self.result.take() {
+            result.detach();
+        }
     }
 
     /// Drops the receiver, and with it the waker, which may own the last handle of another task,
     /// with another waker, and so on.
+    #[inline]
     fn drop_ear(&mut self) {
-        let Some(ear) = self.ear.take() else { return };
+        if let Some(ear) = self.ear.take() {
+            self.drop_heard(ear);
+        }
+    }
+
+    fn drop_heard(&self, ear: Receiver<()>) {
         let act = move || _ = catch_panic("the destructor of a waker", || drop(ear));
         if self.task().is_some_and(|task| !task.may_borrow()) {
             trampoline::bounce(act);

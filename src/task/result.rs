@@ -50,9 +50,10 @@ where
     let header = allocate(closure, next_id(), owner, site, cold);
     // SAFETY: T2: the word counts two references, and this is the first.
     let entry = unsafe { TaskRef::from_raw(header) };
-    // SAFETY: T2: this is the second. T1, T5: and the only one that takes the result, a `T`.
-    let handle = unsafe { ResultRef::new(TaskRef::from_raw(header)) };
-    (entry, handle)
+    // SAFETY: T2: this is the second.
+    let handle = unsafe { TaskRef::from_raw(header) };
+    // SAFETY: T1, T5: it is the only one that takes the result, a `T`.
+    (entry, unsafe { ResultRef::new(handle) })
 }
 
 /// The next task id. Each thread takes them from a block of its own, so that spawners do not meet.

@@ -139,7 +139,7 @@ pub(crate) enum BellKind {
 pub(crate) struct Settled {
     /// The claimer has taken the bell out of the cell.
     pub(super) bell: bool,
-    /// The claimer has dropped the result.
+    /// The claimer has dropped the result, or there is nothing to drop.
     pub(super) result: bool,
 }
 

@@ -284,7 +284,7 @@ impl Sampler {
             let seen = *last;
             drop(last);
             let deque = record.deque.get().filter(|_| seen.stalled > 0);
-            self.drained |= deque.is_some_and(|&deque| pool.engine.queues.drain_to_injector(deque));
+            self.drained |= deque.is_some_and(|&deque| pool.engine.queues.give_back(deque));
             if seen.held >= OCCUPIED[0] {
                 record.overstays.store(true, Ordering::Relaxed);
             }
