@@ -36,7 +36,8 @@
 //! - The monitor gives back the deque of a thread that is long in one task
 //!   ([`Queues::give_back`]), so nothing waits for that thread. What is given back comes before the
 //!   injector, since a batch of that thread is older than what is there; and after it at every look
-//!   that goes another way round.
+//!   that goes another way round. Where a pool may have one thread, it keeps its deque: no other
+//!   thread waits for that, and a move beside its owner might change the order.
 //!
 //! So whatever waits in the injector is overtaken by what is in the deques for 122 tasks of a
 //! thread at most, and where that takes longer, for some milliseconds.
