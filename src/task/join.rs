@@ -43,7 +43,7 @@ use std::time::Instant;
 use super::bell::Bell;
 use super::frame::is_inside;
 use super::host::Host;
-use super::look::look;
+use super::look::{has_to_wait, look};
 use super::reference::TaskRef;
 use super::result::ResultRef;
 use super::wait::{BlockingWait, Help, block, shared_parker};
@@ -139,6 +139,7 @@ impl<T> RawJoin<T> {
                 }
             };
             if hears_nothing {
+                has_to_wait();
                 return Poll::Pending;
             }
         }
