@@ -16,5 +16,6 @@ mod panics;
 mod reentrancy;
 mod runtime;
 mod trampoline;
+mod values;
 mod wait;
 mod waker;
