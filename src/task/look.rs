@@ -18,10 +18,10 @@
 //!   budget. So where looks do not pay, they cost a few nanoseconds a call. (Such rules are those
 //!   of Karlin, Manasse, McGeoch, Owicki, "Competitive randomized algorithms for nonuniform
 //!   problems", 1990.)
-//! - **K4** A look that pays makes the poll ready. So an async task that awaits one short call after
-//!   another would come to its end in a single poll, however many calls those are, and its thread
-//!   would run nothing else meanwhile. Once such looks have gone on for [`LONGEST_RUN`], with no
-//!   poll between them that had to wait, the thread looks no more until one has.
+//! - **K4** A look that pays makes the poll ready. So an async task that awaits one short call
+//!   after another would come to its end in a single poll, however many calls those are, and its
+//!   thread would run nothing else meanwhile. Once such looks have gone on for [`LONGEST_RUN`],
+//!   with no poll between them that had to wait, the thread looks no more until one has.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
