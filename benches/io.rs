@@ -5,6 +5,10 @@
 //! GROUP]`. The files are in the page cache, so that the way there is most of what is measured.
 //! Other libraries, and large files, are in `benches/versus`.
 //!
+//! With the feature `tokio` it says also how long a runtime of one thread is held by a task that
+//! reads a large file, beside a task that waits for a socket: `cargo bench --bench io --features
+//! tokio -- hold`.
+//!
 //! To add a scenario, implement [`Scenario`].
 
 use std::ffi::OsString;
@@ -307,6 +311,116 @@ fn random_reads(criterion: &mut Criterion) {
 #[cfg(not(unix))]
 fn random_reads(_: &mut Criterion) {}
 
+// ---- how long a thread is held ----
+
+/// Prints, for each way to read a large file, the longest time between two turns of a task that
+/// waits for a socket, and how much was read in a second, with that task and without.
+#[cfg(all(feature = "tokio", unix))]
+fn hold(_: &mut Criterion) {
+    let is_asked_for = std::env::args().skip(1).all(|word| word.starts_with('-') || "hold".contains(&word));
+    if !is_asked_for {
+        return;
+    }
+    let folder = TempDir::new().expect("there is room for files");
+    let path = folder.path().join("file");
+    fs::write(&path, vec![7; hold::BYTES]).expect("the file can be made");
+    println!("hold: {} MiB in the page cache, medians (most) of {} runs", hold::BYTES >> 20, hold::RUNS);
+    hold::row("tokio::io::copy", || hold::copy(sidestep::fs::File::open(path.clone())));
+    hold::row("read_to_end", || hold::read_to_end(sidestep::fs::File::open(path.clone())));
+    hold::row("read, 64 KiB", || hold::read(sidestep::fs::File::open(path.clone())));
+}
+
+#[cfg(all(feature = "tokio", unix))]
+mod hold {
+    use std::io::Result;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, Instant};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, sink};
+    use tokio::net::UnixStream;
+    use tokio::runtime::Builder;
+
+    use super::PIECE;
+
+    pub(super) const BYTES: usize = 256 << 20;
+    pub(super) const RUNS: usize = 9;
+
+    pub(super) async fn copy(file: impl Future<Output = Result<sidestep::fs::File>>) -> Result<()> {
+        tokio::io::copy(&mut file.await?, &mut sink()).await.map(drop)
+    }
+
+    pub(super) async fn read_to_end(file: impl Future<Output = Result<sidestep::fs::File>>) -> Result<()> {
+        // With room for all: a vector that grows may copy what it has, in one go.
+        let mut bytes = Vec::with_capacity(2 * BYTES);
+        file.await?.read_to_end(&mut bytes).await.map(drop)
+    }
+
+    pub(super) async fn read(file: impl Future<Output = Result<sidestep::fs::File>>) -> Result<()> {
+        let (mut file, mut piece) = (file.await?, vec![0; PIECE]);
+        while file.read(&mut piece).await? > 0 {}
+        Ok(())
+    }
+
+    pub(super) fn row<F>(name: &str, work: impl Fn() -> F)
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let (mut alone, mut beside, mut longest) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            alone.push(run(work(), false).0);
+            let (time, held) = run(work(), true);
+            beside.push(time);
+            longest.push(held);
+        }
+        let most = longest.iter().max().copied().unwrap_or_default();
+        let [alone, beside, longest] = [alone, beside, longest].map(median);
+        let rate = |time: Duration| BYTES as f64 / time.as_secs_f64() / 1e9;
+        println!(
+            "{name:16} held {longest:.2?} ({most:.2?}), {:.2} GB/s, {:.2} beside the socket",
+            rate(alone),
+            rate(beside)
+        );
+    }
+
+    fn median(mut times: Vec<Duration>) -> Duration {
+        times.sort_unstable();
+        times.get(times.len() / 2).copied().unwrap_or_default()
+    }
+
+    /// How long the work takes, and the longest time between two turns of the other task.
+    fn run(work: impl Future<Output = Result<()>> + Send + 'static, has_other: bool) -> (Duration, Duration) {
+        let runtime = Builder::new_current_thread().enable_io().build().expect("a runtime starts");
+        let longest = Arc::new(AtomicU64::new(0));
+        let seen = Arc::clone(&longest);
+        let time = runtime.block_on(async {
+            if has_other {
+                tokio::spawn(wait_for_socket(seen));
+                tokio::task::yield_now().await;
+            }
+            let start = Instant::now();
+            tokio::spawn(work).await.expect("it does not panic").expect("the file can be read");
+            start.elapsed()
+        });
+        (time, Duration::from_nanos(longest.load(Ordering::Relaxed)))
+    }
+
+    async fn wait_for_socket(longest: Arc<AtomicU64>) -> Result<()> {
+        let (mut near, mut far) = UnixStream::pair()?;
+        loop {
+            let since = Instant::now();
+            near.write_all(&[7]).await?;
+            far.read_exact(&mut [0]).await?;
+            let nanos = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            longest.fetch_max(nanos, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The traits of tokio are missing.
+#[cfg(not(all(feature = "tokio", unix)))]
+fn hold(_: &mut Criterion) {}
+
 criterion_group! {
     name = io;
     // Small on purpose: the differences looked for are factors, not percents.
@@ -315,6 +429,6 @@ criterion_group! {
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(4));
     targets =
-        compare::<ReadFile>, compare::<WriteFile>, compare::<SmallFiles>, compare::<Directory>, random_reads
+        compare::<ReadFile>, compare::<WriteFile>, compare::<SmallFiles>, compare::<Directory>, random_reads, hold
 }
 criterion_main!(io);

@@ -59,6 +59,9 @@
 //!
 //! # Features
 //!
+//! - `fs` (default): [`fs`], [`io`] and [`net`], with [`Unblock`].
+//! - `event-loop` (default): [`event_loop`] and [`promise`], with [`Pool::promise`],
+//!   [`Lane::promise`] and [`Task::promise`].
 //! - `tracing` (default): the pool emits `tracing` events under the target `sidestep` for panics
 //!   that no caller can see, such as one in a detached task, and for its decisions, such as growth.
 //! - `tokio`: `PoolBuilder::runtime`, so that closures may use `tokio::runtime::Handle::current()`;
@@ -67,25 +70,46 @@
 //! - `histograms`: `PoolBuilder::histograms`, which records how long tasks wait and run.
 //! - `metrics`: `PoolBuilder::export_metrics`, which publishes a pool's numbers through the facade
 //!   crate `metrics`.
+//!
+//! Without default features there are pools, tasks, lanes and strands, for half the time to build.
+//! A library should depend on this crate without them, and name those that it needs.
+
+// The build with all features shows what nothing uses, and its pages are the ones to read.
+#![cfg_attr(
+    not(all(feature = "fs", feature = "event-loop")),
+    allow(dead_code, unused_imports, reason = "what only the adapters use stays where it belongs")
+)]
+#![cfg_attr(
+    not(all(feature = "fs", feature = "event-loop")),
+    allow(rustdoc::broken_intra_doc_links, reason = "pages mention what other features add")
+)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod counts;
 #[forbid(unsafe_code)]
 mod error;
+#[cfg(feature = "event-loop")]
 #[forbid(unsafe_code)]
 pub mod event_loop;
+#[cfg(feature = "fs")]
 #[deny(unsafe_code)] // but for `fs/file/raw`
 pub mod fs;
 #[forbid(unsafe_code)]
 mod idle;
+#[cfg(feature = "fs")]
 pub mod io;
 mod lane;
 #[forbid(unsafe_code)]
 mod latency;
+#[cfg(feature = "fs")]
 #[forbid(unsafe_code)]
 pub mod net;
 #[forbid(unsafe_code)]
+mod numbers;
+#[forbid(unsafe_code)]
 mod panic;
 mod pool;
+#[cfg(feature = "event-loop")]
 #[forbid(unsafe_code)]
 pub mod promise;
 #[forbid(unsafe_code)]
@@ -100,7 +124,9 @@ mod trace;
 mod worker;
 
 pub use crate::error::{Rejected, TaskError, TaskId};
+#[cfg(feature = "event-loop")]
 pub use crate::event_loop::EventLoop;
+#[cfg(feature = "fs")]
 pub use crate::io::Unblock;
 #[cfg(feature = "histograms")]
 pub use crate::latency::Histogram;
@@ -108,6 +134,7 @@ pub use crate::pool::{
     Batch, DrainGuard, Lane, LaneBuilder, LaneMetrics, LongRunningTask, Metrics, NewThread, Permit, Pool,
     PoolBuilder, Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, Spawner, TaskOptions,
 };
+#[cfg(feature = "event-loop")]
 pub use crate::promise::{LocalPromise, Promise};
 pub use crate::strand::{CallOptions, Dedicated, Strand};
 pub use crate::task::{CancelHandle, Cancelling, OnShutdown, Task, Unblocked, block_on};

@@ -1,4 +1,6 @@
 //! Network calls that block: name lookups.
+//!
+//! This module needs the feature `fs`, which is a default one.
 
 mod flights;
 

@@ -1,6 +1,8 @@
 //! An event loop for programs with one thread and no runtime: a pool runs the long actions, and the
 //! loop runs their callbacks on its own thread.
 //!
+//! This module needs the feature `event-loop`, which is a default one.
+//!
 //! [`EventLoop`] is the loop. [`Handle`] is what a callback gets, to give the loop more work.
 //! [`Remote`] posts to the loop from other threads.
 //!

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::offload::Fs;
+use crate::sys::file_head::FileHead;
 
 /// The size of the buffer that a file is read into before the system is asked for its size.
 const SMALL: usize = 16 << 10;
@@ -33,12 +34,11 @@ pub fn read(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Vec<u8>>>
 /// reads into a buffer that is likely to be large enough.
 fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = std::fs::File::open(path)?;
-    let mut buffer = [0; SMALL];
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read(&mut buffer[filled..]) {
-            Ok(0) => return Ok(buffer[..filled].to_vec()),
-            Ok(count) => filled += count,
+    let mut head = FileHead::<SMALL>::new();
+    while !head.is_full() {
+        match head.read(&mut file) {
+            Ok(0) => return Ok(head.filled().to_vec()),
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -46,7 +46,7 @@ fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     let size = file.metadata().map_or(0, |metadata| metadata.len());
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX).max(SMALL))?;
-    bytes.extend_from_slice(&buffer);
+    bytes.extend_from_slice(head.filled());
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -1,5 +1,7 @@
 //! Files: `std::fs` name for name, with each call run on the global pool, or where [`on`] says.
 //!
+//! This module needs the feature `fs`, which is a default one.
+//!
 //! ```
 //! use sidestep::fs;
 //!

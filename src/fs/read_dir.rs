@@ -88,10 +88,12 @@ impl ReadDir {
     /// # Errors
     ///
     /// As for [`next_entry`](ReadDir::next_entry).
+    #[inline]
     pub fn poll_next_entry(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<DirEntry>>> {
         self.poll_entry(context).map(Option::transpose)
     }
 
+    #[inline]
     fn poll_entry(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<DirEntry>>> {
         if self.ended {
             return Poll::Ready(None);
@@ -105,6 +107,7 @@ impl ReadDir {
 impl Stream for ReadDir {
     type Item = io::Result<DirEntry>;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_entry(context)
     }

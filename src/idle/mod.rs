@@ -163,6 +163,13 @@ impl Idle {
         Idle { word: CachePadded::new(TokenWord::new()), stack: Mutex::new(Vec::new()) }
     }
 
+    /// Makes room for `threads` sleepers, so that none of them has to (A2 of `pool::threads`).
+    pub(crate) fn reserve(&self, threads: usize) {
+        let mut stack = self.stack.lock();
+        let more = threads.saturating_sub(stack.len());
+        stack.reserve(more);
+    }
+
     /// The counts, for the monitor and the metrics.
     pub(crate) fn counts(&self) -> IdleCounts {
         self.word.load()
@@ -219,7 +226,8 @@ impl Idle {
     /// Wakes every sleeper, each with a searching token.
     pub(crate) fn wake_all(&self) {
         let mut stack = self.stack.lock();
-        let sleepers = std::mem::take(&mut *stack);
+        // The stack keeps its room.
+        let sleepers: Vec<_> = stack.drain(..).collect();
         let count = sleepers.len() as u64;
         self.word.change(count * SEARCHING, count * IDLE);
         drop(stack);

@@ -1,9 +1,14 @@
 //! The traits of a type that has an `Unblock` in one of its fields.
+//!
+//! These methods are `#[inline]`, and so are the others of such types that are neither generic nor
+//! `async`: a program that does not call them does not have them compiled, nor the `Unblock` of
+//! that type, which is much code.
 
 /// Implements the reading traits for `$type` by its field.
 macro_rules! delegate_read {
     ($type:ty, $field:tt) => {
         impl futures_io::AsyncRead for $type {
+            #[inline]
             fn poll_read(
                 mut self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,
@@ -12,6 +17,7 @@ macro_rules! delegate_read {
                 futures_io::AsyncRead::poll_read(std::pin::Pin::new(&mut self.$field), context, buffer)
             }
 
+            #[inline]
             fn poll_read_vectored(
                 mut self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,
@@ -26,6 +32,7 @@ macro_rules! delegate_read {
         }
 
         impl futures_io::AsyncBufRead for $type {
+            #[inline]
             fn poll_fill_buf(
                 self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,
@@ -34,6 +41,7 @@ macro_rules! delegate_read {
                 futures_io::AsyncBufRead::poll_fill_buf(inner, context)
             }
 
+            #[inline]
             fn consume(mut self: std::pin::Pin<&mut Self>, count: usize) {
                 futures_io::AsyncBufRead::consume(std::pin::Pin::new(&mut self.$field), count);
             }
@@ -41,6 +49,7 @@ macro_rules! delegate_read {
 
         #[cfg(feature = "tokio")]
         impl tokio::io::AsyncRead for $type {
+            #[inline]
             fn poll_read(
                 mut self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,
@@ -52,6 +61,7 @@ macro_rules! delegate_read {
 
         #[cfg(feature = "tokio")]
         impl tokio::io::AsyncBufRead for $type {
+            #[inline]
             fn poll_fill_buf(
                 self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,
@@ -59,6 +69,7 @@ macro_rules! delegate_read {
                 futures_io::AsyncBufRead::poll_fill_buf(self, context)
             }
 
+            #[inline]
             fn consume(self: std::pin::Pin<&mut Self>, count: usize) {
                 futures_io::AsyncBufRead::consume(self, count);
             }
@@ -71,6 +82,7 @@ pub(crate) use delegate_read;
 macro_rules! delegate_write {
     ($type:ty, $field:tt) => {
         impl futures_io::AsyncWrite for $type {
+            #[inline]
             fn poll_write(
                 mut self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,
@@ -79,6 +91,7 @@ macro_rules! delegate_write {
                 futures_io::AsyncWrite::poll_write(std::pin::Pin::new(&mut self.$field), context, bytes)
             }
 
+            #[inline]
             fn poll_write_vectored(
                 mut self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,
@@ -88,6 +101,7 @@ macro_rules! delegate_write {
                 futures_io::AsyncWrite::poll_write_vectored(inner, context, slices)
             }
 
+            #[inline]
             fn poll_flush(
                 mut self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,
@@ -95,6 +109,7 @@ macro_rules! delegate_write {
                 futures_io::AsyncWrite::poll_flush(std::pin::Pin::new(&mut self.$field), context)
             }
 
+            #[inline]
             fn poll_close(
                 mut self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,
@@ -107,6 +122,7 @@ macro_rules! delegate_write {
 
         #[cfg(feature = "tokio")]
         impl tokio::io::AsyncWrite for $type {
+            #[inline]
             fn poll_write(
                 self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,
@@ -115,6 +131,7 @@ macro_rules! delegate_write {
                 futures_io::AsyncWrite::poll_write(self, context, bytes)
             }
 
+            #[inline]
             fn poll_write_vectored(
                 self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,
@@ -123,10 +140,12 @@ macro_rules! delegate_write {
                 futures_io::AsyncWrite::poll_write_vectored(self, context, slices)
             }
 
+            #[inline]
             fn is_write_vectored(&self) -> bool {
                 true
             }
 
+            #[inline]
             fn poll_flush(
                 self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,
@@ -134,6 +153,7 @@ macro_rules! delegate_write {
                 futures_io::AsyncWrite::poll_flush(self, context)
             }
 
+            #[inline]
             fn poll_shutdown(
                 self: std::pin::Pin<&mut Self>,
                 context: &mut std::task::Context<'_>,

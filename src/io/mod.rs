@@ -1,5 +1,7 @@
 //! Blocking readers, writers and iterators as asynchronous ones, and the other way round.
 //!
+//! This module needs the feature `fs`, which is a default one.
+//!
 //! | you have | you want | use |
 //! |---|---|---|
 //! | a [`Read`](std::io::Read), [`Write`](std::io::Write) or [`Seek`](std::io::Seek) | its asynchronous twin | [`Unblock`] |
@@ -12,7 +14,7 @@
 // | file | owns |
 // |---|---|
 // | `unblock` | blocking values as asynchronous ones |
-// | `budget` | when a task that reads without waiting yields |
+// | `budget` | when and how a task that need not wait yields |
 // | `readiness` | waiting until a descriptor is ready |
 // | `retry` | calls that a signal has interrupted |
 // | `producer`, `bounded` | closures that produce items, and their bounded channel |

@@ -9,12 +9,13 @@ use std::mem::take;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
 use super::bounded::{BoundedChannel, TrySendError};
+use super::budget;
 use crate::error::TaskError;
 use crate::panic::catch_panic;
 use crate::pool::{Pool, SpawnTarget, Spawner};
@@ -207,6 +208,8 @@ impl<T> Stream for Producer<T> {
     type Item = T;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        ready!(budget::poll_turn(context));
+        budget::spend(0);
         match self.pop() {
             Some(item) => Poll::Ready(Some(item)),
             None => self.poll_more(context),

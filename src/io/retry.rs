@@ -32,13 +32,22 @@ pub(crate) fn retry_when_ready<R>(
             _ => call(),
         };
         match result {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let Some(fd) = fd else { return Err(not_blocking(&error)) };
-                wait_until_ready(fd, direction).map_err(|_| not_blocking(&error))?;
-            }
-            result => return result,
+            Ok(value) => return Ok(value),
+            Err(error) => prepare(error, fd, direction)?,
         }
+    }
+}
+
+/// After `error` the call can be repeated, or has failed with the one that this returns.
+#[inline(never)]
+fn prepare(error: io::Error, fd: Option<Fd>, direction: Direction) -> io::Result<()> {
+    match (error.kind(), fd) {
+        (io::ErrorKind::Interrupted, _) => Ok(()),
+        (io::ErrorKind::WouldBlock, None) => Err(not_blocking(&error)),
+        (io::ErrorKind::WouldBlock, Some(fd)) => {
+            wait_until_ready(fd, direction).map_err(|_| not_blocking(&error))
+        }
+        _ => Err(error),
     }
 }
 

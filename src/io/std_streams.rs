@@ -40,6 +40,7 @@ pub struct Stderr(Unblock<io::Stderr>);
 /// out.flush().await?;
 /// # std::io::Result::Ok(()) }).unwrap();
 /// ```
+#[inline]
 #[must_use]
 pub fn stdout() -> Stdout {
     Stdout(Unblock::set_up(io::stdout(), None, set_up()))
@@ -47,6 +48,7 @@ pub fn stdout() -> Stdout {
 
 /// The standard error of the process, on the global pool. Order, buffering and flushing are those
 /// of [`stdout`].
+#[inline]
 #[must_use]
 pub fn stderr() -> Stderr {
     Stderr(Unblock::set_up(io::stderr(), None, set_up()))

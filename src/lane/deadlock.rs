@@ -19,10 +19,10 @@
 //! stuck set that there is with it: so the error goes to a thread of the circle, and to none that
 //! only waits for the circle.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::error::TaskId;
+use crate::numbers::{NumberMap, NumberSet};
 use crate::sync::ProcessMutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::task::{TaskRef, tasks};
@@ -78,7 +78,7 @@ struct WaitGraph {
     waits: Vec<WaitFor>,
     /// What the openers of scopes are inside, by the address of what observes the release of the
     /// scope's tasks.
-    scopes: BTreeMap<usize, Vec<HeldTask>>,
+    scopes: NumberMap<Vec<HeldTask>>,
 }
 
 impl DeadlockDetector {
@@ -172,14 +172,14 @@ impl DeadlockDetector {
         let here = held_here(slot_of);
         if let Some(mut graph) = self.graph.lock() {
             let held = graph.with_scopes(here);
-            graph.scopes.insert(scope.addr(), held);
+            graph.scopes.insert(scope.addr() as u64, held);
         }
     }
 
     /// All tasks of the scope are released.
     pub(crate) fn close_scope(&self, scope: *const ()) {
         if let Some(mut graph) = self.graph.lock() {
-            graph.scopes.remove(&scope.addr());
+            graph.scopes.remove(scope.addr() as u64);
         }
     }
 }
@@ -198,15 +198,15 @@ impl WaitGraph {
     /// The tasks, and those that the openers of their scopes are inside.
     fn with_scopes(&self, tasks: Vec<(HeldTask, Option<usize>)>) -> Vec<HeldTask> {
         let mut all = Vec::with_capacity(tasks.len());
-        let mut known = BTreeSet::new();
+        let mut known = NumberSet::default();
         for (task, scope) in tasks {
             // What a scope has listed is complete: with each task, what the opener of the task's
             // own scope is inside. So a task that is known by now adds nothing, and nested scopes
             // do not multiply.
-            if known.insert(task.task) {
+            if known.insert(task.task.as_u64()) {
                 all.push(task);
-                let outer = scope.and_then(|scope| self.scopes.get(&scope)).into_iter().flatten();
-                all.extend(outer.filter(|held| known.insert(held.task)));
+                let outer = scope.and_then(|scope| self.scopes.get(scope as u64)).into_iter().flatten();
+                all.extend(outer.filter(|held| known.insert(held.task.as_u64())));
             }
         }
         all
@@ -267,7 +267,11 @@ impl Need {
         let held = held.filter_map(|held| {
             held.slot.filter(|slot| slot.lane == *lane).map(|slot| (held.task, slot.limit))
         });
-        let held: BTreeSet<(TaskId, usize)> = held.collect();
-        held.first().is_some_and(|(_, limit)| held.len() >= *limit)
+        let (mut tasks, mut oldest) = (NumberSet::default(), None);
+        for (task, limit) in held {
+            tasks.insert(task.as_u64());
+            oldest = oldest.into_iter().chain([(task, limit)]).min();
+        }
+        oldest.is_some_and(|(_, limit)| tasks.len() >= limit)
     }
 }

@@ -1,11 +1,11 @@
 //! All lanes of a pool, and what they have counted together.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use super::core::{LaneAccount, LaneCore, LaneCounts};
 use super::deadlock::DeadlockDetector;
 use crate::counts::TaskCounts;
+use crate::numbers::NumberMap;
 use crate::sync::ProcessMutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,9 +32,23 @@ struct RegisteredLane {
 #[derive(Debug, Default)]
 struct RegisteredLanes {
     /// By the address of the account, by which a task knows its owner.
-    lanes: BTreeMap<usize, RegisteredLane>,
+    lanes: NumberMap<RegisteredLane>,
     gone: LaneCounts,
-    gone_by_name: BTreeMap<Arc<str>, TaskCounts>,
+    /// In the order of the names, of which there are few.
+    gone_by_name: Vec<(Arc<str>, TaskCounts)>,
+}
+
+/// The address by which a task knows its owner.
+fn address(account: &Arc<LaneAccount>) -> u64 {
+    Arc::as_ptr(account).addr() as u64
+}
+
+/// Adds what lanes called `name` have counted.
+fn add(sums: &mut Vec<(Arc<str>, TaskCounts)>, name: Arc<str>, counts: TaskCounts) {
+    match sums.binary_search_by(|(known, _)| known.cmp(&name)) {
+        Ok(index) => sums[index].1 += counts,
+        Err(index) => sums.insert(index, (name, counts)),
+    }
 }
 
 impl Lanes {
@@ -56,7 +70,7 @@ impl Lanes {
             account: Arc::clone(account),
         };
         let Some(mut registered) = self.registered.lock() else { return };
-        registered.lanes.insert(Arc::as_ptr(account).addr(), lane);
+        registered.lanes.insert(address(account), lane);
         drop(registered);
         // ORDERING: Release pairs with the Acquire in `none`. A thread that sees an effect of a
         // lane's task, which came later, sees the lane.
@@ -71,12 +85,11 @@ impl Lanes {
     /// Takes a lane that is being freed off the list, and keeps what it has counted.
     pub(super) fn unregister(&self, account: &Arc<LaneAccount>) {
         let Some(mut registered) = self.registered.lock() else { return };
-        let lane = registered.lanes.remove(&Arc::as_ptr(account).addr());
-        if let Some(RegisteredLane { name, account, .. }) = lane {
-            let counts = account.counters.counts();
+        if let Some(lane) = registered.lanes.remove(address(account)) {
+            let counts = lane.account.counters.counts();
             registered.gone += counts;
             if self.by_name {
-                *registered.gone_by_name.entry(name).or_default() += counts.tasks;
+                add(&mut registered.gone_by_name, lane.name, counts.tasks);
             }
         }
     }
@@ -98,7 +111,7 @@ impl Lanes {
         if self.none() {
             return None;
         }
-        self.registered.lock()?.lanes.get(&owner.addr()).and_then(|lane| lane.core.upgrade())
+        self.registered.lock()?.lanes.get(owner.addr() as u64).and_then(|lane| lane.core.upgrade())
     }
 
     /// All lanes there are. To be dropped without a lock held: the last reference to a lane takes
@@ -147,8 +160,8 @@ impl Lanes {
             return Vec::new();
         }
         let Some(registered) = self.registered.lock() else { return Vec::new() };
-        let counts =
-            registered.lanes.iter().map(|(&address, lane)| (address, lane.account.counters.counts()));
+        let lanes = registered.lanes.values();
+        let counts = lanes.map(|lane| (Arc::as_ptr(&lane.account).addr(), lane.account.counters.counts()));
         counts
             .filter(|(_, counts)| counts.pending > 0)
             .map(|(id, counts)| (id, counts.tasks.started))
@@ -157,11 +170,11 @@ impl Lanes {
 
     /// The sums over all lanes of each name, also those that are gone, where they are kept.
     #[cfg(feature = "metrics")]
-    pub(crate) fn counts_by_name(&self) -> BTreeMap<Arc<str>, TaskCounts> {
-        let Some(registered) = self.registered.lock() else { return BTreeMap::new() };
+    pub(crate) fn counts_by_name(&self) -> Vec<(Arc<str>, TaskCounts)> {
+        let Some(registered) = self.registered.lock() else { return Vec::new() };
         let mut sums = registered.gone_by_name.clone();
         for RegisteredLane { name, account, .. } in registered.lanes.values() {
-            *sums.entry(Arc::clone(name)).or_default() += account.counters.counts().tasks;
+            add(&mut sums, Arc::clone(name), account.counters.counts().tasks);
         }
         sums
     }

@@ -29,7 +29,6 @@
 #[cfg(all(test, not(any(sidestep_loom, sidestep_shuttle))))]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -38,6 +37,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Origin, Reason, TaskError};
+use crate::numbers::NumberMap;
 use crate::sync::ProcessMutex;
 use crate::task::{CancelHandle, Task, discard, forked_child, next_id, wake};
 
@@ -47,7 +47,15 @@ pub(super) type Name = (String, Option<u16>);
 /// The flights that are in the air.
 #[derive(Default)]
 pub(super) struct Flights {
-    table: ProcessMutex<BTreeMap<Name, Arc<Flight>>>,
+    table: ProcessMutex<Table>,
+}
+
+/// The flights in the air, in the order of their names.
+type Table = Vec<(Name, Arc<Flight>)>;
+
+/// Where a name is in the table, or would be.
+fn find(table: &Table, name: &Name) -> Result<usize, usize> {
+    table.binary_search_by(|(known, _)| known.cmp(name))
 }
 
 /// One question to the system, and those who wait for the answer.
@@ -60,7 +68,7 @@ struct Flight {
 struct FlightState {
     last_id: u64,
     /// The waker of each caller that has polled and found nothing.
-    callers: BTreeMap<u64, Option<Waker>>,
+    callers: NumberMap<Option<Waker>>,
     question: Option<CancelHandle>,
     answer: Option<Arc<Landing>>,
 }
@@ -96,12 +104,14 @@ impl Flights {
         ask: impl FnOnce() -> Task<io::Result<Vec<SocketAddr>>>,
     ) -> Caller {
         let Some(mut table) = self.table.lock() else { return self.fly_alone(name, ask) };
-        let known = table.get(&name).map(Arc::clone);
-        let is_first = known.is_none();
-        let flight = known.unwrap_or_default();
-        if is_first {
-            table.insert(name.clone(), Arc::clone(&flight));
-        }
+        let (flight, is_first) = match find(&table, &name) {
+            Ok(index) => (Arc::clone(&table[index].1), false),
+            Err(index) => {
+                let flight = Arc::<Flight>::default();
+                table.insert(index, (name.clone(), Arc::clone(&flight)));
+                (flight, true)
+            }
+        };
         let id = flight.add_caller();
         drop(table);
         let caller = Caller { flights: Arc::clone(self), name, flight, id };
@@ -125,9 +135,11 @@ impl Flights {
     }
 
     /// Takes the flight out of the table, if it is there.
-    fn remove(table: &mut BTreeMap<Name, Arc<Flight>>, name: &Name, flight: &Arc<Flight>) {
-        if table.get(name).is_some_and(|known| Arc::ptr_eq(known, flight)) {
-            table.remove(name);
+    fn remove(table: &mut Table, name: &Name, flight: &Arc<Flight>) {
+        if let Ok(index) = find(table, name)
+            && Arc::ptr_eq(&table[index].1, flight)
+        {
+            table.remove(index);
         }
     }
 }
@@ -146,7 +158,8 @@ impl Flight {
         let Some(mut state) = self.state.lock() else { return };
         state.answer = Some(Arc::new(answer));
         let question = state.question.take();
-        let wakers: Vec<Waker> = state.callers.values_mut().filter_map(Option::take).collect();
+        let mut wakers = Vec::new();
+        state.callers.update(|waker| wakers.extend(waker.take()));
         drop(state);
         drop(question);
         wakers.into_iter().for_each(wake);
@@ -213,7 +226,7 @@ impl Drop for Caller {
     fn drop(&mut self) {
         let table = self.flights.table.lock();
         let Some(mut state) = self.flight.state.lock() else { return };
-        let waker = state.callers.remove(&self.id).flatten();
+        let waker = state.callers.remove(self.id).flatten();
         let question = if state.callers.is_empty() { state.question.take() } else { None };
         drop(state);
         if let Some(mut table) = table {

@@ -2,11 +2,12 @@
 //!
 //! | method | for |
 //! |---|---|
-//! | `Lane::attempt`, `TaskOptions::attempt` | `strand`, whose calls may find no value |
+//! | `attempt` of `Lane`, `ChosenTarget`, `TaskOptions` | `strand`, whose calls may find no value |
 //! | `PoolBuilder::tasks_limit` | `strand::dedicated`, whose limit is that of a lane |
 
 use std::panic::Location;
 
+use super::submit::ChosenTarget;
 use super::{Lane, PoolBuilder, TaskOptions};
 use crate::error::Reason;
 use crate::task::{Attempt, Task};
@@ -20,6 +21,19 @@ impl Lane {
         T: Send + 'static,
     {
         self.submitter().spawn(Attempt(f), Location::caller(), self.pool().inner.carried.metadata())
+    }
+}
+
+impl ChosenTarget {
+    /// Spawns a closure that may end its task with a reason of the crate's own.
+    #[track_caller]
+    pub(crate) fn attempt<F, T>(&self, f: F) -> Task<T>
+    where
+        F: FnOnce() -> Result<T, Reason> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (destination, settings) = self.resolve();
+        destination.spawn(Attempt(f), Location::caller(), settings)
     }
 }
 

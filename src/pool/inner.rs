@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use super::config::Config;
 use super::expiry::{Expiry, Periodic};
 use super::growth::Growth;
+#[cfg(feature = "fs")]
 use super::services::Services;
 use super::shutdown::{Ending, give_up};
 #[cfg(feature = "metrics")]
@@ -53,6 +54,7 @@ pub(super) struct Inner {
     /// What tasks carry from their spawners.
     pub(super) carried: Carried,
     /// The lanes of the services, if this is the global pool.
+    #[cfg(feature = "fs")]
     pub(super) services: Services,
     me: Weak<Inner>,
 }
@@ -62,7 +64,7 @@ impl Inner {
         fork::watch();
         let stats = Stats::new(&config);
         let threads = Threads::new(config.core, config.max);
-        Arc::new_cyclic(|me: &Weak<Inner>| Inner {
+        let inner = Arc::new_cyclic(|me: &Weak<Inner>| Inner {
             engine: Engine::new(
                 config.core,
                 config.queue_limit.map(Semaphore::new),
@@ -74,10 +76,21 @@ impl Inner {
             ending: Ending::new(),
             carried: Carried::new(config.captures.clone(), stats.observer().is_on()),
             stats,
+            #[cfg(feature = "fs")]
             services: Services::default(),
             me: Weak::clone(me),
             config,
-        })
+        });
+        inner.reserve_room();
+        inner
+    }
+
+    /// Makes room in the lists of threads.
+    fn reserve_room(&self) {
+        let threads = self.threads.max();
+        self.engine.idle.reserve(threads);
+        self.engine.workers.reserve(threads);
+        self.threads.joins().reserve(threads);
     }
 
     /// An owned reference, unless this is the drop.
@@ -127,6 +140,7 @@ impl Inner {
     /// Sets `max_threads`: threads are added as needed, or leave as their tasks end.
     pub(super) fn set_max(&self, max: usize) {
         self.threads.set_max(max);
+        self.reserve_room();
         fence(Ordering::SeqCst);
         if self.threads.counts().active() > max {
             self.engine.set_over_max(true);
@@ -137,6 +151,7 @@ impl Inner {
         } else {
             self.engine.notify_if_queued(self);
         }
+        #[cfg(feature = "fs")]
         self.services.resize(max, &self.engine, self);
     }
 
@@ -156,7 +171,7 @@ impl Inner {
             return Ok(());
         }
         if self.threads.counts().reserve(1, 1) {
-            return start(self, 0);
+            return start(self);
         }
         // A task of another thread has started it.
         self.engine.idle.not_started(1);
@@ -203,7 +218,7 @@ impl Inner {
         }
         self.on_reserved();
         // A failure has been dealt with.
-        let _ = start(&pool, 0);
+        let _ = start(&pool);
         true
     }
 
@@ -416,6 +431,7 @@ impl Policy for Inner {
     fn leave_reserve(&self, reserve: &LaneReserve) {
         // Before the thread counts itself out: see `joins`.
         self.threads.joins().leave();
+        self.growth.monitor().look_after_leavers();
         self.release_reserved(reserve, true);
     }
 
@@ -444,12 +460,13 @@ impl Policy for Inner {
         let successor = self.owned().filter(|_| due);
         // Before the thread counts itself out: see `joins`.
         self.threads.joins().leave();
+        self.growth.monitor().look_after_leavers();
         if let Some(pool) = successor {
             // What waits for the end must not see a pool without threads that still has work.
             self.engine.idle.add_starting(1);
             self.threads.counts().hand_off();
             // A failure has been dealt with.
-            let _ = start(&pool, 0);
+            let _ = start(&pool);
         } else {
             self.threads.counts().exit();
             fence(Ordering::SeqCst);

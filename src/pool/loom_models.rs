@@ -277,7 +277,7 @@ fn monitor_disarm_against_submit() {
             thread::spawn(move || {
                 let mut found = 0;
                 while found < 2 {
-                    assert!(inner.growth.monitor().await_arming(), "it is not stopped");
+                    assert!(inner.growth.monitor().await_arming(|| false), "it is not stopped");
                     while !inner.growth.monitor().disarm(|| inner.engine.own_counts().queued() > 0) {
                         let taken = inner.engine.queues.take_any().map(QueueItem::open);
                         if let Some(Job::Task(task)) = taken

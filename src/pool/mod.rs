@@ -27,6 +27,7 @@ mod lane;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 mod reserves;
+#[cfg(feature = "fs")]
 mod services;
 mod shutdown;
 mod stats;
@@ -36,9 +37,10 @@ mod threads;
 pub use self::builder::PoolBuilder;
 pub use self::handle::Pool;
 pub use self::lane::{Lane, LaneBuilder};
+#[cfg(feature = "fs")]
+pub(crate) use self::services::{HoldOpen, SpawnTarget};
 pub use self::shutdown::{DrainGuard, Shutdown, ShutdownReport};
 pub use self::stats::{LaneMetrics, LongRunningTask, Metrics};
-pub(crate) use self::submit::HoldOpen;
-pub(crate) use self::submit::SpawnTarget;
+pub(crate) use self::submit::ChosenTarget;
 pub use self::submit::{Batch, Permit, Reserve, Scope, ScopedTask, Spawner, TaskOptions};
 pub use self::threads::NewThread;

@@ -9,15 +9,15 @@
 //! Another task that is run inline on top of that poll polls chains of its own, which do not count.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::mem::take;
 
 use crate::error::TaskId;
+use crate::numbers::NumberMap;
 use crate::sync::thread_local_const;
 use crate::task::{TaskRef, tasks};
 
 /// Tasks, in the order in which they were spawned.
-type Tasks = BTreeMap<TaskId, TaskRef>;
+type Tasks = NumberMap<TaskRef>;
 
 struct Recording {
     tasks: Tasks,
@@ -34,7 +34,10 @@ pub(super) fn record(task: &TaskRef) {
     let _ = RECORDING.try_with(|recording| {
         let mut recording = recording.borrow_mut();
         if let Some(recording) = recording.as_mut().filter(|recording| recording.within == innermost()) {
-            recording.tasks.entry(task.id()).or_insert_with(|| task.clone());
+            let number = task.id().as_u64();
+            if !recording.tasks.contains(number) {
+                recording.tasks.insert(number, task.clone());
+            }
         }
     });
 }
@@ -57,8 +60,10 @@ impl AwaitedTasks {
 
     /// The first task that is queued in the pool or lane at `owner`.
     pub(super) fn first_queued(&mut self, owner: *const ()) -> Option<&TaskRef> {
-        self.0.retain(|_, task| !task.is_ended());
-        self.0.values().find(|task| task.is_owned_by(owner) && task.is_queued())
+        let ended = |(number, task): (u64, &TaskRef)| task.is_ended().then_some(number);
+        let ended: Vec<u64> = self.0.iter().filter_map(ended).collect();
+        ended.into_iter().for_each(|number| drop(self.0.remove(number)));
+        self.0.iter().map(|(_, task)| task).find(|task| task.is_owned_by(owner) && task.is_queued())
     }
 }
 

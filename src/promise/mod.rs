@@ -1,5 +1,7 @@
 //! Promises: a chain of steps on the result of an action, held as one value.
 //!
+//! This module needs the feature `event-loop`, which is a default one.
+//!
 //! A [`Promise`] is a future of a `Result` that carries the steps to be done with the result. A
 //! program that would nest callbacks writes the steps one below the other instead, and handles all
 //! errors in one place:

@@ -27,7 +27,7 @@ pub use self::options::CallOptions;
 use self::cell::{Access, AccessError, ExclusiveCell};
 use crate::error::Reason;
 use crate::panic::catch_panic;
-use crate::pool::{Lane, Pool, SpawnTarget, Spawner};
+use crate::pool::{ChosenTarget, Lane, Pool, Spawner};
 use crate::sync::trampoline;
 use crate::task::{OnShutdown, Task};
 
@@ -95,7 +95,7 @@ struct StrandInner<T: Send + 'static> {
     cell: ExclusiveCell<T>,
     lane: Lane,
     /// The lane, with the options of all calls.
-    target: SpawnTarget,
+    target: ChosenTarget,
 }
 
 impl<T: Send + 'static> Strand<T> {
@@ -115,7 +115,7 @@ impl<T: Send + 'static> Strand<T> {
     #[must_use]
     #[track_caller]
     pub fn on(spawner: &impl Spawner, value: T) -> Self {
-        let (lane, target) = SpawnTarget::of(spawner).in_lane(|pool| pool.lane("strand", 1));
+        let (lane, target) = ChosenTarget::of(spawner).in_lane(|pool| pool.lane("strand", 1));
         match Strand::in_turn(lane, target, value) {
             Ok(strand) => strand,
             Err(error) => panic!("{error}"),
@@ -142,10 +142,10 @@ impl<T: Send + 'static> Strand<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn in_lane(lane: &Lane, value: T) -> io::Result<Self> {
-        Strand::in_turn(lane.clone(), SpawnTarget::of(lane), value)
+        Strand::in_turn(lane.clone(), ChosenTarget::of(lane), value)
     }
 
-    fn in_turn(lane: Lane, target: SpawnTarget, value: T) -> io::Result<Self> {
+    fn in_turn(lane: Lane, target: ChosenTarget, value: T) -> io::Result<Self> {
         if lane.limit() != 1 {
             let (name, limit) = (lane.name(), lane.limit());
             let message = format!("lane {name:?} has limit {limit}: the lane of a strand must have limit 1");
@@ -179,7 +179,7 @@ impl<T: Send + 'static> Strand<T> {
         F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
     {
-        self.inner.target.options().attempt(self.turn(f))
+        self.inner.target.attempt(self.turn(f))
     }
 
     /// The closure of the task that makes the call.

@@ -21,6 +21,15 @@ const LISTED: Duration = Duration::from_secs(1);
 /// The pause between two looks whether a thread has ended.
 const STEP: Duration = Duration::from_micros(500);
 
+/// What a thread does. It takes much code to start one, which is compiled once for all of them.
+pub(crate) type ThreadMain = Box<dyn FnOnce() + Send>;
+
+/// The size of the block that a thread which leaves has allocated for the one that joins it to
+/// free; nothing is written to it. `malloc` of glibc keeps the small blocks that are freed as a
+/// thread ends apart, and all memory below them with them, until a block of this size is freed in
+/// the same arena. So the thread that joins gives back what the one that has ended held.
+const PARTING: usize = if cfg!(all(target_os = "linux", target_env = "gnu")) { 64 << 10 } else { 0 };
+
 /// What a thread is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ThreadRole {
@@ -45,6 +54,8 @@ struct Life {
     /// It runs no task any more, and is about to end.
     left: AtomicBool,
     key: OnceLock<ThreadKey>,
+    /// Of [`PARTING`] bytes, once the thread has left.
+    parting: OnceLock<Vec<u8>>,
 }
 
 thread_local_const! { static LIFE: RefCell<Option<Arc<Life>>> = RefCell::new(None) }
@@ -67,9 +78,10 @@ pub(crate) struct OwnThread {
 pub(crate) fn start(
     builder: thread::Builder,
     (role, inherit): (ThreadRole, Inherit),
-    f: impl FnOnce() + Send + 'static,
+    f: ThreadMain,
 ) -> io::Result<OwnThread> {
-    let life = Arc::new(Life { left: AtomicBool::new(false), key: OnceLock::new() });
+    let life =
+        Arc::new(Life { left: AtomicBool::new(false), key: OnceLock::new(), parting: OnceLock::new() });
     let own = Arc::clone(&life);
     let blocked = SignalsBlocked::new();
     let made = blocked.made();
@@ -107,7 +119,7 @@ fn end() {
 ///
 /// Those of the system.
 pub(crate) fn start_alone(name: String, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    start(thread::Builder::new().name(name), (ThreadRole::Helper, Inherit::default()), f).map(drop)
+    start(thread::Builder::new().name(name), (ThreadRole::Helper, Inherit::default()), Box::new(f)).map(drop)
 }
 
 /// This thread leaves its pool, and may be joined from now on. A helper does so by its end.
@@ -115,6 +127,10 @@ pub(crate) fn leave() {
     let life = LIFE.with(|life| life.borrow_mut().take());
     if let Some(life) = life {
         HERE.with(|here| here.set(Here::Joinable));
+        let mut parting = Vec::new();
+        // Without memory there is nothing to give back.
+        let _ = parting.try_reserve_exact(PARTING);
+        let _ = life.parting.set(parting);
         // ORDERING: Release pairs with the Acquire in `has_left`: what the thread did in its pool
         // comes before its end.
         life.left.store(true, Ordering::Release);
@@ -140,10 +156,13 @@ impl OwnThread {
     /// Whether joining it takes no time. Where the system does not say so, its thread-local
     /// variables may still be being destroyed.
     pub(crate) fn is_gone(&self) -> bool {
-        match self.life.key.get().and_then(|key| key.is_gone()) {
-            Some(gone) => gone,
-            None => is_finished(&self.handle),
-        }
+        self.is_known_gone().unwrap_or_else(|| is_finished(&self.handle))
+    }
+
+    /// The same, with certainty: then a thread that others may be joining may join it. `None` where
+    /// the system does not say so.
+    pub(crate) fn is_known_gone(&self) -> Option<bool> {
+        self.life.key.get().and_then(|key| key.is_gone())
     }
 
     /// Waits for the end of the thread, until `deadline`. Returns the thread if that came first.

@@ -34,7 +34,10 @@ impl<T> ProcessMutex<T> {
     /// Locks the value. `None` in a forked child.
     #[inline]
     pub(crate) fn lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.mutex.as_ref().filter(|_| !self.is_forked()).map(Mutex::lock)
+        match &self.mutex {
+            Some(mutex) if !self.is_forked() => Some(mutex.lock()),
+            _ => None,
+        }
     }
 
     /// The value, without locking, and in a forked child too. Where the mutable borrow comes from a

@@ -169,6 +169,7 @@ pub(crate) fn watch() {
         let single = SINGLE.load(Ordering::Relaxed);
         SINGLE.store(single.map_addr(|address| address | RETIRED), Ordering::Relaxed);
         super::attributes::in_child();
+        #[cfg(feature = "fs")]
         super::exit::in_child();
         super::first_use::in_child();
     }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `first_use` | what must be whole in a forked child: no fork meanwhile |
 //! | `fork` | which process this is |
+//! | `file_head` | the first bytes of a file, in memory that nothing has initialised |
 //! | `file_id` | which file a handle has open |
 //! | `thread_stat` | what the system knows of a thread |
 //! | `attributes` | what a thread inherits from its maker, and has of the process instead |
@@ -19,17 +20,23 @@
 
 pub(crate) mod attributes;
 pub(crate) mod cpus;
+#[cfg(feature = "fs")]
 pub(crate) mod descriptor;
-#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+#[cfg(all(feature = "fs", target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
 pub(crate) mod epoll;
+#[cfg(feature = "fs")]
 pub(crate) mod exit;
+#[cfg(feature = "fs")]
+pub(crate) mod file_head;
+#[cfg(feature = "fs")]
 pub(crate) mod file_id;
 pub(crate) mod first_use;
 pub(crate) mod fork;
+#[cfg(feature = "fs")]
 pub(crate) mod pread;
-#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+#[cfg(all(feature = "fs", target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
 pub(crate) mod process_slot;
-#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+#[cfg(all(feature = "fs", target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
 pub(crate) mod signals;
 pub(crate) mod stack;
 pub(crate) mod thread_stat;

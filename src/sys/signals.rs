@@ -6,42 +6,43 @@ use std::io;
 /// of the process, even where the signal has its default action. A program that has a handler for
 /// it gets the signal.
 pub(crate) fn without_sigpipe<R>(write: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-    if !ends_the_process() {
-        return write();
-    }
-    let (pipe, before) = (pipe_signal(), Blocked::new());
-    let was_pending = is_pending();
-    let result = write();
-    // A write that succeeds may raise it too: it has waited for room for its last bytes, when the
-    // reader, which has taken the first, went away.
-    if !was_pending && is_pending() {
-        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // Another thread may have taken it, if it was sent to the whole process.
-        // SAFETY: both arguments are valid for reading, and no information is asked for.
-        while unsafe { libc::sigtimedwait(&raw const pipe, std::ptr::null_mut(), &raw const now) } < 0
-            && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
-        {}
-    }
-    drop(before);
-    result
+    let _blocked = Blocked::new();
+    write()
 }
 
-/// `SIGPIPE` is blocked on this thread, until this is dropped.
+/// `SIGPIPE`, if it would end the process, is blocked on this thread until this is dropped, and
+/// taken away if it has been raised meanwhile.
 struct Blocked {
     before: libc::sigset_t,
+    was_pending: bool,
 }
 
 impl Blocked {
-    fn new() -> Self {
+    #[inline(never)]
+    fn new() -> Option<Self> {
+        if !ends_the_process() {
+            return None;
+        }
         let (pipe, mut before) = (pipe_signal(), no_signals());
         // SAFETY: one set is valid for reading and the other for writing.
         unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const pipe, &raw mut before) };
-        Blocked { before }
+        Some(Blocked { before, was_pending: is_pending() })
     }
 }
 
 impl Drop for Blocked {
+    #[inline(never)]
     fn drop(&mut self) {
+        // A write that succeeds may raise it too: it has waited for room for its last bytes, when
+        // the reader, which has taken the first, went away.
+        if !self.was_pending && is_pending() {
+            let (pipe, now) = (pipe_signal(), libc::timespec { tv_sec: 0, tv_nsec: 0 });
+            // Another thread may have taken it, if it was sent to the whole process.
+            // SAFETY: both arguments are valid for reading, and no information is asked for.
+            while unsafe { libc::sigtimedwait(&raw const pipe, std::ptr::null_mut(), &raw const now) } < 0
+                && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+            {}
+        }
         // SAFETY: the set is valid for reading, and the old one is not asked for.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
     }

@@ -1,6 +1,15 @@
 //! What the operating system knows of a thread, by a key that stays harmless after the thread has
 //! gone. Of shuttle's threads it knows nothing: they are one to it. Miri lacks these calls.
 
+#[cfg(all(target_os = "linux", not(miri)))]
+use std::{
+    ffi::{CStr, OsStr},
+    fmt,
+    fs::File,
+    io::{self, Read, Write},
+    os::unix::ffi::OsStrExt,
+};
+
 use std::time::Duration;
 
 /// A thread's names in the system's books.
@@ -52,7 +61,8 @@ impl ThreadKey {
         if cfg!(sidestep_shuttle) {
             return None;
         }
-        let stat = std::fs::read(format!("/proc/self/task/{}/stat", self.tid)).ok()?;
+        let mut text = [0; TEXT];
+        let stat = read(format_args!("/proc/self/task/{}/stat\0", self.tid), &mut text)?;
         // The name in parentheses may hold anything, parentheses included: the state follows the
         // last one.
         let name_end = stat.iter().rposition(|&byte| byte == b')')?;
@@ -73,7 +83,9 @@ impl ThreadKey {
         if cfg!(sidestep_shuttle) {
             return None;
         }
-        let call = std::fs::read_to_string(format!("/proc/self/task/{}/syscall", self.tid)).ok()?;
+        let mut text = [0; TEXT];
+        let call = read(format_args!("/proc/self/task/{}/syscall\0", self.tid), &mut text)?;
+        let call = std::str::from_utf8(call).ok()?;
         // The first word is the call's number, or `running`; the second is its first argument.
         let mut words = call.split_ascii_whitespace();
         let number: libc::c_long = words.next()?.parse().ok()?;
@@ -84,8 +96,8 @@ impl ThreadKey {
             return Some(false);
         }
         let descriptor = i32::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
-        let what = std::fs::read_link(format!("/proc/self/fd/{descriptor}")).ok()?;
-        Some(what.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
+        let what = follow(format_args!("/proc/self/fd/{descriptor}\0"), &mut text)?;
+        Some(what.starts_with(b"socket:"))
     }
 
     /// As on Linux; this system does not tell.
@@ -115,6 +127,46 @@ impl ThreadKey {
     pub(crate) fn cpu_time(self) -> Option<Duration> {
         None
     }
+}
+
+/// Longer than the text of any file that is read here.
+#[cfg(all(target_os = "linux", not(miri)))]
+const TEXT: usize = 512;
+
+/// Calls `f` with `path`, which ends in a NUL. Nothing here is on the heap: the monitor asks while
+/// threads fill that with what lives for an instant.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn with_path<R>(path: fmt::Arguments<'_>, f: impl FnOnce(&CStr) -> Option<R>) -> Option<R> {
+    let mut name = [0; 64];
+    (&mut name[..]).write_fmt(path).ok()?;
+    f(CStr::from_bytes_until_nul(&name).ok()?)
+}
+
+/// Reads the file at `path`, which ends in a NUL and has a short text, as a whole.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn read<'a>(path: fmt::Arguments<'_>, text: &'a mut [u8; TEXT]) -> Option<&'a [u8]> {
+    // `std` has a path as short as that on the stack as well.
+    let open = |path: &CStr| File::open(OsStr::from_bytes(path.to_bytes())).ok();
+    let mut file = with_path(path, open)?;
+    loop {
+        match file.read(text) {
+            Ok(length) => return Some(&text[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Where the link at `path`, which ends in a NUL, leads to, or as much of that as there is room
+/// for.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn follow<'a>(path: fmt::Arguments<'_>, text: &'a mut [u8; TEXT]) -> Option<&'a [u8]> {
+    let length = with_path(path, |path| {
+        // SAFETY: the path ends in a NUL, and `text` is valid for writing its size in bytes.
+        let length = unsafe { libc::readlink(path.as_ptr(), text.as_mut_ptr().cast(), TEXT) };
+        usize::try_from(length).ok()
+    })?;
+    Some(&text[..length])
 }
 
 /// Calls in which a thread that sleeps waits for a timer, a peer or a child.

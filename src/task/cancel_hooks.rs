@@ -7,8 +7,7 @@
 //!   running on this one;
 //! - no lock is held while a hook runs.
 
-use std::collections::BTreeMap;
-
+use crate::numbers::NumberMap;
 use crate::panic::catch_panic;
 use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Condvar, Mutex, MutexGuard, trampoline};
@@ -19,7 +18,7 @@ type Hook = Box<dyn FnOnce() + Send>;
 struct List {
     last_id: u64,
     /// By their ids, which ascend: so in the order of registration.
-    waiting: BTreeMap<u64, Hook>,
+    waiting: NumberMap<Hook>,
     running: Option<(u64, ThreadId)>,
     /// The cancellation has come: later hooks run where they are registered.
     fired: bool,
@@ -77,7 +76,7 @@ impl Hooks {
     /// Unregisters a hook. On return it has run, or it never will.
     pub(super) fn remove(&self, id: u64) {
         let mut list = self.list.lock();
-        if let Some(hook) = list.waiting.remove(&id) {
+        if let Some(hook) = list.waiting.remove(id) {
             drop(list);
             catch_panic("the destructor of a cancel hook", || drop(hook));
             return;
@@ -102,9 +101,9 @@ impl Hooks {
     /// Unregisters every hook: the task has ended.
     pub(super) fn close(&self) {
         let mut list = self.list.lock();
-        let forgotten = std::mem::take(&mut list.waiting);
+        let forgotten = list.waiting.take_values();
         drop(self.await_end(list, None));
-        for hook in forgotten.into_values() {
+        for hook in forgotten {
             catch_panic("the destructor of a cancel hook", || drop(hook));
         }
     }

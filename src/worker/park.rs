@@ -12,6 +12,8 @@
 //! For invariant S spinning is nothing new: the token is released with the find, before the baton
 //! is passed, or by going on the stack, before the last look.
 
+use std::time::Instant;
+
 use super::spin::SpinNext;
 use super::{Policy, Retire, Worker};
 use crate::sync::{now, thread};
@@ -41,7 +43,7 @@ impl<P: Policy> Worker<P> {
             return self.exit_if(Retire::Now);
         }
         loop {
-            let deadline = self.pool.sleep_deadline();
+            let deadline = self.leave_at();
             if self.sleeper.park(deadline) {
                 self.searching.set(true);
                 self.acquire_deque();
@@ -54,6 +56,12 @@ impl<P: Policy> Worker<P> {
                 return true;
             }
         }
+    }
+
+    /// When the thread, which goes to sleep, is to leave. One that owns a deque stays: there are as
+    /// many deques as threads that the pool keeps.
+    fn leave_at(&self) -> Option<Instant> {
+        if self.context.local.get().is_some() { None } else { self.pool.sleep_deadline() }
     }
 
     /// Comes back from the stack to work, with a searching token.

@@ -20,6 +20,14 @@ struct Registered {
 }
 
 impl Registry {
+    /// Makes room for `threads` threads, so that none of them has to (A2 of `pool::threads`).
+    pub(crate) fn reserve(&self, threads: usize) {
+        if let Some(mut registered) = self.0.lock() {
+            let more = threads.saturating_sub(registered.records.len());
+            registered.records.reserve(more);
+        }
+    }
+
     /// Lists a thread that has started.
     pub(crate) fn register(&self, record: Arc<ThreadRecord>) {
         if let Some(mut registered) = self.0.lock() {
@@ -40,6 +48,13 @@ impl Registry {
     /// The registered threads.
     pub(crate) fn records(&self) -> Vec<Arc<ThreadRecord>> {
         self.0.lock().map(|registered| registered.records.clone()).unwrap_or_default()
+    }
+
+    /// Appends the registered threads to `records`.
+    pub(crate) fn add_to(&self, records: &mut Vec<Arc<ThreadRecord>>) {
+        if let Some(registered) = self.0.lock() {
+            records.extend_from_slice(&registered.records);
+        }
     }
 
     /// What the threads of reserves, those that there are and those that have been, have counted.

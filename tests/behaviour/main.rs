@@ -15,15 +15,23 @@
 //!
 //! Hard timings are reached by gates; a test sleeps only to show that nothing happens.
 #![expect(clippy::unwrap_used, reason = "a test fails where an unwrap does")]
+#![cfg_attr(
+    not(feature = "fs"),
+    allow(dead_code, unused_imports, reason = "only tests of that feature use them")
+)]
 
 mod support;
 
+#[cfg(feature = "event-loop")]
 mod event_loop;
 mod fork;
+#[cfg(feature = "fs")]
 mod fs;
+#[cfg(feature = "fs")]
 mod io;
 mod lane;
 mod pool;
+#[cfg(feature = "event-loop")]
 mod promise;
 mod shutdown;
 mod stats;

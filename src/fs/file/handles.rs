@@ -8,6 +8,7 @@ use crate::fs::offload::Fs;
 
 impl File {
     /// Makes a [`File`] of an open file of `std`, as `From` does.
+    #[inline]
     #[must_use]
     pub fn from_std(file: std::fs::File) -> File {
         File::from(file)
@@ -46,6 +47,7 @@ impl File {
     /// let file: std::fs::File = file.try_into_std().map_err(|_| std::io::ErrorKind::ResourceBusy)?;
     /// # std::io::Result::Ok(()) }).unwrap();
     /// ```
+    #[inline]
     #[expect(clippy::result_large_err, reason = "the name and the type are those of tokio")]
     pub fn try_into_std(mut self) -> Result<std::fs::File, File> {
         // Another call in progress has the file too: one that was dropped.
@@ -80,6 +82,7 @@ impl File {
 }
 
 impl From<std::fs::File> for File {
+    #[inline]
     fn from(file: std::fs::File) -> Self {
         Fs::GLOBAL.file(file)
     }
@@ -102,6 +105,7 @@ impl std::os::fd::AsRawFd for File {
 
 #[cfg(unix)]
 impl From<std::os::fd::OwnedFd> for File {
+    #[inline]
     fn from(fd: std::os::fd::OwnedFd) -> Self {
         std::fs::File::from(fd).into()
     }
@@ -124,6 +128,7 @@ impl std::os::windows::io::AsRawHandle for File {
 
 #[cfg(windows)]
 impl From<std::os::windows::io::OwnedHandle> for File {
+    #[inline]
     fn from(handle: std::os::windows::io::OwnedHandle) -> Self {
         std::fs::File::from(handle).into()
     }

@@ -30,7 +30,7 @@ const MAX_BUF_SIZE: usize = 2 << 20;
 ///
 /// Read, write and seek with the traits of `futures-io` (and of tokio, with the feature `tokio`). A
 /// file buffers as [`Unblock`] does; its documentation on reading, writing and cancellation holds
-/// here too. It reads up to 256 KiB ahead, and collects small writes up to 128 KiB while others are
+/// here too. It reads up to 256 KiB ahead, and collects small writes up to 1 MiB while others are
 /// written. A larger read or write is one call of the system, of up to 2 MiB: see
 /// [`set_max_buf_size`](File::set_max_buf_size). Buffers begin at multiples of 4096 and lengths are
 /// kept, so a file that is opened with `O_DIRECT` works for callers who keep its rules. On Linux a
@@ -130,6 +130,7 @@ impl File {
     /// assert_eq!(file.read(&mut [0; 100]).await?, 16);
     /// # std::io::Result::Ok(()) }).unwrap();
     /// ```
+    #[inline]
     #[must_use]
     #[track_caller]
     pub fn with_capacity(capacity: usize, file: std::fs::File) -> File {
@@ -159,6 +160,7 @@ impl File {
     /// assert_eq!(file.read(&mut [0; 100]).await?, 9);
     /// # std::io::Result::Ok(()) }).unwrap();
     /// ```
+    #[inline]
     #[track_caller]
     pub fn set_max_buf_size(&mut self, max_buf_size: usize) {
         assert!(max_buf_size > 0, "max_buf_size 0 of a file: it must be at least 1");
@@ -317,17 +319,20 @@ impl Fs {
     }
 
     /// Makes a [`File`] of an open file, as [`File::from`] does.
+    #[inline]
     #[must_use]
     pub fn file(&self, file: std::fs::File) -> File {
         self.file_of(Arc::new(file), Arc::new(FileLock::unknown()))
     }
 
     /// Makes a [`File`] of a file that was opened just now.
+    #[inline]
     pub(super) fn opened(&self, file: std::fs::File) -> File {
         self.file_of(Arc::new(file), Arc::default())
     }
 
     /// A handle to an open file that other calls may have too.
+    #[inline]
     fn file_of(&self, file: Arc<std::fs::File>, lock: Arc<FileLock>) -> File {
         let set_up = Setup { target: self.target.clone(), drops_in_place: true, ..Setup::default() };
         let stream = Unblock::set_up_with(Arc::clone(&file), Sizes::of_file(MAX_BUF_SIZE), set_up);
@@ -354,6 +359,7 @@ delegate_read!(File, stream);
 delegate_write!(File, stream);
 
 impl futures_io::AsyncSeek for File {
+    #[inline]
     fn poll_seek(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
         futures_io::AsyncSeek::poll_seek(Pin::new(&mut self.stream), context, to)
     }
@@ -361,10 +367,12 @@ impl futures_io::AsyncSeek for File {
 
 #[cfg(feature = "tokio")]
 impl tokio::io::AsyncSeek for File {
+    #[inline]
     fn start_seek(mut self: Pin<&mut Self>, to: SeekFrom) -> io::Result<()> {
         tokio::io::AsyncSeek::start_seek(Pin::new(&mut self.stream), to)
     }
 
+    #[inline]
     fn poll_complete(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<u64>> {
         tokio::io::AsyncSeek::poll_complete(Pin::new(&mut self.stream), context)
     }

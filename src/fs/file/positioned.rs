@@ -9,7 +9,6 @@ use std::os::unix::fs::FileExt;
 #[cfg(windows)]
 use std::os::windows::fs::FileExt;
 use std::sync::Arc;
-use std::task::Poll;
 
 use super::File;
 use crate::io::aligned::AlignedBytes;
@@ -129,7 +128,7 @@ impl File {
         if let Err(error) = self.written().await {
             return (Err(error), buffer);
         }
-        take_turn().await;
+        poll_fn(budget::poll_turn).await;
         // A large buffer is filled by one call.
         let is_small = buffer.as_mut().len() <= pread::MOST;
         if is_small && let Some(count) = self.read_cached(buffer.as_mut(), offset) {
@@ -260,7 +259,7 @@ impl File {
 
     async fn read_from(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.written().await?;
-        take_turn().await;
+        poll_fn(budget::poll_turn).await;
         if let Some(count) = self.read_cached(buffer, offset) {
             return Ok(count);
         }
@@ -314,19 +313,6 @@ impl<B> Drop for Lent<'_, B> {
     fn drop(&mut self) {
         *self.slot.lock() = self.buffer.take();
     }
-}
-
-/// Yields to other tasks now and then, since a read from the page cache never waits.
-async fn take_turn() {
-    let mut waits = !budget::may_begin_read();
-    poll_fn(|context| {
-        if std::mem::take(&mut waits) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    })
-    .await;
 }
 
 #[cfg(unix)]

@@ -6,6 +6,7 @@ use super::File;
 /// See [`OwnedFd`](std::os::fd::OwnedFd) for what a caller promises.
 #[cfg(unix)]
 impl std::os::fd::FromRawFd for File {
+    #[inline]
     unsafe fn from_raw_fd(fd: std::os::fd::RawFd) -> Self {
         // SAFETY: the caller owns the descriptor, which is open, and hands it over.
         unsafe { std::fs::File::from_raw_fd(fd) }.into()
@@ -15,6 +16,7 @@ impl std::os::fd::FromRawFd for File {
 /// See [`OwnedHandle`](std::os::windows::io::OwnedHandle) for what a caller promises.
 #[cfg(windows)]
 impl std::os::windows::io::FromRawHandle for File {
+    #[inline]
     unsafe fn from_raw_handle(handle: std::os::windows::io::RawHandle) -> Self {
         // SAFETY: the caller owns the handle, which is open, and hands it over.
         unsafe { std::fs::File::from_raw_handle(handle) }.into()

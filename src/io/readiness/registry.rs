@@ -57,10 +57,11 @@
 //! [`ProcessMutex`], returns nothing there; so the child leaves this registry alone, and makes one
 //! of its own.
 
-use std::collections::BTreeMap;
 use std::io;
+use std::mem::replace;
 use std::task::Waker;
 
+use crate::numbers::NumberMap;
 use crate::sync::{ProcessMutex, trampoline};
 use crate::sys::descriptor::{Direction, Fd};
 use crate::task::wake;
@@ -80,24 +81,55 @@ pub(crate) type EntryKey = (Fd, Direction, u64);
 
 #[derive(Default)]
 struct WaitEntries {
-    wakers: BTreeMap<EntryKey, Waker>,
+    /// Those that wait for a direction of a descriptor, each with its number. There are seldom two.
+    waiting: NumberMap<Vec<(u64, Waker)>>,
     last_number: u64,
     has_thread: bool,
 }
 
 impl WaitEntries {
     fn any(&self, fd: Fd, direction: Direction) -> bool {
-        self.wakers.range((fd, direction, 0)..=(fd, direction, u64::MAX)).next().is_some()
+        self.waiting.contains(place(fd, direction))
+    }
+
+    fn get_mut(&mut self, (fd, direction, number): EntryKey) -> Option<&mut Waker> {
+        let waiting = self.waiting.get_mut(place(fd, direction))?;
+        waiting.iter_mut().find(|(other, _)| *other == number).map(|(_, waker)| waker)
+    }
+
+    /// Adds an entry, or replaces its waker.
+    fn insert(&mut self, key: EntryKey, waker: Waker) -> Option<Waker> {
+        if let Some(old) = self.get_mut(key) {
+            return Some(replace(old, waker));
+        }
+        let (fd, direction, number) = key;
+        match self.waiting.get_mut(place(fd, direction)) {
+            Some(waiting) => waiting.push((number, waker)),
+            None => drop(self.waiting.insert(place(fd, direction), vec![(number, waker)])),
+        }
+        None
+    }
+
+    fn remove(&mut self, (fd, direction, number): EntryKey) -> Option<Waker> {
+        let waiting = self.waiting.get_mut(place(fd, direction))?;
+        let index = waiting.iter().position(|(other, _)| *other == number)?;
+        let (_, waker) = waiting.remove(index);
+        if waiting.is_empty() {
+            self.waiting.remove(place(fd, direction));
+        }
+        Some(waker)
     }
 
     /// Removes the entries of a direction, whose wakers go to `woken`.
     fn take(&mut self, fd: Fd, direction: Direction, woken: &mut Vec<Waker>) {
-        let range = (fd, direction, 0)..=(fd, direction, u64::MAX);
-        while let Some((key, _)) = self.wakers.range(range.clone()).next() {
-            let key = *key;
-            woken.extend(self.wakers.remove(&key));
-        }
+        let waiting = self.waiting.remove(place(fd, direction)).into_iter().flatten();
+        woken.extend(waiting.map(|(_, waker)| waker));
     }
+}
+
+/// The number of a direction of a descriptor.
+fn place(fd: Fd, direction: Direction) -> u64 {
+    u64::from(fd.cast_unsigned()) << 1 | direction as u64
 }
 
 /// The entries of one process, and its poller.
@@ -127,7 +159,7 @@ impl<P: Poller> ReadyRegistry<P> {
     /// Whether the entry is there, with `waker`.
     pub(crate) fn has(&self, key: EntryKey, waker: &Waker) -> bool {
         let entries = self.entries.lock();
-        entries.is_some_and(|entries| entries.wakers.get(&key).is_some_and(|other| other.will_wake(waker)))
+        entries.is_some_and(|mut entries| entries.get_mut(key).is_some_and(|other| other.will_wake(waker)))
     }
 
     /// Adds an entry, or replaces its waker, which is returned. `start` starts the thread, which is
@@ -161,14 +193,14 @@ impl<P: Poller> ReadyRegistry<P> {
             }
             entries.has_thread = true;
         }
-        Ok(entries.wakers.insert(key, waker))
+        Ok(entries.insert(key, waker))
     }
 
     /// Removes an entry, if it is still there. The waker is user code: to be called or dropped now.
     #[must_use]
     pub(crate) fn cancel(&self, key: EntryKey) -> Option<Waker> {
         let mut entries = self.entries.lock()?;
-        let waker = entries.wakers.remove(&key);
+        let waker = entries.remove(key);
         let fd = key.0;
         if !entries.any(fd, Direction::Read) && !entries.any(fd, Direction::Write) {
             self.poller.disarm(fd);
@@ -190,7 +222,8 @@ impl<P: Poller> ReadyRegistry<P> {
         let mut entries = self.entries.lock()?;
         if waited.is_err() {
             // Those that wait make calls that may wait, from now on.
-            woken.extend(std::mem::take(&mut entries.wakers).into_values());
+            let waiting = entries.waiting.take_values().into_iter().flatten();
+            woken.extend(waiting.map(|(_, waker)| waker));
             entries.has_thread = false;
         }
         for (fd, read, write) in reports {

@@ -10,11 +10,12 @@
 //! it is pushed. One of the two fences comes first: either the monitor sees the task and arms
 //! itself again, or the submitter sees it disarmed and arms it.
 //!
-//! ORDERING: the fence in `disarm` pairs with the one in `Idle::notify`. `armed`, `has_thread` and
-//! `stopped` are `SeqCst` and pair with themselves: the monitor's thread looks at them before each
-//! sleep, and each change is followed by an unpark of that thread.
+//! ORDERING: the fence in `disarm` pairs with the one in `Idle::notify`. `armed`, `has_thread`,
+//! `leavers` and `stopped` are `SeqCst` and pair with themselves: the monitor's thread looks at
+//! them before each sleep, and each change is followed by an unpark of that thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::policy::{Cause, Limits, Verdict, decide};
 use super::sample::{Sampler, View};
@@ -25,6 +26,11 @@ use crate::pool::threads::{Backoff, start_many};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::sync::{Parker, now};
 use crate::trace::event;
+
+/// The pauses between two looks whether a thread that has left is gone. Each is twice as long as
+/// the one before; a thread that takes longer is left to the next that leaves.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A pool's monitor, and what it has done.
 #[derive(Debug)]
@@ -59,6 +65,8 @@ pub(in crate::pool) struct Monitor {
     stopped: AtomicBool,
     /// Whether there is a thread.
     has_thread: AtomicBool,
+    /// Whether threads have left since the last look after them.
+    leavers: AtomicBool,
     /// The pause after the system has refused the monitor's own thread. The pool's own backoff does
     /// not stop the monitor from starting: the monitor is what ends it.
     backoff: Backoff,
@@ -71,6 +79,7 @@ impl Monitor {
             armed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             has_thread: AtomicBool::new(false),
+            leavers: AtomicBool::new(false),
             backoff: Backoff::new(),
             parker: Arc::new(Parker::new()),
         }
@@ -115,15 +124,31 @@ impl Monitor {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    /// Sleeps until armed. False if the monitor is to end.
-    pub(in crate::pool) fn await_arming(&self) -> bool {
+    /// Sleeps until armed. False if the monitor is to end. Calls `look` when a thread is leaving,
+    /// and while that returns true again, after pauses that grow.
+    pub(in crate::pool) fn await_arming(&self, look: impl Fn() -> bool) -> bool {
+        let mut pause = FIRST_PAUSE;
         while !self.is_stopped() {
             if self.armed.load(Ordering::SeqCst) {
                 return true;
             }
-            self.parker.park(None);
+            if self.leavers.swap(false, Ordering::SeqCst) {
+                pause = FIRST_PAUSE;
+            }
+            let again = pause <= LAST_PAUSE && look();
+            self.parker.park(again.then(|| now() + pause));
+            if again {
+                pause *= 2;
+            }
         }
         false
+    }
+
+    /// A thread is leaving: the monitor, if there is one, is to join it.
+    pub(in crate::pool) fn look_after_leavers(&self) {
+        if self.has_thread.load(Ordering::SeqCst) && !self.leavers.swap(true, Ordering::SeqCst) {
+            self.parker.unpark();
+        }
     }
 
     /// Disarms, unless `waiting` finds something queued afterwards.
@@ -153,9 +178,10 @@ fn start(pool: &Inner) -> std::io::Result<()> {
 fn watch(pool: &Arc<Inner>) {
     let monitor = &pool.growth.monitor;
     let mut sampler = Sampler::of(pool.config.thread_states);
+    sampler.reserve(pool.threads.max());
     let mut stall = Stall::default();
     let cpus = crate::sys::cpus::count();
-    while monitor.await_arming() {
+    while monitor.await_arming(|| pool.threads.joins().look_after_leavers()) {
         let mut state = State::new();
         let mut last = now();
         sampler.start(view(pool));

@@ -1,16 +1,17 @@
 //! One look at the pool: the input of the growth policy.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::detect::{CpuClock, Detector, IdleCpu, ThreadState, TimeAlone};
-use super::survey::{ASKED_AGAIN, Inquiry, Seen, Survey};
+use super::survey::{ASKED_AGAIN, Inquiry, Seen};
 use super::waiting::{PendingLane, Waiting};
 use crate::counts::TaskCounts;
 use crate::idle::IdleCounts;
+use crate::numbers::NumberMap;
 use crate::pool::threads::Threads;
 use crate::sync::atomic::Ordering;
-use crate::worker::{Engine, LastSample};
+use crate::worker::{Engine, LastSample, ThreadRecord};
 
 /// A thread that has been in one task for so long, and has used so much CPU time there, is
 /// occupied,
@@ -121,6 +122,9 @@ pub(super) struct Sampler {
     turn: usize,
     /// Whether the last look has moved a deque into the injector: a thread is to look there.
     drained: bool,
+    /// Room for the threads of the pool and for those of them that are inside a task, empty between
+    /// two looks.
+    room: (Vec<Arc<ThreadRecord>>, Vec<Seen>),
 }
 
 /// A step of E2.
@@ -162,7 +166,14 @@ impl Sampler {
             reserved: TaskCounts::default(),
             turn: 0,
             drained: false,
+            room: (Vec::new(), Vec::new()),
         }
+    }
+
+    /// Makes room for `threads` threads, so that no look has to (A3 of `pool::threads`).
+    pub(super) fn reserve(&mut self, threads: usize) {
+        self.room.0.reserve(threads);
+        self.room.1.reserve(threads);
     }
 
     /// A sampler that asks the system about the threads if the pool's settings allow that, by the
@@ -177,7 +188,8 @@ impl Sampler {
     /// Records where the threads are, for the next look to compare with.
     pub(super) fn start(&mut self, pool: View<'_>) {
         let queued = Queued::count(pool);
-        self.inside(pool, Duration::ZERO);
+        let inside = self.inside(pool, Duration::ZERO);
+        self.forget(inside);
         self.spare.look(false);
         self.waiting = Waiting::default();
         self.waiting.look_at_own(&queued, Duration::ZERO);
@@ -252,7 +264,7 @@ impl Sampler {
             if pool.threads.counts().reserved() < pool.threads.max() && counts.starting <= sample.threads / 4
             {
                 sample.spare = self.spare.look(self.guesses);
-                self.ask(&mut sample, inside);
+                self.ask(&mut sample, &inside);
             }
             // The monitor takes time to ask, the more so where it gets no CPU: a thread that had
             // not moved at first may have moved since.
@@ -260,6 +272,7 @@ impl Sampler {
                 || pool.engine.idle.counts() == counts && pool.engine.own_counts().started == totals.started;
             sample.stuck = sample.stuck && is_still();
         }
+        self.forget(inside);
         // No user code runs with a searching token: a thread that holds one waits for nothing but a
         // CPU.
         sample.starved |= sample.stuck && sample.searching > 0;
@@ -269,8 +282,9 @@ impl Sampler {
     /// Returns the threads inside a task, with their last samples brought up to date. Drains the
     /// deques of stalled threads, and sets `overstays` of threads that are long in one task.
     fn inside(&mut self, pool: View<'_>, counted: Duration) -> Vec<Seen> {
-        let mut inside = Vec::new();
-        for record in pool.engine.workers.records() {
+        let (mut records, mut inside) = std::mem::take(&mut self.room);
+        pool.engine.workers.add_to(&mut records);
+        for record in records.drain(..) {
             let delivered = record.counters.delivered.get();
             let started = record.counters.runs.started.get();
             let busy = started > delivered;
@@ -294,13 +308,20 @@ impl Sampler {
                 inside.push(Seen { record, last: seen });
             }
         }
+        self.room.0 = records;
         inside
+    }
+
+    /// A look has ended: lets go of the records, and keeps the room.
+    fn forget(&mut self, mut inside: Vec<Seen>) {
+        inside.clear();
+        self.room.1 = inside;
     }
 
     /// Finds the occupied threads, and how long tasks have waited that call for a thread.
     fn look_at_waits(&mut self, sample: &mut Sample, pool: View<'_>, queued: &Queued, inside: &mut [Seen]) {
         self.find_occupied(inside);
-        let mut lanes = BTreeMap::new();
+        let mut lanes = NumberMap::<usize>::new();
         let mut in_callbacks = 0;
         for seen in inside.iter().filter(|seen| seen.last.occupied) {
             sample.occupied += 1;
@@ -309,13 +330,13 @@ impl Sampler {
                 0 => sample.long += usize::from(seen.last.long),
                 lane => {
                     sample.in_lanes += 1;
-                    *lanes.entry(lane).or_insert(0) += 1;
+                    lanes.insert(lane as u64, lanes.get(lane as u64).map_or(1, |threads| threads + 1));
                 }
             }
         }
         // A thread that is long in a callback does not come soon.
         sample.delivering = sample.delivering.saturating_sub(in_callbacks);
-        let occupied = |id| lanes.get(&id).is_some_and(|&threads| threads >= pool.threads.core());
+        let occupied = |id| lanes.get(id as u64).is_some_and(|&threads| threads >= pool.threads.core());
         let pending = pool.engine.lanes.pending().into_iter();
         let pending = pending.map(|(id, started)| PendingLane { id, started, occupied: occupied(id) });
         let own = self.waiting.look_at_own(queued, sample.elapsed);
@@ -357,7 +378,7 @@ impl Sampler {
 
     /// Asks about some of the threads, separately about those that have begun their task since the
     /// last step of E2.
-    fn ask(&mut self, sample: &mut Sample, inside: Vec<Seen>) {
+    fn ask(&mut self, sample: &mut Sample, inside: &[Seen]) {
         let inquiry = Inquiry {
             detectors: &self.detectors,
             clocks: self.clocks,
@@ -366,10 +387,9 @@ impl Sampler {
             turn: self.turn,
         };
         let is_fresh = |seen: &Seen| self.step.is_some_and(|step| seen.last.held < step.age);
-        let (fresh, old) = inside.into_iter().partition(is_fresh);
-        let fresh: Survey = inquiry.ask(fresh);
+        let fresh = inquiry.ask(inside, is_fresh);
         sample.fresh = self.step.map(|_| Fresh { threads: fresh.threads, blocked: fresh.blocked() });
-        let survey = inquiry.ask(old).with(&fresh);
+        let survey = inquiry.ask(inside, |seen| !is_fresh(seen)).with(&fresh);
         if let Some(guessed) = survey.has_guessed() {
             (self.guesses, sample.certain) = (guessed, !guessed);
         }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use super::policy::Limits;
 use super::sample::Sample;
 #[cfg(feature = "tracing")]
+use crate::numbers::order;
+#[cfg(feature = "tracing")]
 use crate::trace::event;
 use crate::worker::Registry;
 
@@ -93,7 +95,7 @@ pub(super) fn report(workers: &Registry, warns: bool, sample: &Sample, trouble: 
     #[cfg(feature = "tracing")]
     {
         let Sample { queued, threads, .. } = *sample;
-        let running = running(workers);
+        let running = Running(workers);
         match trouble {
             Trouble::Stalls(obstacle) => event!(
                 WARN,
@@ -115,17 +117,24 @@ pub(super) fn report(workers: &Registry, warns: bool, sample: &Sample, trouble: 
 }
 
 /// Some of the running tasks, those first that have been running for longest, and for how long as
-/// far as the monitor has seen.
+/// far as the monitor has seen. Found out by a subscriber that records it.
 #[cfg(feature = "tracing")]
-fn running(workers: &Registry) -> Vec<String> {
-    let mut running = Vec::new();
-    for record in workers.records() {
-        let held = record.last_sample.lock().held;
-        running.extend(record.running_tasks().into_iter().map(|shown| (held, shown.origin)));
+struct Running<'a>(&'a Registry);
+
+#[cfg(feature = "tracing")]
+impl std::fmt::Debug for Running<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut running = Vec::new();
+        for record in self.0.records() {
+            let held = record.last_sample.lock().held;
+            running.extend(record.running_tasks().into_iter().map(|shown| (held, shown.origin)));
+        }
+        let age = |held: &Duration| u64::try_from(held.as_nanos()).unwrap_or(u64::MAX);
+        let order = order(running.iter().map(|(held, _)| u64::MAX - age(held)));
+        let first = order.into_iter().take(NAMED).filter_map(|index| running.get(index));
+        let shown = first.map(|(held, origin)| format!("{origin} for {held:?}"));
+        f.debug_list().entries(shown).finish()
     }
-    running.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
-    running.truncate(NAMED);
-    running.into_iter().map(|(held, origin)| format!("{origin} for {held:?}")).collect()
 }
 
 #[cfg(all(test, not(sidestep_loom)))]

@@ -16,6 +16,7 @@ pub(super) const ASKED_AGAIN: usize = 64;
 const LONG_STAY: Duration = Duration::from_millis(4);
 
 /// One thread that is inside a task, as one look sees it.
+#[derive(Debug)]
 pub(super) struct Seen {
     pub(super) record: Arc<ThreadRecord>,
     pub(super) last: LastSample,
@@ -117,24 +118,31 @@ impl Survey {
 }
 
 impl Inquiry<'_> {
-    /// Asks about some of the threads.
-    pub(super) fn ask(&self, mut group: Vec<Seen>) -> Survey {
-        let mut survey = Survey { threads: group.len(), ..Survey::default() };
-        if group.is_empty() {
+    /// Asks about some of the threads in `inside` that belong to the group.
+    pub(super) fn ask(&self, inside: &[Seen], belongs: impl Fn(&Seen) -> bool) -> Survey {
+        let mut group = inside.iter().enumerate().filter(|(_, seen)| belongs(seen));
+        let threads = group.clone().count();
+        let mut survey = Survey { threads, ..Survey::default() };
+        // Each look begins with another thread of the group.
+        let Some((begin, _)) = group.nth(self.turn.wrapping_mul(ASKED) % threads.max(1)) else {
             return survey;
-        }
-        group.rotate_left(self.turn.wrapping_mul(ASKED) % survey.threads);
+        };
+        let (later, first) = inside.split_at(begin);
+        let group = first.iter().chain(later).filter(|seen| belongs(seen));
         // Stalled threads first, and among them those without an answer yet: their answers decide
         // the quick rules.
-        group.sort_by_key(|seen| (seen.last.stalled == 0, seen.last.asleep.is_some()));
-        let others = group.split_off(ASKED.min(survey.threads));
-        group.iter().for_each(|seen| self.ask_one(seen, &mut survey));
-        for seen in others.iter().filter(|seen| seen.last.stalled > 0) {
+        let ranks = [(true, false), (true, true), (false, false), (false, true)];
+        let rank = |seen: &Seen| (seen.last.stalled > 0, seen.last.asleep.is_some());
+        let mut ordered =
+            ranks.into_iter().flat_map(|one| group.clone().filter(move |seen| rank(seen) == one));
+        ordered.by_ref().take(ASKED).for_each(|seen| self.ask_one(seen, &mut survey));
+        let others = ordered.filter(|seen| seen.last.stalled > 0);
+        for seen in others.clone() {
             survey.remembered += usize::from(seen.last.asleep == Some(true));
             survey.unknown += usize::from(seen.last.asleep.is_none());
         }
         let all = survey.asleep_stalled == ASKED && !survey.is_outside();
-        if all && self.any_awake(&others) {
+        if all && self.any_awake(others) {
             survey.one_awake = true;
             survey.starved = true;
         }
@@ -176,9 +184,8 @@ impl Inquiry<'_> {
         }
     }
 
-    /// Whether one of the stalled threads among `others` is not asleep.
-    fn any_awake(&self, others: &[Seen]) -> bool {
-        let stalled = others.iter().filter(|seen| seen.last.stalled > 0);
+    /// Whether one of these stalled threads is not asleep.
+    fn any_awake<'s>(&'s self, stalled: impl Iterator<Item = &'s Seen>) -> bool {
         // An occupied thread has a CPU.
         let unknown = stalled.filter(|seen| !seen.last.occupied);
         unknown.take(ASKED_AGAIN).any(|seen| self.is_asleep(seen, None) == (false, true))

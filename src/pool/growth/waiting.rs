@@ -7,16 +7,16 @@
 //! taken; then the next look sets a new one. Only threads that take tasks move a queue: while none
 //! does, a new mark is as old as the one before, even if tasks are cancelled meanwhile.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::sample::Queued;
+use crate::numbers::NumberMap;
 
 /// How long the oldest task of the pool's own queues and the pending slots of lanes have waited.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     own: Option<Mark>,
-    lanes: BTreeMap<usize, Mark>,
+    lanes: NumberMap<Mark>,
 }
 
 /// The counts at one look, and how long ago that look was.
@@ -72,11 +72,11 @@ impl Waiting {
     ) -> Option<Duration> {
         let before = std::mem::take(&mut self.lanes);
         for PendingLane { id, started, .. } in pending.filter(|lane| !lane.occupied) {
-            let mark = match before.get(&id) {
+            let mark = match before.get(id as u64) {
                 Some(mark) if mark.begun == started => mark.later(elapsed),
                 _ => Mark { submitted: 0, begun: started, age: Duration::ZERO },
             };
-            self.lanes.insert(id, mark);
+            self.lanes.insert(id as u64, mark);
         }
         self.lanes.values().map(|mark| mark.age).max()
     }

@@ -1,11 +1,11 @@
 //! Which tasks run for long.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
 use crate::error::TaskId;
+use crate::numbers::{self, NumberMap};
 use crate::sync::{Mutex, now};
 use crate::worker::{Registry, RunningTask};
 
@@ -28,21 +28,29 @@ pub struct LongRunningTask {
 
 /// When each running task that is not timed was first seen.
 #[derive(Debug, Default)]
-pub(in crate::pool) struct FirstSeen(Mutex<BTreeMap<TaskId, Instant>>);
+pub(in crate::pool) struct FirstSeen(Mutex<NumberMap<Instant>>);
+
+/// What all threads run.
+pub(super) fn running_tasks(workers: &Registry) -> Vec<RunningTask> {
+    let mut all = Vec::new();
+    for record in workers.records() {
+        all.extend(record.running_tasks());
+    }
+    all
+}
 
 impl FirstSeen {
     /// The tasks on the threads of `workers` that have been running for longer than `limit`, the
     /// longest first.
     pub(in crate::pool) fn longer_than(&self, limit: Duration, workers: &Registry) -> Vec<LongRunningTask> {
         let now = now();
-        let shown: Vec<RunningTask> =
-            workers.records().iter().flat_map(|record| record.running_tasks()).collect();
+        let shown = running_tasks(workers);
         let mut seen = self.0.lock();
-        let mut still = BTreeMap::new();
+        let mut still = NumberMap::new();
         let mut long = Vec::new();
         for RunningTask { origin, since } in shown {
-            let first = seen.get(&origin.id).copied().unwrap_or(now);
-            still.insert(origin.id, first);
+            let first = seen.get(origin.id.as_u64()).copied().unwrap_or(now);
+            still.insert(origin.id.as_u64(), first);
             let running_for = now.saturating_duration_since(since.unwrap_or(first));
             if running_for > limit {
                 long.push(LongRunningTask {
@@ -55,7 +63,9 @@ impl FirstSeen {
         }
         *seen = still;
         drop(seen);
-        long.sort_by_key(|task| std::cmp::Reverse(task.running_for));
-        long
+        let age = |task: &LongRunningTask| u64::try_from(task.running_for.as_nanos()).unwrap_or(u64::MAX);
+        let order = numbers::order(long.iter().map(|task| u64::MAX - age(task)));
+        let mut long: Vec<Option<LongRunningTask>> = long.into_iter().map(Some).collect();
+        order.into_iter().filter_map(|index| long.get_mut(index)?.take()).collect()
     }
 }

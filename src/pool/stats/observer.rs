@@ -1,12 +1,12 @@
 //! How long tasks wait and run: what the pool warns of, and what it records.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::long_running::running_tasks;
 use crate::counts::thread_number;
-use crate::error::TaskId;
 use crate::lane::LaneCore;
 use crate::latency::{LatencyRecorder, LatencySnapshot};
+use crate::numbers::NumberSet;
 use crate::pool::config::Config;
 use crate::sync::{Mutex, now};
 use crate::task::TaskRef;
@@ -20,7 +20,7 @@ pub(in crate::pool) struct Observer {
     latency: LatencyRecorder,
     is_on: bool,
     /// The running tasks that the pool has warned of.
-    warned: Mutex<BTreeSet<TaskId>>,
+    warned: Mutex<NumberSet>,
 }
 
 /// The recorder of the times of a pool's tasks, or of those of one of its lanes, of which up to
@@ -63,18 +63,21 @@ impl Observer {
     /// before.
     pub(in crate::pool) fn scan(&self, workers: &Registry) -> Option<Instant> {
         let limit = self.warn_after?;
-        let shown: Vec<RunningTask> =
-            workers.records().iter().flat_map(|record| record.running_tasks()).collect();
+        let shown = running_tasks(workers);
         let now = now();
         let mut warned = self.warned.lock();
-        warned.retain(|id| shown.iter().any(|task| task.origin.id == *id));
+        for id in warned.numbers() {
+            if !shown.iter().any(|task| task.origin.id.as_u64() == id) {
+                warned.remove(id);
+            }
+        }
         let mut long = Vec::new();
         let mut next = None;
         for RunningTask { origin, since } in shown {
             let Some(due) = since.and_then(|since| since.checked_add(limit)) else { continue };
             if due > now {
                 next = next.into_iter().chain([due]).min();
-            } else if warned.insert(origin.id) {
+            } else if warned.insert(origin.id.as_u64()) {
                 long.push((origin, (now - due).saturating_add(limit)));
             }
         }

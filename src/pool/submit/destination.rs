@@ -13,7 +13,7 @@ pub(in crate::pool) enum Destination<P = Pool, L = Lane> {
 }
 
 impl Destination {
-    pub(super) fn as_ref(&self) -> Destination<&Pool, &Lane> {
+    pub(in crate::pool) fn as_ref(&self) -> Destination<&Pool, &Lane> {
         match self {
             Destination::Pool(pool) => Destination::Pool(pool),
             Destination::Lane(lane) => Destination::Lane(lane),
@@ -23,7 +23,7 @@ impl Destination {
 
 impl Destination<&Pool, &Lane> {
     /// Handles of its own.
-    pub(super) fn to_owned(self) -> Destination {
+    pub(in crate::pool) fn to_owned(self) -> Destination {
         match self {
             Destination::Pool(pool) => Destination::Pool(pool.clone()),
             Destination::Lane(lane) => Destination::Lane(lane.clone()),
@@ -32,7 +32,7 @@ impl Destination<&Pool, &Lane> {
 }
 
 impl<P: Borrow<Pool>, L: Borrow<Lane>> Destination<P, L> {
-    pub(super) fn pool(&self) -> &Pool {
+    pub(in crate::pool) fn pool(&self) -> &Pool {
         match self {
             Destination::Pool(pool) => pool.borrow(),
             Destination::Lane(lane) => lane.borrow().pool(),
@@ -40,7 +40,7 @@ impl<P: Borrow<Pool>, L: Borrow<Lane>> Destination<P, L> {
     }
 
     /// The permits of the queue, if it is limited.
-    pub(super) fn permits(&self) -> Option<&Semaphore> {
+    pub(in crate::pool) fn permits(&self) -> Option<&Semaphore> {
         match self {
             Destination::Pool(pool) => pool.borrow().inner.engine.permits(),
             Destination::Lane(lane) => lane.borrow().core().permits(),

@@ -18,7 +18,6 @@
 mod batch;
 mod context;
 mod destination;
-mod hold;
 mod options;
 mod reserve;
 mod scope;
@@ -32,9 +31,10 @@ pub use self::spawner::Spawner;
 
 pub(in crate::pool) use self::context::{Captures, Carried};
 pub(in crate::pool) use self::destination::Destination;
-pub(crate) use self::hold::HoldOpen;
+#[cfg(feature = "fs")]
+pub(in crate::pool) use self::options::TaskSettings;
 pub(in crate::pool) use self::scope::scope;
-pub(crate) use self::spawner::SpawnTarget;
+pub(crate) use self::spawner::ChosenTarget;
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -105,8 +105,8 @@ pub(in crate::pool) struct Submitter<'a, Q> {
 /// A task that is not queued yet. It must be submitted: dropped before, its handle would cancel and
 /// count what was never counted as submitted.
 pub(in crate::pool) struct NewTask<T> {
-    entry: TaskRef,
-    task: Task<T>,
+    pub(in crate::pool) entry: TaskRef,
+    pub(in crate::pool) task: Task<T>,
 }
 
 impl<Q: Queue> Submitter<'_, Q> {
@@ -123,24 +123,6 @@ impl<Q: Queue> Submitter<'_, Q> {
     {
         let NewTask { entry, task } = self.make(f, site, cold);
         self.submit(entry, task.new_ref());
-        task
-    }
-
-    /// Queues `f` whether the queue has room or not, and although the pool may be shut down: a hold
-    /// keeps that open until `f` begins.
-    fn spawn_late<F, T>(&self, f: F, site: &'static Location<'static>, cold: Option<Box<ColdPart>>) -> Task<T>
-    where
-        F: Work<T> + Send + 'static,
-        T: Send + 'static,
-    {
-        if self.inner.engine.is_forked() {
-            return self.spawn(f, site, cold);
-        }
-        let NewTask { entry, task } = self.make(f, site, cold);
-        self.queue.places().into_iter().for_each(Semaphore::acquire_beyond);
-        if self.queue.push(self.inner, entry) {
-            self.inner.notify();
-        }
         task
     }
 

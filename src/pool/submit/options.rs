@@ -20,7 +20,7 @@ pub(in crate::pool) struct TaskSettings {
 }
 
 impl TaskSettings {
-    pub(super) const fn new() -> Self {
+    pub(in crate::pool) const fn new() -> Self {
         TaskSettings { name: None, expire_after: None, on_shutdown: OnShutdown::Drain }
     }
 
@@ -48,7 +48,7 @@ impl Default for TaskSettings {
 
 impl Destination<&Pool, &Lane> {
     /// Spawns a task with `settings`.
-    pub(super) fn spawn<F, T>(
+    pub(in crate::pool) fn spawn<F, T>(
         self,
         f: F,
         site: &'static Location<'static>,
@@ -93,16 +93,20 @@ pub struct TaskOptions<'a> {
 }
 
 impl<'a> TaskOptions<'a> {
-    fn new(destination: Destination<&'a Pool, &'a Lane>) -> Self {
-        TaskOptions { destination, settings: TaskSettings::new() }
+    /// `settings` are copied.
+    pub(in crate::pool) fn new(
+        destination: Destination<&'a Pool, &'a Lane>,
+        settings: &TaskSettings,
+    ) -> Self {
+        TaskOptions { destination, settings: settings.clone() }
     }
 
     pub(in crate::pool) fn of_pool(pool: &'a Pool) -> Self {
-        TaskOptions::new(Destination::Pool(pool))
+        TaskOptions::new(Destination::Pool(pool), &TaskSettings::new())
     }
 
     pub(in crate::pool) fn of_lane(lane: &'a Lane) -> Self {
-        TaskOptions::new(Destination::Lane(lane))
+        TaskOptions::new(Destination::Lane(lane), &TaskSettings::new())
     }
 
     /// A name for errors, warnings and [`Pool::long_running`]. It need not be unique.

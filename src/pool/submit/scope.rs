@@ -42,7 +42,6 @@
 //! (`Claimed::discard_flat`), since what it borrows is at stake.
 
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::take;
@@ -51,6 +50,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::error::{Reason, TaskError, TaskId};
+use crate::numbers::NumberSet;
 use crate::panic::report_panic;
 use crate::pool::Pool;
 use crate::pool::expiry::{TaskList, next_sweep};
@@ -106,7 +106,7 @@ struct State {
     /// Released tasks that have no value, in the order in which they were released.
     failed: Mutex<Vec<TaskRef>>,
     /// Those whose error a handle has returned.
-    looked_at: Mutex<BTreeSet<TaskId>>,
+    looked_at: Mutex<NumberSet>,
     /// The fork generation that the scope was opened in. In a child locks may be held for ever, and
     /// no thread waits.
     generation: Generation,
@@ -182,7 +182,7 @@ impl State {
         if self.is_forked() {
             self.lost.fetch_sub(1, Ordering::Relaxed);
         } else {
-            self.looked_at.lock().insert(id);
+            self.looked_at.lock().insert(id.as_u64());
         }
     }
 
@@ -199,7 +199,7 @@ impl State {
         let failed = take(&mut *self.failed.lock());
         let looked_at = take(&mut *self.looked_at.lock());
         drop((queued, members));
-        let first = failed.iter().find(|task| !looked_at.contains(&task.id()))?;
+        let first = failed.iter().find(|task| !looked_at.contains(task.id().as_u64()))?;
         Some(first.error().try_into_panic().unwrap_or_else(|error| Box::new(error.to_string())))
     }
 }
@@ -274,7 +274,7 @@ where
                 Mutex::new(Members { tasks: Vec::new(), sweep_at: next_sweep(0), is_cancelled: false })
             }),
             failed: Mutex::new(Vec::new()),
-            looked_at: Mutex::new(BTreeSet::new()),
+            looked_at: Mutex::new(NumberSet::default()),
             generation: Generation::current(),
             lost: AtomicIsize::new(0),
         }),

@@ -1,21 +1,15 @@
 //! [`Spawner`]: what the adapters take where the caller says where their closures run.
 //!
-//! A [`SpawnTarget`] is a spawner that an adapter keeps: owned, and as small as two words, since
-//! each future of `fs` has one. The global pool and its services are looked up when something is
-//! spawned, not before: by then the global pool may be another one.
+//! A [`ChosenTarget`] is a spawner that an adapter keeps: owned, and one word long, since each
+//! future of `fs` has one.
 
-use std::panic::Location;
 use std::sync::Arc;
 
 use self::sealed::Target;
 use super::TaskOptions;
 use super::destination::Destination;
-use super::hold::HoldOpen;
 use super::options::TaskSettings;
-use super::reserve::Reserve;
-use crate::pool::services::Service;
 use crate::pool::{Lane, Pool};
-use crate::task::Task;
 
 /// Where closures run: a [`Pool`], a [`Lane`], or either with [`TaskOptions`].
 ///
@@ -45,22 +39,22 @@ pub trait Spawner: Target {}
 
 impl Spawner for Pool {}
 impl Target for Pool {
-    fn target(&self) -> SpawnTarget {
-        SpawnTarget::chosen(Destination::Pool(self.clone()), TaskSettings::default())
+    fn target(&self) -> ChosenTarget {
+        ChosenTarget::new(Destination::Pool(self.clone()), TaskSettings::default())
     }
 }
 
 impl Spawner for Lane {}
 impl Target for Lane {
-    fn target(&self) -> SpawnTarget {
-        SpawnTarget::chosen(Destination::Lane(self.clone()), TaskSettings::default())
+    fn target(&self) -> ChosenTarget {
+        ChosenTarget::new(Destination::Lane(self.clone()), TaskSettings::default())
     }
 }
 
 impl Spawner for TaskOptions<'_> {}
 impl Target for TaskOptions<'_> {
-    fn target(&self) -> SpawnTarget {
-        SpawnTarget::chosen(self.destination.to_owned(), self.settings.clone())
+    fn target(&self) -> ChosenTarget {
+        ChosenTarget::new(self.destination.to_owned(), self.settings.clone())
     }
 }
 
@@ -68,7 +62,7 @@ macro_rules! forward {
     ($($pointer:ty),*) => {$(
         impl<S: Spawner + ?Sized> Spawner for $pointer {}
         impl<S: Spawner + ?Sized> Target for $pointer {
-            fn target(&self) -> SpawnTarget {
+            fn target(&self) -> ChosenTarget {
                 (**self).target()
             }
         }
@@ -83,108 +77,49 @@ mod sealed {
 
     use std::sync::Arc;
 
-    use super::{Destination, Service, TaskSettings};
+    use super::{Destination, TaskSettings};
 
     pub trait Target {
         /// The spawner, to be kept.
         #[doc(hidden)]
-        fn target(&self) -> SpawnTarget;
+        fn target(&self) -> ChosenTarget;
     }
 
     /// A spawner that an adapter keeps.
     #[derive(Clone, Debug)]
-    pub struct SpawnTarget(pub(super) TargetPlace);
-
-    #[derive(Clone, Debug)]
-    pub(super) enum TargetPlace {
-        /// The global pool of the moment.
-        Global,
-        /// The lane for this, of the global pool of the moment.
-        Service(Service),
-        Chosen(Arc<(Destination, TaskSettings)>),
-    }
+    pub struct ChosenTarget(pub(super) Arc<(Destination, TaskSettings)>);
 }
 
-pub(crate) use self::sealed::SpawnTarget;
-use self::sealed::TargetPlace;
+pub(crate) use self::sealed::ChosenTarget;
 
-/// Settings of the targets that are not chosen.
-static NO_SETTINGS: TaskSettings = TaskSettings::new();
-
-impl SpawnTarget {
-    /// The global pool.
-    pub(crate) const GLOBAL: SpawnTarget = SpawnTarget(TargetPlace::Global);
-    /// The files of the global pool.
-    pub(crate) const FILES: SpawnTarget = SpawnTarget(TargetPlace::Service(Service::Files));
-    /// The standard streams of the global pool.
-    pub(crate) const STREAMS: SpawnTarget = SpawnTarget(TargetPlace::Service(Service::Streams));
-    /// The name lookups of the global pool.
-    pub(crate) const LOOKUPS: SpawnTarget = SpawnTarget(TargetPlace::Service(Service::Lookups));
-
+impl ChosenTarget {
     /// The target that `spawner` stands for.
     pub(crate) fn of(spawner: &impl Spawner) -> Self {
         spawner.target()
     }
 
-    fn chosen(destination: Destination, settings: TaskSettings) -> Self {
-        SpawnTarget(TargetPlace::Chosen(Arc::new((destination, settings))))
+    fn new(destination: Destination, settings: TaskSettings) -> Self {
+        ChosenTarget(Arc::new((destination, settings)))
     }
 
-    fn resolve(&self) -> (Destination<&Pool, &Lane>, &TaskSettings) {
-        match &self.0 {
-            TargetPlace::Global => (Destination::Pool(Pool::global()), &NO_SETTINGS),
-            TargetPlace::Service(service) => (service.destination(), &NO_SETTINGS),
-            TargetPlace::Chosen(chosen) => (chosen.0.as_ref(), &chosen.1),
-        }
+    pub(in crate::pool) fn resolve(&self) -> (Destination<&Pool, &Lane>, &TaskSettings) {
+        (self.0.0.as_ref(), &self.0.1)
     }
 
     /// The options with which this target spawns.
     pub(crate) fn options(&self) -> TaskOptions<'_> {
         let (destination, settings) = self.resolve();
-        TaskOptions { destination, settings: settings.clone() }
-    }
-
-    /// Spawns for a caller at `site`, perhaps later, from a future.
-    pub(crate) fn spawn_at<F, T>(&self, f: F, site: &'static Location<'static>) -> Task<T>
-    where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
-    {
-        let (destination, settings) = self.resolve();
-        destination.spawn(f, site, settings)
-    }
-
-    /// A wait for room in the queue of this target, and what keeps a shutdown from ending
-    /// meanwhile; `None` if it may have ended.
-    #[track_caller]
-    pub(crate) fn reserve(&self) -> (Reserve, Option<HoldOpen>) {
-        let (destination, _) = self.resolve();
-        let site = Location::caller();
-        let hold = HoldOpen::new(destination);
-        let reserve = match destination {
-            Destination::Pool(pool) => Reserve::in_pool(pool.clone(), site),
-            Destination::Lane(lane) => Reserve::in_lane(lane.clone(), site),
-        };
-        (reserve, hold)
-    }
-
-    /// Keeps the shutdown of the pool from ending. `None` if it may have ended, and where the pool
-    /// is the global one of the moment: that may be another by now.
-    pub(crate) fn hold_open(&self) -> Option<HoldOpen> {
-        match &self.0 {
-            TargetPlace::Global | TargetPlace::Service(_) => None,
-            TargetPlace::Chosen(chosen) => HoldOpen::new(chosen.0.as_ref()),
-        }
+        TaskOptions::new(destination, settings)
     }
 
     /// The lane of this target, and the target in it: where it has no lane, `make` makes one.
-    pub(crate) fn in_lane(self, make: impl FnOnce(&Pool) -> Lane) -> (Lane, SpawnTarget) {
+    pub(crate) fn in_lane(self, make: impl FnOnce(&Pool) -> Lane) -> (Lane, ChosenTarget) {
         let (destination, settings) = self.resolve();
         let lane = match destination {
             Destination::Pool(pool) => make(pool),
             Destination::Lane(lane) => lane.clone(),
         };
-        let target = SpawnTarget::chosen(Destination::Lane(lane.clone()), settings.clone());
+        let target = ChosenTarget::new(Destination::Lane(lane.clone()), settings.clone());
         (lane, target)
     }
 }

@@ -23,14 +23,16 @@
 //!
 //! # Threads that leave early
 //!
-//! The system keeps a thread that has ended and is not joined. Each thread that leaves, and each
-//! that makes another, joins those that are gone (which takes no time), so that few are left, as
-//! many as leave at the same time.
+//! The system keeps a thread that has ended and is not joined, and what that one held of the heap
+//! stays with it (A5 of `threads`). Each thread that leaves, and each that makes another, joins
+//! those that are gone, which takes no time. Each that leaves also wakes the monitor, if there is
+//! one, which joins those that leave last. The monitor is a helper, and so joins only what is
+//! certainly gone: such a join is no wait.
 
 use std::io;
 use std::time::Instant;
 
-use crate::sync::own_thread::{self, OwnThread, ThreadRole};
+use crate::sync::own_thread::{self, OwnThread, ThreadMain, ThreadRole};
 use crate::sync::{Condvar, ProcessMutex, thread};
 use crate::sys::attributes::Inherit;
 
@@ -65,6 +67,14 @@ impl Joins {
         Joins { list: ProcessMutex::default(), changed: Condvar::new() }
     }
 
+    /// Makes room for `threads` threads, so that none of them has to (A2 of `pool::threads`).
+    pub(in crate::pool) fn reserve(&self, threads: usize) {
+        if let Some(mut list) = self.list.lock() {
+            let more = threads.saturating_sub(list.threads.len());
+            list.threads.reserve(more);
+        }
+    }
+
     /// Makes a thread of the pool that runs `f`. A helper is not made once the pool has ended:
     /// there is nothing left for it to do.
     ///
@@ -75,7 +85,7 @@ impl Joins {
         &self,
         builder: thread::Builder,
         (role, inherit): (ThreadRole, Inherit),
-        f: impl FnOnce() + Send + 'static,
+        f: ThreadMain,
     ) -> io::Result<()> {
         let Some(mut list) = self.list.lock() else { return Ok(()) };
         if list.closed && role == ThreadRole::Helper {
@@ -103,7 +113,7 @@ impl Joins {
         name: String,
         f: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
-        self.start(thread::Builder::new().name(name), (ThreadRole::Helper, Inherit::default()), f)
+        self.start(thread::Builder::new().name(name), (ThreadRole::Helper, Inherit::default()), Box::new(f))
     }
 
     /// The pool has ended, and its helpers have been told to end.
@@ -117,6 +127,18 @@ impl Joins {
     pub(in crate::pool) fn leave(&self) {
         self.reap();
         own_thread::leave();
+    }
+
+    /// For a helper: joins the threads that are certainly gone. True if others have left, and are
+    /// about to be gone.
+    pub(in crate::pool) fn look_after_leavers(&self) -> bool {
+        let state = |thread: &OwnThread| thread.is_known_gone().filter(|_| thread.has_left());
+        let Some(mut list) = self.list.lock() else { return false };
+        let gone = list.take(|thread| state(thread) == Some(true));
+        let others = list.threads.iter().any(|thread| state(thread) == Some(false));
+        drop(list);
+        self.join(gone, None);
+        others
     }
 
     /// Joins the threads that are gone, unless this thread may be one of those that are joined.

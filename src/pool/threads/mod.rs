@@ -8,6 +8,27 @@
 //! | `new_thread` | a reserved thread on its way to the spawn handler |
 //! | `joins` | the threads that can be joined, helpers included |
 //!
+//! # Memory
+//!
+//! An allocator such as that of glibc has a heap for each of a few groups of threads, and gives
+//! back only what lies above the last block that is in use there. So one small block that outlives
+//! its thread keeps all that the thread's tasks have had and freed before: some 60 MiB for each
+//! such heap, after a burst of tasks that read files. Therefore:
+//!
+//! - **A1** A surplus thread leaves nothing on the heap: what it allocates for the pool it frees
+//!   itself, or the thread that joins it does.
+//! - **A2** The monitor starts all surplus threads, so what belongs to their starts (names,
+//!   handles, what `std` and the C library keep of them) is in one heap. Lists of threads have
+//!   their room before there are threads: the thread that makes the pool or raises its limit makes
+//!   it.
+//! - **A3** The looks of the monitor allocate nothing (`growth::sample`, `sys::thread_stat`).
+//! - **A4** The threads that stay are those that came first, and so have their blocks at the low
+//!   end of their heaps: a thread that owns a deque does not leave as a surplus one
+//!   (`worker::park`).
+//! - **A5** What a thread frees as it ends, the allocator keeps apart in small pieces; the thread
+//!   that joins it makes the allocator put them together (`sync::own_thread`). The thread that
+//!   leaves last is joined as well (`joins`).
+//!
 //! ORDERING: `max` is `SeqCst`, as the counts are: `Inner::set_max` writes `max` and then reads the
 //! counts, a reservation writes the counts and then reads `max`. `blocking` pairs with itself;
 //! against the queues the fences in `inner` order it.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 
 use super::joins::Joins;
 use crate::sync::own_thread::ThreadRole;
@@ -68,10 +69,10 @@ impl Drop for NewThread {
 }
 
 /// Makes a thread of the library, to be joined by means of `joins`.
-pub(super) fn make(new: NewThread, joins: &Joins, inherit: Inherit) -> io::Result<()> {
-    let mut builder = thread::Builder::new().name(new.name.clone());
+pub(super) fn make(mut new: NewThread, joins: &Joins, inherit: Inherit) -> io::Result<()> {
+    let mut builder = thread::Builder::new().name(mem::take(&mut new.name));
     if let Some(bytes) = new.stack_size {
         builder = builder.stack_size(bytes);
     }
-    joins.start(builder, (ThreadRole::Worker, inherit), move || new.run())
+    joins.start(builder, (ThreadRole::Worker, inherit), Box::new(move || new.run()))
 }

@@ -28,9 +28,8 @@ struct Reservation {
 
 /// What a thread is made for.
 enum Purpose {
-    /// For whatever is queued: a reserved thread with its starting token (P2). So many threads more
-    /// were reserved, for this one to start first.
-    General(usize),
+    /// For whatever is queued: a reserved thread with its starting token (P2).
+    General,
     /// For the lane of this reserve, in which the thread is counted.
     Lane(Arc<LaneReserve>),
 }
@@ -44,16 +43,15 @@ impl Reserved for Reservation {
     fn run(self: Box<Self>) {
         let Reservation { pool, role, .. } = *self;
         pool.threads.backoff().end();
-        if let Purpose::General(share) = role {
+        if let Purpose::General = role {
             pool.threads.counts().arrive();
-            start_many(&pool, share);
         }
         #[cfg(feature = "tokio")]
         let runtime = pool.config.runtime.clone();
         #[cfg(feature = "tokio")]
         let _entered = runtime.as_ref().map(tokio::runtime::Handle::enter);
         match role {
-            Purpose::General(_) => work(pool),
+            Purpose::General => work(pool),
             Purpose::Lane(reserve) => work_in_reserve(pool, reserve),
         }
     }
@@ -61,8 +59,8 @@ impl Reserved for Reservation {
     fn give_up(self: Box<Self>) {
         let Reservation { pool, role, handshake } = *self;
         let threads = &pool.threads;
-        if let Purpose::General(share) = role {
-            threads.counts().release(share + 1);
+        if let Purpose::General = role {
+            threads.counts().release(1);
         }
         threads.backoff().count_failure();
         // A handler that has not returned yet may still report why; until then no other attempt is
@@ -75,7 +73,7 @@ impl Reserved for Reservation {
             threads.backoff().begin(dropped_unrun());
         }
         match role {
-            Purpose::General(share) => pool.engine.idle.not_started(share + 1),
+            Purpose::General => pool.engine.idle.not_started(1),
             Purpose::Lane(reserve) => pool.release_reserved(&reserve, false),
         }
         if returned || threads.counts().reserved() > 0 {
@@ -88,29 +86,32 @@ fn dropped_unrun() -> io::Error {
     io::Error::other("the spawn handler dropped the thread without running it")
 }
 
-/// Starts `count` threads that have been reserved and have their tokens: this thread starts two at
-/// most, and these start the others.
+/// Starts `count` threads that have been reserved and have their tokens.
 pub(in crate::pool) fn start_many(pool: &Arc<Inner>, count: usize) {
-    let first = count.div_ceil(2);
-    for share in [first, count - first] {
-        if share > 0 {
-            // `start` has handled a failure: the pool goes on with the threads it has.
-            let _ = start(pool, share - 1);
+    for started in 0..count {
+        if pool.threads.backoff().is_on() {
+            return give_back(pool, count - started);
         }
+        // `start` has handled a failure: the pool goes on with the threads it has.
+        let _ = start(pool);
     }
 }
 
-/// Starts one reserved thread, which is to start `share` more.
-pub(in crate::pool) fn start(pool: &Arc<Inner>, share: usize) -> io::Result<()> {
+/// Starts one reserved thread.
+pub(in crate::pool) fn start(pool: &Arc<Inner>) -> io::Result<()> {
     let threads = &pool.threads;
     if threads.backoff().is_on() {
-        // P3: the last failure is too recent. No attempt is made.
-        threads.counts().release(share + 1);
-        pool.engine.idle.not_started(share + 1);
-        pool.on_start_failed();
+        give_back(pool, 1);
         return Err(copy(&threads.backoff().error()));
     }
-    start_as(pool, threads.next_name(&pool.config.name), Purpose::General(share))
+    start_as(pool, threads.next_name(&pool.config.name), Purpose::General)
+}
+
+/// P3: the last failure is too recent for an attempt to start `count` threads.
+fn give_back(pool: &Inner, count: usize) {
+    pool.threads.counts().release(count);
+    pool.engine.idle.not_started(count);
+    pool.on_start_failed();
 }
 
 /// Starts a thread of a lane's `reserve`, in which it is counted.

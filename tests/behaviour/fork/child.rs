@@ -406,6 +406,7 @@ fn a_forked_child_hangs_on_no_value_of_its_parent() {
 }
 
 /// Locks of files belong to the open file, which parent and child share.
+#[cfg(feature = "fs")]
 #[test]
 fn a_child_that_drops_a_call_for_a_lock_leaves_the_lock_to_the_parent() {
     let path = tempfile::NamedTempFile::new().unwrap();

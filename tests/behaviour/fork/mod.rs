@@ -2,5 +2,6 @@
 
 mod child;
 mod global;
+#[cfg(feature = "fs")]
 mod io;
 mod returns;

@@ -12,5 +12,6 @@ mod seekless;
 mod sizes;
 mod stdin;
 mod stdout;
+mod turns;
 mod unblock;
 mod wakes;

@@ -8,5 +8,6 @@ mod reserve;
 mod reserve_ends;
 mod reserve_waits;
 mod slots;
+#[cfg(feature = "fs")]
 mod spawner;
 mod waiting;

@@ -4,9 +4,9 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::{io, thread};
+use std::thread;
 
-use sidestep::{Lane, Pool, Promise, Task, TaskError, current};
+use sidestep::{Lane, Pool, Task, TaskError, current};
 
 use super::reserve::{is_reserve, lane};
 use crate::support::{Gate, builder, check_sound, eventually, occupy, pool, soon};
@@ -39,6 +39,7 @@ where
     soon(outer).unwrap()
 }
 
+#[cfg(feature = "event-loop")]
 #[test]
 fn a_wait_for_promises_runs_what_a_reserve_waits_for() {
     let pool = pool(1, 1);
@@ -46,13 +47,14 @@ fn a_wait_for_promises_runs_what_a_reserve_waits_for() {
     let own = pool.clone();
     let wants = move || own.spawn(is_reserve).wait();
     let all = |task: Task<Result<bool, TaskError>>| {
-        let one = Promise::from_future(async move { task.await? });
-        Promise::all([one]).wait().map(|all| all[0])
+        let one = sidestep::Promise::from_future(async move { task.await? });
+        sidestep::Promise::all([one]).wait().map(|all| all[0])
     };
     assert!(!while_the_pool_waits(&pool, &lane, wants, all).unwrap());
     check_sound(&pool);
 }
 
+#[cfg(feature = "event-loop")]
 #[test]
 fn promises_that_a_reserve_waits_for_are_run_by_a_thread_that_waits() {
     let pool = pool(1, 1);
@@ -60,9 +62,9 @@ fn promises_that_a_reserve_waits_for_are_run_by_a_thread_that_waits() {
     for together in [false, true] {
         let own = pool.clone();
         let wants = move || {
-            let promises = (0..3).map(|_| own.promise(|| io::Result::Ok(is_reserve())));
+            let promises = (0..3).map(|_| own.promise(|| std::io::Result::Ok(is_reserve())));
             if together {
-                return Promise::all(promises).wait().unwrap();
+                return sidestep::Promise::all(promises).wait().unwrap();
             }
             promises.map(|promise| promise.wait().unwrap()).collect()
         };

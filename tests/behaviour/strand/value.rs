@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 
-use sidestep::{Dedicated, Strand, Task, TaskError, Unblock};
+use sidestep::{Dedicated, Strand, Task, TaskError};
 
 use super::calls::hold;
 use crate::support::{
@@ -261,6 +261,7 @@ impl Drop for Used {
 /// A wrapper is dropped while a call uses what it wraps, and drops that under the call's hands:
 /// deadpool.
 // Origin: pitfall 18
+#[cfg(feature = "fs")]
 #[test]
 fn a_wrapper_dropped_during_a_call_does_not_drop_the_value_under_it() {
     const ROUNDS: usize = 100;
@@ -277,7 +278,7 @@ fn a_wrapper_dropped_during_a_call_does_not_drop_the_value_under_it() {
             call.detach()
         }
 
-        let mut unblock = Unblock::new(value()).on(&pool);
+        let mut unblock = sidestep::Unblock::new(value()).on(&pool);
         let waker = std::task::Waker::noop();
         let mut call = Box::pin(unblock.with_mut(|value| value.work()));
         drop(call.as_mut().poll(&mut std::task::Context::from_waker(waker)));

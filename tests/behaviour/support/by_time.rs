@@ -2,9 +2,10 @@
 
 /// Has the module `by_time_alone` run these tests once more, on pools that go by time alone.
 macro_rules! also_by_time_alone {
-    ($($test:ident),* $(,)?) => {
+    ($($(#[$attribute:meta])* $test:ident),* $(,)?) => {
         mod by_time_alone {
             $(
+                $(#[$attribute])*
                 #[test]
                 fn $test() {
                     crate::support::set_thread_states(false);

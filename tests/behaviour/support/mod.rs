@@ -5,6 +5,7 @@ pub(crate) mod alone;
 mod by_time;
 mod counters;
 mod drops;
+#[cfg(feature = "fs")]
 pub(crate) mod fake;
 #[cfg(unix)]
 pub(crate) mod fork;

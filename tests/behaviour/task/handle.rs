@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sidestep::{EventLoop, Pool, Task, TaskId, current};
+use sidestep::{Pool, Task, TaskId, current};
 
 use crate::support::{
     DropToken, Drops, Gate, PATIENCE, check_sound, counter, eventually, occupy, poll, pool, quiet_panic, soon,
@@ -333,6 +333,7 @@ fn a_call_may_outlive_the_runtime_that_waited_for_it() {
 
 /// anyio and trio run one event loop after another: no thread of one may stay with the next.
 // Origin: anyio 72
+#[cfg(feature = "event-loop")]
 #[test]
 fn one_runtime_after_another_uses_the_same_threads() {
     let pool = pool(2, 2);
@@ -341,7 +342,7 @@ fn one_runtime_after_another_uses_the_same_threads() {
         assert_eq!(runtime.block_on(pool.spawn(move || number)).unwrap(), number);
         drop(runtime);
         assert_eq!(sidestep::block_on(pool.spawn(move || number)).unwrap(), number);
-        let (mut ev, (ran, bump)) = (EventLoop::on(&pool), counter());
+        let (mut ev, (ran, bump)) = (sidestep::EventLoop::on(&pool), counter());
         ev.offload(move || number, move |_, end| (end.unwrap() == number).then(bump).unwrap());
         ev.run();
         assert_eq!(ran.load(Ordering::SeqCst), 1);

@@ -4,6 +4,7 @@ mod callback;
 mod cancel;
 mod chains;
 mod deadlines;
+#[cfg(all(feature = "fs", feature = "event-loop"))]
 mod debug;
 mod deep;
 mod ends;

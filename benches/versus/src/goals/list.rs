@@ -70,6 +70,7 @@ pub(super) fn goals(cores: usize, baselines: &[String]) -> Vec<Goal> {
     goals.extend(ramp_goals());
     goals.extend(disk_goals());
     goals.extend(strand_goals());
+    goals.extend(RETAINED.map(|case| Goal::ratio(case, "rest", ["sidestep", "tokio"], 1.2, "<= 1.2 x")));
     goals
 }
 
@@ -224,6 +225,9 @@ const RAMPS: [&str; 10] = [
     "ramp_200ms/500",
     "ramp_1ms/2000",
 ];
+
+/// Bursts of reads, and what stays resident afterwards.
+const RETAINED: [&str; 4] = ["retained_4mib", "retained_fs_4mib", "retained_64kib", "retained_fs_64kib"];
 
 /// Those of pools that have just started.
 fn ramp_goals() -> Vec<Goal> {

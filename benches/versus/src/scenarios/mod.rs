@@ -17,6 +17,7 @@ mod limited;
 mod memory;
 mod one_by_one;
 mod ramp;
+mod retained;
 mod server;
 mod sleep;
 mod states;
@@ -95,6 +96,10 @@ pub(crate) enum Load {
         nap: Duration,
         fresh: usize,
     },
+    /// What stays resident after closures that read files of so many bytes.
+    Retained {
+        bytes: usize,
+    },
     /// For disks.
     Disk(DiskLoad),
     /// No peer takes part.
@@ -146,6 +151,7 @@ impl Load {
             Self::StrandClients => strand::StrandClients.run(stage),
             Self::HashServer => server::HashServer.run(stage),
             Self::Ramp { nap, fresh } => ramp::Ramp { nap, fresh }.run(stage),
+            Self::Retained { bytes } => retained::Closures { bytes }.run(stage),
             Self::Disk(_) => bail!("a peer uses no files"),
             Self::Floor => floor(stage.tasks),
         }
@@ -189,6 +195,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.push(server::case());
     cases.extend(strand::cases());
     cases.extend(ramp::cases());
+    cases.extend(retained::cases());
     cases.extend(disk::cases());
     for workers in [1, 2, 8, 64, 512] {
         let case = |group: &str, load, about| {

@@ -77,11 +77,12 @@
 //! lock and unlock one file of `std` at a time; one that succeeds later leaves a true hold. So what
 //! is really held is never noted as not held, and is released in the end.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::mem::replace;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::numbers::{NumberMap, NumberSet};
 use crate::sys::file_id::FileId;
 
 /// The time from a wait's beginning, or from a change, to the first retry.
@@ -169,15 +170,15 @@ struct OpenState {
     /// An attempt or a release is in progress.
     busy: bool,
     /// Its calls in the queue.
-    calls: BTreeSet<u64>,
+    calls: NumberSet,
 }
 
 /// One file.
 struct FileLocks {
-    queue: BTreeMap<u64, WaitingCall>,
+    queue: NumberMap<WaitingCall>,
     /// How many of them want an exclusive lock.
     exclusive: usize,
-    opens: HashMap<u64, OpenState>,
+    opens: NumberMap<OpenState>,
     changes: u64,
     /// When the last change was, retries aside.
     since: Instant,
@@ -198,7 +199,8 @@ enum TimerState {
 /// The queues of all files in this process.
 pub(super) struct LockQueues {
     files: HashMap<FileKey, FileLocks>,
-    retries: BTreeSet<(Instant, FileKey)>,
+    /// In order: the files whose first call waits, few at any time.
+    retries: Vec<(Instant, FileKey)>,
     last_number: u64,
     timer: TimerState,
 }
@@ -206,9 +208,9 @@ pub(super) struct LockQueues {
 impl FileLocks {
     fn new(now: Instant) -> Self {
         FileLocks {
-            queue: BTreeMap::new(),
+            queue: NumberMap::new(),
             exclusive: 0,
-            opens: HashMap::new(),
+            opens: NumberMap::new(),
             changes: 0,
             since: now,
             retry: None,
@@ -216,7 +218,7 @@ impl FileLocks {
     }
 
     fn first(&self) -> Option<u64> {
-        self.queue.keys().next().copied()
+        self.queue.first()
     }
 
     /// Something has happened that may let the first call have the lock.
@@ -227,15 +229,15 @@ impl FileLocks {
 
     fn try_again(&mut self, wakes: &mut Vec<Waker>) {
         self.changes += 1;
-        let first = self.queue.values_mut().next();
+        let first = self.first().and_then(|number| self.queue.get_mut(number));
         wakes.extend(first.and_then(|call| call.waker.take()));
     }
 
     /// Wakes the calls of an open file. With `anew` it is their turn though the file has not
     /// changed.
     fn wake_calls(&mut self, open: u64, anew: bool, wakes: &mut Vec<Waker>) {
-        let Some(state) = self.opens.get(&open) else { return };
-        for number in &state.calls {
+        let Some(state) = self.opens.get(open) else { return };
+        for number in state.calls.numbers() {
             if let Some(call) = self.queue.get_mut(number) {
                 call.seen = call.seen.filter(|_| !anew);
                 wakes.extend(call.waker.take());
@@ -244,17 +246,17 @@ impl FileLocks {
     }
 
     fn remove(&mut self, number: u64) -> Option<WaitingCall> {
-        let call = self.queue.remove(&number)?;
+        let call = self.queue.remove(number)?;
         self.exclusive -= usize::from(call.kind == LockKind::Exclusive);
-        if let Some(open) = self.opens.get_mut(&call.open) {
-            open.calls.remove(&number);
+        if let Some(open) = self.opens.get_mut(call.open) {
+            open.calls.remove(number);
         }
         Some(call)
     }
 
     /// Whether a lock is to be released that no call will return; the open file is busy then.
     fn settle(&mut self, open: u64) -> bool {
-        let Some(open) = self.opens.get_mut(&open) else { return false };
+        let Some(open) = self.opens.get_mut(open) else { return false };
         let is_unwanted = open.holds == Holds::Lock && !open.confirmed && open.unconfirmed == 0;
         let releases = is_unwanted && !open.busy;
         open.busy |= releases;
@@ -268,7 +270,7 @@ impl FileLocks {
 
 impl LockQueues {
     pub(super) fn new() -> Self {
-        LockQueues { files: HashMap::new(), retries: BTreeSet::new(), last_number: 0, timer: TimerState::Off }
+        LockQueues { files: HashMap::new(), retries: Vec::new(), last_number: 0, timer: TimerState::Off }
     }
 
     fn number(&mut self) -> u64 {
@@ -286,7 +288,7 @@ impl LockQueues {
             confirmed: false,
             unconfirmed: 0,
             busy: false,
-            calls: BTreeSet::new(),
+            calls: NumberSet::default(),
         };
         self.files.entry(file).or_insert_with(|| FileLocks::new(now)).opens.insert(number, state);
         OpenKey { file, number }
@@ -296,7 +298,7 @@ impl LockQueues {
     pub(super) fn close(&mut self, key: OpenKey, now: Instant) -> LockDuty {
         let mut duty = LockDuty::default();
         let Some(file) = self.files.get_mut(&key.file) else { return duty };
-        file.opens.remove(&key.number);
+        file.opens.remove(key.number);
         file.changed(now, &mut duty.wakes);
         if file.opens.is_empty() {
             self.schedule(key.file, None);
@@ -311,7 +313,7 @@ impl LockQueues {
     pub(super) fn join(&mut self, key: OpenKey, kind: LockKind, tries: bool) -> Option<u64> {
         let number = self.number();
         let file = self.files.get_mut(&key.file)?;
-        let open = file.opens.get_mut(&key.number)?;
+        let open = file.opens.get_mut(key.number)?;
         let is_behind = match kind {
             LockKind::Exclusive => !file.queue.is_empty(),
             LockKind::Shared => file.exclusive > 0,
@@ -340,7 +342,7 @@ impl LockQueues {
         let Some(file) = self.files.get_mut(&key.file) else { return (Poll::Pending, duty) };
         let is_first = file.first() == Some(number);
         let interval = file.retry_interval(now);
-        let (Some(call), Some(open)) = (file.queue.get_mut(&number), file.opens.get_mut(&key.number)) else {
+        let (Some(call), Some(open)) = (file.queue.get_mut(number), file.opens.get_mut(key.number)) else {
             return (Poll::Pending, duty);
         };
         let converts = open.holds != Holds::Nothing;
@@ -361,20 +363,20 @@ impl LockQueues {
 
     /// Whether the call that has begun an attempt still waits for it.
     pub(super) fn is_wanted(&self, key: OpenKey, number: u64) -> bool {
-        self.files.get(&key.file).is_some_and(|file| file.queue.contains_key(&number))
+        self.files.get(&key.file).is_some_and(|file| file.queue.contains(number))
     }
 
     /// Ends the attempt of a call, which may have left.
     pub(super) fn end(&mut self, key: OpenKey, number: u64, outcome: LockOutcome, now: Instant) -> LockDuty {
         let mut duty = LockDuty::default();
         let Some(file) = self.files.get_mut(&key.file) else { return duty };
-        let Some(open) = file.opens.get_mut(&key.number) else { return duty };
+        let Some(open) = file.opens.get_mut(key.number) else { return duty };
         open.busy = false;
         match outcome {
             LockOutcome::Acquired => {
                 open.holds = Holds::Lock;
                 if let Some(call) = file.remove(number) {
-                    if let Some(open) = file.opens.get_mut(&key.number) {
+                    if let Some(open) = file.opens.get_mut(key.number) {
                         open.unconfirmed += 1;
                     }
                     file.since = now;
@@ -398,7 +400,7 @@ impl LockQueues {
 
     /// A call that has been granted the lock returns.
     pub(super) fn confirm(&mut self, key: OpenKey) {
-        if let Some(open) = self.files.get_mut(&key.file).and_then(|file| file.opens.get_mut(&key.number)) {
+        if let Some(open) = self.files.get_mut(&key.file).and_then(|file| file.opens.get_mut(key.number)) {
             open.unconfirmed -= 1;
             open.confirmed = true;
         }
@@ -412,13 +414,14 @@ impl LockQueues {
         match file.remove(number) {
             Some(call) => {
                 duty.unused = call.waker;
-                if let Some(next) = file.queue.values_mut().next().filter(|_| was_first) {
+                let next = file.first().filter(|_| was_first);
+                if let Some(next) = next.and_then(|next| file.queue.get_mut(next)) {
                     next.seen = None;
                     duty.wakes.extend(next.waker.take());
                 }
             }
             None => {
-                if let Some(open) = file.opens.get_mut(&key.number) {
+                if let Some(open) = file.opens.get_mut(key.number) {
                     open.unconfirmed -= 1;
                 }
             }
@@ -430,7 +433,7 @@ impl LockQueues {
 
     /// The open file is about to be unlocked.
     pub(super) fn unlocking(&mut self, key: OpenKey) {
-        if let Some(open) = self.files.get_mut(&key.file).and_then(|file| file.opens.get_mut(&key.number)) {
+        if let Some(open) = self.files.get_mut(&key.file).and_then(|file| file.opens.get_mut(key.number)) {
             (open.holds, open.confirmed) = (Holds::Nothing, false);
         }
     }
@@ -439,7 +442,7 @@ impl LockQueues {
     pub(super) fn unlocked(&mut self, key: OpenKey, succeeded: bool, now: Instant) -> LockDuty {
         let mut duty = LockDuty::default();
         let Some(file) = self.files.get_mut(&key.file) else { return duty };
-        let open = file.opens.get_mut(&key.number);
+        let open = file.opens.get_mut(key.number);
         if let Some(open) = open.filter(|open| !succeeded && open.holds == Holds::Nothing) {
             open.holds = Holds::Unknown;
         }
@@ -452,7 +455,7 @@ impl LockQueues {
     pub(super) fn released(&mut self, key: OpenKey, now: Instant) -> LockDuty {
         let mut duty = LockDuty::default();
         let Some(file) = self.files.get_mut(&key.file) else { return duty };
-        if let Some(open) = file.opens.get_mut(&key.number) {
+        if let Some(open) = file.opens.get_mut(key.number) {
             (open.holds, open.busy) = (Holds::Nothing, false);
         }
         file.changed(now, &mut duty.wakes);
@@ -464,9 +467,9 @@ impl LockQueues {
     /// Has the files whose time has come tried again.
     pub(super) fn retry(&mut self, now: Instant) -> LockDuty {
         let mut duty = LockDuty::default();
-        while let Some(&(at, key)) = self.retries.first().filter(|(at, _)| *at <= now) {
+        while let Some(&(_, key)) = self.retries.first().filter(|(at, _)| *at <= now) {
             let Some(file) = self.files.get_mut(&key) else {
-                self.retries.remove(&(at, key));
+                self.retries.remove(0);
                 continue;
             };
             file.try_again(&mut duty.wakes);
@@ -478,10 +481,15 @@ impl LockQueues {
 
     fn schedule(&mut self, key: FileKey, at: Option<Instant>) {
         let Some(file) = self.files.get_mut(&key) else { return };
-        if let Some(before) = replace(&mut file.retry, at) {
-            self.retries.remove(&(before, key));
+        let before = replace(&mut file.retry, at);
+        if let Some(Ok(index)) = before.map(|before| self.retries.binary_search(&(before, key))) {
+            self.retries.remove(index);
         }
-        self.retries.extend(at.map(|at| (at, key)));
+        if let Some(at) = at
+            && let Err(index) = self.retries.binary_search(&(at, key))
+        {
+            self.retries.insert(index, (at, key));
+        }
     }
 
     /// Has the next retry come soon after a change, or not at all if no call waits.

@@ -14,8 +14,10 @@ const OF_FILE: usize = 1 << (usize::BITS - 1);
 impl Sizes {
     /// The most that is read ahead of a file.
     const AHEAD: usize = 256 << 10;
-    /// What is collected of small writes to a file.
-    const PIECE: usize = 128 << 10;
+    /// What is collected of small writes to a file. While one piece is written the next is
+    /// collected, and then the caller waits: to wake it takes as long as writing 64 KiB or more, so
+    /// a piece is a multiple of that.
+    const PIECE: usize = 1 << 20;
 
     /// Of a stream that buffers at most `capacity` bytes in each direction.
     pub(crate) fn of_capacity(capacity: usize) -> Self {
@@ -32,7 +34,7 @@ impl Sizes {
         self.0 & !OF_FILE
     }
 
-    fn is_file(self) -> bool {
+    pub(crate) fn is_file(self) -> bool {
         self.0 & OF_FILE != 0
     }
 

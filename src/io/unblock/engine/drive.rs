@@ -170,7 +170,10 @@ impl<T: Send + 'static> Client<T> {
             Interest::Write => Some((write, Direction::Write)),
             Interest::Written => None,
         };
-        drive(&self.shared, context, request, &mut self.chunk, &mut self.spin, wait)
+        // A piece of a file takes longer to write than a caller spins.
+        let waits_for_piece = matches!(request, Request::Write { .. }) && self.sizes.is_file();
+        let spin = if waits_for_piece { &mut SpinBudget::none() } else { &mut self.spin };
+        drive(&self.shared, context, request, &mut self.chunk, spin, wait)
     }
 
     /// Whether the value was closed, and dropped.

@@ -157,6 +157,9 @@ pub struct Unblock<T: Send + 'static> {
     items: Mutex<Option<Items>>,
     /// How many items may be buffered, if that was set.
     capacity: Option<usize>,
+    /// A write has been accepted. The first does not yield: many handles that are written to once
+    /// are no loop of writes.
+    has_written: bool,
     /// Where the last seek by tokio's trait got.
     #[cfg(feature = "tokio")]
     position: u64,
@@ -193,6 +196,7 @@ impl<T: Send + 'static> Unblock<T> {
             client: Client::new(value, sizes, setup),
             items: Mutex::new(None),
             capacity: None,
+            has_written: false,
             #[cfg(feature = "tokio")]
             position: 0,
         }

@@ -22,15 +22,14 @@ impl<T: Read + Send + 'static> Unblock<T> {
         if buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        ready!(self.poll_turn(context));
         let want = buffer.len().min(self.client.most());
         let buffer = &mut buffer[..want];
         if let Answer::Count(count) = ready!(self.poll_bytes(context, want, buffer))? {
-            budget::spend(count);
             return Poll::Ready(Ok(count));
         }
         let mut filled = self.client.chunk.move_into(buffer);
-        while filled > 0 && filled < want && budget::may_continue_read() && self.client.next_chunk() {
+        while filled > 0 && filled < want && budget::goes_on() && self.client.next_chunk() {
+            budget::spend(self.client.chunk.unread().len());
             filled += self.client.chunk.move_into(&mut buffer[filled..]);
         }
         Poll::Ready(Ok(filled))
@@ -38,19 +37,7 @@ impl<T: Read + Send + 'static> Unblock<T> {
 
     /// Has bytes to give out, unless the reader has none. The caller has room for `want`.
     fn poll_chunk(&mut self, context: &mut Context<'_>, want: usize) -> Poll<io::Result<()>> {
-        ready!(self.poll_turn(context));
         self.poll_bytes(context, want, &mut []).map_ok(drop)
-    }
-
-    /// Now and then lets other tasks have the thread before more is fetched, since a loop of reads
-    /// of what is in memory, or ahead of the caller, need not wait, and would never do so.
-    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.client.begin_reading();
-        if self.client.chunk.is_empty() && !budget::may_begin_read() {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(())
     }
 
     /// Has bytes to give out, or puts some straight into `direct`.
@@ -60,11 +47,19 @@ impl<T: Read + Send + 'static> Unblock<T> {
         want: usize,
         direct: &mut [u8],
     ) -> Poll<io::Result<Answer>> {
+        self.client.begin_reading();
         if !self.client.chunk.is_empty() {
             return Poll::Ready(Ok(Answer::Done));
         }
+        ready!(budget::poll_turn(context));
         let page_cache = read_page_cache::<T>;
-        self.client.drive(context, &mut Request::Read { read: T::read, page_cache, want, buffer: direct })
+        let request = &mut Request::Read { read: T::read, page_cache, want, buffer: direct };
+        let answer = ready!(self.client.drive(context, request))?;
+        budget::spend(match answer {
+            Answer::Count(count) => count,
+            _ => self.client.chunk.unread().len(),
+        });
+        Poll::Ready(Ok(answer))
     }
 }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 
 use super::Unblock;
+use crate::io::budget;
 use crate::io::unblock::buffers::items::{self, ItemBuffer, Items};
 use crate::io::unblock::state::request::{Answer, ItemsRequest, Request};
 
@@ -34,6 +35,8 @@ where
 {
     /// The next item, or why the pool would not fetch it.
     pub(crate) fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<T::Item>>> {
+        ready!(budget::poll_turn(context));
+        budget::spend(0);
         let items = self.items.get_mut().get_or_insert_with(items::none::<T::Item>);
         if let Some(item) = items::typed::<T::Item>(items).pop_front() {
             return Poll::Ready(Some(Ok(item)));

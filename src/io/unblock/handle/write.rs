@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures_io::AsyncWrite;
 
 use super::Unblock;
+use crate::io::budget;
 use crate::io::unblock::state::capability::WriteFns;
 use crate::io::unblock::state::request::{Answer, Request};
 
@@ -22,10 +23,17 @@ impl<T: Write + Send + 'static> Unblock<T> {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Poll::Ready(Ok(0));
         }
+        if self.has_written {
+            ready!(budget::poll_turn(context));
+        }
         let flushes = self.client.setup().flushes;
         let request = &mut Request::Write { write: Self::WRITE, slices, flushes };
         match ready!(self.client.drive(context, request))? {
-            Answer::Count(count) => Poll::Ready(Ok(count)),
+            Answer::Count(count) => {
+                budget::spend(count);
+                self.has_written = true;
+                Poll::Ready(Ok(count))
+            }
             _ => unreachable!("a write is answered by how much was accepted"),
         }
     }

@@ -22,11 +22,11 @@ fn a_task_that_goes_on_is_warned_of_until_it_ends() {
     let (pool, task, go) = running(Duration::ZERO);
     let inner = &pool.inner;
     assert_eq!(inner.stats.observer().scan(&inner.engine.workers), None, "there is nothing more to warn of");
-    assert!(inner.stats.observer().warned.lock().contains(&task.id()));
+    assert!(inner.stats.observer().warned.lock().contains(task.id().as_u64()));
     drop(go);
     task.wait().unwrap();
     assert_eq!(inner.stats.observer().scan(&inner.engine.workers), None);
-    assert!(inner.stats.observer().warned.lock().is_empty());
+    assert!(inner.stats.observer().warned.lock().numbers().is_empty());
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn the_next_look_is_due_when_the_time_of_a_task_is_up() {
     let due = pool.inner.stats.observer().scan(&pool.inner.engine.workers).unwrap();
     let left = due.saturating_duration_since(Instant::now());
     assert!(left > HOUR / 2 && left <= HOUR, "{left:?}");
-    assert!(pool.inner.stats.observer().warned.lock().is_empty());
+    assert!(pool.inner.stats.observer().warned.lock().numbers().is_empty());
     drop(go);
     task.wait().unwrap();
 }

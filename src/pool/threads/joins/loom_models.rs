@@ -15,11 +15,15 @@ use crate::sys::attributes::Inherit;
 fn worker(joins: &Arc<Joins>, out: &Arc<Parker>, end: impl FnOnce() + Send + 'static) {
     let (leaves, counts) = (Arc::clone(joins), Arc::clone(out));
     joins
-        .start(own::Builder::new(), (ThreadRole::Worker, Inherit::default()), move || {
-            leaves.leave();
-            counts.unpark();
-            end();
-        })
+        .start(
+            own::Builder::new(),
+            (ThreadRole::Worker, Inherit::default()),
+            Box::new(move || {
+                leaves.leave();
+                counts.unpark();
+                end();
+            }),
+        )
         .expect("loom has threads");
 }
 

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use sidestep::{Lane, Pool, Promise, Strand, Task, TaskError};
+use sidestep::{Lane, Pool, Strand, Task, TaskError};
 
 use super::{FAR, KIB, Reached, SENTENCE, depth_in, depth_of, is_too_deep, with_stack};
 use crate::support::{Drops, Gate, builder, check_sound, eventually, occupy, soon};
@@ -89,6 +89,7 @@ fn a_chain_through_strands_ends_with_an_error() {
     check_sound(&pool);
 }
 
+#[cfg(feature = "event-loop")]
 #[test]
 fn a_chain_of_promises_ends_with_an_error() {
     fn promised(pool: &Pool, length: u32, together: bool) -> std::io::Result<u32> {
@@ -100,7 +101,7 @@ fn a_chain_of_promises_ends_with_an_error() {
         if !together {
             return one.wait().map(|rest| rest + 1);
         }
-        Promise::all([one]).wait().map(|rest| rest[0] + 1)
+        sidestep::Promise::all([one]).wait().map(|rest| rest[0] + 1)
     }
     for together in [false, true] {
         let pool = with_stack(1, 256 * KIB);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_lite::AsyncWriteExt;
-use sidestep::{Pool, Task, Unblock, current};
+use sidestep::{Pool, Task, current};
 
 use crate::support::{
     Gate, all_well, also_by_time_alone, check_sound, counter, eventually, keeps_to, occupy, pool, soon,
@@ -108,6 +108,7 @@ fn what_is_queued_runs_once_one_thread_of_all_is_free() {
 
 /// .NET: every thread waits for asynchronous output, which itself needs a thread of the same pool.
 // Origin: .NET 36
+#[cfg(feature = "fs")]
 #[test]
 fn tasks_that_wait_for_asynchronous_writes_get_a_thread_for_them() {
     let pool = pool(1, 9);
@@ -115,7 +116,7 @@ fn tasks_that_wait_for_asynchronous_writes_get_a_thread_for_them() {
         let inner = pool.clone();
         pool.spawn(move || {
             sidestep::block_on(async {
-                let mut out = Unblock::with_capacity(16, Vec::new()).on(&inner);
+                let mut out = sidestep::Unblock::with_capacity(16, Vec::new()).on(&inner);
                 out.write_all(&[7; 1000]).await.unwrap();
                 out.flush().await.unwrap();
                 out.into_inner().await.unwrap()
@@ -149,6 +150,7 @@ also_by_time_alone! {
     one_blocking_call_after_another_needs_no_more_threads,
     computing_beside_a_hundred_blocked_tasks_needs_no_more_than_core,
     what_is_queued_runs_once_one_thread_of_all_is_free,
+    #[cfg(feature = "fs")]
     tasks_that_wait_for_asynchronous_writes_get_a_thread_for_them,
     a_task_that_spins_for_the_next_one_gets_it,
 }

@@ -17,7 +17,7 @@ use crate::sample::{Meter, Sample};
 use crate::site::Site;
 
 /// A load, for any disk.
-trait Errand {
+pub(super) trait Errand {
     fn run<D: Disk>(self, site: &Site) -> Result<Sample>;
 }
 
@@ -30,13 +30,16 @@ pub(crate) enum DiskLoad {
     Directory,
     RandomReads,
     Handles,
+    Retained { bytes: usize },
 }
 
 impl DiskLoad {
     /// Whether such a disk takes part.
     pub(super) fn suits(self, brand: Brand) -> bool {
         // That one differs from ours in listings alone.
-        self == Self::Directory || brand != Brand::SidestepEach
+        (self == Self::Directory || brand != Brand::SidestepEach)
+            // Read one after the other, the files show nothing.
+            && (!matches!(self, Self::Retained { .. }) || brand != Brand::Std)
     }
 
     /// Runs it on the site, by such a disk.
@@ -62,6 +65,7 @@ impl VisitDisk for Job<'_> {
             DiskLoad::Directory => stream::Directory.run::<D>(self.site),
             DiskLoad::RandomReads => many::RandomReads.run::<D>(self.site),
             DiskLoad::Handles => handles::Handles.run::<D>(self.site),
+            DiskLoad::Retained { bytes } => super::retained::Reads { bytes }.run::<D>(self.site),
         }
     }
 }

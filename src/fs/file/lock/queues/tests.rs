@@ -18,7 +18,7 @@ fn contended(now: Instant) -> (LockQueues, OpenKey, OpenKey, u64) {
         confirmed: false,
         unconfirmed: 0,
         busy: false,
-        calls: std::collections::BTreeSet::new(),
+        calls: crate::numbers::NumberSet::default(),
     };
     file.opens.insert(waiter.number, state);
     let waiter = OpenKey { file: holder.file, ..waiter };

@@ -20,10 +20,10 @@
 
 use std::panic::Location;
 
-use super::Submitter;
-use super::destination::Destination;
+use crate::pool::submit::{Destination, NewTask, Queue, Submitter};
 use crate::pool::{Lane, Pool};
-use crate::task::{Metadata, OnShutdown, Task};
+use crate::semaphore::Semaphore;
+use crate::task::{ColdPart, Metadata, OnShutdown, Task};
 
 /// Keeps a pool from reporting that its shutdown has ended, for the queue of the pool or of one of
 /// its lanes.
@@ -73,5 +73,26 @@ impl Drop for HoldOpen {
         if inner.engine.is_closed() {
             inner.ending.look(|| inner.threads_left());
         }
+    }
+}
+
+impl<Q: Queue> Submitter<'_, Q> {
+    /// Queues `f` whether the queue has room or not, and although the pool may be shut down: a hold
+    /// keeps that open until `f` begins.
+    fn spawn_late(
+        &self,
+        f: impl FnOnce() + Send + 'static,
+        site: &'static Location<'static>,
+        cold: Option<Box<ColdPart>>,
+    ) -> Task<()> {
+        if self.inner.engine.is_forked() {
+            return self.spawn(f, site, cold);
+        }
+        let NewTask { entry, task } = self.make(f, site, cold);
+        self.queue.places().into_iter().for_each(Semaphore::acquire_beyond);
+        if self.queue.push(self.inner, entry) {
+            self.inner.notify();
+        }
+        task
     }
 }

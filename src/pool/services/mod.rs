@@ -16,6 +16,14 @@
 //! The lanes belong to the pool that they are lanes of, not to a `static`: where a global pool
 //! replaces another one, it has lanes of its own. They keep their pool alive, as the global pool is
 //! anyway.
+//!
+//! The adapters reach the pool through [`SpawnTarget`], and hold it open by [`HoldOpen`].
+
+mod hold;
+mod target;
+
+pub(crate) use self::hold::HoldOpen;
+pub(crate) use self::target::SpawnTarget;
 
 use std::sync::OnceLock;
 

@@ -1,0 +1,90 @@
+//! [`SpawnTarget`]: where an adapter's closures run.
+//!
+//! It is as small as two words, since each future of `fs` has one. The global pool and its services
+//! are looked up when something is spawned, not before: by then the global pool may be another one.
+
+use std::panic::Location;
+
+use super::{HoldOpen, Service};
+use crate::pool::submit::{ChosenTarget, Destination, TaskSettings};
+use crate::pool::{Lane, Pool, Reserve, Spawner, TaskOptions};
+use crate::task::Task;
+
+/// Where an adapter's closures run.
+#[derive(Clone, Debug)]
+pub(crate) struct SpawnTarget(TargetPlace);
+
+#[derive(Clone, Debug)]
+enum TargetPlace {
+    /// The global pool of the moment.
+    Global,
+    /// The lane for this, of the global pool of the moment.
+    Service(Service),
+    Chosen(ChosenTarget),
+}
+
+/// Settings of the targets that are not chosen.
+static NO_SETTINGS: TaskSettings = TaskSettings::new();
+
+impl SpawnTarget {
+    /// The global pool.
+    pub(crate) const GLOBAL: SpawnTarget = SpawnTarget(TargetPlace::Global);
+    /// The files of the global pool.
+    pub(crate) const FILES: SpawnTarget = SpawnTarget(TargetPlace::Service(Service::Files));
+    /// The standard streams of the global pool.
+    pub(crate) const STREAMS: SpawnTarget = SpawnTarget(TargetPlace::Service(Service::Streams));
+    /// The name lookups of the global pool.
+    pub(crate) const LOOKUPS: SpawnTarget = SpawnTarget(TargetPlace::Service(Service::Lookups));
+
+    /// The target that `spawner` stands for.
+    pub(crate) fn of(spawner: &impl Spawner) -> Self {
+        SpawnTarget(TargetPlace::Chosen(ChosenTarget::of(spawner)))
+    }
+
+    fn resolve(&self) -> (Destination<&Pool, &Lane>, &TaskSettings) {
+        match &self.0 {
+            TargetPlace::Global => (Destination::Pool(Pool::global()), &NO_SETTINGS),
+            TargetPlace::Service(service) => (service.destination(), &NO_SETTINGS),
+            TargetPlace::Chosen(chosen) => chosen.resolve(),
+        }
+    }
+
+    /// The options with which this target spawns.
+    pub(crate) fn options(&self) -> TaskOptions<'_> {
+        let (destination, settings) = self.resolve();
+        TaskOptions::new(destination, settings)
+    }
+
+    /// Spawns for a caller at `site`, perhaps later, from a future.
+    pub(crate) fn spawn_at<F, T>(&self, f: F, site: &'static Location<'static>) -> Task<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let (destination, settings) = self.resolve();
+        destination.spawn(f, site, settings)
+    }
+
+    /// A wait for room in the queue of this target, and what keeps a shutdown from ending
+    /// meanwhile; `None` if it may have ended.
+    #[track_caller]
+    pub(crate) fn reserve(&self) -> (Reserve, Option<HoldOpen>) {
+        let (destination, _) = self.resolve();
+        let site = Location::caller();
+        let hold = HoldOpen::new(destination);
+        let reserve = match destination {
+            Destination::Pool(pool) => Reserve::in_pool(pool.clone(), site),
+            Destination::Lane(lane) => Reserve::in_lane(lane.clone(), site),
+        };
+        (reserve, hold)
+    }
+
+    /// Keeps the shutdown of the pool from ending. `None` if it may have ended, and where the pool
+    /// is the global one of the moment: that may be another by now.
+    pub(crate) fn hold_open(&self) -> Option<HoldOpen> {
+        match &self.0 {
+            TargetPlace::Global | TargetPlace::Service(_) => None,
+            TargetPlace::Chosen(chosen) => HoldOpen::new(chosen.resolve().0),
+        }
+    }
+}
