@@ -175,12 +175,13 @@ where
         bell: UnsafeCell::new(MaybeUninit::uninit()),
         room: Tracked::new(),
     };
-    let cell = memory.cast::<Cell<F, T>>().as_ptr();
     // Each part in its place: a whole cell would need room on the stack for the value too.
     // SAFETY: T7: the memory is new, and as large and aligned as the cell wants it.
-    unsafe { (&raw mut (*cell).header).write(header) };
+    unsafe { memory.cast().write(header) };
+    // SAFETY: T7: the room is inside the cell.
+    let room = unsafe { memory.byte_add(offset_of!(Cell<F, T>, room)) };
     // SAFETY: T7: as above.
-    unsafe { (&raw mut (*cell).room.closure).write(ManuallyDrop::new(closure)) };
+    unsafe { room.cast().write(closure) };
     memory.cast()
 }
 
