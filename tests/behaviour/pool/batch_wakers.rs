@@ -44,7 +44,7 @@ fn a_batch_that_is_let_go_of_wakes_none_and_keeps_no_waker() {
 
 /// The waker of an earlier poll, whose destructor waits on this thread: first for what runs behind
 /// the batch's task on the only thread, so until that has been announced, then once more.
-struct WaitsWhenDropped(Mutex<Option<(Gate, Task<()>, Task<()>)>>);
+struct WaitsWhenDropped(Gate, Mutex<Vec<Task<()>>>);
 
 impl Wake for WaitsWhenDropped {
     fn wake(self: Arc<Self>) {}
@@ -52,11 +52,12 @@ impl Wake for WaitsWhenDropped {
 
 impl Drop for WaitsWhenDropped {
     fn drop(&mut self) {
-        let Some((gate, behind, never)) = self.0.lock().unwrap().take() else { return };
+        let WaitsWhenDropped(gate, tasks) = self;
+        let mut tasks = tasks.get_mut().unwrap().drain(..);
         gate.open();
-        behind.wait().unwrap();
+        tasks.next().unwrap().wait().unwrap();
         // Takes whatever wake-up has come for this thread.
-        drop(never.wait_timeout(Duration::from_millis(20)));
+        drop(tasks.next().unwrap().wait_timeout(Duration::from_millis(20)));
     }
 }
 
@@ -68,7 +69,7 @@ fn the_destructor_of_an_earlier_waker_may_wait_and_takes_no_wake_up() {
     let mut batch = pool.spawn_batch([move || pass.pass()]);
     let behind = pool.spawn(|| ());
     let hung = occupy(&other, &never);
-    let waker = Waker::from(Arc::new(WaitsWhenDropped(Mutex::new(Some((gate, behind, hung))))));
+    let waker = Waker::from(Arc::new(WaitsWhenDropped(gate, Mutex::new(vec![behind, hung]))));
     assert!(poll_next(&mut batch, &waker).is_pending());
     drop(waker);
     let (send, receive) = channel();
