@@ -30,7 +30,7 @@ use super::reference::TaskRef;
 use crate::sync::{now, thread_local_const};
 
 /// So many looks at a task that is queued.
-const QUEUED: u32 = 24;
+const QUEUED: u32 = 2 * BETWEEN;
 const LONGEST: Duration = Duration::from_micros(10);
 /// So many looks between two looks at the clock.
 const BETWEEN: u32 = 16;
