@@ -80,7 +80,7 @@ impl<P: Policy> Worker<P> {
         if !self.engine().lanes.deadlocks().is_active() {
             return Inline::Waits;
         }
-        let listed = self.engine().lanes.deadlocks().add(self.number(), target, |task| self.slot_of(task));
+        let listed = self.engine().lanes.deadlocks().add(self.number(), target, &|task| self.slot_of(task));
         if listed { Inline::Waits } else { Inline::Deadlock }
     }
 
@@ -226,7 +226,7 @@ impl<P: Policy> Host for Worker<P> {
 
     fn open_scope(&self, scope: *const ()) {
         if self.engine().lanes.deadlocks().is_active() {
-            self.engine().lanes.deadlocks().open_scope(scope, |task| self.slot_of(task));
+            self.engine().lanes.deadlocks().open_scope(scope, &|task| self.slot_of(task));
         }
     }
 
