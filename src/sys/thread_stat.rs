@@ -93,7 +93,7 @@ impl ThreadKey {
         if word.starts_with('-') {
             return Some(false);
         }
-        let number = libc::c_long::try_from(u64::from_str_radix(word, 10).ok()?).ok()?;
+        let number = libc::c_long::try_from(word.parse::<u64>().ok()?).ok()?;
         if OUTSIDE.contains(&number) {
             return Some(true);
         }

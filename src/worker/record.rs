@@ -352,10 +352,8 @@ impl RunningTasks {
     /// the caller must exclude that.
     pub(super) fn read(&self) -> Vec<RunningTask> {
         let mut all = Vec::new();
-        for task in &*self.below.lock() {
-            if let Some(task) = task {
-                all.push(task.clone());
-            }
+        for task in self.below.lock().iter().flatten() {
+            all.push(task.clone());
         }
         if let Some(top) = self.read_top() {
             all.push(top);
