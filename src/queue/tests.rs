@@ -166,6 +166,30 @@ fn what_is_given_back_does_not_starve_the_injector() {
     }
 }
 
+/// Nor do threads whose own deques are never empty keep what is given back from its turn, or that
+/// the deques of others.
+#[test]
+fn busy_deques_starve_nothing_that_is_given_back_and_that_no_deque() {
+    let queues = Queues::new(2);
+    let (mine, other) = (queues.acquire().unwrap(), queues.acquire().unwrap());
+    queues.push(Some(&other), usize::MAX);
+    assert!(queues.give_back(other.index()));
+    let mut cursor = StealCursor::new(0);
+    let mut looks_for = |more_given_back: bool| {
+        (0..10_000).find(|&look| {
+            queues.push(Some(&mine), look);
+            queues.push(None, look);
+            if more_given_back {
+                queues.given_back.push(look);
+            }
+            queues.take(Some(&mine), &mut cursor, 32).map(|taken| taken.item) == Some(usize::MAX)
+        })
+    };
+    assert!(looks_for(false).is_some_and(|looks| looks <= 4 * FAIRNESS as usize));
+    queues.push(Some(&other), usize::MAX);
+    assert!(looks_for(true).is_some_and(|looks| looks <= 4 * FAIRNESS as usize));
+}
+
 #[test]
 fn the_last_item_is_a_batch_of_one() {
     let queues = Queues::new(1);

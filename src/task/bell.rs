@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use super::state::BellKind;
 use crate::error::TaskId;
-use crate::sync::Mutex;
+use crate::sync::ProcessMutex;
 use crate::sync::oneshot::Sender;
 
 /// Room for a bell of either kind (T10).
@@ -60,10 +60,11 @@ impl Bell {
 }
 
 /// Tasks whose ends are announced to one place: which of them have ended since the last look, and
-/// whom to wake for the next one.
+/// whom to wake for the next one. In a forked child there is no such place: the batch asks each
+/// task.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    state: Mutex<GroupState>,
+    state: ProcessMutex<GroupState>,
 }
 
 #[derive(Debug, Default)]
@@ -73,22 +74,42 @@ struct GroupState {
 }
 
 impl Group {
+    /// The next task that has ended.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, the waker that was left last, which is no longer to be called: to drop one
+    /// is user code.
+    pub(super) fn next_or_take_waker(&self) -> Result<TaskId, Option<Waker>> {
+        let Some(mut state) = self.state.lock() else { return Err(None) };
+        state.ended.pop_front().ok_or_else(|| state.waker.take())
+    }
+
     /// The next task that has ended; or, if there is none, leaves `waker` to be called for that.
-    /// Returns the waker that is not needed any more as well: to drop one is user code.
+    /// Returns the waker that is not needed any more as well.
     #[must_use]
     pub(super) fn next_or_leave(&self, waker: Waker) -> (Option<TaskId>, Option<Waker>) {
-        let mut state = self.state.lock();
+        let Some(mut state) = self.state.lock() else { return (None, Some(waker)) };
         match state.ended.pop_front() {
             Some(id) => (Some(id), Some(waker)),
             None => (None, state.waker.replace(waker)),
         }
     }
 
+    /// No batch waits any more. Returns the waker that was left last.
+    #[must_use]
+    pub(super) fn take_waker(&self) -> Option<Waker> {
+        self.state.lock()?.waker.take()
+    }
+
     /// A task has ended. Returns whom to wake.
     #[must_use]
     fn list(&self, id: TaskId) -> Option<Waker> {
-        let mut state = self.state.lock();
+        let mut state = self.state.lock()?;
         state.ended.push_back(id);
         state.waker.take()
     }
 }
+
+#[cfg(all(test, unix, not(any(sidestep_loom, sidestep_shuttle, miri))))]
+mod tests;

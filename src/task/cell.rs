@@ -156,30 +156,32 @@ where
     O: Owner,
 {
     let (memory, place) = slab::allocate(Layout::new::<Cell<F, T>>());
-    let cell = Cell::<F, T> {
-        header: Header {
-            word: Word::new(2, fork::ShortGeneration::current(), place, cold.is_some()),
-            id,
-            vtable: const {
-                &Vtable {
-                    run: run::<F, T>,
-                    drop_closure: drop_closure::<F>,
-                    drop_value: if needs_drop::<T>() { Some(drop_value::<T>) } else { None },
-                    count_cancelled: count_cancelled::<O>,
-                    layout: Layout::new::<Cell<F, T>>(),
-                    room: offset_of!(Cell<F, T>, room),
-                }
-            },
-            owner: owner.cast(),
-            cold: AtomicPtr::new(cold.map_or(ptr::null_mut(), Box::into_raw)),
-            site,
-            bell: UnsafeCell::new(MaybeUninit::uninit()),
-            room: Tracked::new(),
+    let header = Header {
+        word: Word::new(2, fork::ShortGeneration::current(), place, cold.is_some()),
+        id,
+        vtable: const {
+            &Vtable {
+                run: run::<F, T>,
+                drop_closure: drop_closure::<F>,
+                drop_value: if needs_drop::<T>() { Some(drop_value::<T>) } else { None },
+                count_cancelled: count_cancelled::<O>,
+                layout: Layout::new::<Cell<F, T>>(),
+                room: offset_of!(Cell<F, T>, room),
+            }
         },
-        room: Room { closure: ManuallyDrop::new(closure) },
+        owner: owner.cast(),
+        cold: AtomicPtr::new(cold.map_or(ptr::null_mut(), Box::into_raw)),
+        site,
+        bell: UnsafeCell::new(MaybeUninit::uninit()),
+        room: Tracked::new(),
     };
+    // Each part in its place: a whole cell would need room on the stack for the value too.
     // SAFETY: T7: the memory is new, and as large and aligned as the cell wants it.
-    unsafe { memory.cast::<Cell<F, T>>().write(cell) };
+    unsafe { memory.cast().write(header) };
+    // SAFETY: T7: the room is inside the cell.
+    let room = unsafe { memory.byte_add(offset_of!(Cell<F, T>, room)) };
+    // SAFETY: T7: as above.
+    unsafe { room.cast().write(closure) };
     memory.cast()
 }
 

@@ -4,6 +4,14 @@
 //! A member that is not ended leaves the group as its bell. The thread that ends the task lists its
 //! id and wakes the batch. The list is under a lock, as the waker is; a batch that finds the list
 //! empty leaves its waker under the same lock, so it misses no id.
+//!
+//! A waker is user code, and may wait on this thread when it is cloned or dropped: such a wait may
+//! share the parker of the batch's own, and take its wake-up. So the clone is made and the last
+//! waker dropped before the look that leaves the new one, and nothing comes between that look and
+//! the parking.
+//!
+//! The tasks may outlast the batch, and the group with them. The batch takes its waker back before
+//! it lets go of its members: none is woken for it any more, and none is kept.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -18,10 +26,18 @@ use crate::error::{Reason, TaskError, TaskId};
 impl Group {
     /// The next task that has ended; `waker` is called when there is one.
     pub(crate) fn next(&self, waker: &Waker) -> Option<TaskId> {
-        // Cloned and dropped outside the lock: it is user code.
-        let (id, old) = self.next_or_leave(waker.clone());
-        old.into_iter().for_each(discard);
+        match self.next_or_take_waker() {
+            Ok(id) => return Some(id),
+            Err(last) => last.into_iter().for_each(discard),
+        }
+        let (id, unneeded) = self.next_or_leave(waker.clone());
+        unneeded.into_iter().for_each(discard);
         id
+    }
+
+    /// No batch waits any more.
+    pub(crate) fn forget_waker(&self) {
+        self.take_waker().into_iter().for_each(discard);
     }
 }
 

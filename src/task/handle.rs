@@ -97,7 +97,7 @@ impl<T> Task<T> {
         unsafe { ptr::read(&raw const this.join) }
     }
 
-    /// The right to the result, if that has not been taken.
+    /// The right to the result, of a task that has not been polled.
     pub(super) fn into_result(self) -> Option<ResultRef<T>> {
         self.into_join().into_result()
     }

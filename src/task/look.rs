@@ -18,6 +18,10 @@
 //!   budget. So where looks do not pay, they cost a few nanoseconds a call. (Such rules are those
 //!   of Karlin, Manasse, McGeoch, Owicki, "Competitive randomized algorithms for nonuniform
 //!   problems", 1990.)
+//! - **K4** A look that pays makes the poll ready. So an async task that awaits one short call
+//!   after another would come to its end in a single poll, however many calls those are, and its
+//!   thread would run nothing else meanwhile. Once such looks have gone on for [`LONGEST_RUN`],
+//!   with no poll between them that had to wait, the thread looks no more until one has.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -26,13 +30,16 @@ use super::reference::TaskRef;
 use crate::sync::{now, thread_local_const};
 
 /// So many looks at a task that is queued.
-const QUEUED: u32 = 24;
+const QUEUED: u32 = 2 * BETWEEN;
 const LONGEST: Duration = Duration::from_micros(10);
 /// So many looks between two looks at the clock.
 const BETWEEN: u32 = 16;
 const BUDGET: u32 = 4;
 const FIRST_PAUSE: u32 = 32;
 const LONGEST_PAUSE: u32 = 1024;
+const LONGEST_RUN: Duration = Duration::from_millis(1);
+/// So many looks that have paid between two looks at the clock.
+const RUN_STEP: u32 = 16;
 
 thread_local_const! { static POLICY: LookPolicy = LookPolicy::new() }
 
@@ -47,6 +54,12 @@ struct LookPolicy {
     until_retry: Cell<u32>,
     /// How many those were the last time.
     pause: Cell<u32>,
+    /// How many looks have paid since a poll had to wait (K4).
+    run: Cell<u32>,
+    /// When the first of those was.
+    run_begun: Cell<Option<Instant>>,
+    /// They have gone on for long.
+    run_is_long: Cell<bool>,
 }
 
 /// This thread has just submitted a task: says whether a thread was searching for one.
@@ -55,13 +68,19 @@ pub(crate) fn expect_soon(soon: bool) {
     let _ = POLICY.try_with(|policy| policy.soon.set(soon));
 }
 
+/// This thread has just left a bell: what has polled goes on with something else (K4).
+#[inline]
+pub(super) fn has_to_wait() {
+    let _ = POLICY.try_with(LookPolicy::end_run);
+}
+
 /// Looks at `task` for a moment, if that is likely to pay. True if it has ended.
 #[inline]
 pub(super) fn look(task: &TaskRef) -> bool {
     if cfg!(any(sidestep_loom, sidestep_shuttle)) {
         return false;
     }
-    POLICY.try_with(|policy| policy.is_willing() && policy.learn(look_now(task))).unwrap_or(false)
+    POLICY.try_with(|policy| policy.is_willing() && policy.learn(look_now(task), now)).unwrap_or(false)
 }
 
 fn look_now(task: &TaskRef) -> bool {
@@ -92,13 +111,16 @@ impl LookPolicy {
             budget: Cell::new(BUDGET),
             until_retry: Cell::new(0),
             pause: Cell::new(FIRST_PAUSE),
+            run: Cell::new(0),
+            run_begun: Cell::new(None),
+            run_is_long: Cell::new(false),
         }
     }
 
-    /// Whether to look now (K1, K3).
+    /// Whether to look now (K1, K3, K4).
     #[inline]
     fn is_willing(&self) -> bool {
-        if !self.soon.get() {
+        if !self.soon.get() || self.run_is_long.get() {
             return false;
         }
         if self.budget.get() == 0 && self.until_retry.get() > 0 {
@@ -109,8 +131,9 @@ impl LookPolicy {
     }
 
     /// Takes in whether looking has paid, and returns that.
-    fn learn(&self, paid: bool) -> bool {
+    fn learn(&self, paid: bool, clock: impl FnOnce() -> Instant) -> bool {
         if paid {
+            self.count_run(clock);
             self.budget.set(BUDGET);
             self.pause.set(FIRST_PAUSE);
         } else {
@@ -122,6 +145,24 @@ impl LookPolicy {
             }
         }
         paid
+    }
+
+    /// One look more has paid (K4).
+    fn count_run(&self, clock: impl FnOnce() -> Instant) {
+        if self.run.get().is_multiple_of(RUN_STEP) {
+            let now = clock();
+            let begun = self.run_begun.get().unwrap_or(now);
+            self.run_begun.set(Some(begun));
+            self.run_is_long.set(now.saturating_duration_since(begun) >= LONGEST_RUN);
+        }
+        self.run.set(self.run.get().wrapping_add(1));
+    }
+
+    /// A poll has to wait (K4).
+    fn end_run(&self) {
+        self.run.set(0);
+        self.run_begun.set(None);
+        self.run_is_long.set(false);
     }
 }
 

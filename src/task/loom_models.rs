@@ -45,13 +45,17 @@ impl Books {
 
     /// A task whose closure and result are counted when they are dropped.
     fn task(self: &Arc<Self>) -> (TaskRef, Task<Dropped>) {
+        self.task_of(self.closure())
+    }
+
+    fn closure(self: &Arc<Self>) -> impl FnOnce() -> Dropped + Send + 'static {
         let books = Arc::clone(self);
         let guard = Dropped(Arc::clone(self), |books| &books.closures_dropped);
-        self.task_of(move || {
+        move || {
             let _guard = guard;
             books.ran.fetch_add(1, Ordering::Relaxed);
             Dropped(books, |books| &books.results_dropped)
-        })
+        }
     }
 
     fn task_of<T: Send + 'static>(

@@ -297,7 +297,9 @@ impl Sampler {
             };
             let seen = *last;
             drop(last);
-            let deque = record.deque.get().filter(|_| seen.stalled > 0);
+            // The only thread would get it back, and perhaps in another order.
+            let has_others = pool.threads.max() > 1;
+            let deque = record.deque.get().filter(|_| seen.stalled > 0 && has_others);
             self.drained |= deque.is_some_and(|&deque| pool.engine.queues.give_back(deque));
             if seen.held >= OCCUPIED[0] {
                 record.overstays.store(true, Ordering::Relaxed);

@@ -40,13 +40,13 @@ use crate::task::{BlockingWait, Group, Help, Host, Member, Task, block, is_insid
 #[doc(alias = "JoinSet")]
 #[must_use = "dropping a Batch cancels its tasks; `detach` it to let them run by themselves"]
 pub struct Batch<T> {
+    /// `None` before the first wait. Dropped before the members, whose ends wake none then.
+    announced: Option<Announced>,
     /// In the order of submission, so in that of their ids.
     members: Vec<Member<T>>,
     left: usize,
     /// The fork generation it was made in.
     generation: Generation,
-    /// `None` before the first wait.
-    announced: Option<Announced>,
 }
 
 /// Where the ends of a batch's tasks are announced.
@@ -58,11 +58,17 @@ struct Announced {
     count: usize,
 }
 
+impl Drop for Announced {
+    fn drop(&mut self) {
+        self.group.forget_waker();
+    }
+}
+
 impl<T> Batch<T> {
     pub(in crate::pool) fn new(tasks: Vec<Task<T>>) -> Self {
         let left = tasks.len();
         let members = tasks.into_iter().map(Member::new).collect();
-        Batch { members, left, generation: Generation::current(), announced: None }
+        Batch { announced: None, members, left, generation: Generation::current() }
     }
 
     /// How many results have not been given yet.
@@ -84,7 +90,9 @@ impl<T> Batch<T> {
     pub fn wait(mut self) -> Vec<Result<T, TaskError>> {
         let mut results = Vec::with_capacity(self.left);
         for index in 0..self.members.len() {
-            if self.members[index].task().is_some() {
+            if let Some(result) = self.take(index) {
+                results.push(result);
+            } else if self.members[index].task().is_some() {
                 results.extend(block(&mut MemberWait { batch: &mut self, index }, None));
             }
         }
@@ -93,6 +101,7 @@ impl<T> Batch<T> {
 
     /// Lets the tasks run to their ends without a handle, as [`Task::detach`].
     pub fn detach(mut self) {
+        self.announced = None;
         self.members.drain(..).for_each(Member::detach);
     }
 

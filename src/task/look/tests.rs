@@ -4,7 +4,7 @@ use super::*;
 
 /// Of so many polls, how many look, if none of them pays.
 fn looks_in_vain(policy: &LookPolicy, polls: u32) -> u32 {
-    (0..polls).map(|_| u32::from(policy.is_willing() && !policy.learn(false))).sum()
+    (0..polls).map(|_| u32::from(policy.is_willing() && !policy.learn(false, Instant::now))).sum()
 }
 
 fn willing() -> LookPolicy {
@@ -41,8 +41,27 @@ fn one_success_restores_the_budget_and_the_first_pause() {
     let policy = willing();
     let _ = looks_in_vain(&policy, 10 * LONGEST_PAUSE);
     while !policy.is_willing() {}
-    assert!(policy.learn(true));
+    assert!(policy.learn(true, Instant::now));
     assert_eq!(looks_in_vain(&policy, BUDGET), BUDGET);
     assert_eq!(looks_in_vain(&policy, FIRST_PAUSE), 0);
     assert_eq!(looks_in_vain(&policy, 1), 1);
+}
+
+#[test]
+fn looks_that_pay_let_the_thread_do_something_else_now_and_then() {
+    let begun = Instant::now();
+    for each in [1, 20, 300].map(Duration::from_micros) {
+        let (policy, mut time) = (willing(), begun);
+        for _ in 0..3 {
+            let first = time;
+            while policy.is_willing() {
+                time += each;
+                assert!(policy.learn(true, || time));
+                assert!(time - first <= LONGEST_RUN + (RUN_STEP + 1) * each);
+            }
+            assert!(time - first >= LONGEST_RUN, "not before");
+            assert!((0..1000).all(|_| !policy.is_willing()), "until a poll has had to wait");
+            policy.end_run();
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! group.
 
 use std::future::Future;
+use std::panic::Location;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -13,7 +14,7 @@ use super::{Books, Dropped};
 use crate::error::TaskError;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::stand_in::model::check;
-use crate::task::{Group, Member, Task};
+use crate::task::{ColdPart, Group, Member, Metadata, OnRelease, Task, TaskRef, new_task};
 
 /// A waker that counts how many times it is called, and shows what came before.
 #[derive(Debug)]
@@ -165,4 +166,45 @@ fn end_against_the_drop_of_a_member() {
         assert_eq!(Arc::strong_count(&group), 1);
         books.check();
     });
+}
+
+/// Counts releases.
+struct Releases(AtomicUsize);
+
+impl OnRelease for Releases {
+    fn released(&self, task: &TaskRef) {
+        assert!(task.is_ended());
+        self.0.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// A worker ends a task of a scope while its handle, with a bell or without one, lets go of it:
+/// once the task has been released, neither closure nor value is left (T8).
+#[test]
+fn release_against_letting_go() {
+    for polls in [false, true] {
+        let ways: [fn(Task<Dropped>); 3] = [drop, Task::detach, |task| drop(task.cancel())];
+        for let_go in ways {
+            check(Some(3), move || {
+                let (books, releases) = (Books::new(), Arc::new(Releases(AtomicUsize::new(0))));
+                let observer: Arc<dyn OnRelease> = Arc::<Releases>::clone(&releases);
+                let cold = ColdPart::new(Metadata { on_release: Some(observer), ..Metadata::default() });
+                let (closure, owner) = (books.closure(), Arc::as_ptr(&books));
+                let (entry, handle) = new_task(closure, owner, Location::caller(), Some(cold));
+                let mut task = Task::new(handle);
+                let (calls, waker) = waker();
+                assert!(!polls || poll(&mut task, &waker).is_pending(), "it is queued");
+                let worker = books.worker(entry);
+                let_go(task);
+                if releases.0.load(Ordering::Acquire) > 0 {
+                    books.check();
+                }
+                worker.join().unwrap();
+                drop(waker);
+                assert_eq!((releases.0.load(Ordering::Relaxed), Arc::strong_count(&calls)), (1, 1));
+                assert_eq!(Arc::strong_count(&releases), 1, "the cell has been freed");
+                books.check();
+            });
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod admission;
 mod backpressure;
 mod batch;
+mod batch_wakers;
 mod context;
 mod global;
 mod max_threads;

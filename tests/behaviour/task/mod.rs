@@ -17,5 +17,6 @@ mod panics;
 mod reentrancy;
 mod runtime;
 mod trampoline;
+mod values;
 mod wait;
 mod waker;

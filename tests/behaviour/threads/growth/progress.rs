@@ -8,7 +8,9 @@ use std::time::Instant;
 use sidestep::Pool;
 
 use super::{pool, tiny, wait_all};
-use crate::support::{Gate, PATIENCE, Rendezvous, all_well, also_by_time_alone, builder, eventually, occupy};
+use crate::support::{
+    Gate, PATIENCE, Rendezvous, all_well, also_by_time_alone, builder, eventually, nothing_happens, occupy,
+};
 
 /// Burns CPU until the flag is up.
 fn spin_until(flag: &AtomicBool) {
@@ -252,6 +254,31 @@ fn at_the_maximum_only_the_target_runs_in_place() {
     assert!(matches!(task.wait_timeout(PATIENCE), Ok(Ok(()))));
 }
 
+/// The only thread runs what others submit in the order of submission, and that holds where the
+/// thread is long in a task of those that it has taken at once.
+#[test]
+fn the_only_thread_keeps_the_order_whatever_it_is_long_in() {
+    let pool = builder().max_threads(1).build().unwrap();
+    all_well((0..2000).map(|_| pool.spawn(|| ())));
+    let (order, gate) = (Arc::new(Mutex::new(Vec::new())), Gate::new());
+    let busy = occupy(&pool, &gate);
+    let tasks: Vec<_> = (0..400)
+        .map(|n| {
+            let order = Arc::clone(&order);
+            pool.spawn(move || {
+                order.lock().unwrap().push(n);
+                if n % 130 == 129 {
+                    nothing_happens();
+                }
+            })
+        })
+        .collect();
+    gate.open();
+    all_well(tasks);
+    busy.wait().unwrap();
+    assert_eq!(*order.lock().unwrap(), (0..400).collect::<Vec<_>>());
+}
+
 also_by_time_alone! {
     a_task_that_all_threads_spin_for_gets_another,
     a_chain_below_the_maximum_grows,
@@ -265,4 +292,5 @@ also_by_time_alone! {
     nested_waits_go_as_deep_as_the_stack,
     a_waiter_below_the_maximum_runs_no_strangers_under_its_lock,
     at_the_maximum_only_the_target_runs_in_place,
+    the_only_thread_keeps_the_order_whatever_it_is_long_in,
 }
