@@ -136,8 +136,13 @@ impl<V> NumberMap<V> {
     /// Takes all values.
     pub(crate) fn take_values(&mut self) -> Vec<V> {
         let (places, mut values) = (take(&mut self.places), take(&mut self.values));
-        let taken = places.list().into_iter().filter_map(|(_, place)| values.get_mut(place)?.take());
-        taken.collect()
+        let mut taken = Vec::with_capacity(values.len());
+        for (_, place) in places.list() {
+            if let Some(value) = values.get_mut(place).and_then(Option::take) {
+                taken.push(value);
+            }
+        }
+        taken
     }
 }
 
@@ -172,19 +177,17 @@ impl NumberSet {
     }
 
     pub(crate) fn numbers(&self) -> Vec<u64> {
-        self.0.list().into_iter().map(|(number, _)| number).collect()
+        let mut numbers = Vec::with_capacity(self.len());
+        for (number, _) in self.0.list() {
+            numbers.push(number);
+        }
+        numbers
     }
 }
 
-/// The indices of `keys` in the order of the keys; those of equal keys keep theirs.
-pub(crate) fn order(keys: impl Iterator<Item = u64>) -> Vec<usize> {
-    let mut pairs: Vec<(u64, usize)> = keys.zip(0..).collect();
-    sort(&mut pairs);
-    pairs.into_iter().map(|(_, index)| index).collect()
-}
-
+/// Sorts keys, each with its index: those of equal keys stay in the order of the indices.
 #[inline(never)]
-fn sort(pairs: &mut [(u64, usize)]) {
+pub(crate) fn sort(pairs: &mut [(u64, usize)]) {
     pairs.sort_unstable();
 }
 

@@ -282,8 +282,12 @@ impl Semaphore {
         // ORDERING: Release pairs with the Acquire in `look`: a waiter whose wait is
         // over sees why.
         self.word.fetch_or(CLOSED, Ordering::Release);
-        let wakers: Vec<Waker> =
-            queue.waiters.iter().filter_map(|waiter| waiter.end(WaitState::Over)).collect();
+        let mut wakers = Vec::new();
+        for waiter in &queue.waiters {
+            if let Some(waker) = waiter.end(WaitState::Over) {
+                wakers.push(waker);
+            }
+        }
         queue.live = 0;
         self.update_waiters(&mut queue);
         drop(queue);

@@ -65,18 +65,23 @@ impl LaneQueue {
         if tombstones <= FEW_TOMBSTONES || tombstones <= self.waiting.len() as u64 / 2 {
             return Vec::new();
         }
-        let swept = self.clear(|task| !task.is_queued());
+        let swept = self.clear(&|task| !task.is_queued());
         self.cleared = cancelled;
         swept
     }
 
     /// Takes out the entries of which `goes` is true.
-    fn clear(&mut self, goes: impl Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
-        let all = std::mem::take(&mut self.waiting);
-        let (gone, stay): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(goes);
-        self.waiting = stay;
+    fn clear(&mut self, goes: &dyn Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
+        let mut gone = Vec::new();
+        for task in std::mem::take(&mut self.waiting) {
+            if goes(&task) {
+                gone.push(task);
+            } else {
+                self.waiting.push_back(task);
+            }
+        }
         self.cleared += gone.len() as u64;
-        gone.into()
+        gone
     }
 }
 
@@ -279,7 +284,7 @@ impl LaneCore {
     }
 
     /// Takes out of the queue the entries of which `goes` is true.
-    pub(crate) fn clear(&self, goes: impl Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
+    pub(crate) fn clear(&self, goes: &dyn Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
         let Some(mut queue) = self.queue.lock() else { return Vec::new() };
         let gone = queue.clear(goes);
         self.show_waiting(&queue);

@@ -56,6 +56,7 @@ pub(crate) struct HeldSlot {
 }
 
 /// What the target of a wait needs.
+#[derive(Clone, Copy)]
 enum Need {
     /// The end of this task, which runs.
     End(TaskId),
@@ -145,7 +146,7 @@ impl DeadlockDetector {
         &self,
         thread: usize,
         target: &TaskRef,
-        slot_of: impl Fn(&TaskRef) -> Option<HeldSlot>,
+        slot_of: &dyn Fn(&TaskRef) -> Option<HeldSlot>,
     ) -> bool {
         let here = held_here(slot_of);
         let Some(mut graph) = self.graph.lock() else { return true };
@@ -168,7 +169,7 @@ impl DeadlockDetector {
     }
 
     /// This thread opens the scope whose tasks' release is observed by what is at this address.
-    pub(crate) fn open_scope(&self, scope: *const (), slot_of: impl Fn(&TaskRef) -> Option<HeldSlot>) {
+    pub(crate) fn open_scope(&self, scope: *const (), slot_of: &dyn Fn(&TaskRef) -> Option<HeldSlot>) {
         let here = held_here(slot_of);
         if let Some(mut graph) = self.graph.lock() {
             let held = graph.with_scopes(here);
@@ -185,13 +186,14 @@ impl DeadlockDetector {
 }
 
 /// The tasks that this thread is inside, each with the address of its scope, if it is part of one.
-fn held_here(slot_of: impl Fn(&TaskRef) -> Option<HeldSlot>) -> Vec<(HeldTask, Option<usize>)> {
-    let held = tasks().map(|task| {
+fn held_here(slot_of: &dyn Fn(&TaskRef) -> Option<HeldSlot>) -> Vec<(HeldTask, Option<usize>)> {
+    let mut held = Vec::new();
+    for task in tasks() {
         let observer = task.metadata().and_then(|metadata| metadata.on_release.as_ref());
         let scope = observer.map(|observer| Arc::as_ptr(observer).cast::<()>().addr());
-        (HeldTask { task: task.id(), slot: slot_of(task) }, scope)
-    });
-    held.collect()
+        held.push((HeldTask { task: task.id(), slot: slot_of(task) }, scope));
+    }
+    held
 }
 
 impl WaitGraph {
@@ -205,8 +207,12 @@ impl WaitGraph {
             // do not multiply.
             if known.insert(task.task.as_u64()) {
                 all.push(task);
-                let outer = scope.and_then(|scope| self.scopes.get(scope as u64)).into_iter().flatten();
-                all.extend(outer.filter(|held| known.insert(held.task.as_u64())));
+                let outer = scope.and_then(|scope| self.scopes.get(scope as u64));
+                for held in outer.map_or(&[][..], Vec::as_slice) {
+                    if known.insert(held.task.as_u64()) {
+                        all.push(*held);
+                    }
+                }
             }
         }
         all
@@ -224,10 +230,10 @@ fn is_last_stuck(list: &[WaitFor]) -> bool {
     // All that it may depend on, itself the first.
     let mut stuck = vec![(last, Need::of(&last.target))];
     let mut next = 0;
-    while let Some((_, need)) = stuck.get(next) {
-        let more: Vec<_> = list.iter().filter(|wait| need.concerns(wait)).collect();
-        for wait in more {
-            if !stuck.iter().any(|(known, _)| std::ptr::eq(*known, wait)) {
+    while next < stuck.len() {
+        for wait in list {
+            let is_new = || !stuck.iter().any(|(known, _)| std::ptr::eq(*known, wait));
+            if stuck[next].1.concerns(wait) && is_new() {
                 stuck.push((wait, Need::of(&wait.target)));
             }
         }
@@ -235,15 +241,19 @@ fn is_last_stuck(list: &[WaitFor]) -> bool {
     }
     // What is left when all that goes on has been taken away.
     loop {
-        let held_up: Vec<_> = stuck.iter().map(|(_, need)| need.is_unmet(&stuck)).collect();
-        if !held_up[0] {
+        if !stuck[0].1.is_unmet(&stuck) {
             return false;
         }
-        if held_up.iter().all(|held_up| *held_up) {
+        let mut left = Vec::with_capacity(stuck.len());
+        for (wait, need) in &stuck {
+            if need.is_unmet(&stuck) {
+                left.push((*wait, *need));
+            }
+        }
+        if left.len() == stuck.len() {
             return true;
         }
-        let mut held_up = held_up.into_iter();
-        stuck.retain(|_| held_up.next().unwrap_or_default());
+        stuck = left;
     }
 }
 
@@ -263,14 +273,14 @@ impl Need {
     /// Whether the need cannot be met while none of `stuck` ends.
     fn is_unmet(&self, stuck: &[(&WaitFor, Need)]) -> bool {
         let Need::Slot(lane) = self else { return stuck.iter().any(|(wait, _)| self.concerns(wait)) };
-        let held = stuck.iter().flat_map(|(wait, _)| &wait.held);
-        let held = held.filter_map(|held| {
-            held.slot.filter(|slot| slot.lane == *lane).map(|slot| (held.task, slot.limit))
-        });
-        let (mut tasks, mut oldest) = (NumberSet::default(), None);
-        for (task, limit) in held {
-            tasks.insert(task.as_u64());
-            oldest = oldest.into_iter().chain([(task, limit)]).min();
+        let (mut tasks, mut oldest) = (NumberSet::default(), None::<(TaskId, usize)>);
+        for (wait, _) in stuck {
+            for held in &wait.held {
+                let Some(slot) = held.slot.filter(|slot| slot.lane == *lane) else { continue };
+                tasks.insert(held.task.as_u64());
+                let this = (held.task, slot.limit);
+                oldest = Some(oldest.map_or(this, |oldest| oldest.min(this)));
+            }
         }
         oldest.is_some_and(|(_, limit)| tasks.len() >= limit)
     }

@@ -121,7 +121,13 @@ impl Lanes {
             return Vec::new();
         }
         let Some(registered) = self.registered.lock() else { return Vec::new() };
-        registered.lanes.values().filter_map(|lane| lane.core.upgrade()).collect()
+        let mut all = Vec::new();
+        for lane in registered.lanes.values() {
+            if let Some(lane) = lane.core.upgrade() {
+                all.push(lane);
+            }
+        }
+        all
     }
 
     /// Whether there has ever been a lane with a reserve.
@@ -160,12 +166,14 @@ impl Lanes {
             return Vec::new();
         }
         let Some(registered) = self.registered.lock() else { return Vec::new() };
-        let lanes = registered.lanes.values();
-        let counts = lanes.map(|lane| (Arc::as_ptr(&lane.account).addr(), lane.account.counters.counts()));
-        counts
-            .filter(|(_, counts)| counts.pending > 0)
-            .map(|(id, counts)| (id, counts.tasks.started))
-            .collect()
+        let mut pending = Vec::new();
+        for lane in registered.lanes.values() {
+            let counts = lane.account.counters.counts();
+            if counts.pending > 0 {
+                pending.push((Arc::as_ptr(&lane.account).addr(), counts.tasks.started));
+            }
+        }
+        pending
     }
 
     /// The sums over all lanes of each name, also those that are gone, where they are kept.

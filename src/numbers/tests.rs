@@ -45,7 +45,9 @@ fn equal_keys_keep_their_order() {
     let keys: Vec<u64> = (0..1000).map(|_| draw(&mut seed) % 20).collect();
     let mut sorted: Vec<usize> = (0..1000).collect();
     sorted.sort_by_key(|index| keys[*index]);
-    assert_eq!(super::order(keys.iter().copied()), sorted);
+    let mut pairs: Vec<(u64, usize)> = keys.iter().copied().zip(0..).collect();
+    super::sort(&mut pairs);
+    assert_eq!(pairs.into_iter().map(|(_, index)| index).collect::<Vec<_>>(), sorted);
 }
 
 #[test]

@@ -414,7 +414,7 @@ impl PoolBuilder {
 
 fn read_variable(name: &str) -> io::Result<Option<usize>> {
     let Some(value) = std::env::var_os(name) else { return Ok(None) };
-    match value.to_str().and_then(|text| text.trim().parse().ok()) {
+    match value.to_str().and_then(|text| usize::try_from(text.trim().parse::<u64>().ok()?).ok()) {
         Some(number) => Ok(Some(number)),
         None => refuse(format!("the environment variable {name} ({value:?}) must be a whole number")),
     }

@@ -255,7 +255,7 @@ impl Inner {
     pub(super) fn on_thread_gone(&self) {
         if self.engine.is_closed() {
             self.stop_helpers();
-            self.ending.announce(|| self.threads_left());
+            self.ending.announce(&|| self.threads_left());
         }
     }
 
@@ -276,7 +276,7 @@ impl Inner {
                 self.notify();
                 break;
             }
-            abandoned += give_up(entry, || Reason::NoThread(Arc::clone(&error)));
+            abandoned += give_up(entry, &|| Reason::NoThread(Arc::clone(&error)));
         }
         if abandoned > 0 {
             event!(ERROR, abandoned, %error, "gave queued tasks up: the pool has no thread");
@@ -318,7 +318,7 @@ impl Drop for Inner {
         // Without threads only tombstones are queued, unless a thread was lost in a way that is not
         // foreseen.
         while let Some(entry) = self.engine.queues.take_any() {
-            give_up(entry, || Reason::Shutdown);
+            give_up(entry, &|| Reason::Shutdown);
         }
         while !self.engine.counts().balanced() {
             thread::yield_now();
@@ -436,7 +436,7 @@ impl Policy for Inner {
     }
 
     fn look_for_end(&self) {
-        self.ending.look(|| self.threads_left());
+        self.ending.look(&|| self.threads_left());
     }
 
     fn on_start(&self) {

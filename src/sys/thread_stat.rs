@@ -88,14 +88,19 @@ impl ThreadKey {
         let call = std::str::from_utf8(call).ok()?;
         // The first word is the call's number, or `running`; the second is its first argument.
         let mut words = call.split_ascii_whitespace();
-        let number: libc::c_long = words.next()?.parse().ok()?;
+        let word = words.next()?;
+        // Between two calls it is -1.
+        if word.starts_with('-') {
+            return Some(false);
+        }
+        let number = libc::c_long::try_from(word.parse::<u64>().ok()?).ok()?;
         if OUTSIDE.contains(&number) {
             return Some(true);
         }
         if !BY_DESCRIPTOR.contains(&number) {
             return Some(false);
         }
-        let descriptor = i32::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
+        let descriptor = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
         let what = follow(format_args!("/proc/self/fd/{descriptor}\0"), &mut text)?;
         Some(what.starts_with(b"socket:"))
     }

@@ -1,6 +1,7 @@
 //! Which tasks a thread is inside, and code that belongs to none.
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::ptr;
 
 use super::reference::TaskRef;
@@ -41,16 +42,42 @@ fn in_frame<R>(task: *const TaskRef, f: impl FnOnce() -> R) -> R {
 }
 
 /// The tasks on this thread, innermost first; `None` for code that belongs to none.
-fn frames<'a>() -> impl Iterator<Item = Option<&'a TaskRef>> {
-    let mut next = FRAME.with(Cell::get);
-    std::iter::from_fn(move || {
+struct Frames<'a> {
+    next: *const Frame,
+    tasks: PhantomData<&'a TaskRef>,
+}
+
+fn frames<'a>() -> Frames<'a> {
+    Frames { next: FRAME.with(Cell::get), tasks: PhantomData }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = Option<&'a TaskRef>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Option<&'a TaskRef>> {
         // SAFETY: T6: null, or a frame on the stack of this thread, above us, until `in_frame`
         // takes it off the list.
-        let frame = unsafe { next.as_ref() }?;
-        next = frame.below;
+        let frame = unsafe { self.next.as_ref() }?;
+        self.next = frame.below;
         // SAFETY: T6: null, or a reference that the frame borrows for as long.
         Some(unsafe { frame.task.as_ref() })
-    })
+    }
+}
+
+/// The tasks that this thread is inside.
+pub(crate) struct EnclosingTasks<'a>(Frames<'a>);
+
+impl<'a> Iterator for EnclosingTasks<'a> {
+    type Item = &'a TaskRef;
+
+    fn next(&mut self) -> Option<&'a TaskRef> {
+        loop {
+            if let Some(task) = self.0.next()? {
+                return Some(task);
+            }
+        }
+    }
 }
 
 /// The task that this code belongs to.
@@ -65,11 +92,17 @@ pub(crate) fn is_inside(task: &TaskRef) -> bool {
 }
 
 /// The tasks that this thread is inside, innermost first.
-pub(crate) fn tasks<'a>() -> impl Iterator<Item = &'a TaskRef> {
-    frames().flatten()
+pub(crate) fn tasks<'a>() -> EnclosingTasks<'a> {
+    EnclosingTasks(frames())
 }
 
 /// The tasks of `owner` that this thread is inside.
 pub(crate) fn tasks_of(owner: *const ()) -> Vec<TaskId> {
-    tasks().filter(|task| task.is_owned_by(owner)).map(TaskRef::id).collect()
+    let mut found = Vec::new();
+    for task in tasks() {
+        if task.is_owned_by(owner) {
+            found.push(task.id());
+        }
+    }
+    found
 }

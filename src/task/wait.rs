@@ -154,6 +154,82 @@ pub(crate) fn awaits_end(waker: &Waker) -> Option<Arc<Parker>> {
 /// Blocks this thread until `wait` is over, or until `deadline` has come: then `None`.
 #[track_caller]
 pub(crate) fn block<W: BlockingWait>(wait: &mut W, deadline: Option<Instant>) -> Option<W::Output> {
+    let mut erased = WithOutput { wait, output: None };
+    block_erased(&mut erased, deadline);
+    erased.output
+}
+
+/// A wait with room for its output.
+struct WithOutput<'a, W: BlockingWait> {
+    wait: &'a mut W,
+    output: Option<W::Output>,
+}
+
+/// A [`BlockingWait`] that keeps its output to itself: the loop of all waits is compiled once. What
+/// would return the output returns whether there is one.
+trait ErasedWait {
+    fn is_for_end(&self) -> bool;
+    fn poll(&mut self, context: &mut Context<'_>) -> bool;
+    fn help(&mut self, host: Option<&dyn Host>) -> Help;
+    fn step_aside(&mut self);
+    fn fail(&mut self, reason: Reason) -> bool;
+    fn too_deep(&mut self, deep: TooDeep) -> bool;
+    fn parker(&self) -> Arc<Parker>;
+}
+
+impl<W: BlockingWait> WithOutput<'_, W> {
+    #[inline]
+    fn end(&mut self, output: Option<W::Output>) -> bool {
+        self.output = output;
+        self.output.is_some()
+    }
+}
+
+/// The output of a poll, if it is ready.
+#[inline]
+fn ready<T>(poll: Poll<T>) -> Option<T> {
+    match poll {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+impl<W: BlockingWait> ErasedWait for WithOutput<'_, W> {
+    fn is_for_end(&self) -> bool {
+        W::IS_FOR_END
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> bool {
+        let poll = self.wait.poll(context);
+        self.end(ready(poll))
+    }
+
+    fn help(&mut self, host: Option<&dyn Host>) -> Help {
+        self.wait.help(host)
+    }
+
+    fn step_aside(&mut self) {
+        self.wait.step_aside();
+    }
+
+    fn fail(&mut self, reason: Reason) -> bool {
+        let poll = self.wait.fail(reason);
+        self.end(ready(poll))
+    }
+
+    fn too_deep(&mut self, deep: TooDeep) -> bool {
+        let output = self.wait.too_deep(deep);
+        self.end(output)
+    }
+
+    fn parker(&self) -> Arc<Parker> {
+        self.wait.parker()
+    }
+}
+
+/// Blocks this thread until `wait` has an output, or until `deadline` has come.
+#[track_caller]
+fn block_erased(wait: &mut dyn ErasedWait, deadline: Option<Instant>) {
     let _nested = NestedWait::enter();
     let frame = WaitFrame { parker: wait.parker(), awaits_end: Cell::new(false) };
     let _leave = LeaveWait(INNERMOST.with(|slot| slot.replace(&raw const frame)));
@@ -164,20 +240,17 @@ pub(crate) fn block<W: BlockingWait>(wait: &mut W, deadline: Option<Instant>) ->
     #[cfg(all(feature = "tokio", feature = "tracing"))]
     let (site, mut has_warned) = (std::panic::Location::caller(), false);
     loop {
-        if let Poll::Ready(output) = wait.poll(&mut context) {
-            return Some(output);
-        }
-        if !in_time {
-            return None;
+        if wait.poll(&mut context) || !in_time {
+            return;
         }
         if trampoline::settle(deadline) {
             continue;
         }
         if deadline.is_none()
             && let Some(deep) = trampoline::is_stuck()
-            && let Some(output) = wait.too_deep(deep)
+            && wait.too_deep(deep)
         {
-            return Some(output);
+            return;
         }
         let host = host();
         let help = wait.help(host);
@@ -187,7 +260,7 @@ pub(crate) fn block<W: BlockingWait>(wait: &mut W, deadline: Option<Instant>) ->
             host.run_inline_now(task);
             continue;
         }
-        if !W::IS_FOR_END && !matches!(help, Help::Fail(_)) {
+        if !wait.is_for_end() && !matches!(help, Help::Fail(_)) {
             blocking.get_or_insert_with(Blocking::enter);
         }
         #[cfg(all(feature = "tokio", feature = "tracing"))]
@@ -197,8 +270,8 @@ pub(crate) fn block<W: BlockingWait>(wait: &mut W, deadline: Option<Instant>) ->
         match frame.help_or_park(wait, help, host, deadline) {
             Ok(woken) => in_time = woken,
             Err(reason) => {
-                if let Poll::Ready(output) = wait.fail(reason) {
-                    return Some(output);
+                if wait.fail(reason) {
+                    return;
                 }
             }
         }
@@ -211,9 +284,9 @@ impl WaitFrame {
     /// # Errors
     ///
     /// The reason why the wait would never end.
-    fn help_or_park<W: BlockingWait>(
+    fn help_or_park(
         &self,
-        wait: &mut W,
+        wait: &mut dyn ErasedWait,
         help: Help,
         host: Option<&dyn Host>,
         deadline: Option<Instant>,

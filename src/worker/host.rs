@@ -80,7 +80,7 @@ impl<P: Policy> Worker<P> {
         if !self.engine().lanes.deadlocks().is_active() {
             return Inline::Waits;
         }
-        let listed = self.engine().lanes.deadlocks().add(self.number(), target, |task| self.slot_of(task));
+        let listed = self.engine().lanes.deadlocks().add(self.number(), target, &|task| self.slot_of(task));
         if listed { Inline::Waits } else { Inline::Deadlock }
     }
 
@@ -103,14 +103,27 @@ impl<P: Policy> Worker<P> {
         Some(HeldSlot { lane: lane.owner().addr(), limit: lane.limit() })
     }
 
+    /// A thread of a reserve entitles the pool to no other thread.
     fn start_blocking(&self) {
         self.context.record.blocking.store(true, Ordering::Relaxed);
-        self.pool.begin_blocking();
+        if self.is_general() {
+            self.pool.begin_blocking();
+        }
     }
 
     fn stop_blocking(&self) {
         self.context.record.blocking.store(false, Ordering::Relaxed);
-        self.pool.end_blocking();
+        if self.is_general() {
+            self.pool.end_blocking();
+        }
+    }
+
+    /// Whether a thread that waits for `target` is to run it inline, if it is queued.
+    fn runs_inline(&self, target: &TaskRef) -> bool {
+        match &self.reserve {
+            None => !self.pool.may_grow(),
+            Some(reserve) => reserve.lane().is_some_and(|lane| target.is_owned_by(lane.owner())),
+        }
     }
 }
 
@@ -135,7 +148,7 @@ impl<P: Policy> Host for Worker<P> {
     }
 
     fn run_inline(&self, target: &TaskRef) -> Inline {
-        if !self.pool.runs_inline(target) {
+        if !self.runs_inline(target) {
             return self.wait_for(target);
         }
         if let Err(deep) = nesting::room() {
@@ -170,30 +183,30 @@ impl<P: Policy> Host for Worker<P> {
     }
 
     fn run_wanted(&self) -> bool {
-        P::IS_GENERAL
+        self.is_general()
             && (std::iter::from_fn(|| self.engine().wanted.take()).any(|wanted| self.claim_and_run(&wanted))
                 || self.engine().wanted.wants_room() && self.run_any_inline())
     }
 
     fn want_room(&self) {
-        if !P::IS_GENERAL {
+        if !self.is_general() {
             self.engine().wanted.add_room();
             self.engine().growth_ended();
         }
     }
 
     fn end_wanting_room(&self) {
-        if !P::IS_GENERAL {
+        if !self.is_general() {
             self.engine().wanted.remove_room();
         }
     }
 
     fn first_wanted(&self) -> Option<TaskRef> {
-        if P::IS_GENERAL { self.engine().wanted.first_queued() } else { None }
+        if self.is_general() { self.engine().wanted.first_queued() } else { None }
     }
 
     fn watch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
-        self.helps.set(P::IS_GENERAL && self.engine().lanes.has_reserves() && nesting::room().is_ok());
+        self.helps.set(self.is_general() && self.engine().lanes.has_reserves() && nesting::room().is_ok());
         let Some(target) = target else {
             self.engine().help_waiters.add(parker);
             return self.engine().watch_growth(parker);
@@ -203,7 +216,7 @@ impl<P: Policy> Host for Worker<P> {
         // Before the target is wanted: a thread that finds no slot for it leaves it alone, and this
         // one must be woken when there is one.
         lane.iter().for_each(|lane| lane.waiters().add(parker));
-        if is_here && !P::IS_GENERAL && !self.pool.runs_inline(target) {
+        if is_here && !self.is_general() && !self.runs_inline(target) {
             self.engine().wanted.add(target);
             self.engine().growth_ended();
         } else if is_here || self.engine().lanes.has_reserves() {
@@ -213,7 +226,7 @@ impl<P: Policy> Host for Worker<P> {
 
     fn open_scope(&self, scope: *const ()) {
         if self.engine().lanes.deadlocks().is_active() {
-            self.engine().lanes.deadlocks().open_scope(scope, |task| self.slot_of(task));
+            self.engine().lanes.deadlocks().open_scope(scope, &|task| self.slot_of(task));
         }
     }
 
@@ -227,7 +240,7 @@ impl<P: Policy> Host for Worker<P> {
         self.helps.set(false);
         self.engine().growth_waiters.remove(parker);
         let Some(target) = target else { return self.engine().help_waiters.remove(parker) };
-        if !P::IS_GENERAL {
+        if !self.is_general() {
             self.engine().wanted.remove(target);
         }
         self.engine().lanes.find(target.owner()).iter().for_each(|lane| lane.waiters().remove(parker));
@@ -237,11 +250,11 @@ impl<P: Policy> Host for Worker<P> {
     }
 
     fn has_queued(&self) -> bool {
-        P::IS_GENERAL && !self.engine().is_forked() && !self.engine().queues.is_empty()
+        self.is_general() && !self.engine().is_forked() && !self.engine().queues.is_empty()
     }
 
     fn run_any_inline(&self) -> bool {
-        if !P::IS_GENERAL {
+        if !self.is_general() {
             return false;
         }
         let Some(entry) = self.engine().queues.take_any() else { return false };
@@ -266,8 +279,9 @@ impl<P: Policy> Host for Worker<P> {
         }
     }
 
+    /// In a reserve, a wait is never a reason to run what is queued.
     fn may_grow(&self) -> bool {
-        self.pool.may_grow()
+        !self.is_general() || self.pool.may_grow()
     }
 
     fn begin_parking(&self) -> bool {

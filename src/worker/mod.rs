@@ -278,8 +278,6 @@ impl Engine {
 
 /// What a pool decides for its engine, when threads come and go, and what it observes.
 pub(crate) trait Policy: Send + Sync + 'static {
-    /// Whether the threads run whatever is queued; otherwise they belong to a lane's reserve.
-    const IS_GENERAL: bool = true;
     fn engine(&self) -> &Engine;
     /// Something is queued, and only threads inside wakers or callbacks will look: makes another
     /// thread look, should they not return.
@@ -300,11 +298,6 @@ pub(crate) trait Policy: Send + Sync + 'static {
     fn end_blocking(&self);
     /// Whether a thread that blocks can count on the start of another.
     fn may_grow(&self) -> bool;
-    /// Whether a thread that waits for `target` is to run it inline, if it is queued.
-    fn runs_inline(&self, target: &TaskRef) -> bool {
-        let _ = target;
-        !self.may_grow()
-    }
     /// How many threads the pool has, those included that start or leave.
     fn threads(&self) -> usize;
     /// Whether a thread that finds nothing may spin: with one CPU, or where more threads than core
@@ -364,6 +357,9 @@ pub(crate) enum Retire {
 /// ```
 pub(crate) struct Worker<P: Policy> {
     pool: Arc<P>,
+    /// The reserve of the lane that this thread runs alone; `None` for a general thread, which runs
+    /// whatever is queued.
+    reserve: Option<Arc<LaneReserve>>,
     context: WorkerContext,
     sleeper: Arc<Sleeper>,
     cursor: RefCell<StealCursor>,
@@ -391,19 +387,20 @@ pub(crate) struct Worker<P: Policy> {
 
 /// Works for `pool` until the thread is to leave. The caller has a starting token for this thread.
 pub(crate) fn work<P: Policy>(pool: Arc<P>) {
-    let worker = Worker::new(pool);
+    let worker = Worker::new(pool, None);
     with_host(&worker, || worker.main());
     worker.exit();
 }
 
 impl<P: Policy> Worker<P> {
-    fn new(pool: Arc<P>) -> Self {
-        let record = Arc::new(ThreadRecord::for_this_thread(P::IS_GENERAL));
+    fn new(pool: Arc<P>, reserve: Option<Arc<LaneReserve>>) -> Self {
+        let record = Arc::new(ThreadRecord::for_this_thread(reserve.is_none()));
         let engine = pool.engine();
         engine.workers.register(Arc::clone(&record));
         Worker {
             context: WorkerContext { owner: engine.owner(), local: OnceCell::new(), record },
             pool,
+            reserve,
             sleeper: Sleeper::new(),
             cursor: RefCell::new(StealCursor::new(thread_number() as u32)),
             spin_policy: SpinPolicy::new(),
@@ -422,6 +419,12 @@ impl<P: Policy> Worker<P> {
     #[inline]
     fn engine(&self) -> &Engine {
         self.pool.engine()
+    }
+
+    /// Whether the thread runs whatever is queued; otherwise it belongs to a lane's reserve.
+    #[inline]
+    fn is_general(&self) -> bool {
+        self.reserve.is_none()
     }
 
     /// Calls the hooks, and runs tasks between the two.
@@ -507,13 +510,16 @@ impl<P: Policy> Worker<P> {
             std::mem::forget(self);
             return;
         }
-        let Worker { pool, context, .. } = self;
+        let Worker { pool, reserve, context, .. } = self;
         let engine = pool.engine();
         if let Some(local) = context.local.into_inner() {
             engine.queues.release(local);
         }
         engine.workers.unregister(&context.record);
-        pool.on_exit();
+        match reserve {
+            None => pool.on_exit(),
+            Some(reserve) => pool.leave_reserve(&reserve),
+        }
         engine.deep_waits.look_again();
     }
 }

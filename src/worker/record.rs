@@ -351,8 +351,13 @@ impl RunningTasks {
     /// The tasks shown. If the thread has gone on to another task meanwhile they may be mixed up:
     /// the caller must exclude that.
     pub(super) fn read(&self) -> Vec<RunningTask> {
-        let mut all: Vec<_> = self.below.lock().iter().flatten().cloned().collect();
-        all.extend(self.read_top());
+        let mut all = Vec::new();
+        for task in self.below.lock().iter().flatten() {
+            all.push(task.clone());
+        }
+        if let Some(top) = self.read_top() {
+            all.push(top);
+        }
         all
     }
 }

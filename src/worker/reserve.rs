@@ -9,58 +9,51 @@
 //!   thread.
 //! - It owns no deque. It never takes an item out of the queues: the item of the slot that it takes
 //!   over stays, as a hint that may come too late (N7).
-//! - A closure that waits there is run past only by tasks of this lane: [`Policy::runs_inline`]. A
+//! - A closure that waits there is run past only by tasks of this lane: `Worker::runs_inline`. A
 //!   scope that a closure opens is part of the closure; the thread runs its tasks inline.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::record::CurrentGuard;
-use super::{Engine, Policy, Retire, Worker};
+use super::{Policy, Worker};
 use crate::lane::{LaneCore, LaneReserve};
 use crate::sync::Parker;
 use crate::sync::atomic::{Ordering, fence};
-use crate::task::{TaskRef, with_host};
-
-/// The policy of a pool's general threads, as it is for those of a lane's reserve.
-struct InReserve<P> {
-    pool: Arc<P>,
-    reserve: Arc<LaneReserve>,
-}
+use crate::task::with_host;
 
 /// Works for the lane of `reserve`, in which the caller has counted this thread, until the thread
 /// is to leave.
 pub(crate) fn work_in_reserve<P: Policy>(pool: Arc<P>, reserve: Arc<LaneReserve>) {
-    let worker = Worker::new(Arc::new(InReserve { pool, reserve }));
+    let worker = Worker::new(pool, Some(Arc::clone(&reserve)));
     // It takes no token.
     worker.depth.set(1);
-    with_host(&worker, || worker.main_in_reserve());
+    with_host(&worker, || worker.main_in_reserve(&reserve));
     worker.exit();
 }
 
-impl<P: Policy> Worker<InReserve<P>> {
+impl<P: Policy> Worker<P> {
     /// Calls the hooks, and runs tasks of the lane between the two.
-    fn main_in_reserve(&self) {
+    fn main_in_reserve(&self, reserve: &LaneReserve) {
         let _current = CurrentGuard::enter(&self.context);
         self.pool.on_start();
-        self.serve_reserve();
+        self.serve_reserve(reserve);
         if !self.engine().is_forked() {
             self.pool.on_stop();
         }
     }
 
     /// Runs tasks of the lane until the thread is to leave.
-    fn serve_reserve(&self) {
+    fn serve_reserve(&self, reserve: &LaneReserve) {
         let parker = Arc::new(Parker::new());
         loop {
             // Read before the look, so that what came before the close has been seen.
             let closed = self.engine().is_closed();
-            let Some(lane) = self.pool.reserve.lane() else { return };
+            let Some(lane) = reserve.lane() else { return };
             self.serve_pending(lane);
             if closed || self.retiring.get() || self.engine().is_forked() {
                 return;
             }
-            if !self.park_in_reserve(&parker) {
+            if !self.park_in_reserve(reserve, &parker) {
                 return;
             }
         }
@@ -78,8 +71,8 @@ impl<P: Policy> Worker<InReserve<P>> {
     }
 
     /// Parks until there may be something to do. False if the thread is to leave.
-    fn park_in_reserve(&self, parker: &Arc<Parker>) -> bool {
-        let (engine, reserve) = (self.engine(), &self.pool.reserve);
+    fn park_in_reserve(&self, reserve: &LaneReserve, parker: &Arc<Parker>) -> bool {
+        let engine = self.engine();
         let watch = || {
             if reserve.is_hot() {
                 engine.help_waiters.add(parker);
@@ -97,83 +90,5 @@ impl<P: Policy> Worker<InReserve<P>> {
         self.end_waiting();
         engine.help_waiters.remove(parker);
         stays
-    }
-}
-
-impl<P: Policy> Policy for InReserve<P> {
-    const IS_GENERAL: bool = false;
-
-    fn engine(&self) -> &Engine {
-        self.pool.engine()
-    }
-
-    fn watch_delivery(&self) {
-        self.pool.watch_delivery();
-    }
-
-    fn ensure_worker(&self) -> bool {
-        self.pool.ensure_worker()
-    }
-
-    fn retire(&self, _: Retire) -> bool {
-        unreachable!("such a thread leaves by `serve_reserve`")
-    }
-
-    fn observe_wait(&self, task: &TaskRef, lane: Option<&LaneCore>, wait: Duration) {
-        self.pool.observe_wait(task, lane, wait);
-    }
-
-    fn observe_run(&self, task: &TaskRef, lane: Option<&LaneCore>, run: Duration) {
-        self.pool.observe_run(task, lane, run);
-    }
-
-    /// It entitles the pool to no other thread.
-    fn begin_blocking(&self) {}
-
-    fn end_blocking(&self) {}
-
-    /// A wait there is never a reason to run what is queued.
-    fn may_grow(&self) -> bool {
-        true
-    }
-
-    fn threads(&self) -> usize {
-        self.pool.threads()
-    }
-
-    fn runs_inline(&self, target: &TaskRef) -> bool {
-        self.reserve.lane().is_some_and(|lane| target.is_owned_by(lane.owner()))
-    }
-
-    fn may_spin(&self) -> bool {
-        false
-    }
-
-    fn sleep_deadline(&self) -> Option<Instant> {
-        self.reserve_deadline()
-    }
-
-    fn reserve_deadline(&self) -> Option<Instant> {
-        self.pool.reserve_deadline()
-    }
-
-    fn leave_reserve(&self, reserve: &LaneReserve) {
-        self.pool.leave_reserve(reserve);
-    }
-
-    fn look_for_end(&self) {
-        self.pool.look_for_end();
-    }
-
-    fn on_start(&self) {
-        self.pool.on_start();
-    }
-
-    fn on_stop(&self) {
-        self.pool.on_stop();
-    }
-
-    fn on_exit(&self) {
-        self.leave_reserve(&self.reserve);
     }
 }

@@ -34,9 +34,15 @@ impl TaskList {
         let sweep_at = listing.sweep_at;
         let Some(tasks) = &mut listing.tasks else { return false };
         tasks.push_back(task);
-        let mut swept = VecDeque::new();
+        let mut swept = Vec::new();
         if tasks.len() >= sweep_at {
-            (swept, *tasks) = mem::take(tasks).into_iter().partition(|task| !task.is_queued());
+            for task in mem::take(tasks) {
+                if task.is_queued() {
+                    tasks.push_back(task);
+                } else {
+                    swept.push(task);
+                }
+            }
             listing.sweep_at = next_sweep(tasks.len());
         }
         drop(listing);

@@ -387,9 +387,9 @@ impl Sampler {
             turn: self.turn,
         };
         let is_fresh = |seen: &Seen| self.step.is_some_and(|step| seen.last.held < step.age);
-        let fresh = inquiry.ask(inside, is_fresh);
+        let fresh = inquiry.ask(inside, &is_fresh);
         sample.fresh = self.step.map(|_| Fresh { threads: fresh.threads, blocked: fresh.blocked() });
-        let survey = inquiry.ask(inside, |seen| !is_fresh(seen)).with(&fresh);
+        let survey = inquiry.ask(inside, &|seen| !is_fresh(seen)).with(&fresh);
         if let Some(guessed) = survey.has_guessed() {
             (self.guesses, sample.certain) = (guessed, !guessed);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::policy::Limits;
 use super::sample::Sample;
 #[cfg(feature = "tracing")]
-use crate::numbers::order;
+use crate::numbers::sort;
 #[cfg(feature = "tracing")]
 use crate::trace::event;
 use crate::worker::Registry;
@@ -124,14 +124,17 @@ struct Running<'a>(&'a Registry);
 #[cfg(feature = "tracing")]
 impl std::fmt::Debug for Running<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut running = Vec::new();
+        let (mut running, mut ages) = (Vec::new(), Vec::new());
         for record in self.0.records() {
             let held = record.last_sample.lock().held;
-            running.extend(record.running_tasks().into_iter().map(|shown| (held, shown.origin)));
+            let age = u64::try_from(held.as_nanos()).unwrap_or(u64::MAX);
+            for shown in record.running_tasks() {
+                ages.push((u64::MAX - age, running.len()));
+                running.push((held, shown.origin));
+            }
         }
-        let age = |held: &Duration| u64::try_from(held.as_nanos()).unwrap_or(u64::MAX);
-        let order = order(running.iter().map(|(held, _)| u64::MAX - age(held)));
-        let first = order.into_iter().take(NAMED).filter_map(|index| running.get(index));
+        sort(&mut ages);
+        let first = ages.into_iter().take(NAMED).filter_map(|(_, index)| running.get(index));
         let shown = first.map(|(held, origin)| format!("{origin} for {held:?}"));
         f.debug_list().entries(shown).finish()
     }

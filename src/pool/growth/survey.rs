@@ -119,34 +119,55 @@ impl Survey {
 
 impl Inquiry<'_> {
     /// Asks about some of the threads in `inside` that belong to the group.
-    pub(super) fn ask(&self, inside: &[Seen], belongs: impl Fn(&Seen) -> bool) -> Survey {
-        let mut group = inside.iter().enumerate().filter(|(_, seen)| belongs(seen));
-        let threads = group.clone().count();
-        let mut survey = Survey { threads, ..Survey::default() };
+    pub(super) fn ask(&self, inside: &[Seen], belongs: &dyn Fn(&Seen) -> bool) -> Survey {
+        let mut survey = Survey::default();
+        for seen in inside {
+            survey.threads += usize::from(belongs(seen));
+        }
         // Each look begins with another thread of the group.
-        let Some((begin, _)) = group.nth(self.turn.wrapping_mul(ASKED) % threads.max(1)) else {
-            return survey;
-        };
+        let mut skipped = self.turn.wrapping_mul(ASKED).checked_rem(survey.threads).unwrap_or(0);
+        let mut begin = 0;
+        while begin < inside.len() && (skipped > 0 || !belongs(&inside[begin])) {
+            skipped -= usize::from(belongs(&inside[begin]));
+            begin += 1;
+        }
         let (later, first) = inside.split_at(begin);
-        let group = first.iter().chain(later).filter(|seen| belongs(seen));
+        let (mut visited, mut asked_again) = (0, 0);
         // Stalled threads first, and among them those without an answer yet: their answers decide
         // the quick rules.
-        let ranks = [(true, false), (true, true), (false, false), (false, true)];
-        let rank = |seen: &Seen| (seen.last.stalled > 0, seen.last.asleep.is_some());
-        let mut ordered =
-            ranks.into_iter().flat_map(|one| group.clone().filter(move |seen| rank(seen) == one));
-        ordered.by_ref().take(ASKED).for_each(|seen| self.ask_one(seen, &mut survey));
-        let others = ordered.filter(|seen| seen.last.stalled > 0);
-        for seen in others.clone() {
-            survey.remembered += usize::from(seen.last.asleep == Some(true));
-            survey.unknown += usize::from(seen.last.asleep.is_none());
+        for rank in [(true, false), (true, true), (false, false), (false, true)] {
+            for group in [first, later] {
+                for seen in group {
+                    if (seen.last.stalled > 0, seen.last.asleep.is_some()) != rank || !belongs(seen) {
+                        continue;
+                    }
+                    visited += 1;
+                    if visited <= ASKED {
+                        self.ask_one(seen, &mut survey);
+                    } else if seen.last.stalled > 0 {
+                        self.leave_out(seen, &mut survey, &mut asked_again);
+                    }
+                }
+            }
         }
+        survey
+    }
+
+    /// Counts a stalled thread that the first questions leave out. If all those have found threads
+    /// asleep, looks for one that is not.
+    fn leave_out(&self, seen: &Seen, survey: &mut Survey, asked_again: &mut usize) {
+        survey.remembered += usize::from(seen.last.asleep == Some(true));
+        survey.unknown += usize::from(seen.last.asleep.is_none());
         let all = survey.asleep_stalled == ASKED && !survey.is_outside();
-        if all && self.any_awake(others) {
+        // An occupied thread has a CPU.
+        if !all || survey.one_awake || seen.last.occupied || *asked_again == ASKED_AGAIN {
+            return;
+        }
+        *asked_again += 1;
+        if self.is_asleep(seen, None) == (false, true) {
             survey.one_awake = true;
             survey.starved = true;
         }
-        survey
     }
 
     fn ask_one(&self, seen: &Seen, survey: &mut Survey) {
@@ -182,13 +203,6 @@ impl Inquiry<'_> {
             // If the thread goes on to compute, it is occupied again after a while.
             (last.occupied, last.long, last.cpu_since) = (false, false, cpu_time);
         }
-    }
-
-    /// Whether one of these stalled threads is not asleep.
-    fn any_awake<'s>(&'s self, stalled: impl Iterator<Item = &'s Seen>) -> bool {
-        // An occupied thread has a CPU.
-        let unknown = stalled.filter(|seen| !seen.last.occupied);
-        unknown.take(ASKED_AGAIN).any(|seen| self.is_asleep(seen, None) == (false, true))
     }
 
     fn waits_outside(&self, record: &ThreadRecord) -> bool {

@@ -71,7 +71,7 @@ impl Drop for HoldOpen {
         }
         inner.ending.end_sorting();
         if inner.engine.is_closed() {
-            inner.ending.look(|| inner.threads_left());
+            inner.ending.look(&|| inner.threads_left());
         }
     }
 }

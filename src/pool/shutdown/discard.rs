@@ -5,7 +5,7 @@ use crate::lane::{Job, QueueItem};
 use crate::task::{Claimed, TaskRef};
 
 /// Ends the tasks behind a queue entry unrun. Returns how many tasks that were.
-pub(in crate::pool) fn give_up(entry: QueueItem, reason: impl Fn() -> Reason) -> u64 {
+pub(in crate::pool) fn give_up(entry: QueueItem, reason: &dyn Fn() -> Reason) -> u64 {
     let end = |task| {
         let claimed = claim(task);
         let count = u64::from(claimed.is_some());

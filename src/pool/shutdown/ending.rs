@@ -246,7 +246,7 @@ impl Ending {
         id: u64,
         waker: &Waker,
         thread: Option<WaitingThread>,
-        left: impl FnOnce() -> Option<usize>,
+        left: &dyn Fn() -> Option<usize>,
     ) -> Option<Crew> {
         let waker = waker.clone();
         // In a forked child the pool has ended.
@@ -270,7 +270,7 @@ impl Ending {
     }
 
     /// A thread is parked: looks whether it was the last that did not wait.
-    pub(in crate::pool) fn look(&self, left: impl FnOnce() -> Option<usize>) {
+    pub(in crate::pool) fn look(&self, left: &dyn Fn() -> Option<usize>) {
         let Some(mut waiting) = self.waiting.lock() else { return };
         let mut woken = Vec::new();
         let _ = waiting.look(None, left(), &mut woken);
@@ -279,11 +279,13 @@ impl Ending {
     }
 
     /// A thread has exited, or something else has changed: makes all waiters look again.
-    pub(in crate::pool) fn announce(&self, left: impl FnOnce() -> Option<usize>) {
+    pub(in crate::pool) fn announce(&self, left: &dyn Fn() -> Option<usize>) {
         let Some(mut waiting) = self.waiting.lock() else { return };
         let mut woken = waiting.call_roll();
         let _ = waiting.look(None, left(), &mut woken);
-        woken.extend(waiting.waiters.iter_mut().filter_map(|waiter| waiter.waker.take()));
+        for waiter in &mut waiting.waiters {
+            woken.extend(waiter.waker.take());
+        }
         drop(waiting);
         wake_all(woken);
     }

@@ -188,7 +188,7 @@ impl Shutdown {
         }
         let thread = this_record(inner.engine.owner())
             .map(|record| WaitingThread::new(record, awaits_end(waker).map_or(Blocked::Unseen, blocked)));
-        let end = inner.ending.wait(self.id, waker, thread, || inner.threads_left());
+        let end = inner.ending.wait(self.id, waker, thread, &|| inner.threads_left());
         let end = end.filter(|_| !self.is_too_deep);
         // A waker may have forked.
         if inner.engine.is_forked() { Some(Crew::default()) } else { end }
@@ -243,7 +243,7 @@ fn discard_queued(inner: &Inner) {
     let stays = |task: &TaskRef| {
         task.metadata().is_some_and(|metadata| metadata.on_shutdown == OnShutdown::AlwaysRun)
     };
-    sort_out(inner, |claimed| {
+    sort_out(inner, &mut |claimed| {
         let mut staying = Vec::new();
         while let Some(entry) = inner.engine.queues.take_any() {
             match entry.open() {
@@ -253,11 +253,15 @@ fn discard_queued(inner: &Inner) {
             }
         }
         for lane in inner.engine.lanes.all() {
-            claimed.extend(lane.clear(|task| !stays(task)).into_iter().filter_map(claim));
+            for task in lane.clear(&|task| !stays(task)) {
+                claimed.extend(claim(task));
+            }
         }
         let puts_back = !staying.is_empty();
         if puts_back {
-            staying.into_iter().for_each(|entry| inner.engine.queues.push(None, entry));
+            for entry in staying {
+                inner.engine.queues.push(None, entry);
+            }
             inner.notify();
         }
         puts_back
@@ -266,8 +270,10 @@ fn discard_queued(inner: &Inner) {
 
 /// Drops the queued tasks that any shutdown drops.
 pub(in crate::pool) fn drop_discardable(inner: &Inner) {
-    sort_out(inner, |claimed| {
-        claimed.extend(inner.ending.discardable().close().into_iter().filter_map(claim));
+    sort_out(inner, &mut |claimed| {
+        for task in inner.ending.discardable().close() {
+            claimed.extend(claim(task));
+        }
         false
     });
 }
@@ -275,17 +281,19 @@ pub(in crate::pool) fn drop_discardable(inner: &Inner) {
 /// Discards the tasks that `sort` claims, once it has claimed all of them: user code may take its
 /// time. Until then the pool does not look over, though entries that stay are in no queue for a
 /// while; `sort` returns whether there were any.
-fn sort_out(inner: &Inner, sort: impl FnOnce(&mut Vec<Claimed>) -> bool) {
+fn sort_out(inner: &Inner, sort: &mut dyn FnMut(&mut Vec<Claimed>) -> bool) {
     inner.ending.begin_sorting();
     let mut claimed = Vec::new();
     let puts_back = sort(&mut claimed);
     inner.ending.count_discarded(claimed.len() as u64);
-    claimed.into_iter().for_each(|claimed| claimed.discard(Reason::Shutdown));
+    for claimed in claimed {
+        claimed.discard(Reason::Shutdown);
+    }
     inner.ending.end_sorting();
     if puts_back {
-        inner.ending.announce(|| inner.threads_left());
+        inner.ending.announce(&|| inner.threads_left());
     } else {
-        inner.ending.look(|| inner.threads_left());
+        inner.ending.look(&|| inner.threads_left());
     }
 }
 

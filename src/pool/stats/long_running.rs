@@ -47,25 +47,27 @@ impl FirstSeen {
         let shown = running_tasks(workers);
         let mut seen = self.0.lock();
         let mut still = NumberMap::new();
-        let mut long = Vec::new();
+        let (mut long, mut ages) = (Vec::new(), Vec::new());
         for RunningTask { origin, since } in shown {
             let first = seen.get(origin.id.as_u64()).copied().unwrap_or(now);
             still.insert(origin.id.as_u64(), first);
             let running_for = now.saturating_duration_since(since.unwrap_or(first));
             if running_for > limit {
-                long.push(LongRunningTask {
-                    id: origin.id,
-                    name: origin.name,
-                    site: origin.site,
-                    running_for,
-                });
+                let nanos = u64::try_from(running_for.as_nanos()).unwrap_or(u64::MAX);
+                ages.push((u64::MAX - nanos, long.len()));
+                let (id, name, site) = (origin.id, origin.name, origin.site);
+                long.push(Some(LongRunningTask { id, name, site, running_for }));
             }
         }
         *seen = still;
         drop(seen);
-        let age = |task: &LongRunningTask| u64::try_from(task.running_for.as_nanos()).unwrap_or(u64::MAX);
-        let order = numbers::order(long.iter().map(|task| u64::MAX - age(task)));
-        let mut long: Vec<Option<LongRunningTask>> = long.into_iter().map(Some).collect();
-        order.into_iter().filter_map(|index| long.get_mut(index)?.take()).collect()
+        numbers::sort(&mut ages);
+        let mut ordered = Vec::with_capacity(long.len());
+        for (_, index) in ages {
+            if let Some(task) = long.get_mut(index).and_then(Option::take) {
+                ordered.push(task);
+            }
+        }
+        ordered
     }
 }

@@ -62,10 +62,20 @@ impl Captures {
 
     /// Captures all of it. user code: a capture that panics is left out.
     fn capture(&self) -> Option<Context> {
-        let listed =
-            self.list.iter().filter_map(|capture| catch_panic("the capture of a context", || capture()));
-        let all: Vec<Context> = self.capture_spans().into_iter().chain(listed).collect();
-        all.into_iter().rev().reduce(|inner, outer| nest(outer, inner))
+        let mut all: Vec<Context> = Vec::new();
+        if let Some(spans) = self.capture_spans() {
+            all.push(spans);
+        }
+        for capture in &*self.list {
+            if let Some(context) = catch_panic("the capture of a context", || capture()) {
+                all.push(context);
+            }
+        }
+        let mut whole = all.pop()?;
+        while let Some(outer) = all.pop() {
+            whole = nest(outer, whole);
+        }
+        Some(whole)
     }
 }
 

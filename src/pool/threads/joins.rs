@@ -55,8 +55,11 @@ struct JoinList {
 }
 
 impl JoinList {
-    fn take(&mut self, which: impl Fn(&OwnThread) -> bool) -> Vec<OwnThread> {
-        let taken: Vec<_> = self.threads.extract_if(.., |thread| which(thread)).collect();
+    fn take(&mut self, which: &dyn Fn(&OwnThread) -> bool) -> Vec<OwnThread> {
+        let mut taken = Vec::new();
+        for thread in self.threads.extract_if(.., |thread| which(thread)) {
+            taken.push(thread);
+        }
         self.joining += taken.len();
         taken
     }
@@ -134,7 +137,7 @@ impl Joins {
     pub(in crate::pool) fn look_after_leavers(&self) -> bool {
         let state = |thread: &OwnThread| thread.is_known_gone().filter(|_| thread.has_left());
         let Some(mut list) = self.list.lock() else { return false };
-        let gone = list.take(|thread| state(thread) == Some(true));
+        let gone = list.take(&|thread| state(thread) == Some(true));
         let others = list.threads.iter().any(|thread| state(thread) == Some(false));
         drop(list);
         self.join(gone, None);
@@ -147,7 +150,7 @@ impl Joins {
             return;
         }
         let Some(mut list) = self.list.lock() else { return };
-        let gone = list.take(|thread| thread.has_left() && thread.is_gone());
+        let gone = list.take(&|thread| thread.has_left() && thread.is_gone());
         drop(list);
         self.join(gone, None);
     }
@@ -160,7 +163,7 @@ impl Joins {
         }
         while let Some(mut list) = self.list.lock() {
             let ready =
-                list.take(|thread| thread.has_left() || with_helpers && thread.role() == ThreadRole::Helper);
+                list.take(&|thread| thread.has_left() || with_helpers && thread.role() == ThreadRole::Helper);
             if !ready.is_empty() {
                 drop(list);
                 if !self.join(ready, deadline) {
@@ -184,7 +187,10 @@ impl Joins {
             return true;
         }
         let count = threads.len();
-        let left: Vec<_> = threads.into_iter().filter_map(|thread| thread.join(deadline)).collect();
+        let mut left = Vec::new();
+        for thread in threads {
+            left.extend(thread.join(deadline));
+        }
         let is_done = left.is_empty();
         if let Some(mut list) = self.list.lock() {
             list.joining -= count;
