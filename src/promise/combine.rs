@@ -1,13 +1,36 @@
 //! Many promises as one, for both kinds of chains.
 //!
-//! Each promise is woken and polled by itself (`side_by_side`). They are first polled in the order
-//! of the argument.
+//! Each promise is woken and polled by itself (`FuturesUnordered`), so a thousand promises cost a
+//! thousand polls, not a million. They are first polled in the order of the argument.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::chain::Carries;
-use super::side_by_side::SideBySide;
 use crate::panic::catch_panic;
+
+/// A promise and its index among the others.
+#[derive(Debug)]
+struct Indexed<P> {
+    index: usize,
+    promise: P,
+}
+
+impl<P: Future + Unpin> Future for Indexed<P> {
+    type Output = (usize, P::Output);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let index = self.index;
+        Pin::new(&mut self.promise).poll(context).map(|output| (index, output))
+    }
+}
+
+fn side_by_side<P: Future + Unpin>(promises: Vec<P>) -> FuturesUnordered<Indexed<P>> {
+    promises.into_iter().enumerate().map(|(index, promise)| Indexed { index, promise }).collect()
+}
 
 /// The values so far. Values that no caller will see are dropped one by one, and panics of their
 /// destructors are reported.
@@ -85,7 +108,7 @@ pub(super) async fn all_settled<P: Future + Unpin>(promises: Vec<P>) -> Vec<P::O
 
 /// The first result.
 pub(super) async fn race<P: Future + Unpin>(promises: Vec<P>) -> P::Output {
-    match SideBySide::new(promises).next().await {
+    match side_by_side(promises).next().await {
         Some((_, output)) => output,
         None => unreachable!("`racers` has checked that there is one"),
     }
@@ -98,7 +121,7 @@ where
     P: Future + Unpin,
 {
     let mut collected = Collected::of(promises.len());
-    let mut waiting = SideBySide::new(promises);
+    let mut waiting = side_by_side(promises);
     while let Some((index, output)) = waiting.next().await {
         collected.0[index] = Some(judge(output)?);
     }

@@ -26,7 +26,6 @@
 //! |---|---|
 //! | `chain` | the source, the steps, how they run, join and are dropped without a deep stack; the two kinds, with `Send` and without |
 //! | `source`, `steps`, `combine` | for both kinds: what a chain starts with, what the methods do, many promises as one |
-//! | `side_by_side` | futures that one task polls, each when it has been woken |
 //! | `sendable` | [`Promise`] |
 //! | `wait`, `awaited` | blocking a thread until the end; the tasks that a chain waits for |
 //! | `detach` | the end without a caller that awaits it |
@@ -44,7 +43,6 @@ mod local;
 mod loom_models;
 mod sendable;
 mod shared;
-mod side_by_side;
 mod source;
 mod steps;
 mod wait;
