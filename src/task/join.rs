@@ -43,7 +43,7 @@ use std::time::Instant;
 use super::bell::Bell;
 use super::frame::is_inside;
 use super::host::Host;
-use super::look::{has_to_wait, look};
+use super::look::{Patience, has_to_wait, look};
 use super::reference::TaskRef;
 use super::result::ResultRef;
 use super::wait::{BlockingWait, Help, block, shared_parker};
@@ -123,6 +123,10 @@ impl<T> RawJoin<T> {
     ///
     /// If the result has been taken.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
+        self.poll_for(Patience::Poll, context)
+    }
+
+    fn poll_for(&mut self, patience: Patience, context: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
         let Some(result) = &mut self.result else {
             panic!("a sidestep task was polled after it had given its result")
         };
@@ -132,7 +136,7 @@ impl<T> RawJoin<T> {
             }
             let hears_nothing = match &mut self.ear {
                 Some(ear) => Pin::new(ear).poll(context).is_pending(),
-                None if look(result.task()) => false,
+                None if look(result.task(), patience) => false,
                 ear @ None => {
                     let (bell, mut new) = channel();
                     // The receiver knows the waker before the bell can be rung.
@@ -212,7 +216,7 @@ impl<T> BlockingWait for TaskWait<'_, T> {
     type Output = Result<T, TaskError>;
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.join.poll(context)
+        self.join.poll_for(Patience::Wait, context)
     }
 
     fn help(&mut self, _host: Option<&dyn Host>) -> Help {

@@ -10,9 +10,11 @@
 //!
 //! - **K1** A thread looks only if a thread of the pool was awake and searching when this one last
 //!   submitted: a thread that has to be woken takes longer than looks may.
-//! - **K2** It looks for [`QUEUED`] times while the task is still queued, and for [`LONGEST`] at
-//!   most: about what it costs to be woken on an idle machine, and less than what a runtime expects
-//!   a poll to take.
+//! - **K2** It looks for [`QUEUED`] times while the task is still queued, and for as long as
+//!   [`Patience`] says at most. For a poll that is little more than what it takes to submit a task:
+//!   the thread may have other tasks to poll, whose calls would run beside this one. A thread that
+//!   would block has nothing else to do, and looks for as long as it takes to put two CPUs to sleep
+//!   and to wake them up.
 //! - **K3** After [`BUDGET`] times in vain it does not look for the next few polls, and for twice
 //!   as many with each further time in vain, up to [`LONGEST_PAUSE`]. One success restores the
 //!   budget. So where looks do not pay, they cost a few nanoseconds a call. (Such rules are those
@@ -31,7 +33,6 @@ use crate::sync::{now, thread_local_const};
 
 /// So many looks at a task that is queued.
 const QUEUED: u32 = 2 * BETWEEN;
-const LONGEST: Duration = Duration::from_micros(10);
 /// So many looks between two looks at the clock.
 const BETWEEN: u32 = 16;
 const BUDGET: u32 = 4;
@@ -42,6 +43,24 @@ const LONGEST_RUN: Duration = Duration::from_millis(1);
 const RUN_STEP: u32 = 16;
 
 thread_local_const! { static POLICY: LookPolicy = LookPolicy::new() }
+
+/// For how long a look may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// That of a poll, beside which the thread may have others to do.
+    Poll,
+    /// That of a thread that would block.
+    Wait,
+}
+
+impl Patience {
+    const fn time(self) -> Duration {
+        Duration::from_micros(match self {
+            Patience::Poll => 3,
+            Patience::Wait => 60,
+        })
+    }
+}
 
 /// What a thread has learnt of looking.
 #[derive(Debug)]
@@ -76,14 +95,16 @@ pub(super) fn has_to_wait() {
 
 /// Looks at `task` for a moment, if that is likely to pay. True if it has ended.
 #[inline]
-pub(super) fn look(task: &TaskRef) -> bool {
+pub(super) fn look(task: &TaskRef, patience: Patience) -> bool {
     if cfg!(any(sidestep_loom, sidestep_shuttle)) {
         return false;
     }
-    POLICY.try_with(|policy| policy.is_willing() && policy.learn(look_now(task), now)).unwrap_or(false)
+    POLICY
+        .try_with(|policy| policy.is_willing() && policy.learn(look_now(task, patience.time()), now))
+        .unwrap_or(false)
 }
 
-fn look_now(task: &TaskRef) -> bool {
+fn look_now(task: &TaskRef, longest: Duration) -> bool {
     let mut begun: Option<Instant> = None;
     let mut looks = 0;
     loop {
@@ -98,7 +119,7 @@ fn look_now(task: &TaskRef) -> bool {
             return false;
         }
         let now = now();
-        if now.saturating_duration_since(*begun.get_or_insert(now)) >= LONGEST {
+        if now.saturating_duration_since(*begun.get_or_insert(now)) >= longest {
             return false;
         }
     }
