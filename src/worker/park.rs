@@ -12,7 +12,7 @@
 //! For invariant S spinning is nothing new: the token is released with the find, before the baton
 //! is passed, or by going on the stack, before the last look.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::spin::SpinNext;
 use super::{Policy, Retire, Worker};
@@ -23,6 +23,9 @@ const LOOKS: usize = if cfg!(any(sidestep_loom, sidestep_shuttle)) { 1 } else { 
 /// How many deques the thread looks at between two looks at the clock. With more of them there are
 /// fewer looks: a thread with much to look at must not seem preempted.
 const DEQUES: usize = 512;
+
+/// For how long at least a thread that owns a deque stays longer than others.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl<P: Policy> Worker<P> {
     /// Spins, and then sleeps, until there may be something to do. False if the thread is to leave;
@@ -58,10 +61,16 @@ impl<P: Policy> Worker<P> {
         }
     }
 
-    /// When the thread, which goes to sleep, is to leave. One that owns a deque stays: there are as
-    /// many deques as threads that the pool keeps.
+    /// When the thread, which goes to sleep, is to leave. One that owns a deque stays for a second
+    /// longer, and twice as long at least: there are as many deques as threads that the pool keeps,
+    /// so if the others sleep as well, these leave and it stays. It leaves where one of the others
+    /// is never idle.
     fn leave_at(&self) -> Option<Instant> {
-        if self.context.local.get().is_some() { None } else { self.pool.sleep_deadline() }
+        let deadline = self.pool.sleep_deadline()?;
+        if self.context.local.get().is_none() {
+            return Some(deadline);
+        }
+        deadline.checked_add(deadline.saturating_duration_since(now()).max(GRACE))
     }
 
     /// Comes back from the stack to work, with a searching token.

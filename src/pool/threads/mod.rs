@@ -23,8 +23,7 @@
 //!   it.
 //! - **A3** The looks of the monitor allocate nothing (`growth::sample`, `sys::thread_stat`).
 //! - **A4** The threads that stay are those that came first, and so have their blocks at the low
-//!   end of their heaps: a thread that owns a deque does not leave as a surplus one
-//!   (`worker::park`).
+//!   end of their heaps: a thread that owns a deque lets the others leave first (`worker::park`).
 //! - **A5** What a thread frees as it ends, the allocator keeps apart in small pieces; the thread
 //!   that joins it makes the allocator put them together (`sync::own_thread`). The thread that
 //!   leaves last is joined as well (`joins`).
