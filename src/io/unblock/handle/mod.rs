@@ -20,6 +20,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, Seek};
+use std::num::NonZeroUsize;
 use std::task::{Context, Poll};
 
 use super::buffers::items::Items;
@@ -156,7 +157,7 @@ pub struct Unblock<T: Send + 'static> {
     /// threads can share, though its items cannot be shared.
     items: Mutex<Option<Items>>,
     /// How many items may be buffered, if that was set.
-    capacity: Option<usize>,
+    capacity: Option<NonZeroUsize>,
     /// A write has been accepted. The first does not yield: many handles that are written to once
     /// are no loop of writes.
     has_written: bool,
@@ -188,6 +189,7 @@ impl<T: Send + 'static> Unblock<T> {
 
     pub(crate) fn set_up(value: T, capacity: Option<usize>, setup: Setup) -> Self {
         let sizes = Sizes::of_capacity(capacity.unwrap_or(crate::io::CAPACITY));
+        let capacity = capacity.and_then(NonZeroUsize::new);
         Unblock { capacity, ..Self::set_up_with(value, sizes, setup) }
     }
 

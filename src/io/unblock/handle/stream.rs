@@ -1,6 +1,7 @@
 //! Iterators as streams.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -44,7 +45,7 @@ where
         let request = ItemsRequest {
             pull: pull::<T>,
             buffer: ItemBuffer::new::<T::Item>,
-            capacity: self.capacity.unwrap_or_else(items::default_capacity::<T::Item>),
+            capacity: self.capacity.map_or_else(items::default_capacity::<T::Item>, NonZeroUsize::get),
             batch: self.client.setup().batch,
             into: items,
         };
@@ -61,7 +62,7 @@ where
 
     /// With the first batch of items, taken on this thread.
     pub(crate) fn prefetched(self) -> Self {
-        let capacity = self.capacity.unwrap_or_else(items::default_capacity::<T::Item>);
+        let capacity = self.capacity.map_or_else(items::default_capacity::<T::Item>, NonZeroUsize::get);
         let mut buffer = ItemBuffer::new::<T::Item>(capacity, self.client.setup().batch);
         if let Some(mut machine) = self.client.lock() {
             if let (Some(value), Some((mut items, most))) = (machine.idle_value(), buffer.begin()) {
