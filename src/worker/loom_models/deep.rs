@@ -10,13 +10,24 @@ fn deep_waits_of_two_threads() {
     without_room(|| {
         check(Some(2), || {
             let (yard, threads) = Yard::full(0, 2);
-            let parent = |yard: &Arc<Yard>| {
-                let place = Arc::clone(yard);
-                yard.spawn(move || place.spawn(|| ()).wait().map_err(|error| assert!(error.is_deadlock())))
-            };
-            let (first, second) = (parent(&yard), parent(&yard));
-            let refused = [first, second].map(|task| task.wait().unwrap().is_err());
-            assert_ne!(refused, [true, true]);
+            let (both, opener) = gate();
+            let counts = Arc::new([StaticU64::new(0), StaticU64::new(0)]);
+            for _ in 0..2 {
+                let (place, opener, counts) = (Arc::clone(&yard), Arc::clone(&opener), Arc::clone(&counts));
+                let parent = move || {
+                    let [ended, refused] = &*counts;
+                    if let Err(error) = place.spawn(|| ()).wait() {
+                        assert!(error.is_deadlock());
+                        refused.fetch_add(1, Ordering::Relaxed);
+                    }
+                    if ended.fetch_add(1, Ordering::Relaxed) == 1 {
+                        opener.unpark();
+                    }
+                };
+                yard.spawn(parent).detach();
+            }
+            both.park(None);
+            assert!(counts[1].load(Ordering::Relaxed) < 2);
             yard.end_in_one_order(threads);
         });
     });
