@@ -48,6 +48,14 @@ use crate::sync::now;
 ///
 /// Polling panics once the result has been given.
 ///
+/// # Waiting for what is about to end
+///
+/// A closure that takes a microsecond is over before a thread has gone to sleep for it. So a poll
+/// may look at such a task for up to 3 microseconds before it returns `Pending`, and
+/// [`wait`](Task::wait) for up to 60 before it blocks: only where a thread of the pool was looking
+/// for work when the task was spawned, and as long as that pays. An executor is not held by calls
+/// that follow each other: within about a millisecond one of them is `Pending`.
+///
 /// # Examples
 ///
 /// ```

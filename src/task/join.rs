@@ -46,7 +46,7 @@ use super::host::Host;
 use super::look::{Patience, has_to_wait, look};
 use super::reference::TaskRef;
 use super::result::ResultRef;
-use super::wait::{BlockingWait, Help, block, shared_parker};
+use super::wait::{BlockingWait, Help, block, fail_too_deep, shared_parker};
 use crate::error::{Reason, TaskError};
 use crate::panic::catch_panic;
 use crate::sync::nesting::TooDeep;
@@ -123,10 +123,15 @@ impl<T> RawJoin<T> {
     ///
     /// If the result has been taken.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
-        self.poll_for(Patience::Poll, context)
+        self.poll_for(Some(Patience::Poll), context)
     }
 
-    fn poll_for(&mut self, patience: Patience, context: &mut Context<'_>) -> Poll<Result<T, TaskError>> {
+    /// Polls, with a look at a task that has not ended where there is `patience` for one.
+    fn poll_for(
+        &mut self,
+        patience: Option<Patience>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<T, TaskError>> {
         let Some(result) = &mut self.result else {
             panic!("a sidestep task was polled after it had given its result")
         };
@@ -136,7 +141,7 @@ impl<T> RawJoin<T> {
             }
             let hears_nothing = match &mut self.ear {
                 Some(ear) => Pin::new(ear).poll(context).is_pending(),
-                None if look(result.task(), patience) => false,
+                None if patience.is_some_and(|patience| look(result.task(), patience)) => false,
                 ear @ None => {
                     let (bell, mut new) = channel();
                     // The receiver knows the waker before the bell can be rung.
@@ -216,7 +221,7 @@ impl<T> BlockingWait for TaskWait<'_, T> {
     type Output = Result<T, TaskError>;
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.join.poll_for(Patience::Wait, context)
+        self.join.poll_for(Some(Patience::Wait), context)
     }
 
     fn help(&mut self, _host: Option<&dyn Host>) -> Help {
@@ -233,10 +238,7 @@ impl<T> BlockingWait for TaskWait<'_, T> {
     }
 
     fn too_deep(&mut self, deep: TooDeep) -> Option<Self::Output> {
-        match self.fail(Reason::TooDeep(deep)) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        }
+        fail_too_deep(self, deep)
     }
 
     fn parker(&self) -> Arc<Parker> {
@@ -278,7 +280,7 @@ where
         drop(stage);
         let waker = Waker::from(Arc::clone(&self));
         loop {
-            let polled = join.poll(&mut Context::from_waker(&waker));
+            let polled = join.poll_for(None, &mut Context::from_waker(&waker));
             let mut stage = self.stage.lock();
             match (polled, &*stage) {
                 (Poll::Ready(result), _) => {

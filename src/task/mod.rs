@@ -76,5 +76,5 @@ pub(crate) use self::look::expect_soon;
 pub(crate) use self::metadata::{Context, Metadata, OnRelease};
 pub(crate) use self::reference::{TaskRef, forked_child};
 pub(crate) use self::result::{new_scoped_task, new_task, next_id};
-pub(crate) use self::wait::{BlockingWait, Help, awaits_end, block, shared_parker};
+pub(crate) use self::wait::{BlockingWait, Help, awaits_end, block, fail_too_deep, shared_parker};
 pub(crate) use self::wake::{discard, wake};

@@ -106,6 +106,14 @@ pub(crate) trait BlockingWait {
     }
 }
 
+/// [`BlockingWait::too_deep`] of a wait for one task: it fails with how deep the thread is.
+pub(crate) fn fail_too_deep<W: BlockingWait>(wait: &mut W, deep: TooDeep) -> Option<W::Output> {
+    match wait.fail(Reason::TooDeep(deep)) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
 /// What a thread may do for a wait before it parks.
 pub(crate) enum Help {
     Nothing,

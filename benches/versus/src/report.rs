@@ -82,6 +82,14 @@ pub(crate) struct Record {
     pub(crate) neighbours: Option<Neighbours>,
 }
 
+#[cfg(test)]
+impl Record {
+    pub(crate) fn failed(case: &str, peer: &str, why: &str) -> Self {
+        let outcome = Outcome::Failure(why.to_owned());
+        Record { case: case.to_owned(), peer: peer.to_owned(), round: 0, outcome, neighbours: None }
+    }
+}
+
 /// A case as it was run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CaseNote {
@@ -430,14 +438,7 @@ mod tests {
     #[test]
     fn a_peer_that_always_fails_keeps_its_row() {
         let mut report = example("burst", "time per task", &[("sidestep", &[100.0])]);
-        let outcome = Outcome::Failure("no memory".to_owned());
-        report.records.push(Record {
-            case: "burst".to_owned(),
-            peer: "rayon".to_owned(),
-            round: 0,
-            outcome,
-            neighbours: None,
-        });
+        report.records.push(Record::failed("burst", "rayon", "no memory"));
         assert_eq!(report.failures(), 1);
         let row = report.sections().remove(0).rows.remove(1);
         assert_eq!((row.value, row.failures), (None, vec!["no memory".to_owned()]));

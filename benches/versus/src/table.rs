@@ -302,14 +302,7 @@ mod tests {
     #[test]
     fn failures_are_shown_with_their_reason() {
         let mut report = report();
-        let outcome = Outcome::Failure("killed after 5 s".to_owned());
-        report.records.push(Record {
-            case: "burst".to_owned(),
-            peer: "rayon".to_owned(),
-            round: 0,
-            outcome,
-            neighbours: None,
-        });
+        report.records.push(Record::failed("burst", "rayon", "killed after 5 s"));
         let text = render(&report, Style::Terminal);
         assert!(text.contains("rayon failed 1 times: killed after 5 s"), "{text}");
     }

@@ -12,7 +12,9 @@ use crate::error::{Reason, TaskError, TaskId};
 use crate::sync::Parker;
 use crate::sync::nesting::TooDeep;
 use crate::sys::fork::Generation;
-use crate::task::{BlockingWait, Group, Help, Host, Member, Task, block, is_inside, shared_parker};
+use crate::task::{
+    BlockingWait, Group, Help, Host, Member, Task, block, fail_too_deep, is_inside, shared_parker,
+};
 
 /// Tasks that were spawned together: what [`Pool::spawn_batch`](crate::Pool::spawn_batch) returns.
 ///
@@ -52,7 +54,7 @@ pub struct Batch<T> {
 /// Where the ends of a batch's tasks are announced.
 struct Announced {
     group: Arc<Group>,
-    /// The ids, in the order of the members.
+    /// The ids, in the order of the members; empty where there is no stream to find them for.
     ids: Vec<TaskId>,
     /// For so many members the end is announced, or had come before.
     count: usize,
@@ -120,11 +122,7 @@ impl<T> Batch<T> {
     }
 
     fn announced(&mut self) -> &mut Announced {
-        self.announced.get_or_insert_with(|| Announced {
-            group: Arc::default(),
-            ids: self.members.iter().filter_map(|member| Some(member.task()?.id())).collect(),
-            count: 0,
-        })
+        self.announced.get_or_insert_with(|| Announced { group: Arc::default(), ids: Vec::new(), count: 0 })
     }
 
     /// Has the ends of the members before `end` announced, where that is still to be done. Returns
@@ -150,6 +148,10 @@ impl<T> Stream for Batch<T> {
         let this = &mut *self;
         if let Some(index) = this.forked() {
             return Poll::Ready(this.take(index).map(|result| (index, result)));
+        }
+        if this.announced.is_none() {
+            let ids = this.members.iter().filter_map(|member| Some(member.task()?.id())).collect();
+            this.announced().ids = ids;
         }
         while this.left > 0 {
             let ended = this.announce_before(this.members.len());
@@ -212,10 +214,7 @@ impl<T> BlockingWait for MemberWait<'_, T> {
     }
 
     fn too_deep(&mut self, deep: TooDeep) -> Option<Self::Output> {
-        match self.fail(Reason::TooDeep(deep)) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        }
+        fail_too_deep(self, deep)
     }
 
     fn parker(&self) -> Arc<Parker> {
