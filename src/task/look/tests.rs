@@ -33,7 +33,7 @@ fn without_a_thread_that_searches_no_poll_looks() {
     policy.soon.set(true);
     assert!(policy.choose(Patience::Poll).is_some());
     policy.soon.set(false);
-    assert!(!policy.choose(Patience::Poll).is_some());
+    assert!(policy.choose(Patience::Poll).is_none());
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn looks_in_vain_become_rare() {
 fn one_success_restores_the_budget_and_the_first_pause() {
     let policy = willing();
     let _ = looks_in_vain(&policy, 10 * LONGEST_PAUSE);
-    while !policy.choose(Patience::Poll).is_some() {}
+    while policy.choose(Patience::Poll).is_none() {}
     assert!(policy.learn(Patience::Poll, ENDED, Instant::now));
     assert_eq!(looks_in_vain(&policy, BUDGET), BUDGET);
     assert_eq!(looks_in_vain(&policy, FIRST_PAUSE), 0);
@@ -74,7 +74,7 @@ fn looks_that_pay_let_the_thread_do_something_else_now_and_then() {
             }
             assert!(time - first >= LONGEST_RUN, "not before");
             assert!(
-                (0..1000).all(|_| !policy.choose(Patience::Poll).is_some()),
+                (0..1000).all(|_| policy.choose(Patience::Poll).is_none()),
                 "until a poll has had to wait"
             );
             policy.left_bell(1);
