@@ -59,7 +59,7 @@
 //!
 //! # Features
 //!
-//! - `fs` (default): [`fs`], [`io`] and [`net`], with [`Unblock`].
+//! - `fs` (default): [`fs`], [`io`], [`net`] and [`process`], with [`Unblock`].
 //! - `event-loop` (default): [`event_loop`] and [`promise`], with [`Pool::promise`],
 //!   [`Lane::promise`] and [`Task::promise`].
 //! - `tracing` (default): the pool emits `tracing` events under the target `sidestep` for panics
@@ -109,6 +109,9 @@ mod numbers;
 #[forbid(unsafe_code)]
 mod panic;
 mod pool;
+#[cfg(feature = "fs")]
+#[forbid(unsafe_code)]
+pub mod process;
 #[cfg(feature = "event-loop")]
 #[forbid(unsafe_code)]
 pub mod promise;

@@ -4,7 +4,8 @@
 //! This module needs the feature `event-loop`, which is a default one.
 //!
 //! [`EventLoop`] is the loop. [`Handle`] is what a callback gets, to give the loop more work.
-//! [`Remote`] posts to the loop from other threads.
+//! [`Remote`] posts closures to the loop from other threads, and [`ChannelSender`] sends messages to one
+//! callback.
 //!
 //! ```
 //! use sidestep::EventLoop;
@@ -21,7 +22,7 @@
 // |---|---|
 // | `mod` | the loop |
 // | `handle` | the handle through which a program gives work to its loop, and the state behind it |
-// | `offload`, `timer`, `remote` | the public tokens, and the methods of the handle that make them |
+// | `offload`, `timer`, `remote`, `channel` | the public tokens, and the methods of the handle that make them |
 // | `turn` | waiting for what is ready, and running it |
 // | `entry` | what is outstanding: callbacks, local futures, tasks with a callback |
 // | `slots`, `deadlines` | where entries lie on the loop's thread, by key; when timers are due |
@@ -30,6 +31,7 @@
 // The files of the last two rows do not know what an entry or a posted closure is, so the models
 // run them without a handle.
 
+mod channel;
 mod deadlines;
 mod entry;
 mod handle;
@@ -49,6 +51,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+pub use self::channel::ChannelSender;
 pub use self::handle::Handle;
 pub use self::offload::Offload;
 pub use self::remote::{Closed, Remote};

@@ -65,7 +65,8 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// A closure that [`Remote::post`] did not take, because the loop is gone.
+/// A closure that [`Remote::post`] did not take, or a message that
+/// [`ChannelSender::send`](super::ChannelSender::send) did not, because the loop is gone.
 ///
 /// ```
 /// let remote = sidestep::EventLoop::new().remote();
@@ -78,7 +79,11 @@ pub struct Closed<F> {
 }
 
 impl<F> Closed<F> {
-    /// The closure, unrun.
+    pub(super) fn new(closure: F) -> Self {
+        Closed { closure }
+    }
+
+    /// The closure, unrun, or the message.
     #[must_use]
     pub fn into_inner(self) -> F {
         self.closure

@@ -15,10 +15,13 @@
 //! | `stack` | how much of its stack a thread has left |
 //! | `descriptor` | what lies behind a descriptor; reads and writes that do not wait |
 //! | `epoll` | which of many descriptors are ready |
+//! | `child_end` | the end of a child process |
 //! | `signals` | signals of the calling thread |
 //! | `process_slot` | a value of the process, which a forked child replaces |
 
 pub(crate) mod attributes;
+#[cfg(feature = "fs")]
+pub(crate) mod child_end;
 pub(crate) mod cpus;
 #[cfg(feature = "fs")]
 pub(crate) mod descriptor;

@@ -10,6 +10,7 @@
 //! - `strand`: values with a home: strands and dedicated threads
 //! - `io`: blocking values as streams, and streams in blocking code
 //! - `fs`: files, directories, names of hosts
+//! - `process`: child processes
 //! - `event_loop`: programs with one thread
 //! - `promise`: promises, driven by a task or by an event loop
 //!
@@ -31,6 +32,8 @@ mod fs;
 mod io;
 mod lane;
 mod pool;
+#[cfg(all(feature = "fs", unix))]
+mod process;
 #[cfg(feature = "event-loop")]
 mod promise;
 mod shutdown;

@@ -34,6 +34,7 @@ const ORDER: [&str; 21] = [
     "io",
     "fs",
     "net",
+    "process",
     "strand",
     "event_loop",
     "promise",

@@ -133,3 +133,28 @@ fn a_lock_that_another_thread_held_hangs_nobody() {
     stop.store(true, Ordering::SeqCst);
     run(&mut EventLoop::on(&pool));
 }
+
+#[test]
+fn a_channel_ends_in_the_child_and_goes_on_in_the_parent() {
+    let (mut ev, log) = (EventLoop::on(&pool(1, 1)), Log::new());
+    let inner = log.clone();
+    let sender = ev.channel(move |_, number| inner.add(number));
+    sender.send(1).unwrap();
+    let status = in_child(|list| {
+        list.check(sender.is_closed() && sender.send(2).is_err());
+        drop(sender.clone());
+        ev.run();
+        list.check(log.take().is_empty());
+        let inner = log.clone();
+        let fresh = ev.channel(move |_, number| inner.add(number));
+        list.check(fresh.send(3).is_ok());
+        drop(fresh);
+        ev.run();
+        list.check(log.take() == [3]);
+    });
+    assert_eq!(status, 0);
+    sender.send(4).unwrap();
+    drop(sender);
+    run(&mut ev);
+    assert_eq!(log.take(), [1, 4]);
+}

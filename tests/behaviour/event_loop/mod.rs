@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod cancel;
+mod channel;
 mod ends;
 #[cfg(unix)]
 mod forks;

@@ -1,0 +1,86 @@
+//! The end of a child process, seen without reaping it.
+
+pub(crate) use self::system::{ChildFd, wait_without_reaping};
+
+#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+mod fd {
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+    use std::process::Child;
+
+    use crate::sys::descriptor::Fd;
+
+    /// A descriptor that stands for a child, and is readable once that has ended.
+    #[derive(Debug)]
+    pub(crate) struct ChildFd(OwnedFd);
+
+    impl ChildFd {
+        /// `None` where the system has no such descriptors, or none left.
+        pub(crate) fn open(child: &Child) -> Option<Self> {
+            let flags: libc::c_uint = 0;
+            // SAFETY: no memory. The child has not been reaped, so the number is its own.
+            let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), flags) };
+            let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+            // SAFETY: the call has made the descriptor, and nothing else has it.
+            Some(ChildFd(unsafe { OwnedFd::from_raw_fd(fd) }))
+        }
+
+        pub(crate) fn number(&self) -> Fd {
+            self.0.as_raw_fd()
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle)))))]
+mod fd {
+    use std::convert::Infallible;
+    use std::process::Child;
+
+    use crate::sys::descriptor::Fd;
+
+    /// There is none.
+    #[derive(Debug)]
+    pub(crate) struct ChildFd(Infallible);
+
+    impl ChildFd {
+        pub(crate) fn open(_: &Child) -> Option<Self> {
+            None
+        }
+
+        pub(crate) fn number(&self) -> Fd {
+            match self.0 {}
+        }
+    }
+}
+
+#[cfg(unix)]
+mod system {
+    pub(crate) use super::fd::ChildFd;
+
+    /// Blocks until the child with this number, which nothing else reaps, has ended; or until the
+    /// system refuses that, in which case reaping will say why.
+    pub(crate) fn wait_without_reaping(id: u32) {
+        loop {
+            // SAFETY: all zeros is a value of this plain struct.
+            let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+            // SAFETY: `info` is valid for writing.
+            let result =
+                unsafe { libc::waitid(libc::P_PID, id, &raw mut info, libc::WEXITED | libc::WNOWAIT) };
+            let was_interrupted = std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted;
+            if result == 0 || !was_interrupted {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod system {
+    use std::time::Duration;
+
+    pub(crate) use super::fd::ChildFd;
+
+    /// Waits a moment: the caller asks whether the child has ended, and calls again.
+    pub(crate) fn wait_without_reaping(_: u32) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
