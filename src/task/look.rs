@@ -11,10 +11,10 @@
 //! - **K1** A thread looks only if a thread of the pool was awake and searching when this one last
 //!   submitted: a thread that has to be woken takes longer than looks may.
 //! - **K2** It looks for [`QUEUED`] while the task is still queued, which is more than the thread
-//!   takes that searches, and for as long as [`Patience`] says at most. For a poll that is little more than what it takes to submit a task:
-//!   the thread may have other tasks to poll, whose calls would run beside this one. A thread that
-//!   would block has nothing else to do, and looks for as long as it takes to put two CPUs to sleep
-//!   and to wake them up.
+//!   takes that searches, and for as long as [`Patience`] says at most. For a poll that is little
+//!   more than what it takes to submit a task: the thread may have other tasks to poll, whose calls
+//!   would run beside this one. A thread that would block has nothing else to do, and looks for as
+//!   long as it takes to put two CPUs to sleep and to wake them up.
 //! - **K3** After [`BUDGET`] times in vain it does not look for the next few polls, and for twice
 //!   as many with each further time in vain, up to [`LONGEST_PAUSE`]. One success restores the
 //!   budget. So where looks do not pay, they cost a few nanoseconds a call. (Such rules are those
