@@ -10,11 +10,11 @@
 //!
 //! - **K1** A thread looks only if a thread of the pool was awake and searching when this one last
 //!   submitted: a thread that has to be woken takes longer than looks may.
-//! - **K2** It looks for [`QUEUED`] times while the task is still queued, and for as long as
-//!   [`Patience`] says at most. For a poll that is little more than what it takes to submit a task:
-//!   the thread may have other tasks to poll, whose calls would run beside this one. A thread that
-//!   would block has nothing else to do, and looks for as long as it takes to put two CPUs to sleep
-//!   and to wake them up.
+//! - **K2** It looks for [`QUEUED`] while the task is still queued, which is more than the thread
+//!   takes that searches, and for as long as [`Patience`] says at most. For a poll that is little
+//!   more than what it takes to submit a task: the thread may have other tasks to poll, whose calls
+//!   would run beside this one. A thread that would block has nothing else to do, and looks for as
+//!   long as it takes to put two CPUs to sleep and to wake them up.
 //! - **K3** After [`BUDGET`] times in vain it does not look for the next few polls, and for twice
 //!   as many with each further time in vain, up to [`LONGEST_PAUSE`]. One success restores the
 //!   budget. So where looks do not pay, they cost a few nanoseconds a call. (Such rules are those
@@ -36,8 +36,8 @@ use std::time::{Duration, Instant};
 use super::reference::TaskRef;
 use crate::sync::{now, thread_local_const};
 
-/// So many looks at a task that is queued.
-const QUEUED: u32 = 2 * BETWEEN;
+/// So long at a task that is queued.
+const QUEUED: Duration = Duration::from_micros(2);
 /// So many looks between two looks at the clock.
 const BETWEEN: u32 = 16;
 const BUDGET: u32 = 4;
@@ -131,9 +131,8 @@ pub(super) fn look(task: &TaskRef, patience: Patience) -> bool {
     }
     POLICY
         .try_with(|policy| {
-            policy
-                .choose(patience)
-                .is_some_and(|chosen| policy.learn(chosen, look_now(task, chosen.time()), now))
+            let Some(chosen) = policy.choose(patience) else { return false };
+            policy.learn(patience, chosen, look_now(task, chosen.time()), now)
         })
         .unwrap_or(false)
 }
@@ -149,15 +148,12 @@ fn look_now(task: &TaskRef, longest: Duration) -> Looked {
                 return Looked { ended: true, looks };
             }
         }
-        if looks == QUEUED && task.is_queued() {
-            break;
-        }
         let now = now();
-        if now.saturating_duration_since(*begun.get_or_insert(now)) >= longest {
-            break;
+        let looked = now.saturating_duration_since(*begun.get_or_insert(now));
+        if looked >= longest || (looked >= QUEUED && task.is_queued()) {
+            return Looked { ended: false, looks };
         }
     }
-    Looked { ended: false, looks }
 }
 
 impl LookBudget {
@@ -207,29 +203,41 @@ impl LookPolicy {
     /// How to look now, if at all (K1, K3 to K5).
     #[inline]
     fn choose(&self, patience: Patience) -> Option<Patience> {
-        if !self.soon.get() || self.run_is_long.get() {
+        if !self.soon.get() {
             return None;
         }
-        let is_long = patience == Patience::Wait || self.alone.get() >= ALONE;
+        let is_long = match patience {
+            Patience::Wait => true,
+            Patience::Poll if self.run_is_long.get() => return None,
+            Patience::Poll => self.alone.get() >= ALONE,
+        };
         if is_long && self.long.is_willing() {
             return Some(Patience::Wait);
         }
         (patience == Patience::Poll && self.short.is_willing()).then_some(Patience::Poll)
     }
 
-    /// Takes in what looks of this length have seen, and returns whether they have paid.
-    fn learn(&self, chosen: Patience, seen: Looked, clock: impl FnOnce() -> Instant) -> bool {
+    /// Takes in what looks of the chosen length have seen, and returns whether they have paid.
+    fn learn(
+        &self,
+        patience: Patience,
+        chosen: Patience,
+        seen: Looked,
+        clock: impl FnOnce() -> Instant,
+    ) -> bool {
         let budget = match chosen {
             Patience::Poll => &self.short,
             Patience::Wait => &self.long,
         };
-        if seen.ended {
-            self.count_run(seen.looks, clock);
-            budget.paid();
-        } else {
+        if !seen.ended {
             budget.in_vain();
+            return false;
         }
-        seen.ended
+        budget.paid();
+        if patience == Patience::Poll {
+            self.count_run(seen.looks, clock);
+        }
+        true
     }
 
     /// One call more has paid (K4).

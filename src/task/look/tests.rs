@@ -4,8 +4,8 @@ use super::*;
 
 /// Of so many polls, how many look, if none of them pays.
 fn looks_in_vain(policy: &LookPolicy, polls: u32) -> u32 {
-    let in_vain = Looked { ended: false, looks: QUEUED };
-    let look = |chosen| !policy.learn(chosen, in_vain, Instant::now);
+    let in_vain = Looked { ended: false, looks: BETWEEN };
+    let look = |chosen| !policy.learn(Patience::Poll, chosen, in_vain, Instant::now);
     (0..polls).map(|_| u32::from(policy.choose(Patience::Poll).is_some_and(look))).sum()
 }
 
@@ -54,7 +54,7 @@ fn one_success_restores_the_budget_and_the_first_pause() {
     let policy = willing();
     let _ = looks_in_vain(&policy, 10 * LONGEST_PAUSE);
     while policy.choose(Patience::Poll).is_none() {}
-    assert!(policy.learn(Patience::Poll, ENDED, Instant::now));
+    assert!(policy.learn(Patience::Poll, Patience::Poll, ENDED, Instant::now));
     assert_eq!(looks_in_vain(&policy, BUDGET), BUDGET);
     assert_eq!(looks_in_vain(&policy, FIRST_PAUSE), 0);
     assert_eq!(looks_in_vain(&policy, 1), 1);
@@ -69,7 +69,7 @@ fn looks_that_pay_let_the_thread_do_something_else_now_and_then() {
             let first = time;
             while policy.choose(Patience::Poll).is_some() {
                 time += each;
-                assert!(policy.learn(Patience::Poll, ENDED, || time));
+                assert!(policy.learn(Patience::Poll, Patience::Poll, ENDED, || time));
                 assert!(time - first <= LONGEST_RUN + (RUN_STEP / BETWEEN + 1) * each);
             }
             assert!(time - first >= LONGEST_RUN, "not before");
@@ -86,9 +86,14 @@ fn looks_that_pay_let_the_thread_do_something_else_now_and_then() {
 fn long_looks_look_at_the_clock_each_time() {
     let (policy, begun) = (willing(), Instant::now());
     let long = Looked { ended: true, looks: RUN_STEP };
-    assert!(policy.learn(Patience::Wait, long, || begun));
-    assert!(policy.learn(Patience::Wait, long, || begun + LONGEST_RUN));
-    assert_eq!(policy.choose(Patience::Wait), None);
+    assert!(policy.learn(Patience::Poll, Patience::Wait, long, || begun));
+    assert!(policy.learn(Patience::Poll, Patience::Wait, long, || begun + LONGEST_RUN));
+    assert_eq!(policy.choose(Patience::Poll), None);
+    assert_eq!(
+        policy.choose(Patience::Wait),
+        Some(Patience::Wait),
+        "a thread that would block has no other task"
+    );
 }
 
 #[test]
@@ -134,12 +139,12 @@ fn a_bell_that_is_never_heard_counts_once() {
 fn long_looks_in_vain_leave_the_short_ones() {
     let policy = willing();
     wait_alone(&policy, ALONE);
-    let in_vain = Looked { ended: false, looks: QUEUED };
+    let in_vain = Looked { ended: false, looks: BETWEEN };
     for _ in 0..BUDGET {
         assert_eq!(policy.choose(Patience::Poll), Some(Patience::Wait));
-        assert!(!policy.learn(Patience::Wait, in_vain, Instant::now));
+        assert!(!policy.learn(Patience::Poll, Patience::Wait, in_vain, Instant::now));
     }
     assert_eq!(policy.choose(Patience::Poll), Some(Patience::Poll));
-    assert!(policy.learn(Patience::Poll, ENDED, Instant::now));
+    assert!(policy.learn(Patience::Poll, Patience::Poll, ENDED, Instant::now));
     assert_eq!(policy.choose(Patience::Wait), None, "a thread that would block has only the long ones");
 }

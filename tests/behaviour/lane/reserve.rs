@@ -233,8 +233,8 @@ fn an_idle_thread_of_a_reserve_is_used_again() {
     let gate = Gate::new();
     let hung = occupy(&pool, &gate);
     let call = |_| soon(lane.spawn(|| thread::current().name().map(str::to_owned))).unwrap().unwrap();
-    // A thread that is held up between the end of a task and its rest is not idle: the next call may
-    // have another.
+    // A thread that is held up between the end of a task and its rest is not idle: the next call
+    // may have another.
     eventually("calls one after another have one thread", || {
         (0..50).map(call).collect::<BTreeSet<_>>().len() == 1
     });
