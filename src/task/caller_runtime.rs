@@ -1,0 +1,118 @@
+//! The tokio runtime that a task is spawned in: its closure runs inside of it, and its paused clock
+//! stands still meanwhile.
+//!
+//! Without the feature `tokio` there is neither, and [`CallerRuntime`] takes no room.
+
+#[cfg(feature = "tokio")]
+use tokio::runtime::Handle;
+
+#[cfg(feature = "tokio-test-util")]
+use super::clock_hold::ClockHold;
+#[cfg(feature = "tokio-test-util")]
+use super::frame::current;
+#[cfg(feature = "tokio")]
+use crate::sync::Mutex;
+
+/// What a task carries of the runtime that it was spawned in.
+#[derive(Default)]
+pub(crate) struct CallerRuntime {
+    /// What its closure runs inside of. Taken by the claimer.
+    #[cfg(feature = "tokio")]
+    entry: Mutex<Option<RuntimeEntry>>,
+    /// Taken when the task has ended and its handle has been woken: else the clock might move on
+    /// before the runtime knows of the end.
+    #[cfg(feature = "tokio-test-util")]
+    clock: Mutex<Option<ClockHold>>,
+}
+
+/// The right to run a closure inside a runtime.
+#[cfg(feature = "tokio")]
+pub(super) struct RuntimeEntry(Handle);
+
+/// The right to run a closure inside a runtime: there is none.
+#[cfg(not(feature = "tokio"))]
+pub(super) enum RuntimeEntry {}
+
+#[cfg(feature = "tokio")]
+impl CallerRuntime {
+    /// The runtime of this thread; `enters` says whether the closure is to run inside of it.
+    #[inline]
+    pub(crate) fn of_this_thread(enters: bool) -> Self {
+        if !enters && cfg!(not(feature = "tokio-test-util")) {
+            return CallerRuntime::default();
+        }
+        let handle = Handle::try_current().ok();
+        CallerRuntime {
+            #[cfg(feature = "tokio-test-util")]
+            clock: Mutex::new(handle.as_ref().and_then(ClockHold::of).or_else(inherited)),
+            entry: Mutex::new(handle.filter(|_| enters).map(RuntimeEntry)),
+        }
+    }
+
+    /// Whether the task need not carry it.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        #[cfg(feature = "tokio-test-util")]
+        if self.clock.get_mut().is_some() {
+            return false;
+        }
+        self.entry.get_mut().is_none()
+    }
+
+    /// What the closure runs inside of, for the first caller.
+    pub(super) fn take_entry(&self) -> Option<RuntimeEntry> {
+        self.entry.lock().take()
+    }
+
+    /// The task has ended and its handle has been woken.
+    pub(super) fn end(&self) {
+        #[cfg(feature = "tokio-test-util")]
+        {
+            let hold = self.clock.lock().take();
+            drop(hold);
+        }
+    }
+}
+
+#[cfg(not(feature = "tokio"))]
+#[expect(clippy::unused_self, reason = "the feature has a use for it")]
+impl CallerRuntime {
+    /// Without the feature there is none.
+    #[inline]
+    pub(crate) fn of_this_thread(_enters: bool) -> Self {
+        CallerRuntime {}
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&mut self) -> bool {
+        true
+    }
+
+    #[inline]
+    pub(super) fn take_entry(&self) -> Option<RuntimeEntry> {
+        None
+    }
+
+    #[inline]
+    pub(super) fn end(&self) {}
+}
+
+/// Where this thread is in no runtime, but in a task that was spawned in one.
+#[cfg(feature = "tokio-test-util")]
+fn inherited() -> Option<ClockHold> {
+    current()?.metadata()?.runtime.clock.lock().clone()
+}
+
+impl RuntimeEntry {
+    /// Calls `run` inside the runtime. A runtime that has ended can be entered, too: what `run`
+    /// asks of it fails there.
+    #[cfg(feature = "tokio")]
+    pub(super) fn around(self, run: &mut dyn FnMut()) {
+        let _entered = self.0.enter();
+        run();
+    }
+
+    #[cfg(not(feature = "tokio"))]
+    pub(super) fn around(self, _run: &mut dyn FnMut()) {
+        match self {}
+    }
+}
