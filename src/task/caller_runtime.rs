@@ -3,13 +3,13 @@
 //!
 //! Without the feature `tokio` there is neither, and [`CallerRuntime`] takes no room.
 
+mod capture;
+
 #[cfg(feature = "tokio")]
 use tokio::runtime::Handle;
 
 #[cfg(feature = "tokio-test-util")]
 use super::clock_hold::ClockHold;
-#[cfg(feature = "tokio-test-util")]
-use super::frame::current;
 #[cfg(feature = "tokio")]
 use crate::sync::Mutex;
 
@@ -35,20 +35,6 @@ pub(super) enum RuntimeEntry {}
 
 #[cfg(feature = "tokio")]
 impl CallerRuntime {
-    /// The runtime of this thread; `enters` says whether the closure is to run inside of it.
-    #[inline]
-    pub(crate) fn of_this_thread(enters: bool) -> Self {
-        if !enters && cfg!(not(feature = "tokio-test-util")) {
-            return CallerRuntime::default();
-        }
-        let handle = Handle::try_current().ok();
-        CallerRuntime {
-            #[cfg(feature = "tokio-test-util")]
-            clock: Mutex::new(handle.as_ref().and_then(ClockHold::of).or_else(inherited)),
-            entry: Mutex::new(handle.filter(|_| enters).map(RuntimeEntry)),
-        }
-    }
-
     /// Whether the task need not carry it.
     pub(crate) fn is_empty(&mut self) -> bool {
         #[cfg(feature = "tokio-test-util")]
@@ -76,12 +62,6 @@ impl CallerRuntime {
 #[cfg(not(feature = "tokio"))]
 #[expect(clippy::unused_self, reason = "the feature has a use for it")]
 impl CallerRuntime {
-    /// Without the feature there is none.
-    #[inline]
-    pub(crate) fn of_this_thread(_enters: bool) -> Self {
-        CallerRuntime {}
-    }
-
     #[inline]
     pub(crate) fn is_empty(&mut self) -> bool {
         true
@@ -94,12 +74,6 @@ impl CallerRuntime {
 
     #[inline]
     pub(super) fn end(&self) {}
-}
-
-/// Where this thread is in no runtime, but in a task that was spawned in one.
-#[cfg(feature = "tokio-test-util")]
-fn inherited() -> Option<ClockHold> {
-    current()?.metadata()?.runtime.clock.lock().clone()
 }
 
 impl RuntimeEntry {

@@ -74,7 +74,7 @@ fn a_task_may_be_pushed_in_whatever_state_it_is() {
     let gate = Gate::new();
     let ended = pool.spawn(|| 0);
     eventually("it ends", || ended.is_finished());
-    let failed = pool.spawn(|| quiet_panic::<&str>("failed"));
+    let failed = pool.spawn(|| -> usize { quiet_panic("failed") });
     eventually("it ends", || failed.is_finished());
     let running = behind(&pool, &gate, 2);
     let queued = polled(behind(&pool, &gate, 3));
@@ -281,8 +281,9 @@ fn cancelling_all_keeps_the_tasks_and_gives_what_has_become_of_them() {
     }));
     let together = drops.token();
     let apart = pool.spawn_batch([move || drop(together)]);
-    batch.cancel_all();
+    // Before the thread is free for it.
     apart.cancel_all();
+    batch.cancel_all();
     assert_eq!(drops.count(), 2, "at once");
     assert_eq!((batch.len(), apart.len()), (3, 1));
     let ends: Vec<_> = batch.wait();
@@ -374,7 +375,8 @@ fn each_task_of_a_batch_has_the_options() {
     let zero = std::time::Duration::ZERO;
     let late = pool.options().expire_after(zero).spawn_batch((0..3).map(|n| move || n));
     assert!(late.wait().into_iter().all(|end| end.unwrap_err().is_expired()));
-    let named = pool.options().name("copy").spawn_batch((0..2).map(|_| || quiet_panic::<()>("full disk")));
+    let named =
+        pool.options().name("copy").spawn_batch((0..2).map(|_| || -> () { quiet_panic("full disk") }));
     gate.open();
     for end in named.wait() {
         assert!(end.unwrap_err().to_string().contains("\"copy\""));

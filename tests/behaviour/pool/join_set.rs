@@ -307,7 +307,7 @@ fn a_set_has_tasks_of_pools_lanes_and_options_side_by_side() {
     assert_eq!(values, ["boxed", "global", "lane", "options", "pool"]);
     assert_eq!(lane.metrics().tasks_completed(), 2);
     let mut set = JoinSet::new();
-    set.spawn_blocking_on(|| quiet_panic::<()>("full disk"), &two.options().name("copy"));
+    set.spawn_blocking_on(|| -> () { quiet_panic("full disk") }, &two.options().name("copy"));
     let error = block_on(set.join_next()).unwrap().unwrap_err();
     assert!(error.to_string().contains("\"copy\""), "{error}");
     two.shutdown().wait();

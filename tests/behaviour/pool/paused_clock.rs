@@ -95,7 +95,7 @@ fn time_goes_on_after_every_end() {
     soon(busy).unwrap();
     paused().block_on(async {
         let before = Instant::now();
-        assert!(pool.spawn(|| quiet_panic::<()>("no such drive")).await.unwrap_err().is_panic());
+        assert!(pool.spawn(|| -> () { quiet_panic("no such drive") }).await.unwrap_err().is_panic());
         pool.spawn_batch((0..10).map(|_| || ())).detach();
         pool.scope(|scope| drop(scope.spawn(|| ())));
         assert_eq!(Strand::on(&pool, 7).call(|seven| *seven).await.unwrap(), 7);

@@ -160,7 +160,7 @@ fn a_payload_whose_destructor_panics_harms_no_thread() {
     let (pool, drops) = (pool(1, 1), Drops::new());
     for _ in 0..3 {
         let payload = PanicOnDrop(drops.clone());
-        drop(pool.spawn(move || quiet_panic::<PanicOnDrop>(payload)).detach_on_drop());
+        drop(pool.spawn(move || -> () { quiet_panic(payload) }).detach_on_drop());
     }
     eventually("all payloads are dropped", || drops.count() == 3);
     check_sound(&pool);
