@@ -49,6 +49,12 @@ impl CallerRuntime {
         self.entry.lock().take()
     }
 
+    /// The closure will not run.
+    pub(super) fn leave(&self) {
+        let entry = self.entry.lock().take();
+        drop(entry);
+    }
+
     /// The task has ended and its handle has been woken.
     pub(super) fn end(&self) {
         #[cfg(feature = "tokio-test-util")]
@@ -71,6 +77,9 @@ impl CallerRuntime {
     pub(super) fn take_entry(&self) -> Option<RuntimeEntry> {
         None
     }
+
+    #[inline]
+    pub(super) fn leave(&self) {}
 
     #[inline]
     pub(super) fn end(&self) {}

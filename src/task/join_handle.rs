@@ -1,5 +1,5 @@
 //! The handles of a task under tokio's names: [`JoinHandle`], which detaches where
-//! [`Task`](super::Task) cancels, and [`AbortHandle`].
+//! [`Task`] cancels, and [`AbortHandle`].
 
 use std::fmt;
 use std::future::Future;

@@ -101,9 +101,9 @@ impl Metadata {
     /// The closure will not run: drops what it would have run in.
     #[cold]
     pub(super) fn drop_surroundings(&self) {
-        let (context, runtime) = (self.context.lock().take(), self.runtime.take_entry());
+        let context = self.context.lock().take();
         catch_panic("the destructor of a context", || drop(context));
-        catch_panic("the destructor of a runtime's handle", || drop(runtime));
+        catch_panic("the destructor of a runtime's handle", || self.runtime.leave());
     }
 }
 

@@ -27,9 +27,9 @@
 //!
 //! | here | elsewhere in this crate |
 //! |---|---|
-//! | [`spawn_blocking`], [`JoinHandle`]: dropping detaches | [`spawn`](crate::spawn()), [`Task`](crate::Task): dropping cancels |
+//! | [`spawn_blocking`], [`JoinHandle`]: dropping detaches | [`spawn`](crate::spawn()), [`Task`]: dropping cancels |
 //! | [`JoinError`]: a panic or a cancellation | [`TaskError`](crate::TaskError): a predicate for each reason |
-//! | [`AbortHandle`], [`Id`] | [`CancelHandle`](crate::CancelHandle), [`TaskId`](crate::TaskId) |
+//! | [`AbortHandle`], [`Id`] | [`CancelHandle`], [`TaskId`](crate::TaskId) |
 //! | [`JoinSet`] | [`Batch`](crate::Batch) |
 //!
 //! [Migrating](crate::docs::migrating#tokio) lists what behaves differently.

@@ -302,26 +302,36 @@ impl<T> Batch<T> {
     }
 
     /// The result of a member, if that has ended and its result has not been given.
+    #[inline]
     fn take(&mut self, key: MemberKey) -> Option<EndedMember<T>> {
-        let member = self.member(key)?;
-        let id = member.task()?.id();
-        let result = member.try_take()?;
-        self.left -= 1;
-        let index = match key {
-            MemberKey::Together(index) => index,
-            MemberKey::Pushed(id) => self.pushed.remove(id.as_u64())?.index,
+        let ended = match key {
+            MemberKey::Together(index) => {
+                let member = self.members.get_mut(index)?;
+                (index, member.task()?.id(), member.try_take()?)
+            }
+            MemberKey::Pushed(id) => {
+                let result = self.member(key)?.try_take()?;
+                (self.pushed.remove(id.as_u64())?.index, id, result)
+            }
         };
-        Some((index, id, result))
+        self.left -= 1;
+        Some(ended)
     }
 
     /// In a forked child no thread ends what the parent has spawned, and the lock of the group may
     /// be held for ever. So the batch begins anew with all of its tasks listed: their handles say
     /// that there is no thread.
+    #[inline]
     fn begin_anew_if_forked(&mut self) {
-        if !self.generation.is_past() {
-            return;
+        if self.generation.is_past() {
+            self.begin_anew();
         }
+    }
+
+    #[cold]
+    fn begin_anew(&mut self) {
         self.generation = Generation::current();
+        self.list_ids();
         let ids = self.announced.as_mut().map(|announced| take(&mut announced.ids)).unwrap_or_default();
         let anew = Announced { group: Arc::default(), ids, count: self.members.len() };
         self.announced = Some(anew);
@@ -332,6 +342,7 @@ impl<T> Batch<T> {
         left.into_iter().for_each(|id| group.add_ended(id));
     }
 
+    #[inline]
     fn announced(&mut self) -> &mut Announced {
         self.announced.get_or_insert_default()
     }
@@ -348,11 +359,7 @@ impl<T> Batch<T> {
     /// Has the ends of the first `end` of those that were spawned together announced, where that is
     /// still to be done. Returns the first that turns out to have ended.
     fn announce_before(&mut self, end: usize) -> Option<usize> {
-        let announced = self.announced();
-        if announced.count >= end {
-            return None;
-        }
-        let group = Arc::clone(&announced.group);
+        let group = Arc::clone(&self.announced().group);
         while self.announced().count < end {
             let index = self.announced().count;
             self.announced().count += 1;
@@ -365,11 +372,16 @@ impl<T> Batch<T> {
 
     /// The next task that has ended, whose result is taken. `None` if no task is left. Where none
     /// has ended, `waker` is called when one does; without a waker, the last one stays.
+    #[inline]
     pub(super) fn poll_ended(&mut self, waker: Option<&Waker>) -> Poll<Option<EndedMember<T>>> {
         self.begin_anew_if_forked();
-        self.list_ids();
         while self.left > 0 {
-            let ended = self.announce_before(self.members.len()).map(MemberKey::Together);
+            let ended = if self.announced().count < self.members.len() {
+                self.list_ids();
+                self.announce_before(self.members.len()).map(MemberKey::Together)
+            } else {
+                None
+            };
             let announced = self.announced();
             let listed = || match waker {
                 Some(waker) => announced.group.next(waker),
