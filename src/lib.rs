@@ -30,7 +30,8 @@
 //! | the same for a value that must stay on one thread | [`Dedicated`] |
 //! | backpressure: a bounded queue that producers wait for | [`PoolBuilder::queue_limit`], [`Pool::reserve`] |
 //! | a time limit in the queue, a name, a shutdown policy | [`Pool::options`] |
-//! | many at once, as they finish | [`Pool::spawn_batch`] |
+//! | many at once, as they finish | [`Pool::spawn_batch`], [`Batch`] |
+//! | the names that tokio gives to all this | [`task`] |
 //! | to borrow from the stack | [`Pool::scope`] |
 //! | files | [`fs`] |
 //! | a reader, a writer or an iterator as an asynchronous one, or the reverse | [`Unblock`], [`io`] |
@@ -64,9 +65,14 @@
 //!   [`Lane::promise`] and [`Task::promise`].
 //! - `tracing` (default): the pool emits `tracing` events under the target `sidestep` for panics
 //!   that no caller can see, such as one in a detached task, and for its decisions, such as growth.
-//! - `tokio`: `PoolBuilder::runtime`, so that closures may use `tokio::runtime::Handle::current()`;
-//!   and tokio's `AsyncRead`, `AsyncWrite` and `AsyncSeek` for the types of [`io`] and [`fs`],
-//!   beside those of `futures-io`.
+//! - `tokio`: closures run inside the tokio runtime that they are spawned in, so that they may use
+//!   `tokio::runtime::Handle::current()`: those of the global pool, those of [`task`], and those of
+//!   pools with `PoolBuilder::propagate_runtime` or `PoolBuilder::runtime`. And tokio's
+//!   `AsyncRead`, `AsyncWrite` and `AsyncSeek` for the types of [`io`] and [`fs`], beside those of
+//!   `futures-io`.
+//! - `tokio-test-util`, for `dev-dependencies`: tokio's paused clock stands still while anything
+//!   that was spawned in its runtime is queued or runs, as it does for tokio's own
+//!   `spawn_blocking`.
 //! - `histograms`: `PoolBuilder::histograms`, which records how long tasks wait and run.
 //! - `metrics`: `PoolBuilder::export_metrics`, which publishes a pool's numbers through the facade
 //!   crate `metrics`.
@@ -121,7 +127,7 @@ mod semaphore;
 mod strand;
 mod sync;
 mod sys;
-mod task;
+pub mod task;
 #[forbid(unsafe_code)]
 mod trace;
 mod worker;
@@ -140,7 +146,9 @@ pub use crate::pool::{
 #[cfg(feature = "event-loop")]
 pub use crate::promise::{LocalPromise, Promise};
 pub use crate::strand::{CallOptions, Dedicated, Strand};
-pub use crate::task::{CancelHandle, Cancelling, OnShutdown, Task, Unblocked, block_on};
+pub use crate::task::handle::{CancelHandle, Cancelling, Task, Unblocked};
+pub use crate::task::metadata::OnShutdown;
+pub use crate::task::wait::block_on;
 
 pub mod current {
     //! Functions for a running closure: is its task cancelled, is the closure about to block?
@@ -216,7 +224,8 @@ pub mod docs {
     //! # In the repository
     //!
     //! Some programs and tests that the pages name are packages of their own, so the published
-    //! package does not contain them: `examples/http`, `examples/sqlite` and `tests/compat`. The
+    //! package does not contain them: `examples/http`, `examples/sqlite`, `tests/compat` and
+    //! `tests/suites`. The
     //! folder `docs/internals` describes the architecture for maintainers.
 
     // The files of the pages end with the targets of their reference links. Of two definitions of

@@ -12,6 +12,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use futures_util::Stream;
+use sidestep::task::JoinSet;
 use sidestep::{Pool, Promise, Task, TaskError, Unblock};
 
 /// The system's allocator, with an account.
@@ -153,6 +154,59 @@ fn the_tasks_of_a_batch_make_no_oneshot() {
     });
     let spent = calls() - before;
     assert!(spent < MANY / 5, "{spent} for {MANY} tasks of a batch that is polled before they end");
+    pool.shutdown().wait();
+}
+
+/// Although one of its tasks does not end.
+#[test]
+fn a_set_that_lives_long_keeps_nothing_of_what_it_has_given() {
+    const MANY: usize = 10_000;
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let (pool, busy) = (one_thread(), one_thread());
+    let (go, gate) = channel::<()>();
+    let mut set = JoinSet::new();
+    set.spawn_blocking_on(move || gate.recv().map_or(0, |()| 0), &busy);
+    let mut fill = |rounds: usize| {
+        for number in 0..rounds {
+            set.spawn_blocking_on(move || number, &pool);
+            assert_eq!(sidestep::block_on(set.join_next()).unwrap().unwrap(), number);
+        }
+    };
+    fill(1000);
+    let before = bytes();
+    fill(MANY);
+    eventually("the bytes of all tasks come back", || bytes() - before < 16 * 1024);
+    drop(go);
+    assert_eq!(sidestep::block_on(set.join_all()), [0]);
+    pool.shutdown().wait();
+    busy.shutdown().wait();
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a_task_that_takes_its_runtime_along_costs_one_allocation_more_and_outside_of_one_none() {
+    const MANY: usize = 10_000;
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let pool = Pool::builder().core_threads(1).max_threads(1).propagate_runtime(true).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let spawn_many = || {
+        let before = calls();
+        (0..MANY).for_each(|_| pool.spawn(|| ()).detach());
+        calls() - before
+    };
+    // The first tasks of a thread pay for what lasts.
+    spawn_many();
+    while_busy(&pool, || {
+        let outside = spawn_many();
+        assert!(outside < MANY / 5, "{outside} for {MANY} tasks outside of a runtime");
+        let _entered = runtime.enter();
+        let inside = spawn_many();
+        let more = inside.saturating_sub(outside);
+        assert!(
+            (MANY * 9 / 10..MANY * 11 / 10).contains(&more),
+            "{more} more for {MANY} tasks inside of one"
+        );
+    });
     pool.shutdown().wait();
 }
 

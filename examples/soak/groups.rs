@@ -2,25 +2,54 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
 use futures_util::StreamExt as _;
+use sidestep::Batch;
 
 use crate::{
-    case::{Watch, defuse},
+    case::{Watch, Yield, defuse},
     dice::Dice,
     job::Job,
     ledger::{Kind, equal, fault},
     site::Site,
 };
 
+/// Jobs that are spawned together, collected, or pushed one by one, some of these after a poll; and
+/// the watches of those that the batch has, in its order.
+fn submit(site: &Site, jobs: Vec<(Job, Watch)>, dice: &mut Dice) -> (Batch<Yield>, Vec<Watch>) {
+    if dice.one_in(2) {
+        let (jobs, watches): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
+        let closures = jobs.into_iter().map(|job| move || job.run());
+        return if dice.one_in(2) {
+            (site.pool.spawn_batch(closures), watches)
+        } else {
+            (closures.map(|closure| site.pool.spawn(closure)).collect(), watches)
+        };
+    }
+    let (mut batch, mut watches) = (Batch::new(), Vec::new());
+    for (job, watch) in jobs {
+        let mut task = site.pool.spawn(move || job.run());
+        if dice.one_in(2)
+            && let Poll::Ready(result) = Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop()))
+        {
+            watch.saw(result);
+            continue;
+        }
+        equal("the index of a task", batch.push(task), watches.len());
+        watches.push(watch);
+    }
+    (batch, watches)
+}
+
 /// A batch, taken as it comes, in order, in part, or not at all.
 pub(crate) async fn batch(site: &Arc<Site>, dice: &mut Dice) {
-    let (jobs, watches): (Vec<_>, Vec<_>) =
-        (0..dice.below(40)).map(|_| Job::new(Kind::Batch, site, dice)).unzip();
+    let jobs = (0..dice.below(40)).map(|_| Job::new(Kind::Batch, site, dice)).collect();
+    let (mut batch, watches) = submit(site, jobs, dice);
     let mut watches: Vec<_> = watches.into_iter().map(Some).collect();
-    let mut batch = site.pool.spawn_batch(jobs.into_iter().map(|job| move || job.run()));
     // Where some may have been refused, the books want to know which.
     let most = if site.is_limited || dice.one_in(2) { watches.len() } else { dice.below(watches.len() + 1) };
     for _ in 0..most {
@@ -34,6 +63,9 @@ pub(crate) async fn batch(site: &Arc<Site>, dice: &mut Dice) {
         }
     }
     equal("left in a batch", batch.len(), watches.len() - most);
+    if dice.one_in(4) {
+        batch.cancel_all();
+    }
     match dice.below(3) {
         0 => batch.detach(),
         1 => {

@@ -346,7 +346,8 @@ impl PoolBuilder {
     }
 
     /// Makes each thread of the pool enter `runtime`, so that closures can use
-    /// `tokio::runtime::Handle::current()`.
+    /// `tokio::runtime::Handle::current()`, wherever they are spawned. See also
+    /// [`propagate_runtime`](PoolBuilder::propagate_runtime).
     ///
     /// ```
     /// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
@@ -358,6 +359,36 @@ impl PoolBuilder {
     #[cfg(feature = "tokio")]
     pub fn runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
         self.config.runtime = Some(runtime);
+        self
+    }
+
+    /// Whether a closure runs inside the tokio runtime that its spawner is in, so that
+    /// `tokio::runtime::Handle::current()` works in it as in a closure of tokio's `spawn_blocking`.
+    /// On by default for the [global pool](Pool::global), off for others. The runtime of the
+    /// spawner comes before that of [`runtime`](PoolBuilder::runtime), which is left to closures
+    /// that are spawned outside of one.
+    ///
+    /// The pool keeps no runtime alive. Where one has ended before the closure starts, the closure
+    /// runs all the same; what it asks of the runtime fails as tokio says, most often by a panic:
+    /// then that is the error of this task.
+    ///
+    /// It costs a task that is spawned inside a runtime one allocation. Functions of
+    /// [`fs`](crate::fs) and [`net`](crate::net) want no runtime and pay nothing.
+    ///
+    /// ```
+    /// use tokio::runtime::{Builder, Handle};
+    ///
+    /// let pool = sidestep::Pool::builder().propagate_runtime(true).build()?;
+    /// for _ in 0..2 {
+    ///     let runtime = Builder::new_current_thread().build()?;
+    ///     let inside = runtime.block_on(async { pool.spawn(|| Handle::current().id()).await })?;
+    ///     assert_eq!(inside, runtime.handle().id());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "tokio")]
+    pub fn propagate_runtime(mut self, propagate: bool) -> Self {
+        self.config.captures.runtime = Some(propagate);
         self
     }
 
@@ -396,8 +427,11 @@ impl PoolBuilder {
         crate::pool::global::install(self)
     }
 
-    /// Sets the fields that are not set yet from environment variables.
+    /// Sets the fields that are not set yet as the global pool has them, the limits from
+    /// environment variables.
     pub(super) fn read_environment(mut self) -> io::Result<Self> {
+        #[cfg(feature = "tokio")]
+        self.config.captures.runtime.get_or_insert(true);
         let limits = [&mut self.core, &mut self.max];
         let variables = ["SIDESTEP_CORE_THREADS", "SIDESTEP_MAX_THREADS"];
         for ((limit, variable), name) in limits.into_iter().zip(variables).zip(&mut self.limit_names) {

@@ -13,7 +13,7 @@ use super::inner::Inner;
 use super::lane::{Lane, LaneBuilder};
 use super::shutdown::{DrainGuard, Shutdown, drop_discardable};
 use super::stats::{LongRunningTask, Metrics};
-use super::submit::{Batch, Reserve, Scope, Submitter, TaskOptions, scope};
+use super::submit::{Batch, Reserve, Scope, Submitter, TaskOptions, scope, spawn_batch};
 use crate::error::Rejected;
 use crate::task::{Task, Unblocked};
 
@@ -189,15 +189,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let site = Location::caller();
-        // The iterator is user code, and may take its time or panic: until it has ended there are
-        // no tasks.
-        let closures: Vec<F> = closures.into_iter().collect();
-        let tasks = closures
-            .into_iter()
-            .map(|f| self.submitter().make(f, site, self.inner.carried.metadata()))
-            .collect();
-        Batch::new(self.submitter().submit_all(tasks))
+        spawn_batch(self.submitter(), closures, Location::caller(), || self.inner.carried.metadata())
     }
 
     /// Runs `f`, which may spawn tasks that borrow from the calling thread's stack, and blocks

@@ -12,9 +12,7 @@ use crate::pool::Pool;
 use crate::pool::config::{MOST_THREADS, refuse};
 use crate::pool::stats::LaneMetrics;
 use crate::pool::stats::latency;
-use crate::pool::submit::Reserve;
-use crate::pool::submit::Submitter;
-use crate::pool::submit::TaskOptions;
+use crate::pool::submit::{Batch, Reserve, Submitter, TaskOptions, spawn_batch};
 use crate::task::{Task, Unblocked};
 
 /// A concurrency limit on a pool: a queue of its own whose tasks run on the pool's threads, no more
@@ -250,6 +248,32 @@ impl Lane {
         T: Send + 'static,
     {
         self.submitter().try_spawn(f, Location::caller(), self.pool.inner.carried.metadata())
+    }
+
+    /// Queues many closures in the lane at once, with a single wake-up decision: see
+    /// [`Pool::spawn_batch`].
+    ///
+    /// # Errors
+    ///
+    /// This call never fails: the result of each refused task is an error.
+    ///
+    /// ```
+    /// let pool = sidestep::Pool::new()?;
+    /// let database = pool.lane("database", 4);
+    /// let rows = database.spawn_batch((0..100).map(|id| move || format!("row {id}")));
+    /// assert!(rows.wait().into_iter().all(|row| row.is_ok_and(|row| row.starts_with("row"))));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "JoinSet")]
+    #[track_caller]
+    pub fn spawn_batch<I, F, T>(&self, closures: I) -> Batch<T>
+    where
+        I: IntoIterator<Item = F>,
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let cold = || self.pool.inner.carried.metadata();
+        spawn_batch(self.submitter(), closures, Location::caller(), cold)
     }
 
     /// Waits for a permit of the lane's queue: backpressure, as with [`Pool::reserve`].

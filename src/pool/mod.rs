@@ -42,5 +42,7 @@ pub(crate) use self::services::{HoldOpen, SpawnTarget};
 pub use self::shutdown::{DrainGuard, Shutdown, ShutdownReport};
 pub use self::stats::{LaneMetrics, LongRunningTask, Metrics};
 pub(crate) use self::submit::ChosenTarget;
-pub use self::submit::{Batch, Permit, Reserve, Scope, ScopedTask, Spawner, TaskOptions};
+pub use self::submit::{
+    Batch, JoinSet, Permit, Reserve, Scope, ScopedTask, Spawner, TaskOptions, spawn_blocking,
+};
 pub use self::threads::NewThread;

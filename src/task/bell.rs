@@ -96,6 +96,11 @@ impl Group {
         }
     }
 
+    /// The next task that has ended. The waker that was left last stays.
+    pub(super) fn pop(&self) -> Option<TaskId> {
+        self.state.lock()?.ended.pop_front()
+    }
+
     /// No batch waits any more. Returns the waker that was left last.
     #[must_use]
     pub(super) fn take_waker(&self) -> Option<Waker> {
@@ -104,7 +109,7 @@ impl Group {
 
     /// A task has ended. Returns whom to wake.
     #[must_use]
-    fn list(&self, id: TaskId) -> Option<Waker> {
+    pub(super) fn list(&self, id: TaskId) -> Option<Waker> {
         let mut state = self.state.lock()?;
         state.ended.push_back(id);
         state.waker.take()

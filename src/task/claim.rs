@@ -4,7 +4,7 @@
 use super::bell::Bell;
 use super::cell::{free, take_closure};
 use super::frame::{as_current, as_no_task};
-use super::metadata::{Context, Metadata, run_within};
+use super::metadata::Metadata;
 use super::reference::TaskRef;
 use super::state::{CancelAction, EndAction, ReleaseAction, Settled};
 use crate::error::{Reason, TaskId};
@@ -85,11 +85,6 @@ impl Claimed {
         if self.has_metadata { self.task.metadata() } else { None }
     }
 
-    #[inline]
-    fn take_context(&self) -> Option<Context> {
-        self.metadata().and_then(Metadata::take_context)
-    }
-
     /// Tells the task's owner that it will not run. The caller has not counted it in another way.
     pub(crate) fn count_cancelled(&self) {
         let header = self.task.header();
@@ -124,17 +119,16 @@ impl Claimed {
         let run = || unsafe { (vtable.run)(self.task.as_raw()) };
         // SAFETY: T1, T5: as above.
         let unrun = || unsafe { (vtable.drop_closure)(self.task.as_raw()) };
-        as_current(&self.task, || match self.take_context() {
+        as_current(&self.task, || match self.metadata() {
             None => run(),
-            Some(context) => run_within(context, run, unrun),
+            Some(metadata) => metadata.surround(run, unrun),
         })
     }
 
     /// Drops the closure unrun and leaves the reason for the handle.
     pub(crate) fn discard(self, reason: Reason) {
         self.task.set_reason(reason);
-        let context = self.take_context();
-        catch_panic("the destructor of a context", || drop(context));
+        self.metadata().into_iter().for_each(Metadata::drop_surroundings);
         // SAFETY: T1: this is the claim. T5: the function is from the cell's own table.
         let drop_closure = || unsafe { (self.task.header().vtable.drop_closure)(self.task.as_raw()) };
         catch_panic("the destructor of a closure that did not run", drop_closure);
@@ -159,8 +153,7 @@ impl Claimed {
     /// `F` is what the task was made with.
     pub(crate) unsafe fn into_closure<F>(self) -> F {
         self.task.set_reason(Reason::Cancelled);
-        let context = self.take_context();
-        catch_panic("the destructor of a context", || drop(context));
+        self.metadata().into_iter().for_each(Metadata::drop_surroundings);
         // SAFETY: T1: this is the claim. T5: by the caller's promise.
         let closure = unsafe { take_closure(self.task.as_raw()) };
         self.end(Settled::default());
@@ -189,7 +182,7 @@ impl Claimed {
         };
         if has_metadata {
             ring(bell, task.id());
-            return call_on_release(&task);
+            return released(&task);
         }
         // The reference has been let go of, and unless it was the last one the cell may be gone.
         let header = task.into_raw().cast();
@@ -208,10 +201,12 @@ fn ring(bell: Option<Bell>, id: TaskId) {
     }
 }
 
-/// Only now: what no handle takes has been dropped.
+/// Only now: what no handle takes has been dropped, and a handle that waits has been woken.
 #[cold]
-fn call_on_release(task: &TaskRef) {
-    if let Some(on_release) = task.metadata().and_then(|metadata| metadata.on_release.as_ref()) {
+fn released(task: &TaskRef) {
+    let Some(metadata) = task.metadata() else { return };
+    metadata.runtime.end();
+    if let Some(on_release) = &metadata.on_release {
         on_release.released(task);
     }
 }

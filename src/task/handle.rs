@@ -87,6 +87,10 @@ impl<T> Task<T> {
         Task { join: RawJoin::new(result) }
     }
 
+    pub(super) fn from_join(join: RawJoin<T>) -> Self {
+        Task { join }
+    }
+
     /// A reference to the task, while its result has not been taken.
     pub(crate) fn task_ref(&self) -> Option<&TaskRef> {
         self.join.task()
@@ -101,7 +105,12 @@ impl<T> Task<T> {
         }
     }
 
-    fn into_join(self) -> RawJoin<T> {
+    /// Whether it is as it was made: it has not had to wait, and has not given its result.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.join.is_fresh()
+    }
+
+    pub(super) fn into_join(self) -> RawJoin<T> {
         let this = ManuallyDrop::new(self);
         // SAFETY: T2: the join is not used again: `this` is not dropped.
         unsafe { ptr::read(&raw const this.join) }

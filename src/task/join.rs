@@ -78,6 +78,16 @@ impl<T> RawJoin<T> {
         self.result.take()
     }
 
+    /// The right to the result, and what hears the bell that may lie in the cell.
+    pub(super) fn into_parts(mut self) -> (Option<ResultRef<T>>, Option<Receiver<()>>) {
+        (self.result.take(), self.ear.take())
+    }
+
+    /// Whether the result is there to be taken and no bell lies in the cell.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.result.is_some() && self.ear.is_none()
+    }
+
     /// Cancels the task, if its result has not been taken.
     #[inline]
     pub(super) fn cancel(&mut self) {

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::caller_runtime::CallerRuntime;
 use super::reference::TaskRef;
 use crate::error::Reason;
 use crate::panic::{catch_panic, report_panic};
@@ -72,6 +73,8 @@ pub(crate) struct Metadata {
     pub(crate) spawned: Option<Instant>,
     /// Taken by the claimer.
     pub(crate) context: Mutex<Option<Context>>,
+    /// The runtime that it was spawned in.
+    pub(crate) runtime: CallerRuntime,
     pub(crate) on_release: Option<Arc<dyn OnRelease>>,
 }
 
@@ -80,9 +83,27 @@ impl Metadata {
         self.deadline.is_some_and(|deadline| now() >= deadline)
     }
 
+    /// Calls `run` inside of what surrounded the spawner, the runtime outermost; or drops what it
+    /// would run, by `unrun`. Returns what `run` returns, the reason why there is no value.
     #[cold]
-    pub(super) fn take_context(&self) -> Option<Context> {
-        self.context.lock().take()
+    pub(super) fn surround(&self, run: impl FnOnce() -> Option<Reason>, unrun: impl Fn()) -> Option<Reason> {
+        let context = self.context.lock().take();
+        let inside = || match context {
+            None => run(),
+            Some(context) => run_within(context, run, &unrun),
+        };
+        match self.runtime.take_entry() {
+            None => inside(),
+            Some(runtime) => run_within(|run| runtime.around(run), inside, &unrun),
+        }
+    }
+
+    /// The closure will not run: drops what it would have run in.
+    #[cold]
+    pub(super) fn drop_surroundings(&self) {
+        let context = self.context.lock().take();
+        catch_panic("the destructor of a context", || drop(context));
+        catch_panic("the destructor of a runtime's handle", || self.runtime.leave());
     }
 }
 
@@ -92,7 +113,7 @@ impl Metadata {
 /// The context is user code: it may panic before the closure or after it, and may call it once,
 /// twice or not at all. What the closure has returned is never lost to that.
 pub(super) fn run_within(
-    context: Context,
+    context: impl FnOnce(&mut dyn FnMut()),
     run: impl FnOnce() -> Option<Reason>,
     unrun: impl FnOnce(),
 ) -> Option<Reason> {

@@ -6,7 +6,7 @@
 use std::panic::Location;
 
 use super::{HoldOpen, Service};
-use crate::pool::submit::{ChosenTarget, Destination, TaskSettings};
+use crate::pool::submit::{ChosenTarget, Destination, EntersRuntime, TaskSettings};
 use crate::pool::{Lane, Pool, Reserve, Spawner, TaskOptions};
 use crate::task::Task;
 
@@ -23,8 +23,10 @@ enum TargetPlace {
     Chosen(ChosenTarget),
 }
 
-/// Settings of the targets that are not chosen.
+/// Settings of the global pool as a target.
 static NO_SETTINGS: TaskSettings = TaskSettings::new();
+/// Settings of the services, whose closures are this crate's and want no runtime.
+static OF_SERVICES: TaskSettings = TaskSettings::new().enters_runtime(EntersRuntime::Never);
 
 impl SpawnTarget {
     /// The global pool.
@@ -44,7 +46,7 @@ impl SpawnTarget {
     fn resolve(&self) -> (Destination<&Pool, &Lane>, &TaskSettings) {
         match &self.0 {
             TargetPlace::Global => (Destination::Pool(Pool::global()), &NO_SETTINGS),
-            TargetPlace::Service(service) => (service.destination(), &NO_SETTINGS),
+            TargetPlace::Service(service) => (service.destination(), &OF_SERVICES),
             TargetPlace::Chosen(chosen) => chosen.resolve(),
         }
     }

@@ -1,14 +1,24 @@
-//! What a task carries from its spawner: a context to run in, and the time where that is wanted.
+//! What a task carries from its spawner: a context and a runtime to run in, and the time where that
+//! is wanted.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::panic::{catch_panic, report_panic};
 use crate::sync::{Mutex, now};
-use crate::task::{ColdPart, Context, Metadata};
+use crate::task::{CallerRuntime, ColdPart, Context, Metadata};
 
 /// Captures a context on the spawner's thread.
 pub(in crate::pool) type Capture = Arc<dyn Fn() -> Context + Send + Sync>;
+
+/// Whether a closure runs inside the tokio runtime that its spawner is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pool) enum EntersRuntime {
+    /// Where the pool says so.
+    AsPool,
+    Always,
+    Never,
+}
 
 /// What is captured when a task is spawned.
 #[derive(Clone)]
@@ -18,6 +28,10 @@ pub(in crate::pool) struct Captures {
     /// Whether the `tracing` span and dispatcher of the spawner are.
     #[cfg(feature = "tracing")]
     pub(in crate::pool) spans: bool,
+    /// Whether the tokio runtime of the spawner is entered. `None` where neither the user nor the
+    /// kind of the pool has set it.
+    #[cfg(feature = "tokio")]
+    pub(in crate::pool) runtime: Option<bool>,
 }
 
 impl Captures {
@@ -27,7 +41,20 @@ impl Captures {
             list: Vec::new(),
             #[cfg(feature = "tracing")]
             spans: true,
+            #[cfg(feature = "tokio")]
+            runtime: None,
         }
+    }
+
+    #[cfg(feature = "tokio")]
+    fn enters_runtime(&self) -> bool {
+        self.runtime.unwrap_or(false)
+    }
+
+    #[cfg(not(feature = "tokio"))]
+    #[expect(clippy::unused_self, reason = "the feature has a use for it")]
+    fn enters_runtime(&self) -> bool {
+        false
     }
 
     #[inline]
@@ -128,14 +155,44 @@ impl Carried {
     /// neither captures contexts nor takes times.
     #[inline]
     pub(in crate::pool) fn metadata(&self) -> Option<Box<ColdPart>> {
-        let is_plain = self.captures.is_empty() && !self.times;
-        (!is_plain).then(|| self.metadata_with(Metadata::default()))
+        self.metadata_in(EntersRuntime::AsPool)
+    }
+
+    /// As `metadata`, for a task that enters a runtime as this says.
+    #[inline]
+    pub(in crate::pool) fn metadata_in(&self, enters: EntersRuntime) -> Option<Box<ColdPart>> {
+        let mut runtime = self.runtime(enters);
+        let is_plain = self.captures.is_empty() && !self.times && runtime.is_empty();
+        (!is_plain).then(|| self.cold_part(Metadata::default(), runtime))
     }
 
     /// What a task carries that is spawned now, with these options.
-    #[cold]
     pub(in crate::pool) fn metadata_with(&self, metadata: Metadata) -> Box<ColdPart> {
+        self.metadata_with_in(metadata, EntersRuntime::AsPool)
+    }
+
+    /// As `metadata_with`, for a task that enters a runtime as this says.
+    pub(in crate::pool) fn metadata_with_in(
+        &self,
+        metadata: Metadata,
+        enters: EntersRuntime,
+    ) -> Box<ColdPart> {
+        self.cold_part(metadata, self.runtime(enters))
+    }
+
+    #[cold]
+    fn cold_part(&self, metadata: Metadata, runtime: CallerRuntime) -> Box<ColdPart> {
         let spawned = self.times.then(now);
-        ColdPart::new(Metadata { spawned, context: Mutex::new(self.captures.capture()), ..metadata })
+        ColdPart::new(Metadata { spawned, context: Mutex::new(self.captures.capture()), runtime, ..metadata })
+    }
+
+    /// The runtime that this thread is in.
+    #[inline]
+    fn runtime(&self, enters: EntersRuntime) -> CallerRuntime {
+        CallerRuntime::of_this_thread(match enters {
+            EntersRuntime::AsPool => self.captures.enters_runtime(),
+            EntersRuntime::Always => true,
+            EntersRuntime::Never => false,
+        })
     }
 }

@@ -18,18 +18,21 @@
 mod batch;
 mod context;
 mod destination;
+mod join_set;
 mod options;
 mod reserve;
 mod scope;
 mod spawner;
 
 pub use self::batch::Batch;
+pub use self::join_set::{JoinSet, spawn_blocking};
 pub use self::options::TaskOptions;
 pub use self::reserve::{Permit, Reserve};
 pub use self::scope::{Scope, ScopedTask};
 pub use self::spawner::Spawner;
 
-pub(in crate::pool) use self::context::{Captures, Carried};
+pub(in crate::pool) use self::batch::spawn_batch;
+pub(in crate::pool) use self::context::{Captures, Carried, EntersRuntime};
 pub(in crate::pool) use self::destination::Destination;
 #[cfg(feature = "fs")]
 pub(in crate::pool) use self::options::TaskSettings;

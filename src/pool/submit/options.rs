@@ -5,6 +5,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
+use super::batch::{Batch, spawn_batch};
+use super::context::EntersRuntime;
 use super::destination::Destination;
 use crate::error::Rejected;
 use crate::pool::{Lane, Pool};
@@ -17,11 +19,23 @@ pub(in crate::pool) struct TaskSettings {
     name: Option<Cow<'static, str>>,
     expire_after: Option<Duration>,
     on_shutdown: OnShutdown,
+    enters_runtime: EntersRuntime,
 }
 
 impl TaskSettings {
     pub(in crate::pool) const fn new() -> Self {
-        TaskSettings { name: None, expire_after: None, on_shutdown: OnShutdown::Drain }
+        TaskSettings {
+            name: None,
+            expire_after: None,
+            on_shutdown: OnShutdown::Drain,
+            enters_runtime: EntersRuntime::AsPool,
+        }
+    }
+
+    /// These settings, for tasks that enter a runtime as this says.
+    pub(in crate::pool) const fn enters_runtime(mut self, enters: EntersRuntime) -> Self {
+        self.enters_runtime = enters;
+        self
     }
 
     /// What a task carries that is spawned on `pool` now: nothing, as long as nothing is set and
@@ -29,14 +43,15 @@ impl TaskSettings {
     pub(super) fn metadata(&self, pool: &Pool) -> Option<Box<ColdPart>> {
         let carried = &pool.inner.carried;
         if self.name.is_none() && self.expire_after.is_none() && self.on_shutdown == OnShutdown::Drain {
-            return carried.metadata();
+            return carried.metadata_in(self.enters_runtime);
         }
-        Some(carried.metadata_with(Metadata {
+        let metadata = Metadata {
             name: self.name.clone(),
             deadline: self.expire_after.and_then(|time| now().checked_add(time)),
             on_shutdown: self.on_shutdown,
             ..Metadata::default()
-        }))
+        };
+        Some(carried.metadata_with_in(metadata, self.enters_runtime))
     }
 }
 
@@ -158,12 +173,42 @@ impl<'a> TaskOptions<'a> {
         self.submit(f, Location::caller())
     }
 
+    /// These options, for tasks that enter the runtime of their spawners on whatever pool.
+    pub(super) fn in_callers_runtime(mut self) -> Self {
+        self.settings = self.settings.enters_runtime(EntersRuntime::Always);
+        self
+    }
+
     pub(in crate::pool) fn submit<F, T>(&self, f: F, site: &'static Location<'static>) -> Task<T>
     where
         F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
         self.destination.spawn(f, site, &self.settings)
+    }
+
+    /// [`Pool::spawn_batch`] or [`Lane::spawn_batch`] with these options, for each of the tasks.
+    ///
+    /// ```
+    /// let pool = sidestep::Pool::new()?;
+    /// let words = ["one", "two"].map(|word| move || word.len());
+    /// let lengths = pool.options().name("count").spawn_batch(words).wait();
+    /// assert_eq!(lengths.into_iter().sum::<Result<usize, _>>()?, 6);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_batch<I, F, T>(&self, closures: I) -> Batch<T>
+    where
+        I: IntoIterator<Item = F>,
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let site = Location::caller();
+        let cold = || self.settings.metadata(self.destination.pool());
+        match self.destination {
+            Destination::Pool(pool) => spawn_batch(pool.submitter(), closures, site, cold),
+            Destination::Lane(lane) => spawn_batch(lane.submitter(), closures, site, cold),
+        }
     }
 
     /// [`Pool::unblock`] or [`Lane::unblock`] with these options.

@@ -42,6 +42,10 @@ impl Target for Pool {
     fn target(&self) -> ChosenTarget {
         ChosenTarget::new(Destination::Pool(self.clone()), TaskSettings::default())
     }
+
+    fn task_options(&self) -> TaskOptions<'_> {
+        self.options()
+    }
 }
 
 impl Spawner for Lane {}
@@ -49,12 +53,20 @@ impl Target for Lane {
     fn target(&self) -> ChosenTarget {
         ChosenTarget::new(Destination::Lane(self.clone()), TaskSettings::default())
     }
+
+    fn task_options(&self) -> TaskOptions<'_> {
+        self.options()
+    }
 }
 
 impl Spawner for TaskOptions<'_> {}
 impl Target for TaskOptions<'_> {
     fn target(&self) -> ChosenTarget {
         ChosenTarget::new(self.destination.to_owned(), self.settings.clone())
+    }
+
+    fn task_options(&self) -> TaskOptions<'_> {
+        self.clone()
     }
 }
 
@@ -64,6 +76,10 @@ macro_rules! forward {
         impl<S: Spawner + ?Sized> Target for $pointer {
             fn target(&self) -> ChosenTarget {
                 (**self).target()
+            }
+
+            fn task_options(&self) -> TaskOptions<'_> {
+                (**self).task_options()
             }
         }
     )*};
@@ -77,12 +93,16 @@ mod sealed {
 
     use std::sync::Arc;
 
-    use super::{Destination, TaskSettings};
+    use super::{Destination, TaskOptions, TaskSettings};
 
     pub trait Target {
         /// The spawner, to be kept.
         #[doc(hidden)]
         fn target(&self) -> ChosenTarget;
+
+        /// The spawner, for a call now.
+        #[doc(hidden)]
+        fn task_options(&self) -> TaskOptions<'_>;
     }
 
     /// A spawner that an adapter keeps.

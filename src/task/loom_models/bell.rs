@@ -14,7 +14,7 @@ use super::{Books, Dropped};
 use crate::error::TaskError;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::stand_in::model::check;
-use crate::task::{ColdPart, Group, Member, Metadata, OnRelease, Task, TaskRef, new_task};
+use crate::task::{ColdPart, Group, LateMember, Member, Metadata, OnRelease, Task, TaskRef, new_task};
 
 /// A waker that counts how many times it is called, and shows what came before.
 #[derive(Debug)]
@@ -164,6 +164,33 @@ fn end_against_the_drop_of_a_member() {
         drop(member);
         worker.join().unwrap();
         assert_eq!(Arc::strong_count(&group), 1);
+        books.check();
+    });
+}
+
+/// A worker ends a task that has been polled while it becomes a member of a group: it is listed, or
+/// had ended before; and where the first look has not found it, the waker that this has left is
+/// called, once.
+#[test]
+fn end_against_the_push_of_a_polled_task() {
+    check(Some(3), || {
+        let books = Books::new();
+        let (entry, mut task) = books.task();
+        let (old, old_waker) = waker();
+        assert!(poll(&mut task, &old_waker).is_pending(), "it is queued");
+        let worker = books.worker(entry);
+        let (group, (calls, waker)) = (Arc::<Group>::default(), waker());
+        let mut late = LateMember::new(task);
+        let mut found = usize::from(!late.announce_to(&group));
+        found += std::iter::from_fn(|| group.next(&waker)).count();
+        worker.join().unwrap();
+        let wakes = calls.0.load(Ordering::Acquire);
+        assert!(found > 0 || wakes == 1, "neither found nor woken");
+        found += std::iter::from_fn(|| group.try_next()).count();
+        assert!((1..=2).contains(&found), "listed {found} times");
+        assert!(late.member.try_take().is_some_and(|result| result.is_ok()));
+        drop((late, old_waker));
+        assert_eq!((Arc::strong_count(&group), Arc::strong_count(&old)), (1, 1));
         books.check();
     });
 }

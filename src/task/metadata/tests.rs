@@ -9,7 +9,7 @@ fn within(context: impl FnOnce(&mut dyn FnMut()) + Send + 'static) -> (Result<()
         ran += 1;
         None
     };
-    let reason = run_within(Box::new(context), run, || dropped += 1);
+    let reason = run_within(context, run, || dropped += 1);
     let message = |reason| match reason {
         Reason::Panicked(payload) => crate::panic::panic_message(&*payload.into_inner()).to_owned(),
         other => panic!("{other:?}"),
@@ -35,6 +35,6 @@ fn the_closure_runs_once_whatever_the_context_does() {
 #[test]
 fn a_destructor_that_panics_changes_nothing() {
     let unrun = || panic!("the destructor");
-    let reason = run_within(Box::new(|_| ()), || None, unrun);
+    let reason = run_within(|_| (), || None, unrun);
     assert!(matches!(reason, Some(Reason::Panicked(_))));
 }

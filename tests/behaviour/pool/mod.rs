@@ -3,10 +3,14 @@
 mod admission;
 mod backpressure;
 mod batch;
+mod batch_push;
 mod batch_wakers;
+mod caller_runtime;
 mod context;
 mod global;
+mod join_set;
 mod max_threads;
+mod paused_clock;
 mod queue_limit;
 mod reserve;
 mod scope;

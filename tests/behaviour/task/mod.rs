@@ -12,6 +12,7 @@ mod ends;
 mod handle;
 mod hooks;
 mod interrupt;
+mod join_handle;
 mod memory;
 mod nested;
 mod panics;
