@@ -32,6 +32,7 @@
 //! | a time limit in the queue, a name, a shutdown policy | [`Pool::options`] |
 //! | many at once, as they finish | [`Pool::spawn_batch`] |
 //! | to borrow from the stack | [`Pool::scope`] |
+//! | to cancel several things at once, or what runs on other threads | [`CancelToken`], [`current::attach`] |
 //! | files | [`fs`] |
 //! | a reader, a writer or an iterator as an asynchronous one, or the reverse | [`Unblock`], [`io`] |
 //! | the addresses of a name | [`net::lookup_host`] |
@@ -132,21 +133,24 @@ pub use crate::io::Unblock;
 pub use crate::latency::Histogram;
 pub use crate::pool::{
     Batch, DrainGuard, Lane, LaneBuilder, LaneMetrics, LongRunningTask, Metrics, NewThread, Permit, Pool,
-    PoolBuilder, Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, Spawner, TaskOptions,
+    PoolBuilder, Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, SlowTask, SlowTaskEvent, Spawner,
+    TaskOptions,
 };
 #[cfg(feature = "event-loop")]
 pub use crate::promise::{LocalPromise, Promise};
 pub use crate::strand::{CallOptions, Dedicated, Strand};
-pub use crate::task::{CancelHandle, Cancelling, OnShutdown, Task, Unblocked, block_on};
+pub use crate::task::{
+    CancelHandle, CancelToken, Cancelling, OnShutdown, Task, Unblocked, UntilCancelled, block_on,
+};
 
 pub mod current {
     //! Functions for a running closure: is its task cancelled, is the closure about to block?
     //!
-    //! The closure needs no handle for them: they find the task that runs on the calling thread.
-    //! Outside a task they do nothing.
+    //! The closure needs no handle for them: they find the task that runs on the calling thread, or
+    //! that the thread is [attached](attach) to. Outside a task they do nothing.
     pub use crate::sys::attributes::with_process_signals;
     pub use crate::task::current::{
-        Cancelled, HookGuard, check, is_cancelled, on_cancel, retire_thread, will_block,
+        Cancelled, HookGuard, attach, check, is_cancelled, on_cancel, retire_thread, token, will_block,
     };
 }
 

@@ -2,7 +2,9 @@
 
 mod callback;
 mod cancel;
+mod cancel_after;
 mod chains;
+mod conventions;
 mod deadlines;
 #[cfg(all(feature = "fs", feature = "event-loop"))]
 mod debug;
@@ -16,6 +18,7 @@ mod nested;
 mod panics;
 mod reentrancy;
 mod runtime;
+mod tokens;
 mod trampoline;
 mod values;
 mod wait;
