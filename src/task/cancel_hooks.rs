@@ -148,16 +148,18 @@ pub(super) struct DependentsListed {
     pub(super) id: Option<u64>,
     /// The cancellation has come: these are to be cancelled.
     pub(super) to_cancel: Vec<Box<dyn Dependent>>,
-    /// To be dropped, without a lock: user code may run.
+    /// To be dropped without a lock, since user code may run: nothing will cancel them.
+    dropped: Vec<Box<dyn Dependent>>,
+    /// As `dropped`: these were over.
     swept: Vec<HookEntry>,
 }
 
 impl DependentsListed {
     /// Cancels what is to be cancelled. The caller holds no lock.
     pub(super) fn settle(self) {
-        let DependentsListed { to_cancel, swept, .. } = self;
+        let DependentsListed { to_cancel, dropped, swept, .. } = self;
         to_cancel.into_iter().for_each(|dependent| dependent.cancel());
-        drop(swept);
+        drop((dropped, swept));
     }
 }
 
@@ -202,8 +204,7 @@ impl Hooks {
             return DependentsListed { to_cancel: dependents, ..DependentsListed::default() };
         }
         if list.sealed {
-            drop(list);
-            return DependentsListed::default();
+            return DependentsListed { dropped: dependents, ..DependentsListed::default() };
         }
         let mut listing = DependentsListed { swept: list.sweep(), ..DependentsListed::default() };
         for dependent in dependents {
