@@ -94,14 +94,12 @@ impl Reason {
         Reason::Panicked(Mutex::new(payload))
     }
 
-    /// The reason again, for another who waits. Of a panic's payload only the message is kept.
+    /// The reason again. Of a panic's payload only a text can be had twice.
     fn copy(&self) -> Self {
         match self {
             Reason::Cancelled => Reason::Cancelled,
             Reason::Abandoned => Reason::Abandoned,
-            Reason::Panicked(payload) => {
-                Reason::panicked(Box::new(panic_message(&**payload.lock()).to_owned()))
-            }
+            Reason::Panicked(payload) => Reason::panicked(copy_text(&**payload.lock())),
             Reason::Shutdown => Reason::Shutdown,
             Reason::Full => Reason::Full,
             Reason::Expired => Reason::Expired,
@@ -141,6 +139,14 @@ impl Reason {
     }
 }
 
+/// The text of a panic, as it is; or, of a payload that is no text, a text that says so.
+fn copy_text(payload: &(dyn Any + Send)) -> Box<dyn Any + Send> {
+    match payload.downcast_ref::<&'static str>() {
+        Some(text) => Box::new(*text),
+        None => Box::new(panic_message(payload).to_owned()),
+    }
+}
+
 /// Why a task has no value.
 ///
 /// An opaque type with a predicate for each reason; later versions may add reasons. `Display`
@@ -150,6 +156,24 @@ impl Reason {
 /// let error = sidestep::spawn(|| panic!("no such drive")).wait().unwrap_err();
 /// assert!(error.is_panic());
 /// assert!(error.to_string().contains("no such drive"));
+/// ```
+///
+/// # Clones
+///
+/// A clone says what the error says, to a second caller who waits for the task, say. The payload of
+/// a panic cannot be cloned, since it may be of any type: it stays with the error. The clone has
+/// the text of the panic in its place, of the type that it had (`&'static str` or `String`); for a
+/// payload that is no text, a `String` that says so.
+///
+/// ```
+/// let error = sidestep::spawn(|| panic!("no such drive")).wait().unwrap_err();
+/// let clone = error.clone();
+/// assert_eq!(clone.to_string(), error.to_string());
+/// assert_eq!(clone.into_panic().downcast_ref(), Some(&"no such drive"));
+///
+/// let error = sidestep::spawn(|| std::panic::panic_any(7)).wait().unwrap_err();
+/// assert!(error.clone().into_panic().is::<String>());
+/// assert_eq!(error.into_panic().downcast_ref(), Some(&7));
 /// ```
 pub struct TaskError(Box<Repr>);
 
@@ -161,12 +185,6 @@ struct Repr {
 impl TaskError {
     pub(crate) fn new(origin: Origin, reason: Reason) -> Self {
         TaskError(Box::new(Repr { origin, reason }))
-    }
-
-    /// The error again, for another who waits for the task. Of a panic's payload only the message
-    /// is kept.
-    pub(crate) fn copy(&self) -> Self {
-        TaskError::new(self.0.origin.clone(), self.0.reason.copy())
     }
 
     /// The id of the task that this error is about.
@@ -246,6 +264,20 @@ impl TaskError {
     }
 
     /// The payload of the closure's panic, to look at or to pass to [`std::panic::resume_unwind`].
+    /// A [clone](TaskError#clones) has the text of the panic instead.
+    ///
+    /// # Panics
+    ///
+    /// With the sentence of the error, if the closure did not panic: ask
+    /// [`is_panic`](TaskError::is_panic) before, or use
+    /// [`try_into_panic`](TaskError::try_into_panic).
+    #[must_use]
+    #[track_caller]
+    pub fn into_panic(self) -> Box<dyn Any + Send> {
+        self.try_into_panic().unwrap_or_else(|error| panic!("the closure did not panic: {error}"))
+    }
+
+    /// [`into_panic`](TaskError::into_panic), for when it is not known that the closure panicked.
     ///
     /// # Errors
     ///
@@ -255,6 +287,13 @@ impl TaskError {
             Repr { reason: Reason::Panicked(payload), .. } => Ok(payload.into_inner()),
             other => Err(TaskError(Box::new(other))),
         }
+    }
+}
+
+/// See [above](TaskError#clones) for what a clone has of a panic.
+impl Clone for TaskError {
+    fn clone(&self) -> Self {
+        TaskError::new(self.0.origin.clone(), self.0.reason.copy())
     }
 }
 
@@ -332,6 +371,7 @@ impl From<TaskError> for io::Error {
 /// assert_eq!(rejected.into_inner()(), 42);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[must_use = "dropping it drops the closure, unrun"]
 pub struct Rejected<F> {
     closure: F,
     error: TaskError,

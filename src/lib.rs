@@ -33,6 +33,7 @@
 //! | many at once, as they finish | [`Pool::spawn_batch`], [`Batch`] |
 //! | the names that tokio gives to all this | [`task`] |
 //! | to borrow from the stack | [`Pool::scope`] |
+//! | to cancel several things at once, or what runs on other threads | [`CancelToken`], [`current::attach`] |
 //! | files | [`fs`] |
 //! | a reader, a writer or an iterator as an asynchronous one, or the reverse | [`Unblock`], [`io`] |
 //! | the addresses of a name | [`net::lookup_host`] |
@@ -141,23 +142,26 @@ pub use crate::io::Unblock;
 pub use crate::latency::Histogram;
 pub use crate::pool::{
     Batch, DrainGuard, Lane, LaneBuilder, LaneMetrics, LongRunningTask, Metrics, NewThread, Permit, Pool,
-    PoolBuilder, Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, Spawner, TaskOptions,
+    PoolBuilder, Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, SlowTask, SlowTaskEvent, Spawner,
+    TaskOptions,
 };
 #[cfg(feature = "event-loop")]
 pub use crate::promise::{LocalPromise, Promise};
 pub use crate::strand::{CallOptions, Dedicated, Strand};
 pub use crate::task::handle::{CancelHandle, Cancelling, Task, Unblocked};
 pub use crate::task::metadata::OnShutdown;
+pub use crate::task::token::CancelToken;
+pub use crate::task::until::UntilCancelled;
 pub use crate::task::wait::block_on;
 
 pub mod current {
     //! Functions for a running closure: is its task cancelled, is the closure about to block?
     //!
-    //! The closure needs no handle for them: they find the task that runs on the calling thread.
-    //! Outside a task they do nothing.
+    //! The closure needs no handle for them: they find the task that runs on the calling thread, or
+    //! that the thread is [attached](attach) to. Outside a task they do nothing.
     pub use crate::sys::attributes::with_process_signals;
     pub use crate::task::current::{
-        Cancelled, HookGuard, check, is_cancelled, on_cancel, retire_thread, will_block,
+        Cancelled, HookGuard, attach, check, is_cancelled, on_cancel, retire_thread, token, will_block,
     };
 }
 

@@ -14,6 +14,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::vec;
 
+use futures_core::future::FusedFuture;
+
 use crate::pool::{SpawnTarget, Spawner};
 use crate::sys::first_use::get_or_make;
 
@@ -129,6 +131,7 @@ pub fn on(spawner: &impl Spawner) -> Net {
 
 /// The functions of this module, as methods that run where [`on`] says. Cheap to clone.
 #[derive(Clone, Debug)]
+#[must_use = "it does nothing until one of its functions is awaited"]
 pub struct Net {
     target: SpawnTarget,
     /// Lookups share a question only with those of this handle and its clones: others may hang.
@@ -191,6 +194,13 @@ impl Future for LookupHost {
                 Poll::Pending
             }
         }
+    }
+}
+
+/// A lookup is terminated once it has given its result.
+impl FusedFuture for LookupHost {
+    fn is_terminated(&self) -> bool {
+        matches!(self.state, State::Ended)
     }
 }
 

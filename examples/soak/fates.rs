@@ -7,7 +7,7 @@ use std::{
 
 use futures_lite::future::poll_once;
 use futures_util::FutureExt as _;
-use sidestep::{OnShutdown, Pool, Task, TaskOptions, Unblocked};
+use sidestep::{CancelToken, OnShutdown, Pool, Task, TaskOptions, Unblocked};
 
 use crate::{
     case::{Watch, Yield, defuse},
@@ -66,6 +66,9 @@ fn by_options(options: &TaskOptions<'_>, (job, watch): (Job, Watch), dice: &mut 
     let mut options = options.clone().name("named");
     if dice.one_in(2) {
         options = options.expire_after(dice.micros(2_000));
+    }
+    if dice.one_in(3) {
+        options = options.cancel_after(dice.micros(3_000));
     }
     let policies = [OnShutdown::AlwaysRun, OnShutdown::Discard];
     if dice.one_in(2) {
@@ -128,7 +131,7 @@ async fn unblocked(mut future: Unblocked<Yield>, watch: Watch, dice: &mut Dice) 
 
 /// What becomes of a handle.
 pub(crate) async fn fate(mut task: Task<Yield>, watch: Watch, dice: &mut Dice) {
-    match dice.below(14) {
+    match dice.below(15) {
         0 => let_go(task, watch, drop),
         1 => let_go(task, watch, Task::detach),
         2 => watch.saw(task.cancel().await),
@@ -158,6 +161,15 @@ pub(crate) async fn fate(mut task: Task<Yield>, watch: Watch, dice: &mut Dice) {
             });
         }
         9 | 10 => watch.saw(task.wait()),
+        11 => {
+            let request = CancelToken::new();
+            task.link(&request.child());
+            if dice.one_in(2) {
+                task.link(&request);
+            }
+            Pool::global().spawn(move || request.cancel()).detach();
+            watch.saw(task.await);
+        }
         _ => watch.saw(task.await),
     }
 }

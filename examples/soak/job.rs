@@ -59,6 +59,8 @@ enum Deed {
     Ask(Duration),
     /// The same by a hook.
     Hook(Duration),
+    /// As `Hook`, on another thread, which is attached to the task.
+    Attach(Duration),
     WillBlock(Duration),
     BlockOn,
     Retire,
@@ -99,7 +101,8 @@ impl Job {
             50..65 => Deed::Spin(dice.time().min(Duration::from_millis(2))),
             65..80 => Deed::Sleep(dice.time()),
             80..83 => Deed::Ask(dice.micros(3_000)),
-            83..86 => Deed::Hook(dice.micros(3_000)),
+            83..85 => Deed::Hook(dice.micros(3_000)),
+            85 => Deed::Attach(dice.micros(3_000)),
             86..91 => Deed::WillBlock(dice.time()),
             91..93 => Deed::BlockOn,
             93 if site.may_retire => Deed::Retire,
@@ -170,6 +173,7 @@ impl Deed {
                 });
                 let _ = cancelled.recv_timeout(time);
             }
+            Deed::Attach(time) => attach(time),
             Deed::WillBlock(time) => current::will_block(|| current::will_block(|| sleep(time))),
             Deed::BlockOn => {
                 let sum = sidestep::block_on(async {
@@ -182,6 +186,26 @@ impl Deed {
             Deed::Nest(site, dice, depth) => nest(&site, dice, depth),
         }
     }
+}
+
+/// Has another thread wait until this task is cancelled, at most for so long.
+fn attach(time: Duration) {
+    let token = current::token();
+    let wait = || {
+        current::attach(&token, || {
+            let (send, told) = channel();
+            let guard = current::on_cancel(move || _ = send.send(()));
+            let was_cancelled = current::token().child().cancelled().wait_timeout(time);
+            if was_cancelled && !current::is_cancelled() {
+                fault("a child was cancelled, and not the task");
+            }
+            drop(guard);
+            if told.try_recv().is_ok() && !token.is_cancelled() {
+                fault("a hook has run, and the task was not cancelled");
+            }
+        });
+    };
+    thread::scope(|scope| _ = thread::Builder::new().spawn_scoped(scope, wait));
 }
 
 /// Spawns closures from inside of a closure, and waits for some.
@@ -209,6 +233,9 @@ fn nest(site: &Arc<Site>, mut dice: Dice, depth: usize) {
         })
         .collect();
     for (task, watch) in tasks {
+        if dice.one_in(4) {
+            task.link(&current::token());
+        }
         match dice.below(5) {
             0 => let_go(task, watch, Task::detach),
             1 => let_go(task, watch, drop),

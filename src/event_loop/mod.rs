@@ -103,20 +103,19 @@ use crate::pool::Pool;
 /// ev.run();
 /// assert_eq!(*log.borrow(), [42, 0]);
 /// ```
+#[must_use = "a loop does nothing until `run`, `run_until` or `turn`"]
 pub struct EventLoop {
     handle: Handle,
 }
 
 impl EventLoop {
     /// Makes a loop whose actions run on the [global pool](Pool::global).
-    #[must_use]
     pub fn new() -> Self {
         EventLoop::on(Pool::global())
     }
 
     /// Makes a loop whose actions run on `pool`. The loop keeps the pool alive, and so does each of
     /// its [`Handle`]s and tokens.
-    #[must_use]
     pub fn on(pool: &Pool) -> Self {
         EventLoop { handle: Handle::new(pool.clone()) }
     }
@@ -149,7 +148,6 @@ impl EventLoop {
     /// assert!(ev.turn(Duration::ZERO).is_done());
     /// # Ok::<(), mpsc::RecvError>(())
     /// ```
-    #[must_use]
     pub fn notify(self, f: impl Fn() + Send + Sync + 'static) -> Self {
         self.handle.set_notify(Arc::new(f));
         self

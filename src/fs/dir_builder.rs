@@ -23,6 +23,7 @@ use super::offload::Fs;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until `create`"]
 pub struct DirBuilder {
     recursive: bool,
     /// `None` stands for the default of `std`.
@@ -33,7 +34,6 @@ pub struct DirBuilder {
 
 impl DirBuilder {
     /// A builder that creates a single directory with the default permissions.
-    #[must_use]
     pub fn new() -> Self {
         DirBuilder::default()
     }
@@ -91,7 +91,6 @@ impl DirBuilder {
 
 impl Fs {
     /// As [`DirBuilder::new`].
-    #[must_use]
     pub fn dir_builder(&self) -> DirBuilder {
         DirBuilder { fs: self.clone(), ..DirBuilder::new() }
     }

@@ -38,6 +38,7 @@ pub fn on(spawner: &impl Spawner) -> Fs {
 /// [`create`](Fs::create), [`create_new`](Fs::create_new) and [`options`](Fs::options) at
 /// [`File`](super::File). The default runs where the functions do.
 #[derive(Clone, Debug)]
+#[must_use = "it does nothing until one of its functions is awaited"]
 pub struct Fs {
     pub(super) target: SpawnTarget,
 }

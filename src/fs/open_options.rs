@@ -29,6 +29,7 @@ use super::offload::Fs;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "options do nothing until `open`"]
 pub struct OpenOptions {
     options: std::fs::OpenOptions,
     fs: Fs,
@@ -37,7 +38,6 @@ pub struct OpenOptions {
 impl OpenOptions {
     /// Options that are all off: set at least one of [`read`](OpenOptions::read),
     /// [`write`](OpenOptions::write) and [`append`](OpenOptions::append).
-    #[must_use]
     pub fn new() -> Self {
         std::fs::OpenOptions::new().into()
     }
@@ -187,7 +187,6 @@ impl From<std::fs::OpenOptions> for OpenOptions {
 
 impl Fs {
     /// As [`File::options`].
-    #[must_use]
     pub fn options(&self) -> OpenOptions {
         OpenOptions { options: std::fs::OpenOptions::new(), fs: self.clone() }
     }

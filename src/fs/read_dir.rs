@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
+use futures_core::stream::FusedStream;
 
 use super::offload::Fs;
 use super::{FileType, Metadata};
@@ -69,7 +70,7 @@ impl Fs {
 #[must_use = "streams do nothing unless polled"]
 pub struct ReadDir {
     entries: Unblock<Entries>,
-    /// The pool has refused to fetch more.
+    /// There is no more, or the pool has refused to fetch more.
     ended: bool,
 }
 
@@ -99,7 +100,7 @@ impl ReadDir {
             return Poll::Ready(None);
         }
         let entry = ready!(self.entries.poll_item(context));
-        self.ended = matches!(entry, Some(Err(_)));
+        self.ended = matches!(entry, None | Some(Err(_)));
         Poll::Ready(entry.map(Result::flatten))
     }
 }
@@ -110,6 +111,14 @@ impl Stream for ReadDir {
     #[inline]
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_entry(context)
+    }
+}
+
+/// The stream is terminated after the last entry, or after the error of a pool that fetches no
+/// more.
+impl FusedStream for ReadDir {
+    fn is_terminated(&self) -> bool {
+        self.ended
     }
 }
 

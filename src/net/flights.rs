@@ -90,7 +90,7 @@ impl Landing {
                 Some(code) => io::Error::from_raw_os_error(code),
                 None => io::Error::new(error.kind(), error.to_string()),
             }),
-            Landing::Lost(error) => Err(error.copy().into()),
+            Landing::Lost(error) => Err(error.clone().into()),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::pool::Pool;
 use crate::pool::config::{Config, check_threads, refuse};
 use crate::pool::inner::Inner;
+use crate::pool::stats::SlowTask;
 use crate::pool::threads::NewThread;
 use crate::sys::fork;
 
@@ -39,6 +40,9 @@ use crate::sys::fork;
 /// assert!(name.unwrap().starts_with("thumbnails-"));
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// A clone has all settings, hooks included: several pools can be built alike.
+#[derive(Clone)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct PoolBuilder {
     pub(super) config: Config,
@@ -258,16 +262,44 @@ impl PoolBuilder {
         self
     }
 
-    /// Emits a `tracing` warning, with the name of the task and where it was spawned, for each task
-    /// that waits or runs for longer than `time`: when the task begins, for its wait; when it has
-    /// run for `time` and goes on; and when it ends. Another warning, every ten seconds at most,
-    /// reports that a task has waited for `time` behind others, which those are, and for how long
-    /// they have run. This setting also makes [`Pool::long_running`] exact. It costs each task an
-    /// allocation and three reads of the clock.
+    /// Warns of each task that waits or runs for longer than `time`: when the task begins, for its
+    /// wait; when it has run for `time` and goes on; and when it ends. This setting also makes
+    /// [`Pool::long_running`] exact. It costs each task an allocation and three reads of the clock.
     ///
-    /// Without the feature `tracing` there are no warnings.
+    /// The warnings are events of `tracing`, with the name of the task and where it was spawned;
+    /// and calls of [`on_slow_task`](PoolBuilder::on_slow_task), which needs no feature. With
+    /// `tracing` there is one more event, every ten seconds at most: a task has waited for `time`
+    /// behind others, which those are, and for how long they have run. Without the feature
+    /// `tracing` and without a callback only `long_running` shows anything.
     pub fn warn_after(mut self, time: Duration) -> Self {
         self.config.warn_after = Some(time);
+        self
+    }
+
+    /// A callback for the tasks that [`warn_after`](PoolBuilder::warn_after) warns of; without
+    /// `warn_after` it is never called. For programs that log by other means than `tracing`.
+    ///
+    /// The pool calls it for a wait and for an end on the thread that runs the task, as a part of
+    /// the task, and for a task that goes on running on the thread that watches deadlines. So it
+    /// should be short. A panic of it is caught and traced.
+    ///
+    /// ```
+    /// use std::sync::mpsc::channel;
+    /// use std::time::Duration;
+    /// use sidestep::{Pool, SlowTaskEvent};
+    ///
+    /// let (sender, warnings) = channel();
+    /// let pool = Pool::builder()
+    ///     .warn_after(Duration::ZERO)
+    ///     .on_slow_task(move |slow| _ = sender.send((slow.name.clone(), slow.event)))
+    ///     .build()?;
+    /// pool.options().name("tape drive").spawn(|| ()).wait()?;
+    /// let name = Some("tape drive".into());
+    /// assert!(warnings.try_iter().any(|warning| warning == (name.clone(), SlowTaskEvent::Ended)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn on_slow_task(mut self, callback: impl Fn(&SlowTask) + Send + Sync + 'static) -> Self {
+        self.config.on_slow_task = Some(Arc::new(callback));
         self
     }
 
@@ -443,6 +475,13 @@ impl PoolBuilder {
             }
         }
         Ok(self)
+    }
+}
+
+/// As [`Pool::builder`].
+impl Default for PoolBuilder {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

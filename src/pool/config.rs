@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::pool::stats::SlowTaskHook;
 use crate::pool::submit::Captures;
 use crate::pool::threads::NewThread;
 use crate::sys::attributes::Inherit;
@@ -41,6 +42,7 @@ pub(super) struct Config {
     pub(super) inherit: Inherit,
     pub(super) captures: Captures,
     pub(super) warn_after: Option<Duration>,
+    pub(super) on_slow_task: Option<SlowTaskHook>,
     /// The pool stands for one that cannot be: it refuses all tasks.
     pub(super) is_impossible: bool,
     /// Whether the monitor asks the system about the threads.
@@ -70,6 +72,7 @@ impl Config {
             inherit: Inherit::default(),
             captures: Captures::standard(),
             warn_after: None,
+            on_slow_task: None,
             is_impossible: false,
             thread_states: true,
             #[cfg(feature = "histograms")]

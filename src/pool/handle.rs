@@ -37,6 +37,7 @@ use crate::task::{Task, Unblocked};
 /// assert!(!task.wait()??.is_empty());
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[must_use = "a pool whose last handle is dropped ends once its queue is empty"]
 pub struct Pool {
     pub(super) inner: Arc<Inner>,
 }
@@ -283,10 +284,13 @@ impl Pool {
     /// their names and where they were spawned. Tasks that wait for others, while their thread runs
     /// those inline, count too.
     ///
-    /// With [`PoolBuilder::warn_after`] the times are exact. Otherwise tasks carry no times, and
-    /// this method costs them nothing: a task counts as running since the first call of
-    /// `long_running` that saw it. A watchdog that calls it every few seconds is late by no more
-    /// than that.
+    /// With [`PoolBuilder::warn_after`] the times are exact. Otherwise tasks carry no times, this
+    /// method costs them nothing, and the times are estimates from when each thread has looked at
+    /// the clock last and how many tasks it has begun since. The estimate is exact to microseconds
+    /// for a task that a thread was woken for; after up to 31 others it errs by as much as those
+    /// took longer, or less long, than those before. A task that runs inline inside of another
+    /// counts from the first call of `long_running` that saw it. Later calls keep to
+    /// that beginning.
     ///
     /// ```
     /// use std::time::Duration;

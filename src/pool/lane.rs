@@ -56,6 +56,7 @@ use crate::task::{Task, Unblocked};
 /// ```
 #[doc(alias = "Semaphore")]
 #[derive(Clone)]
+#[must_use = "a lane does nothing until it is given tasks"]
 pub struct Lane {
     core: Arc<LaneCore>,
     pool: Pool,

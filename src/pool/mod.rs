@@ -40,7 +40,7 @@ pub use self::lane::{Lane, LaneBuilder};
 #[cfg(feature = "fs")]
 pub(crate) use self::services::{HoldOpen, SpawnTarget};
 pub use self::shutdown::{DrainGuard, Shutdown, ShutdownReport};
-pub use self::stats::{LaneMetrics, LongRunningTask, Metrics};
+pub use self::stats::{LaneMetrics, LongRunningTask, Metrics, SlowTask, SlowTaskEvent};
 pub(crate) use self::submit::ChosenTarget;
 pub use self::submit::{
     Batch, JoinSet, Permit, Reserve, Scope, ScopedTask, Spawner, TaskOptions, spawn_blocking,

@@ -172,6 +172,11 @@ impl<K: Kind> Chain<K> {
         Chain::new(Head::Source(source, target))
     }
 
+    /// Whether the value has been taken and no step is left.
+    pub(super) fn is_taken(&self) -> bool {
+        matches!(self.head, Head::Taken) && self.steps.is_empty()
+    }
+
     /// The task that the chain waits for now, if that is known.
     pub(super) fn target(&self) -> Option<&TaskRef> {
         match &self.head {
@@ -255,7 +260,7 @@ fn drop_head<K: Kind>(head: Head<K>) {
 
 impl<K: Kind> Drop for Chain<K> {
     fn drop(&mut self) {
-        if matches!(self.head, Head::Taken) && self.steps.is_empty() {
+        if self.is_taken() {
             return;
         }
         let remainder =

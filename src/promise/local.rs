@@ -7,6 +7,8 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures_core::future::FusedFuture;
+
 use super::chain::{Carries, Chain, LocalKind, LocalValue};
 use super::combine;
 use super::into::IntoLocalPromise;
@@ -420,6 +422,13 @@ impl<T: 'static, E: 'static> Future for LocalPromise<T, E> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.chain.poll(context).map(LocalKind::downcast)
+    }
+}
+
+/// A promise is terminated once it has given its result.
+impl<T: 'static, E: 'static> FusedFuture for LocalPromise<T, E> {
+    fn is_terminated(&self) -> bool {
+        self.chain.is_taken()
     }
 }
 

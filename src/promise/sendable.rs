@@ -7,6 +7,8 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures_core::future::FusedFuture;
+
 use super::chain::{Carries, Chain, SendKind, SendValue};
 use super::combine;
 use super::detach::detach;
@@ -408,6 +410,13 @@ impl<T: Send + 'static, E: Send + 'static> Future for Promise<T, E> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.chain.poll(context).map(SendKind::downcast)
+    }
+}
+
+/// A promise is terminated once it has given its result.
+impl<T: Send + 'static, E: Send + 'static> FusedFuture for Promise<T, E> {
+    fn is_terminated(&self) -> bool {
+        self.chain.is_taken()
     }
 }
 

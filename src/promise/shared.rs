@@ -215,6 +215,11 @@ impl SharedChain {
         }
     }
 
+    /// Whether the value has been taken.
+    pub(super) fn is_taken(&self) -> bool {
+        matches!(self.state().borrow().chain, ChainState::Taken)
+    }
+
     /// Leaves the chain to the loop.
     pub(super) fn detach(mut self) {
         self.state = None;

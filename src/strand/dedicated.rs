@@ -44,6 +44,7 @@ use crate::task::Task;
 /// # Ok(()) }
 /// ```
 #[doc(alias = "SyncWrapper")]
+#[must_use = "a dedicated value whose last handle is dropped is dropped too, and ends its thread"]
 pub struct Dedicated<T: 'static> {
     strand: Strand<ThreadBound<T>>,
 }

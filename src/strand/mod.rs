@@ -87,6 +87,7 @@ use crate::task::{OnShutdown, Task};
 /// # }
 /// ```
 #[doc(alias = "SyncWrapper")]
+#[must_use = "a strand whose last handle is dropped drops its value"]
 pub struct Strand<T: Send + 'static> {
     inner: Arc<StrandInner<T>>,
 }
@@ -100,7 +101,6 @@ struct StrandInner<T: Send + 'static> {
 
 impl<T: Send + 'static> Strand<T> {
     /// Puts `value` behind the global pool.
-    #[must_use]
     pub fn new(value: T) -> Self {
         Strand::on(Pool::global(), value)
     }
@@ -112,7 +112,6 @@ impl<T: Send + 'static> Strand<T> {
     /// # Panics
     ///
     /// If the spawner is a lane whose limit is not 1.
-    #[must_use]
     #[track_caller]
     pub fn on(spawner: &impl Spawner, value: T) -> Self {
         let (lane, target) = ChosenTarget::of(spawner).in_lane(|pool| pool.lane("strand", 1));

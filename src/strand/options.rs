@@ -48,6 +48,29 @@ impl<'a, T: Send + 'static> CallOptions<'a, T> {
         self
     }
 
+    /// Limits the time from the call to its end, as [`TaskOptions::cancel_after`] does for a task:
+    /// a call that is queued expires, one that runs is cancelled.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sidestep::{Strand, current};
+    ///
+    /// let counter = Strand::new(0_u64);
+    /// let counting = counter.options().cancel_after(Duration::from_millis(20)).call(|counter| {
+    ///     while !current::is_cancelled() {
+    ///         *counter += 1;
+    ///     }
+    /// });
+    /// if counting.wait().is_ok() {
+    ///     assert!(counter.into_inner().wait()? > 0);
+    /// }
+    /// # Ok::<(), sidestep::TaskError>(())
+    /// ```
+    pub fn cancel_after(mut self, time: Duration) -> Self {
+        self.options = self.options.cancel_after(time);
+        self
+    }
+
     /// Sets what a shutdown of the pool does to the call, as [`TaskOptions::on_shutdown`] does for
     /// a task.
     pub fn on_shutdown(mut self, policy: OnShutdown) -> Self {

@@ -81,6 +81,7 @@ pub(crate) mod atomic {
     /// Atomics for hints, which may be late or lost: no model checker follows them either.
     pub(crate) type HintBool = std::sync::atomic::AtomicBool;
     pub(crate) type HintUsize = std::sync::atomic::AtomicUsize;
+    pub(crate) type HintU64 = std::sync::atomic::AtomicU64;
 }
 
 pub(crate) mod thread {

@@ -2,6 +2,7 @@
 //! The rules are those of `cell`.
 
 use super::bell::Bell;
+use super::cancel_hooks::Hooks;
 use super::cell::{free, take_closure};
 use super::frame::{as_current, as_no_task};
 use super::metadata::Metadata;
@@ -46,13 +47,8 @@ impl TaskRef {
                 claimed.count_cancelled();
                 claimed.discard_flat(Reason::Cancelled);
             }
-            // In a forked child another thread may hold the hooks' lock for ever.
-            CancelAction::RunHooks if !self.is_forked() => {
-                if let Some(cold) = self.cold_part() {
-                    cold.hooks.fire();
-                }
-            }
-            CancelAction::RunHooks | CancelAction::Nothing => {}
+            CancelAction::RunHooks => self.hooks().into_iter().for_each(Hooks::fire),
+            CancelAction::Nothing => {}
         }
     }
 }
@@ -96,10 +92,24 @@ impl Claimed {
     #[inline]
     pub(crate) fn run(self, runner: &impl Runner) {
         let reason = self.run_closure();
-        // In a forked child no thread may be left to finish a hook.
-        if let Some(cold) = self.task.cold_part().filter(|_| !self.task.is_forked()) {
-            cold.hooks.close();
+        if self.task.hooks().is_some_and(Hooks::close) {
+            return self.deliver_and_seal(reason, runner);
         }
+        self.deliver(reason, runner);
+    }
+
+    /// As `deliver`, for a task of which there has been a token.
+    #[cold]
+    fn deliver_and_seal(self, reason: Option<Reason>, runner: &impl Runner) {
+        let task = self.task.clone();
+        self.deliver(reason, runner);
+        // Only now: no cancellation comes any more.
+        task.hooks().into_iter().for_each(|hooks| hooks.seal(task.is_cancelled()));
+    }
+
+    /// Counts the end of the task, whose closure has run, and delivers what has come of it.
+    #[inline]
+    fn deliver(self, reason: Option<Reason>, runner: &impl Runner) {
         runner.ended(&self.task, reason.as_ref());
         let needs_drop = reason.is_some() || self.task.header().vtable.drop_value.is_some();
         if let Some(reason) = reason {

@@ -1,16 +1,14 @@
-//! What a running closure may ask: whether it is cancelled, to be told when it is, and that its
-//! thread may block.
+//! What a running closure may ask: whether it is cancelled, to be told when it is, a token that
+//! other threads can ask, and that its thread may block.
 
 #[cfg(all(test, not(sidestep_loom)))]
 mod tests;
 
-use std::error::Error;
-use std::fmt;
-use std::marker::PhantomData;
+pub use super::token::{Cancelled, HookGuard};
 
-use super::frame::current;
+use super::frame::{Belonging, as_attached, current};
 use super::host::{Blocking, host};
-use super::reference::TaskRef;
+use super::token::{CancelSubject, CancelToken};
 
 /// True if the task that this code belongs to has been cancelled: its handle was dropped, or called
 /// `cancel`. A task of a [`Scope`](crate::Scope) is cancelled with the task that the scope was
@@ -36,30 +34,19 @@ use super::reference::TaskRef;
 /// ```
 #[must_use]
 pub fn is_cancelled() -> bool {
-    current().is_some_and(|task| task.header().word.is_cancelled())
-}
-
-/// Whether this code belongs to a task.
-pub(crate) fn is_in_task() -> bool {
-    current().is_some()
-}
-
-/// The task that this code belongs to has been cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Cancelled;
-
-impl fmt::Display for Cancelled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the task has been cancelled")
+    match current() {
+        None => false,
+        Some(Belonging::Task(task)) => task.is_cancelled(),
+        Some(Belonging::Token(token)) => token.is_cancelled(),
     }
 }
 
-impl Error for Cancelled {}
-
-impl From<Cancelled> for std::io::Error {
-    fn from(cancelled: Cancelled) -> Self {
-        std::io::Error::other(cancelled)
+/// Whether this code belongs to a task, or to a token that may be cancelled.
+pub(crate) fn is_in_task() -> bool {
+    match current() {
+        None => false,
+        Some(Belonging::Task(_)) => true,
+        Some(Belonging::Token(token)) => !matches!(token.subject(), CancelSubject::Nothing),
     }
 }
 
@@ -124,29 +111,79 @@ pub fn check() -> Result<(), Cancelled> {
 /// assert_eq!(read?, 0, "the hook has ended the read");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[must_use = "dropping the guard unregisters the hook"]
 pub fn on_cancel(hook: impl FnOnce() + Send + 'static) -> HookGuard {
-    let registered = current().and_then(|task| {
-        let id = task.add_hook(Box::new(hook))?;
-        Some((task.clone(), id))
-    });
-    HookGuard { registered, _not_send: PhantomData }
-}
-
-/// Keeps a hook of [`on_cancel`] registered. Its drop returns once the hook has run or never will.
-#[derive(Debug)]
-#[must_use = "dropping the guard unregisters the hook"]
-pub struct HookGuard {
-    registered: Option<(TaskRef, u64)>,
-    _not_send: PhantomData<*const ()>,
-}
-
-impl Drop for HookGuard {
-    fn drop(&mut self) {
-        if let Some((task, id)) = self.registered.take() {
-            task.remove_hook(id);
+    match current() {
+        None => HookGuard::new(None),
+        Some(Belonging::Task(task)) => {
+            let id = task.add_hook(Box::new(hook));
+            HookGuard::new(id.map(|id| (CancelSubject::Task(task.clone()), id)))
         }
+        Some(Belonging::Token(token)) => token.subject().on_cancel(Box::new(hook)),
     }
+}
+
+/// A token of the task that this code belongs to: other threads can ask it whether the task is
+/// cancelled, wait for that, and be [attached](attach) to the task. Outside of a task it is
+/// [`never`](CancelToken::never) cancelled.
+///
+/// The first token of a task costs one allocation. With the feature `tracing`, and a subscriber,
+/// the token remembers the span in which it was made.
+///
+/// ```
+/// let task = sidestep::spawn(|| {
+///     let token = sidestep::current::token();
+///     let helper = std::thread::spawn(move || token.check().is_ok());
+///     helper.join().unwrap()
+/// });
+/// assert!(task.wait()?);
+/// # Ok::<(), sidestep::TaskError>(())
+/// ```
+pub fn token() -> CancelToken {
+    match current() {
+        None => CancelToken::never(),
+        Some(Belonging::Task(task)) => {
+            task.expect_others();
+            CancelToken::of(CancelSubject::Task(task.clone()))
+        }
+        Some(Belonging::Token(token)) => CancelToken::of(token.subject().clone()),
+    }
+}
+
+/// Runs `f` on this thread as code that belongs to what `token` stands for: inside of `f`,
+/// [`is_cancelled`], [`check`], [`on_cancel`] and [`token`](token()) answer for that, and so does
+/// what is spawned in a [scope](crate::Pool::scope) that `f` opens. The `tracing` span in which the
+/// token was made surrounds `f`.
+///
+/// It is for code that runs on threads of others: in rayon, in `std::thread::scope`, in the
+/// callback of a C library. What belongs to the thread stays the thread's: [`will_block`] and
+/// [`retire_thread`] are about the pool whose thread this is, if any, and a wait for the task
+/// itself is no deadlock here. A context of [`propagate`](crate::PoolBuilder::propagate) is for the
+/// closure's one run, and is not there.
+///
+/// The hooks that `f` registers belong to their guards: the end of the task does not wait for them.
+/// Calls may be inside each other; the innermost counts. When `f` has returned or panicked, the
+/// thread belongs to what it belonged to before.
+///
+/// ```
+/// use sidestep::current;
+///
+/// let task = sidestep::spawn(|| {
+///     let token = current::token();
+///     let sum = |numbers: &[u64]| {
+///         current::attach(&token, || {
+///             numbers.iter().take_while(|_| !current::is_cancelled()).sum::<u64>()
+///         })
+///     };
+///     std::thread::scope(|scope| {
+///         let half = scope.spawn(|| sum(&[1, 2, 3]));
+///         sum(&[4, 5]) + half.join().unwrap()
+///     })
+/// });
+/// assert_eq!(task.wait()?, 15);
+/// # Ok::<(), sidestep::TaskError>(())
+/// ```
+pub fn attach<R>(token: &CancelToken, f: impl FnOnce() -> R) -> R {
+    as_attached(token, || token.surround(f))
 }
 
 /// Runs `f` and declares to the pool that this part blocks, so that the pool may have one thread

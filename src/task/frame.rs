@@ -1,10 +1,15 @@
-//! Which tasks a thread is inside, and code that belongs to none.
+//! Which tasks a thread is inside, code that belongs to none, and code that has been attached to a
+//! token.
+//!
+//! Attached code belongs to what the token stands for, but its thread is not inside of that: the
+//! task runs elsewhere, may wait for this thread, and may be waited for here.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr;
 
 use super::reference::TaskRef;
+use super::token::CancelToken;
 use crate::error::TaskId;
 use crate::sync::thread_local_const;
 
@@ -16,6 +21,24 @@ struct Frame {
 
 thread_local_const! { static FRAME: Cell<*const Frame> = Cell::new(ptr::null()) }
 
+/// The place of the task in the frame of attached code, which is the first part of an
+/// [`AttachedFrame`].
+const ATTACHED: *const TaskRef = ptr::without_provenance(align_of::<TaskRef>());
+
+#[repr(C)]
+struct AttachedFrame {
+    frame: Frame,
+    token: *const CancelToken,
+}
+
+/// What code belongs to.
+pub(super) enum Belonging<'a> {
+    /// The closure of this task, on the thread that has claimed it.
+    Task(&'a TaskRef),
+    /// What this token stands for.
+    Token(&'a CancelToken),
+}
+
 /// Runs `f` as the closure of `task`.
 pub(crate) fn as_current<R>(task: &TaskRef, f: impl FnOnce() -> R) -> R {
     in_frame(task, f)
@@ -26,22 +49,35 @@ pub(crate) fn as_no_task<R>(f: impl FnOnce() -> R) -> R {
     in_frame(ptr::null(), f)
 }
 
+/// Runs `f` as code that belongs to what `token` stands for.
+pub(super) fn as_attached<R>(token: &CancelToken, f: impl FnOnce() -> R) -> R {
+    let attached = AttachedFrame { frame: Frame { task: ATTACHED, below: FRAME.with(Cell::get) }, token };
+    inside((&raw const attached).cast(), attached.frame.below, f)
+}
+
 #[inline]
 fn in_frame<R>(task: *const TaskRef, f: impl FnOnce() -> R) -> R {
+    let below = FRAME.with(Cell::get);
+    let frame = Frame { task, below };
+    inside(&raw const frame, below, f)
+}
+
+/// Runs `f` with `frame`, which the caller keeps (T6), on top of the list.
+#[inline]
+fn inside<R>(frame: *const Frame, below: *const Frame, f: impl FnOnce() -> R) -> R {
     struct Reset(*const Frame);
     impl Drop for Reset {
         fn drop(&mut self) {
             FRAME.with(|slot| slot.set(self.0));
         }
     }
-    let below = FRAME.with(Cell::get);
-    let frame = Frame { task, below };
-    FRAME.with(|slot| slot.set(&raw const frame));
+    FRAME.with(|slot| slot.set(frame));
     let _reset = Reset(below);
     f()
 }
 
-/// The tasks on this thread, innermost first; `None` for code that belongs to none.
+/// The tasks on this thread, innermost first; `None` for code that belongs to none, and for what is
+/// attached.
 struct Frames<'a> {
     next: *const Frame,
     tasks: PhantomData<&'a TaskRef>,
@@ -60,6 +96,9 @@ impl<'a> Iterator for Frames<'a> {
         // takes it off the list.
         let frame = unsafe { self.next.as_ref() }?;
         self.next = frame.below;
+        if ptr::eq(frame.task, ATTACHED) {
+            return Some(None);
+        }
         // SAFETY: T6: null, or a reference that the frame borrows for as long.
         Some(unsafe { frame.task.as_ref() })
     }
@@ -80,9 +119,21 @@ impl<'a> Iterator for EnclosingTasks<'a> {
     }
 }
 
-/// The task that this code belongs to.
-pub(super) fn current<'a>() -> Option<&'a TaskRef> {
-    frames().next().flatten()
+/// What this code belongs to.
+#[inline]
+pub(super) fn current<'a>() -> Option<Belonging<'a>> {
+    let top = FRAME.with(Cell::get);
+    // SAFETY: T6: null, or a frame on the stack of this thread, above us.
+    let task = unsafe { top.as_ref() }?.task;
+    if ptr::eq(task, ATTACHED) {
+        // SAFETY: T6: such a frame is the first part of an attached one, and the pointer is that of
+        // the whole.
+        let attached = unsafe { &*top.cast::<AttachedFrame>() };
+        // SAFETY: T6: the frame borrows the token for as long.
+        return Some(Belonging::Token(unsafe { &*attached.token }));
+    }
+    // SAFETY: T6: null, or a reference that the frame borrows for as long.
+    unsafe { task.as_ref() }.map(Belonging::Task)
 }
 
 /// Whether this thread is inside `task`.

@@ -9,9 +9,12 @@ use std::ptr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_core::future::FusedFuture;
+
 use super::join::RawJoin;
 use super::reference::TaskRef;
 use super::result::ResultRef;
+use super::token::CancelToken;
 use crate::error::{TaskError, TaskId};
 use crate::sync::now;
 
@@ -233,6 +236,28 @@ impl<T> Task<T> {
         }
     }
 
+    /// Cancels the task when `token` is cancelled, or now if it has been. The task may be linked to
+    /// any number of tokens, and stays so when the handle is dropped or detached.
+    ///
+    /// The link is forgotten when the task ends. A task that is linked to its own token, or tasks
+    /// that are linked to each other's, are no trouble.
+    ///
+    /// ```
+    /// use sidestep::CancelToken;
+    ///
+    /// let request = CancelToken::new();
+    /// let task = sidestep::spawn(|| sidestep::current::token().cancelled().wait());
+    /// task.link(&request);
+    /// request.cancel();
+    /// match task.wait() {
+    ///     Ok(cancelled) => assert!(cancelled),
+    ///     Err(error) => assert!(error.is_cancelled(), "it had not begun"),
+    /// }
+    /// ```
+    pub fn link(&self, token: &CancelToken) {
+        self.task_ref().into_iter().for_each(|task| token.link(task));
+    }
+
     /// True once the task has ended: awaiting it or waiting for it then returns the result at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -285,6 +310,13 @@ impl<T> Future for Task<T> {
     }
 }
 
+/// A task is terminated once it has given its result.
+impl<T> FusedFuture for Task<T> {
+    fn is_terminated(&self) -> bool {
+        self.task_ref().is_none()
+    }
+}
+
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         self.join.cancel();
@@ -334,6 +366,12 @@ impl<T> Future for Cancelling<T> {
     }
 }
 
+impl<T> FusedFuture for Cancelling<T> {
+    fn is_terminated(&self) -> bool {
+        self.join.task().is_none()
+    }
+}
+
 impl<T> UnwindSafe for Cancelling<T> {}
 impl<T> RefUnwindSafe for Cancelling<T> {}
 
@@ -356,6 +394,7 @@ impl<T> fmt::Debug for Cancelling<T> {
 /// ```
 #[doc(alias = "AbortHandle")]
 #[derive(Clone, Debug)]
+#[must_use = "a cancel handle does nothing until `cancel`"]
 pub struct CancelHandle {
     task: TaskRef,
 }
@@ -389,8 +428,7 @@ impl RefUnwindSafe for CancelHandle {}
 /// assert_eq!(sidestep::unblock(|| 6 * 7).await, 42);
 /// # });
 /// ```
-#[derive(Debug)]
-#[must_use = "dropping an Unblocked cancels it"]
+#[must_use = "dropping an Unblocked cancels it; `detach` it to let it run by itself"]
 pub struct Unblocked<T> {
     task: Task<T>,
 }
@@ -409,6 +447,44 @@ impl<T> Unblocked<T> {
     pub fn wait(self) -> T {
         self.task.wait().unwrap_or_else(|error| raise(error))
     }
+
+    /// Lets the closure run to its end without a handle, as [`Task::detach`] does.
+    ///
+    /// ```
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// sidestep::unblock(move || sender.send("still here")).detach();
+    /// assert_eq!(receiver.recv()?, "still here");
+    /// # Ok::<(), std::sync::mpsc::RecvError>(())
+    /// ```
+    pub fn detach(self) {
+        self.task.detach();
+    }
+
+    /// A handle that can only cancel: see [`Task::cancel_handle`]. Awaiting a closure that was
+    /// cancelled before it ran panics.
+    ///
+    /// # Panics
+    ///
+    /// If the future has given its result already.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.task.cancel_handle()
+    }
+
+    /// True once the closure has ended or will not run: awaiting or waiting then takes no time.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// The task, whose result says what went wrong instead of panicking.
+    ///
+    /// ```
+    /// let task = sidestep::unblock(|| panic!("no such drive")).into_task();
+    /// assert!(task.wait().unwrap_err().is_panic());
+    /// ```
+    pub fn into_task(self) -> Task<T> {
+        self.task
+    }
 }
 
 impl<T> Future for Unblocked<T> {
@@ -416,6 +492,18 @@ impl<T> Future for Unblocked<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         Pin::new(&mut self.task).poll(context).map(|result| result.unwrap_or_else(|error| raise(error)))
+    }
+}
+
+impl<T> FusedFuture for Unblocked<T> {
+    fn is_terminated(&self) -> bool {
+        self.task.is_terminated()
+    }
+}
+
+impl<T> fmt::Debug for Unblocked<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unblocked").field("task", &self.task).finish()
     }
 }
 

@@ -5,6 +5,7 @@
 //! In each of them the checker also sees that every cell is freed, and only after every use of it.
 
 mod bell;
+mod token;
 
 use std::cell::RefCell;
 use std::panic::{Location, resume_unwind};

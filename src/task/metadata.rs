@@ -68,6 +68,8 @@ pub(crate) struct Metadata {
     pub(crate) name: Option<Cow<'static, str>>,
     /// When a task that is still queued expires.
     pub(crate) deadline: Option<Instant>,
+    /// When a task that runs is cancelled.
+    pub(crate) cancel_at: Option<Instant>,
     pub(crate) on_shutdown: OnShutdown,
     /// When it was spawned, where the pool takes times.
     pub(crate) spawned: Option<Instant>,

@@ -42,18 +42,22 @@
 // | `state` | the state word: who may run the closure, whose the result is, who frees the cell |
 // | `slab` | where cells live |
 // | `bell` | what a handle that waits leaves in the cell |
-// | `cancel_hooks` | what is to be run when a running task is cancelled |
+// | `cancel_hooks` | what is to be done when something is cancelled: hooks, wakers, dependents |
 // | `caller_runtime` | the tokio runtime that a task was spawned in |
 // | `clock_hold` | what makes the paused clock of such a runtime stand still |
 // | `metadata` | what only some tasks carry: name, deadline, context |
 // | `cell` | the memory: closure or value, and what only few tasks need |
 // | `reference` | counted references to a cell |
+// | `source` | what can be cancelled and belongs to no task |
+// | `token` | what other code may be given of a cancellation |
+// | `spans` | the span that attached code runs in |
 // | `frame` | which tasks a thread is inside |
 // | `claim` | the right to run a task, and its end |
 // | `result` | making a task, and the right to its result |
 // | `host` | the door to the thread of a pool that a task runs on |
 // | `current` | what a running closure may ask |
 // | `wait` | the one loop in which a thread blocks for something |
+// | `until` | waiting for a cancellation |
 // | `runtime_thread` | the warning where a wait blocks a thread of an async runtime |
 // | `wake` | calling and dropping wakers |
 // | `look` | how long a handle looks at its task before it waits |
@@ -104,7 +108,12 @@ mod result;
 #[cfg(all(feature = "tokio", feature = "tracing"))]
 mod runtime_thread;
 mod slab;
+mod source;
+#[cfg(feature = "tracing")]
+mod spans;
 mod state;
+pub(crate) mod token;
+pub(crate) mod until;
 pub(crate) mod wait;
 mod wake;
 

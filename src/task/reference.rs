@@ -7,6 +7,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use super::bell::Bell;
+use super::cancel_hooks::{HookLife, Hooks};
 use super::cell::{ColdPart, Header, free, report_unread};
 use super::metadata::Metadata;
 use super::state::{BellKind, ReleaseAction, TaskEnd};
@@ -130,6 +131,10 @@ impl TaskRef {
         self.header().word.is_ended()
     }
 
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.header().word.is_cancelled()
+    }
+
     /// What tells the task from others that there are.
     pub(super) fn address(&self) -> usize {
         std::ptr::from_ref(self.header()).addr()
@@ -155,13 +160,22 @@ impl TaskRef {
         if self.is_forked() {
             return None;
         }
-        self.cold_part_or_install().hooks.add(hook)
+        self.cold_part_or_install().hooks.add(hook, HookLife::Closure)
     }
 
-    pub(super) fn remove_hook(&self, id: u64) {
-        if let Some(cold) = self.cold_part().filter(|_| !self.is_forked()) {
-            cold.hooks.remove(id);
+    /// Prepares the task for its first token, and so for hooks of other threads; only the running
+    /// closure's thread may (T3).
+    pub(super) fn expect_others(&self) {
+        if !self.is_forked() {
+            self.cold_part_or_install().hooks.expect_others();
         }
+    }
+
+    /// What is registered with the task, if it has a cold part. In a forked child another thread
+    /// may hold the lock for ever, so there is none.
+    #[inline]
+    pub(super) fn hooks(&self) -> Option<&Hooks> {
+        self.cold_part().filter(|_| !self.is_forked()).map(|cold| &cold.hooks)
     }
 
     /// Writes down why there is no value; the claimer alone may call this, once.

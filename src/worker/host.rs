@@ -48,6 +48,7 @@ impl<P: Policy> Worker<P> {
         let result = trampoline::afresh(f);
         self.depth.set(self.depth.get() - 1);
         self.context.record.tasks.resume();
+        self.context.record.clock.lose();
         if self.blocking.replace(declared) == 0 && declared > 0 {
             self.start_blocking();
         }

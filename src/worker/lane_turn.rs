@@ -30,7 +30,7 @@ impl<P: Policy> Worker<P> {
         let mut tasks = 0;
         let is_alone = || self.engine().queues.looks_empty(self.context.local.get());
         // A turn for which no other work waits needs no clock, and is over once some does.
-        let begun = if is_alone() { None } else { Some(now()) };
+        let begun = if is_alone() { None } else { Some(self.context.record.mark_clock()) };
         let mut next = claim_or_next(&lane, first);
         while let Some(claimed) = next {
             tasks += 1;

@@ -7,6 +7,7 @@
 //! | `batch` | how many tasks to take at once |
 //! | `lane_turn` | one turn of a lane |
 //! | `reserve` | a thread of a lane's reserve, which runs that lane alone |
+//! | `clock` | about when the thread has begun its task |
 //! | `record` | what a thread has of its own and shows to others, and the way to it |
 //! | `registry` | the threads of a pool |
 //! | `host` | blocking and waiting on a pool's thread |
@@ -46,6 +47,7 @@
 //! `growth_ended`, and for `help_waiters` with the one in `Idle::notify`.
 
 mod batch;
+mod clock;
 mod deep;
 mod host;
 mod lane_turn;
@@ -70,7 +72,7 @@ use crate::lane::{LaneCore, LaneReserve, Lanes, QueueItem};
 use crate::queue::{Queues, StealCursor};
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
-use crate::sync::{Parker, ParkerSet, now};
+use crate::sync::{Parker, ParkerSet};
 use crate::sys::fork::Generation;
 use crate::task::{TaskRef, expect_soon, with_host};
 
@@ -486,7 +488,7 @@ impl<P: Policy> Worker<P> {
             self.batch_policy.stalled();
             cursor.look_into_injector();
         }
-        let batch = self.batch_policy.size(now);
+        let batch = self.batch_policy.size(|| self.context.record.mark_clock());
         let taken = self.engine().queues.take(self.context.local.get(), cursor, batch)?;
         if taken.moved && !self.searching.get() {
             // A thread that has a searching token does this as it passes the baton.

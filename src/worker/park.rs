@@ -48,6 +48,7 @@ impl<P: Policy> Worker<P> {
         loop {
             let deadline = self.leave_at();
             if self.sleeper.park(deadline) {
+                self.context.record.mark_wake();
                 self.searching.set(true);
                 self.acquire_deque();
                 return true;
@@ -121,7 +122,7 @@ impl<P: Policy> Worker<P> {
         loop {
             for _ in 0..looks {
                 if !self.engine().queues.is_empty() {
-                    phase.succeed(now());
+                    phase.succeed(self.context.record.mark_wake());
                     return true;
                 }
                 std::hint::spin_loop();

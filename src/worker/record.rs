@@ -18,13 +18,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 
+use super::clock::ClockMark;
 use super::deep::Rest;
 use crate::counts::{Counter, RunCounters, TaskCounts};
 use crate::error::{Origin, TaskId};
 use crate::lane::QueueItem;
 use crate::queue::LocalQueue;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, HintBool, HintUsize, Ordering};
-use crate::sync::{Mutex, thread_local_const};
+use crate::sync::{Mutex, now, thread_local_const};
 use crate::sys::thread_stat::ThreadKey;
 use crate::task::TaskRef;
 
@@ -80,6 +81,8 @@ pub(crate) struct ThreadRecord {
     pub(crate) blocking: AtomicBool,
     /// What the thread is parked in, as far as `deep` needs to know.
     pub(super) rest: Rest,
+    /// When the thread has looked at the clock last.
+    pub(super) clock: ClockMark,
     /// Set when the monitor has found the thread to be in one task for long, or tasks to wait for
     /// long; cleared when the thread looks into the queues again.
     pub(crate) overstays: HintBool,
@@ -174,6 +177,9 @@ impl ThreadRecord {
         }
         // The innermost one has ended, or has not begun.
         shown.truncate(running);
+        if let [RunningTask { since: None, about, .. }] = &mut *shown {
+            *about = self.clock.estimate(now(), started);
+        }
         shown
     }
 
@@ -190,6 +196,20 @@ impl ThreadRecord {
         let runs = &self.counters.runs;
         let ended = runs.all_ended();
         Moment { started: runs.started.get(), ended, parks: self.parks.load(Ordering::Relaxed) }
+    }
+
+    /// The thread looks at the clock between two tasks.
+    pub(super) fn mark_clock(&self) -> Instant {
+        let now = now();
+        self.clock.pass(now, self.counters.runs.started.get());
+        now
+    }
+
+    /// The thread looks at the clock after it has been without work.
+    pub(super) fn mark_wake(&self) -> Instant {
+        let now = now();
+        self.clock.wake(now, self.counters.runs.started.get());
+        now
     }
 
     /// The thread goes on after a park in a wait for the pool's shutdown.
@@ -226,6 +246,7 @@ impl ThreadRecord {
             is_general,
             blocking: AtomicBool::new(false),
             rest: Rest::default(),
+            clock: ClockMark::new(),
             overstays: HintBool::new(false),
             lane: HintUsize::new(0),
             parks: AtomicU64::new(0),
@@ -243,6 +264,8 @@ pub(crate) struct RunningTask {
     pub(crate) origin: Origin,
     /// When the task's closure began, if the task is timed.
     pub(crate) since: Option<Instant>,
+    /// About when it began, if it is not timed and the thread runs it alone.
+    pub(crate) about: Option<Instant>,
 }
 
 /// What only some of the tasks shown have.
@@ -326,7 +349,7 @@ impl RunningTasks {
     /// The others have run.
     pub(super) fn resume(&self) {
         let shown = self.below.lock().pop().flatten();
-        if let Some(RunningTask { origin, since }) = shown {
+        if let Some(RunningTask { origin, since, .. }) = shown {
             self.interrupted.store(self.interrupted.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
             self.show_top(origin.id, origin.site);
             self.add_detail(
@@ -345,7 +368,7 @@ impl RunningTasks {
         // SAFETY: T9.
         let site = unsafe { site.as_ref() }?;
         let TaskDetail { name, since } = self.detail.lock().clone();
-        Some(RunningTask { origin: Origin { id: TaskId(id), site, name }, since })
+        Some(RunningTask { origin: Origin { id: TaskId(id), site, name }, since, about: None })
     }
 
     /// The tasks shown. If the thread has gone on to another task meanwhile they may be mixed up:

@@ -175,7 +175,6 @@ impl File {
     }
 
     /// Returns options for opening a file, as [`OpenOptions::new`].
-    #[must_use]
     pub fn options() -> OpenOptions {
         OpenOptions::new()
     }

@@ -1,12 +1,14 @@
-//! The timer thread: it ends queued tasks whose time is up, and, where the pool's settings ask for
-//! it, warns of tasks that run for long and publishes the pool's metrics.
+//! The timer thread: it ends queued tasks whose time is up, cancels running ones, and, where the
+//! pool's settings ask for it, warns of tasks that run for long and publishes the pool's metrics.
 //!
-//! The timer thread is apart from the monitor because it drops closures, and so runs user code that
-//! may take its time. A pool makes it when a deadline is first set; it belongs to one pool and
-//! counts in no limit; it sleeps until the next deadline, and without one until it is needed.
+//! The timer thread is apart from the monitor because it drops closures and runs the hooks of
+//! tasks, which is user code that may take its time. A pool makes it when a deadline is first set;
+//! it belongs to one pool and counts in no limit; it sleeps until the next deadline, and without
+//! one until it is needed.
 //!
 //! A worker that comes to an overdue task first ends that task itself. So where the system refuses
-//! this thread, tasks still expire; only later. Where metrics are to be published, each task that
+//! this thread, tasks still expire; only later. A task that runs meanwhile is cancelled once a
+//! later deadline has got the thread started. Where metrics are to be published, each task that
 //! runs tries to start the thread again.
 //!
 //! # Scans for long runs
@@ -99,6 +101,14 @@ impl PublishTick {
     }
 }
 
+impl Deadline {
+    /// Whether the task has ended, or runs to its end whatever the time.
+    fn is_pointless(&self) -> bool {
+        let cancels = || self.task.metadata().is_some_and(|metadata| metadata.cancel_at.is_some());
+        !self.task.is_queued() && (self.task.is_ended() || !cancels())
+    }
+}
+
 impl Ord for Deadline {
     /// The earliest deadline is the greatest: a heap yields its greatest element first.
     fn cmp(&self, other: &Self) -> Order {
@@ -139,7 +149,8 @@ impl Expiry {
         })
     }
 
-    /// Ends `task` at the time `at` if it is still queued then. The pool is called `pool`.
+    /// Ends `task` at the time `at` if it is still queued then; if it runs then, cancels it when it
+    /// is to be. The pool is called `pool`.
     pub(in crate::pool) fn watch(self: &Arc<Self>, pool: &str, at: Instant, task: TaskRef) {
         let mut deadlines = self.deadlines.lock();
         let next = deadlines.heap.peek().map(|deadline| deadline.at);
@@ -235,12 +246,23 @@ impl Expiry {
         }
     }
 
+    /// The time of a task is up, in the queue or altogether.
+    fn end(&self, task: TaskRef) {
+        if task.revoke(Reason::Expired) {
+            return;
+        }
+        match task.metadata().and_then(|metadata| metadata.cancel_at) {
+            Some(at) if at > now() => self.deadlines.lock().heap.push(Deadline { at, task }),
+            Some(_) => task.cancel(),
+            None => {}
+        }
+    }
+
     fn run(&self, mut tick: Option<PublishTick>) {
         while !self.stopped.load(Ordering::SeqCst) {
-            let (due, next) = self.deadlines.lock().due(now());
-            for task in due {
-                task.revoke(Reason::Expired);
-            }
+            let due = self.deadlines.lock().due(now());
+            due.into_iter().for_each(|task| self.end(task));
+            let next = self.deadlines.lock().next();
             let publishing = tick.as_mut().and_then(PublishTick::tick);
             let scan = self.scan();
             self.parker.park(next.into_iter().chain(publishing).chain(scan).min());
@@ -252,24 +274,28 @@ impl Expiry {
 }
 
 impl Deadlines {
-    /// Removes the tasks whose time is up, and returns them with the next deadline.
-    fn due(&mut self, now: Instant) -> (Vec<TaskRef>, Option<Instant>) {
+    /// Removes the tasks whose time is up, and returns them.
+    fn due(&mut self, now: Instant) -> Vec<TaskRef> {
         let mut due = Vec::new();
         while self.heap.peek().is_some_and(|deadline| deadline.at <= now) {
             due.extend(self.heap.pop().map(|deadline| deadline.task));
         }
-        (due, self.heap.peek().map(|deadline| deadline.at))
+        due
     }
 
-    /// Removes the tasks that are not queued any more, if the heap has doubled since the last
+    /// The next deadline.
+    fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|deadline| deadline.at)
+    }
+
+    /// Removes the tasks that need no watching any more, if the heap has doubled since the last
     /// sweep, and returns them.
     fn sweep(&mut self) -> Vec<Deadline> {
         if self.heap.len() < self.sweep_at {
             return Vec::new();
         }
         let all = std::mem::take(&mut self.heap);
-        let (swept, left): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|deadline| !deadline.task.is_queued());
+        let (swept, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|deadline| deadline.is_pointless());
         self.sweep_at = next_sweep(left.len());
         self.heap = left.into();
         swept

@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use futures_core::future::FusedFuture;
+
 use self::discard::claim;
 use self::ending::{Blocked, Crew, WaitingThread};
 use crate::error::Reason;
@@ -88,6 +90,8 @@ pub struct Shutdown {
     timer: Option<AlarmThread>,
     /// Something was queued that this thread had no stack left to run.
     is_too_deep: bool,
+    /// The future has given a report.
+    is_resolved: bool,
 }
 
 /// The pool's state, which the public `Debug` shows by the pool's name alone.
@@ -102,7 +106,8 @@ impl std::fmt::Debug for ArcShared {
 impl Shutdown {
     pub(in crate::pool) fn new(inner: Arc<Inner>) -> Self {
         let id = inner.ending.new_id();
-        Shutdown { inner: ArcShared(inner), id, deadline: None, timer: None, is_too_deep: false }
+        let inner = ArcShared(inner);
+        Shutdown { inner, id, deadline: None, timer: None, is_too_deep: false, is_resolved: false }
     }
 
     /// Discards the queued tasks now: this call drops their closures, and their handles resolve
@@ -319,6 +324,21 @@ impl Future for Shutdown {
     type Output = ShutdownReport;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<ShutdownReport> {
+        let report = self.poll_report(context);
+        self.is_resolved |= report.is_ready();
+        report
+    }
+}
+
+/// The future is terminated once it has given a report. Another poll returns one of that time.
+impl FusedFuture for Shutdown {
+    fn is_terminated(&self) -> bool {
+        self.is_resolved
+    }
+}
+
+impl Shutdown {
+    fn poll_report(&mut self, context: &mut Context<'_>) -> Poll<ShutdownReport> {
         let end = self.look(context.waker(), Blocked::Seen);
         if end.is_some() || self.is_due() {
             return Poll::Ready(self.resolve(end));

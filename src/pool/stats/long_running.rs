@@ -21,12 +21,12 @@ pub struct LongRunningTask {
     /// Where the task was spawned.
     pub site: &'static Location<'static>,
     /// For how long its closure has been running: exact with
-    /// [`PoolBuilder::warn_after`](crate::PoolBuilder::warn_after), otherwise the time since
-    /// `long_running` first saw the task.
+    /// [`PoolBuilder::warn_after`](crate::PoolBuilder::warn_after), and otherwise an estimate, at
+    /// least the time since `long_running` first saw the task.
     pub running_for: Duration,
 }
 
-/// When each running task that is not timed was first seen.
+/// When each running task that is not timed began, as the first look at it has found.
 #[derive(Debug, Default)]
 pub(in crate::pool) struct FirstSeen(Mutex<NumberMap<Instant>>);
 
@@ -48,8 +48,8 @@ impl FirstSeen {
         let mut seen = self.0.lock();
         let mut still = NumberMap::new();
         let (mut long, mut ages) = (Vec::new(), Vec::new());
-        for RunningTask { origin, since } in shown {
-            let first = seen.get(origin.id.as_u64()).copied().unwrap_or(now);
+        for RunningTask { origin, since, about } in shown {
+            let first = seen.get(origin.id.as_u64()).copied().or(about).unwrap_or(now);
             still.insert(origin.id.as_u64(), first);
             let running_for = now.saturating_duration_since(since.unwrap_or(first));
             if running_for > limit {

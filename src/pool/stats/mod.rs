@@ -3,6 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `metrics` | the metrics of a pool and of a lane, as plain data |
+//! | `slow` | what is reported of a task that waits or runs for long |
 //! | `observer` | how long tasks wait and run: what the pool warns of, and what it records |
 //! | `long_running` | which tasks run for long |
 //! | `export` | the metrics for the facade crate `metrics` |
@@ -12,11 +13,15 @@ pub(in crate::pool) mod export;
 mod long_running;
 mod metrics;
 mod observer;
+mod slow;
 
 pub use self::long_running::LongRunningTask;
 pub use self::metrics::{LaneMetrics, Metrics};
 
+pub use self::slow::{SlowTask, SlowTaskEvent};
+
 pub(in crate::pool) use self::observer::latency;
+pub(in crate::pool) use self::slow::SlowTaskHook;
 
 use std::time::Duration;
 

@@ -1,12 +1,16 @@
 //! How long tasks wait and run: what the pool warns of, and what it records.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::long_running::running_tasks;
+use super::slow::{SlowTask, SlowTaskEvent, SlowTaskHook};
 use crate::counts::thread_number;
+use crate::error::Origin;
 use crate::lane::LaneCore;
 use crate::latency::{LatencyRecorder, LatencySnapshot};
 use crate::numbers::NumberSet;
+use crate::panic::catch_panic;
 use crate::pool::config::Config;
 use crate::sync::{Mutex, now};
 use crate::task::TaskRef;
@@ -14,9 +18,9 @@ use crate::trace::event;
 use crate::worker::{Registry, RunningTask};
 
 /// Warns of, and records, the times of a pool's tasks.
-#[derive(Debug)]
 pub(in crate::pool) struct Observer {
     warn_after: Option<Duration>,
+    on_slow_task: Option<SlowTaskHook>,
     latency: LatencyRecorder,
     is_on: bool,
     /// The running tasks that the pool has warned of.
@@ -40,7 +44,8 @@ impl Observer {
     pub(in crate::pool) fn new(config: &Config) -> Self {
         let latency = latency(config, None, usize::MAX);
         let is_on = config.warn_after.is_some() || latency.is_on();
-        Observer { warn_after: config.warn_after, latency, is_on, warned: Mutex::default() }
+        let (warn_after, on_slow_task) = (config.warn_after, config.on_slow_task.clone());
+        Observer { warn_after, on_slow_task, latency, is_on, warned: Mutex::default() }
     }
 
     /// Whether times are warned of or recorded: then tasks carry the time of their spawning.
@@ -55,7 +60,7 @@ impl Observer {
 
     /// Whether the pool warns of tasks that run for long.
     pub(in crate::pool) fn warns(&self) -> bool {
-        self.warn_after.is_some() && cfg!(feature = "tracing")
+        self.warn_after.is_some() && (cfg!(feature = "tracing") || self.on_slow_task.is_some())
     }
 
     /// Warns of the tasks on the threads of `workers` that have been running for long and go on,
@@ -73,7 +78,7 @@ impl Observer {
         }
         let mut long = Vec::new();
         let mut next = None;
-        for RunningTask { origin, since } in shown {
+        for RunningTask { origin, since, .. } in shown {
             let Some(due) = since.and_then(|since| since.checked_add(limit)) else { continue };
             if due > now {
                 next = next.into_iter().chain([due]).min();
@@ -84,9 +89,17 @@ impl Observer {
         drop(warned);
         for (origin, running) in long {
             event!(WARN, task = %origin, ?running, "a task has been running for long and goes on");
-            let _ = (origin, running);
+            self.call_back(origin, None, SlowTaskEvent::GoesOn, running);
         }
         next
+    }
+
+    /// Calls the callback for slow tasks, which is user code.
+    fn call_back(&self, origin: Origin, lane: Option<&str>, event: SlowTaskEvent, time: Duration) {
+        if let Some(callback) = &self.on_slow_task {
+            let slow = SlowTask::new(origin, lane, event, time);
+            catch_panic("the callback for slow tasks", || callback(&slow));
+        }
     }
 
     fn is_long(&self, time: Duration) -> bool {
@@ -101,7 +114,7 @@ impl Observer {
         if self.is_long(waited) {
             let lane = lane.map(LaneCore::name);
             event!(WARN, task = %task.origin(), lane, ?waited, "a task waited long");
-            let _ = (task, lane);
+            self.call_back(task.origin(), lane, SlowTaskEvent::Begins, waited);
         }
     }
 
@@ -113,8 +126,14 @@ impl Observer {
         if self.is_long(ran) {
             let lane = lane.map(LaneCore::name);
             event!(WARN, task = %task.origin(), lane, ?ran, "a task ran long");
-            let _ = (task, lane);
+            self.call_back(task.origin(), lane, SlowTaskEvent::Ended, ran);
         }
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").field("warn_after", &self.warn_after).finish_non_exhaustive()
     }
 }
 

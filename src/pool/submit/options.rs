@@ -18,6 +18,7 @@ use crate::task::{ColdPart, Metadata, OnShutdown, Task, Unblocked, Work};
 pub(in crate::pool) struct TaskSettings {
     name: Option<Cow<'static, str>>,
     expire_after: Option<Duration>,
+    cancel_after: Option<Duration>,
     on_shutdown: OnShutdown,
     enters_runtime: EntersRuntime,
 }
@@ -27,6 +28,7 @@ impl TaskSettings {
         TaskSettings {
             name: None,
             expire_after: None,
+            cancel_after: None,
             on_shutdown: OnShutdown::Drain,
             enters_runtime: EntersRuntime::AsPool,
         }
@@ -38,16 +40,24 @@ impl TaskSettings {
         self
     }
 
+    fn is_plain(&self) -> bool {
+        let is_timed = self.expire_after.is_some() || self.cancel_after.is_some();
+        self.name.is_none() && !is_timed && self.on_shutdown == OnShutdown::Drain
+    }
+
     /// What a task carries that is spawned on `pool` now: nothing, as long as nothing is set and
     /// the pool has nothing to add.
     pub(super) fn metadata(&self, pool: &Pool) -> Option<Box<ColdPart>> {
         let carried = &pool.inner.carried;
-        if self.name.is_none() && self.expire_after.is_none() && self.on_shutdown == OnShutdown::Drain {
+        if self.is_plain() {
             return carried.metadata_in(self.enters_runtime);
         }
+        let at = |time: Duration| now().checked_add(time);
+        let cancel_at = self.cancel_after.and_then(at);
         let metadata = Metadata {
             name: self.name.clone(),
-            deadline: self.expire_after.and_then(|time| now().checked_add(time)),
+            deadline: self.expire_after.and_then(at).into_iter().chain(cancel_at).min(),
+            cancel_at,
             on_shutdown: self.on_shutdown,
             ..Metadata::default()
         };
@@ -81,8 +91,8 @@ impl Destination<&Pool, &Lane> {
     }
 }
 
-/// Options for one task, or for several alike: a name, a time limit in the queue, what a shutdown
-/// does to it. [`Pool::options`] and [`Lane::options`] give them.
+/// Options for one task, or for several alike: a name, a time limit in the queue or altogether,
+/// what a shutdown does to it. [`Pool::options`] and [`Lane::options`] give them.
 ///
 /// An option costs the task one allocation, whatever the number of options.
 ///
@@ -133,7 +143,8 @@ impl<'a> TaskOptions<'a> {
     /// Makes the task expire if it is still queued this long after `spawn`: a thread of the pool
     /// that watches deadlines drops its closure at once, and it resolves with
     /// [`is_expired`](crate::TaskError::is_expired). Once it runs, it runs to its end; to give up
-    /// waiting for that, use the timeout of your runtime or [`Task::wait_timeout`].
+    /// waiting for that, use the timeout of your runtime or [`Task::wait_timeout`], and to end it,
+    /// [`cancel_after`](TaskOptions::cancel_after).
     ///
     /// Any duration is legal: zero lets the task expire unrun, and [`Duration::MAX`] is no limit.
     /// The closures of expired tasks are dropped one after another by one thread per pool, so a
@@ -153,6 +164,43 @@ impl<'a> TaskOptions<'a> {
     /// ```
     pub fn expire_after(mut self, time: Duration) -> Self {
         self.settings.expire_after = Some(time);
+        self
+    }
+
+    /// Limits the time from `spawn` to the end of the task, without a timer of the caller's. If the
+    /// task is still queued this long after `spawn`, it expires, as with
+    /// [`expire_after`](TaskOptions::expire_after). If it runs, it is cancelled, as by a
+    /// [`CancelHandle`](crate::CancelHandle): its [hooks](crate::current::on_cancel) run, on the
+    /// pool's thread that watches deadlines, and
+    /// [`is_cancelled`](crate::current::is_cancelled) turns true. The closure ends by itself, and
+    /// the handle resolves with what it makes of that.
+    ///
+    /// With `expire_after` as well the shorter of the two times counts while the task is queued.
+    /// Any duration is legal: zero lets the task expire unrun, and [`Duration::MAX`] is no limit.
+    /// A hook that blocks delays what is due next. Where the system refuses the thread, the
+    /// cancellation is late, or does not come.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sidestep::current;
+    ///
+    /// let pool = sidestep::Pool::new()?;
+    /// let search = pool.options().cancel_after(Duration::from_millis(20)).spawn(|| {
+    ///     let mut rounds = 0_u64;
+    ///     while !current::is_cancelled() {
+    ///         rounds += 1;
+    ///     }
+    ///     rounds
+    /// });
+    /// match search.wait() {
+    ///     Ok(rounds) => println!("given up after {rounds} rounds"),
+    ///     Err(error) => assert!(error.is_expired(), "it waited for a thread for so long"),
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "timeout")]
+    pub fn cancel_after(mut self, time: Duration) -> Self {
+        self.settings.cancel_after = Some(time);
         self
     }
 
@@ -252,6 +300,7 @@ impl fmt::Debug for TaskOptions<'_> {
         f.debug_struct("TaskOptions")
             .field("name", &self.settings.name)
             .field("expire_after", &self.settings.expire_after)
+            .field("cancel_after", &self.settings.cancel_after)
             .field("on_shutdown", &self.settings.on_shutdown)
             .finish_non_exhaustive()
     }

@@ -6,6 +6,8 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures_core::future::FusedFuture;
+
 use super::destination::Destination;
 use super::{Submitter, TaskOptions};
 use crate::error::{Origin, Reason, TaskError};
@@ -165,6 +167,13 @@ impl Future for Reserve {
             Ok(()) => Ok(Permit { target: Some(target) }),
             Err(reason) => Err(TaskError::new(self.origin(), reason)),
         })
+    }
+}
+
+/// A wait is terminated once it has given its result.
+impl FusedFuture for Reserve {
+    fn is_terminated(&self) -> bool {
+        self.target.is_none()
     }
 }
 

@@ -20,11 +20,11 @@
 //!
 //! # How a cancellation reaches the tasks
 //!
-//! A scope that is opened in a task registers a hook with that task, its *opener*, as
-//! `current::on_cancel` would. The hook cancels what the scope has spawned: a queued task ends at
-//! once and unrun, a running one is signalled, which runs its own hooks; one of these may be that
-//! of a scope inside of it, and so on. So every question that a task of a scope may ask is answered
-//! by its own word and its own hooks, and costs what it costs any task.
+//! A scope that is opened in a task, or in code that is attached to a token, registers a hook with
+//! that, its *opener*, as `current::on_cancel` does. The hook cancels what the scope has spawned: a
+//! queued task ends at once and unrun, a running one is signalled, which runs its own hooks; one of
+//! these may be that of a scope inside of it, and so on. So every question that a task of a scope
+//! may ask is answered by its own word and its own hooks, and costs what it costs any task.
 //!
 //! `members` lists the tasks for that, under a lock with a mark that the cancellation has come. A
 //! spawn that finds the mark refuses the task, as if the pool had; otherwise it submits the task
@@ -314,7 +314,8 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Cancellation
     ///
-    /// If the scope was opened in a task and that task is cancelled, so are all tasks of the scope,
+    /// If the scope was opened in a task, or in code that is [attached](crate::current::attach) to
+    /// one, and that task is cancelled, so are all tasks of the scope,
     /// those that are spawned later too: one that is queued ends unrun
     /// ([`is_cancelled`](TaskError::is_cancelled)), and one that runs is signalled
     /// ([`current::is_cancelled`](crate::current::is_cancelled),

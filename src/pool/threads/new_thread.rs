@@ -22,6 +22,7 @@ pub(super) trait Reserved: Send + Sync {
 ///
 /// The handler creates an OS thread, by any means, which calls [`run`](NewThread::run). Dropping a
 /// `NewThread` without running it counts as a failure to start the thread.
+#[must_use = "a thread that is dropped without `run` counts as refused"]
 pub struct NewThread {
     name: String,
     stack_size: Option<usize>,

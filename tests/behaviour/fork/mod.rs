@@ -5,3 +5,4 @@ mod global;
 #[cfg(feature = "fs")]
 mod io;
 mod returns;
+mod tokens;

@@ -163,3 +163,55 @@ fn a_subscriber_that_panics_harms_no_thread() {
         check_sound(&pool);
     }
 }
+
+/// `current::attach` brings the task's span to another thread, with its dispatcher; and takes it
+/// away.
+#[test]
+fn attached_code_is_inside_the_span_of_its_token() {
+    let (pool, list) = (one().build().unwrap(), List::default());
+    dispatcher::with_default(&list.dispatch(), || {
+        let task = info_span!("request").in_scope(|| {
+            pool.spawn(|| {
+                let token = info_span!("query").in_scope(sidestep::current::token);
+                let of_task = sidestep::current::token();
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        info!("not yet");
+                        sidestep::current::attach(&token, || {
+                            info!("inside");
+                            sidestep::current::attach(&of_task.child(), || info!("of the child"));
+                            sidestep::current::attach(&sidestep::current::token(), || info!("again"));
+                        });
+                        assert!(Span::current().is_none());
+                        info!("not any more");
+                    });
+                });
+            })
+        });
+        soon(task).unwrap();
+    });
+    let mut seen = list.take();
+    seen.retain(|seen| !seen.starts_with("closed"));
+    assert_eq!(seen, ["request/query", "request", "request/query"]);
+    check_sound(&pool);
+}
+
+/// A token that the program makes has the span that it was made in.
+#[test]
+fn a_token_without_a_task_has_a_span_too_and_none_is_kept_for_ever() {
+    let list = List::default();
+    let token = dispatcher::with_default(&list.dispatch(), || {
+        info_span!("setup").in_scope(sidestep::CancelToken::new)
+    });
+    let unwound = std::panic::catch_unwind(|| {
+        sidestep::current::attach(&token, || {
+            info!("inside");
+            quiet_panic("attached code");
+        });
+    });
+    assert!(unwound.is_err());
+    info!("not any more");
+    assert_eq!(list.take(), ["setup"]);
+    drop(token);
+    assert_eq!(list.take(), ["closed setup"]);
+}

@@ -2,6 +2,7 @@
 
 mod metrics;
 mod observe;
+mod slow;
 #[cfg(feature = "histograms")]
 mod times;
 mod warnings;

@@ -98,16 +98,77 @@ fn with_warn_after_the_times_are_exact() {
     }
 }
 
+/// One task hangs among many short ones, on a thread that never sleeps in between.
 #[test]
-fn without_it_a_task_runs_since_it_was_first_seen() {
+fn what_hangs_among_short_tasks_is_found_by_the_first_call() {
+    let pool = pool(1, 1);
+    for count in [0, 1, 20, 31, 32, 33, 70, 1000] {
+        let (hold, gate, started) = (Gate::new(), Gate::new(), Gate::new());
+        let busy = occupy(&pool, &hold);
+        let short: Vec<_> = (0..count).map(|_| pool.spawn(|| ())).collect();
+        let (announce, pass) = (started.clone(), gate.clone());
+        let hangs = pool.options().name("hangs").spawn(move || {
+            announce.open();
+            pass.pass();
+        });
+        let before = Instant::now();
+        hold.open();
+        started.pass();
+        let since = Instant::now();
+        nothing_happens();
+        let least = since.elapsed();
+        // What it was before can only be guessed from those before; it is not far off.
+        let stuck = pool.long_running(least / 2);
+        assert_eq!(names(&stuck), ["hangs"], "after {count}");
+        assert!(stuck[0].running_for >= least / 2, "{stuck:?}");
+        assert!(stuck[0].running_for <= before.elapsed() + Duration::from_millis(1), "{stuck:?}");
+        gate.open();
+        all_well(short);
+        all_well([busy, hangs]);
+    }
+    check_sound(&pool);
+}
+
+/// A task that has run others inside of it: nothing is known of when it began, so it counts from
+/// the first call.
+#[test]
+fn a_task_that_has_run_others_inline_counts_from_the_first_call() {
+    let (pool, gate, started) = (pool(1, 1), Gate::new(), Gate::new());
+    let (inner, pass, announce) = (pool.clone(), gate.clone(), started.clone());
+    let outer = pool.spawn(move || {
+        inner.spawn(|| ()).wait().unwrap();
+        announce.open();
+        pass.pass();
+    });
+    started.pass();
+    nothing_happens();
+    assert!(pool.long_running(Duration::from_millis(20)).is_empty());
+    nothing_happens();
+    assert_eq!(pool.long_running(Duration::from_millis(20)).len(), 1);
+    gate.open();
+    soon(outer).unwrap();
+}
+
+#[test]
+fn without_it_the_first_call_knows_about_when_a_task_began() {
     let pool = pool(2, 2);
     let gate = Gate::new();
+    let before = Instant::now();
     let busy = occupy(&pool, &gate);
+    let since = Instant::now();
     nothing_happens();
-    assert!(pool.long_running(Duration::ZERO).is_empty(), "the first sight is the beginning");
+    let least = since.elapsed();
+    let stuck = pool.long_running(least / 2);
+    assert_eq!(stuck.iter().map(|task| task.id).collect::<Vec<_>>(), [busy.id()], "in the first call");
+    assert!(stuck[0].running_for >= least && stuck[0].running_for <= before.elapsed());
+    assert!(pool.long_running(LONG).is_empty());
+    let since = Instant::now();
     nothing_happens();
+    let more = since.elapsed();
+    let again = pool.long_running(Duration::ZERO);
+    assert!(again[0].running_for >= stuck[0].running_for + more, "it began when it began");
     let second = occupy(&pool, &gate);
-    let stuck = pool.long_running(Duration::from_millis(1));
+    let stuck = pool.long_running(least);
     assert_eq!(stuck.iter().map(|task| task.id).collect::<Vec<_>>(), [busy.id()]);
     nothing_happens();
     let stuck = pool.long_running(Duration::ZERO);

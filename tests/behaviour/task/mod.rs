@@ -3,7 +3,9 @@
 mod beside;
 mod callback;
 mod cancel;
+mod cancel_after;
 mod chains;
+mod conventions;
 mod deadlines;
 #[cfg(all(feature = "fs", feature = "event-loop"))]
 mod debug;
@@ -18,6 +20,7 @@ mod nested;
 mod panics;
 mod reentrancy;
 mod runtime;
+mod tokens;
 mod trampoline;
 mod values;
 mod wait;

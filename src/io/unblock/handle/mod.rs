@@ -151,6 +151,7 @@ use crate::sync::Mutex;
 /// it gets the result of the first. A closure of [`with_mut`](Unblock::with_mut) that has not begun
 /// never runs. A close may take place nonetheless, unless a call that is no read comes before the
 /// pool has begun to drop the value; a call that comes later waits for the end of that, and fails.
+#[must_use = "dropping an Unblock drops its value, once written bytes are written"]
 pub struct Unblock<T: Send + 'static> {
     client: Client<T>,
     /// Items that are being given out. The lock is never taken: it makes the handle one that
@@ -212,7 +213,6 @@ impl<T: Send + 'static> Unblock<T> {
     /// # Panics
     ///
     /// If the value is at work.
-    #[must_use]
     #[track_caller]
     pub fn on(mut self, spawner: &impl Spawner) -> Self {
         match self.client.setup_mut() {
@@ -224,7 +224,6 @@ impl<T: Send + 'static> Unblock<T> {
 
     /// Declares that the value can seek, for types where that is not known, so that it can be moved
     /// back when it has been read ahead of the caller.
-    #[must_use]
     pub fn seekable(self) -> Self
     where
         T: Seek,
@@ -241,7 +240,6 @@ impl<T: Send + 'static> Unblock<T> {
     /// caller does. It is wrong for one that is also written to and cannot seek, such as a TLS
     /// stream: the write would wait for a read that the caller did not ask for. `false` is for a
     /// file that is read here and there, to save the reads that are not needed.
-    #[must_use]
     pub fn read_ahead(self, ahead: bool) -> Self {
         if let Some(mut machine) = self.client.lock() {
             machine.set_read_ahead(ahead);
@@ -370,7 +368,6 @@ impl<T: Send + 'static> IntoInnerError<T> {
     }
 
     /// The handle, with everything that it buffers.
-    #[must_use]
     pub fn into_unblock(self) -> Unblock<T> {
         self.unblock
     }
