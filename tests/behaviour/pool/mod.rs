@@ -7,6 +7,7 @@ mod batch_wakers;
 mod context;
 mod global;
 mod max_threads;
+mod permits;
 mod queue_limit;
 mod reserve;
 mod scope;
