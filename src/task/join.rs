@@ -43,7 +43,7 @@ use std::time::Instant;
 use super::bell::Bell;
 use super::frame::is_inside;
 use super::host::Host;
-use super::look::{Patience, has_to_wait, look};
+use super::look::{Patience, heard_bell, left_bell, look};
 use super::reference::TaskRef;
 use super::result::ResultRef;
 use super::wait::{BlockingWait, Help, block, fail_too_deep, shared_parker};
@@ -150,9 +150,14 @@ impl<T> RawJoin<T> {
                 }
             };
             if hears_nothing {
-                has_to_wait();
+                if patience == Some(Patience::Poll) {
+                    left_bell(result.task());
+                }
                 return Poll::Pending;
             }
+        }
+        if self.ear.is_some() && patience == Some(Patience::Poll) {
+            heard_bell(result.task());
         }
         match self.result.take() {
             Some(result) => Poll::Ready(result.take()),
