@@ -110,6 +110,7 @@ fn shares() -> Vec<Figure> {
 }
 
 /// The mean wait of tasks of many keys, each of which has one at a time, for a while.
+#[expect(clippy::disallowed_methods, reason = "the load goes on for so long")]
 fn mean_wait(flood: bool) -> Duration {
     let pool = new_pool(2);
     let lane: KeyedLane<usize> =

@@ -206,67 +206,88 @@ impl PlainKeys {
     }
 }
 
+/// A keyed lane beside its model.
+struct Trial {
+    lane: Arc<LaneCore>,
+    per_key: usize,
+    plain: PlainKeys,
+    handles: BTreeMap<TaskId, Task<()>>,
+    running: VecDeque<TaskRef>,
+}
+
+impl Trial {
+    fn submit(&mut self, key: u32) {
+        let pin = pin(&self.lane, key);
+        let (entry, handle) = task(&self.lane);
+        self.plain.waiting.entry(key).or_default().push_back(entry.id());
+        self.handles.insert(entry.id(), handle);
+        let _ = self.lane.enqueue(entry, Some(pin), || ());
+        self.lane.unpin_key(pin);
+    }
+
+    fn begin(&mut self) {
+        let Some(taken) = self.lane.take_over_with_next() else {
+            return assert_eq!(self.plain.ready(self.per_key), 0);
+        };
+        let id = taken.id();
+        let mut waiting = self.plain.waiting.iter_mut();
+        let (key, tasks) =
+            waiting.find(|(_, tasks)| tasks.front() == Some(&id)).expect("it is the first of its key");
+        tasks.pop_front();
+        self.plain.begun.insert(id, *key);
+        self.running.push_back(taken);
+    }
+
+    /// The thread that ends the first has a slot then, and gives it back.
+    fn end_first(&mut self) {
+        let Some(ended) = self.running.pop_front() else { return };
+        let id = ended.id();
+        self.plain.begun.remove(&id);
+        let (released, keys) = self.lane.release_if_idle(id);
+        drop(keys);
+        let claimed = ended.claim().expect("it is queued");
+        claimed.count_cancelled();
+        claimed.discard(Reason::Cancelled);
+        if !released {
+            let _ = self.lane.release(None, || ());
+        }
+        self.handles.remove(&id);
+    }
+
+    /// The lane gets rid of the tombstone.
+    fn cancel_first(&mut self) {
+        let Some((id, handle)) = self.handles.pop_first() else { return };
+        if self.plain.begun.contains_key(&id) {
+            self.handles.insert(id, handle);
+            return;
+        }
+        drop(handle);
+        self.lane.clear(&|task| !task.is_queued());
+        self.plain.waiting.values_mut().for_each(|tasks| tasks.retain(|other| *other != id));
+    }
+}
+
 #[test]
 fn a_keyed_lane_does_what_a_plain_model_does() {
     for (per_key, seed) in [(1, 1_u64), (2, 2), (3, 3), (usize::MAX, 4)] {
         let lanes = Lanes::new(false);
         let lane = lane(&lanes, "keyed", keyed(usize::MAX, per_key));
-        let (mut plain, mut random) = (PlainKeys::default(), seed);
-        let (mut handles, mut running) = (BTreeMap::new(), VecDeque::new());
+        let (plain, handles, running) = (PlainKeys::default(), BTreeMap::new(), VecDeque::new());
+        let mut trial = Trial { lane, per_key, plain, handles, running };
+        let mut random = seed;
         for _ in 0..3000 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let (what, key) = ((random >> 33) % 10, (random >> 40) as u32 % 7);
             match what {
-                0..=4 => {
-                    let pin = pin(&lane, key);
-                    let (entry, handle) = task(&lane);
-                    plain.waiting.entry(key).or_default().push_back(entry.id());
-                    handles.insert(entry.id(), handle);
-                    let _ = lane.enqueue(entry, Some(pin), || ());
-                    lane.unpin_key(pin);
-                }
-                5..=7 => {
-                    let Some(taken) = lane.take_over_with_next() else {
-                        assert_eq!(plain.ready(per_key), 0);
-                        continue;
-                    };
-                    let id = taken.id();
-                    let (key, tasks) =
-                        plain.waiting.iter_mut().find(|(_, tasks)| tasks.front() == Some(&id)).unwrap();
-                    tasks.pop_front();
-                    plain.begun.insert(id, *key);
-                    running.push_back(taken);
-                }
-                8 => {
-                    let Some(ended) = running.pop_front() else { continue };
-                    plain.begun.remove(&ended.id());
-                    let id = ended.id();
-                    let (released, keys) = lane.release_if_idle(id);
-                    drop(keys);
-                    let claimed = ended.claim().unwrap();
-                    claimed.count_cancelled();
-                    claimed.discard(Reason::Cancelled);
-                    // The thread has a slot now, and gives it back.
-                    if !released {
-                        let _ = lane.release(None, || ());
-                    }
-                    handles.remove(&id);
-                }
-                _ => {
-                    // Cancelled: the lane gets rid of the tombstones.
-                    let Some((id, handle)) = handles.pop_first() else { continue };
-                    if plain.begun.contains_key(&id) {
-                        handles.insert(id, handle);
-                        continue;
-                    }
-                    drop(handle);
-                    lane.clear(&|task| !task.is_queued());
-                    plain.waiting.values_mut().for_each(|tasks| tasks.retain(|other| *other != id));
-                }
+                0..=4 => trial.submit(key),
+                5..=7 => trial.begin(),
+                8 => trial.end_first(),
+                _ => trial.cancel_first(),
             }
-            plain.waiting.retain(|_, tasks| !tasks.is_empty());
-            assert_eq!(lane.keys(), plain.keys());
+            trial.plain.waiting.retain(|_, tasks| !tasks.is_empty());
+            assert_eq!(trial.lane.keys(), trial.plain.keys());
         }
+        let Trial { lane, handles, running, .. } = trial;
         running.into_iter().for_each(|task| end(&lane, task));
         drop(handles);
         lane.clear(&|_| true);
