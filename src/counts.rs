@@ -16,12 +16,19 @@
 //! A task knows the account of its pool or lane by the address alone (rule T4 of `task`): what the
 //! pool or lane holds besides may be on its way out meanwhile. So the account has an allocation of
 //! its own. The drop of the pool's state, and of a lane, has that to itself, by `&mut`, and waits
-//! until every task is counted before it lets go of the account.
+//! until every task is counted, and each canceller *settled*, before it lets go of the account. A
+//! canceller counts twice: the cancellation, and then, as the last thing that it does with the
+//! account, that it is settled. In between it looks whether the pool or lane is idle now.
 //!
 //! ORDERING: each Release in `increment` and `increment_shared` pairs with the Acquire in `get`: a
 //! reader that sees the count sees what was counted before. So a reader that sees an end sees the
-//! start, and a thread that sees the last cancellation may free the account. For the monitor the
-//! fence in `Idle::notify`, which comes after, orders the submissions.
+//! start, and a thread that sees the last canceller settled may free the account. For the monitor
+//! the fence in `Idle::notify`, which comes after, orders the submissions. The fence of a canceller
+//! is I1 of `idle_waiters`.
+
+mod idle_waiters;
+
+pub(crate) use self::idle_waiters::{IdleSource, IdleTicket, IdleWaiters, Woken};
 
 use std::array;
 use std::cell::Cell;
@@ -34,7 +41,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::error::Reason;
 use crate::semaphore::Semaphore;
-use crate::sync::atomic::{AtomicU64, Ordering, StaticU64};
+use crate::sync::atomic::{AtomicU64, Ordering, StaticU64, fence};
 use crate::sync::{Tracked, thread_local_const};
 use crate::task::{Owner, wake};
 
@@ -50,6 +57,10 @@ pub(crate) struct TaskCounts {
     /// Calls that began, but did not get the value that they are for.
     pub(crate) denied: u64,
     pub(crate) cancelled: u64,
+    /// Those of the cancelled ones whose time was up.
+    pub(crate) expired: u64,
+    /// What was to be submitted and was refused: no task.
+    pub(crate) rejected: u64,
 }
 
 impl TaskCounts {
@@ -90,6 +101,8 @@ impl AddAssign for TaskCounts {
         self.panicked += other.panicked;
         self.denied += other.denied;
         self.cancelled += other.cancelled;
+        self.expired += other.expired;
+        self.rejected += other.rejected;
     }
 }
 
@@ -171,23 +184,76 @@ impl RunCounters {
     }
 }
 
+/// What is counted of tasks that do not run, by threads of any kind.
+#[derive(Debug, Default)]
+pub(crate) struct UnrunCounters {
+    cancelled: Counter,
+    /// Tasks whose time was up, counted before they are counted as cancelled.
+    expired: Counter,
+    /// What was refused, and is no task.
+    rejected: Counter,
+    /// Tasks whose canceller has let go of the account.
+    settled: Counter,
+}
+
+impl UnrunCounters {
+    pub(crate) fn cancelled(&self) -> &Counter {
+        &self.cancelled
+    }
+
+    /// A submission has been refused.
+    pub(crate) fn count_rejected(&self) {
+        self.rejected.increment_shared();
+    }
+
+    /// Adds what has been counted to `counts`: what is a part of the cancelled before those.
+    pub(crate) fn add_to(&self, counts: &mut TaskCounts) {
+        counts.expired += self.expired.get();
+        counts.cancelled += self.cancelled.get();
+        counts.rejected += self.rejected.get();
+    }
+
+    /// Whether every thread that has counted a cancellation has let go of the account.
+    pub(crate) fn is_settled(&self) -> bool {
+        let cancelled = self.cancelled.get();
+        self.settled.get() >= cancelled
+    }
+}
+
 /// What an account counts.
 pub(crate) trait AccountCounters: Send + Sync {
-    /// The counter in which this thread counts tasks that it cancels.
-    fn cancelled(&self) -> &Counter;
+    /// The counters in which this thread counts tasks that it cancels. In the course of one
+    /// cancellation they are the same.
+    fn unrun(&self) -> &UnrunCounters;
 }
 
 /// The part of a pool, or of a lane, that its tasks refer to.
 pub(crate) struct Account<C> {
     pub(crate) counters: C,
     permits: Option<Semaphore>,
+    /// Those that wait until nothing of this account is queued or runs,
+    idle: IdleWaiters,
+    /// and those that wait for the whole pool.
+    idle_pool: Arc<IdleWaiters>,
     freed: Tracked,
 }
 
 impl<C> Account<C> {
-    /// The account of a pool or lane whose queue has these permits, if it is limited.
-    pub(crate) fn new(counters: C, permits: Option<Semaphore>) -> Arc<Self> {
-        Arc::new(Account { counters, permits, freed: Tracked::new() })
+    /// The account of a pool or lane whose queue has these permits, if it is limited; `idle_pool`
+    /// are those that wait until the pool is idle.
+    pub(crate) fn new(counters: C, permits: Option<Semaphore>, idle_pool: Arc<IdleWaiters>) -> Arc<Self> {
+        Arc::new(Account { counters, permits, idle: IdleWaiters::new(), idle_pool, freed: Tracked::new() })
+    }
+
+    /// Those that wait until nothing of this account is queued or runs.
+    pub(crate) fn idle(&self) -> &IdleWaiters {
+        &self.idle
+    }
+
+    /// A task has been cancelled: whether that was the last one, if anything waits for that.
+    fn look_for_idle(&self) -> [Option<Woken>; 2] {
+        fence(Ordering::SeqCst);
+        [&self.idle, &*self.idle_pool].map(|idle| idle.is_wanted().then(|| idle.look()))
     }
 
     /// The permits of the queue, if it is limited.
@@ -204,17 +270,24 @@ impl<C> Account<C> {
 }
 
 impl<C: AccountCounters> Owner for Account<C> {
-    unsafe fn count_cancelled(this: *const Self) {
-        // SAFETY: T4: the count below has not been made yet. The reference ends with the call.
+    unsafe fn count_cancelled(this: *const Self, expired: bool) {
+        // SAFETY: T4: the task has not been counted as settled yet. The reference ends before that.
         let waker = unsafe { (*this).release_deferred() };
         // SAFETY: T4: as above. For the model checker.
         unsafe { (*this).freed.share() };
-        // SAFETY: T4: as above. No function is given the reference to all counters but `cancelled`,
-        // which returns before the count; the one that it returns covers an atomic alone.
-        let cancelled = unsafe { (*this).counters.cancelled() };
-        cancelled.increment_shared();
-        // The waker may let go of the last handle of the pool or lane.
+        // SAFETY: T4: as above. No function is given the reference to all counters but `unrun`,
+        // which returns before the count; the one that it returns covers atomics alone.
+        let unrun = unsafe { (*this).counters.unrun() };
+        if expired {
+            unrun.expired.increment_shared();
+        }
+        unrun.cancelled.increment_shared();
+        // SAFETY: T4: as above.
+        let woken = unsafe { (*this).look_for_idle() };
+        unrun.settled.increment_shared();
+        // A waker may let go of the last handle of the pool or lane.
         waker.into_iter().for_each(wake);
+        woken.into_iter().flatten().for_each(Woken::wake);
     }
 }
 
@@ -234,7 +307,7 @@ impl<C> fmt::Debug for Account<C> {
 #[derive(Debug, Default)]
 struct CounterShard {
     submitted: Counter,
-    cancelled: Counter,
+    unrun: UnrunCounters,
 }
 
 /// The counters in the account of a pool.
@@ -267,13 +340,26 @@ impl PoolCounters {
 
     /// The sum over all threads.
     pub(crate) fn all_cancelled(&self) -> u64 {
-        self.0.iter().map(|shard| shard.cancelled.get()).sum()
+        self.0.iter().map(|shard| shard.unrun.cancelled.get()).sum()
+    }
+
+    /// What was refused, and whose time was up, of all threads.
+    pub(crate) fn rejected_and_expired(&self) -> (u64, u64) {
+        let sum = |counter: fn(&UnrunCounters) -> &Counter| {
+            self.0.iter().map(|shard| counter(&shard.unrun).get()).sum()
+        };
+        (sum(|unrun| &unrun.rejected), sum(|unrun| &unrun.expired))
+    }
+
+    /// Whether every thread that has counted a cancellation has let go of the account.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.0.iter().all(|shard| shard.unrun.is_settled())
     }
 }
 
 impl AccountCounters for PoolCounters {
-    fn cancelled(&self) -> &Counter {
-        &self.shard().cancelled
+    fn unrun(&self) -> &UnrunCounters {
+        &self.shard().unrun
     }
 }
 

@@ -141,9 +141,9 @@ pub use crate::io::Unblock;
 #[cfg(feature = "histograms")]
 pub use crate::latency::Histogram;
 pub use crate::pool::{
-    Batch, DrainGuard, Lane, LaneBuilder, LaneMetrics, LongRunningTask, Metrics, NewThread, Permit, Pool,
-    PoolBuilder, Reserve, Scope, ScopedTask, Shutdown, ShutdownReport, SlowTask, SlowTaskEvent, Spawner,
-    TaskOptions,
+    Batch, DrainGuard, KeyedLane, KeyedLaneBuilder, Lane, LaneBuilder, LaneKey, LaneMetrics, LongRunningTask,
+    Metrics, NewThread, Permit, Pool, PoolBuilder, Reserve, Scope, ScopedTask, Shutdown, ShutdownReport,
+    SlowTask, SlowTaskEvent, Spawner, TaskOptions, UntilIdle,
 };
 #[cfg(feature = "event-loop")]
 pub use crate::promise::{LocalPromise, Promise};

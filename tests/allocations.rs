@@ -376,6 +376,56 @@ fn neither_do_tasks_that_expire_there_nor_their_deadlines() {
     });
 }
 
+/// What this library keeps for an async client that waits in a lane: the cell of the task, the
+/// oneshot by which the client is woken, and a place in the lane's queue. What the client's runtime
+/// keeps for its task comes on top: 256 bytes of tokio's.
+#[test]
+fn a_client_that_waits_in_a_lane_costs_at_most_160_bytes() {
+    const MANY: usize = 100_000;
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let pool = one_thread();
+    let lane = pool.lane("clients", 1);
+    let mut clients: Vec<Task<usize>> = Vec::with_capacity(MANY);
+    while_busy(&pool, || {
+        let before = bytes();
+        for number in 0..MANY {
+            let mut client = lane.spawn(move || number);
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(Pin::new(&mut client).poll(&mut context).is_pending());
+            clients.push(client);
+        }
+        let each = (bytes() - before) as f64 / MANY as f64;
+        println!("{each:.1} bytes for a client that waits in a lane");
+        assert!(each <= 160.0, "{each:.1} bytes");
+        assert!(each >= 120.0, "{each:.1} bytes: the account is wrong");
+    });
+    for (number, client) in clients.into_iter().enumerate() {
+        assert_eq!(client.wait().unwrap(), number);
+    }
+    pool.shutdown().wait();
+}
+
+/// The account goes back to where it was, but for some blocks that the queue keeps.
+#[test]
+fn a_key_costs_nothing_once_it_is_empty() {
+    const KEYS: u64 = 100_000;
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let pool = one_thread();
+    let lane = pool.keyed_lane::<u64>("keys", 1).build().unwrap();
+    let one = lane.key(u64::MAX);
+    let fill = || {
+        let mut tasks: Vec<Task<()>> = Vec::with_capacity(KEYS as usize);
+        while_busy(&pool, || tasks.extend((0..KEYS).map(|key| lane.spawn(key, || ()))));
+        tasks.into_iter().for_each(|task| task.wait().unwrap());
+    };
+    let before = bytes();
+    fill();
+    eventually("the bytes of all keys come back", || bytes() - before < 64 * 1024);
+    assert_eq!(lane.keys(), 1, "but for the one that a handle keeps");
+    drop(one);
+    pool.shutdown().wait();
+}
+
 #[test]
 fn waits_for_a_place_that_are_given_up_leave_nothing() {
     let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

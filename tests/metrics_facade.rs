@@ -182,18 +182,59 @@ fn times_are_recorded_in_seconds_as_they_happen() {
 #[test]
 fn lanes_of_one_name_are_summed_up_and_those_that_are_gone_are_not_forgotten() {
     let pool = exporting("lanes", Duration::from_millis(2)).build().unwrap();
-    for _ in 0..2 {
-        let lanes = [pool.lane("same", 1), pool.lane("same", 2)];
-        all_well((0..10).map(|number| lanes[number % 2].spawn(|| ())));
+    for limit in 1..3 {
+        let lane = pool.lane("same", limit);
+        all_well((0..10).map(|_| lane.spawn(|| ())));
     }
     all_well([pool.lane("other", 1).spawn(|| ())]);
+    // Those of strands have one name at one time.
+    let strands = [1, 2].map(|value| sidestep::Strand::on(&pool, value));
+    all_well((0..10).map(|number| strands[number % 2].call(|_| ())));
     let completed =
         |lane| LEDGER.counter(&format!("sidestep_lane_tasks_completed_total{{pool=lanes,lane={lane}}}"));
     eventually("the sums", || completed("same") == Some(20) && completed("other") == Some(1));
+    eventually("those of strands", || completed("strand") == Some(10));
     eventually("nothing is left", || {
         LEDGER.gauge("sidestep_lane_tasks_running{pool=lanes,lane=same}") == Some(0.0)
     });
-    assert_eq!(pool.metrics().tasks_completed(), 21);
+    assert_eq!(pool.metrics().tasks_completed(), 31);
+}
+
+#[test]
+fn how_full_pools_and_lanes_are_can_be_seen() {
+    let pool = exporting("full", Duration::from_millis(2)).core_threads(1).max_threads(3).queue_limit(9);
+    let pool = pool.build().unwrap();
+    let lane = pool.lane_builder("narrow", 2).queue_limit(4).build().unwrap();
+    let open = pool.lane("open", 7);
+    lane.set_limit(0).unwrap();
+    let queued: Vec<_> = (0..4).map(|_| lane.spawn(|| ())).collect();
+    assert!(lane.try_spawn(|| ()).is_err());
+    let gauge = |line: &str| LEDGER.gauge(line);
+    eventually("the gauges", || {
+        gauge("sidestep_threads_max{pool=full}") == Some(3.0)
+            && gauge("sidestep_threads_core{pool=full}") == Some(1.0)
+            && gauge("sidestep_queue_limit{pool=full}") == Some(9.0)
+            && gauge("sidestep_lane_limit{pool=full,lane=narrow}") == Some(0.0)
+            && gauge("sidestep_lane_queue_limit{pool=full,lane=narrow}") == Some(4.0)
+            && gauge("sidestep_lane_tasks_queued{pool=full,lane=narrow}") == Some(4.0)
+            && gauge("sidestep_lane_limit{pool=full,lane=open}") == Some(7.0)
+    });
+    assert_eq!(gauge("sidestep_lane_queue_limit{pool=full,lane=open}"), None, "there is none");
+    eventually("the counters", || {
+        LEDGER.counter("sidestep_tasks_rejected_total{pool=full}") == Some(1)
+            && LEDGER.counter("sidestep_lane_tasks_rejected_total{pool=full,lane=narrow}") == Some(1)
+            && LEDGER.counter("sidestep_tasks_expired_total{pool=full}") == Some(0)
+            && LEDGER.counter("sidestep_tasks_refused_total{pool=full}") == Some(0)
+    });
+    lane.set_limit(2).unwrap();
+    pool.set_max_threads(2).unwrap();
+    all_well(queued);
+    eventually("the gauges follow", || {
+        gauge("sidestep_lane_limit{pool=full,lane=narrow}") == Some(2.0)
+            && gauge("sidestep_threads_max{pool=full}") == Some(2.0)
+            && gauge("sidestep_lane_tasks_queued{pool=full,lane=narrow}") == Some(0.0)
+    });
+    drop(open);
 }
 
 #[test]
@@ -202,7 +243,7 @@ fn everything_is_described_with_its_unit() {
     all_well([pool.lane("lane", 1).spawn(|| ())]);
     pool.shutdown().wait();
     let described = LEDGER.described.lock().unwrap();
-    assert_eq!(described.len(), 22);
+    assert_eq!(described.len(), 33);
     for (name, (unit, text)) in &*described {
         assert!(name.starts_with("sidestep_") && text.ends_with('.'), "{name}: {text}");
         let expected = if name.ends_with("_seconds") { Unit::Seconds } else { Unit::Count };

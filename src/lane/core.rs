@@ -1,113 +1,77 @@
-//! One lane: its queue, its slots, and what it counts. The rules are those of the module.
-//!
-//! ORDERING: the Release in `show_pending` pairs with the Acquire in `counts`. One thread writes at
-//! a time, under the lane's lock, which hands on what a chain would.
+//! One lane: what may be done with its queue and its slots. The rules are those of the module.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::ops::AddAssign;
+use std::ops::DerefMut;
 use std::sync::{Arc, Weak};
 
-use crossbeam_utils::CachePadded;
-
+use super::account::{LaneAccount, LaneCounters};
+use super::deadlock::HeldSlot;
 use super::registry::Lanes;
 use super::reserve::LaneReserve;
-use crate::counts::{Account, AccountCounters, Counter, RunCounters, TaskCounts};
-use crate::error::Reason;
+use super::settings::LaneSettings;
+use super::shares::Share;
+use super::slots::LaneQueue;
+use super::waiting::{ErasedKey, GoneKeys, KeyId, WaitingTasks};
+use crate::counts::{IdleSource, IdleWaiters};
+use crate::error::{Reason, TaskId};
 use crate::latency::LatencyRecorder;
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{ParkerSet, ProcessMutex, thread};
 use crate::task::{TaskRef, tasks_of};
 
-/// A queue with no more tombstones than this is not swept.
-const FEW_TOMBSTONES: u64 = 32;
-
 /// A lane without its handles.
 pub(crate) struct LaneCore {
     name: Arc<str>,
-    /// Changes under the lock.
-    limit: AtomicUsize,
+    settings: LaneSettings,
+    /// The limit in force. Changes under the lock.
+    limit: Arc<AtomicUsize>,
+    /// How many handles there are. From zero the number rises under the lock of the registry alone.
+    handles: AtomicUsize,
     queue: ProcessMutex<LaneQueue>,
-    /// How many entries wait, to be read without the lock. A hint.
+    /// How many entries may begin, to be read without the lock. A hint.
     waiting: AtomicUsize,
     account: Arc<LaneAccount>,
     waiters: ParkerSet,
     latency: LatencyRecorder,
     /// The threads of its own, if it has any.
     reserve: Option<Arc<LaneReserve>>,
+    share: Option<Share>,
     lanes: Arc<Lanes>,
-}
-
-/// What changes under the lock. In a forked child it is out of reach: what waits is the parent's.
-struct LaneQueue {
-    waiting: VecDeque<TaskRef>,
-    pending: usize,
-    active: usize,
-    /// How many items are in the pool's queues (N7).
-    items: usize,
-    /// How many cancelled tasks have been taken out of `waiting`.
-    cleared: u64,
-}
-
-impl LaneQueue {
-    /// Makes a slot pending if a task waits that needs one (N2) and a slot is free (N1).
-    fn schedule(&mut self, limit: usize) -> bool {
-        let more = self.pending < self.waiting.len() && self.pending + self.active < limit;
-        self.pending += usize::from(more);
-        more
-    }
-
-    /// Takes the tombstones of cancelled tasks out if most of what waits is tombstones: callers
-    /// that give up during an outage must not pile up.
-    fn sweep(&mut self, cancelled: u64) -> Vec<TaskRef> {
-        let tombstones = cancelled.saturating_sub(self.cleared);
-        if tombstones <= FEW_TOMBSTONES || tombstones <= self.waiting.len() as u64 / 2 {
-            return Vec::new();
-        }
-        let swept = self.clear(&|task| !task.is_queued());
-        self.cleared = cancelled;
-        swept
-    }
-
-    /// Takes out the entries of which `goes` is true.
-    fn clear(&mut self, goes: &dyn Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
-        let mut gone = Vec::new();
-        for task in std::mem::take(&mut self.waiting) {
-            if goes(&task) {
-                gone.push(task);
-            } else {
-                self.waiting.push_back(task);
-            }
-        }
-        self.cleared += gone.len() as u64;
-        gone
-    }
+    me: Weak<LaneCore>,
 }
 
 impl LaneCore {
-    /// A lane of the pool whose lanes are `lanes`.
-    pub(crate) fn new(
-        name: String,
-        limit: usize,
-        queue_limit: Option<usize>,
-        reserve: usize,
+    /// A lane of the pool whose lanes are `lanes`, which does not list it yet.
+    pub(super) fn new(
+        name: Arc<str>,
+        settings: LaneSettings,
         latency: LatencyRecorder,
         lanes: &Arc<Lanes>,
     ) -> Arc<Self> {
-        let queue = LaneQueue { waiting: VecDeque::new(), pending: 0, active: 0, items: 0, cleared: 0 };
-        let core = Arc::new_cyclic(|me| LaneCore {
-            name: name.into(),
-            limit: AtomicUsize::new(limit),
-            queue: ProcessMutex::new(queue),
+        let waiting = match &settings.keys {
+            None => WaitingTasks::InOrder(VecDeque::new()),
+            Some(keys) => WaitingTasks::ByKey((keys.order)(keys.per_key)),
+        };
+        let permits = settings.queue_limit.map(Semaphore::new);
+        let reserve = settings.reserve.filter(|threads| *threads > 0);
+        let core = Arc::new_cyclic(|me: &Weak<LaneCore>| LaneCore {
+            name,
+            limit: Arc::new(AtomicUsize::new(settings.limit)),
+            handles: AtomicUsize::new(0),
+            queue: ProcessMutex::new(LaneQueue::new(waiting, settings.limit)),
             waiting: AtomicUsize::new(0),
-            account: LaneAccount::new(LaneCounters::default(), queue_limit.map(Semaphore::new)),
+            account: LaneAccount::new(LaneCounters::default(), permits, Arc::clone(lanes.idle())),
             waiters: ParkerSet::default(),
             latency,
-            reserve: (reserve > 0).then(|| LaneReserve::new(Weak::clone(me), reserve)),
+            reserve: reserve.map(|threads| LaneReserve::new(Weak::clone(me), threads)),
+            share: settings.weight.map(|weight| lanes.shares().register(weight)),
             lanes: Arc::clone(lanes),
+            me: Weak::clone(me),
+            settings,
         });
-        lanes.register(&core, &core.name, &core.account);
+        core.idle().set_source(Weak::<LaneCore>::clone(&core.me));
         core
     }
 
@@ -115,21 +79,117 @@ impl LaneCore {
         &self.name
     }
 
+    pub(super) fn shared_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What the lane was made with.
+    pub(crate) fn settings(&self) -> &LaneSettings {
+        &self.settings
+    }
+
+    /// The limit in force: 0 for a pause.
     pub(crate) fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Changes the limit: up at once, down as turns end. The result and `push` are those of
+    /// Sets the limit: up at once, down as closures end. `None` for the lane of a strand, of which
+    /// more than one may not run. The result and `push` are otherwise those of
     /// [`enqueue`](LaneCore::enqueue), but for any number of slots.
+    pub(crate) fn set_limit(&self, limit: usize, push: impl Fn()) -> Option<bool> {
+        let Some(mut queue) = self.queue.lock() else { return Some(false) };
+        if queue.limits.is_serial && limit > 1 {
+            return None;
+        }
+        queue.limits.set = limit;
+        let scheduled = self.apply_limit(&mut queue, push);
+        drop(queue);
+        self.limit_changed(scheduled);
+        Some(scheduled)
+    }
+
+    /// From now on no more than one closure runs at a time. False if the limit is above that. In a
+    /// keyed lane it is a key that is kept serial: false if more of a key may run.
+    pub(crate) fn keep_serial(&self) -> bool {
+        if let Some(keys) = &self.settings.keys {
+            return keys.per_key == 1;
+        }
+        let Some(mut queue) = self.queue.lock() else { return self.limit() <= 1 };
+        queue.limits.is_serial |= queue.limits.set <= 1;
+        queue.limits.is_serial
+    }
+
+    /// The pool is being shut down: a pause is over. The result and `push` are those of
+    /// [`set_limit`](LaneCore::set_limit).
     #[must_use]
-    pub(crate) fn set_limit(&self, limit: usize, push: impl Fn()) -> bool {
+    pub(crate) fn close(&self, push: impl Fn()) -> bool {
         let Some(mut queue) = self.queue.lock() else { return false };
+        queue.limits.is_closing = true;
+        self.end_pause(queue, push)
+    }
+
+    /// A handle has come or gone: without one a pause is over, with one it goes on.
+    #[must_use]
+    pub(crate) fn look_at_handles(&self, push: impl Fn()) -> bool {
+        let Some(mut queue) = self.queue.lock() else { return false };
+        // The count is read under the lock: the last look sees the last change of it.
+        queue.limits.is_abandoned = self.handles.load(Ordering::Relaxed) == 0;
+        self.end_pause(queue, push)
+    }
+
+    fn end_pause(&self, mut queue: impl DerefMut<Target = LaneQueue>, push: impl Fn()) -> bool {
+        if queue.limits.in_force() == self.limit() {
+            return false;
+        }
+        let scheduled = self.apply_limit(&mut queue, push);
+        drop(queue);
+        self.limit_changed(scheduled);
+        scheduled
+    }
+
+    /// Puts the limit in force. Slots above it are free at once where they are pending; their items
+    /// are left over (N7).
+    fn apply_limit(&self, queue: &mut LaneQueue, push: impl Fn()) -> bool {
+        let limit = queue.limits.in_force();
         self.limit.store(limit, Ordering::Relaxed);
+        while queue.pending > 0 && queue.is_over(limit) {
+            self.remove_pending(queue);
+        }
         let mut scheduled = false;
-        while self.schedule(&mut queue, &push) {
+        while self.schedule(queue, &push) {
             scheduled = true;
         }
         scheduled
+    }
+
+    /// Threads that wait inside tasks look again: one of them may take a slot over, and what they
+    /// wait for may never come now.
+    fn limit_changed(&self, scheduled: bool) {
+        if scheduled {
+            self.waiters.wake();
+        }
+        self.lanes.deadlocks().limit_changed(self.owner());
+    }
+
+    /// A handle more, from another one.
+    pub(crate) fn add_handle(&self) {
+        // The caller's handle counts, or the caller holds the lock of the registry.
+        self.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A handle less. True if that was the last one, and the lane is paused.
+    #[must_use]
+    pub(crate) fn remove_handle(&self) -> bool {
+        // ORDERING: Release pairs with the Acquire here and in `is_living`: what was submitted
+        // through the handle has been counted, and a limit that was set through it can be seen.
+        self.handles.fetch_sub(1, Ordering::AcqRel) == 1 && self.limit() == 0
+    }
+
+    /// Whether the lane has a handle, or a task that has not ended. The caller holds the lock of
+    /// the registry: without that no lane comes to life.
+    pub(super) fn is_living(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `remove_handle`.
+        self.handles.load(Ordering::Acquire) > 0 || !self.account.counters.counts().tasks.balanced()
     }
 
     /// The permits of the lane's queue, if that is limited.
@@ -147,16 +207,21 @@ impl LaneCore {
         self.account.counters.counts().pending > 0
     }
 
-    /// Enqueues a task that has its permit. If that makes a slot pending, the result is true: a
-    /// thread must look into the pool's queues, into which `push` has pushed an item if there was
-    /// none to spare.
+    /// How many slots are active.
+    pub(crate) fn active(&self) -> usize {
+        self.queue.lock().map_or(0, |queue| queue.active)
+    }
+
+    /// Enqueues a task that has its permit, and in a keyed lane its key, which is pinned. If that
+    /// makes a slot pending, the result is true: a thread must look into the pool's queues, into
+    /// which `push` has pushed an item if there was none to spare.
     #[must_use]
-    pub(crate) fn enqueue(&self, task: TaskRef, push: impl FnOnce()) -> bool {
-        let cancelled = self.account.counters.cancelled.peek();
+    pub(crate) fn enqueue(&self, task: TaskRef, key: Option<KeyId>, push: impl FnOnce()) -> bool {
+        let cancelled = self.account.counters.unrun.cancelled().peek();
         let Some(mut queue) = self.queue.lock() else { return false };
         self.account.counters.submitted.increment();
         let tombstones = queue.sweep(cancelled);
-        queue.waiting.push_back(task);
+        queue.waiting.push(task, key);
         self.show_waiting(&queue);
         let scheduled = self.schedule(&mut queue, push);
         drop(queue);
@@ -165,10 +230,16 @@ impl LaneCore {
         scheduled
     }
 
+    /// The lane whose slot a thread is to take that has taken an item of this one out of the pool's
+    /// queues: this one, or if it has a share the one whose turn it is.
+    pub(crate) fn in_turn(self: Arc<Self>) -> Option<Arc<Self>> {
+        if self.share.is_none() { Some(self) } else { self.lanes.shares().pick() }
+    }
+
     /// Takes a pending slot over, without an item. False if there is none.
     #[must_use]
     pub(crate) fn take_over(&self) -> bool {
-        self.queue.lock().is_some_and(|mut queue| self.activate(&mut queue))
+        self.queue.lock().is_some_and(|mut queue| self.take_pending_over(&mut queue))
     }
 
     /// [`take_over`](LaneCore::take_over) and [`next`](LaneCore::next) in one. If there is a slot
@@ -176,15 +247,18 @@ impl LaneCore {
     #[must_use]
     pub(crate) fn take_over_with_next(&self) -> Option<TaskRef> {
         let mut queue = self.queue.lock()?;
-        if self.activate(&mut queue) { self.take_next(&mut queue) } else { None }
+        if self.take_pending_over(&mut queue) { self.take_next(&mut queue) } else { None }
     }
 
     /// [`take_over_with_next`](LaneCore::take_over_with_next) for a thread that has taken an item
-    /// out of the pool's queues. `None` if the item came too late, too.
+    /// out of the pool's queues, whose turn is that of this lane. `None` if the item came too late,
+    /// too.
     #[must_use]
     pub(crate) fn begin_with_next(&self) -> Option<TaskRef> {
         let mut queue = self.queue.lock()?;
-        queue.items -= 1;
+        if self.share.is_none() {
+            queue.items -= 1;
+        }
         self.reserve.iter().for_each(|reserve| reserve.cool());
         if self.activate(&mut queue) { self.take_next(&mut queue) } else { None }
     }
@@ -194,6 +268,14 @@ impl LaneCore {
     #[must_use]
     pub(crate) fn next(&self) -> Option<TaskRef> {
         self.take_next(&mut *self.queue.lock()?)
+    }
+
+    fn take_pending_over(&self, queue: &mut LaneQueue) -> bool {
+        let pending = self.activate(queue);
+        if let Some(share) = self.share.as_ref().filter(|_| pending) {
+            self.lanes.shares().take_off(share);
+        }
+        pending
     }
 
     /// Makes a pending slot active, if there is one.
@@ -207,11 +289,19 @@ impl LaneCore {
         pending
     }
 
+    /// Makes a pending slot free.
+    fn remove_pending(&self, queue: &mut LaneQueue) {
+        queue.pending -= 1;
+        self.account.counters.show_pending(queue.pending);
+        if let Some(share) = &self.share {
+            self.lanes.shares().take_off(share);
+        }
+    }
+
     /// Takes the next entry; or releases the slot.
     fn take_next(&self, queue: &mut LaneQueue) -> Option<TaskRef> {
         // Above a limit that has been lowered the slot goes, although more waits.
-        let is_over = queue.active + queue.pending > self.limit();
-        let next = if is_over { None } else { queue.waiting.pop_front() };
+        let next = if queue.is_over(self.limit()) { None } else { queue.waiting.pop() };
         if next.is_none() {
             queue.active -= 1;
         } else {
@@ -220,37 +310,55 @@ impl LaneCore {
         next
     }
 
-    /// The entry just taken was the tombstone of a cancelled task.
-    pub(crate) fn count_tombstone(&self) {
-        if let Some(mut queue) = self.queue.lock() {
-            queue.cleared += 1;
+    /// The entry just taken, of this task, was a tombstone.
+    pub(crate) fn count_tombstone(&self, tombstone: TaskId) {
+        let gone = self.queue.lock().map(|mut queue| {
+            let gone = queue.count_tombstone(tombstone);
+            self.show_waiting(&queue);
+            gone
+        });
+        drop(gone);
+    }
+
+    /// The entry just taken, of this task, does not run: it gives the place of its key back.
+    pub(crate) fn end_unrun(&self, task: TaskId) {
+        if self.settings.keys.is_some() {
+            let gone = self.queue.lock().map(|mut queue| queue.end(task));
+            drop(gone);
         }
     }
 
-    /// Releases an active slot if nothing waits.
+    /// The closure of a task of which this thread holds the slot has ended: releases the slot if
+    /// nothing waits that may begin. Returns whether it has, and the keys that the lane has let go
+    /// of.
     #[must_use]
-    pub(crate) fn release_if_idle(&self) -> bool {
+    pub(crate) fn release_if_idle(&self, ended: TaskId) -> (bool, GoneKeys) {
         // What waited a moment ago will do. If another thread has taken it since, that thread has a
         // slot and comes back to the queue, and `next` releases the slot of this one.
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            return false;
+        if self.settings.keys.is_none() && self.waiting.load(Ordering::Relaxed) > 0 {
+            return (false, GoneKeys::default());
         }
-        let Some(mut queue) = self.queue.lock() else { return true };
-        let idle = queue.waiting.is_empty();
+        let Some(mut queue) = self.queue.lock() else { return (true, GoneKeys::default()) };
+        let gone = queue.end(ended);
+        let idle = queue.waiting.ready() == 0;
         if idle {
             queue.active -= 1;
         }
-        idle
+        self.show_waiting(&queue);
+        (idle, gone)
     }
 
-    /// Releases an active slot, for the thread that comes next. `push` and the result are those of
-    /// `enqueue`.
+    /// Releases an active slot, for the thread that comes next; of a task that goes on where one is
+    /// given. `push` and the result are those of `enqueue`.
     #[must_use]
-    pub(crate) fn release(&self, push: impl FnOnce()) -> bool {
+    pub(crate) fn release(&self, early: Option<TaskId>, push: impl FnOnce()) -> bool {
         let Some(mut queue) = self.queue.lock() else { return false };
+        let gone = early.map(|task| queue.end(task));
         queue.active -= 1;
         let scheduled = self.schedule(&mut queue, push);
+        self.show_waiting(&queue);
         drop(queue);
+        drop(gone);
         if scheduled {
             self.waiters.wake();
         }
@@ -259,14 +367,19 @@ impl LaneCore {
 
     /// Makes a slot pending where one is due. The item is pushed under the lock: so a thread that
     /// finds all slots taken under that lock can rely on the items of the pending ones being in the
-    /// pool's queues (N7).
+    /// pool's queues (N7, N9).
     fn schedule(&self, queue: &mut LaneQueue, push: impl FnOnce()) -> bool {
-        let scheduled = queue.schedule(self.limit());
+        let scheduled = queue.is_slot_due(self.limit());
         if scheduled {
+            queue.pending += 1;
             self.account.counters.show_pending(queue.pending);
-            if queue.items < queue.pending {
-                queue.items += 1;
-                push();
+            match self.share.as_ref().zip(self.me.upgrade()) {
+                Some((share, lane)) => self.lanes.shares().list(share, lane, push),
+                None if queue.items < queue.pending => {
+                    queue.items += 1;
+                    push();
+                }
+                None => {}
             }
         }
         scheduled
@@ -278,22 +391,66 @@ impl LaneCore {
         &self.waiters
     }
 
-    /// Whether the calling thread alone holds all slots.
+    /// Whether the calling thread alone holds all slots of a lane that is not paused.
     pub(crate) fn is_held_here(&self) -> bool {
-        tasks_of(self.owner()).len() == self.limit()
+        let limit = self.limit();
+        limit > 0 && tasks_of(self.owner()).len() >= limit
     }
 
     /// Takes out of the queue the entries of which `goes` is true.
     pub(crate) fn clear(&self, goes: &dyn Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
         let Some(mut queue) = self.queue.lock() else { return Vec::new() };
         let gone = queue.clear(goes);
+        let keys = queue.waiting.take_gone();
         self.show_waiting(&queue);
+        drop(queue);
+        drop(keys);
         gone
     }
 
-    /// Shows how many entries wait; called under the lock.
+    /// Shows how many entries may begin; called under the lock.
     fn show_waiting(&self, queue: &LaneQueue) {
-        self.waiting.store(queue.waiting.len(), Ordering::Relaxed);
+        self.waiting.store(queue.waiting.ready(), Ordering::Relaxed);
+    }
+
+    /// A pin on a key of this hash whose number is above `after`, and the key; or on what `fresh`
+    /// returns, which is a new key then. `fresh` runs no user code. `None` in a forked child.
+    pub(crate) fn pin_key(
+        &self,
+        hash: u64,
+        after: u64,
+        fresh: &mut dyn FnMut() -> ErasedKey,
+    ) -> Option<(KeyId, Option<ErasedKey>)> {
+        Some(self.queue.lock()?.waiting.order()?.pin(hash, after, fresh))
+    }
+
+    /// Takes a pin off.
+    pub(crate) fn unpin_key(&self, key: KeyId) {
+        let Some(mut queue) = self.queue.lock() else { return };
+        queue.waiting.order().into_iter().for_each(|order| order.unpin(key));
+        let gone = queue.waiting.take_gone();
+        drop(queue);
+        drop(gone);
+    }
+
+    /// How many keys there are.
+    pub(crate) fn keys(&self) -> usize {
+        self.queue.lock().and_then(|mut queue| queue.waiting.order().map(|order| order.keys())).unwrap_or(0)
+    }
+
+    /// The slot that `task` holds, which has begun.
+    pub(crate) fn slot_of(&self, task: &TaskRef) -> HeldSlot {
+        let key = self.settings.keys.as_ref().and_then(|keys| {
+            let key = self.queue.lock()?.waiting.order()?.key_of_begun(task)?;
+            Some((key, keys.per_key))
+        });
+        HeldSlot { lane: self.owner().addr(), limit: Arc::clone(&self.limit), key }
+    }
+
+    /// The key under which `task` waits, if another task of that key has begun.
+    pub(crate) fn key_of_waiting(&self, task: &TaskRef) -> Option<KeyId> {
+        self.settings.keys.as_ref()?;
+        self.queue.lock()?.waiting.order()?.key_of_waiting(task)
     }
 
     /// A task taken from the queue has begun.
@@ -301,7 +458,8 @@ impl LaneCore {
         self.account.counters.runs.started.increment_shared();
     }
 
-    /// Its closure has ended, with a value or for `reason` without.
+    /// Its closure has ended, with a value or for `reason` without. The thread comes to the lane's
+    /// lock next, and then looks whether the lane is idle.
     pub(crate) fn count_ended(&self, reason: Option<&Reason>) {
         self.account.counters.runs.ended(reason).increment_shared();
     }
@@ -316,6 +474,16 @@ impl LaneCore {
         &self.account
     }
 
+    /// Those that wait until nothing of the lane is queued or runs.
+    pub(crate) fn idle(&self) -> &IdleWaiters {
+        self.account.idle()
+    }
+
+    /// Takes the lane's lock: what comes next is ordered with all who have had it or will.
+    pub(crate) fn pass_lock(&self) {
+        drop(self.queue.lock());
+    }
+
     /// The address by which the lane's tasks know the lane.
     pub(crate) fn owner(&self) -> *const () {
         Arc::as_ptr(&self.account).cast()
@@ -327,19 +495,30 @@ impl LaneCore {
     }
 }
 
+impl IdleSource for LaneCore {
+    fn is_idle(&self) -> bool {
+        self.account.counters.counts().tasks.balanced()
+    }
+
+    fn pass(&self) {
+        self.pass_lock();
+    }
+}
+
 impl Drop for LaneCore {
     fn drop(&mut self) {
         if self.queue.is_forked() {
             return;
         }
         // The last reference orders this after all else; the model checker sees that by the lock.
-        drop(self.queue.lock());
-        // No handle, no item, no slot: only tombstones wait, and a canceller may be about to count
-        // (T4).
-        while !self.account.counters.counts().tasks.balanced() {
+        // Only tombstones wait, perhaps under keys, whose destructors may panic.
+        drop(self.clear(&|_| true));
+        // No handle, no item, no slot; but a canceller may be about to count (T4).
+        while !self.account.counters.is_settled() {
             thread::yield_now();
         }
         self.lanes.unregister(&self.account);
+        self.share.iter().for_each(|share| self.lanes.shares().unregister(share));
         self.reserve.iter().for_each(|reserve| reserve.wake_all());
     }
 }
@@ -350,57 +529,5 @@ impl fmt::Debug for LaneCore {
             .field("name", &self.name)
             .field("limit", &self.limit())
             .finish_non_exhaustive()
-    }
-}
-
-/// What one lane or all of them have counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LaneCounts {
-    pub(crate) tasks: TaskCounts,
-    /// Slots for which an item waits in the pool's queues.
-    pub(crate) pending: u64,
-}
-
-impl AddAssign for LaneCounts {
-    fn add_assign(&mut self, other: Self) {
-        self.tasks += other.tasks;
-        self.pending += other.pending;
-    }
-}
-
-/// The counters in the account of a lane. Each step is counted before the next can happen.
-#[derive(Debug, Default)]
-pub(crate) struct LaneCounters {
-    /// Counted under the lane's lock.
-    submitted: Counter,
-    cancelled: Counter,
-    pending: AtomicUsize,
-    /// Apart, since submitters and threads that run are on different CPUs. Any thread of the pool
-    /// counts here.
-    runs: CachePadded<RunCounters>,
-}
-
-/// What the tasks of a lane refer to.
-pub(crate) type LaneAccount = Account<LaneCounters>;
-
-impl LaneCounters {
-    /// Shows how many slots are pending now; called under the lane's lock.
-    fn show_pending(&self, pending: usize) {
-        self.pending.store(pending, Ordering::Release);
-    }
-
-    /// What has been counted: ends first, then starts, then submissions, so that the differences
-    /// are never negative.
-    pub(crate) fn counts(&self) -> LaneCounts {
-        let mut tasks = TaskCounts { cancelled: self.cancelled.get(), ..TaskCounts::default() };
-        self.runs.add_to(&mut tasks);
-        tasks.submitted = self.submitted.get();
-        LaneCounts { tasks, pending: self.pending.load(Ordering::Acquire) as u64 }
-    }
-}
-
-impl AccountCounters for LaneCounters {
-    fn cancelled(&self) -> &Counter {
-        &self.cancelled
     }
 }

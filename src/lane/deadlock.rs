@@ -4,27 +4,35 @@
 //! A wait ends when its target has ended. A target that runs is *held up* if a thread that is
 //! inside it waits, or one that is inside a task of a scope that it has opened. A target that is
 //! queued in a lane is held up if every slot of the lane is held by a task that a thread which
-//! waits is inside. Any other target goes on, as far as can be seen: it runs, waits for a thread,
-//! or is being cancelled. A set of waits is *stuck* if the target of each is held up by waits of
-//! the set alone: none of them will ever end.
+//! waits is inside; in a keyed lane also if every place of its key is. Any other target goes on, as
+//! far as can be seen: it runs, waits for a thread, waits in a lane that is paused and can be
+//! resumed, or is being cancelled. A set of waits is *stuck* if the target of each is held up by
+//! waits of the set alone: none of them will ever end.
 //!
 //! - **W1** No set of the waits that are listed is stuck.
 //! - **W2** The lists of this process and of those it was forked from are leaked: what `NEWEST` has
 //!   pointed to is neither changed nor freed.
 //!
-//! A set can become stuck only by a new wait: all else that happens to a target (a thread takes it,
-//! it ends, a slot is released or taken) makes it go on, since a thread that does something does
-//! not wait. A wait is listed under the lock only after the detector has tried it, and a wait that
-//! would break the rule gets an error instead. By the rule before, the new wait is part of every
-//! stuck set that there is with it: so the error goes to a thread of the circle, and to none that
-//! only waits for the circle.
+//! A set can become stuck only by a new wait, or by a new limit of a lane: all else that happens to
+//! a target (a thread takes it, it ends, a slot is released or taken) makes it go on, since a
+//! thread that does something does not wait. A wait is listed under the lock only after the
+//! detector has tried it, and a wait that would break the rule gets an error instead. By the rule
+//! before, the new wait is part of every stuck set that there is with it: so the error goes to a
+//! thread of the circle, and to none that only waits for the circle.
+//!
+//! A new limit can break the rule until the waits have been tried again: so whoever sets it wakes
+//! the threads whose targets are queued in the lane, of which every set has one that is stuck by
+//! that limit. Each takes its wait off the list and tries it anew. The first whose wait closes a
+//! circle then gets the error. The limit is written before the lock is taken for that: so a wait
+//! that comes to the list later is tried with the new limit.
 
 use std::sync::Arc;
 
+use super::waiting::KeyId;
 use crate::error::TaskId;
 use crate::numbers::{NumberMap, NumberSet};
-use crate::sync::ProcessMutex;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Parker, ProcessMutex};
 use crate::task::{TaskRef, tasks};
 
 /// An edge of the graph: a thread of a pool waits for a task.
@@ -33,13 +41,16 @@ struct WaitFor {
     /// A number that tells threads apart.
     thread: usize,
     target: TaskRef,
+    /// The key under which the target is queued, if another task of the key had begun.
+    key: Option<KeyId>,
+    parker: Option<Arc<Parker>>,
     /// What cannot end before the thread goes on: the tasks that it is inside, and where one of
     /// them is part of a scope, also those that the opener of the scope is inside.
     held: Vec<HeldTask>,
 }
 
 /// A task that a thread is inside.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct HeldTask {
     task: TaskId,
     /// The slot of a lane that it holds, if it holds one.
@@ -47,12 +58,26 @@ struct HeldTask {
 }
 
 /// Where a task holds a slot of a lane.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HeldSlot {
     /// The address of the lane's account.
-    pub(crate) lane: usize,
-    /// How many slots the lane has.
-    pub(crate) limit: usize,
+    pub(super) lane: usize,
+    /// How many slots the lane has now.
+    pub(super) limit: Arc<AtomicUsize>,
+    /// The key whose place the task holds too, and how many places that has.
+    pub(super) key: Option<(KeyId, usize)>,
+}
+
+/// A wait of a thread that is inside a task, before it is listed.
+#[derive(Debug)]
+pub(crate) struct NewWait<'a> {
+    /// A number that tells threads apart.
+    pub(crate) thread: usize,
+    pub(crate) target: &'a TaskRef,
+    /// The key under which the target is queued, if another task of the key has begun.
+    pub(crate) key: Option<KeyId>,
+    /// To wake the thread by.
+    pub(crate) parker: Option<Arc<Parker>>,
 }
 
 /// What the target of a wait needs.
@@ -60,8 +85,9 @@ pub(crate) struct HeldSlot {
 enum Need {
     /// The end of this task, which runs.
     End(TaskId),
-    /// A slot of the lane whose account is at this address.
-    Slot(usize),
+    /// A slot of the lane whose account is at this address, and a place of the key, if there is
+    /// one.
+    Slot(usize, Option<KeyId>),
 }
 
 /// The waits inside tasks, each of which may end.
@@ -142,17 +168,13 @@ impl DeadlockDetector {
     /// Lists the wait of this thread, until `remove`. False if it would never end; then it is not
     /// listed. In a forked child no wait is listed. `slot_of` finds the slot that a task holds.
     #[must_use]
-    pub(crate) fn add(
-        &self,
-        thread: usize,
-        target: &TaskRef,
-        slot_of: &dyn Fn(&TaskRef) -> Option<HeldSlot>,
-    ) -> bool {
+    pub(crate) fn add(&self, wait: NewWait<'_>, slot_of: &dyn Fn(&TaskRef) -> Option<HeldSlot>) -> bool {
         let here = held_here(slot_of);
+        let NewWait { thread, target, key, parker } = wait;
         let Some(mut graph) = self.graph.lock() else { return true };
         let old = graph.take(thread, target);
         let held = graph.with_scopes(here);
-        graph.waits.push(WaitFor { thread, target: target.clone(), held });
+        graph.waits.push(WaitFor { thread, target: target.clone(), key, parker, held });
         let refused = if is_last_stuck(&graph.waits) { graph.waits.pop() } else { None };
         drop(graph);
         drop(old);
@@ -166,6 +188,22 @@ impl DeadlockDetector {
         drop(graph);
         // The drop of the last reference to a task may run user code.
         drop(wait);
+    }
+
+    /// The lane whose account is at this address has another limit.
+    pub(super) fn limit_changed(&self, lane: *const ()) {
+        if !self.is_active() {
+            return;
+        }
+        let Some(graph) = self.graph.lock() else { return };
+        let mut woken = Vec::new();
+        for wait in &graph.waits {
+            if matches!(Need::of(wait), Need::Slot(needed, _) if needed == lane.addr()) {
+                woken.extend(wait.parker.clone());
+            }
+        }
+        drop(graph);
+        woken.iter().for_each(|parker| parker.unpark());
     }
 
     /// This thread opens the scope whose tasks' release is observed by what is at this address.
@@ -210,7 +248,7 @@ impl WaitGraph {
                 let outer = scope.and_then(|scope| self.scopes.get(scope as u64));
                 for held in outer.map_or(&[][..], Vec::as_slice) {
                     if known.insert(held.task.as_u64()) {
-                        all.push(*held);
+                        all.push(held.clone());
                     }
                 }
             }
@@ -228,13 +266,13 @@ impl WaitGraph {
 fn is_last_stuck(list: &[WaitFor]) -> bool {
     let Some(last) = list.last() else { return false };
     // All that it may depend on, itself the first.
-    let mut stuck = vec![(last, Need::of(&last.target))];
+    let mut stuck = vec![(last, Need::of(last))];
     let mut next = 0;
     while next < stuck.len() {
         for wait in list {
             let is_new = || !stuck.iter().any(|(known, _)| std::ptr::eq(*known, wait));
             if stuck[next].1.concerns(wait) && is_new() {
-                stuck.push((wait, Need::of(&wait.target)));
+                stuck.push((wait, Need::of(wait)));
             }
         }
         next += 1;
@@ -258,30 +296,36 @@ fn is_last_stuck(list: &[WaitFor]) -> bool {
 }
 
 impl Need {
-    fn of(target: &TaskRef) -> Self {
-        if target.is_queued() { Need::Slot(target.owner().addr()) } else { Need::End(target.id()) }
+    fn of(wait: &WaitFor) -> Self {
+        let target = &wait.target;
+        if target.is_queued() { Need::Slot(target.owner().addr(), wait.key) } else { Need::End(target.id()) }
     }
 
     /// Whether the end of `wait` may be what meets the need.
     fn concerns(&self, wait: &WaitFor) -> bool {
         wait.held.iter().any(|held| match self {
             Need::End(task) => held.task == *task,
-            Need::Slot(lane) => held.slot.is_some_and(|slot| slot.lane == *lane),
+            Need::Slot(lane, _) => held.slot.as_ref().is_some_and(|slot| slot.lane == *lane),
         })
     }
 
     /// Whether the need cannot be met while none of `stuck` ends.
     fn is_unmet(&self, stuck: &[(&WaitFor, Need)]) -> bool {
-        let Need::Slot(lane) = self else { return stuck.iter().any(|(wait, _)| self.concerns(wait)) };
-        let (mut tasks, mut oldest) = (NumberSet::default(), None::<(TaskId, usize)>);
-        for (wait, _) in stuck {
-            for held in &wait.held {
-                let Some(slot) = held.slot.filter(|slot| slot.lane == *lane) else { continue };
-                tasks.insert(held.task.as_u64());
-                let this = (held.task, slot.limit);
-                oldest = Some(oldest.map_or(this, |oldest| oldest.min(this)));
+        let Need::Slot(lane, key) = self else {
+            return stuck.iter().any(|(wait, _)| self.concerns(wait));
+        };
+        let (mut tasks, mut of_key) = (NumberSet::default(), NumberSet::default());
+        let (mut limit, mut places) = (0, usize::MAX);
+        for held in stuck.iter().flat_map(|(wait, _)| &wait.held) {
+            let Some(slot) = held.slot.as_ref().filter(|slot| slot.lane == *lane) else { continue };
+            tasks.insert(held.task.as_u64());
+            limit = slot.limit.load(Ordering::Relaxed);
+            if let Some((_, per_key)) = slot.key.filter(|(held, _)| Some(*held) == *key) {
+                of_key.insert(held.task.as_u64());
+                places = per_key;
             }
         }
-        oldest.is_some_and(|(_, limit)| tasks.len() >= limit)
+        // A pause may end.
+        limit > 0 && (tasks.len() >= limit || of_key.len() >= places)
     }
 }

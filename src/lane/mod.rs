@@ -2,10 +2,16 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `core` | one lane: its queue, its slots, and what it counts |
+//! | `settings` | what a lane is made with |
+//! | `core` | one lane: what may be done with its queue and its slots |
+//! | `slots` | what of a lane changes under its lock |
+//! | `waiting` | what waits in a lane: in order, or by keys |
+//! | `keyed` | the order of a keyed lane |
+//! | `shares` | turns in proportion |
+//! | `account` | what a lane counts |
 //! | `item` | what waits in the pool's queues: a task, or the right to run a lane |
 //! | `reserve` | the threads that a lane has of its own |
-//! | `registry` | all lanes of a pool |
+//! | `registry` | all lanes of a pool, and their names |
 //! | `deadlock` | which threads wait inside tasks, and which wait would never end |
 //!
 //! # Slots
@@ -24,10 +30,12 @@
 //!
 //! All of it changes under the lane's lock, so the rules hold at every instant:
 //!
-//! - **N1** A closure of the lane runs only on a thread that holds an active slot, one at a time
-//!   for each; and pending and active together never exceed the limit.
-//! - **N2** As many slots are pending as tasks wait, or no slot is free. (Between taking a slot and
-//!   taking a task a thread is on its way to the queue.)
+//! - **N1** A closure of the lane begins only on a thread that holds an active slot, one at a time
+//!   for each; and only where pending and active together do not exceed the limit in force. They
+//!   never do but where a limit has been lowered: then no slot is pending, and each that is
+//!   released stays free, until they do not.
+//! - **N2** As many slots are pending as tasks wait that may begin, or no slot is free. (Between
+//!   taking a slot and taking a task a thread is on its way to the queue.)
 //! - **N3** The slot is released by the thread that runs the closure, after the closure has ended,
 //!   whatever has become of the handle.
 //!
@@ -39,7 +47,28 @@
 //! under which a slot becomes pending, unless there is one left over from a slot that was taken
 //! over. So while the pool's threads all hang, the items of a lane that goes on do not pile up. A
 //! left-over item may lie before what has come to wait since; so a lane may have as many turns too
-//! early as there are such items.
+//! early as there are such items. The items of lanes with shares are alike, and are counted
+//! together: `shares` (N9).
+//!
+//! # A limit that changes
+//!
+//! The limit is set under the lock, together with what follows from it (N1, N2). Raised, it makes
+//! slots pending, as many as are due. Lowered, it first takes pending slots back, whose items are
+//! left over; what is still above it are active slots, which run closures. Each of their threads
+//! finds that out as it comes for its next task, and releases the slot, which schedules nothing,
+//! since what is left is not below the limit. So no closure begins while as many run as the limit
+//! says, and none that runs is disturbed. A limit of 0 is a *pause*.
+//!
+//! A pause must not outlast those who could end it. What waits in a paused lane has no item, and so
+//! nothing that keeps the lane alive or that a shutdown sees. Hence:
+//!
+//! - **N10** The limit in force is 1 in place of 0 as soon as the pool is being shut down, or the
+//!   lane has no handle.
+//!
+//! A shutdown puts that in force in each lane under its lock, and keeps the pool from ending until
+//! the items are in the queues (`Ending::begin_sorting`); a pause that comes later finds the mark.
+//! A handle that is dropped as the last one, and one that is made by a request for the name, look
+//! at the number of handles under the lane's lock: the last look sees the last change.
 //!
 //! # Turns
 //!
@@ -79,14 +108,29 @@
 //! of them will ever be released. `deadlock` finds that out, and the thread whose wait closes such
 //! a circle gets an error.
 
+mod account;
 mod core;
 mod deadlock;
 mod item;
+mod keyed;
 mod registry;
 mod reserve;
+mod settings;
+mod shares;
+mod slots;
+#[cfg(all(test, not(any(sidestep_loom, sidestep_shuttle))))]
+mod tests;
+mod waiting;
 
-pub(crate) use self::core::{LaneAccount, LaneCore};
-pub(crate) use self::deadlock::HeldSlot;
+pub(crate) use self::account::LaneAccount;
+pub(crate) use self::core::LaneCore;
+pub(crate) use self::deadlock::{HeldSlot, NewWait};
 pub(crate) use self::item::{Job, QueueItem};
-pub(crate) use self::registry::Lanes;
+pub(crate) use self::keyed::new_key_order;
+#[cfg(feature = "metrics")]
+pub(crate) use self::registry::NamedCounts;
+pub(crate) use self::registry::{Lanes, Naming};
 pub(crate) use self::reserve::{Called, LaneReserve};
+pub(crate) use self::settings::{KeySettings, LaneSettings};
+pub(crate) use self::shares::MOST_WEIGHT;
+pub(crate) use self::waiting::{ErasedKey, GoneKeys, KeyId};

@@ -67,6 +67,34 @@ impl Histogram {
         let _ = self.0.add(&other.0);
     }
 
+    /// The times that have been recorded since `earlier`, another snapshot of this histogram: the
+    /// difference of the two. `None` if this is not a later one: it lacks a time that `earlier`
+    /// has.
+    ///
+    /// Take a snapshot every minute, and subtract the one before, for the quantiles of that minute.
+    ///
+    /// ```
+    /// let pool = sidestep::Pool::builder().histograms(true).build()?;
+    /// pool.spawn(|| ()).wait()?;
+    /// let before = pool.metrics();
+    /// pool.spawn(|| std::thread::sleep(std::time::Duration::from_millis(2))).wait()?;
+    /// let after = pool.metrics();
+    /// let (before, after) = (before.run_times().unwrap(), after.run_times().unwrap());
+    /// let since = after.since(before).unwrap();
+    /// assert_eq!(since.count(), 1);
+    /// assert!(since.min() >= std::time::Duration::from_millis(2));
+    /// assert!(before.since(after).is_none());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "subtract")]
+    pub fn since(&self, earlier: &Histogram) -> Option<Histogram> {
+        let mut difference = self.clone();
+        // It fails where a bucket has more in `earlier`, and where that has longer times.
+        difference.0.subtract(&earlier.0).ok()?;
+        Some(difference)
+    }
+
     /// How many times have been recorded.
     #[must_use]
     pub fn count(&self) -> u64 {

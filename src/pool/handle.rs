@@ -1,6 +1,7 @@
 //! The handle of a pool.
 
 use std::fmt;
+use std::hash::Hash;
 use std::io;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -10,11 +11,13 @@ use super::builder::PoolBuilder;
 use super::config::check_number;
 use super::global::{get as get_global, retire};
 use super::inner::Inner;
+use super::keyed_lane::KeyedLaneBuilder;
 use super::lane::{Lane, LaneBuilder};
 use super::shutdown::{DrainGuard, Shutdown, drop_discardable};
 use super::stats::{LongRunningTask, Metrics};
-use super::submit::{Batch, Reserve, Scope, Submitter, TaskOptions, scope, spawn_batch};
-use crate::error::Rejected;
+use super::submit::{Batch, Destination, Permit, Reserve, Scope, Submitter, TaskOptions, scope, spawn_batch};
+use super::until_idle::UntilIdle;
+use crate::error::{Rejected, TaskError};
 use crate::task::{Task, Unblocked};
 
 /// A pool of threads for blocking calls. Cheap to clone; all clones are handles to one pool.
@@ -74,7 +77,7 @@ impl Pool {
     ///
     /// This call does not fail. If a variable has an invalid value, or if the process descends from
     /// more forks than [`PoolBuilder::build`] allows, every task resolves with
-    /// [`is_no_thread`](crate::TaskError::is_no_thread) and a message that names the variable and
+    /// [`is_no_thread`](TaskError::is_no_thread) and a message that names the variable and
     /// the value, or the number of forks; if the system refuses the first thread, the pool tries
     /// again when it is used.
     #[must_use]
@@ -155,14 +158,35 @@ impl Pool {
     }
 
     /// Waits for a permit of the pool's queue, where that has a [limit](PoolBuilder::queue_limit):
-    /// backpressure. The [`Permit`](crate::Permit) queues one task, which is never refused because
+    /// backpressure. The [`Permit`] queues one task, which is never refused because
     /// the queue is full.
     ///
     /// A producer that awaits a permit for each task is slowed down to the speed of the pool, and
     /// the waiting tasks take no more memory than the limit allows.
     #[track_caller]
     pub fn reserve(&self) -> Reserve {
-        Reserve::in_pool(self.clone(), Location::caller())
+        Reserve::of(Destination::Pool(self.clone()), Location::caller())
+    }
+
+    /// Returns a permit of the pool's queue if one is free, as [`reserve`](Pool::reserve) does once
+    /// one is. Those that wait for one go first.
+    ///
+    /// # Errors
+    ///
+    /// [`is_full`](TaskError::is_full) if every permit is taken or promised,
+    /// [`is_shutdown`](TaskError::is_shutdown) once the pool is shut down, and
+    /// [`is_no_thread`](TaskError::is_no_thread) in the child of a fork.
+    ///
+    /// ```
+    /// let pool = sidestep::Pool::builder().queue_limit(1).build()?;
+    /// let permit = pool.try_reserve()?;
+    /// assert!(pool.try_reserve().unwrap_err().is_full());
+    /// assert_eq!(permit.spawn(|| 6 * 7).wait()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn try_reserve(&self) -> Result<Permit, TaskError> {
+        Reserve::of(Destination::Pool(self.clone()), Location::caller()).try_now()
     }
 
     /// Queues many closures at once, with a single wake-up decision, and returns their results as a
@@ -211,7 +235,7 @@ impl Pool {
     ///
     /// Resumes a panic of `f`; otherwise the first panic of a task whose result was not taken from
     /// its [`ScopedTask`](crate::ScopedTask). If the pool did not run a task, and its result was
-    /// not taken, this call panics with the message of the [`TaskError`](crate::TaskError).
+    /// not taken, this call panics with the message of the [`TaskError`].
     ///
     /// ```
     /// let pool = sidestep::Pool::new()?;
@@ -232,12 +256,25 @@ impl Pool {
         scope(self, f)
     }
 
-    /// Makes a lane of this pool: a queue of its own whose tasks run on the pool's threads, at most
-    /// `limit` at a time. Each call makes a new lane; the name is a label. See [`Lane`].
+    /// Returns the lane of this name, or makes it: a queue of its own whose tasks run on the pool's
+    /// threads, at most `limit` at a time. See [`Lane`].
+    ///
+    /// One name is one lane, as long as the lane has a handle or a task that has not ended: so
+    /// parts of a program that do not know each other share a limit by its name.
     ///
     /// # Panics
     ///
-    /// If `limit` is 0. [`LaneBuilder::build`] returns an error instead.
+    /// If `limit` is 0, or a living lane of the name was made with another limit.
+    /// [`LaneBuilder::build`] returns an error instead.
+    ///
+    /// ```
+    /// let pool = sidestep::Pool::new()?;
+    /// let reports = pool.lane("database", 4);
+    /// let orders = pool.lane("database", 4); // the same lane: no more than four at a time in all
+    /// orders.spawn(|| ()).wait()?;
+    /// assert_eq!(reports.metrics().tasks_completed(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[doc(alias = "Semaphore")]
     #[track_caller]
     pub fn lane(&self, name: impl Into<String>, limit: usize) -> Lane {
@@ -250,6 +287,56 @@ impl Pool {
     /// Returns a builder for a lane of this pool, with more settings.
     pub fn lane_builder(&self, name: impl Into<String>, limit: usize) -> LaneBuilder<'_> {
         LaneBuilder::new(self, name.into(), limit)
+    }
+
+    /// A lane of its own, of limit 1, which `label` names in metrics and errors.
+    pub(crate) fn unnamed_lane(&self, label: &str) -> Lane {
+        match self.lane_builder(label, 1).build_unnamed() {
+            Ok(lane) => lane,
+            Err(error) => unreachable!("the settings are possible: {error}"),
+        }
+    }
+
+    /// Returns a builder for a lane whose tasks have keys of type `K`, at most `limit` at a time in
+    /// all: in order within a key, in turn between keys. See [`KeyedLane`](crate::KeyedLane).
+    pub fn keyed_lane<K>(&self, name: impl Into<String>, limit: usize) -> KeyedLaneBuilder<'_, K>
+    where
+        K: Hash + Eq + Send + Sync + 'static,
+    {
+        KeyedLaneBuilder::new(self, name.into(), limit)
+    }
+
+    /// Returns a future that resolves when nothing is queued in the pool or its lanes, and nothing
+    /// runs; on a plain thread, [`wait`](UntilIdle::wait). See [`UntilIdle`].
+    #[doc(alias = "join")]
+    pub fn idle(&self) -> UntilIdle {
+        UntilIdle::new(Destination::Pool(self.clone()))
+    }
+
+    /// The pool's name: see [`PoolBuilder::name`].
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.config.name
+    }
+
+    /// How many threads the pool keeps: see [`PoolBuilder::core_threads`]. A lower
+    /// [`max_threads`](Pool::max_threads) lowers it.
+    #[must_use]
+    pub fn core_threads(&self) -> usize {
+        self.inner.threads.core()
+    }
+
+    /// How many threads the pool may have: see [`PoolBuilder::max_threads`].
+    #[must_use]
+    pub fn max_threads(&self) -> usize {
+        self.inner.threads.max()
+    }
+
+    /// Whether the pool refuses all tasks because it has been [shut down](Pool::shutdown). What was
+    /// queued before may still run.
+    #[must_use]
+    pub fn is_shut_down(&self) -> bool {
+        self.inner.engine.is_closed()
     }
 
     /// Sets options for the next tasks: a name, a time limit in the queue, a shutdown policy.
@@ -318,7 +405,7 @@ impl Pool {
         self.inner.stats.long_running(time, &self.inner.engine.workers)
     }
 
-    pub(in crate::pool) fn submitter(&self) -> Submitter<'_, Inner> {
+    pub(in crate::pool) fn submitter(&self) -> Submitter<'_, &Arc<Inner>> {
         Submitter { inner: &self.inner, queue: &self.inner, has_permit: false }
     }
 
@@ -404,8 +491,9 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
             .field("name", &self.inner.config.name)
-            .field("core_threads", &self.inner.config.core)
-            .field("max_threads", &self.inner.threads.max())
+            .field("core_threads", &self.core_threads())
+            .field("max_threads", &self.max_threads())
+            .field("queue_limit", &self.inner.config.queue_limit)
             .field("threads", &self.inner.threads.counts().alive())
             .finish_non_exhaustive()
     }

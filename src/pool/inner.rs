@@ -82,6 +82,7 @@ impl Inner {
             config,
         });
         inner.reserve_room();
+        inner.engine.lanes.idle().set_source(Weak::<Inner>::clone(&inner.me));
         inner
     }
 
@@ -121,7 +122,10 @@ impl Inner {
             threads_blocked: self.threads.blocking(),
             // A thread is counted an instant before the peak is.
             threads_peak: threads.peak().max(alive),
-            tasks: self.engine.counts(),
+            core_threads: self.threads.core(),
+            max_threads: self.threads.max(),
+            queue_limit: self.config.queue_limit,
+            tasks: self.engine.all_counts(),
             growth_steps: self.growth.steps(),
             spawn_failures: self.threads.backoff().failures(),
             ..Metrics::default()
@@ -286,14 +290,23 @@ impl Inner {
     /// Closes admission. Threads leave when the queues are empty.
     pub(super) fn close(&self) {
         self.ending.begin(&self.engine.own_counts());
-        if !self.engine.close() {
-            return;
+        // The pool must not end while what waits in paused lanes is on its way into the queues.
+        self.ending.begin_sorting();
+        if self.engine.close() {
+            self.close_rooms();
         }
+        self.ending.end_sorting();
+        self.ending.look(&|| self.threads_left());
+    }
+
+    /// Admission is closed: no thread or caller waits for what will not come.
+    fn close_rooms(&self) {
         self.engine.growth_ended();
         self.engine.permits().into_iter().for_each(Semaphore::close);
         for lane in self.engine.lanes.all() {
             lane.permits().into_iter().for_each(Semaphore::close);
         }
+        self.engine.end_pauses(self);
         self.engine.idle.wake_all();
         self.close_reserves();
         self.stop_helpers();
@@ -320,7 +333,8 @@ impl Drop for Inner {
         while let Some(entry) = self.engine.queues.take_any() {
             give_up(entry, &|| Reason::Shutdown);
         }
-        while !self.engine.counts().balanced() {
+        // In this order: what is counted has been counted by a thread that settles it.
+        while !self.engine.counts().balanced() || !self.engine.account.counters.is_settled() {
             thread::yield_now();
         }
     }

@@ -5,14 +5,15 @@ use std::io;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
-use crate::error::Rejected;
-use crate::lane::LaneCore;
+use crate::error::{Rejected, TaskError};
+use crate::lane::{KeySettings, LaneCore, LaneSettings, MOST_WEIGHT, Naming};
 use crate::latency::LatencyRecorder;
 use crate::pool::Pool;
 use crate::pool::config::{MOST_THREADS, refuse};
 use crate::pool::stats::LaneMetrics;
 use crate::pool::stats::latency;
-use crate::pool::submit::{Batch, Reserve, Submitter, TaskOptions, spawn_batch};
+use crate::pool::submit::{Batch, Destination, LaneQueueOf, Permit, Reserve, Submitter, TaskOptions, spawn_batch};
+use crate::pool::until_idle::UntilIdle;
 use crate::task::{Task, Unblocked};
 
 /// A concurrency limit on a pool: a queue of its own whose tasks run on the pool's threads, no more
@@ -20,8 +21,9 @@ use crate::task::{Task, Unblocked};
 ///
 /// Use one lane for each resource that can be overloaded or can hang: a database with four
 /// connections, a disk, a resolver. Whatever happens in one lane, the others and the pool itself go
-/// on. [`Pool::lane`] makes a lane; all clones are handles to one lane. When the last handle is
-/// dropped, the queued tasks still run. A lane keeps its pool alive as a [`Pool`] handle does.
+/// on. [`Pool::lane`] gets the lane of a name, or makes it; all handles of one name, and their
+/// clones, are handles to one lane. When the last handle is dropped, the queued tasks still run. A
+/// lane keeps its pool alive as a [`Pool`] handle does.
 ///
 /// - **The limit holds at every instant.** A running closure holds one of the lane's slots until it
 ///   has truly ended: a caller that gives up waiting frees no slot. So a storm of timeouts never
@@ -33,6 +35,8 @@ use crate::task::{Task, Unblocked};
 /// - **Lanes share threads fairly.** A thread serves a lane for 32 tasks or a millisecond, then
 ///   turns to the other queued work; after a long task it does so at once. Where the tasks of a
 ///   lane compute for long on all threads, the pool adds threads for short tasks.
+///   [`LaneBuilder::share`] sets how the turns of several lanes are divided.
+/// - **The limit can change** while the lane works: [`set_limit`](Lane::set_limit).
 ///
 /// # Waiting inside a lane
 ///
@@ -55,7 +59,6 @@ use crate::task::{Task, Unblocked};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[doc(alias = "Semaphore")]
-#[derive(Clone)]
 #[must_use = "a lane does nothing until it is given tasks"]
 pub struct Lane {
     core: Arc<LaneCore>,
@@ -77,12 +80,13 @@ pub struct LaneBuilder<'a> {
     name: String,
     limit: usize,
     queue_limit: Option<usize>,
-    reserve: usize,
+    reserve: Option<usize>,
+    weight: Option<usize>,
 }
 
 impl<'a> LaneBuilder<'a> {
     pub(super) fn new(pool: &'a Pool, name: String, limit: usize) -> Self {
-        LaneBuilder { pool, name, limit, queue_limit: None, reserve: 0 }
+        LaneBuilder { pool, name, limit, queue_limit: None, reserve: None, weight: None }
     }
 
     /// How many tasks may wait in the lane at one time; see
@@ -126,66 +130,197 @@ impl<'a> LaneBuilder<'a> {
     /// ```
     #[doc(alias = "bulkhead")]
     pub fn reserve(mut self, threads: usize) -> Self {
-        self.reserve = threads;
+        self.reserve = Some(threads);
         self
     }
 
-    /// Builds the lane.
+    /// Divides the turns of the pool's threads among the lanes that have a share, in proportion to
+    /// their weights, as far as they have work. From 1 to 10,000; by default a lane has none.
+    ///
+    /// Use it where lanes compete for the threads of a busy pool: interactive work beside a
+    /// nightly batch, tenants who have paid for different parts. Of two lanes with weights 1 and 3
+    /// that both always have work and a free slot, the second has three turns for each turn of the
+    /// first. A lane that has nothing to do costs the others nothing, and saves nothing up for
+    /// later. None starves: a lane of weight 1 beside one of weight 10,000 has a turn in each
+    /// 10,001.
+    ///
+    /// A turn is up to 32 tasks or a millisecond, or one task that takes longer. A lane that has
+    /// all of its slots in use has no turn, whatever its weight is. Lanes without a share, and
+    /// tasks that are of no lane, take their turns beside all lanes that have one, in the order in
+    /// which they come.
+    ///
+    /// ```
+    /// let pool = sidestep::Pool::builder().max_threads(2).build()?;
+    /// let online = pool.lane_builder("online", 2).share(9).build()?;
+    /// let nightly = pool.lane_builder("nightly", 2).share(1).build()?;
+    /// let jobs: Vec<_> = (0..100).map(|number| nightly.spawn(move || number)).collect();
+    /// assert_eq!(online.spawn(|| "at once, or nearly").wait()?, "at once, or nearly");
+    /// for (number, job) in jobs.into_iter().enumerate() {
+    ///     assert_eq!(job.wait()?, number);
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "weight")]
+    #[doc(alias = "priority")]
+    pub fn share(mut self, weight: usize) -> Self {
+        self.weight = Some(weight);
+        self
+    }
+
+    /// Gets the lane of this name, or builds it.
+    ///
+    /// One name is one lane, as long as the lane *lives*: it has a handle, or a task that has not
+    /// ended. This call then returns another handle to it, if the settings agree: those that are
+    /// set here with those that the lane was made with. What [`Lane::set_limit`] has changed since
+    /// does not matter.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane, the field and the value, if
-    /// a limit is 0, or the reserve is larger than the lane's limit or than 32767.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane, the field and the value,
+    ///   if a limit is 0, the weight is 0 or above 10,000, or the reserve is larger than the lane's
+    ///   limit or than 32767.
+    /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists), naming the lane, the field and both
+    ///   values, if a living lane of the name was made with other settings.
+    ///
+    /// ```
+    /// let pool = sidestep::Pool::new()?;
+    /// let database = pool.lane("database", 4);
+    /// assert!(pool.lane_builder("database", 4).build().is_ok());
+    /// let error = pool.lane_builder("database", 8).build().unwrap_err();
+    /// assert!(error.to_string().contains("limit 4, and not 8"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn build(self) -> io::Result<Lane> {
-        let LaneBuilder { pool, name, limit, queue_limit, reserve } = self;
-        if limit == 0 {
+        self.make(Naming::Shared, None)
+    }
+
+    /// [`build`](LaneBuilder::build) for a lane of its own, of which the name is a label.
+    pub(crate) fn build_unnamed(self) -> io::Result<Lane> {
+        self.make(Naming::Label, None)
+    }
+
+    pub(super) fn make(self, naming: Naming, keys: Option<KeySettings>) -> io::Result<Lane> {
+        self.check()?;
+        let LaneBuilder { pool, name, limit, queue_limit, reserve, weight } = self;
+        let settings = LaneSettings { limit, queue_limit, reserve, weight, keys };
+        let inner = &pool.inner;
+        // In a forked child no task runs, and a recorder may hang.
+        let is_forked = inner.engine.is_forked();
+        let recorder = |name: &str| match is_forked {
+            true => LatencyRecorder::default(),
+            false => latency(&inner.config, Some(name), limit),
+        };
+        let core = inner.engine.lanes.get_or_make(name, naming, settings.clone(), recorder);
+        // From here on a handle, which counts itself out.
+        let lane = Lane { core, pool: pool.clone() };
+        inner.engine.look_at_handles(&lane.core, &**inner);
+        let Some(conflict) = lane.core.settings().conflict(&settings) else { return Ok(lane) };
+        let name = lane.name();
+        let message = format!(
+            "lane {name:?} lives, and was made with {conflict}: use another name, or the settings of \
+             the living lane, whose limit `set_limit` changes"
+        );
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, message))
+    }
+
+    fn check(&self) -> io::Result<()> {
+        let LaneBuilder { name, limit, .. } = self;
+        if *limit == 0 {
             return refuse(format!("the limit of lane {name:?} (0) must be at least 1"));
         }
-        if queue_limit == Some(0) {
+        if self.queue_limit == Some(0) {
             return refuse(format!("queue_limit of lane {name:?} (0) must be at least 1"));
         }
-        if reserve > limit {
+        if let Some(reserve) = self.reserve.filter(|reserve| reserve > limit) {
             return refuse(format!(
                 "reserve of lane {name:?} ({reserve}) must be at most its limit ({limit}): no more closures run"
             ));
         }
-        if reserve > MOST_THREADS {
+        if let Some(reserve) = self.reserve.filter(|reserve| *reserve > MOST_THREADS) {
             return refuse(format!("reserve of lane {name:?} ({reserve}) must be at most {MOST_THREADS}"));
         }
-        // In a forked child no task runs, and a recorder may hang.
-        let latency = if pool.inner.engine.is_forked() {
-            LatencyRecorder::default()
-        } else {
-            latency(&pool.inner.config, Some(&name), limit)
-        };
-        let core = LaneCore::new(name, limit, queue_limit, reserve, latency, &pool.inner.engine.lanes);
-        Ok(Lane { core, pool: pool.clone() })
+        if let Some(weight) = self.weight.filter(|weight| *weight == 0 || *weight > MOST_WEIGHT) {
+            return refuse(format!(
+                "share of lane {name:?} ({weight}) must be at least 1 and at most {MOST_WEIGHT}"
+            ));
+        }
+        Ok(())
     }
 }
 
 impl Lane {
-    pub(super) fn submitter(&self) -> Submitter<'_, LaneCore> {
-        Submitter { inner: &self.pool.inner, queue: &self.core, has_permit: false }
+    pub(super) fn submitter(&self) -> Submitter<'_, LaneQueueOf<'_>> {
+        let queue = LaneQueueOf { lane: &self.core, key: None };
+        Submitter { inner: &self.pool.inner, queue, has_permit: false }
     }
 
     pub(super) fn core(&self) -> &LaneCore {
         &self.core
     }
 
+    /// From now on no more than one closure runs at a time. False if the limit is above that.
+    pub(crate) fn keep_serial(&self) -> bool {
+        self.core.keep_serial()
+    }
+
     pub(super) fn shared(&self) -> &Arc<LaneCore> {
         &self.core
     }
 
-    /// The lane's name: a label, which need not be unique.
+    /// The lane's name. No other living lane of the pool is found by it: see
+    /// [`LaneBuilder::build`].
     #[must_use]
     pub fn name(&self) -> &str {
         self.core.name()
     }
 
-    /// How many of the lane's closures run at one time at most.
+    /// How many of the lane's closures run at one time at most, as it stands now: 0 while the lane
+    /// is paused.
     #[must_use]
     pub fn limit(&self) -> usize {
         self.core.limit()
+    }
+
+    /// Sets how many of the lane's closures run at one time at most; 0 pauses the lane.
+    ///
+    /// A higher limit takes effect at once. A lower one disturbs no closure that runs: until enough
+    /// of them have ended no other begins. In a paused lane tasks can be queued, cancelled, and can
+    /// expire, but none begins. It holds for all handles, and may be called from anywhere, closures
+    /// of the lane included. [`usize::MAX`] is as good as no limit.
+    ///
+    /// What is queued is never lost to a pause: the lane goes on with a limit of 1 where it is
+    /// paused while the pool is shut down, or as the lane's last handle is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane and the value, if the lane is
+    /// that of a [`Strand`](crate::Strand) and the limit above 1.
+    ///
+    /// ```
+    /// let pool = sidestep::Pool::new()?;
+    /// let database = pool.lane("database", 4);
+    /// database.set_limit(0)?; // while the server restarts
+    /// let row = database.spawn(|| "a row");
+    /// assert!(!row.is_finished());
+    /// database.set_limit(8)?;
+    /// assert_eq!(row.wait()?, "a row");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "pause")]
+    #[doc(alias = "resize")]
+    pub fn set_limit(&self, limit: usize) -> io::Result<()> {
+        let inner = &self.pool.inner;
+        if inner.engine.set_lane_limit(&self.core, limit, &**inner) {
+            return Ok(());
+        }
+        let name = self.name();
+        refuse(format!("limit {limit} of lane {name:?} must be at most 1: the calls of a strand run there"))
+    }
+
+    /// Returns a future that resolves when nothing of the lane is queued or runs; on a plain
+    /// thread, [`wait`](UntilIdle::wait). See [`UntilIdle`].
+    pub fn idle(&self) -> UntilIdle {
+        UntilIdle::new(Destination::Lane(self.clone()))
     }
 
     /// How many threads the lane has in reserve at most: see [`LaneBuilder::reserve`].
@@ -280,7 +415,18 @@ impl Lane {
     /// Waits for a permit of the lane's queue: backpressure, as with [`Pool::reserve`].
     #[track_caller]
     pub fn reserve(&self) -> Reserve {
-        Reserve::in_lane(self.clone(), Location::caller())
+        Reserve::of(Destination::Lane(self.clone()), Location::caller())
+    }
+
+    /// Returns a permit of the lane's queue if one is free: see [`Pool::try_reserve`].
+    ///
+    /// # Errors
+    ///
+    /// [`is_full`](TaskError::is_full) if every permit is taken or promised, and the other errors
+    /// of [`Pool::try_reserve`].
+    #[track_caller]
+    pub fn try_reserve(&self) -> Result<Permit, TaskError> {
+        Reserve::of(Destination::Lane(self.clone()), Location::caller()).try_now()
     }
 
     /// Sets options for the next tasks of this lane; see [`Pool::options`].
@@ -298,6 +444,21 @@ impl Lane {
     }
 }
 
+impl Clone for Lane {
+    fn clone(&self) -> Self {
+        self.core.add_handle();
+        Lane { core: Arc::clone(&self.core), pool: self.pool.clone() }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        if self.core.remove_handle() {
+            self.pool.inner.engine.look_at_handles(&self.core, &*self.pool.inner);
+        }
+    }
+}
+
 // User code runs under no lock of the lane, and the pool catches its panics, as for `Pool`.
 impl UnwindSafe for Lane {}
 impl RefUnwindSafe for Lane {}
@@ -307,6 +468,7 @@ impl fmt::Debug for Lane {
         f.debug_struct("Lane")
             .field("name", &self.name())
             .field("limit", &self.limit())
+            .field("queue_limit", &self.core.settings().queue_limit)
             .finish_non_exhaustive()
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! | room | owns |
 //! |---|---|
-//! | `handle`, `lane`, `global` | the handles of a pool and of a lane; the pool of the whole process |
+//! | `handle`, `lane`, `keyed_lane`, `global` | the handles of a pool and of its lanes; the pool of the whole process |
+//! | `until_idle` | waiting until a pool or lane has nothing to do |
 //! | `adapters` | what the modules above use of a pool besides its public methods |
 //! | `services` | what the global pool does for the whole process |
 //! | `builder`, `config` | the settings, and which values are refused |
@@ -23,6 +24,7 @@ mod global;
 mod growth;
 mod handle;
 mod inner;
+mod keyed_lane;
 mod lane;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
@@ -33,9 +35,11 @@ mod shutdown;
 mod stats;
 mod submit;
 mod threads;
+mod until_idle;
 
 pub use self::builder::PoolBuilder;
 pub use self::handle::Pool;
+pub use self::keyed_lane::{KeyedLane, KeyedLaneBuilder, LaneKey};
 pub use self::lane::{Lane, LaneBuilder};
 #[cfg(feature = "fs")]
 pub(crate) use self::services::{HoldOpen, SpawnTarget};
@@ -46,3 +50,4 @@ pub use self::submit::{
     Batch, JoinSet, Permit, Reserve, Scope, ScopedTask, Spawner, TaskOptions, spawn_blocking,
 };
 pub use self::threads::NewThread;
+pub use self::until_idle::UntilIdle;

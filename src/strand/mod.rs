@@ -114,7 +114,7 @@ impl<T: Send + 'static> Strand<T> {
     /// If the spawner is a lane whose limit is not 1.
     #[track_caller]
     pub fn on(spawner: &impl Spawner, value: T) -> Self {
-        let (lane, target) = ChosenTarget::of(spawner).in_lane(|pool| pool.lane("strand", 1));
+        let (lane, target) = ChosenTarget::of(spawner).in_lane(|pool| pool.unnamed_lane("strand"));
         match Strand::in_turn(lane, target, value) {
             Ok(strand) => strand,
             Err(error) => panic!("{error}"),
@@ -145,7 +145,7 @@ impl<T: Send + 'static> Strand<T> {
     }
 
     fn in_turn(lane: Lane, target: ChosenTarget, value: T) -> io::Result<Self> {
-        if lane.limit() != 1 {
+        if !lane.keep_serial() {
             let (name, limit) = (lane.name(), lane.limit());
             let message = format!("lane {name:?} has limit {limit}: the lane of a strand must have limit 1");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
@@ -296,7 +296,7 @@ impl<T: Send + 'static> Drop for StrandInner<T> {
         let Some(value) = self.cell.take() else { return };
         // In another lane, since the queue of the strand's lane may be full; and also on a pool
         // whose shutdown discards what is queued.
-        let lane = self.lane.pool().lane("strand", 1);
+        let lane = self.lane.pool().unnamed_lane("strand");
         match lane.options().on_shutdown(OnShutdown::AlwaysRun).try_spawn(move || drop(value)) {
             Ok(task) => task.detach(),
             // The pool has been shut down. The value may own another strand, so this may recurse.

@@ -59,7 +59,8 @@ pub(crate) trait Owner: Sync {
     ///
     /// `this` is the owner of a task that the caller has claimed and that has not been counted yet
     /// (T4). Afterwards the owner may be gone.
-    unsafe fn count_cancelled(this: *const Self);
+    /// `expired`: its time was up.
+    unsafe fn count_cancelled(this: *const Self, expired: bool);
 }
 
 /// What a task does: a closure returns a value, and an [`Attempt`] of this crate may return the
@@ -110,7 +111,7 @@ pub(super) struct Vtable {
     /// Drops the value, once, by the thread that it belongs to (T1). `None` where that does
     /// nothing.
     pub(super) drop_value: Option<unsafe fn(NonNull<Header>)>,
-    pub(super) count_cancelled: unsafe fn(*const ()),
+    pub(super) count_cancelled: unsafe fn(*const (), bool),
     /// The layout of the cell.
     pub(super) layout: Layout,
     /// Where in the cell the room of closure and value is.
@@ -272,9 +273,9 @@ pub(super) unsafe fn take_value<T>(header: NonNull<Header>) -> T {
 ///
 /// `owner` points to a live `O`, and the caller has claimed the task and has not counted it yet
 /// (T4).
-unsafe fn count_cancelled<O: Owner>(owner: *const ()) {
+unsafe fn count_cancelled<O: Owner>(owner: *const (), expired: bool) {
     // SAFETY: T4.
-    unsafe { O::count_cancelled(owner.cast()) };
+    unsafe { O::count_cancelled(owner.cast(), expired) };
 }
 
 /// Frees a cell.

@@ -30,7 +30,7 @@ impl TaskRef {
     /// claimed it.
     pub(crate) fn revoke(&self, reason: Reason) -> bool {
         let Some(claimed) = self.clone().claim() else { return false };
-        claimed.count_cancelled();
+        claimed.count_unrun(&reason);
         claimed.discard(reason);
         true
     }
@@ -83,9 +83,14 @@ impl Claimed {
 
     /// Tells the task's owner that it will not run. The caller has not counted it in another way.
     pub(crate) fn count_cancelled(&self) {
+        self.count_unrun(&Reason::Cancelled);
+    }
+
+    /// [`count_cancelled`](Claimed::count_cancelled) for the reason why the task will not run.
+    pub(crate) fn count_unrun(&self, reason: &Reason) {
         let header = self.task.header();
         // SAFETY: T4: this thread has the claim and has not counted it yet.
-        unsafe { (header.vtable.count_cancelled)(header.owner) };
+        unsafe { (header.vtable.count_cancelled)(header.owner, matches!(reason, Reason::Expired)) };
     }
 
     /// Runs the closure on this thread and delivers its result.

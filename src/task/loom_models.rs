@@ -94,7 +94,7 @@ impl Books {
 }
 
 impl Owner for Books {
-    unsafe fn count_cancelled(this: *const Self) {
+    unsafe fn count_cancelled(this: *const Self, _: bool) {
         // SAFETY: T4: the books outlive their tasks.
         unsafe { &*this }.cancelled.fetch_add(1, Ordering::Relaxed);
     }

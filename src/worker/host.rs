@@ -27,8 +27,8 @@
 
 use std::sync::Arc;
 
-use super::{Policy, Worker};
-use crate::lane::{HeldSlot, LaneCore};
+use super::{Policy, WatchedTarget, Worker};
+use crate::lane::{HeldSlot, LaneCore, NewWait};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Parker, nesting, trampoline};
 use crate::task::{Host, Inline, TaskRef, claim_inline, tasks};
@@ -81,7 +81,14 @@ impl<P: Policy> Worker<P> {
         if !self.engine().lanes.deadlocks().is_active() {
             return Inline::Waits;
         }
-        let listed = self.engine().lanes.deadlocks().add(self.number(), target, &|task| self.slot_of(task));
+        let watched = self.watched.take();
+        let wait = NewWait {
+            thread: self.number(),
+            target,
+            key: watched.as_ref().and_then(|watched| watched.lane.as_ref()?.key_of_waiting(target)),
+            parker: watched.as_ref().map(|watched| Arc::clone(&watched.parker)),
+        };
+        let listed = self.engine().lanes.deadlocks().add(wait, &|task| self.slot_of(task));
         if listed { Inline::Waits } else { Inline::Deadlock }
     }
 
@@ -101,7 +108,7 @@ impl<P: Policy> Worker<P> {
             return None;
         }
         let lane = self.engine().lanes.find(task.owner())?;
-        Some(HeldSlot { lane: lane.owner().addr(), limit: lane.limit() })
+        Some(lane.slot_of(task))
     }
 
     /// A thread of a reserve entitles the pool to no other thread.
@@ -217,6 +224,9 @@ impl<P: Policy> Host for Worker<P> {
         // Before the target is wanted: a thread that finds no slot for it leaves it alone, and this
         // one must be woken when there is one.
         lane.iter().for_each(|lane| lane.waiters().add(parker));
+        if self.engine().lanes.deadlocks().is_active() {
+            self.watched.set(Some(WatchedTarget { parker: Arc::clone(parker), lane }));
+        }
         if is_here && !self.is_general() && !self.runs_inline(target) {
             self.engine().wanted.add(target);
             self.engine().growth_ended();
@@ -239,6 +249,7 @@ impl<P: Policy> Host for Worker<P> {
 
     fn unwatch(&self, target: Option<&TaskRef>, parker: &Arc<Parker>) {
         self.helps.set(false);
+        drop(self.watched.take());
         self.engine().growth_waiters.remove(parker);
         let Some(target) = target else { return self.engine().help_waiters.remove(parker) };
         if !self.is_general() {
@@ -275,7 +286,7 @@ impl<P: Policy> Host for Worker<P> {
                 self.lane_of(task).filter(|_| !self.released_early.borrow().contains(&task.id()))
             {
                 self.released_early.borrow_mut().push(task.id());
-                self.release_slot(&lane);
+                self.release_slot_of(&lane, Some(task.id()));
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Policy, Worker};
+use crate::error::TaskId;
 use crate::lane::{LaneCore, QueueItem};
 use crate::sync::now;
 use crate::task::{Claimed, TaskRef};
@@ -18,7 +19,8 @@ impl<P: Policy> Worker<P> {
     /// Runs a turn of `lane`, of which an item was queued.
     #[inline(never)]
     pub(super) fn serve_lane(&self, lane: Arc<LaneCore>) {
-        let ran = lane.begin_with_next().is_some_and(|first| self.take_turn(lane, first));
+        let next = lane.in_turn().and_then(|lane| Some((lane.begin_with_next()?, lane)));
+        let ran = next.is_some_and(|(first, lane)| self.take_turn(lane, first));
         if !ran {
             self.pass_baton();
         }
@@ -46,6 +48,7 @@ impl<P: Policy> Worker<P> {
             }
             next = claim_next(&lane);
         }
+        self.look_for_idle(&lane);
         tasks > 0
     }
 
@@ -60,6 +63,7 @@ impl<P: Policy> Worker<P> {
             }
             next = claim_next(&lane);
         }
+        self.look_for_idle(&lane);
         None
     }
 
@@ -81,8 +85,24 @@ impl<P: Policy> Worker<P> {
     /// Releases a slot of `lane`, for the thread that comes next.
     pub(super) fn release_slot(&self, lane: &Arc<LaneCore>) {
         // Behind what waits already, and not in this thread's own deque: that makes turns fair.
-        if lane.release(|| self.engine().queues.push(None, QueueItem::lane(Arc::clone(lane)))) {
+        self.release_slot_of(lane, None);
+    }
+
+    /// [`release_slot`](Worker::release_slot), perhaps of the task `early`, which goes on.
+    pub(super) fn release_slot_of(&self, lane: &Arc<LaneCore>, early: Option<TaskId>) {
+        if lane.release(early, || self.engine().queues.push(None, QueueItem::lane(Arc::clone(lane)))) {
             self.engine().notify(&*self.pool);
+        }
+        self.look_for_idle(lane);
+    }
+
+    /// This thread has come to the lock of `lane` since it counted the end of a task there: looks
+    /// whether the lane is idle, if that is waited for. A searching token goes, since wakers are
+    /// user code.
+    pub(super) fn look_for_idle(&self, lane: &LaneCore) {
+        if lane.idle().is_wanted() {
+            self.pass_baton();
+            lane.idle().look().wake();
         }
     }
 
@@ -90,7 +110,7 @@ impl<P: Policy> Worker<P> {
     /// up to `target` and with it.
     pub(super) fn run_through(&self, mut lane: Arc<LaneCore>, target: &TaskRef) {
         while target.is_queued() {
-            let Some(claimed) = claim_next(&lane) else { return };
+            let Some(claimed) = claim_next(&lane) else { return self.look_for_idle(&lane) };
             match self.reenter(|| self.run_in_lane(claimed, lane)) {
                 Some(kept) => lane = kept,
                 None => return,
@@ -123,11 +143,12 @@ fn claim_next(lane: &LaneCore) -> Option<Claimed> {
 /// is released.
 fn claim_or_next(lane: &LaneCore, mut entry: TaskRef) -> Option<Claimed> {
     loop {
+        let id = entry.id();
         let claimed = entry.claim();
         if claimed.is_some() {
             return claimed;
         }
-        lane.count_tombstone();
+        lane.count_tombstone(id);
         entry = lane.next()?;
     }
 }

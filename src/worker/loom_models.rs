@@ -6,7 +6,9 @@
 //! joining them.
 
 mod deep;
+mod idleness;
 mod lanes;
+mod limits;
 mod reserves;
 
 use std::panic::Location;
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant};
 use loom::thread;
 
 use super::{Engine, Policy, Retire, work};
+use crate::counts::IdleSource;
 use crate::error::Reason;
 use crate::error::TaskError;
 use crate::lane::{LaneCore, LaneReserve, Lanes};
@@ -131,6 +134,12 @@ impl Yard {
     fn end_in_one_order(&self, threads: Vec<thread::JoinHandle<()>>) {
         in_one_order();
         self.end(threads);
+    }
+}
+
+impl IdleSource for Yard {
+    fn is_idle(&self) -> bool {
+        self.engine.is_idle()
     }
 }
 

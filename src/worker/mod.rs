@@ -68,7 +68,7 @@ use std::time::{Duration, Instant};
 use crate::counts::{PoolAccount, PoolCounters, TaskCounts, thread_number};
 use crate::error::TaskId;
 use crate::idle::{Idle, Notified, Sleeper};
-use crate::lane::{LaneCore, LaneReserve, Lanes, QueueItem};
+use crate::lane::{KeyId, LaneCore, LaneReserve, Lanes, QueueItem};
 use crate::queue::{Queues, StealCursor};
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
@@ -117,8 +117,8 @@ impl Engine {
             queues: Queues::new(deques),
             idle: Idle::new(),
             workers: Registry::default(),
+            account: PoolAccount::new(PoolCounters::new(), permits, Arc::clone(lanes.idle())),
             lanes,
-            account: PoolAccount::new(PoolCounters::new(), permits),
             growth_waiters: ParkerSet::default(),
             help_waiters: ParkerSet::default(),
             deep_waits: DeepWaits::default(),
@@ -202,6 +202,14 @@ impl Engine {
         counts
     }
 
+    /// [`counts`](Engine::counts), with what was refused and whose time was up.
+    pub(crate) fn all_counts(&self) -> TaskCounts {
+        // Read before the cancelled tasks, of which the expired ones are a part.
+        let lanes = self.lanes.counts().tasks;
+        let (rejected, expired) = self.account.counters.rejected_and_expired();
+        TaskCounts { rejected: rejected + lanes.rejected, expired: expired + lanes.expired, ..self.counts() }
+    }
+
     /// The submissions and cancellations of the pool's own queues, with the starts and ends of all
     /// tasks: a thread counts those of lanes' tasks too.
     pub(crate) fn own_counts(&self) -> TaskCounts {
@@ -228,15 +236,59 @@ impl Engine {
     /// and is not counted. True if a thread must look into the pool's queues.
     #[must_use]
     #[inline]
-    pub(crate) fn submit_to_lane(&self, lane: &Arc<LaneCore>, task: TaskRef) -> bool {
+    pub(crate) fn submit_to_lane(&self, lane: &Arc<LaneCore>, task: TaskRef, key: Option<KeyId>) -> bool {
         let local = this_context(self.owner()).and_then(|context| context.local.get());
-        lane.enqueue(task, || self.queues.push(local, QueueItem::lane(Arc::clone(lane))))
+        lane.enqueue(task, key, || self.queues.push(local, QueueItem::lane(Arc::clone(lane))))
+    }
+
+    fn push_item(&self, lane: &Arc<LaneCore>) {
+        self.queues.push(None, QueueItem::lane(Arc::clone(lane)));
     }
 
     /// Sets how many slots `lane` has, and makes a thread look for those that this makes pending.
-    pub(crate) fn set_lane_limit(&self, lane: &Arc<LaneCore>, limit: usize, policy: &impl Policy) {
-        if lane.set_limit(limit, || self.queues.push(None, QueueItem::lane(Arc::clone(lane)))) {
+    /// False if the lane is that of a strand, and may not have so many.
+    pub(crate) fn set_lane_limit(&self, lane: &Arc<LaneCore>, limit: usize, policy: &impl Policy) -> bool {
+        let scheduled = lane.set_limit(limit, || self.push_item(lane));
+        if scheduled == Some(true) {
             self.notify(policy);
+        }
+        scheduled.is_some()
+    }
+
+    /// A handle of `lane` has come, or the last one has gone: N10.
+    pub(crate) fn look_at_handles(&self, lane: &Arc<LaneCore>, policy: &impl Policy) {
+        if lane.look_at_handles(|| self.push_item(lane)) {
+            self.notify(policy);
+        }
+    }
+
+    /// The pool is being shut down: no lane is paused any longer (N10). Until the end of this call
+    /// the pool must not end.
+    pub(crate) fn end_pauses(&self, policy: &impl Policy) {
+        let mut scheduled = false;
+        for lane in self.lanes.all() {
+            scheduled |= lane.close(|| self.push_item(&lane));
+        }
+        if scheduled {
+            self.notify(policy);
+        }
+    }
+
+    /// Whether every task that had been submitted at some instant during the call has ended. The
+    /// ends are read first, and the submissions last.
+    pub(crate) fn is_idle(&self) -> bool {
+        let cancelled = self.lanes.counts().tasks.cancelled;
+        let own = self.own_counts();
+        let submitted = self.lanes.counts().tasks.submitted;
+        own.ended() + own.cancelled + cancelled == own.submitted + submitted
+    }
+
+    /// This thread has counted the ends of tasks: fences, and looks whether the pool is idle, if
+    /// that is waited for (I1 of `counts::idle_waiters`). The thread holds no searching token.
+    pub(crate) fn look_for_idle(&self) {
+        if self.lanes.idle().is_wanted() {
+            fence(Ordering::SeqCst);
+            self.lanes.idle().look().wake();
         }
     }
 
@@ -383,8 +435,18 @@ pub(crate) struct Worker<P: Policy> {
     blocking: Cell<u32>,
     /// Whether this thread, which waits, runs what is wanted.
     helps: Cell<bool>,
+    /// What the thread has registered for, until it is listed as waiting for that.
+    watched: Cell<Option<WatchedTarget>>,
     /// Whether the thread is to end after its task.
     retiring: Cell<bool>,
+}
+
+/// What a thread is registered to wait for.
+#[derive(Debug)]
+struct WatchedTarget {
+    parker: Arc<Parker>,
+    /// The lane of the target, if it is one of the thread's pool.
+    lane: Option<Arc<LaneCore>>,
 }
 
 /// Works for `pool` until the thread is to leave. The caller has a starting token for this thread.
@@ -414,6 +476,7 @@ impl<P: Policy> Worker<P> {
             depth: Cell::new(0),
             blocking: Cell::new(0),
             helps: Cell::new(false),
+            watched: Cell::new(None),
             retiring: Cell::new(false),
         }
     }
@@ -514,6 +577,7 @@ impl<P: Policy> Worker<P> {
         }
         let Worker { pool, reserve, context, .. } = self;
         let engine = pool.engine();
+        engine.look_for_idle();
         if let Some(local) = context.local.into_inner() {
             engine.queues.release(local);
         }

@@ -31,6 +31,13 @@ impl<P: Policy> Worker<P> {
     /// Spins, and then sleeps, until there may be something to do. False if the thread is to leave;
     /// then it holds no token.
     pub(super) fn park(&self) -> bool {
+        let waits_for_idle = self.engine().lanes.idle();
+        let requests = waits_for_idle.requests();
+        if waits_for_idle.is_wanted() {
+            // The look calls wakers, which are user code.
+            self.pass_baton();
+            self.engine().look_for_idle();
+        }
         if self.spin() {
             return true;
         }
@@ -39,7 +46,9 @@ impl<P: Policy> Worker<P> {
         // the pool closed.
         let closed = self.engine().is_closed();
         idle.enter_stack(&self.sleeper, self.searching.take());
-        if self.must_look_again(closed) {
+        // The fence in `enter_stack` is I1, too: a wait for the pool to be idle that this thread
+        // has not looked for yet finds all that the thread has counted, or is found here.
+        if self.must_look_again(closed) || waits_for_idle.requests() != requests {
             return self.search();
         }
         if closed {

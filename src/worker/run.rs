@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{Policy, Worker};
 use crate::error::Reason;
-use crate::lane::{Job, LaneCore, QueueItem};
+use crate::lane::{GoneKeys, Job, LaneCore, QueueItem};
 use crate::sync::now;
 use crate::task::{Claimed, Runner, TaskRef, as_current};
 
@@ -28,19 +28,27 @@ impl<P: Policy> Runner for Run<'_, P> {
             ran.into_iter().for_each(|ran| worker.pool.observe_run(task, None, ran));
             return worker.count_ended(reason, false);
         };
-        // N3. Where more waits, the slot is kept while the result is delivered.
-        let goes_on = !worker.take_released_early(task) && !lane.release_if_idle();
         if let Some(ran) = ran {
+            let (goes_on, keys) = worker.release_after(task, &lane);
             // A subscriber is user code: it may wait for the lane.
             worker.lane.replace(goes_on.then(|| Arc::clone(&lane)));
             worker.pool.observe_run(task, Some(&lane), ran);
             lane.count_ended(reason);
+            lane.pass_lock();
+            worker.look_for_idle(&lane);
+            drop(keys);
             self.lane.set(Some(lane));
-        } else {
-            lane.count_ended(reason);
-            let keeper = if goes_on { &worker.lane } else { &self.lane };
-            keeper.set(Some(lane));
+            return worker.count_ended(reason, goes_on && worker.serves());
         }
+        lane.count_ended(reason);
+        let (goes_on, keys) = worker.release_after(task, &lane);
+        if goes_on {
+            worker.lane.set(Some(lane));
+        } else {
+            worker.look_for_idle(&lane);
+            self.lane.set(Some(lane));
+        }
+        drop(keys);
         worker.count_ended(reason, goes_on && worker.serves());
     }
 }
@@ -52,6 +60,19 @@ impl<P: Policy> Runner for Worker<P> {
 }
 
 impl<P: Policy> Worker<P> {
+    /// The closure of `task` has ended, of whose lane this thread holds a slot: releases the slot,
+    /// unless more waits. Where more waits, the slot is kept while the result is delivered (N3),
+    /// and the first result is true. The keys that the lane has let go of are to be dropped where
+    /// user code may run.
+    fn release_after(&self, task: &TaskRef, lane: &LaneCore) -> (bool, GoneKeys) {
+        if self.take_released_early(task) {
+            lane.pass_lock();
+            return (false, GoneKeys::default());
+        }
+        let (released, keys) = lane.release_if_idle(task.id());
+        (!released, keys)
+    }
+
     /// Runs an item, unless it is the tombstone of a task that another thread has claimed.
     #[inline(always)]
     pub(super) fn execute(&self, item: QueueItem) {
@@ -163,9 +184,11 @@ impl<P: Policy> Worker<P> {
     /// the timer has not got to it either.
     fn let_expire(&self, claimed: Claimed, lane: Option<Arc<LaneCore>>) {
         self.pass_baton();
+        // It gives the place of its key back.
+        lane.iter().for_each(|lane| lane.end_unrun(claimed.task().id()));
         // A destructor of the closure, or a waker, that blocks releases the slot.
         self.lane.replace(lane);
-        claimed.count_cancelled();
+        claimed.count_unrun(&Reason::Expired);
         claimed.discard(Reason::Expired);
     }
 

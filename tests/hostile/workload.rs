@@ -97,8 +97,9 @@ fn blocking(threads: usize) {
 /// Narrow lanes beside each other; none exceeds its limit.
 fn lanes() {
     let pool = pool(16);
-    let lanes: Vec<_> =
-        (1..4).map(|limit| (pool.lane("narrow", limit), Arc::new(Crowd::default()))).collect();
+    let lanes: Vec<_> = (1..4)
+        .map(|limit| (pool.lane(format!("narrow {limit}"), limit), Arc::new(Crowd::default())))
+        .collect();
     let tasks: Vec<_> = (0..600)
         .map(|number| {
             let (lane, crowd) = &lanes[number % lanes.len()];

@@ -94,8 +94,10 @@ impl World {
         });
         let most_threads = most.max().unwrap_or(0).max(setting.max);
         let pool = pool(setting, most_threads, &ledger);
-        let lanes =
-            setting.lanes.iter().map(|limit| (pool.lane("lane", *limit), AtomicUsize::new(0))).collect();
+        let lane = |(number, limit): (usize, &usize)| {
+            (pool.lane(format!("lane {number}"), *limit), AtomicUsize::new(0))
+        };
+        let lanes = setting.lanes.iter().enumerate().map(lane).collect();
         let strands = (0..setting.strands).map(|_| Strand::on(&pool, AtomicUsize::new(0))).collect();
         World { pool, lanes, strands, ledger, most_threads }
     }

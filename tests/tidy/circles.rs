@@ -14,6 +14,7 @@ const LARGEST: usize = 3;
 const FACADES: &[(&str, &str)] = &[
     ("pool/handle.rs", "the public handle has a method for each thing that a pool makes, and those hold one"),
     ("pool/lane.rs", "the same for a lane"),
+    ("pool/keyed_lane.rs", "the same for a keyed lane and its keys"),
 ];
 
 /// Larger circles that stay, each by one of its files, with its size and the reason.

@@ -100,3 +100,37 @@ fn no_time_is_lost_to_other_threads() {
     assert_eq!((wait.count(), run.count()), (20_000, 20_000));
     assert_eq!(wait, run);
 }
+
+#[test]
+fn a_difference_is_what_came_between() {
+    let early: Vec<_> = (1..1000).map(Duration::from_micros).collect();
+    let late: Vec<_> = (500..3000).step_by(3).map(Duration::from_micros).collect();
+    let before = of(early.clone());
+    let after = of(early.iter().chain(&late).copied());
+    let between = after.since(&before).unwrap();
+    assert_eq!(between, of(late.clone()));
+    assert_eq!(between.count(), late.len() as u64);
+    assert!(between.min().abs_diff(late[0]) <= late[0] / 100 && between.max() >= late[late.len() - 1]);
+    for q in [0.1, 0.5, 0.9, 0.99] {
+        assert_eq!(between.quantile(q), of(late.clone()).quantile(q));
+    }
+    assert_eq!(after.since(&Histogram::new()).unwrap(), after);
+    let nothing = after.since(&after).unwrap();
+    assert!(nothing.is_empty());
+    assert_eq!(
+        (nothing.min(), nothing.max(), nothing.quantile(0.5)),
+        (Duration::ZERO, Duration::ZERO, Duration::ZERO)
+    );
+    assert!(Histogram::new().since(&Histogram::new()).unwrap().is_empty());
+}
+
+#[test]
+fn there_is_no_difference_where_the_order_is_wrong() {
+    let (before, after) = (of([Duration::from_micros(5)]), of([5, 6].map(Duration::from_micros)));
+    assert!(before.since(&after).is_none(), "fewer times");
+    assert!(Histogram::new().since(&before).is_none());
+    let (short, long) = (of([Duration::from_nanos(1)]), of([LONGEST]));
+    assert!(short.since(&long).is_none() && long.since(&short).is_none(), "other times");
+    let many = of((0..100).map(Duration::from_millis));
+    assert!(many.since(&of([Duration::from_secs(3000)])).is_none(), "a time that this one has no bucket for");
+}

@@ -20,8 +20,7 @@
 
 use std::panic::Location;
 
-use crate::pool::submit::{Destination, NewTask, Queue, Submitter};
-use crate::pool::{Lane, Pool};
+use crate::pool::submit::{Destination, DestinationRef, NewTask, Queue, Submitter};
 use crate::semaphore::Semaphore;
 use crate::task::{ColdPart, Metadata, OnShutdown, Task};
 
@@ -31,7 +30,7 @@ pub(crate) struct HoldOpen(Destination);
 
 impl HoldOpen {
     /// `None` if the shutdown may have ended, and in a forked child.
-    pub(super) fn new(target: Destination<&Pool, &Lane>) -> Option<Self> {
+    pub(super) fn new(target: DestinationRef<'_>) -> Option<Self> {
         let inner = &target.pool().inner;
         if inner.engine.is_forked() {
             return None;
@@ -58,6 +57,9 @@ impl HoldOpen {
             }
             Destination::Lane(lane) => {
                 Submitter { has_permit: true, ..lane.submitter() }.spawn_late(run, site, metadata)
+            }
+            Destination::Key(key) => {
+                Submitter { has_permit: true, ..key.submitter() }.spawn_late(run, site, metadata)
             }
         }
     }

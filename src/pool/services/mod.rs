@@ -27,7 +27,7 @@ pub(crate) use self::target::SpawnTarget;
 
 use std::sync::OnceLock;
 
-use super::submit::Destination;
+use super::submit::{Destination, DestinationRef};
 use super::{Lane, Pool};
 use crate::worker::{Engine, Policy};
 
@@ -41,7 +41,7 @@ pub(in crate::pool) enum Service {
 
 impl Service {
     /// Where its closures go.
-    pub(in crate::pool) fn destination(self) -> Destination<&'static Pool, &'static Lane> {
+    pub(in crate::pool) fn destination(self) -> DestinationRef<'static> {
         let pool = Pool::global();
         if pool.inner.engine.is_forked() {
             // Another thread may have been making the lane at the fork. The pool refuses the task.
@@ -62,7 +62,7 @@ impl Service {
         if let Some(tasks) = pool.inner.config.queue_limit {
             builder = builder.queue_limit(tasks);
         }
-        match builder.build() {
+        match builder.build_unnamed() {
             Ok(lane) => lane,
             Err(error) => unreachable!("the settings are possible: {error}"),
         }
@@ -96,7 +96,7 @@ impl Services {
     pub(in crate::pool) fn resize(&self, max_threads: usize, engine: &Engine, policy: &impl Policy) {
         for service in [Service::Files, Service::Streams, Service::Lookups] {
             if let Some(lane) = self.0[service as usize].get() {
-                engine.set_lane_limit(lane.shared(), service.limit(max_threads), policy);
+                let _ = engine.set_lane_limit(lane.shared(), service.limit(max_threads), policy);
             }
         }
     }

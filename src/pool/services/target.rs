@@ -6,8 +6,8 @@
 use std::panic::Location;
 
 use super::{HoldOpen, Service};
-use crate::pool::submit::{ChosenTarget, Destination, EntersRuntime, TaskSettings};
-use crate::pool::{Lane, Pool, Reserve, Spawner, TaskOptions};
+use crate::pool::submit::{ChosenTarget, Destination, DestinationRef, EntersRuntime, TaskSettings};
+use crate::pool::{Pool, Reserve, Spawner, TaskOptions};
 use crate::task::Task;
 
 /// Where an adapter's closures run.
@@ -43,7 +43,7 @@ impl SpawnTarget {
         SpawnTarget(TargetPlace::Chosen(ChosenTarget::of(spawner)))
     }
 
-    fn resolve(&self) -> (Destination<&Pool, &Lane>, &TaskSettings) {
+    fn resolve(&self) -> (DestinationRef<'_>, &TaskSettings) {
         match &self.0 {
             TargetPlace::Global => (Destination::Pool(Pool::global()), &NO_SETTINGS),
             TargetPlace::Service(service) => (service.destination(), &OF_SERVICES),
@@ -74,11 +74,7 @@ impl SpawnTarget {
         let (destination, _) = self.resolve();
         let site = Location::caller();
         let hold = HoldOpen::new(destination);
-        let reserve = match destination {
-            Destination::Pool(pool) => Reserve::in_pool(pool.clone(), site),
-            Destination::Lane(lane) => Reserve::in_lane(lane.clone(), site),
-        };
-        (reserve, hold)
+        (Reserve::of(destination.to_owned(), site), hold)
     }
 
     /// Keeps the shutdown of the pool from ending. `None` if it may have ended, and where the pool

@@ -17,8 +17,10 @@ pub(in crate::pool) fn give_up(entry: QueueItem, reason: &dyn Fn() -> Reason) ->
         // As a thread would do: the last task releases the slot.
         Job::Lane(lane) => {
             let mut ended = 0;
+            let Some(lane) = lane.in_turn() else { return 0 };
             let mut next = lane.begin_with_next();
             while let Some(task) = next {
+                lane.end_unrun(task.id());
                 ended += end(task);
                 next = lane.next();
             }

@@ -10,9 +10,15 @@ use crate::latency::LatencySnapshot;
 /// of its tasks.
 ///
 /// The task counts obey `submitted = completed + panicked + cancelled + queued + running` at every
-/// moment, and every end is counted before its result can be seen. Refused tasks were not
-/// submitted; but a task that meets a shutdown on its way into the queue may count as submitted,
-/// and then counts as cancelled too, even where `try_spawn` returns its closure.
+/// moment, and every end is counted before its result can be seen: so each submitted task has
+/// exactly one end. [Expired](Metrics::tasks_expired) and [refused](Metrics::tasks_refused) tasks
+/// are among the cancelled ones. What a queue [rejects](Metrics::tasks_rejected) was not submitted;
+/// but a task that meets a shutdown on its way into the queue may count as submitted, and then
+/// counts as cancelled too, even where `try_spawn` returns its closure.
+///
+/// How full the pool is show [`threads`](Metrics::threads) next to
+/// [`max_threads`](Metrics::max_threads), and [`tasks_queued`](Metrics::tasks_queued) next to
+/// [`queue_limit`](Metrics::queue_limit).
 ///
 /// ```
 /// let pool = sidestep::Pool::new()?;
@@ -29,6 +35,9 @@ pub struct Metrics {
     pub(in crate::pool) threads_blocked: usize,
     pub(in crate::pool) threads_peak: usize,
     pub(in crate::pool) reserve_threads: usize,
+    pub(in crate::pool) core_threads: usize,
+    pub(in crate::pool) max_threads: usize,
+    pub(in crate::pool) queue_limit: Option<usize>,
     pub(in crate::pool) tasks: TaskCounts,
     pub(in crate::pool) growth_steps: u64,
     pub(in crate::pool) spawn_failures: u64,
@@ -67,6 +76,25 @@ impl Metrics {
     #[must_use]
     pub fn reserve_threads(&self) -> usize {
         self.reserve_threads
+    }
+
+    /// How many threads the pool keeps: see [`Pool::core_threads`](crate::Pool::core_threads).
+    #[must_use]
+    pub fn core_threads(&self) -> usize {
+        self.core_threads
+    }
+
+    /// How many threads the pool may have: see [`Pool::max_threads`](crate::Pool::max_threads).
+    #[must_use]
+    pub fn max_threads(&self) -> usize {
+        self.max_threads
+    }
+
+    /// How many tasks may wait in the pool's own queue, which its lanes' tasks do not enter; `None`
+    /// if that is not limited. See [`PoolBuilder::queue_limit`](crate::PoolBuilder::queue_limit).
+    #[must_use]
+    pub fn queue_limit(&self) -> Option<usize> {
+        self.queue_limit
     }
 
     /// Tasks that wait to be run.
@@ -109,6 +137,29 @@ impl Metrics {
         self.tasks.panicked
     }
 
+    /// Those of the [cancelled](Metrics::tasks_cancelled) tasks that were still queued when their
+    /// time was up (see [`TaskOptions::expire_after`](crate::TaskOptions::expire_after)).
+    #[must_use]
+    pub fn tasks_expired(&self) -> u64 {
+        self.tasks.expired
+    }
+
+    /// Those of the [cancelled](Metrics::tasks_cancelled) tasks that are calls of a
+    /// [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) which found the value poisoned
+    /// or gone: a thread began them, but their closure did not run.
+    #[must_use]
+    pub fn tasks_refused(&self) -> u64 {
+        self.tasks.denied
+    }
+
+    /// Closures that a queue has not let in, because it was full or the pool was shut down: the
+    /// handle of such a `spawn` resolves with an error, and `try_spawn` returns the closure. They
+    /// are not [submitted](Metrics::tasks_submitted) and have no other count.
+    #[must_use]
+    pub fn tasks_rejected(&self) -> u64 {
+        self.tasks.rejected
+    }
+
     /// How often the monitor has added threads because the existing ones were blocked or occupied.
     #[must_use]
     pub fn growth_steps(&self) -> u64 {
@@ -144,7 +195,9 @@ impl Metrics {
 /// The metrics of a [`Lane`](crate::Lane) at one moment.
 ///
 /// As in [`Metrics`], `submitted = completed + panicked + cancelled + queued + running` at every
-/// moment.
+/// moment, and expired and refused tasks are among the cancelled ones. How full the lane is show
+/// [`tasks_running`](LaneMetrics::tasks_running) next to [`limit`](LaneMetrics::limit), and
+/// [`tasks_queued`](LaneMetrics::tasks_queued) next to [`queue_limit`](LaneMetrics::queue_limit).
 ///
 /// ```
 /// let pool = sidestep::Pool::new()?;
@@ -156,6 +209,8 @@ impl Metrics {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneMetrics {
+    limit: usize,
+    queue_limit: Option<usize>,
     reserve_threads: usize,
     tasks: TaskCounts,
     times: LatencySnapshot,
@@ -163,12 +218,28 @@ pub struct LaneMetrics {
 
 impl LaneMetrics {
     pub(in crate::pool) fn read(core: &LaneCore) -> Self {
+        let before = core.limit().max(core.active());
         let mut tasks = core.account().counters.counts().tasks;
         // This read counted the ends before the starts: of the tasks that have begun since, some
-        // must have ended.
-        tasks.started = tasks.started.min(tasks.ended() + core.limit() as u64);
+        // must have ended. No more run than the limit allows, or than ran when it was lowered.
+        let limit = core.limit();
+        tasks.started = tasks.started.min(tasks.ended().saturating_add(limit.max(before) as u64));
         let reserve_threads = core.reserve().map_or(0, |reserve| reserve.count());
-        LaneMetrics { reserve_threads, tasks, times: core.latency().read() }
+        let queue_limit = core.settings().queue_limit;
+        LaneMetrics { limit, queue_limit, reserve_threads, tasks, times: core.latency().read() }
+    }
+
+    /// How many of the lane's closures run at one time at most: see
+    /// [`Lane::limit`](crate::Lane::limit).
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many tasks may wait in the lane; `None` if that is not limited.
+    #[must_use]
+    pub fn queue_limit(&self) -> Option<usize> {
+        self.queue_limit
     }
 
     /// Threads of the lane's [reserve](crate::LaneBuilder::reserve) that there are at this moment.
@@ -183,7 +254,8 @@ impl LaneMetrics {
         self.tasks.queued()
     }
 
-    /// Tasks whose closure has begun and not ended: never more than the lane's limit.
+    /// Tasks whose closure has begun and not ended: never more than the lane's limit, but for those
+    /// that ran when it was lowered.
     #[must_use]
     pub fn tasks_running(&self) -> u64 {
         self.tasks.running()
@@ -213,6 +285,24 @@ impl LaneMetrics {
     #[must_use]
     pub fn tasks_panicked(&self) -> u64 {
         self.tasks.panicked
+    }
+
+    /// Those of the cancelled tasks whose time was up; see [`Metrics::tasks_expired`].
+    #[must_use]
+    pub fn tasks_expired(&self) -> u64 {
+        self.tasks.expired
+    }
+
+    /// Those of the cancelled tasks that found no value; see [`Metrics::tasks_refused`].
+    #[must_use]
+    pub fn tasks_refused(&self) -> u64 {
+        self.tasks.denied
+    }
+
+    /// Closures that the lane has not let in; see [`Metrics::tasks_rejected`].
+    #[must_use]
+    pub fn tasks_rejected(&self) -> u64 {
+        self.tasks.rejected
     }
 
     /// How long tasks of the lane have waited; see [`Metrics::wait_times`].

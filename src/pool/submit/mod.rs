@@ -33,7 +33,7 @@ pub use self::spawner::Spawner;
 
 pub(in crate::pool) use self::batch::spawn_batch;
 pub(in crate::pool) use self::context::{Captures, Carried, EntersRuntime};
-pub(in crate::pool) use self::destination::Destination;
+pub(in crate::pool) use self::destination::{Destination, DestinationRef};
 #[cfg(feature = "fs")]
 pub(in crate::pool) use self::options::TaskSettings;
 pub(in crate::pool) use self::scope::scope;
@@ -42,26 +42,28 @@ pub(crate) use self::spawner::ChosenTarget;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::counts::PoolAccount;
+use crate::counts::{AccountCounters, PoolAccount, UnrunCounters};
 use crate::error::{Reason, Rejected, TaskError};
-use crate::lane::{LaneAccount, LaneCore};
+use crate::lane::{KeyId, LaneAccount, LaneCore};
 use crate::pool::inner::Inner;
 use crate::semaphore::Semaphore;
 use crate::task::{Claimed, ColdPart, OnShutdown, Owner, Task, TaskRef, Work, forked_child, new_task};
 use crate::trace::event;
 
-/// Where tasks can be queued: the pool itself, or a lane of it.
+/// Where tasks can be queued: the pool itself, a lane of it, or a key of such a lane.
 pub(in crate::pool) trait Queue {
     /// What its tasks refer to.
     type Account: Owner;
     fn account(&self) -> &Arc<Self::Account>;
     /// Its places, if it is limited.
     fn places(&self) -> Option<&Semaphore>;
+    /// Where what it refuses is counted.
+    fn unrun(&self) -> &UnrunCounters;
     /// Counts the task and enqueues it. True if a thread must look into the pool's queues.
-    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef) -> bool;
+    fn push(&self, inner: &Inner, task: TaskRef) -> bool;
 }
 
-impl Queue for Inner {
+impl Queue for &Arc<Inner> {
     type Account = PoolAccount;
 
     #[inline]
@@ -74,33 +76,49 @@ impl Queue for Inner {
         self.engine.permits()
     }
 
+    fn unrun(&self) -> &UnrunCounters {
+        self.engine.account.counters.unrun()
+    }
+
     #[inline]
-    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef) -> bool {
+    fn push(&self, inner: &Inner, task: TaskRef) -> bool {
         inner.engine.submit(task);
         true
     }
 }
 
-impl Queue for LaneCore {
+/// A lane, or a key of it.
+#[derive(Clone, Copy)]
+pub(in crate::pool) struct LaneQueueOf<'a> {
+    pub(in crate::pool) lane: &'a Arc<LaneCore>,
+    /// In a keyed lane. The caller has a pin on it.
+    pub(in crate::pool) key: Option<KeyId>,
+}
+
+impl Queue for LaneQueueOf<'_> {
     type Account = LaneAccount;
 
     fn account(&self) -> &Arc<LaneAccount> {
-        self.account()
+        self.lane.account()
     }
 
     fn places(&self) -> Option<&Semaphore> {
-        self.permits()
+        self.lane.permits()
     }
 
-    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef) -> bool {
-        inner.engine.submit_to_lane(self, task)
+    fn unrun(&self) -> &UnrunCounters {
+        self.lane.account().counters.unrun()
+    }
+
+    fn push(&self, inner: &Inner, task: TaskRef) -> bool {
+        inner.engine.submit_to_lane(self.lane, task, self.key)
     }
 }
 
 /// The way into one queue of a pool.
 pub(in crate::pool) struct Submitter<'a, Q> {
     pub(in crate::pool) inner: &'a Arc<Inner>,
-    pub(in crate::pool) queue: &'a Arc<Q>,
+    pub(in crate::pool) queue: Q,
     /// The task has a place already, which is given back if the task is refused.
     pub(in crate::pool) has_permit: bool,
 }
@@ -213,6 +231,9 @@ impl<Q: Queue> Submitter<'_, Q> {
     pub(in crate::pool) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Reason)> {
         let metadata = handle.metadata();
         if let Err(reason) = self.check() {
+            if !matches!(reason, Reason::NoThread(_)) {
+                self.queue.unrun().count_rejected();
+            }
             trace_refusal(handle, &reason);
             match entry.claim() {
                 Some(claimed) => return Err((claimed, reason)),

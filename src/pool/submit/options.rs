@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::batch::{Batch, spawn_batch};
 use super::context::EntersRuntime;
-use super::destination::Destination;
+use super::destination::{Destination, DestinationRef};
 use crate::error::Rejected;
-use crate::pool::{Lane, Pool};
+use crate::pool::{Lane, LaneKey, Pool};
 use crate::sync::now;
 use crate::task::{ColdPart, Metadata, OnShutdown, Task, Unblocked, Work};
 
@@ -71,7 +71,7 @@ impl Default for TaskSettings {
     }
 }
 
-impl Destination<&Pool, &Lane> {
+impl DestinationRef<'_> {
     /// Spawns a task with `settings`.
     pub(in crate::pool) fn spawn<F, T>(
         self,
@@ -87,6 +87,7 @@ impl Destination<&Pool, &Lane> {
         match self {
             Destination::Pool(pool) => pool.submitter().spawn(f, site, cold),
             Destination::Lane(lane) => lane.submitter().spawn(f, site, cold),
+            Destination::Key(key) => key.submitter().spawn(f, site, cold),
         }
     }
 }
@@ -113,16 +114,13 @@ impl Destination<&Pool, &Lane> {
 #[derive(Clone)]
 #[must_use = "options do nothing until `spawn`"]
 pub struct TaskOptions<'a> {
-    pub(super) destination: Destination<&'a Pool, &'a Lane>,
+    pub(super) destination: DestinationRef<'a>,
     pub(super) settings: TaskSettings,
 }
 
 impl<'a> TaskOptions<'a> {
     /// `settings` are copied.
-    pub(in crate::pool) fn new(
-        destination: Destination<&'a Pool, &'a Lane>,
-        settings: &TaskSettings,
-    ) -> Self {
+    pub(in crate::pool) fn new(destination: DestinationRef<'a>, settings: &TaskSettings) -> Self {
         TaskOptions { destination, settings: settings.clone() }
     }
 
@@ -132,6 +130,10 @@ impl<'a> TaskOptions<'a> {
 
     pub(in crate::pool) fn of_lane(lane: &'a Lane) -> Self {
         TaskOptions::new(Destination::Lane(lane), &TaskSettings::new())
+    }
+
+    pub(in crate::pool) fn of_key(key: &'a LaneKey) -> Self {
+        TaskOptions::new(Destination::Key(key), &TaskSettings::new())
     }
 
     /// A name for errors, warnings and [`Pool::long_running`]. It need not be unique.
@@ -291,6 +293,7 @@ impl<'a> TaskOptions<'a> {
         match self.destination {
             Destination::Pool(pool) => pool.submitter().try_spawn(f, site, cold),
             Destination::Lane(lane) => lane.submitter().try_spawn(f, site, cold),
+            Destination::Key(key) => key.submitter().try_spawn(f, site, cold),
         }
     }
 }

@@ -11,15 +11,15 @@ use futures_core::future::FusedFuture;
 use super::destination::Destination;
 use super::{Submitter, TaskOptions};
 use crate::error::{Origin, Reason, TaskError};
-use crate::pool::{Lane, Pool};
+use crate::pool::Pool;
 use crate::semaphore::{Acquire, Semaphore};
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::nesting::TooDeep;
 use crate::task::{BlockingWait, ColdPart, Help, Host, Task};
 use crate::task::{Unblocked, block, forked_child, next_id};
 
-/// A wait for a place in the queue of a [`Pool`] or [`Lane`]: what [`Pool::reserve`] and
-/// [`Lane::reserve`] return.
+/// A wait for a place in the queue of a [`Pool`] or [`Lane`](crate::Lane): what [`Pool::reserve`]
+/// and [`Lane::reserve`](crate::Lane::reserve) return.
 ///
 /// Permits are granted in the order in which the waits began, before any `spawn` or
 /// `try_spawn` gets one. A wait begins with the first poll, or with [`wait`](Reserve::wait). Where
@@ -53,12 +53,21 @@ pub struct Reserve {
 }
 
 impl Reserve {
-    pub(in crate::pool) fn in_pool(pool: Pool, site: &'static Location<'static>) -> Self {
-        Reserve { target: Some(Destination::Pool(pool)), turn: Acquire::new(), site }
+    pub(in crate::pool) fn of(target: Destination, site: &'static Location<'static>) -> Self {
+        Reserve { target: Some(target), turn: Acquire::new(), site }
     }
 
-    pub(in crate::pool) fn in_lane(lane: Lane, site: &'static Location<'static>) -> Self {
-        Reserve { target: Some(Destination::Lane(lane)), turn: Acquire::new(), site }
+    /// The permit, if it can be had without waiting.
+    pub(in crate::pool) fn try_now(mut self) -> Result<Permit, TaskError> {
+        let Some(target) = self.target.take() else { unreachable!("it is new") };
+        let reason = match refusal(&target) {
+            None if target.permits().is_none_or(Semaphore::try_acquire) => {
+                return Ok(Permit { target: Some(target) });
+            }
+            None => Reason::Full,
+            Some(reason) => reason,
+        };
+        Err(TaskError::new(self.origin(), reason))
     }
 
     /// Blocks this thread until there is a place.
@@ -94,11 +103,8 @@ impl Reserve {
             panic!("a sidestep reservation was polled after it had given its result");
         };
         let inner = &target.pool().inner;
-        if inner.engine.is_forked() {
-            return Poll::Ready(Err(Reason::NoThread(forked_child())));
-        }
-        if inner.engine.is_closed() {
-            return Poll::Ready(Err(Reason::Shutdown));
+        if let Some(reason) = refusal(target) {
+            return Poll::Ready(Err(reason));
         }
         let Some(places) = target.permits() else { return Poll::Ready(Ok(())) };
         match places.poll_acquire(&mut self.turn, context.waker()) {
@@ -122,6 +128,15 @@ impl Reserve {
     }
 }
 
+/// Why no task gets into a queue of this pool, if none does.
+fn refusal(target: &Destination) -> Option<Reason> {
+    let engine = &target.pool().inner.engine;
+    if engine.is_forked() {
+        return Some(Reason::NoThread(forked_child()));
+    }
+    engine.is_closed().then_some(Reason::Shutdown)
+}
+
 impl BlockingWait for Reserve {
     type Output = Result<Permit, TaskError>;
 
@@ -131,7 +146,9 @@ impl BlockingWait for Reserve {
 
     fn help(&mut self, host: Option<&dyn Host>) -> Help {
         match &self.target {
-            Some(Destination::Lane(lane)) if lane.core().is_held_here() => Help::Fail(Reason::LaneDeadlock),
+            Some(target) if target.lane().is_some_and(|lane| lane.core().is_held_here()) => {
+                Help::Fail(Reason::LaneDeadlock)
+            }
             Some(target) if host.is_some_and(|host| host.owner() == target.pool().inner.engine.owner()) => {
                 Help::RunAny
             }
@@ -192,8 +209,8 @@ impl fmt::Debug for Reserve {
     }
 }
 
-/// A place in the queue of a [`Pool`] or [`Lane`]. Dropping it frees the place for the next who
-/// waits.
+/// A place in the queue of a [`Pool`] or [`Lane`](crate::Lane). Dropping it frees the place for the
+/// next who waits.
 ///
 /// One that is forgotten ([`mem::forget`](std::mem::forget), a circle of `Arc`s) keeps its place
 /// for ever: the queue takes one task less from then on, and none if that was its only place; then
@@ -230,11 +247,23 @@ impl Permit {
         self.submit(f, Location::caller(), |pool| pool.inner.carried.metadata())
     }
 
-    /// [`spawn`](Permit::spawn), with the settings of `options`.
+    /// [`spawn`](Permit::spawn), with a name, a time limit or other settings: those of `options`.
+    /// The task goes to the queue that the permit is for, whatever pool or lane the options are of.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let pool = sidestep::Pool::builder().queue_limit(100).build()?;
+    /// let nightly = pool.options().name("backup").expire_after(Duration::from_secs(60));
+    /// let backup = pool.reserve().wait()?.spawn_with(&nightly, || "saved");
+    /// assert_eq!(backup.wait()?, "saved");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
-    pub(crate) fn spawn_with<F>(mut self, options: &TaskOptions<'_>, f: F) -> Task<()>
+    pub fn spawn_with<F, T>(mut self, options: &TaskOptions<'_>, f: F) -> Task<T>
     where
-        F: FnOnce() + Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
     {
         self.submit(f, Location::caller(), |pool| options.settings.metadata(pool))
     }
@@ -255,6 +284,7 @@ impl Permit {
         match target {
             Destination::Pool(pool) => Submitter { has_permit, ..pool.submitter() }.spawn(f, site, cold),
             Destination::Lane(lane) => Submitter { has_permit, ..lane.submitter() }.spawn(f, site, cold),
+            Destination::Key(key) => Submitter { has_permit, ..key.submitter() }.spawn(f, site, cold),
         }
     }
 

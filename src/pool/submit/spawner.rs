@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use self::sealed::Target;
 use super::TaskOptions;
-use super::destination::Destination;
+use super::destination::{Destination, DestinationRef};
 use super::options::TaskSettings;
-use crate::pool::{Lane, Pool};
+use crate::pool::{Lane, LaneKey, Pool};
 
-/// Where closures run: a [`Pool`], a [`Lane`], or either with [`TaskOptions`].
+/// Where closures run: a [`Pool`], a [`Lane`], a [key](LaneKey) of a lane, or any of them with
+/// [`TaskOptions`].
 ///
 /// The adapters take a spawner where you choose it: [`Unblock::on`](crate::Unblock::on),
 /// [`fs::on`](crate::fs::on), [`net::on`](crate::net::on), [`Strand::on`](crate::Strand::on) and
@@ -56,6 +57,13 @@ impl Target for Lane {
 
     fn task_options(&self) -> TaskOptions<'_> {
         self.options()
+    }
+}
+
+impl Spawner for LaneKey {}
+impl Target for LaneKey {
+    fn target(&self) -> ChosenTarget {
+        ChosenTarget::new(Destination::Key(self.clone()), TaskSettings::default())
     }
 }
 
@@ -122,7 +130,7 @@ impl ChosenTarget {
         ChosenTarget(Arc::new((destination, settings)))
     }
 
-    pub(in crate::pool) fn resolve(&self) -> (Destination<&Pool, &Lane>, &TaskSettings) {
+    pub(in crate::pool) fn resolve(&self) -> (DestinationRef<'_>, &TaskSettings) {
         (self.0.0.as_ref(), &self.0.1)
     }
 
@@ -135,10 +143,10 @@ impl ChosenTarget {
     /// The lane of this target, and the target in it: where it has no lane, `make` makes one.
     pub(crate) fn in_lane(self, make: impl FnOnce(&Pool) -> Lane) -> (Lane, ChosenTarget) {
         let (destination, settings) = self.resolve();
-        let lane = match destination {
-            Destination::Pool(pool) => make(pool),
-            Destination::Lane(lane) => lane.clone(),
-        };
+        if let Some(lane) = destination.lane() {
+            return (lane.clone(), self);
+        }
+        let lane = make(destination.pool());
         let target = ChosenTarget::new(Destination::Lane(lane.clone()), settings.clone());
         (lane, target)
     }

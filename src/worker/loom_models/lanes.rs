@@ -9,7 +9,7 @@ use loom::thread;
 
 use super::Yard;
 use crate::error::Reason;
-use crate::lane::LaneCore;
+use crate::lane::{LaneCore, LaneSettings, Naming};
 use crate::latency::LatencyRecorder;
 use crate::semaphore::Acquire;
 use crate::sync::Mutex;
@@ -27,14 +27,13 @@ impl Yard {
     }
 
     pub(super) fn lane_of(&self, limit: usize, queue_limit: Option<usize>, reserve: usize) -> Arc<LaneCore> {
-        LaneCore::new(
-            "lane".to_owned(),
-            limit,
-            queue_limit,
-            reserve,
-            LatencyRecorder::default(),
-            &self.engine.lanes,
-        )
+        let reserve = (reserve > 0).then_some(reserve);
+        self.lane_made(LaneSettings { queue_limit, reserve, ..LaneSettings::of(limit) })
+    }
+
+    pub(super) fn lane_made(&self, settings: LaneSettings) -> Arc<LaneCore> {
+        let latency = |_: &str| LatencyRecorder::default();
+        self.engine.lanes.get_or_make("lane".to_owned(), Naming::Label, settings, latency)
     }
 
     /// As `Lane::spawn`, taking back included.
@@ -44,7 +43,7 @@ impl Yard {
         closure: impl FnOnce() -> T + Send + 'static,
     ) -> Task<T> {
         let (entry, handle) = new_task(closure, Arc::as_ptr(lane.account()), Location::caller(), None);
-        if self.engine.submit_to_lane(lane, entry) {
+        if self.engine.submit_to_lane(lane, entry, None) {
             self.engine.notify(&**self);
         } else {
             loom::sync::atomic::fence(Ordering::SeqCst);

@@ -20,7 +20,7 @@ use crate::task::{Task, TaskRef};
 use crate::worker::{Engine, Policy, Retire, work_in_reserve};
 
 /// The threads of the reserves of a yard's lanes, which are made by calls.
-struct Reserves {
+pub(super) struct Reserves {
     me: Weak<Reserves>,
     yard: Arc<Yard>,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
@@ -31,13 +31,13 @@ struct Reserves {
 }
 
 impl Reserves {
-    fn new(yard: &Arc<Yard>, short_lived: bool) -> Arc<Self> {
+    pub(super) fn new(yard: &Arc<Yard>, short_lived: bool) -> Arc<Self> {
         let (threads, now) = (Mutex::new(Vec::new()), StaticU64::new(0));
         Arc::new_cyclic(|me| Reserves { me: me.clone(), yard: Arc::clone(yard), threads, now, short_lived })
     }
 
     /// As `Inner::call_reserve`, for one slot.
-    fn call(&self, lane: &LaneCore) {
+    pub(super) fn call(&self, lane: &LaneCore) {
         let reserve = lane.reserve().expect("it has one");
         if !lane.has_pending() || reserve.call() != Called::Reserved {
             return;
@@ -49,7 +49,7 @@ impl Reserves {
     }
 
     /// A task for the lane, and a call.
-    fn spawn<T: Send + 'static>(
+    pub(super) fn spawn<T: Send + 'static>(
         self: &Arc<Self>,
         lane: &Arc<LaneCore>,
         closure: impl FnOnce() -> T + Send + 'static,
@@ -60,7 +60,7 @@ impl Reserves {
     }
 
     /// Closes the yard, as `Inner::close` closes a pool, and joins: the threads of reserves too.
-    fn end(self: &Arc<Self>, lane: Arc<LaneCore>, threads: Vec<thread::JoinHandle<()>>) {
+    pub(super) fn end(self: &Arc<Self>, lane: Arc<LaneCore>, threads: Vec<thread::JoinHandle<()>>) {
         let reserve = Arc::clone(lane.reserve().expect("it has one"));
         self.yard.close();
         reserve.wake_all();

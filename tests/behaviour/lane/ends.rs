@@ -147,14 +147,15 @@ fn a_lane_made_after_the_shutdown_refuses_everything() {
     assert_eq!(lane.try_spawn(|| 7).unwrap_err().into_inner()(), 7);
     assert!(lane.reserve().wait().unwrap_err().is_shutdown());
     assert!(sidestep::block_on(lane.reserve()).unwrap_err().is_shutdown());
-    assert_eq!(lane.metrics(), sidestep::LaneMetrics::default());
+    let metrics = lane.metrics();
+    assert_eq!((metrics.tasks_submitted(), metrics.tasks_rejected(), metrics.limit()), (0, 2, 1));
 }
 
 #[test]
 fn each_task_has_one_end_whenever_the_shutdown_comes() {
     for round in 0..150 {
         let pool = pool(2, 4);
-        let lanes: Vec<_> = (1..=3).map(|limit| pool.lane("race", limit)).collect();
+        let lanes: Vec<_> = (1..=3).map(|limit| pool.lane(format!("race {limit}"), limit)).collect();
         let (ran, count) = counter();
         let drops = Drops::new();
         let (submitted, refused) = thread::scope(|scope| {
@@ -237,10 +238,11 @@ fn a_lane_without_a_thread_says_so_and_works_again_later() {
 fn many_lanes_come_and_go() {
     let pool = pool(2, 4);
     thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
+        for thread in 0..3 {
+            let pool = &pool;
+            scope.spawn(move || {
                 for number in 0..2000 {
-                    let lane = pool.lane("brief", 1 + number % 3);
+                    let lane = pool.lane(format!("{thread}: {number}"), 1 + number % 3);
                     lane.spawn(|| ()).detach();
                     drop(lane.spawn(|| ()));
                     check_accounts(&pool.metrics());
@@ -260,8 +262,8 @@ fn a_lane_that_is_let_go_while_it_works_holds_nobody_up() {
     let pool = pool(2, 2);
     let gate = Gate::new();
     let mut calls = Vec::new();
-    for _ in 0..50 {
-        let lane = pool.lane("context", 1);
+    for number in 0..50 {
+        let lane = pool.lane(format!("context {number}"), 1);
         if calls.is_empty() {
             calls.push(occupy_lane(&lane, &gate));
         }

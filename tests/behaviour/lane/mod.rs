@@ -3,10 +3,16 @@
 mod accounts;
 mod ends;
 mod hostile;
+mod idle;
+mod keyed;
+mod keyed_hostile;
+mod limit_changes;
+mod names;
 mod order;
 mod reserve;
 mod reserve_ends;
 mod reserve_waits;
+mod share;
 mod slots;
 #[cfg(feature = "fs")]
 mod spawner;

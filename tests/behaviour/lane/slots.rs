@@ -36,7 +36,7 @@ fn impossible_limits_are_refused_by_name() {
     let lane = pool.lane_builder("a\0 b", usize::MAX).queue_limit(usize::MAX).build().unwrap();
     all_well((0..100).map(|_| lane.spawn(|| ())).collect::<Vec<_>>());
     assert_eq!((lane.name(), lane.limit()), ("a\0 b", usize::MAX));
-    let (one, other) = (pool.lane("same", 1), pool.lane("same", 1));
+    let (one, other) = (pool.lane("one", 1), pool.lane("other", 1));
     soon(one.spawn(|| ())).unwrap();
     assert_eq!((one.metrics().tasks_submitted(), other.metrics().tasks_submitted()), (1, 0));
 }

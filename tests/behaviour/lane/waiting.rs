@@ -181,7 +181,7 @@ fn waits_across_lanes_come_to_an_end_in_order_of_lanes() {
     // Each chain goes from the last lane to the first, so no two wait for each other.
     for (core, max) in [(1, 1), (1, 2), (2, 3), (4, 16)] {
         let pool = pool(core, max);
-        let lanes: Vec<_> = (1..=4).map(|limit| pool.lane("level", limit)).collect();
+        let lanes: Vec<_> = (1..=4).map(|limit| pool.lane(format!("level {limit}"), limit)).collect();
         let roots: Vec<_> = (0..50)
             .map(|_| {
                 let lanes = lanes.clone();

@@ -11,6 +11,7 @@ mod global;
 mod join_set;
 mod max_threads;
 mod paused_clock;
+mod permits;
 mod queue_limit;
 mod reserve;
 mod scope;

@@ -1,5 +1,6 @@
 //! What a pool tells of itself: numbers, long-running tasks, warnings, histograms.
 
+mod ends;
 mod metrics;
 mod observe;
 mod slow;

@@ -121,7 +121,7 @@ fn every_way_to_spawn_is_recorded() {
 #[test]
 fn lanes_are_apart_and_the_pool_has_them_all() {
     let pool = timed(2, 2);
-    let (fast, slow) = (pool.lane("lane", 2), pool.lane("lane", 1));
+    let (fast, slow) = (pool.lane("fast", 2), pool.lane("slow", 1));
     all_well((0..20).map(|_| fast.spawn(|| ())).collect::<Vec<_>>());
     let time = Duration::from_millis(3);
     all_well((0..3).map(|_| slow.spawn(move || pass(Instant::now(), time))).collect::<Vec<_>>());

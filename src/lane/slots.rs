@@ -1,0 +1,93 @@
+//! What of a lane changes under its lock: what waits, and its slots.
+
+use super::waiting::{GoneKeys, WaitingTasks};
+use crate::error::TaskId;
+use crate::task::TaskRef;
+
+/// A queue with no more tombstones than this is not swept.
+const FEW_TOMBSTONES: u64 = 32;
+
+/// What changes under the lock. In a forked child it is out of reach: what waits is the parent's.
+pub(super) struct LaneQueue {
+    pub(super) waiting: WaitingTasks,
+    pub(super) pending: usize,
+    pub(super) active: usize,
+    /// How many items are in the pool's queues (N7). A lane with a share counts none here (N9).
+    pub(super) items: usize,
+    /// How many cancelled tasks have been taken out of `waiting`.
+    cleared: u64,
+    pub(super) limits: LaneLimits,
+}
+
+/// Where the limit of a lane comes from.
+#[derive(Debug)]
+pub(super) struct LaneLimits {
+    /// What has been set; 0 for a pause.
+    pub(super) set: usize,
+    /// The pool is being shut down.
+    pub(super) is_closing: bool,
+    /// The lane has no handle.
+    pub(super) is_abandoned: bool,
+    /// The lane is that of a strand, whose calls run one at a time.
+    pub(super) is_serial: bool,
+}
+
+impl LaneLimits {
+    pub(super) fn new(limit: usize) -> Self {
+        LaneLimits { set: limit, is_closing: false, is_abandoned: false, is_serial: false }
+    }
+
+    /// The limit that holds. A pause that nothing would end is none.
+    pub(super) fn in_force(&self) -> usize {
+        let must_go_on = self.is_closing || self.is_abandoned;
+        if self.set == 0 && must_go_on { 1 } else { self.set }
+    }
+}
+
+impl LaneQueue {
+    pub(super) fn new(waiting: WaitingTasks, limit: usize) -> Self {
+        LaneQueue { waiting, pending: 0, active: 0, items: 0, cleared: 0, limits: LaneLimits::new(limit) }
+    }
+
+    /// Whether a task may begin that needs a slot (N2), and one is free (N1).
+    pub(super) fn is_slot_due(&self, limit: usize) -> bool {
+        self.pending < self.waiting.ready() && self.pending + self.active < limit
+    }
+
+    /// Whether more slots are taken than there are.
+    pub(super) fn is_over(&self, limit: usize) -> bool {
+        self.pending + self.active > limit
+    }
+
+    /// Takes the tombstones of cancelled tasks out if most of what waits is tombstones: callers
+    /// that give up during an outage must not pile up.
+    pub(super) fn sweep(&mut self, cancelled: u64) -> Vec<TaskRef> {
+        let tombstones = cancelled.saturating_sub(self.cleared);
+        if tombstones <= FEW_TOMBSTONES || tombstones <= self.waiting.len() as u64 / 2 {
+            return Vec::new();
+        }
+        let swept = self.clear(&|task| !task.is_queued());
+        self.cleared = cancelled;
+        swept
+    }
+
+    /// Takes out the entries of which `goes` is true.
+    pub(super) fn clear(&mut self, goes: &dyn Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
+        let gone = self.waiting.clear(goes);
+        self.cleared += gone.len() as u64;
+        gone
+    }
+
+    /// An entry that was taken out of the queue turned out to be a tombstone.
+    pub(super) fn count_tombstone(&mut self, tombstone: TaskId) -> GoneKeys {
+        self.cleared += 1;
+        self.end(tombstone)
+    }
+
+    /// The closure of a task that was taken out of the queue has ended, in truth or as far as the
+    /// lane is concerned.
+    pub(super) fn end(&mut self, task: TaskId) -> GoneKeys {
+        self.waiting.end(task);
+        self.waiting.take_gone()
+    }
+}
