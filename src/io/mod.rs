@@ -42,8 +42,8 @@ mod unblock;
 pub use self::bridge::{SyncReader, SyncWriter};
 #[cfg(feature = "tokio")]
 pub use self::compat::Compat;
-pub(crate) use self::readiness::ReadyWait;
 pub use self::producer::{Closed, ItemSender, PRODUCER_CAPACITY, Producer, producer, producer_with};
+pub(crate) use self::readiness::ReadyWait;
 pub use self::std_streams::{Stderr, Stdout, stderr, stdout};
 pub use self::stdin::{Stdin, stdin};
 pub use self::unblock::{IntoInnerError, Unblock};

@@ -12,7 +12,9 @@ use crate::pool::Pool;
 use crate::pool::config::{MOST_THREADS, refuse};
 use crate::pool::stats::LaneMetrics;
 use crate::pool::stats::latency;
-use crate::pool::submit::{Batch, Destination, LaneQueueOf, Permit, Reserve, Submitter, TaskOptions, spawn_batch};
+use crate::pool::submit::{
+    Batch, Destination, LaneQueueOf, Permit, Reserve, Submitter, TaskOptions, spawn_batch,
+};
 use crate::pool::until_idle::UntilIdle;
 use crate::task::{Task, Unblocked};
 

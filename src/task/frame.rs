@@ -39,6 +39,16 @@ pub(super) enum Belonging<'a> {
     Token(&'a CancelToken),
 }
 
+impl<'a> Belonging<'a> {
+    /// The task, if it is one.
+    pub(super) fn task(self) -> Option<&'a TaskRef> {
+        match self {
+            Belonging::Task(task) => Some(task),
+            Belonging::Token(token) => token.task(),
+        }
+    }
+}
+
 /// Runs `f` as the closure of `task`.
 pub(crate) fn as_current<R>(task: &TaskRef, f: impl FnOnce() -> R) -> R {
     in_frame(task, f)

@@ -248,5 +248,5 @@ pub fn id() -> Id {
 /// ```
 #[must_use]
 pub fn try_id() -> Option<Id> {
-    current().map(|task| task.id().into())
+    Some(current()?.task()?.id().into())
 }

@@ -220,6 +220,14 @@ pub struct CancelToken {
 }
 
 impl CancelToken {
+    /// The task, if it is the token of one.
+    pub(super) fn task(&self) -> Option<&TaskRef> {
+        match &self.subject {
+            CancelSubject::Task(task) => Some(task),
+            _ => None,
+        }
+    }
+
     /// The token of `subject`, made here.
     pub(super) fn of(subject: CancelSubject) -> Self {
         CancelToken {

@@ -1,6 +1,7 @@
 //! `process`: children that are run to their ends, waited for without threads, and killed where
 //! nothing waits for them any more.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
@@ -138,15 +139,14 @@ fn many_children_are_waited_for_without_a_thread_each() {
         let children = join_all((0..60).map(|_| process::output(shell(&script))));
         let pool = Pool::global();
         let mut children = pin!(children);
-        block_on(async {
-            let begun = pool.metrics().tasks_submitted();
-            eventually("all have started", || {
-                assert!(block_on(poll_once(children.as_mut())).is_none());
-                let metrics = pool.metrics();
-                metrics.tasks_submitted() >= begun + 60
-                    && metrics.tasks_running() + metrics.tasks_queued() == 0
-            });
+        let starting = RefCell::new(children.as_mut());
+        let begun = pool.metrics().tasks_submitted();
+        eventually("all have started", || {
+            assert!(block_on(poll_once(starting.borrow_mut().as_mut())).is_none());
+            let metrics = pool.metrics();
+            metrics.tasks_submitted() >= begun + 60 && metrics.tasks_running() + metrics.tasks_queued() == 0
         });
+        drop(starting);
         let threads = pool.metrics().threads();
         assert!(threads < 30, "{threads} threads for 60 children");
         let go = fs::File::options().write(true).open(&fifo).unwrap();

@@ -258,6 +258,7 @@ impl<'a> TaskOptions<'a> {
         match self.destination {
             Destination::Pool(pool) => spawn_batch(pool.submitter(), closures, site, cold),
             Destination::Lane(lane) => spawn_batch(lane.submitter(), closures, site, cold),
+            Destination::Key(key) => spawn_batch(key.submitter(), closures, site, cold),
         }
     }
 

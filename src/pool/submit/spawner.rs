@@ -65,6 +65,10 @@ impl Target for LaneKey {
     fn target(&self) -> ChosenTarget {
         ChosenTarget::new(Destination::Key(self.clone()), TaskSettings::default())
     }
+
+    fn task_options(&self) -> TaskOptions<'_> {
+        self.options()
+    }
 }
 
 impl Spawner for TaskOptions<'_> {}

@@ -40,5 +40,5 @@ impl CallerRuntime {
 /// Where this thread is in no runtime, but in a task that was spawned in one.
 #[cfg(feature = "tokio-test-util")]
 fn inherited() -> Option<ClockHold> {
-    current()?.metadata()?.runtime.clock.lock().clone()
+    current()?.task()?.metadata()?.runtime.clock.lock().clone()
 }

@@ -11,8 +11,8 @@ use loom::thread::{self, JoinHandle};
 use super::Books;
 use crate::sync::atomic::{AtomicUsize, Ordering, StaticU64};
 use crate::sync::stand_in::model::check;
-use crate::task::token::CancelToken;
 use crate::task::current::token;
+use crate::task::token::CancelToken;
 
 /// Runs a task on this thread whose closure hands its token to `others`, which start threads, and
 /// returns meanwhile. Returns once the task has ended and those threads too.
