@@ -25,6 +25,8 @@ impl Handle {
     /// that listens. For one closure [`Remote::post`](super::Remote::post) is enough, and for one
     /// result [`offload`](Handle::offload).
     ///
+    /// Up to 32 messages come in a row before the loop runs what else is ready.
+    ///
     /// The channel has no bound: a closure that sends faster than the callback runs fills the
     /// memory. It is outstanding until the last sender has been dropped and the callback has had
     /// the last message; [`run`](crate::EventLoop::run) returns only then.
