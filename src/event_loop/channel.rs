@@ -158,7 +158,8 @@ impl<M> ChannelSender<M> {
         Ok(())
     }
 
-    /// Whether [`send`](ChannelSender::send) would fail: a closure that only reports progress may end.
+    /// Whether [`send`](ChannelSender::send) would fail: a closure that only reports progress may
+    /// end.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.channel.state.lock().is_none_or(|state| !state.is_open)

@@ -4,8 +4,8 @@
 //! This module needs the feature `event-loop`, which is a default one.
 //!
 //! [`EventLoop`] is the loop. [`Handle`] is what a callback gets, to give the loop more work.
-//! [`Remote`] posts closures to the loop from other threads, and [`ChannelSender`] sends messages to one
-//! callback.
+//! [`Remote`] posts closures to the loop from other threads, and [`ChannelSender`] sends messages
+//! to one callback.
 //!
 //! ```
 //! use sidestep::EventLoop;

@@ -202,6 +202,7 @@ const CONTRACTS: &[&str] = &[
     "src/sys/exit.rs",
     "src/sys/file_head.rs",
     "src/sys/file_id.rs",
+    "src/sys/child_end.rs",
     "src/sys/fork.rs",
     "src/sys/pread.rs",
     "src/sys/process_slot.rs",
