@@ -52,11 +52,12 @@ use crate::sync::now;
 ///
 /// A closure that takes some microseconds is over before a thread has gone to sleep for it. So a
 /// poll may look at such a task for up to 3 microseconds before it returns `Pending`, or for up to
-/// 60 where its thread has lately had no other task to wait for; and [`wait`](Task::wait) for up to
-/// 60 before it blocks: only where a thread of the pool was looking for work when the task was
-/// spawned, and as long as that pays. An executor is not held by calls that follow each other:
-/// within about a millisecond one of them is `Pending`, and what it then polls beside it ends the
-/// patience.
+/// 60 where its thread has lately slept beside each task that it waited for; and
+/// [`wait`](Task::wait) for up to 60 before it blocks: only where a thread of the pool was looking
+/// for work when the task was spawned, and as long as that pays. An executor is not held by calls
+/// that follow each other: once such looks have taken 200 microseconds in a row a poll returns
+/// `Pending`, and if the thread then has something else to do, its polls look for 3 microseconds
+/// again.
 ///
 /// # Examples
 ///
