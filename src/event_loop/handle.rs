@@ -94,7 +94,7 @@ impl Handle {
     }
 
     /// The pool on which the loop runs its actions.
-    #[must_use]
+    #[must_use = "it only returns the pool"]
     pub fn pool(&self) -> &Pool {
         &self.inner.pool
     }

@@ -80,7 +80,7 @@ impl Pool {
     /// [`is_no_thread`](TaskError::is_no_thread) and a message that names the variable and
     /// the value, or the number of forks; if the system refuses the first thread, the pool tries
     /// again when it is used.
-    #[must_use]
+    #[must_use = "it only returns the pool, and makes it if there is none"]
     pub fn global() -> &'static Pool {
         get_global()
     }

@@ -332,7 +332,7 @@ impl Lane {
     }
 
     /// The pool whose threads the lane uses.
-    #[must_use]
+    #[must_use = "it only returns the pool"]
     pub fn pool(&self) -> &Pool {
         &self.pool
     }

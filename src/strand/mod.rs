@@ -264,7 +264,7 @@ impl<T: Send + 'static> Strand<T> {
     }
 
     /// The lane in which the calls run.
-    #[must_use]
+    #[must_use = "it only returns the lane"]
     pub fn lane(&self) -> &Lane {
         &self.inner.lane
     }

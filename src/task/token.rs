@@ -35,7 +35,7 @@
 //!   `seal` takes nothing, since the list is the canceller's. It marks the list as fired, so who
 //!   comes between the two need not wait for the canceller.
 //!
-//! So what another thread has listed is reached exactly if [`is_cancelled`] is true in the end, and
+//! So what another thread has listed is reached exactly if `is_cancelled` is true in the end, and
 //! let go of otherwise. The hooks that the closure itself has registered are over with the closure,
 //! which may come between a cancellation and its hook: they are what C++ calls callbacks of a stop
 //! source that the closure owns, and may refer to what is closed when the closure returns.

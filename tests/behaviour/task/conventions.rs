@@ -56,7 +56,7 @@ fn so_have_readers_and_promises_of_anything() {
     let local: LocalPromise<Bare, TaskError> = ev.promise(|| Ok(Bare));
     shows(&local);
     shows(&Unblock::new(Bare));
-    shows(&io::producer::<_, Bare>(|sink| shows(sink)));
+    shows(&io::producer::<_, Bare>(shows));
 }
 
 #[test]
