@@ -57,7 +57,7 @@ impl Yard {
 /// its closures do not overlap, and none is left lying.
 #[test]
 fn tasks_of_one_key_exclude_each_other() {
-    check(Some(2), || {
+    check(Some(1), || {
         let (yard, threads) = Yard::new(1, 2, false);
         let lane = yard.keyed_lane(2);
         let exclusive = Exclusive::new();
