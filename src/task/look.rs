@@ -23,18 +23,22 @@
 //! - **K4** A look that pays makes the poll ready. So an async task that awaits one short call
 //!   after another would come to its end in a single poll, however many calls those are, and its
 //!   thread would run nothing else meanwhile. Once such looks have gone on for [`LONGEST_RUN`],
-//!   with no poll between them that had to wait, the thread looks no more until one has.
+//!   with no new bell left between them, the thread looks no more until one is. (Tasks that have
+//!   ended before their first poll need no look, and are not counted.)
 //! - **K5** A poll is as patient as a thread that would block, once the thread has waited for
-//!   [`ALONE`] bells in a row with no second one left meanwhile: each time the executor was free to
-//!   poll another caller, and there was none. The first bell that is left while another has not
-//!   been heard ends that. K4 makes the thread leave a bell now and then, so it soon finds out that
-//!   a second caller has come.
+//!   [`ALONE`] bells in a row, with no second one left meanwhile, and has slept each time: so the
+//!   executor had nothing else to poll. Where the thread has not slept, or a second bell is left,
+//!   the count begins anew; and where it has not slept, the next [`UNOBSERVED`] bells do not count,
+//!   since to ask the system costs as much as a look. K4 makes the thread leave a bell now and
+//!   then, and that one is always asked about: so the thread soon finds out that something else is
+//!   to be polled. Where the system does not say whether a thread has slept, no poll is so patient.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::reference::TaskRef;
 use crate::sync::{now, thread_local_const};
+use crate::sys::thread_stat::own_sleeps;
 
 /// So long at a task that is queued.
 const QUEUED: Duration = Duration::from_micros(2);
@@ -43,10 +47,11 @@ const BETWEEN: u32 = 16;
 const BUDGET: u32 = 4;
 const FIRST_PAUSE: u32 = 32;
 const LONGEST_PAUSE: u32 = 1024;
-const LONGEST_RUN: Duration = Duration::from_millis(1);
+const LONGEST_RUN: Duration = Duration::from_micros(200);
 /// So many looks, in calls that have paid, between two looks at the clock.
 const RUN_STEP: u32 = 16 * BETWEEN;
 const ALONE: u32 = 4;
+const UNOBSERVED: u32 = 32;
 
 thread_local_const! { static POLICY: LookPolicy = LookPolicy::new() }
 
@@ -65,6 +70,12 @@ impl Patience {
             Patience::Poll => 3,
             Patience::Wait => 60,
         })
+    }
+
+    /// This, unless it may last beyond `deadline`.
+    pub(super) fn until(self, deadline: Option<Instant>) -> Option<Self> {
+        let is_due = deadline.is_some_and(|deadline| deadline.saturating_duration_since(now()) < self.time());
+        (!is_due).then_some(self)
     }
 }
 
@@ -94,8 +105,12 @@ struct LookPolicy {
     run_is_long: Cell<bool>,
     /// The task in whose cell a poll of this thread last left a bell, until that is heard (K5).
     last_bell: Cell<Option<usize>>,
-    /// How many bells in a row were heard before a second one was left.
+    /// How often the thread had slept when it left that bell, if that counts.
+    slept: Cell<Option<u64>>,
+    /// For how many bells in a row the thread has slept, with no second one left meanwhile.
     alone: Cell<u32>,
+    /// How many more bells do not count.
+    unobserved: Cell<u32>,
 }
 
 /// What looks have seen.
@@ -114,13 +129,13 @@ pub(crate) fn expect_soon(soon: bool) {
 /// A poll on this thread has just left a bell: what has polled goes on with something else.
 #[inline]
 pub(super) fn left_bell(task: &TaskRef) {
-    let _ = POLICY.try_with(|policy| policy.left_bell(task.address()));
+    let _ = POLICY.try_with(|policy| policy.left_bell(task.address(), own_sleeps));
 }
 
 /// A poll on this thread has taken the result of a task whose bell has rung.
 #[inline]
 pub(super) fn heard_bell(task: &TaskRef) {
-    let _ = POLICY.try_with(|policy| policy.heard_bell(task.address()));
+    let _ = POLICY.try_with(|policy| policy.heard_bell(task.address(), own_sleeps));
 }
 
 /// Looks at `task` for a moment, if that is likely to pay. True if it has ended.
@@ -196,7 +211,9 @@ impl LookPolicy {
             run_begun: Cell::new(None),
             run_is_long: Cell::new(false),
             last_bell: Cell::new(None),
+            slept: Cell::new(None),
             alone: Cell::new(0),
+            unobserved: Cell::new(0),
         }
     }
 
@@ -243,7 +260,7 @@ impl LookPolicy {
     /// One call more has paid (K4).
     fn count_run(&self, looks: u32, clock: impl FnOnce() -> Instant) {
         let before = self.run.get();
-        let run = before.wrapping_add(looks);
+        let run = before.wrapping_add(looks.max(BETWEEN));
         if before / RUN_STEP != run / RUN_STEP || self.run_begun.get().is_none() {
             let now = clock();
             let begun = self.run_begun.get().unwrap_or(now);
@@ -253,23 +270,40 @@ impl LookPolicy {
         self.run.set(run);
     }
 
-    /// A poll has to wait (K4, K5).
-    fn left_bell(&self, task: usize) {
+    /// A poll has to wait (K4, K5). `sleeps` asks how often the thread has slept.
+    fn left_bell(&self, task: usize, sleeps: impl FnOnce() -> Option<u64>) {
         self.run.set(0);
         self.run_begun.set(None);
-        self.run_is_long.set(false);
-        if self.last_bell.replace(Some(task)).is_some_and(|last| last != task) {
+        let had_to_leave_one = self.run_is_long.replace(false);
+        let mut slept = None;
+        if self.last_bell.replace(Some(task)).is_some() {
             self.alone.set(0);
+        } else if had_to_leave_one || self.counts() {
+            slept = sleeps();
         }
+        self.slept.set(slept);
+    }
+
+    /// Whether a bell counts that the thread was free to leave or not.
+    fn counts(&self) -> bool {
+        let left = self.unobserved.get();
+        self.unobserved.set(left.saturating_sub(1));
+        left == 0 && self.alone.get() < ALONE
     }
 
     /// The task has ended (K5).
-    fn heard_bell(&self, task: usize) {
-        if self.last_bell.get() == Some(task) {
-            self.last_bell.set(None);
+    fn heard_bell(&self, task: usize, sleeps: impl FnOnce() -> Option<u64>) {
+        if self.last_bell.get() != Some(task) {
+            self.alone.set(0);
+            return;
+        }
+        self.last_bell.set(None);
+        let Some(before) = self.slept.take() else { return };
+        if sleeps().is_some_and(|now| now != before) {
             self.alone.set(self.alone.get().saturating_add(1));
         } else {
             self.alone.set(0);
+            self.unobserved.set(UNOBSERVED);
         }
     }
 }

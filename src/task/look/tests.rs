@@ -12,12 +12,18 @@ fn looks_in_vain(policy: &LookPolicy, polls: u32) -> u32 {
 /// What a look saw whose task ended soon.
 const ENDED: Looked = Looked { ended: true, looks: BETWEEN };
 
-/// Waits `times` for a bell, alone.
+/// Waits `times` for a bell, asleep and alone.
 fn wait_alone(policy: &LookPolicy, times: u32) {
     for task in 1..=times as usize {
-        policy.left_bell(task);
-        policy.heard_bell(task);
+        policy.left_bell(task, || Some(7));
+        policy.heard_bell(task, || Some(8));
     }
+}
+
+/// Waits for a bell while the executor polls something else.
+fn wait_awake(policy: &LookPolicy) {
+    policy.left_bell(1, || Some(7));
+    policy.heard_bell(1, || Some(7));
 }
 
 fn willing() -> LookPolicy {
@@ -77,7 +83,7 @@ fn looks_that_pay_let_the_thread_do_something_else_now_and_then() {
                 (0..1000).all(|_| policy.choose(Patience::Poll).is_none()),
                 "until a poll has had to wait"
             );
-            policy.left_bell(1);
+            policy.left_bell(1, || None);
         }
     }
 }
@@ -111,15 +117,49 @@ fn a_poll_is_patient_once_its_thread_has_waited_alone() {
 fn a_second_caller_ends_the_patience() {
     let policy = willing();
     wait_alone(&policy, ALONE);
-    policy.left_bell(1);
-    policy.left_bell(1);
-    assert_eq!(policy.choose(Patience::Poll), Some(Patience::Wait), "it was the one task, polled again");
-    policy.left_bell(2);
+    policy.left_bell(1, || Some(7));
+    assert_eq!(policy.choose(Patience::Poll), Some(Patience::Wait));
+    policy.left_bell(2, || Some(7));
     assert_eq!(policy.choose(Patience::Poll), Some(Patience::Poll));
     // Two callers in turn are never alone.
     for task in 3..100 {
-        policy.left_bell(task);
-        policy.heard_bell(task - 1);
+        policy.left_bell(task, || Some(7));
+        policy.heard_bell(task - 1, || Some(8));
+        assert_eq!(policy.choose(Patience::Poll), Some(Patience::Poll));
+    }
+}
+
+#[test]
+fn where_something_else_was_polled_no_poll_is_patient() {
+    let policy = willing();
+    for _ in 0..ALONE * (UNOBSERVED + 1) {
+        wait_awake(&policy);
+        assert_eq!(policy.choose(Patience::Poll), Some(Patience::Poll));
+    }
+    wait_alone(&policy, UNOBSERVED + ALONE);
+    assert_eq!(policy.choose(Patience::Poll), Some(Patience::Wait), "it has come to its end");
+}
+
+#[test]
+fn the_bell_that_ends_a_run_shows_whether_something_else_is_polled() {
+    let (policy, begun) = (willing(), Instant::now());
+    wait_alone(&policy, ALONE);
+    wait_awake(&policy);
+    assert_eq!(policy.choose(Patience::Poll), Some(Patience::Wait), "a bell of its own accord costs nothing");
+    let long = Looked { ended: true, looks: RUN_STEP };
+    assert!(policy.learn(Patience::Poll, Patience::Wait, long, || begun));
+    assert!(policy.learn(Patience::Poll, Patience::Wait, long, || begun + LONGEST_RUN));
+    assert_eq!(policy.choose(Patience::Poll), None);
+    wait_awake(&policy);
+    assert_eq!(policy.choose(Patience::Poll), Some(Patience::Poll));
+}
+
+#[test]
+fn a_system_that_does_not_say_makes_no_poll_patient() {
+    let policy = willing();
+    for task in 1..100 {
+        policy.left_bell(task, || None);
+        policy.heard_bell(task, || None);
         assert_eq!(policy.choose(Patience::Poll), Some(Patience::Poll));
     }
 }
@@ -128,11 +168,19 @@ fn a_second_caller_ends_the_patience() {
 fn a_bell_that_is_never_heard_counts_once() {
     let policy = willing();
     wait_alone(&policy, ALONE);
-    policy.left_bell(7);
-    wait_alone(&policy, ALONE - 1);
+    policy.left_bell(7, || Some(7));
+    wait_alone(&policy, ALONE);
     assert_eq!(policy.choose(Patience::Poll), Some(Patience::Poll), "the count has begun anew");
     wait_alone(&policy, 1);
     assert_eq!(policy.choose(Patience::Poll), Some(Patience::Wait));
+}
+
+#[test]
+fn a_look_keeps_to_a_deadline() {
+    assert_eq!(Patience::Wait.until(None), Some(Patience::Wait));
+    let hour = Duration::from_secs(3600);
+    assert_eq!(Patience::Wait.until(Some(Instant::now() + hour)), Some(Patience::Wait));
+    assert_eq!(Patience::Wait.until(Some(Instant::now())), None);
 }
 
 #[test]
