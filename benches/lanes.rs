@@ -46,6 +46,9 @@ struct Figure {
     bound: Option<(f64, f64)>,
 }
 
+/// A case: its name, and one round of it.
+type Case = (&'static str, fn() -> Vec<Figure>);
+
 fn new_pool(threads: usize) -> Pool {
     let builder = Pool::builder().core_threads(threads).max_threads(threads);
     builder.build().expect("the first thread starts")
@@ -197,7 +200,7 @@ fn main() {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut broken = Vec::new();
-    let cases: [(&str, fn() -> Vec<Figure>); 3] = [("shares", shares), ("flood", flood), ("cost", cost)];
+    let cases: [Case; 3] = [("shares", shares), ("flood", flood), ("cost", cost)];
     for (case, run) in cases {
         if !arguments.cases.is_empty() && !arguments.cases.iter().any(|wanted| wanted == case) {
             continue;

@@ -13,9 +13,9 @@
 //!
 //! # Why no wait is missed
 //!
-//! A waiter joins the list, raises `wanted`, and then looks itself. A thread that counts the last
-//! end or cancellation looks afterwards, if it finds that a look is wanted. Between the two steps
-//! of either side lies one of these:
+//! A waiter joins the list, shows that a look is wanted, and then looks itself. A thread that
+//! counts the last end or cancellation looks afterwards, if it finds that a look is wanted. Between
+//! the two steps of either side lies one of these:
 //!
 //! - **I1** a `SeqCst` fence: of a canceller, of a thread that has run tasks and is about to sleep
 //!   or leave, and of each waiter.
@@ -29,13 +29,21 @@
 //!
 //! A thread that has counted an end and takes another task need not look: while that runs nothing
 //! is idle, and the thread comes to a look after that one. Looks call wakers, so they are made
-//! where the thread holds no searching token.
+//! where the thread holds no searching token. A thread that runs tasks in the middle of such a wait
+//! looks with its next poll, for all who wait.
 //!
-//! A thread that runs tasks in the middle of such a wait looks with its next poll, for all who
-//! wait.
+//! A thread looks before it goes on the stack of sleepers, and again if a wait has begun since:
+//! what shows that a look is wanted also counts the waits, in one word. Two words could be seen in
+//! the wrong order, the count without the want.
 //!
-//! ORDERING: the fences are those of I1. `wanted` and `requests` are written under the lock of the
-//! list, and read after a fence or lock.
+//! # Why no wait is over too early
+//!
+//! Another thread makes its look with the lock of the list held. So it comes after the registration
+//! of each waiter that it takes off, and sees what that waiter has submitted before. That the
+//! thread has found a look to be wanted would not be enough: that orders nothing.
+//!
+//! ORDERING: the fences are those of I1. The Release in `show` pairs with the Acquire in `signal`,
+//! for hints; the lock of the list and the fences order what matters.
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Poll, Waker};
@@ -44,6 +52,11 @@ use crate::numbers::NumberMap;
 use crate::sync::ProcessMutex;
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
 use crate::task::{discard, wake};
+
+/// A look is wanted.
+const WANTED: usize = 1;
+/// One wait more has begun.
+const WAIT: usize = 2;
 
 /// Whose idleness is waited for.
 pub(crate) trait IdleSource: Send + Sync {
@@ -56,10 +69,8 @@ pub(crate) trait IdleSource: Send + Sync {
 
 /// The waiters of one pool or lane. In a forked child each wait is over.
 pub(crate) struct IdleWaiters {
-    /// How many wait.
-    wanted: AtomicUsize,
-    /// How many waits have begun.
-    requests: AtomicUsize,
+    /// [`WANTED`] while the list is not empty, and [`WAIT`] times how many waits have begun.
+    word: AtomicUsize,
     list: ProcessMutex<IdleList>,
     source: OnceLock<Weak<dyn IdleSource>>,
 }
@@ -68,6 +79,21 @@ pub(crate) struct IdleWaiters {
 struct IdleList {
     last: u64,
     wakers: NumberMap<Waker>,
+}
+
+/// What a thread that goes to sleep remembers of the waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdleSignal(usize);
+
+impl IdleSignal {
+    pub(crate) fn is_wanted(self) -> bool {
+        self.0 & WANTED != 0
+    }
+
+    /// Whether a wait has begun between the two.
+    pub(crate) fn is_before(self, later: IdleSignal) -> bool {
+        self.0 & !WANTED != later.0 & !WANTED
+    }
 }
 
 /// One wait, which has to be [left](IdleWaiters::leave) unless it has come to its end.
@@ -84,12 +110,7 @@ pub(crate) struct Woken {
 
 impl IdleWaiters {
     pub(crate) fn new() -> Self {
-        IdleWaiters {
-            wanted: AtomicUsize::new(0),
-            requests: AtomicUsize::new(0),
-            list: ProcessMutex::default(),
-            source: OnceLock::new(),
-        }
+        IdleWaiters { word: AtomicUsize::new(0), list: ProcessMutex::default(), source: OnceLock::new() }
     }
 
     /// Says once whose waiters these are.
@@ -100,27 +121,34 @@ impl IdleWaiters {
     /// Whether a look is wanted.
     #[inline]
     pub(crate) fn is_wanted(&self) -> bool {
-        self.wanted.load(Ordering::Relaxed) > 0
+        self.signal().is_wanted()
     }
 
-    /// How many waits have begun. A thread that finds another number later must look again.
+    /// Whether a look is wanted, and which waits have begun.
     #[inline]
-    pub(crate) fn requests(&self) -> usize {
-        self.requests.load(Ordering::Relaxed)
+    pub(crate) fn signal(&self) -> IdleSignal {
+        IdleSignal(self.word.load(Ordering::Acquire))
+    }
+
+    /// Shows what the list has become, under its lock; `begun` waits have been added.
+    fn show(&self, list: &IdleList, begun: usize) {
+        let waits = (self.word.load(Ordering::Relaxed) & !WANTED).wrapping_add(begun * WAIT);
+        let wanted = if list.wakers.is_empty() { 0 } else { WANTED };
+        self.word.store(waits | wanted, Ordering::Release);
     }
 
     /// Looks, and takes the waiters off the list if nothing is queued or runs.
     #[cold]
     pub(crate) fn look(&self) -> Woken {
-        let source = self.source.get().and_then(Weak::upgrade);
-        let mut wakers = Vec::new();
-        if source.as_ref().is_some_and(|source| source.is_idle())
-            && let Some(mut list) = self.list.lock()
-        {
-            wakers = list.wakers.take_values();
-            self.wanted.store(0, Ordering::Relaxed);
+        let mut woken = Woken { wakers: Vec::new(), source: self.source.get().and_then(Weak::upgrade) };
+        let Some(source) = &woken.source else { return woken };
+        let Some(mut list) = self.list.lock() else { return woken };
+        if !list.wakers.is_empty() && source.is_idle() {
+            woken.wakers = list.wakers.take_values();
+            self.show(&list, 0);
         }
-        Woken { wakers, source }
+        drop(list);
+        woken
     }
 
     /// Whether the wait of `ticket` is over; if not, `waker` is called when it is. The caller has
@@ -143,8 +171,7 @@ impl IdleWaiters {
             let number = list.last;
             ticket.0 = Some(number);
             list.wakers.insert(number, waker);
-            self.wanted.fetch_add(1, Ordering::Relaxed);
-            self.requests.fetch_add(1, Ordering::Relaxed);
+            self.show(&list, 1);
             None
         };
         drop(list);
@@ -165,9 +192,7 @@ impl IdleWaiters {
         let Some(number) = ticket.0.take() else { return };
         let Some(mut list) = self.list.lock() else { return };
         let waker = list.wakers.remove(number);
-        if waker.is_some() {
-            self.wanted.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.show(&list, 0);
         drop(list);
         waker.into_iter().for_each(discard);
     }
@@ -184,6 +209,6 @@ impl Woken {
 
 impl std::fmt::Debug for IdleWaiters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IdleWaiters").field("wanted", &self.wanted).finish_non_exhaustive()
+        f.debug_struct("IdleWaiters").field("signal", &self.signal()).finish_non_exhaustive()
     }
 }

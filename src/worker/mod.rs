@@ -577,6 +577,9 @@ impl<P: Policy> Worker<P> {
         }
         let Worker { pool, reserve, context, .. } = self;
         let engine = pool.engine();
+        // ORDERING: I1 of `counts::idle_waiters`: what the thread has counted, then whether a look
+        // is wanted.
+        fence(Ordering::SeqCst);
         engine.look_for_idle();
         if let Some(local) = context.local.into_inner() {
             engine.queues.release(local);

@@ -32,8 +32,8 @@ impl<P: Policy> Worker<P> {
     /// then it holds no token.
     pub(super) fn park(&self) -> bool {
         let waits_for_idle = self.engine().lanes.idle();
-        let requests = waits_for_idle.requests();
-        if waits_for_idle.is_wanted() {
+        let signal = waits_for_idle.signal();
+        if signal.is_wanted() {
             // The look calls wakers, which are user code.
             self.pass_baton();
             self.engine().look_for_idle();
@@ -48,7 +48,7 @@ impl<P: Policy> Worker<P> {
         idle.enter_stack(&self.sleeper, self.searching.take());
         // The fence in `enter_stack` is I1, too: a wait for the pool to be idle that this thread
         // has not looked for yet finds all that the thread has counted, or is found here.
-        if self.must_look_again(closed) || waits_for_idle.requests() != requests {
+        if self.must_look_again(closed) || signal.is_before(waits_for_idle.signal()) {
             return self.search();
         }
         if closed {

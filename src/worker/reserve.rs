@@ -73,7 +73,7 @@ impl<P: Policy> Worker<P> {
     /// Parks until there may be something to do. False if the thread is to leave.
     fn park_in_reserve(&self, reserve: &LaneReserve, parker: &Arc<Parker>) -> bool {
         let engine = self.engine();
-        let requests = engine.lanes.idle().requests();
+        let signal = engine.lanes.idle().signal();
         engine.look_for_idle();
         let watch = || {
             if reserve.is_hot() {
@@ -85,7 +85,7 @@ impl<P: Policy> Worker<P> {
         let must_look = || {
             let pending = reserve.lane().is_none_or(|lane| lane.has_pending());
             // The fence in `watch` is I1, too.
-            let idle_is_wanted = engine.lanes.idle().requests() != requests;
+            let idle_is_wanted = signal.is_before(engine.lanes.idle().signal());
             pending || idle_is_wanted || engine.is_closed() || engine.is_forked()
         };
         // A deep wait counts on it only for a task of the lane.
