@@ -29,7 +29,7 @@ pub(crate) struct LaneCore {
     /// Changes under the lock.
     limit: AtomicUsize,
     queue: ProcessMutex<LaneQueue>,
-    /// How many entries wait, to be read without the lock. A hint.
+    /// How many entries may be taken, to be read without the lock. A hint.
     waiting: AtomicUsize,
     account: Arc<LaneAccount>,
     waiters: ParkerSet,
@@ -42,6 +42,8 @@ pub(crate) struct LaneCore {
 /// What changes under the lock. In a forked child it is out of reach: what waits is the parent's.
 struct LaneQueue {
     waiting: VecDeque<TaskRef>,
+    /// The tasks of the session, while one is open: then no others are taken (N8).
+    session: Option<VecDeque<TaskRef>>,
     pending: usize,
     active: usize,
     /// How many items are in the pool's queues (N7).
@@ -51,9 +53,19 @@ struct LaneQueue {
 }
 
 impl LaneQueue {
+    /// The tasks that may be taken (N8).
+    fn eligible(&self) -> &VecDeque<TaskRef> {
+        self.session.as_ref().unwrap_or(&self.waiting)
+    }
+
+    /// Takes the next task that may be taken (N8).
+    fn pop(&mut self) -> Option<TaskRef> {
+        self.session.as_mut().unwrap_or(&mut self.waiting).pop_front()
+    }
+
     /// Makes a slot pending if a task waits that needs one (N2) and a slot is free (N1).
     fn schedule(&mut self, limit: usize) -> bool {
-        let more = self.pending < self.waiting.len() && self.pending + self.active < limit;
+        let more = self.pending < self.eligible().len() && self.pending + self.active < limit;
         self.pending += usize::from(more);
         more
     }
@@ -62,7 +74,8 @@ impl LaneQueue {
     /// that give up during an outage must not pile up.
     fn sweep(&mut self, cancelled: u64) -> Vec<TaskRef> {
         let tombstones = cancelled.saturating_sub(self.cleared);
-        if tombstones <= FEW_TOMBSTONES || tombstones <= self.waiting.len() as u64 / 2 {
+        let entries = self.waiting.len() + self.session.as_ref().map_or(0, VecDeque::len);
+        if tombstones <= FEW_TOMBSTONES || tombstones <= entries as u64 / 2 {
             return Vec::new();
         }
         let swept = self.clear(&|task| !task.is_queued());
@@ -73,11 +86,13 @@ impl LaneQueue {
     /// Takes out the entries of which `goes` is true.
     fn clear(&mut self, goes: &dyn Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
         let mut gone = Vec::new();
-        for task in std::mem::take(&mut self.waiting) {
-            if goes(&task) {
-                gone.push(task);
-            } else {
-                self.waiting.push_back(task);
+        for queue in [Some(&mut self.waiting), self.session.as_mut()].into_iter().flatten() {
+            for task in std::mem::take(queue) {
+                if goes(&task) {
+                    gone.push(task);
+                } else {
+                    queue.push_back(task);
+                }
             }
         }
         self.cleared += gone.len() as u64;
@@ -95,7 +110,14 @@ impl LaneCore {
         latency: LatencyRecorder,
         lanes: &Arc<Lanes>,
     ) -> Arc<Self> {
-        let queue = LaneQueue { waiting: VecDeque::new(), pending: 0, active: 0, items: 0, cleared: 0 };
+        let queue = LaneQueue {
+            waiting: VecDeque::new(),
+            session: None,
+            pending: 0,
+            active: 0,
+            items: 0,
+            cleared: 0,
+        };
         let core = Arc::new_cyclic(|me| LaneCore {
             name: name.into(),
             limit: AtomicUsize::new(limit),
@@ -147,21 +169,56 @@ impl LaneCore {
         self.account.counters.counts().pending > 0
     }
 
-    /// Enqueues a task that has its permit. If that makes a slot pending, the result is true: a
-    /// thread must look into the pool's queues, into which `push` has pushed an item if there was
-    /// none to spare.
+    /// Enqueues a task that has its permit, for the session or for the lane. If that makes a slot
+    /// pending, the result is true: a thread must look into the pool's queues, into which `push`
+    /// has pushed an item if there was none to spare.
     #[must_use]
-    pub(crate) fn enqueue(&self, task: TaskRef, push: impl FnOnce()) -> bool {
+    pub(crate) fn enqueue(&self, task: TaskRef, in_session: bool, push: impl FnOnce()) -> bool {
         let cancelled = self.account.counters.cancelled.peek();
         let Some(mut queue) = self.queue.lock() else { return false };
         self.account.counters.submitted.increment();
         let tombstones = queue.sweep(cancelled);
-        queue.waiting.push_back(task);
+        match &mut queue.session {
+            Some(session) if in_session => session.push_back(task),
+            _ => queue.waiting.push_back(task),
+        }
         self.show_waiting(&queue);
         let scheduled = self.schedule(&mut queue, push);
         drop(queue);
         // The drop of the last reference to a tombstone may run user code.
         drop(tombstones);
+        scheduled
+    }
+
+    /// Opens a session, by a task of the lane that runs. False if there is one.
+    #[must_use]
+    pub(crate) fn open_session(&self) -> bool {
+        let Some(mut queue) = self.queue.lock() else { return false };
+        if queue.session.is_some() {
+            return false;
+        }
+        queue.session = Some(VecDeque::new());
+        self.show_waiting(&queue);
+        true
+    }
+
+    /// Ends the session, if one is open: what is left of it comes next. The result and `push` are
+    /// those of [`set_limit`](LaneCore::set_limit).
+    #[must_use]
+    pub(crate) fn end_session(&self, push: impl Fn()) -> bool {
+        let Some(mut queue) = self.queue.lock() else { return false };
+        let Some(mut session) = queue.session.take() else { return false };
+        session.append(&mut queue.waiting);
+        queue.waiting = session;
+        self.show_waiting(&queue);
+        let mut scheduled = false;
+        while self.schedule(&mut queue, &push) {
+            scheduled = true;
+        }
+        drop(queue);
+        if scheduled {
+            self.waiters.wake();
+        }
         scheduled
     }
 
@@ -211,7 +268,7 @@ impl LaneCore {
     fn take_next(&self, queue: &mut LaneQueue) -> Option<TaskRef> {
         // Above a limit that has been lowered the slot goes, although more waits.
         let is_over = queue.active + queue.pending > self.limit();
-        let next = if is_over { None } else { queue.waiting.pop_front() };
+        let next = if is_over { None } else { queue.pop() };
         if next.is_none() {
             queue.active -= 1;
         } else {
@@ -236,7 +293,7 @@ impl LaneCore {
             return false;
         }
         let Some(mut queue) = self.queue.lock() else { return true };
-        let idle = queue.waiting.is_empty();
+        let idle = queue.eligible().is_empty();
         if idle {
             queue.active -= 1;
         }
@@ -291,9 +348,9 @@ impl LaneCore {
         gone
     }
 
-    /// Shows how many entries wait; called under the lock.
+    /// Shows how many entries may be taken; called under the lock.
     fn show_waiting(&self, queue: &LaneQueue) {
-        self.waiting.store(queue.waiting.len(), Ordering::Relaxed);
+        self.waiting.store(queue.eligible().len(), Ordering::Relaxed);
     }
 
     /// A task taken from the queue has begun.

@@ -26,13 +26,16 @@
 //!
 //! - **N1** A closure of the lane runs only on a thread that holds an active slot, one at a time
 //!   for each; and pending and active together never exceed the limit.
-//! - **N2** As many slots are pending as tasks wait, or no slot is free. (Between taking a slot and
-//!   taking a task a thread is on its way to the queue.)
+//! - **N2** As many slots are pending as tasks wait that may be taken (N8), or no slot is free.
+//!   (Between taking a slot and taking a task a thread is on its way to the queue.)
 //! - **N3** The slot is released by the thread that runs the closure, after the closure has ended,
 //!   whatever has become of the handle.
 //!
 //! - **N7** There are at least as many items in the pool's queues as slots are pending, and no more
 //!   than slots have been pending at one time.
+//!
+//! - **N8** While a session is open only its own tasks are taken. They have a queue of their own,
+//!   and what is left of that at its end goes to the front of the lane's.
 //!
 //! An item is a hint: a thread that comes with one while nothing is pending, because a waiter or a
 //! thread of the lane's reserve has taken the slot over, drops it. An item is pushed under the lock
@@ -60,6 +63,20 @@
 //! takes another task under the lock, and so sees this one, or is released, which makes it pending
 //! again where more waits than is pending. So a saturated lane needs no wake-ups, holds no thread
 //! besides those that run its closures, and shows the pool nothing that could be a reason to grow.
+//!
+//! # Sessions
+//!
+//! A session has a lane to itself without a thread that stands for it: a task of the lane opens it,
+//! and from then on the tasks of the lane's own queue wait as if there were none, by N8. So while
+//! the session does nothing the lane shows the pool nothing. The end of the session makes as many
+//! slots pending as are due, under the lock, and wakes the threads that wait to take one over.
+//!
+//! A shutdown ends all sessions, or what waits for their ends would never run. It closes the pool
+//! and then ends the sessions that it finds, under the lock of each lane; a task that opens one
+//! looks afterwards whether the pool is closed, and if so ends it. One of the two comes second
+//! under that lock: the shutdown then finds the session, or the task finds the pool closed. Threads
+//! may have left meanwhile, since nothing of this was in a queue: so the shutdown counts as sorting
+//! (see `pool::shutdown::ending`) until the items are in the queues and a thread has been notified.
 //!
 //! # Delivery
 //!

@@ -323,7 +323,7 @@ impl Pool {
     }
 
     pub(in crate::pool) fn submitter(&self) -> Submitter<'_, Inner> {
-        Submitter { inner: &self.inner, queue: &self.inner, has_permit: false }
+        Submitter { inner: &self.inner, queue: &self.inner, has_permit: false, in_session: false }
     }
 
     /// Returns the pool's metrics. A call every second is cheap enough: it reads each thread's

@@ -286,13 +286,25 @@ impl Inner {
     /// Closes admission. Threads leave when the queues are empty.
     pub(super) fn close(&self) {
         self.ending.begin(&self.engine.own_counts());
-        if !self.engine.close() {
+        if self.engine.is_closed() {
             return;
         }
+        // What waits for the end of a session is in no queue that a thread, or a look, would find.
+        self.ending.begin_sorting();
+        if self.engine.close() {
+            self.close_parts();
+        }
+        self.ending.end_sorting();
+        self.ending.look(&|| self.threads_left());
+    }
+
+    /// The rest of [`close`](Inner::close): what has to learn of it.
+    fn close_parts(&self) {
         self.engine.growth_ended();
         self.engine.permits().into_iter().for_each(Semaphore::close);
         for lane in self.engine.lanes.all() {
             lane.permits().into_iter().for_each(Semaphore::close);
+            self.engine.end_session(&lane, self);
         }
         self.engine.idle.wake_all();
         self.close_reserves();

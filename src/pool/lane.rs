@@ -15,6 +15,7 @@ use crate::pool::stats::latency;
 use crate::pool::submit::Reserve;
 use crate::pool::submit::Submitter;
 use crate::pool::submit::TaskOptions;
+use crate::semaphore::Semaphore;
 use crate::task::{Task, Unblocked};
 
 /// A concurrency limit on a pool: a queue of its own whose tasks run on the pool's threads, no more
@@ -61,6 +62,8 @@ use crate::task::{Task, Unblocked};
 pub struct Lane {
     core: Arc<LaneCore>,
     pool: Pool,
+    /// Whether what is spawned belongs to the session that has the lane to itself.
+    in_session: bool,
 }
 
 /// Builds a [`Lane`] with settings of its own.
@@ -160,13 +163,24 @@ impl<'a> LaneBuilder<'a> {
             latency(&pool.inner.config, Some(&name), limit)
         };
         let core = LaneCore::new(name, limit, queue_limit, reserve, latency, &pool.inner.engine.lanes);
-        Ok(Lane { core, pool: pool.clone() })
+        Ok(Lane { core, pool: pool.clone(), in_session: false })
     }
 }
 
 impl Lane {
     pub(super) fn submitter(&self) -> Submitter<'_, LaneCore> {
-        Submitter { inner: &self.pool.inner, queue: &self.core, has_permit: false }
+        let Lane { core, pool, in_session } = self;
+        Submitter { inner: &pool.inner, queue: core, has_permit: false, in_session: *in_session }
+    }
+
+    /// A handle whose tasks belong to the session that has the lane to itself.
+    pub(super) fn of_session(&self) -> Lane {
+        Lane { in_session: true, ..self.clone() }
+    }
+
+    /// The permits of the queue, if it is limited. A session needs none.
+    pub(super) fn queue_permits(&self) -> Option<&Semaphore> {
+        if self.in_session { None } else { self.core.permits() }
     }
 
     pub(super) fn core(&self) -> &LaneCore {

@@ -35,6 +35,7 @@ mod submit;
 mod threads;
 
 pub use self::builder::PoolBuilder;
+pub(crate) use self::expiry::TimedCall;
 pub use self::handle::Pool;
 pub use self::lane::{Lane, LaneBuilder};
 #[cfg(feature = "fs")]

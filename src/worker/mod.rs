@@ -226,9 +226,16 @@ impl Engine {
     /// and is not counted. True if a thread must look into the pool's queues.
     #[must_use]
     #[inline]
-    pub(crate) fn submit_to_lane(&self, lane: &Arc<LaneCore>, task: TaskRef) -> bool {
+    pub(crate) fn submit_to_lane(&self, lane: &Arc<LaneCore>, task: TaskRef, in_session: bool) -> bool {
         let local = this_context(self.owner()).and_then(|context| context.local.get());
-        lane.enqueue(task, || self.queues.push(local, QueueItem::lane(Arc::clone(lane))))
+        lane.enqueue(task, in_session, || self.queues.push(local, QueueItem::lane(Arc::clone(lane))))
+    }
+
+    /// Ends the session of `lane`, if one is open, and makes a thread look for what waits.
+    pub(crate) fn end_session(&self, lane: &Arc<LaneCore>, policy: &impl Policy) {
+        if lane.end_session(|| self.queues.push(None, QueueItem::lane(Arc::clone(lane)))) {
+            self.notify(policy);
+        }
     }
 
     /// Sets how many slots `lane` has, and makes a thread look for those that this makes pending.

@@ -15,7 +15,7 @@ use self::sources::{Source, library, sources};
 
 /// The modules in their order: each uses only what stands before it. `current` is the public face
 /// of `task::current`.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 23] = [
     "numbers",
     "sys",
     "sync",
@@ -35,6 +35,8 @@ const ORDER: [&str; 21] = [
     "fs",
     "net",
     "strand",
+    "resource_pool",
+    "service",
     "event_loop",
     "promise",
 ];

@@ -30,6 +30,7 @@ pub(in crate::pool) use self::task_list::{TaskList, next_sweep};
 
 use std::cmp::Ordering as Order;
 use std::collections::BinaryHeap;
+use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -85,7 +86,47 @@ struct Deadlines {
 #[derive(Debug)]
 struct Deadline {
     at: Instant,
-    task: TaskRef,
+    due: Due,
+}
+
+/// What is to be done at a deadline.
+enum Due {
+    /// End the task, if it is still queued.
+    Expire(TaskRef),
+    Ring(Weak<dyn TimedCall>),
+}
+
+/// What is called at a time of its choice, on the timer thread, or never where the system refuses
+/// that thread.
+pub(crate) trait TimedCall: Send + Sync {
+    fn ring(self: Arc<Self>);
+}
+
+impl Due {
+    /// Whether there may be something to do.
+    fn is_left(&self) -> bool {
+        match self {
+            Due::Expire(task) => task.is_queued(),
+            Due::Ring(alarm) => alarm.strong_count() > 0,
+        }
+    }
+
+    /// Does what is to be done. User code.
+    fn act(self) {
+        match self {
+            Due::Expire(task) => _ = task.revoke(Reason::Expired),
+            Due::Ring(alarm) => alarm.upgrade().into_iter().for_each(TimedCall::ring),
+        }
+    }
+}
+
+impl fmt::Debug for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Due::Expire(task) => f.debug_tuple("Expire").field(task).finish(),
+            Due::Ring(_) => f.write_str("Ring"),
+        }
+    }
 }
 
 impl PublishTick {
@@ -141,10 +182,19 @@ impl Expiry {
 
     /// Ends `task` at the time `at` if it is still queued then. The pool is called `pool`.
     pub(in crate::pool) fn watch(self: &Arc<Self>, pool: &str, at: Instant, task: TaskRef) {
+        self.add(pool, at, Due::Expire(task));
+    }
+
+    /// Rings `alarm` at the time `at`, if it is still there.
+    pub(in crate::pool) fn ring_at(self: &Arc<Self>, pool: &str, at: Instant, alarm: Weak<dyn TimedCall>) {
+        self.add(pool, at, Due::Ring(alarm));
+    }
+
+    fn add(self: &Arc<Self>, pool: &str, at: Instant, due: Due) {
         let mut deadlines = self.deadlines.lock();
         let next = deadlines.heap.peek().map(|deadline| deadline.at);
         let swept = deadlines.sweep();
-        deadlines.heap.push(Deadline { at, task });
+        deadlines.heap.push(Deadline { at, due });
         drop(deadlines);
         // The drop of a task's last reference may run user code.
         drop(swept);
@@ -238,9 +288,7 @@ impl Expiry {
     fn run(&self, mut tick: Option<PublishTick>) {
         while !self.stopped.load(Ordering::SeqCst) {
             let (due, next) = self.deadlines.lock().due(now());
-            for task in due {
-                task.revoke(Reason::Expired);
-            }
+            due.into_iter().for_each(Due::act);
             let publishing = tick.as_mut().and_then(PublishTick::tick);
             let scan = self.scan();
             self.parker.park(next.into_iter().chain(publishing).chain(scan).min());
@@ -252,24 +300,23 @@ impl Expiry {
 }
 
 impl Deadlines {
-    /// Removes the tasks whose time is up, and returns them with the next deadline.
-    fn due(&mut self, now: Instant) -> (Vec<TaskRef>, Option<Instant>) {
+    /// Removes what is due, and returns it with the next deadline.
+    fn due(&mut self, now: Instant) -> (Vec<Due>, Option<Instant>) {
         let mut due = Vec::new();
         while self.heap.peek().is_some_and(|deadline| deadline.at <= now) {
-            due.extend(self.heap.pop().map(|deadline| deadline.task));
+            due.extend(self.heap.pop().map(|deadline| deadline.due));
         }
         (due, self.heap.peek().map(|deadline| deadline.at))
     }
 
-    /// Removes the tasks that are not queued any more, if the heap has doubled since the last
+    /// Removes what has nothing left to do, if the heap has doubled since the last
     /// sweep, and returns them.
     fn sweep(&mut self) -> Vec<Deadline> {
         if self.heap.len() < self.sweep_at {
             return Vec::new();
         }
         let all = std::mem::take(&mut self.heap);
-        let (swept, left): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|deadline| !deadline.task.is_queued());
+        let (swept, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|deadline| !deadline.due.is_left());
         self.sweep_at = next_sweep(left.len());
         self.heap = left.into();
         swept

@@ -90,7 +90,7 @@ impl<Q: Queue> Submitter<'_, Q> {
         }
         let NewTask { entry, task } = self.make(f, site, cold);
         self.queue.places().into_iter().for_each(Semaphore::acquire_beyond);
-        if self.queue.push(self.inner, entry) {
+        if self.queue.push(self.inner, entry, false) {
             self.inner.notify();
         }
         task

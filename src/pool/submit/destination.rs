@@ -43,7 +43,7 @@ impl<P: Borrow<Pool>, L: Borrow<Lane>> Destination<P, L> {
     pub(in crate::pool) fn permits(&self) -> Option<&Semaphore> {
         match self {
             Destination::Pool(pool) => pool.borrow().inner.engine.permits(),
-            Destination::Lane(lane) => lane.borrow().core().permits(),
+            Destination::Lane(lane) => lane.borrow().queue_permits(),
         }
     }
 }

@@ -51,15 +51,19 @@ use crate::trace::event;
 pub(in crate::pool) trait Queue {
     /// What its tasks refer to.
     type Account: Owner;
+    /// Whether a session may have it to itself.
+    const HAS_SESSIONS: bool;
     fn account(&self) -> &Arc<Self::Account>;
     /// Its places, if it is limited.
     fn places(&self) -> Option<&Semaphore>;
-    /// Counts the task and enqueues it. True if a thread must look into the pool's queues.
-    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef) -> bool;
+    /// Counts the task, of the session or not, and enqueues it. True if a thread must look into the
+    /// pool's queues.
+    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef, in_session: bool) -> bool;
 }
 
 impl Queue for Inner {
     type Account = PoolAccount;
+    const HAS_SESSIONS: bool = false;
 
     #[inline]
     fn account(&self) -> &Arc<PoolAccount> {
@@ -72,7 +76,7 @@ impl Queue for Inner {
     }
 
     #[inline]
-    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef) -> bool {
+    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef, _in_session: bool) -> bool {
         inner.engine.submit(task);
         true
     }
@@ -80,6 +84,7 @@ impl Queue for Inner {
 
 impl Queue for LaneCore {
     type Account = LaneAccount;
+    const HAS_SESSIONS: bool = true;
 
     fn account(&self) -> &Arc<LaneAccount> {
         self.account()
@@ -89,8 +94,8 @@ impl Queue for LaneCore {
         self.permits()
     }
 
-    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef) -> bool {
-        inner.engine.submit_to_lane(self, task)
+    fn push(self: &Arc<Self>, inner: &Inner, task: TaskRef, in_session: bool) -> bool {
+        inner.engine.submit_to_lane(self, task, in_session)
     }
 }
 
@@ -100,6 +105,9 @@ pub(in crate::pool) struct Submitter<'a, Q> {
     pub(in crate::pool) queue: &'a Arc<Q>,
     /// The task has a place already, which is given back if the task is refused.
     pub(in crate::pool) has_permit: bool,
+    /// The task is one of the session that has the queue to itself: it needs no place that is free,
+    /// since those that wait for the end of the session may have them all.
+    pub(in crate::pool) in_session: bool,
 }
 
 /// A task that is not queued yet. It must be submitted: dropped before, its handle would cancel and
@@ -174,7 +182,7 @@ impl<Q: Queue> Submitter<'_, Q> {
         cold: Option<Box<ColdPart>>,
     ) -> Result<Task<T>, Rejected<F>>
     where
-        F: FnOnce() -> T + Send + 'static,
+        F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
         let NewTask { entry, task } = self.make(f, site, cold);
@@ -216,7 +224,7 @@ impl<Q: Queue> Submitter<'_, Q> {
                 None => unreachable!("a task that was not admitted is nobody else's to claim"),
             }
         }
-        let look = self.queue.push(self.inner, entry);
+        let look = self.queue.push(self.inner, entry, Q::HAS_SESSIONS && self.in_session);
         if metadata.is_some_and(|metadata| metadata.on_shutdown == OnShutdown::Discard)
             && !self.inner.ending.discardable().add(handle.clone())
             && let Some(claimed) = handle.clone().claim()
@@ -242,6 +250,10 @@ impl<Q: Queue> Submitter<'_, Q> {
         if inner.engine.is_closed() {
             self.release_permit();
             return Err(Reason::Shutdown);
+        }
+        if Q::HAS_SESSIONS && self.in_session {
+            self.queue.places().into_iter().for_each(Semaphore::acquire_beyond);
+            return Ok(());
         }
         let has_permit = self.has_permit || self.queue.places().is_none_or(Semaphore::try_acquire);
         if has_permit { Ok(()) } else { Err(Reason::Full) }

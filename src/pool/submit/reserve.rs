@@ -13,7 +13,7 @@ use crate::pool::{Lane, Pool};
 use crate::semaphore::{Acquire, Semaphore};
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::nesting::TooDeep;
-use crate::task::{BlockingWait, ColdPart, Help, Host, Task};
+use crate::task::{BlockingWait, ColdPart, Help, Host, Task, Work};
 use crate::task::{Unblocked, block, forked_child, next_id};
 
 /// A wait for a place in the queue of a [`Pool`] or [`Lane`]: what [`Pool::reserve`] and
@@ -51,6 +51,10 @@ pub struct Reserve {
 }
 
 impl Reserve {
+    pub(super) fn new(target: Destination, site: &'static Location<'static>) -> Self {
+        Reserve { target: Some(target), turn: Acquire::new(), site }
+    }
+
     pub(in crate::pool) fn in_pool(pool: Pool, site: &'static Location<'static>) -> Self {
         Reserve { target: Some(Destination::Pool(pool)), turn: Acquire::new(), site }
     }
@@ -223,9 +227,10 @@ impl Permit {
 
     /// [`spawn`](Permit::spawn), with the settings of `options`.
     #[track_caller]
-    pub(crate) fn spawn_with<F>(mut self, options: &TaskOptions<'_>, f: F) -> Task<()>
+    pub(crate) fn spawn_with<F, T>(mut self, options: &TaskOptions<'_>, f: F) -> Task<T>
     where
-        F: FnOnce() + Send + 'static,
+        F: Work<T> + Send + 'static,
+        T: Send + 'static,
     {
         self.submit(f, Location::caller(), |pool| options.settings.metadata(pool))
     }
@@ -237,7 +242,7 @@ impl Permit {
         cold: impl FnOnce(&Pool) -> Option<Box<ColdPart>>,
     ) -> Task<T>
     where
-        F: FnOnce() -> T + Send + 'static,
+        F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
         let Some(target) = self.target.take() else { unreachable!("`spawn` consumes the permit") };

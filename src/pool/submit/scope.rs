@@ -331,7 +331,7 @@ impl<'scope> Scope<'scope, '_> {
         T: Send + 'scope,
     {
         let inner = &self.pool.inner;
-        let submitter = Submitter { inner, queue: inner, has_permit: false };
+        let submitter = Submitter { inner, queue: inner, has_permit: false, in_session: false };
         let on_release: Arc<State> = Arc::clone(&self.state);
         let cold =
             inner.carried.metadata_with(Metadata { on_release: Some(on_release), ..Metadata::default() });

@@ -44,7 +44,7 @@ impl Yard {
         closure: impl FnOnce() -> T + Send + 'static,
     ) -> Task<T> {
         let (entry, handle) = new_task(closure, Arc::as_ptr(lane.account()), Location::caller(), None);
-        if self.engine.submit_to_lane(lane, entry) {
+        if self.engine.submit_to_lane(lane, entry, false) {
             self.engine.notify(&**self);
         } else {
             loom::sync::atomic::fence(Ordering::SeqCst);
