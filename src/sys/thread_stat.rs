@@ -12,6 +12,22 @@ use std::{
 
 use std::time::Duration;
 
+/// How often the calling thread has gone to sleep so far: its voluntary context switches.
+#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+pub(crate) fn own_sleeps() -> Option<u64> {
+    // SAFETY: all zeros is a value of this plain struct.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is valid for writing.
+    let status = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+    if status == 0 { u64::try_from(usage.ru_nvcsw).ok() } else { None }
+}
+
+/// As on Linux; this system does not say so.
+#[cfg(not(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle)))))]
+pub(crate) fn own_sleeps() -> Option<u64> {
+    None
+}
+
 /// A thread's names in the system's books.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThreadKey {

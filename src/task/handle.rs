@@ -50,11 +50,13 @@ use crate::sync::now;
 ///
 /// # Waiting for what is about to end
 ///
-/// A closure that takes a microsecond is over before a thread has gone to sleep for it. So a poll
-/// may look at such a task for up to 3 microseconds before it returns `Pending`, and
-/// [`wait`](Task::wait) for up to 60 before it blocks: only where a thread of the pool was looking
-/// for work when the task was spawned, and as long as that pays. An executor is not held by calls
-/// that follow each other: within about a millisecond one of them is `Pending`.
+/// A closure that takes some microseconds is over before a thread has gone to sleep for it. So a
+/// poll may look at such a task for up to 3 microseconds before it returns `Pending`, or for up to
+/// 60 where its thread has lately had no other task to wait for; and [`wait`](Task::wait) for up to
+/// 60 before it blocks: only where a thread of the pool was looking for work when the task was
+/// spawned, and as long as that pays. An executor is not held by calls that follow each other:
+/// within about a millisecond one of them is `Pending`, and what it then polls beside it ends the
+/// patience.
 ///
 /// # Examples
 ///

@@ -43,7 +43,7 @@ use std::time::Instant;
 use super::bell::Bell;
 use super::frame::is_inside;
 use super::host::Host;
-use super::look::{Patience, has_to_wait, look};
+use super::look::{Patience, heard_bell, left_bell, look};
 use super::reference::TaskRef;
 use super::result::ResultRef;
 use super::wait::{BlockingWait, Help, block, fail_too_deep, shared_parker};
@@ -146,13 +146,19 @@ impl<T> RawJoin<T> {
                     let (bell, mut new) = channel();
                     // The receiver knows the waker before the bell can be rung.
                     let _ = Pin::new(&mut new).poll(context);
-                    result.leave_bell(Bell::Channel(bell)).map(|()| *ear = Some(new)).is_ok()
+                    let has_left = result.leave_bell(Bell::Channel(bell)).map(|()| *ear = Some(new)).is_ok();
+                    if has_left && patience == Some(Patience::Poll) {
+                        left_bell(result.task());
+                    }
+                    has_left
                 }
             };
             if hears_nothing {
-                has_to_wait();
                 return Poll::Pending;
             }
+        }
+        if self.ear.is_some() && patience == Some(Patience::Poll) {
+            heard_bell(result.task());
         }
         match self.result.take() {
             Some(result) => Poll::Ready(result.take()),
@@ -177,7 +183,9 @@ impl<T> RawJoin<T> {
         if let Some(result) = self.result.take_if(|result| result.task().is_ended()) {
             return result.take();
         }
-        match block(&mut TaskWait { join: &mut self, runs_inline: true, is_endless: true }, None) {
+        let patience = Some(Patience::Wait);
+        let mut wait = TaskWait { join: &mut self, runs_inline: true, is_endless: true, patience };
+        match block(&mut wait, None) {
             Some(result) => result,
             None => unreachable!("there is no deadline"),
         }
@@ -188,8 +196,9 @@ impl<T> RawJoin<T> {
     #[track_caller]
     pub(super) fn wait_until(mut self, deadline: Option<Instant>) -> Result<Result<T, TaskError>, Self> {
         let is_endless = deadline.is_none();
-        let result = block(&mut TaskWait { join: &mut self, runs_inline: false, is_endless }, deadline);
-        result.ok_or(self)
+        let patience = Patience::Wait.until(deadline);
+        let mut wait = TaskWait { join: &mut self, runs_inline: false, is_endless, patience };
+        block(&mut wait, deadline).ok_or(self)
     }
 
     /// Calls `callback` with the result: now if the task has ended, else by the thread that
@@ -215,13 +224,14 @@ struct TaskWait<'a, T> {
     runs_inline: bool,
     /// There is no deadline.
     is_endless: bool,
+    patience: Option<Patience>,
 }
 
 impl<T> BlockingWait for TaskWait<'_, T> {
     type Output = Result<T, TaskError>;
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.join.poll_for(Some(Patience::Wait), context)
+        self.join.poll_for(self.patience, context)
     }
 
     fn help(&mut self, _host: Option<&dyn Host>) -> Help {

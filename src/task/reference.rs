@@ -130,6 +130,11 @@ impl TaskRef {
         self.header().word.is_ended()
     }
 
+    /// What tells the task from others that there are.
+    pub(super) fn address(&self) -> usize {
+        std::ptr::from_ref(self.header()).addr()
+    }
+
     /// Whether this process is not the one that spawned the task.
     pub(crate) fn is_forked(&self) -> bool {
         self.header().word.generation().is_past()

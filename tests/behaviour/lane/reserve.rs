@@ -232,10 +232,12 @@ fn an_idle_thread_of_a_reserve_is_used_again() {
     let lane = lane(&pool, 4, 4);
     let gate = Gate::new();
     let hung = occupy(&pool, &gate);
-    let names: BTreeSet<_> = (0..50)
-        .map(|_| soon(lane.spawn(|| thread::current().name().map(str::to_owned))).unwrap().unwrap())
-        .collect();
-    assert_eq!(names.len(), 1, "one after another needs one thread: {names:?}");
+    let call = |_| soon(lane.spawn(|| thread::current().name().map(str::to_owned))).unwrap().unwrap();
+    // A thread that is held up between the end of a task and its rest is not idle: the next call
+    // may have another.
+    eventually("calls one after another have one thread", || {
+        (0..50).map(call).collect::<BTreeSet<_>>().len() == 1
+    });
     gate.open();
     soon(hung).unwrap();
 }

@@ -1,5 +1,6 @@
 //! Tasks and their handles.
 
+mod beside;
 mod callback;
 mod cancel;
 mod chains;

@@ -105,12 +105,12 @@ fn a_lane_that_computes_alone_needs_few_more_threads() {
 /// So many computations, and the most threads that there may be besides one for each 500 ms in
 /// which nothing ended.
 fn check_flood(count: usize, millis: u64) {
-    let pool = pool(CORE);
-    let start = Instant::now();
-    wait_all((0..count).map(|_| pool.spawn(move || compute(millis))).collect());
-    let bound = 4 * CORE + 1 + start.elapsed().as_millis() as usize / 500;
-    let peak = pool.metrics().threads_peak();
-    assert!(peak <= bound, "{peak} threads, at most {bound} expected");
+    keeps_to(4 * CORE + 1, || {
+        let pool = pool(CORE);
+        let start = Instant::now();
+        wait_all((0..count).map(|_| pool.spawn(move || compute(millis))).collect());
+        pool.metrics().threads_peak().saturating_sub(start.elapsed().as_millis() as usize / 500)
+    });
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_flood_of_computations_is_no_flood_of_threads() {
 
 #[test]
 fn short_calls_pass_a_handful_of_computations() {
-    for count in [CORE, 2 * CORE, 4 * CORE] {
+    let attempt = |count| {
         let pool = pool(CORE);
         let running = Arc::new(AtomicUsize::new(0));
         let one = |_| {
@@ -137,8 +137,10 @@ fn short_calls_pass_a_handful_of_computations() {
         let beside = soon(pool.spawn(move || busy.load(Ordering::SeqCst))).unwrap();
         assert!(beside >= CORE, "{beside} of {count} compute while it runs");
         wait_all(tasks);
-        let peak = pool.metrics().threads_peak();
-        assert!(peak <= 4 * CORE + 1, "{peak} threads");
+        pool.metrics().threads_peak()
+    };
+    for count in [CORE, 2 * CORE, 4 * CORE] {
+        keeps_to(4 * CORE + 1, || attempt(count));
     }
 }
 
