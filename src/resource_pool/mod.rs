@@ -36,9 +36,9 @@
 //!
 //! By V4 a value has one owner. A lease drops its value on the thread of its task, which is one of
 //! the pool, on every way out, a panic of the call too; unless it gives the value back. The list is
-//! emptied by leases, and at the end by the drop of the [`Core`](core::Core), which moves what is
+//! emptied by leases, and at the end by the drop of the [`Core`], which moves what is
 //! left into a task for which no shutdown is too late but the pool's end. Whether that task runs or
-//! is dropped unrun, the [`Leftovers`](core::Leftovers) in it drop each value. Where the pool has
+//! is dropped unrun, the `Leftovers` in it drop each value. Where the pool has
 //! ended, the thread that drops the last handle drops them, as for a strand. In a forked child the
 //! values are the parent's, and are leaked there.
 //!

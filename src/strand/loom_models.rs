@@ -114,7 +114,7 @@ fn loom_a_session_ends_while_another_calls() {
 /// the pool ends.
 #[test]
 fn loom_a_shutdown_meets_the_opening_of_a_session() {
-    check(Some(1), || {
+    check(Some(2), || {
         let pool = pool(1);
         let strand = Strand::on(&pool, 0);
         let session = strand.session();
@@ -131,7 +131,7 @@ fn loom_a_shutdown_meets_the_opening_of_a_session() {
 /// A shutdown ends a session while its holder drops it.
 #[test]
 fn loom_a_shutdown_meets_the_end_of_a_session() {
-    check(Some(1), || {
+    check(Some(2), || {
         let pool = pool(1);
         let strand = Strand::on(&pool, 0);
         let session = strand.session().wait().unwrap();
