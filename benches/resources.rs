@@ -26,7 +26,7 @@ use clap::Parser;
 use comfy_table::{CellAlignment, Table, presets};
 use deadpool_sync::SyncWrapper;
 use rusqlite::Connection;
-use sidestep::{Dedicated, Pool, Strand, Task};
+use sidestep::{Dedicated, Pool, ResourcePool, Strand, Task};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -159,6 +159,23 @@ impl<T: Send + 'static> Keeper<T> for Dedicated<T> {
 
     fn call(&self, f: impl Call<T>) -> impl Answer {
         answer(Dedicated::call(self, f))
+    }
+
+    fn start(&self, f: impl Call<T>) -> impl Answer {
+        Keeper::call(self, f)
+    }
+}
+
+/// A resource pool of one value.
+impl<T: Send + 'static> Keeper<T> for ResourcePool<T> {
+    async fn keep(value: T) -> Self {
+        let value = Mutex::new(Some(value));
+        let make = move || value.lock().ok().and_then(|mut value| value.take()).ok_or("there is one");
+        ResourcePool::builder(&new_pool(), 1, make).build().expect("the size is legal")
+    }
+
+    fn call(&self, f: impl Call<T>) -> impl Answer {
+        answer(ResourcePool::call(self, f))
     }
 
     fn start(&self, f: impl Call<T>) -> impl Answer {
@@ -383,11 +400,13 @@ const DEADPOOL: &str = "deadpool-sync";
 const TOKIO_RUSQLITE: &str = "tokio-rusqlite";
 
 /// In the order in which they are shown.
-const PEERS: [&str; 7] = [STRAND, "dedicated", TASK, "task, mutex", DEADPOOL, TOKIO_RUSQLITE, "in place"];
+const PEERS: [&str; 8] =
+    [STRAND, "resource pool", "dedicated", TASK, "task, mutex", DEADPOOL, TOKIO_RUSQLITE, "in place"];
 
 fn entrants_of_numbers() -> Vec<Entrant> {
     vec![
         Entrant { peer: STRAND, run: run::<Empty, Strand<u64>> },
+        Entrant { peer: "resource pool", run: run::<Empty, ResourcePool<u64>> },
         Entrant { peer: "dedicated", run: run::<Empty, Dedicated<u64>> },
         Entrant { peer: TASK, run: run::<Empty, PlainTask> },
         Entrant { peer: DEADPOOL, run: run::<Empty, Arc<SyncWrapper<u64>>> },
@@ -397,6 +416,7 @@ fn entrants_of_numbers() -> Vec<Entrant> {
 fn entrants_of_sqlite<W: Work<Value = Connection>>() -> Vec<Entrant> {
     vec![
         Entrant { peer: STRAND, run: run::<W, Strand<Connection>> },
+        Entrant { peer: "resource pool", run: run::<W, ResourcePool<Connection>> },
         Entrant { peer: "dedicated", run: run::<W, Dedicated<Connection>> },
         Entrant { peer: "task, mutex", run: run::<W, LockingTask<Connection>> },
         Entrant { peer: DEADPOOL, run: run::<W, Arc<SyncWrapper<Connection>>> },

@@ -85,8 +85,10 @@ pub(crate) enum Reason {
     TooDeep(TooDeep),
     /// An earlier call panicked while it had access to the strand's value.
     Poisoned,
-    /// The strand's value has been taken out.
+    /// The strand's value has been taken out, or the resource pool is closed.
     Taken,
+    /// The value that the call is for could not be had.
+    Unavailable(Arc<dyn Error + Send + Sync>),
 }
 
 impl Reason {
@@ -94,8 +96,8 @@ impl Reason {
         Reason::Panicked(Mutex::new(payload))
     }
 
-    /// The reason again. Of a panic's payload only a text can be had twice.
-    fn copy(&self) -> Self {
+    /// The reason again, for another who waits. Of a panic's payload only a text can be had twice.
+    pub(crate) fn copy(&self) -> Self {
         match self {
             Reason::Cancelled => Reason::Cancelled,
             Reason::Abandoned => Reason::Abandoned,
@@ -109,6 +111,7 @@ impl Reason {
             Reason::TooDeep(deep) => Reason::TooDeep(*deep),
             Reason::Poisoned => Reason::Poisoned,
             Reason::Taken => Reason::Taken,
+            Reason::Unavailable(error) => Reason::Unavailable(Arc::clone(error)),
         }
     }
 
@@ -209,7 +212,8 @@ impl TaskError {
     }
 
     /// True if the pool had been shut down, or its shutdown discarded the task; or if the value of
-    /// the [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) had been taken out.
+    /// the [`Strand`](crate::Strand) or [`Dedicated`](crate::Dedicated) had been taken out or
+    /// closed; or if the [`ResourcePool`](crate::ResourcePool) had been closed.
     #[must_use]
     pub fn is_shutdown(&self) -> bool {
         matches!(self.0.reason, Reason::Shutdown | Reason::Taken)
@@ -220,6 +224,16 @@ impl TaskError {
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         matches!(self.0.reason, Reason::Poisoned)
+    }
+
+    /// True if the call found no value: `make` of the [`ResourcePool`](crate::ResourcePool) has
+    /// returned an error, which [`source`] returns. The closure did not run, and the next call
+    /// tries again.
+    ///
+    /// [`source`]: Error::source
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.0.reason, Reason::Unavailable(_))
     }
 
     /// True if the task was still queued when its time was up (see
@@ -320,7 +334,8 @@ impl fmt::Display for TaskError {
             Reason::Poisoned => {
                 f.write_str("did not run: an earlier call panicked and left the value poisoned")
             }
-            Reason::Taken => f.write_str("did not run: the value has been taken away"),
+            Reason::Taken => f.write_str("did not run: the value has been taken away, or closed"),
+            Reason::Unavailable(error) => write!(f, "did not run: no value is to be had ({error})"),
         }
     }
 }
@@ -335,18 +350,23 @@ impl Error for TaskError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0.reason {
             Reason::NoThread(error) => Some(&**error),
+            Reason::Unavailable(error) => Some(&**error),
             _ => None,
         }
     }
 }
 
-/// Kinds: a missing thread keeps the kind of the system's error, a deadlock is
-/// [`io::ErrorKind::Deadlock`], an expired task [`io::ErrorKind::TimedOut`], everything else
-/// [`io::ErrorKind::Other`]. The `TaskError` is the inner error.
+/// Kinds: a missing thread keeps the kind of the system's error, and a missing value that of the
+/// `io::Error` of its maker, if it is one; a deadlock is [`io::ErrorKind::Deadlock`], an expired
+/// task [`io::ErrorKind::TimedOut`], everything else [`io::ErrorKind::Other`]. The `TaskError` is
+/// the inner error.
 impl From<TaskError> for io::Error {
     fn from(error: TaskError) -> Self {
         let kind = match &error.0.reason {
             Reason::NoThread(source) => source.kind(),
+            Reason::Unavailable(source) => {
+                source.downcast_ref::<io::Error>().map_or(io::ErrorKind::Other, io::Error::kind)
+            }
             Reason::Deadlock | Reason::LaneDeadlock | Reason::TooDeep(_) => io::ErrorKind::Deadlock,
             Reason::Expired => io::ErrorKind::TimedOut,
             Reason::Cancelled
@@ -386,6 +406,11 @@ impl<F> Rejected<F> {
     #[must_use]
     pub fn into_inner(self) -> F {
         self.closure
+    }
+
+    /// The refusal of what the closure was made of.
+    pub(crate) fn map<G>(self, part: impl FnOnce(F) -> G) -> Rejected<G> {
+        Rejected { closure: part(self.closure), error: self.error }
     }
 
     /// Why the closure was refused: [`is_full`](TaskError::is_full),

@@ -27,7 +27,8 @@
 //! | no result | [`Task::detach`] |
 //! | a concurrency limit for one kind of work | [`Pool::lane`] |
 //! | a value that blocks, such as a connection, shared by many | [`Strand`] |
-//! | the same for a value that must stay on one thread | [`Dedicated`] |
+//! | a few of them, any of which will do: a pool of connections | [`ResourcePool`] |
+//! | the same as a strand for a value that must stay on one thread | [`Dedicated`] |
 //! | backpressure: a bounded queue that producers wait for | [`PoolBuilder::queue_limit`], [`Pool::reserve`] |
 //! | a time limit in the queue, a name, a shutdown policy | [`Pool::options`] |
 //! | many at once, as they finish | [`Pool::spawn_batch`], [`Batch`] |
@@ -77,8 +78,12 @@
 //! - `histograms`: `PoolBuilder::histograms`, which records how long tasks wait and run.
 //! - `metrics`: `PoolBuilder::export_metrics`, which publishes a pool's numbers through the facade
 //!   crate `metrics`.
+//! - `tower`: `Pool::service`, `Lane::service` and `TaskOptions::service`, which make a service of
+//!   a blocking function: `poll_ready` waits for room in the queue, so that the load shedding,
+//!   timeouts, retries and buffers of `tower` work on it. It needs the crate `tower-service` alone.
 //!
-//! Without default features there are pools, tasks, lanes and strands, for half the time to build.
+//! Without default features there are pools, tasks, lanes, strands and resource pools, for half the
+//! time to build.
 //! A library should depend on this crate without them, and name those that it needs.
 
 // The build with all features shows what nothing uses, and its pages are the ones to read.
@@ -124,7 +129,12 @@ pub mod process;
 pub mod promise;
 #[forbid(unsafe_code)]
 mod queue;
+#[forbid(unsafe_code)]
+mod resource_pool;
 mod semaphore;
+#[cfg(feature = "tower")]
+#[forbid(unsafe_code)]
+mod service;
 mod strand;
 mod sync;
 mod sys;
@@ -147,7 +157,10 @@ pub use crate::pool::{
 };
 #[cfg(feature = "event-loop")]
 pub use crate::promise::{LocalPromise, Promise};
-pub use crate::strand::{CallOptions, Dedicated, Strand};
+pub use crate::resource_pool::{Closing, ResourceMetrics, ResourcePool, ResourcePoolBuilder};
+#[cfg(feature = "tower")]
+pub use crate::service::BlockingService;
+pub use crate::strand::{CallOptions, CallPermit, Callee, Dedicated, ReserveCall, Session, Strand};
 pub use crate::task::handle::{CancelHandle, Cancelling, Task, Unblocked};
 pub use crate::task::metadata::OnShutdown;
 pub use crate::task::token::CancelToken;
@@ -220,7 +233,7 @@ pub mod docs {
     //! | page | for |
     //! |---|---|
     //! | [`guide`] | each part of the library: when you need it, its code, what happens, what to mind |
-    //! | [`migrating`] | programs that use `blocking`, tokio, actix-web, rayon or `threadpool` |
+    //! | [`migrating`] | programs that use `blocking`, tokio, actix-web, rayon, `threadpool`, deadpool or r2d2 |
     //! | [`models`] | the choice between threads, callbacks, promises and futures |
     //! | [`promises`] | the rules of promises, next to Promises/A+ |
     //! | [`glossary`] | the words of this library, with the nearest term elsewhere |

@@ -17,7 +17,7 @@
 //!           full             -> fail, or wait
 //!
 //! wait:     lock; acquire, once more; still full: set WAITERS where it is not set, join the wait queue;    CLOSED -> fail
-//! hand off: grant the permit to the first live waiter, the count as it is;    none is live -> count - 1
+//! hand off: grant the permit to the first live waiter, the count as it is;    none is live, or count > limit -> count - 1
 //! give up:  lock; waiting -> gone;     granted -> unlock; release
 //! close:    lock; set CLOSED; every wait is over
 //!
@@ -35,12 +35,13 @@
 //! the wait queue; and while it is set, every permit is taken. For it is set by a compare-exchange
 //! from `limit` or more, by a waiter that joins before the unlock. From then on the fast paths
 //! change nothing, and the holders of the lock leave the count alone as long as a live waiter is in
-//! the wait queue, and clear the bit when none is. So a holder of the lock that finds no live
-//! waiter knows that the bit is clear, and stays so until the unlock: the permit can be subtracted
-//! in one step.
+//! the wait queue, but for what is above `limit`, and clear the bit when none is. So a holder of
+//! the lock that finds no live waiter knows that the bit is clear, and stays so until the unlock:
+//! the permit can be subtracted in one step.
 //!
 //! *The limit.* The count grows only by a compare-exchange from below `limit`, but for
-//! `acquire_beyond`, which is for queues that are at their end. A permit that is handed off is
+//! `acquire_beyond`, which is for queues that are at their end and for the tasks of a session. What
+//! is above the limit is subtracted again and handed to no waiter. A permit that is handed off is
 //! counted all the while, whether its new owner fetches it or gives it up.
 //!
 //! *No permit is lost to a waiter.* A waiter that joins where the bit is set finds all permits
@@ -155,7 +156,8 @@ impl Semaphore {
     }
 
     /// Takes a permit whether one is free or not: for what enters the queue of a pool that is shut
-    /// down. W holds as before, since the permits that are taken do not become fewer.
+    /// down, or is a task of the session for whose end the owners of all permits may wait. W holds
+    /// as before, since the permits that are taken do not become fewer.
     pub(crate) fn acquire_beyond(&self) {
         // ORDERING: Relaxed: no former owner has handed this permit on. A read-modify-write does
         // not break the chain of `release_deferred`.
@@ -189,8 +191,12 @@ impl Semaphore {
     #[cold]
     fn hand_off(&self) -> Option<Waker> {
         let mut queue = self.queue.lock()?;
-        let Some(waker) = queue.grant() else {
-            // No waiter can join now, so none is passed over.
+        // What is above the limit is no permit that a waiter could have. While a waiter is in the
+        // queue only `acquire_beyond` changes the count besides holders of the lock.
+        let is_beyond = self.word.load(Ordering::Relaxed) & COUNT > self.limit;
+        let granted = if is_beyond { None } else { queue.grant() };
+        let Some(waker) = granted else {
+            // No waiter can join now, so none is passed over; or all permits are taken still.
             // ORDERING: Release as in `release_deferred`.
             self.word.fetch_sub(1, Ordering::Release);
             return None;

@@ -258,7 +258,8 @@ fn end_of(error: TaskError) -> Mark {
         (error.is_shutdown(), Mark::Shutdown),
         (error.is_no_thread(), Mark::NoThread),
         (error.is_full(), Mark::Full),
-        (error.is_poisoned(), Mark::Poisoned),
+        // A call that began, and whose closure did not: there was no sound value for it.
+        (error.is_poisoned() || error.is_unavailable(), Mark::Poisoned),
         (error.is_deadlock(), Mark::Deadlock),
         (error.is_panic(), Mark::Panic),
     ];

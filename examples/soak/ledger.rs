@@ -23,12 +23,14 @@ pub(crate) enum Kind {
     Scope,
     Nested,
     Strand,
+    Session,
+    ResourcePool,
     Dedicated,
     EventLoop,
     Promise,
 }
 
-pub(crate) const KINDS: [Kind; 13] = {
+pub(crate) const KINDS: [Kind; 15] = {
     use Kind as K;
     [
         K::Spawn,
@@ -41,6 +43,8 @@ pub(crate) const KINDS: [Kind; 13] = {
         K::Scope,
         K::Nested,
         K::Strand,
+        K::Session,
+        K::ResourcePool,
         K::Dedicated,
         K::EventLoop,
         K::Promise,

@@ -96,7 +96,7 @@ fn on_many_threads(scene: &Arc<Scene>, end: Instant, dice: &mut Dice) {
 
 /// One thing of all that can be done in an async function.
 async fn act(scene: &Scene, dice: &mut Dice) {
-    match dice.below(22) {
+    match dice.below(23) {
         0..7 => singles(&scene.wide, dice).await,
         7..12 => singles(&scene.tight, dice).await,
         12 => groups::batch(&scene.wide, dice).await,
@@ -106,6 +106,7 @@ async fn act(scene: &Scene, dice: &mut Dice) {
         16 | 17 => loops::promise(&scene.adapters, dice).await,
         18 => files::visit(&scene.adapters, path(scene), dice).await,
         19 => pools::one(dice),
+        20 => values::resource_pool(&scene.adapters, dice).await,
         _ => outside(scene, dice).await,
     }
 }

@@ -111,8 +111,9 @@ pub(crate) fn one(dice: &mut Dice) {
 }
 
 async fn some_load(site: &Arc<Site>, dice: &mut Dice) {
-    match dice.below(12) {
+    match dice.below(13) {
         0 => {}
+        12 => values::resource_pool(site, dice).await,
         1 => groups::batch(site, dice).await,
         2 => groups::scope(site, dice),
         3 => values::strand(site, dice).await,

@@ -12,7 +12,7 @@ use super::reserve::LaneReserve;
 use super::settings::LaneSettings;
 use super::shares::Share;
 use super::slots::LaneQueue;
-use super::waiting::{ErasedKey, GoneKeys, KeyId, WaitingTasks};
+use super::waiting::{ErasedKey, GoneKeys, KeyId, LanePlace, WaitingTasks};
 use crate::counts::{IdleSource, IdleWaiters};
 use crate::error::{Reason, TaskId};
 use crate::latency::LatencyRecorder;
@@ -93,12 +93,12 @@ impl LaneCore {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Sets the limit: up at once, down as closures end. `None` for the lane of a strand, of which
-    /// more than one may not run. The result and `push` are otherwise those of
+    /// Sets the limit: up at once, down as closures end. `None` above what
+    /// [`cap_limit`](LaneCore::cap_limit) has set. The result and `push` are otherwise those of
     /// [`enqueue`](LaneCore::enqueue), but for any number of slots.
     pub(crate) fn set_limit(&self, limit: usize, push: impl Fn()) -> Option<bool> {
         let Some(mut queue) = self.queue.lock() else { return Some(false) };
-        if queue.limits.is_serial && limit > 1 {
+        if limit > queue.limits.most {
             return None;
         }
         queue.limits.set = limit;
@@ -108,15 +108,23 @@ impl LaneCore {
         Some(scheduled)
     }
 
-    /// From now on no more than one closure runs at a time. False if the limit is above that. In a
-    /// keyed lane it is a key that is kept serial: false if more of a key may run.
-    pub(crate) fn keep_serial(&self) -> bool {
+    /// From now on no more than `most` closures run at a time. False if the limit is above that. In
+    /// a keyed lane that is for each key: false if more of a key may run.
+    pub(crate) fn cap_limit(&self, most: usize) -> bool {
         if let Some(keys) = &self.settings.keys {
-            return keys.per_key == 1;
+            return keys.per_key <= most;
         }
-        let Some(mut queue) = self.queue.lock() else { return self.limit() <= 1 };
-        queue.limits.is_serial |= queue.limits.set <= 1;
-        queue.limits.is_serial
+        let Some(mut queue) = self.queue.lock() else { return self.limit() <= most };
+        let is_within = queue.limits.set <= most;
+        if is_within {
+            queue.limits.most = queue.limits.most.min(most);
+        }
+        is_within
+    }
+
+    /// The highest limit that may be set.
+    pub(crate) fn most(&self) -> usize {
+        self.queue.lock().map_or(usize::MAX, |queue| queue.limits.most)
     }
 
     /// The pool is being shut down: a pause is over. The result and `push` are those of
@@ -212,16 +220,16 @@ impl LaneCore {
         self.queue.lock().map_or(0, |queue| queue.active)
     }
 
-    /// Enqueues a task that has its permit, and in a keyed lane its key, which is pinned. If that
-    /// makes a slot pending, the result is true: a thread must look into the pool's queues, into
-    /// which `push` has pushed an item if there was none to spare.
+    /// Enqueues a task that has its permit, and on a key a pin. If that makes a slot pending, the
+    /// result is true: a thread must look into the pool's queues, into which `push` has pushed an
+    /// item if there was none to spare.
     #[must_use]
-    pub(crate) fn enqueue(&self, task: TaskRef, key: Option<KeyId>, push: impl FnOnce()) -> bool {
+    pub(crate) fn enqueue(&self, task: TaskRef, place: LanePlace, push: impl FnOnce()) -> bool {
         let cancelled = self.account.counters.unrun.cancelled().peek();
         let Some(mut queue) = self.queue.lock() else { return false };
         self.account.counters.submitted.increment();
         let tombstones = queue.sweep(cancelled);
-        queue.waiting.push(task, key);
+        queue.push(task, place);
         self.show_waiting(&queue);
         let scheduled = self.schedule(&mut queue, push);
         drop(queue);
@@ -234,6 +242,38 @@ impl LaneCore {
     /// queues: this one, or if it has a share the one whose turn it is.
     pub(crate) fn in_turn(self: Arc<Self>) -> Option<Arc<Self>> {
         if self.share.is_none() { Some(self) } else { self.lanes.shares().pick() }
+    }
+
+    /// Opens a session, by a task of the lane that runs. False if there is one, and in a keyed lane,
+    /// where it would hold up other keys.
+    #[must_use]
+    pub(crate) fn open_session(&self) -> bool {
+        let Some(mut queue) = self.queue.lock() else { return false };
+        if queue.session.is_some() || self.settings.keys.is_some() {
+            return false;
+        }
+        queue.session = Some(VecDeque::new());
+        self.show_waiting(&queue);
+        true
+    }
+
+    /// Ends the session, if one is open: what is left of it comes next. The result and `push` are
+    /// those of [`set_limit`](LaneCore::set_limit).
+    #[must_use]
+    pub(crate) fn end_session(&self, push: impl Fn()) -> bool {
+        let Some(mut queue) = self.queue.lock() else { return false };
+        let Some(session) = queue.session.take() else { return false };
+        queue.waiting.prepend(session);
+        self.show_waiting(&queue);
+        let mut scheduled = false;
+        while self.schedule(&mut queue, &push) {
+            scheduled = true;
+        }
+        drop(queue);
+        if scheduled {
+            self.waiters.wake();
+        }
+        scheduled
     }
 
     /// Takes a pending slot over, without an item. False if there is none.
@@ -301,7 +341,7 @@ impl LaneCore {
     /// Takes the next entry; or releases the slot.
     fn take_next(&self, queue: &mut LaneQueue) -> Option<TaskRef> {
         // Above a limit that has been lowered the slot goes, although more waits.
-        let next = if queue.is_over(self.limit()) { None } else { queue.waiting.pop() };
+        let next = if queue.is_over(self.limit()) { None } else { queue.pop() };
         if next.is_none() {
             queue.active -= 1;
         } else {
@@ -340,7 +380,7 @@ impl LaneCore {
         }
         let Some(mut queue) = self.queue.lock() else { return (true, GoneKeys::default()) };
         let gone = queue.end(ended);
-        let idle = queue.waiting.ready() == 0;
+        let idle = queue.ready() == 0;
         if idle {
             queue.active -= 1;
         }
@@ -410,7 +450,7 @@ impl LaneCore {
 
     /// Shows how many entries may begin; called under the lock.
     fn show_waiting(&self, queue: &LaneQueue) {
-        self.waiting.store(queue.waiting.ready(), Ordering::Relaxed);
+        self.waiting.store(queue.ready(), Ordering::Relaxed);
     }
 
     /// A pin on a key of this hash whose number is above `after`, and the key; or on what `fresh`

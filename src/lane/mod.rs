@@ -34,13 +34,16 @@
 //!   for each; and only where pending and active together do not exceed the limit in force. They
 //!   never do but where a limit has been lowered: then no slot is pending, and each that is
 //!   released stays free, until they do not.
-//! - **N2** As many slots are pending as tasks wait that may begin, or no slot is free. (Between
-//!   taking a slot and taking a task a thread is on its way to the queue.)
+//! - **N2** As many slots are pending as tasks wait that may begin (N11), or no slot is free.
+//!   (Between taking a slot and taking a task a thread is on its way to the queue.)
 //! - **N3** The slot is released by the thread that runs the closure, after the closure has ended,
 //!   whatever has become of the handle.
 //!
 //! - **N7** There are at least as many items in the pool's queues as slots are pending, and no more
 //!   than slots have been pending at one time.
+//!
+//! - **N11** While a session is open only its own tasks are taken. They have a queue of their own,
+//!   and what is left of that at its end goes to the front of the lane's.
 //!
 //! An item is a hint: a thread that comes with one while nothing is pending, because a waiter or a
 //! thread of the lane's reserve has taken the slot over, drops it. An item is pushed under the lock
@@ -90,6 +93,20 @@
 //! again where more waits than is pending. So a saturated lane needs no wake-ups, holds no thread
 //! besides those that run its closures, and shows the pool nothing that could be a reason to grow.
 //!
+//! # Sessions
+//!
+//! A session has a lane to itself without a thread that stands for it: a task of the lane opens it,
+//! and from then on the tasks of the lane's own queue wait as if there were none, by N11. So while
+//! the session does nothing the lane shows the pool nothing. The end of the session makes as many
+//! slots pending as are due, under the lock, and wakes the threads that wait to take one over.
+//!
+//! A shutdown ends all sessions, or what waits for their ends would never run. It closes the pool
+//! and then ends the sessions that it finds, under the lock of each lane; a task that opens one
+//! looks afterwards whether the pool is closed, and if so ends it. One of the two comes second
+//! under that lock: the shutdown then finds the session, or the task finds the pool closed. Threads
+//! may have left meanwhile, since nothing of this was in a queue: so the shutdown counts as sorting
+//! (see `pool::shutdown::ending`) until the items are in the queues and a thread has been notified.
+//!
 //! # Delivery
 //!
 //! A closure has ended before its result is delivered, so the slot is free for others from then on,
@@ -133,4 +150,4 @@ pub(crate) use self::registry::{Lanes, Naming};
 pub(crate) use self::reserve::{Called, LaneReserve};
 pub(crate) use self::settings::{KeySettings, LaneSettings};
 pub(crate) use self::shares::MOST_WEIGHT;
-pub(crate) use self::waiting::{ErasedKey, GoneKeys, KeyId};
+pub(crate) use self::waiting::{ErasedKey, GoneKeys, KeyId, LanePlace};

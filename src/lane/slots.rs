@@ -1,6 +1,8 @@
 //! What of a lane changes under its lock: what waits, and its slots.
 
-use super::waiting::{GoneKeys, WaitingTasks};
+use std::collections::VecDeque;
+
+use super::waiting::{GoneKeys, LanePlace, WaitingTasks, take_out};
 use crate::error::TaskId;
 use crate::task::TaskRef;
 
@@ -10,6 +12,8 @@ const FEW_TOMBSTONES: u64 = 32;
 /// What changes under the lock. In a forked child it is out of reach: what waits is the parent's.
 pub(super) struct LaneQueue {
     pub(super) waiting: WaitingTasks,
+    /// The tasks of the session, while one is open: then no others begin (N11).
+    pub(super) session: Option<VecDeque<TaskRef>>,
     pub(super) pending: usize,
     pub(super) active: usize,
     /// How many items are in the pool's queues (N7). A lane with a share counts none here (N9).
@@ -28,13 +32,14 @@ pub(super) struct LaneLimits {
     pub(super) is_closing: bool,
     /// The lane has no handle.
     pub(super) is_abandoned: bool,
-    /// The lane is that of a strand, whose calls run one at a time.
-    pub(super) is_serial: bool,
+    /// The highest that may be set: for the calls of a strand, or of a resource pool, there are only
+    /// so many values.
+    pub(super) most: usize,
 }
 
 impl LaneLimits {
     pub(super) fn new(limit: usize) -> Self {
-        LaneLimits { set: limit, is_closing: false, is_abandoned: false, is_serial: false }
+        LaneLimits { set: limit, is_closing: false, is_abandoned: false, most: usize::MAX }
     }
 
     /// The limit that holds. A pause that nothing would end is none.
@@ -46,12 +51,48 @@ impl LaneLimits {
 
 impl LaneQueue {
     pub(super) fn new(waiting: WaitingTasks, limit: usize) -> Self {
-        LaneQueue { waiting, pending: 0, active: 0, items: 0, cleared: 0, limits: LaneLimits::new(limit) }
+        LaneQueue {
+            waiting,
+            session: None,
+            pending: 0,
+            active: 0,
+            items: 0,
+            cleared: 0,
+            limits: LaneLimits::new(limit),
+        }
+    }
+
+    /// Enqueues a task.
+    pub(super) fn push(&mut self, task: TaskRef, place: LanePlace) {
+        match (place, &mut self.session) {
+            (LanePlace::Session, Some(session)) => session.push_back(task),
+            // The session has ended meanwhile.
+            (LanePlace::Session | LanePlace::InOrder, _) => self.waiting.push(task, None),
+            (LanePlace::Key(key), _) => self.waiting.push(task, Some(key)),
+        }
+    }
+
+    /// How many tasks may begin, as far as the lane's slots are not concerned.
+    pub(super) fn ready(&self) -> usize {
+        self.session.as_ref().map_or_else(|| self.waiting.ready(), VecDeque::len)
+    }
+
+    /// The next task that may begin.
+    pub(super) fn pop(&mut self) -> Option<TaskRef> {
+        match &mut self.session {
+            Some(session) => session.pop_front(),
+            None => self.waiting.pop(),
+        }
+    }
+
+    /// How many tasks wait, those among them that have been cancelled.
+    fn len(&self) -> usize {
+        self.waiting.len() + self.session.as_ref().map_or(0, VecDeque::len)
     }
 
     /// Whether a task may begin that needs a slot (N2), and one is free (N1).
     pub(super) fn is_slot_due(&self, limit: usize) -> bool {
-        self.pending < self.waiting.ready() && self.pending + self.active < limit
+        self.pending < self.ready() && self.pending + self.active < limit
     }
 
     /// Whether more slots are taken than there are.
@@ -63,7 +104,7 @@ impl LaneQueue {
     /// that give up during an outage must not pile up.
     pub(super) fn sweep(&mut self, cancelled: u64) -> Vec<TaskRef> {
         let tombstones = cancelled.saturating_sub(self.cleared);
-        if tombstones <= FEW_TOMBSTONES || tombstones <= self.waiting.len() as u64 / 2 {
+        if tombstones <= FEW_TOMBSTONES || tombstones <= self.len() as u64 / 2 {
             return Vec::new();
         }
         let swept = self.clear(&|task| !task.is_queued());
@@ -73,7 +114,8 @@ impl LaneQueue {
 
     /// Takes out the entries of which `goes` is true.
     pub(super) fn clear(&mut self, goes: &dyn Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
-        let gone = self.waiting.clear(goes);
+        let mut gone = self.waiting.clear(goes);
+        self.session.iter_mut().for_each(|session| take_out(session, goes, &mut gone));
         self.cleared += gone.len() as u64;
         gone
     }

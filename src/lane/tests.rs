@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::keyed::new_key_order;
 use super::settings::{KeySettings, LaneSettings};
 use super::shares::Shares;
-use super::waiting::{ErasedKey, KeyId};
+use super::waiting::{ErasedKey, KeyId, LanePlace};
 use super::{LaneCore, Lanes, Naming};
 use crate::error::{Reason, TaskId};
 use crate::latency::LatencyRecorder;
@@ -161,7 +161,7 @@ fn keys_take_turns_and_each_keeps_its_order() {
             let pin = pin(&lane, key);
             let (entry, handle) = task(&lane);
             names.insert(entry.id(), (key, number));
-            let _ = lane.enqueue(entry, Some(pin), || ());
+            let _ = lane.enqueue(entry, LanePlace::Key(pin), || ());
             lane.unpin_key(pin);
             handles.push(handle);
         }
@@ -221,7 +221,7 @@ impl Trial {
         let (entry, handle) = task(&self.lane);
         self.plain.waiting.entry(key).or_default().push_back(entry.id());
         self.handles.insert(entry.id(), handle);
-        let _ = self.lane.enqueue(entry, Some(pin), || ());
+        let _ = self.lane.enqueue(entry, LanePlace::Key(pin), || ());
         self.lane.unpin_key(pin);
     }
 
@@ -302,7 +302,7 @@ fn a_limit_that_is_lowered_takes_pending_slots_back() {
     let mut handles = Vec::new();
     for _ in 0..10 {
         let (entry, handle) = task(&lane);
-        let _ = lane.enqueue(entry, None, || ());
+        let _ = lane.enqueue(entry, LanePlace::InOrder, || ());
         handles.push(handle);
     }
     assert_eq!(lane.account().counters.counts().pending, 4);
@@ -334,7 +334,7 @@ fn a_pause_ends_where_nobody_is_left_to_end_it() {
     let left = lane(&lanes, "left", LaneSettings::of(3));
     assert_eq!(left.set_limit(0, || ()), Some(false));
     let (entry, handle) = task(&left);
-    assert!(!left.enqueue(entry, None, || ()));
+    assert!(!left.enqueue(entry, LanePlace::InOrder, || ()));
     assert!(left.remove_handle(), "the last one of a paused lane");
     let pushed = std::cell::Cell::new(0);
     assert!(left.look_at_handles(|| pushed.set(1)));
@@ -351,11 +351,11 @@ fn a_pause_ends_where_nobody_is_left_to_end_it() {
 fn a_lane_of_a_strand_stays_serial() {
     let lanes = Lanes::new(false);
     let serial = lane(&lanes, "serial", LaneSettings::of(1));
-    assert!(serial.keep_serial());
+    assert!(serial.cap_limit(1));
     assert_eq!(serial.set_limit(2, || ()), None);
     assert_eq!((serial.set_limit(0, || ()), serial.set_limit(1, || ())), (Some(false), Some(false)));
     let wide = lane(&lanes, "wide", LaneSettings::of(2));
-    assert!(!wide.keep_serial());
+    assert!(!wide.cap_limit(1));
     assert_eq!(wide.set_limit(3, || ()), Some(false), "it is none");
 }
 

@@ -34,6 +34,32 @@ impl GoneKeys {
     }
 }
 
+/// Where in a lane a task is to wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LanePlace {
+    /// With all others; in a keyed lane under a key of its own.
+    InOrder,
+    /// Under a key of a keyed lane, which is pinned.
+    Key(KeyId),
+    /// With the tasks of the session that has the lane to itself.
+    Session,
+}
+
+/// Moves the tasks of which `goes` is true to `gone`.
+pub(super) fn take_out(
+    tasks: &mut VecDeque<TaskRef>,
+    goes: &dyn Fn(&TaskRef) -> bool,
+    gone: &mut Vec<TaskRef>,
+) {
+    for task in take(tasks) {
+        if goes(&task) {
+            gone.push(task);
+        } else {
+            tasks.push_back(task);
+        }
+    }
+}
+
 impl KeyId {
     /// Which key of its hash it is: newer ones have greater numbers.
     pub(crate) fn number(self) -> u64 {
@@ -140,14 +166,19 @@ impl WaitingTasks {
             WaitingTasks::ByKey(order) => return order.clear(goes),
         };
         let mut gone = Vec::new();
-        for task in take(tasks) {
-            if goes(&task) {
-                gone.push(task);
-            } else {
-                tasks.push_back(task);
-            }
-        }
+        take_out(tasks, goes, &mut gone);
         gone
+    }
+
+    /// Puts the tasks of a session before all others. A keyed lane has no sessions.
+    pub(super) fn prepend(&mut self, mut session: VecDeque<TaskRef>) {
+        match self {
+            WaitingTasks::InOrder(tasks) => {
+                session.append(tasks);
+                *tasks = session;
+            }
+            WaitingTasks::ByKey(order) => session.into_iter().for_each(|task| order.push_alone(task)),
+        }
     }
 
     pub(super) fn order(&mut self) -> Option<&mut dyn KeyOrder> {

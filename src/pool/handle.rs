@@ -289,14 +289,6 @@ impl Pool {
         LaneBuilder::new(self, name.into(), limit)
     }
 
-    /// A lane of its own, of limit 1, which `label` names in metrics and errors.
-    pub(crate) fn unnamed_lane(&self, label: &str) -> Lane {
-        match self.lane_builder(label, 1).build_unnamed() {
-            Ok(lane) => lane,
-            Err(error) => unreachable!("the settings are possible: {error}"),
-        }
-    }
-
     /// Returns a builder for a lane whose tasks have keys of type `K`, at most `limit` at a time in
     /// all: in order within a key, in turn between keys. See [`KeyedLane`](crate::KeyedLane).
     pub fn keyed_lane<K>(&self, name: impl Into<String>, limit: usize) -> KeyedLaneBuilder<'_, K>

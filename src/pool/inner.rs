@@ -290,7 +290,8 @@ impl Inner {
     /// Closes admission. Threads leave when the queues are empty.
     pub(super) fn close(&self) {
         self.ending.begin(&self.engine.own_counts());
-        // The pool must not end while what waits in paused lanes is on its way into the queues.
+        // The pool must not end while what waits in paused lanes, or for the end of a
+        // session, is on its way into the queues.
         self.ending.begin_sorting();
         if self.engine.close() {
             self.close_rooms();
@@ -305,6 +306,7 @@ impl Inner {
         self.engine.permits().into_iter().for_each(Semaphore::close);
         for lane in self.engine.lanes.all() {
             lane.permits().into_iter().for_each(Semaphore::close);
+            self.engine.end_session(&lane, self);
         }
         self.engine.end_pauses(self);
         self.engine.idle.wake_all();

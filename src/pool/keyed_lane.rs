@@ -10,7 +10,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Rejected, TaskError};
-use crate::lane::{ErasedKey, GoneKeys, KeyId, KeySettings, LaneCore, Naming, new_key_order};
+use crate::lane::{ErasedKey, GoneKeys, KeyId, KeySettings, LaneCore, LanePlace, Naming, new_key_order};
 use crate::panic::catch_panic;
 use crate::pool::config::refuse;
 use crate::pool::stats::LaneMetrics;
@@ -185,9 +185,14 @@ impl PinnedKey {
     }
 }
 
+/// Where the tasks of a key wait. In a forked child there are no pins, and no queue.
+fn place(pin: Option<&PinnedKey>) -> LanePlace {
+    pin.map_or(LanePlace::InOrder, |pin| LanePlace::Key(pin.id))
+}
+
 impl<K: Hash + Eq + Send + Sync + 'static> KeyedLane<K> {
     fn submitter(&self, pin: Option<&PinnedKey>) -> Submitter<'_, LaneQueueOf<'_>> {
-        let queue = LaneQueueOf { lane: self.lane.shared(), key: pin.map(|pin| pin.id) };
+        let queue = LaneQueueOf { lane: self.lane.shared(), place: place(pin) };
         Submitter { queue, ..self.lane.submitter() }
     }
 
@@ -351,7 +356,7 @@ pub struct LaneKey {
 
 impl LaneKey {
     pub(super) fn submitter(&self) -> Submitter<'_, LaneQueueOf<'_>> {
-        let queue = LaneQueueOf { lane: self.lane.shared(), key: self.pin.as_ref().map(|pin| pin.id) };
+        let queue = LaneQueueOf { lane: self.lane.shared(), place: place(self.pin.as_deref()) };
         Submitter { queue, ..self.lane.submitter() }
     }
 

@@ -6,7 +6,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use crate::error::{Rejected, TaskError};
-use crate::lane::{KeySettings, LaneCore, LaneSettings, MOST_WEIGHT, Naming};
+use crate::lane::{KeySettings, LaneCore, LanePlace, LaneSettings, MOST_WEIGHT, Naming};
 use crate::latency::LatencyRecorder;
 use crate::pool::Pool;
 use crate::pool::config::{MOST_THREADS, refuse};
@@ -16,6 +16,7 @@ use crate::pool::submit::{
     Batch, Destination, LaneQueueOf, Permit, Reserve, Submitter, TaskOptions, spawn_batch,
 };
 use crate::pool::until_idle::UntilIdle;
+use crate::semaphore::Semaphore;
 use crate::task::{Task, Unblocked};
 
 /// A concurrency limit on a pool: a queue of its own whose tasks run on the pool's threads, no more
@@ -65,6 +66,8 @@ use crate::task::{Task, Unblocked};
 pub struct Lane {
     core: Arc<LaneCore>,
     pool: Pool,
+    /// Whether what is spawned belongs to the session that has the lane to itself.
+    in_session: bool,
 }
 
 /// Builds a [`Lane`] with settings of its own.
@@ -197,7 +200,7 @@ impl<'a> LaneBuilder<'a> {
     }
 
     /// [`build`](LaneBuilder::build) for a lane of its own, of which the name is a label.
-    pub(crate) fn build_unnamed(self) -> io::Result<Lane> {
+    pub(crate) fn build_private(self) -> io::Result<Lane> {
         self.make(Naming::Label, None)
     }
 
@@ -214,7 +217,7 @@ impl<'a> LaneBuilder<'a> {
         };
         let core = inner.engine.lanes.get_or_make(name, naming, settings.clone(), recorder);
         // From here on a handle, which counts itself out.
-        let lane = Lane { core, pool: pool.clone() };
+        let lane = Lane { core, pool: pool.clone(), in_session: false };
         inner.engine.look_at_handles(&lane.core, &**inner);
         let Some(conflict) = lane.core.settings().conflict(&settings) else { return Ok(lane) };
         let name = lane.name();
@@ -252,17 +255,31 @@ impl<'a> LaneBuilder<'a> {
 
 impl Lane {
     pub(super) fn submitter(&self) -> Submitter<'_, LaneQueueOf<'_>> {
-        let queue = LaneQueueOf { lane: &self.core, key: None };
+        let place = if self.in_session { LanePlace::Session } else { LanePlace::InOrder };
+        let queue = LaneQueueOf { lane: &self.core, place };
         Submitter { inner: &self.pool.inner, queue, has_permit: false }
+    }
+
+    /// A handle whose tasks belong to the session that has the lane to itself.
+    pub(super) fn of_session(&self) -> Lane {
+        let mut lane = self.clone();
+        lane.in_session = true;
+        lane
+    }
+
+    /// The permits of the queue, if it is limited. A session needs none.
+    pub(super) fn queue_permits(&self) -> Option<&Semaphore> {
+        if self.in_session { None } else { self.core.permits() }
     }
 
     pub(super) fn core(&self) -> &LaneCore {
         &self.core
     }
 
-    /// From now on no more than one closure runs at a time. False if the limit is above that.
-    pub(crate) fn keep_serial(&self) -> bool {
-        self.core.keep_serial()
+    /// From now on no more than `most` closures run at a time, in a keyed lane of one key. False if
+    /// the limit is above that.
+    pub(crate) fn cap_limit(&self, most: usize) -> bool {
+        self.core.cap_limit(most)
     }
 
     pub(super) fn shared(&self) -> &Arc<LaneCore> {
@@ -316,7 +333,10 @@ impl Lane {
             return Ok(());
         }
         let name = self.name();
-        refuse(format!("limit {limit} of lane {name:?} must be at most 1: the calls of a strand run there"))
+        let most = self.core.most();
+        refuse(format!(
+            "limit {limit} of lane {name:?} must be at most {most}: a strand or a resource pool runs its calls there"
+        ))
     }
 
     /// Returns a future that resolves when nothing of the lane is queued or runs; on a plain
@@ -449,7 +469,7 @@ impl Lane {
 impl Clone for Lane {
     fn clone(&self) -> Self {
         self.core.add_handle();
-        Lane { core: Arc::clone(&self.core), pool: self.pool.clone() }
+        Lane { core: Arc::clone(&self.core), pool: self.pool.clone(), in_session: self.in_session }
     }
 }
 

@@ -38,6 +38,7 @@ mod threads;
 mod until_idle;
 
 pub use self::builder::PoolBuilder;
+pub(crate) use self::expiry::TimedCall;
 pub use self::handle::Pool;
 pub use self::keyed_lane::{KeyedLane, KeyedLaneBuilder, LaneKey};
 pub use self::lane::{Lane, LaneBuilder};

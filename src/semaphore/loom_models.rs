@@ -207,3 +207,19 @@ fn free_against_another_waker() {
         assert_calm(&semaphore, 1);
     });
 }
+
+/// What is taken beyond the limit is released beside a permit: the waiter gets the permit, and no
+/// more are taken than there are.
+#[test]
+fn loom_what_is_beyond_the_limit_is_released_beside_a_permit() {
+    loom::model(|| {
+        let semaphore = full(1);
+        semaphore.acquire_beyond();
+        let mut acquire = queue_up(&semaphore);
+        let other = elsewhere(&semaphore, |semaphore| semaphore.release());
+        semaphore.release();
+        other.join().unwrap();
+        assert_eq!(wait(&semaphore, &mut acquire), Ok(()));
+        assert_calm(&semaphore, 1);
+    });
+}

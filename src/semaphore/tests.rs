@@ -120,6 +120,23 @@ fn a_granted_permit_that_is_given_up_goes_on() {
 }
 
 #[test]
+fn what_is_taken_beyond_the_limit_is_no_waiter_s() {
+    let semaphore = full(2);
+    semaphore.acquire_beyond();
+    let mut guest = Guest::waiting(&semaphore);
+    semaphore.acquire_beyond();
+    for taken in [3, 2] {
+        semaphore.release();
+        assert_eq!((semaphore.taken(), guest.poll(&semaphore)), (taken, Poll::Pending));
+    }
+    semaphore.release();
+    assert_eq!((semaphore.taken(), guest.poll(&semaphore)), (2, TAKEN));
+    (0..2).for_each(|_| semaphore.release());
+    assert_eq!(semaphore.taken(), 0);
+    assert!(semaphore.try_acquire());
+}
+
+#[test]
 fn when_the_last_waiter_gives_up_the_fast_paths_are_back() {
     let semaphore = full(1);
     let mut guest = Guest::waiting(&semaphore);

@@ -58,6 +58,12 @@ impl<T> ExclusiveCell<T> {
 
     /// Locks the value, unless it is locked, taken or poisoned.
     pub(super) fn access(&self) -> Result<Access<'_, T>, AccessError> {
+        let access = self.access_poisoned()?;
+        if self.is_poisoned() { Err(AccessError::Poisoned) } else { Ok(access) }
+    }
+
+    /// Locks the value, poisoned or not, unless it is locked or taken.
+    pub(super) fn access_poisoned(&self) -> Result<Access<'_, T>, AccessError> {
         // ORDERING: Acquire pairs with the Release in `leave` of the guard before: what that
         // guard's thread made of the value is visible.
         match self.state.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed) {
@@ -65,8 +71,7 @@ impl<T> ExclusiveCell<T> {
             Err(LOCKED) => return Err(AccessError::Locked),
             Err(_) => return Err(AccessError::Taken),
         }
-        let access = Access { cell: self, poisons: false };
-        if self.is_poisoned() { Err(AccessError::Poisoned) } else { Ok(access) }
+        Ok(Access { cell: self, poisons: false })
     }
 
     pub(super) fn is_poisoned(&self) -> bool {
@@ -130,6 +135,20 @@ impl<T> Access<'_, T> {
         });
         self.poisons = false;
         result
+    }
+
+    /// Puts `value` in the place of the value, which is sound then, and returns the old one.
+    pub(super) fn replace(self, value: T) -> T {
+        let cell = self.cell;
+        let old = cell.value.with_mut(|slot| {
+            // SAFETY: V2: this guard has the value to itself.
+            let slot = unsafe { &mut *slot };
+            // SAFETY: V1: the state is `LOCKED`.
+            std::mem::replace(unsafe { slot.assume_init_mut() }, value)
+        });
+        // Before the guard is gone: the next call sees it.
+        cell.clear_poison();
+        old
     }
 
     /// Takes the value out for good.

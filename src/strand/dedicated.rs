@@ -7,11 +7,15 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
 
-use super::{Strand, refuse};
-use crate::error::Reason;
+use super::callee::sealed::{Serve, Server};
+use super::callee::{plain_call, refuse};
+use super::inner::StrandCall;
+use super::{Access, CallOptions, ReserveCall, Strand};
+use crate::error::{Reason, Rejected};
 use crate::panic::catch_panic;
-use crate::pool::{LaneMetrics, Pool, PoolBuilder};
+use crate::pool::{ChosenTarget, LaneMetrics, Pool, PoolBuilder, TaskOptions};
 use crate::sync::{thread, thread_local_const};
 use crate::task::Task;
 
@@ -105,7 +109,8 @@ impl<T: 'static> Dedicated<T> {
         let strand = Strand::in_lane(&lane, ThreadBound { make: Some(Box::new(make)), thread: None })?;
         // It is not one of the lane's calls, so it takes no place in a limited queue. A call that
         // runs before it makes the value itself.
-        pool.options().attempt(strand.turn(|bound| bound.with(|_| ()))).detach();
+        let first = DedicatedCall(StrandCall(Arc::clone(&strand.inner)));
+        plain_call(&ChosenTarget::of(&pool), first, |_| ()).detach();
         Ok(Dedicated { strand })
     }
 
@@ -156,7 +161,56 @@ impl<T: 'static> Dedicated<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.strand.attempt(move |bound| bound.with(f))
+        plain_call(&self.strand.inner.target, self.server(), f)
+    }
+
+    /// [`call`](Dedicated::call) that returns the closure where the call is refused: see
+    /// [`Strand::try_call`].
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], with the closure, if the queue is full or this process is a forked child.
+    ///
+    /// ```
+    /// use sidestep::{Dedicated, Pool};
+    ///
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let slow = Dedicated::with(Pool::builder().queue_limit(1), move || gate.recv().is_err())?;
+    /// let queued = slow.call(|made| *made);
+    /// let rejected = slow.try_call(|_| "not this time").unwrap_err();
+    /// assert!(rejected.error().is_full());
+    /// drop(go);
+    /// assert!(queued.wait()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn try_call<F, R>(&self, f: F) -> Result<Task<R>, Rejected<F>>
+    where
+        F: FnOnce(&mut T) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        self.options().try_call(f)
+    }
+
+    /// Waits for room in the queue, where it has a [limit](PoolBuilder::queue_limit): backpressure,
+    /// as with [`Pool::reserve`]. The permit makes the call.
+    #[track_caller]
+    pub fn reserve(&self) -> ReserveCall<Self> {
+        self.options().reserve()
+    }
+
+    /// Options for calls: a name, a time limit in the queue.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let device = sidestep::Dedicated::new(|| std::rc::Rc::new(7))?;
+    /// let call = device.options().name("read").expire_after(Duration::from_secs(5)).call(|value| **value);
+    /// assert_eq!(call.wait()?, 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn options(&self) -> CallOptions<'_, Self> {
+        CallOptions::new(self)
     }
 
     /// Moves the value off its thread, once the calls queued so far have ended; the thread ends
@@ -174,7 +228,10 @@ impl<T: 'static> Dedicated<T> {
     where
         T: Send,
     {
-        self.strand.take_with(|mut bound| bound.take().map(|value| *value))
+        self.strand.take_with(
+            |inner| inner.access().map(Access::take),
+            |mut bound: ThreadBound<T>| bound.take().map(|value| *value),
+        )
     }
 
     /// Drops the value on its thread, once the calls queued so far have ended; then the task
@@ -183,8 +240,7 @@ impl<T: 'static> Dedicated<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`Strand::into_inner`], and an error that [`is_panic`](crate::TaskError::is_panic)
-    /// if the value's destructor panics.
+    /// Those of [`Strand::close`].
     ///
     /// # Cancellation
     ///
@@ -192,7 +248,10 @@ impl<T: 'static> Dedicated<T> {
     /// drops the value if there are none.
     #[track_caller]
     pub fn close(self) -> Task<()> {
-        self.strand.take_with(|mut bound| bound.take().map(drop))
+        self.strand.take_with(
+            |inner| inner.access_poisoned().map(Access::take),
+            |mut bound: ThreadBound<T>| bound.take().map(drop),
+        )
     }
 
     /// Counts and durations of the calls.
@@ -210,6 +269,35 @@ impl<T: 'static> Dedicated<T> {
     /// Declares the value sound, so that calls run again: see [`Strand::clear_poison`].
     pub fn clear_poison(&self) {
         self.strand.clear_poison();
+    }
+}
+
+impl<T: 'static> Serve for Dedicated<T> {
+    type Value = T;
+    type Server = DedicatedCall<T>;
+
+    fn server(&self) -> DedicatedCall<T> {
+        DedicatedCall(StrandCall(Arc::clone(&self.strand.inner)))
+    }
+
+    fn call_options(&self) -> TaskOptions<'_> {
+        self.strand.inner.target.options()
+    }
+}
+
+/// What a call has with it.
+#[expect(unnameable_types, missing_debug_implementations, reason = "part of a sealed trait")]
+pub struct DedicatedCall<T: 'static>(StrandCall<ThreadBound<T>>);
+
+impl<T: 'static> Server for DedicatedCall<T> {
+    type Value = T;
+
+    #[expect(private_interfaces, reason = "no other crate can name the trait")]
+    fn serve<F, R>(self, f: F) -> Result<R, Reason>
+    where
+        F: FnOnce(&mut T) -> R,
+    {
+        self.0.serve(|bound| bound.with(f))?
     }
 }
 

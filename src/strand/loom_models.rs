@@ -92,3 +92,54 @@ fn loom_a_circle_of_two_strands() {
         in_one_order();
     });
 }
+
+/// A session is dropped while another thread calls: the call comes before the session or after it,
+/// and is never lost.
+#[test]
+fn loom_a_session_ends_while_another_calls() {
+    check(Some(1), || {
+        let pool = pool(1);
+        let strand = Strand::on(&pool, 0);
+        let session = strand.session().wait().unwrap();
+        let other = strand.clone();
+        let caller = thread::spawn(move || other.call(|value| *value += 1).wait().unwrap());
+        drop(session);
+        caller.join().unwrap();
+        assert_eq!(strand.call(|value| *value).wait().unwrap(), 1);
+        in_one_order();
+    });
+}
+
+/// A session is opened by a pool that is being shut down: the call behind it runs all the same, and
+/// the pool ends.
+#[test]
+fn loom_a_shutdown_meets_the_opening_of_a_session() {
+    check(Some(2), || {
+        let pool = pool(1);
+        let strand = Strand::on(&pool, 0);
+        let session = strand.session();
+        let call = strand.call(|value| *value += 1);
+        assert_eq!(pool.shutdown().wait().still_running, 0);
+        call.wait().unwrap();
+        if let Err(error) = session.wait() {
+            assert!(error.is_shutdown(), "{error}");
+        }
+        in_one_order();
+    });
+}
+
+/// A shutdown ends a session while its holder drops it.
+#[test]
+fn loom_a_shutdown_meets_the_end_of_a_session() {
+    check(Some(2), || {
+        let pool = pool(1);
+        let strand = Strand::on(&pool, 0);
+        let session = strand.session().wait().unwrap();
+        let call = strand.call(|value| *value += 1);
+        let holder = thread::spawn(move || drop(session));
+        assert_eq!(pool.shutdown().wait().still_running, 0);
+        call.wait().unwrap();
+        holder.join().unwrap();
+        in_one_order();
+    });
+}

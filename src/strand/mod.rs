@@ -4,32 +4,47 @@
 //! |---|---|
 //! | `mod` | [`Strand`]: a lane of limit 1 gives its calls their order |
 //! | `cell` | the value, and which thread accesses it |
+//! | `inner` | what handles and calls share, and who drops the value |
+//! | `session` | [`Session`]: the value for one caller, over several calls |
+//! | `callee` | [`Callee`]: what takes calls, and the work of a call |
 //! | `options` | [`CallOptions`]: options of a call |
+//! | `reserve` | [`CallPermit`]: room in the queue first, then the call |
 //! | `dedicated` | [`Dedicated`]: a strand on a thread of its own |
 
+#[forbid(unsafe_code)]
+mod callee;
 mod cell;
 #[forbid(unsafe_code)]
 mod dedicated;
+#[forbid(unsafe_code)]
+mod inner;
 #[cfg(all(test, sidestep_loom))]
 mod loom_models;
 #[forbid(unsafe_code)]
 mod options;
+#[forbid(unsafe_code)]
+mod reserve;
+#[forbid(unsafe_code)]
+mod session;
 
 use std::fmt;
 use std::io;
-use std::mem::needs_drop;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
+pub use self::callee::Callee;
 pub use self::dedicated::Dedicated;
 pub use self::options::CallOptions;
+pub use self::reserve::{CallPermit, ReserveCall};
+pub use self::session::Session;
 
-use self::cell::{Access, AccessError, ExclusiveCell};
-use crate::error::Reason;
-use crate::panic::catch_panic;
-use crate::pool::{ChosenTarget, Lane, Pool, Spawner};
-use crate::sync::trampoline;
-use crate::task::{OnShutdown, Task};
+pub(crate) use self::callee::{plain_call, refuse, sealed};
+
+use self::cell::{Access, ExclusiveCell};
+use self::inner::{StrandCall, StrandInner};
+use crate::error::{Reason, Rejected};
+use crate::pool::{ChosenTarget, Lane, Pool, Spawner, TaskOptions};
+use crate::task::Task;
 
 /// A value that lives behind a pool: calls on it run on the pool's threads, one at a time, in the
 /// order in which they were made.
@@ -56,8 +71,8 @@ use crate::task::{OnShutdown, Task};
 /// A call that panics may leave the value half changed, so the strand is *poisoned*, as a
 /// [`std::sync::Mutex`] is: later calls do not run and resolve with
 /// [`is_poisoned`](crate::TaskError::is_poisoned). They count among the [tasks that did not
-/// run](crate::Metrics::tasks_cancelled). [`clear_poison`](Strand::clear_poison) declares the value
-/// sound again.
+/// run](crate::Metrics::tasks_cancelled). [`replace`](Strand::replace) puts another value in its
+/// place, and [`clear_poison`](Strand::clear_poison) declares the value sound again.
 ///
 /// # Cancellation
 ///
@@ -92,17 +107,33 @@ pub struct Strand<T: Send + 'static> {
     inner: Arc<StrandInner<T>>,
 }
 
-struct StrandInner<T: Send + 'static> {
-    cell: ExclusiveCell<T>,
-    lane: Lane,
-    /// The lane, with the options of all calls.
-    target: ChosenTarget,
-}
-
 impl<T: Send + 'static> Strand<T> {
     /// Puts `value` behind the global pool.
     pub fn new(value: T) -> Self {
         Strand::on(Pool::global(), value)
+    }
+
+    /// Puts a value behind the global pool that the pool makes: see [`open`](Strand::open).
+    ///
+    /// # Errors
+    ///
+    /// The task resolves with the error of `make`, and with those of any task.
+    ///
+    /// ```
+    /// use sidestep::Strand;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let file = Strand::try_new(|| std::fs::File::open("Cargo.toml")).wait()??;
+    /// assert!(file.call(|file| file.metadata()).wait()??.len() > 0);
+    /// let none = Strand::try_new(|| std::fs::File::open("no such file")).wait()?;
+    /// assert!(none.is_err());
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn try_new<E: Send + 'static>(
+        make: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Task<Result<Self, E>> {
+        Strand::open(Pool::global(), make)
     }
 
     /// Puts `value` behind a pool, or behind a lane of limit 1, as [`in_lane`](Strand::in_lane)
@@ -114,11 +145,47 @@ impl<T: Send + 'static> Strand<T> {
     /// If the spawner is a lane whose limit is not 1.
     #[track_caller]
     pub fn on(spawner: &impl Spawner, value: T) -> Self {
-        let (lane, target) = ChosenTarget::of(spawner).in_lane(|pool| pool.unnamed_lane("strand"));
-        match Strand::in_turn(lane, target, value) {
-            Ok(strand) => strand,
-            Err(error) => panic!("{error}"),
-        }
+        let (lane, target) = lane_of(spawner);
+        Strand::in_turn(lane, target, value)
+    }
+
+    /// Puts a value behind a pool, or behind a lane of limit 1, that is made there: to open a
+    /// connection blocks too. The task resolves with the handle once the value has been made.
+    ///
+    /// # Errors
+    ///
+    /// The task resolves with the error of `make`, and with those of any task:
+    /// [`is_panic`](crate::TaskError::is_panic) if `make` panics.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the task takes a `make` that is queued back. One that runs is signalled, as any
+    /// closure; the value that it makes all the same is dropped on the pool.
+    ///
+    /// # Panics
+    ///
+    /// If the spawner is a lane whose limit is not 1.
+    ///
+    /// ```
+    /// use sidestep::{Pool, Strand};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::new()?;
+    /// # sidestep::block_on(async {
+    /// let file = Strand::open(&pool, || std::fs::File::open("Cargo.toml")).await??;
+    /// assert!(file.call(|file| file.metadata()).await??.len() > 0);
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn open<E: Send + 'static>(
+        spawner: &impl Spawner,
+        make: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Task<Result<Self, E>> {
+        let (lane, target) = lane_of(spawner);
+        let own = target.clone();
+        let make = move || make().map(|value| Strand::in_turn(lane, own, value));
+        target.start(make)
     }
 
     /// Puts `value` behind a lane of limit 1. Use it for a name, for a [limited
@@ -141,16 +208,12 @@ impl<T: Send + 'static> Strand<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn in_lane(lane: &Lane, value: T) -> io::Result<Self> {
-        Strand::in_turn(lane.clone(), ChosenTarget::of(lane), value)
+        check_limit(lane)?;
+        Ok(Strand::in_turn(lane.clone(), ChosenTarget::of(lane), value))
     }
 
-    fn in_turn(lane: Lane, target: ChosenTarget, value: T) -> io::Result<Self> {
-        if !lane.keep_serial() {
-            let (name, limit) = (lane.name(), lane.limit());
-            let message = format!("lane {name:?} has limit {limit}: the lane of a strand must have limit 1");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
-        Ok(Strand { inner: Arc::new(StrandInner { cell: ExclusiveCell::new(value), lane, target }) })
+    fn in_turn(lane: Lane, target: ChosenTarget, value: T) -> Self {
+        Strand { inner: Arc::new(StrandInner { cell: ExclusiveCell::new(value), lane, target }) }
     }
 
     /// Queues a call, without waiting. The returned task resolves with what `f` returns.
@@ -160,7 +223,7 @@ impl<T: Send + 'static> Strand<T> {
     /// None here: the task resolves with a [`TaskError`](crate::TaskError) as any task does; with
     /// one that [`is_poisoned`](crate::TaskError::is_poisoned) if an earlier call has panicked, and
     /// with one that [`is_shutdown`](crate::TaskError::is_shutdown) if
-    /// [`into_inner`](Strand::into_inner) has taken the value.
+    /// [`into_inner`](Strand::into_inner) or [`close`](Strand::close) has taken the value.
     #[doc(alias = "interact")]
     #[track_caller]
     pub fn call<F, R>(&self, f: F) -> Task<R>
@@ -168,34 +231,109 @@ impl<T: Send + 'static> Strand<T> {
         F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.attempt(|value| Ok(f(value)))
+        plain_call(&self.inner.target, self.serves(), f)
     }
 
-    /// [`call`](Strand::call) for a closure that may end the call without a value, for a reason.
+    /// [`call`](Strand::call) that returns the closure where the call is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], with the closure, if the queue of the strand's lane is full, the pool is shut
+    /// down, or this process is a forked child. That the value is poisoned or gone shows only when
+    /// the call has its turn, so it is an error of the task.
+    ///
+    /// ```
+    /// use sidestep::{Pool, Strand};
+    ///
+    /// let pool = Pool::new()?;
+    /// let lane = pool.lane_builder("disk", 1).queue_limit(1).build()?;
+    /// let disk = Strand::in_lane(&lane, ())?;
+    /// # let (started, wait) = std::sync::mpsc::channel();
+    /// # let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// # let running = disk.call(move |()| (started.send(()), gate.recv()));
+    /// # wait.recv().unwrap();
+    /// // One call runs.
+    /// let queued = disk.call(|()| "in line");
+    /// let rejected = disk.try_call(|()| "not this time").unwrap_err();
+    /// assert!(rejected.error().is_full());
+    /// assert_eq!(rejected.into_inner()(&mut ()), "not this time");
+    /// # drop(go);
+    /// # let _ = running.wait();
+    /// assert_eq!(queued.wait()?, "in line");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
-    pub(super) fn attempt<F, R>(&self, f: F) -> Task<R>
+    pub fn try_call<F, R>(&self, f: F) -> Result<Task<R>, Rejected<F>>
     where
-        F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
+        F: FnOnce(&mut T) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.inner.target.attempt(self.turn(f))
+        self.options().try_call(f)
     }
 
-    /// The closure of the task that makes the call.
-    pub(super) fn turn<F, R>(&self, f: F) -> impl FnOnce() -> Result<R, Reason> + Send + use<T, F, R>
-    where
-        F: FnOnce(&mut T) -> Result<R, Reason> + Send + 'static,
-    {
-        let inner = Arc::clone(&self.inner);
-        move || match inner.access() {
-            Ok(access) => access.with(f),
-            Err(reason) => refuse(f, reason),
-        }
+    /// Waits for room in the queue of the strand's lane: backpressure, as with
+    /// [`Lane::reserve`]. The permit makes the call.
+    #[track_caller]
+    pub fn reserve(&self) -> ReserveCall<Self> {
+        self.options().reserve()
     }
 
     /// Options for calls: a name, a time limit in the queue, what a shutdown does to them.
-    pub fn options(&self) -> CallOptions<'_, T> {
-        CallOptions::new(self, self.inner.target.options())
+    pub fn options(&self) -> CallOptions<'_, Self> {
+        CallOptions::new(self)
+    }
+
+    /// The value for this caller alone, over several calls: see [`Session`]. The task resolves when
+    /// the calls queued so far have ended; those that come later wait until the session is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The task resolves with the errors of [`call`](Strand::call); and with one that
+    /// [`is_unavailable`](crate::TaskError::is_unavailable) in a strand on a
+    /// [`LaneKey`](crate::LaneKey): its session would hold up the lane's other keys.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the task takes a request that is queued back, and ends a session that nobody has
+    /// got yet.
+    #[doc(alias = "lock")]
+    #[doc(alias = "transaction")]
+    #[track_caller]
+    pub fn session(&self) -> Task<Session<T>> {
+        let inner = Arc::clone(&self.inner);
+        self.inner.target.attempt(move || {
+            drop(inner.access()?);
+            inner.lane.open_session()?;
+            Ok(Session::new(inner))
+        })
+    }
+
+    /// Puts `value` in the place of the strand's value, once the calls queued so far have ended,
+    /// and drops the old one on the pool: so a strand goes on with a new connection after a call
+    /// has panicked, or after the old one broke. The value is not poisoned any more.
+    ///
+    /// # Errors
+    ///
+    /// The task resolves with an error that [`is_shutdown`](crate::TaskError::is_shutdown) if
+    /// [`into_inner`](Strand::into_inner) or [`close`](Strand::close) has taken the value: then
+    /// `value` is dropped on the pool. A panic of the old value's destructor is traced.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the task before it has its turn drops `value` here, and changes nothing.
+    ///
+    /// ```
+    /// let total = sidestep::Strand::new(40);
+    /// let broken = total.call(|_| panic!("half done"));
+    /// assert!(broken.wait().unwrap_err().is_panic());
+    /// total.replace(41).wait()?;
+    /// assert_eq!(total.call(|total| *total + 1).wait()?, 42);
+    /// # Ok::<(), sidestep::TaskError>(())
+    /// ```
+    #[track_caller]
+    pub fn replace(&self, value: T) -> Task<()> {
+        let inner = Arc::clone(&self.inner);
+        self.inner.target.attempt(move || inner.replace(value))
     }
 
     /// Takes the value out, once the calls queued so far have ended. Later calls, through any
@@ -207,8 +345,8 @@ impl<T: Send + 'static> Strand<T> {
     ///
     /// - [`is_poisoned`](crate::TaskError::is_poisoned) if a call has panicked. The value stays for
     ///   the other handles; see [`clear_poison`](Strand::clear_poison).
-    /// - [`is_shutdown`](crate::TaskError::is_shutdown) if another `into_inner` has taken the
-    ///   value.
+    /// - [`is_shutdown`](crate::TaskError::is_shutdown) if another `into_inner`, or a `close`, has
+    ///   taken the value.
     /// - [`is_full`](crate::TaskError::is_full) if the queue of the strand's lane is full. To try
     ///   again, keep a clone.
     ///
@@ -218,30 +356,66 @@ impl<T: Send + 'static> Strand<T> {
     /// drops the value if there are none.
     #[track_caller]
     pub fn into_inner(self) -> Task<T> {
-        self.take_with(Ok)
+        self.take_with(|inner| inner.access().map(Access::take), Ok)
     }
 
-    /// Takes the value out, as [`into_inner`](Strand::into_inner) does, and resolves with what `f`
-    /// makes of it on the pool's thread. No handle or access is held while `f` runs.
+    /// Drops the value on the pool, once the calls queued so far have ended; then the task
+    /// resolves. Later calls, through any handle, resolve with an error that
+    /// [`is_shutdown`](crate::TaskError::is_shutdown).
+    ///
+    /// Dropping the last handle does the same, but does not say when it is done.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`into_inner`](Strand::into_inner), but a poisoned value is dropped as well; and an
+    /// error that [`is_panic`](crate::TaskError::is_panic) if the value's destructor panics.
+    ///
+    /// # Cancellation
+    ///
+    /// That of [`into_inner`](Strand::into_inner).
+    ///
+    /// ```
+    /// let strand = sidestep::Strand::new(Vec::from("text"));
+    /// let other = strand.clone();
+    /// strand.close().wait()?;
+    /// assert!(other.call(|text| text.len()).wait().unwrap_err().is_shutdown());
+    /// # Ok::<(), sidestep::TaskError>(())
+    /// ```
     #[track_caller]
-    pub(super) fn take_with<F, R>(self, f: F) -> Task<R>
+    pub fn close(self) -> Task<()> {
+        self.take_with(
+            |inner| inner.access_poisoned().map(Access::take),
+            |value| {
+                drop(value);
+                Ok(())
+            },
+        )
+    }
+
+    /// Takes the value out by `take`, and resolves with what `f` makes of it on the pool's thread.
+    /// No handle or access is held while `f` runs.
+    #[track_caller]
+    fn take_with<F, V, R>(
+        self,
+        take: impl FnOnce(&StrandInner<T>) -> Result<V, Reason> + Send + 'static,
+        f: F,
+    ) -> Task<R>
     where
-        F: FnOnce(T) -> Result<R, Reason> + Send + 'static,
+        F: FnOnce(V) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
     {
         let Strand { inner } = self;
-        let lane = inner.lane.clone();
-        let take = move || {
-            let value = inner.access().map(Access::take);
+        let target = inner.target.clone();
+        target.attempt_plainly(move || {
+            let value = take(&inner);
             drop(inner);
             value.and_then(f)
-        };
-        lane.attempt(take)
+        })
     }
 
     /// Whether a call has panicked since the start, or since the last
-    /// [`clear_poison`](Strand::clear_poison). Calls that are queued or running may change the
-    /// answer at any time.
+    /// [`clear_poison`](Strand::clear_poison) or [`replace`](Strand::replace). Calls that are
+    /// queued or running may change the answer at any time.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
         self.inner.cell.is_poisoned()
@@ -268,42 +442,45 @@ impl<T: Send + 'static> Strand<T> {
     pub fn lane(&self) -> &Lane {
         &self.inner.lane
     }
-}
 
-impl<T: Send + 'static> StrandInner<T> {
-    /// Access to the value for the call that runs, or the reason why the call ends without it.
-    fn access(&self) -> Result<Access<'_, T>, Reason> {
-        self.cell.access().map_err(|error| match error {
-            AccessError::Poisoned => Reason::Poisoned,
-            AccessError::Taken => Reason::Taken,
-            AccessError::Locked => Reason::LaneDeadlock,
-        })
+    fn serves(&self) -> StrandCall<T> {
+        StrandCall(Arc::clone(&self.inner))
     }
 }
 
-/// Drops the closure of a call that will not run. A panic of its destructor is reported, and does
-/// not change how the call ends.
-fn refuse<F, R>(f: F, reason: Reason) -> Result<R, Reason> {
-    catch_panic("the destructor of a call that was refused", || drop(f));
-    Err(reason)
+/// The lane of limit 1 that `spawner` stands for, and the target in it.
+///
+/// # Panics
+///
+/// If it is a lane of another limit.
+#[track_caller]
+fn lane_of(spawner: &impl Spawner) -> (Lane, ChosenTarget) {
+    let (lane, target) = ChosenTarget::of(spawner).in_lane(|pool| pool.private_lane("strand", 1));
+    if let Err(error) = check_limit(&lane) {
+        panic!("{error}");
+    }
+    (lane, target)
 }
 
-impl<T: Send + 'static> Drop for StrandInner<T> {
-    fn drop(&mut self) {
-        if !needs_drop::<T>() {
-            return;
-        }
-        let Some(value) = self.cell.take() else { return };
-        // In another lane, since the queue of the strand's lane may be full; and also on a pool
-        // whose shutdown discards what is queued.
-        let lane = self.lane.pool().unnamed_lane("strand");
-        match lane.options().on_shutdown(OnShutdown::AlwaysRun).try_spawn(move || drop(value)) {
-            Ok(task) => task.detach(),
-            // The pool has been shut down. The value may own another strand, so this may recurse.
-            Err(refused) => trampoline::bounce(move || {
-                catch_panic("the destructor of a strand's value", || drop(refused));
-            }),
-        }
+fn check_limit(lane: &Lane) -> io::Result<()> {
+    if lane.cap_limit(1) {
+        return Ok(());
+    }
+    let (name, limit) = (lane.name(), lane.limit());
+    let message = format!("lane {name:?} has limit {limit}: the lane of a strand must have limit 1");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}
+
+impl<T: Send + 'static> sealed::Serve for Strand<T> {
+    type Value = T;
+    type Server = StrandCall<T>;
+
+    fn server(&self) -> StrandCall<T> {
+        self.serves()
+    }
+
+    fn call_options(&self) -> TaskOptions<'_> {
+        self.inner.target.options()
     }
 }
 

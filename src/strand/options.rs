@@ -1,15 +1,18 @@
-//! [`CallOptions`]: options of a call of a strand.
+//! [`CallOptions`]: options of a call on a value.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use super::Strand;
-use crate::pool::TaskOptions;
+use super::callee::{Callee, call, try_call};
+use super::reserve::ReserveCall;
+use crate::error::Rejected;
+use crate::pool::{ChosenTarget, TaskOptions};
 use crate::task::{OnShutdown, Task};
 
-/// Options for one call of a [`Strand`], or for several: what [`TaskOptions`] are for tasks.
-/// [`Strand::options`] makes them.
+/// Options for one call on a value, or for several: what [`TaskOptions`] are for tasks. The
+/// `options` of a [`Strand`](crate::Strand), a [`Session`](crate::Session), a
+/// [`Dedicated`](crate::Dedicated) or a [`ResourcePool`](crate::ResourcePool) make them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,14 +28,14 @@ use crate::task::{OnShutdown, Task};
 /// # Ok::<(), sidestep::TaskError>(())
 /// ```
 #[must_use = "options do nothing until `call`"]
-pub struct CallOptions<'a, T: Send + 'static> {
-    strand: &'a Strand<T>,
+pub struct CallOptions<'a, C: Callee> {
+    callee: &'a C,
     options: TaskOptions<'a>,
 }
 
-impl<'a, T: Send + 'static> CallOptions<'a, T> {
-    pub(super) fn new(strand: &'a Strand<T>, options: TaskOptions<'a>) -> Self {
-        CallOptions { strand, options }
+impl<'a, C: Callee> CallOptions<'a, C> {
+    pub(crate) fn new(callee: &'a C) -> Self {
+        CallOptions { callee, options: callee.call_options() }
     }
 
     /// Names the call, as [`TaskOptions::name`] names a task.
@@ -78,30 +81,56 @@ impl<'a, T: Send + 'static> CallOptions<'a, T> {
         self
     }
 
-    /// Queues a call with these options: see [`Strand::call`].
+    /// Queues a call with these options: see [`Strand::call`](crate::Strand::call) and
+    /// [`ResourcePool::call`](crate::ResourcePool::call).
     ///
     /// # Errors
     ///
-    /// None here: the task resolves with the errors of [`Strand::call`], and with an error that
+    /// None here: the task resolves with the errors of those, and with an error that
     /// [`is_expired`](crate::TaskError::is_expired) if the time limit has passed before the call
     /// could start.
     #[track_caller]
     pub fn call<F, R>(&self, f: F) -> Task<R>
     where
-        F: FnOnce(&mut T) -> R + Send + 'static,
+        F: FnOnce(&mut C::Value) -> R + Send + 'static,
         R: Send + 'static,
     {
-        self.options.attempt(self.strand.turn(|value| Ok(f(value))))
+        call(&self.options, self.callee.server(), f)
+    }
+
+    /// [`call`](CallOptions::call) that returns the closure where the call is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], with the closure, if the queue of the lane is full, the pool is shut down, or
+    /// this process is a forked child. That the value is poisoned or gone shows only when the call
+    /// has its turn, so it is an error of the task.
+    #[track_caller]
+    pub fn try_call<F, R>(&self, f: F) -> Result<Task<R>, Rejected<F>>
+    where
+        F: FnOnce(&mut C::Value) -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        try_call(&self.options, self.callee.server(), f)
+    }
+
+    /// Waits for room in the queue; the permit makes a call with these options.
+    #[track_caller]
+    pub fn reserve(&self) -> ReserveCall<C>
+    where
+        C: Clone,
+    {
+        ReserveCall::new(self.callee.clone(), ChosenTarget::of(&self.options))
     }
 }
 
-impl<T: Send + 'static> Clone for CallOptions<'_, T> {
+impl<C: Callee> Clone for CallOptions<'_, C> {
     fn clone(&self) -> Self {
-        CallOptions { strand: self.strand, options: self.options.clone() }
+        CallOptions { callee: self.callee, options: self.options.clone() }
     }
 }
 
-impl<T: Send + 'static> fmt::Debug for CallOptions<'_, T> {
+impl<C: Callee> fmt::Debug for CallOptions<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CallOptions").field("options", &self.options).finish_non_exhaustive()
     }

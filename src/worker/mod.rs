@@ -68,7 +68,7 @@ use std::time::{Duration, Instant};
 use crate::counts::{PoolAccount, PoolCounters, TaskCounts, thread_number};
 use crate::error::TaskId;
 use crate::idle::{Idle, Notified, Sleeper};
-use crate::lane::{KeyId, LaneCore, LaneReserve, Lanes, QueueItem};
+use crate::lane::{LaneCore, LanePlace, LaneReserve, Lanes, QueueItem};
 use crate::queue::{Queues, StealCursor};
 use crate::semaphore::Semaphore;
 use crate::sync::atomic::{AtomicBool, Ordering, fence};
@@ -236,13 +236,20 @@ impl Engine {
     /// and is not counted. True if a thread must look into the pool's queues.
     #[must_use]
     #[inline]
-    pub(crate) fn submit_to_lane(&self, lane: &Arc<LaneCore>, task: TaskRef, key: Option<KeyId>) -> bool {
+    pub(crate) fn submit_to_lane(&self, lane: &Arc<LaneCore>, task: TaskRef, place: LanePlace) -> bool {
         let local = this_context(self.owner()).and_then(|context| context.local.get());
-        lane.enqueue(task, key, || self.queues.push(local, QueueItem::lane(Arc::clone(lane))))
+        lane.enqueue(task, place, || self.queues.push(local, QueueItem::lane(Arc::clone(lane))))
     }
 
     fn push_item(&self, lane: &Arc<LaneCore>) {
         self.queues.push(None, QueueItem::lane(Arc::clone(lane)));
+    }
+
+    /// Ends the session of `lane`, if one is open, and makes a thread look for what waits.
+    pub(crate) fn end_session(&self, lane: &Arc<LaneCore>, policy: &impl Policy) {
+        if lane.end_session(|| self.push_item(lane)) {
+            self.notify(policy);
+        }
     }
 
     /// Sets how many slots `lane` has, and makes a thread look for those that this makes pending.

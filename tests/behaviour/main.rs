@@ -8,6 +8,8 @@
 //! - `fork`: pools in the child of a fork
 //! - `lane`: limited queues of a pool
 //! - `strand`: values with a home: strands and dedicated threads
+//! - `resource_pool`: values of which any free one serves a call
+//! - `service`: blocking code as services of tower
 //! - `io`: blocking values as streams, and streams in blocking code
 //! - `fs`: files, directories, names of hosts
 //! - `process`: child processes
@@ -36,6 +38,9 @@ mod pool;
 mod process;
 #[cfg(feature = "event-loop")]
 mod promise;
+mod resource_pool;
+#[cfg(feature = "tower")]
+mod service;
 mod shutdown;
 mod stats;
 mod strand;

@@ -15,7 +15,7 @@ use self::sources::{Source, library, sources};
 
 /// The modules in their order: each uses only what stands before it. `current` is the public face
 /// of `task::current`.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 24] = [
     "numbers",
     "sys",
     "sync",
@@ -36,6 +36,8 @@ const ORDER: [&str; 22] = [
     "net",
     "process",
     "strand",
+    "resource_pool",
+    "service",
     "event_loop",
     "promise",
 ];

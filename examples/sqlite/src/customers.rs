@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use rusqlite::Connection;
-use sidestep::Strand;
+use sidestep::{ResourcePool, Strand};
 use tokio::task::{JoinSet, yield_now};
 
 use crate::{ledger, ticker::Ticker};
@@ -33,9 +33,12 @@ impl Service {
     }
 }
 
-/// The calls run on the pool, one at a time.
-pub(crate) async fn through_strand(ledger: &Strand<Connection>) -> anyhow::Result<Service> {
-    serve(|account| customer_of_strand(ledger.clone(), account)).await
+/// The calls run on the pool: the inserts one at a time, the queries beside them.
+pub(crate) async fn on_the_pool(
+    writer: &Strand<Connection>,
+    readers: &ResourcePool<Connection>,
+) -> anyhow::Result<Service> {
+    serve(|account| customer_of_pool(writer.clone(), readers.clone(), account)).await
 }
 
 /// The calls run on the event loop's thread, which `yields` to other tasks after each of them, or
@@ -60,10 +63,14 @@ where
     Ok(Service { wall, held_up })
 }
 
-async fn customer_of_strand(ledger: Strand<Connection>, account: i64) -> anyhow::Result<()> {
+async fn customer_of_pool(
+    writer: Strand<Connection>,
+    readers: ResourcePool<Connection>,
+    account: i64,
+) -> anyhow::Result<()> {
     for amount in 1..=ROUNDS {
-        ledger.call(move |connection| ledger::book(connection, account, amount)).await??;
-        let balance = ledger.call(move |connection| ledger::balance(connection, account)).await??;
+        writer.call(move |connection| ledger::book(connection, account, amount)).await??;
+        let balance = readers.call(move |connection| ledger::balance(connection, account)).await??;
         check(amount, balance)?;
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rusqlite::{Connection, ErrorCode};
-use sidestep::{Strand, current};
+use sidestep::{ResourcePool, current};
 use tokio::{sync::oneshot, time::timeout};
 
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -20,10 +20,10 @@ pub(crate) struct GivenUp {
 }
 
 /// Starts the query, and drops its handle when a timeout is over.
-pub(crate) async fn give_up(ledger: &Strand<Connection>) -> anyhow::Result<GivenUp> {
+pub(crate) async fn give_up(readers: &ResourcePool<Connection>) -> anyhow::Result<GivenUp> {
     let (start, started) = oneshot::channel();
     let (tell, told) = oneshot::channel();
-    let endless = ledger.call(move |connection| {
+    let endless = readers.call(move |connection| {
         let _ = start.send(Instant::now());
         let result = interruptible(connection);
         let _ = tell.send((result, Instant::now()));

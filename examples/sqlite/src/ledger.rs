@@ -3,18 +3,33 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use sidestep::current;
 
-/// Opens a new ledger in the file at `path`.
+/// Opens the ledger in the file at `path` to write to it, and makes it where there is none.
 pub(crate) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = NORMAL;
-         CREATE TABLE entries (account INTEGER NOT NULL, amount INTEGER NOT NULL);
-         CREATE INDEX by_account ON entries (account, amount);",
+         CREATE TABLE IF NOT EXISTS entries (account INTEGER NOT NULL, amount INTEGER NOT NULL);
+         CREATE INDEX IF NOT EXISTS by_account ON entries (account, amount);",
     )?;
+    interruptible(connection)
+}
+
+/// Opens the ledger at `path`, which is there, to read it.
+pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    interruptible(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)
+}
+
+/// Whether the connection still leads to a ledger.
+pub(crate) fn is_sound(connection: &Connection) -> bool {
+    let probe = connection.prepare_cached("SELECT 1 FROM entries LIMIT 1");
+    probe.and_then(|mut probe| probe.exists([])).is_ok()
+}
+
+fn interruptible(connection: Connection) -> rusqlite::Result<Connection> {
     // SQLite forgets an interrupt that comes before a statement has begun. So each statement also
     // asks for itself, about every 10 ms; without this, a cancel at the wrong moment would be lost.
     connection.progress_handler(1_000_000, Some(current::is_cancelled))?;

@@ -1,10 +1,11 @@
-//! How do a hundred async tasks share one blocking value? And what ends a call that its caller has
-//! given up?
+//! How do a hundred async tasks share a database that blocks? What ends a call that its caller has
+//! given up? And how does the program go on after a panic, or with a connection that broke?
 //!
-//! The value is an SQLite connection behind a [`Strand`]. A hundred tasks of a runtime with one
-//! thread make 10,000 inserts and 10,000 queries through it; then they make the same calls in
-//! place, to show what that does to everything else on the thread. A query without end is
-//! interrupted by a timeout, the connection is as good as before, and is taken back and closed.
+//! The database is an SQLite file: one connection writes, behind a [`Strand`], and a
+//! [`ResourcePool`] of read-only connections answers the queries beside it. A hundred tasks of a
+//! runtime with one thread make 10,000 inserts and 10,000 queries; then they make the same calls in
+//! place, to show what that does to everything else on the thread. A call that panics, a connection
+//! that loses its database and an endless query are healed, and all connections are closed.
 //!
 //! ```text
 //! cd examples/sqlite && cargo run --release
@@ -12,6 +13,7 @@
 
 mod customers;
 mod endless;
+mod heal;
 mod ledger;
 #[path = "../../common/ticker.rs"]
 mod ticker;
@@ -24,20 +26,30 @@ use std::{
 
 use anyhow::Context as _;
 use rusqlite::Connection;
-use sidestep::{Pool, Strand};
+use sidestep::{Pool, ResourcePool, Strand};
 
 use crate::customers::{CUSTOMERS, INSERTS, ROUNDS, Service};
+
+/// How many connections answer queries.
+const READERS: usize = 4;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("there is no place for a database")?;
     let pool = Pool::new().context("cannot start a pool")?;
-    let ledger = Strand::on(&pool, open(&pool, &folder.path().join("strand.db")).await?);
+    let path = folder.path().join("pool.db");
+    let file = path.clone();
+    let writer = Strand::open(&pool, move || ledger::open(&file)).await?.context("cannot open the ledger")?;
+    let file = path.clone();
+    let readers = ResourcePool::builder(&pool, READERS, move || ledger::open_reader(&file))
+        .check(|connection| ledger::is_sound(connection))
+        .max_idle(Duration::from_secs(60))
+        .build()?;
 
     println!("{INSERTS} inserts and {INSERTS} queries by {CUSTOMERS} tasks of one event loop");
     println!("{:<30}{:>9}{:>10}{:>15}", "", "wall time", "per call", "loop held up");
-    print("through a strand", customers::through_strand(&ledger).await?);
-    ledger.call(|connection| check_totals(connection)).await??;
+    print("strand and resource pool", customers::on_the_pool(&writer, &readers).await?);
+    readers.call(|connection| check_totals(connection)).await??;
     for (name, yields) in [("in place, yielding each time", true), ("in place", false)] {
         let file = folder.path().join(if yields { "yielding.db" } else { "in_place.db" });
         let ledger = Arc::new(Mutex::new(open(&pool, &file).await?));
@@ -45,25 +57,35 @@ async fn main() -> anyhow::Result<()> {
         check_totals(&ledger.lock().unwrap_or_else(PoisonError::into_inner))?;
     }
 
-    println!("\nan endless query through the same strand");
-    interrupt(&ledger).await?;
+    println!("\na call that panics in a transaction");
+    heal::panic(&pool, &writer, &path).await?;
+    print_rows(&readers, "rows after a new connection").await?;
 
-    let connection = ledger.into_inner().await?;
-    // To close it writes to the file: that blocks too.
-    pool.spawn(|| connection.close().map_err(|(_, error)| error)).await??;
-    println!("\nthe connection has been taken back and closed");
+    println!("\na connection that has lost its database");
+    println!("{:<30}{:>6}", "connections dropped by a test", heal::breakage(&readers).await?);
+    print_rows(&readers, "rows by the next one").await?;
+
+    println!("\nan endless query through the resource pool");
+    interrupt(&readers).await?;
+
+    // To close a connection writes to the file: that blocks too.
+    readers.close().await?;
+    writer.close().await?;
+    println!("\nall connections are closed");
+    println!("{:<30}{:>6}", "readers made, at most 4 alive", readers.metrics().values_made());
     println!("{:<30}{:>6}", "threads of the pool, at most", pool.metrics().threads_peak());
     pool.shutdown().await;
     Ok(())
 }
 
-/// Gives an endless query up, and shows that the strand is none the worse for it.
-async fn interrupt(ledger: &Strand<Connection>) -> anyhow::Result<()> {
-    let given_up = endless::give_up(ledger).await?;
+/// Gives an endless query up, and shows that its connection is none the worse for it.
+async fn interrupt(readers: &ResourcePool<Connection>) -> anyhow::Result<()> {
+    let made = readers.metrics().values_made();
+    let given_up = endless::give_up(readers).await?;
     println!("{:<30}{:>6} ms", "its caller gave up after", given_up.caller_left.as_millis());
     println!("{:<30}{:>6} ms ({})", "it ended after", given_up.query_ended.as_millis(), given_up.error);
-    let (rows, _) = ledger.call(|connection| check_totals(connection)).await??;
-    println!("{:<30}{rows:>6}", "rows found afterwards");
+    print_rows(readers, "rows by that connection").await?;
+    anyhow::ensure!(readers.metrics().values_made() == made, "another connection was made");
     Ok(())
 }
 
@@ -79,6 +101,12 @@ fn print(name: &str, service: Service) {
     let per_call = service.per_call().as_secs_f64() * 1e6;
     let held_up = millis(service.held_up);
     println!("{name:<30}{wall:>6.0} ms{per_call:>7.1} us{held_up:>12.1} ms");
+}
+
+async fn print_rows(readers: &ResourcePool<Connection>, what: &str) -> anyhow::Result<()> {
+    let (rows, _) = readers.call(|connection| check_totals(connection)).await??;
+    println!("{what:<30}{rows:>6}");
+    Ok(())
 }
 
 /// Every insert is there, once.

@@ -32,6 +32,7 @@ pub(in crate::pool) use self::task_list::{TaskList, next_sweep};
 
 use std::cmp::Ordering as Order;
 use std::collections::BinaryHeap;
+use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -87,7 +88,43 @@ struct Deadlines {
 #[derive(Debug)]
 struct Deadline {
     at: Instant,
-    task: TaskRef,
+    due: Due,
+}
+
+/// What is to be done at a deadline.
+enum Due {
+    /// End the task, if it is still queued; or cancel it, if it has had all of its time.
+    Expire(TaskRef),
+    Ring(Weak<dyn TimedCall>),
+}
+
+/// What is called at a time of its choice, on the timer thread, or never where the system refuses
+/// that thread.
+pub(crate) trait TimedCall: Send + Sync {
+    fn ring(self: Arc<Self>);
+}
+
+impl Due {
+    /// Whether there may be something to do. There is nothing for a task that has ended, or that
+    /// runs to its end whatever the time.
+    fn is_left(&self) -> bool {
+        match self {
+            Due::Expire(task) => {
+                let cancels = || task.metadata().is_some_and(|metadata| metadata.cancel_at.is_some());
+                task.is_queued() || (!task.is_ended() && cancels())
+            }
+            Due::Ring(alarm) => alarm.strong_count() > 0,
+        }
+    }
+}
+
+impl fmt::Debug for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Due::Expire(task) => f.debug_tuple("Expire").field(task).finish(),
+            Due::Ring(_) => f.write_str("Ring"),
+        }
+    }
 }
 
 impl PublishTick {
@@ -98,14 +135,6 @@ impl PublishTick {
             self.due = now().checked_add(self.every);
         }
         self.due
-    }
-}
-
-impl Deadline {
-    /// Whether the task has ended, or runs to its end whatever the time.
-    fn is_pointless(&self) -> bool {
-        let cancels = || self.task.metadata().is_some_and(|metadata| metadata.cancel_at.is_some());
-        !self.task.is_queued() && (self.task.is_ended() || !cancels())
     }
 }
 
@@ -152,10 +181,19 @@ impl Expiry {
     /// Ends `task` at the time `at` if it is still queued then; if it runs then, cancels it when it
     /// is to be. The pool is called `pool`.
     pub(in crate::pool) fn watch(self: &Arc<Self>, pool: &str, at: Instant, task: TaskRef) {
+        self.add(pool, at, Due::Expire(task));
+    }
+
+    /// Rings `alarm` at the time `at`, if it is still there.
+    pub(in crate::pool) fn ring_at(self: &Arc<Self>, pool: &str, at: Instant, alarm: Weak<dyn TimedCall>) {
+        self.add(pool, at, Due::Ring(alarm));
+    }
+
+    fn add(self: &Arc<Self>, pool: &str, at: Instant, due: Due) {
         let mut deadlines = self.deadlines.lock();
         let next = deadlines.heap.peek().map(|deadline| deadline.at);
         let swept = deadlines.sweep();
-        deadlines.heap.push(Deadline { at, task });
+        deadlines.heap.push(Deadline { at, due });
         drop(deadlines);
         // The drop of a task's last reference may run user code.
         drop(swept);
@@ -246,13 +284,21 @@ impl Expiry {
         }
     }
 
+    /// Does what is due. User code.
+    fn act(&self, due: Due) {
+        match due {
+            Due::Expire(task) => self.end(task),
+            Due::Ring(alarm) => alarm.upgrade().into_iter().for_each(TimedCall::ring),
+        }
+    }
+
     /// The time of a task is up, in the queue or altogether.
     fn end(&self, task: TaskRef) {
         if task.revoke(Reason::Expired) {
             return;
         }
         match task.metadata().and_then(|metadata| metadata.cancel_at) {
-            Some(at) if at > now() => self.deadlines.lock().heap.push(Deadline { at, task }),
+            Some(at) if at > now() => self.deadlines.lock().heap.push(Deadline { at, due: Due::Expire(task) }),
             Some(_) => task.cancel(),
             None => {}
         }
@@ -261,7 +307,7 @@ impl Expiry {
     fn run(&self, mut tick: Option<PublishTick>) {
         while !self.stopped.load(Ordering::SeqCst) {
             let due = self.deadlines.lock().due(now());
-            due.into_iter().for_each(|task| self.end(task));
+            due.into_iter().for_each(|due| self.act(due));
             let next = self.deadlines.lock().next();
             let publishing = tick.as_mut().and_then(PublishTick::tick);
             let scan = self.scan();
@@ -274,11 +320,11 @@ impl Expiry {
 }
 
 impl Deadlines {
-    /// Removes the tasks whose time is up, and returns them.
-    fn due(&mut self, now: Instant) -> Vec<TaskRef> {
+    /// Removes what is due, and returns it.
+    fn due(&mut self, now: Instant) -> Vec<Due> {
         let mut due = Vec::new();
         while self.heap.peek().is_some_and(|deadline| deadline.at <= now) {
-            due.extend(self.heap.pop().map(|deadline| deadline.task));
+            due.extend(self.heap.pop().map(|deadline| deadline.due));
         }
         due
     }
@@ -288,14 +334,14 @@ impl Deadlines {
         self.heap.peek().map(|deadline| deadline.at)
     }
 
-    /// Removes the tasks that need no watching any more, if the heap has doubled since the last
+    /// Removes what has nothing left to do, if the heap has doubled since the last
     /// sweep, and returns them.
     fn sweep(&mut self) -> Vec<Deadline> {
         if self.heap.len() < self.sweep_at {
             return Vec::new();
         }
         let all = std::mem::take(&mut self.heap);
-        let (swept, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|deadline| deadline.is_pointless());
+        let (swept, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|deadline| !deadline.due.is_left());
         self.sweep_at = next_sweep(left.len());
         self.heap = left.into();
         swept

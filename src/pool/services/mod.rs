@@ -62,7 +62,7 @@ impl Service {
         if let Some(tasks) = pool.inner.config.queue_limit {
             builder = builder.queue_limit(tasks);
         }
-        match builder.build_unnamed() {
+        match builder.build_private() {
             Ok(lane) => lane,
             Err(error) => unreachable!("the settings are possible: {error}"),
         }

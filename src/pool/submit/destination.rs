@@ -59,7 +59,7 @@ impl<P: Borrow<Pool>, L: Borrow<Lane>, K: Borrow<LaneKey>> Destination<P, L, K> 
     pub(in crate::pool) fn permits(&self) -> Option<&Semaphore> {
         match self.lane() {
             None => self.pool().inner.engine.permits(),
-            Some(lane) => lane.core().permits(),
+            Some(lane) => lane.queue_permits(),
         }
     }
 }

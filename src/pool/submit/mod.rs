@@ -34,7 +34,6 @@ pub use self::spawner::Spawner;
 pub(in crate::pool) use self::batch::spawn_batch;
 pub(in crate::pool) use self::context::{Captures, Carried, EntersRuntime};
 pub(in crate::pool) use self::destination::{Destination, DestinationRef};
-#[cfg(feature = "fs")]
 pub(in crate::pool) use self::options::TaskSettings;
 pub(in crate::pool) use self::scope::scope;
 pub(crate) use self::spawner::ChosenTarget;
@@ -44,7 +43,7 @@ use std::sync::Arc;
 
 use crate::counts::{AccountCounters, PoolAccount, UnrunCounters};
 use crate::error::{Reason, Rejected, TaskError};
-use crate::lane::{KeyId, LaneAccount, LaneCore};
+use crate::lane::{LaneAccount, LaneCore, LanePlace};
 use crate::pool::inner::Inner;
 use crate::semaphore::Semaphore;
 use crate::task::{Claimed, ColdPart, OnShutdown, Owner, Task, TaskRef, Work, forked_child, new_task};
@@ -57,6 +56,9 @@ pub(in crate::pool) trait Queue {
     fn account(&self) -> &Arc<Self::Account>;
     /// Its places, if it is limited.
     fn places(&self) -> Option<&Semaphore>;
+    /// Whether it is that of a session, whose tasks need no place that is free: those that wait for
+    /// the end of the session may have them all.
+    fn is_session(&self) -> bool;
     /// Where what it refuses is counted.
     fn unrun(&self) -> &UnrunCounters;
     /// Counts the task and enqueues it. True if a thread must look into the pool's queues.
@@ -76,6 +78,11 @@ impl Queue for &Arc<Inner> {
         self.engine.permits()
     }
 
+    #[inline]
+    fn is_session(&self) -> bool {
+        false
+    }
+
     fn unrun(&self) -> &UnrunCounters {
         self.engine.account.counters.unrun()
     }
@@ -87,12 +94,12 @@ impl Queue for &Arc<Inner> {
     }
 }
 
-/// A lane, or a key of it.
+/// A lane, or a part of it.
 #[derive(Clone, Copy)]
 pub(in crate::pool) struct LaneQueueOf<'a> {
     pub(in crate::pool) lane: &'a Arc<LaneCore>,
-    /// In a keyed lane. The caller has a pin on it.
-    pub(in crate::pool) key: Option<KeyId>,
+    /// On a key the caller has a pin.
+    pub(in crate::pool) place: LanePlace,
 }
 
 impl Queue for LaneQueueOf<'_> {
@@ -106,12 +113,16 @@ impl Queue for LaneQueueOf<'_> {
         self.lane.permits()
     }
 
+    fn is_session(&self) -> bool {
+        matches!(self.place, LanePlace::Session)
+    }
+
     fn unrun(&self) -> &UnrunCounters {
         self.lane.account().counters.unrun()
     }
 
     fn push(&self, inner: &Inner, task: TaskRef) -> bool {
-        inner.engine.submit_to_lane(self.lane, task, self.key)
+        inner.engine.submit_to_lane(self.lane, task, self.place)
     }
 }
 
@@ -195,7 +206,7 @@ impl<Q: Queue> Submitter<'_, Q> {
         cold: Option<Box<ColdPart>>,
     ) -> Result<Task<T>, Rejected<F>>
     where
-        F: FnOnce() -> T + Send + 'static,
+        F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
         let NewTask { entry, task } = self.make(f, site, cold);
@@ -266,6 +277,10 @@ impl<Q: Queue> Submitter<'_, Q> {
         if inner.engine.is_closed() {
             self.release_permit();
             return Err(Reason::Shutdown);
+        }
+        if self.queue.is_session() {
+            self.queue.places().into_iter().for_each(Semaphore::acquire_beyond);
+            return Ok(());
         }
         let has_permit = self.has_permit || self.queue.places().is_none_or(Semaphore::try_acquire);
         if has_permit { Ok(()) } else { Err(Reason::Full) }

@@ -289,7 +289,18 @@ impl<'a> TaskOptions<'a> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let site = Location::caller();
+        self.try_submit(f, Location::caller())
+    }
+
+    pub(in crate::pool) fn try_submit<F, T>(
+        &self,
+        f: F,
+        site: &'static Location<'static>,
+    ) -> Result<Task<T>, Rejected<F>>
+    where
+        F: Work<T> + Send + 'static,
+        T: Send + 'static,
+    {
         let cold = self.settings.metadata(self.destination.pool());
         match self.destination {
             Destination::Pool(pool) => pool.submitter().try_spawn(f, site, cold),

@@ -15,7 +15,7 @@ use crate::pool::Pool;
 use crate::semaphore::{Acquire, Semaphore};
 use crate::sync::atomic::{Ordering, fence};
 use crate::sync::nesting::TooDeep;
-use crate::task::{BlockingWait, ColdPart, Help, Host, Task};
+use crate::task::{BlockingWait, ColdPart, Help, Host, Task, Work};
 use crate::task::{Unblocked, block, forked_child, next_id};
 
 /// A wait for a place in the queue of a [`Pool`] or [`Lane`](crate::Lane): what [`Pool::reserve`]
@@ -260,9 +260,19 @@ impl Permit {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
-    pub fn spawn_with<F, T>(mut self, options: &TaskOptions<'_>, f: F) -> Task<T>
+    pub fn spawn_with<F, T>(self, options: &TaskOptions<'_>, f: F) -> Task<T>
     where
         F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.start(options, f)
+    }
+
+    /// [`spawn_with`](Permit::spawn_with) for work that may end its task with a reason.
+    #[track_caller]
+    pub(in crate::pool) fn start<F, T>(mut self, options: &TaskOptions<'_>, f: F) -> Task<T>
+    where
+        F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
         self.submit(f, Location::caller(), |pool| options.settings.metadata(pool))
@@ -275,7 +285,7 @@ impl Permit {
         cold: impl FnOnce(&Pool) -> Option<Box<ColdPart>>,
     ) -> Task<T>
     where
-        F: FnOnce() -> T + Send + 'static,
+        F: Work<T> + Send + 'static,
         T: Send + 'static,
     {
         let Some(target) = self.target.take() else { unreachable!("`spawn` consumes the permit") };

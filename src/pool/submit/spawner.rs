@@ -3,12 +3,14 @@
 //! A [`ChosenTarget`] is a spawner that an adapter keeps: owned, and one word long, since each
 //! future of `fs` has one.
 
+use std::panic::Location;
 use std::sync::Arc;
 
 use self::sealed::Target;
 use super::TaskOptions;
 use super::destination::{Destination, DestinationRef};
 use super::options::TaskSettings;
+use super::reserve::Reserve;
 use crate::pool::{Lane, LaneKey, Pool};
 
 /// Where closures run: a [`Pool`], a [`Lane`], a [key](LaneKey) of a lane, or any of them with
@@ -153,5 +155,24 @@ impl ChosenTarget {
         let lane = make(destination.pool());
         let target = ChosenTarget::new(Destination::Lane(lane.clone()), settings.clone());
         (lane, target)
+    }
+
+    /// A target of these options in `lane`.
+    pub(crate) fn with_lane(&self, lane: Lane) -> ChosenTarget {
+        ChosenTarget::new(Destination::Lane(lane), self.0.1.clone())
+    }
+
+    /// The pool that this target spawns on.
+    pub(crate) fn pool(&self) -> &Pool {
+        self.0.0.pool()
+    }
+
+    /// The lane that this target spawns in, if it is one.
+    pub(crate) fn lane(&self) -> Option<&Lane> {
+        self.0.0.lane()
+    }
+
+    pub(in crate::pool) fn reserve_at(&self, site: &'static Location<'static>) -> Reserve {
+        Reserve::of(self.0.0.clone(), site)
     }
 }

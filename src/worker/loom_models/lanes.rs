@@ -9,7 +9,7 @@ use loom::thread;
 
 use super::Yard;
 use crate::error::Reason;
-use crate::lane::{LaneCore, LaneSettings, Naming};
+use crate::lane::{LaneCore, LanePlace, LaneSettings, Naming};
 use crate::latency::LatencyRecorder;
 use crate::semaphore::Acquire;
 use crate::sync::Mutex;
@@ -43,7 +43,7 @@ impl Yard {
         closure: impl FnOnce() -> T + Send + 'static,
     ) -> Task<T> {
         let (entry, handle) = new_task(closure, Arc::as_ptr(lane.account()), Location::caller(), None);
-        if self.engine.submit_to_lane(lane, entry, None) {
+        if self.engine.submit_to_lane(lane, entry, LanePlace::InOrder) {
             self.engine.notify(&**self);
         } else {
             loom::sync::atomic::fence(Ordering::SeqCst);

@@ -10,7 +10,7 @@ use loom::thread;
 use super::Yard;
 use super::lanes::Exclusive;
 use super::reserves::Reserves;
-use crate::lane::{ErasedKey, KeySettings, LaneCore, LaneSettings, new_key_order};
+use crate::lane::{ErasedKey, KeySettings, LaneCore, LanePlace, LaneSettings, new_key_order};
 use crate::sync::stand_in::model::check;
 use crate::task::{Task, new_task};
 
@@ -45,7 +45,7 @@ impl Yard {
         let (entry, handle) = new_task(closure, Arc::as_ptr(lane.account()), Location::caller(), None);
         let mut fresh = || -> ErasedKey { Arc::new(()) };
         let (key, _) = lane.pin_key(0, 0, &mut fresh).expect("no fork");
-        if self.engine.submit_to_lane(lane, entry, Some(key)) {
+        if self.engine.submit_to_lane(lane, entry, LanePlace::Key(key)) {
             self.engine.notify(&**self);
         }
         lane.unpin_key(key);

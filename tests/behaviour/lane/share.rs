@@ -174,7 +174,7 @@ fn lanes_with_shares_may_come_and_go_while_they_work() {
 
 #[test]
 fn a_shutdown_drains_lanes_with_shares() {
-    let pool = pool(1, 2);
+    let pool = pool(1, 1);
     let lanes = [shared(&pool, "one", 1, 1), shared(&pool, "other", 3, 9)];
     let gate = Gate::new();
     let held = occupy(&pool, &gate);

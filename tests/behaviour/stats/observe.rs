@@ -104,6 +104,7 @@ fn what_hangs_among_short_tasks_is_found_by_the_first_call() {
     let pool = pool(1, 1);
     for count in [0, 1, 20, 31, 32, 33, 70, 1000] {
         let (hold, gate, started) = (Gate::new(), Gate::new(), Gate::new());
+        let before = Instant::now();
         let busy = occupy(&pool, &hold);
         let short: Vec<_> = (0..count).map(|_| pool.spawn(|| ())).collect();
         let (announce, pass) = (started.clone(), gate.clone());
@@ -111,7 +112,6 @@ fn what_hangs_among_short_tasks_is_found_by_the_first_call() {
             announce.open();
             pass.pass();
         });
-        let before = Instant::now();
         hold.open();
         started.pass();
         let since = Instant::now();

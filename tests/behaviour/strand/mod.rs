@@ -3,5 +3,7 @@
 mod calls;
 mod dedicated;
 mod hostile;
+mod makes;
 mod serial;
+mod session;
 mod value;

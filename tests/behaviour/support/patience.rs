@@ -8,7 +8,7 @@ pub(crate) const PATIENCE: Duration =
     Duration::from_secs(if option_env!("SIDESTEP_PATIENCE").is_some() { 300 } else { 60 });
 
 /// Waits until `condition` holds.
-pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "it never happened: {what}");
