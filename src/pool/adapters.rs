@@ -106,7 +106,8 @@ impl Lane {
     pub(crate) fn open_session(&self) -> Result<(), Reason> {
         if self.core().settings().keys.is_some() {
             let name = self.name();
-            let error = format!("lane {name:?} is a keyed lane: put what is to have sessions in a lane of its own");
+            let error =
+                format!("lane {name:?} is a keyed lane: put what is to have sessions in a lane of its own");
             return Err(Reason::Unavailable(Arc::from(Box::<dyn Error + Send + Sync>::from(error))));
         }
         if !self.core().open_session() {

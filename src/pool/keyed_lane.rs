@@ -319,7 +319,7 @@ impl<K> KeyedLane<K> {
     }
 
     /// The pool whose threads the lane uses.
-    #[must_use]
+    #[must_use = "it only returns the pool"]
     pub fn pool(&self) -> &Pool {
         self.lane.pool()
     }

@@ -262,7 +262,7 @@ impl<T: Send + 'static> ResourcePool<T> {
 
     /// The lane in which the calls run. Its limit is how many of them run at one time; what else is
     /// spawned in it takes a turn from them.
-    #[must_use]
+    #[must_use = "it only returns the lane"]
     pub fn lane(&self) -> &Lane {
         &self.handle.lane
     }

@@ -146,7 +146,6 @@ fn many_children_are_waited_for_without_a_thread_each() {
             let metrics = pool.metrics();
             metrics.tasks_submitted() >= begun + 60 && metrics.tasks_running() + metrics.tasks_queued() == 0
         });
-        drop(starting);
         let threads = pool.metrics().threads();
         assert!(threads < 30, "{threads} threads for 60 children");
         let go = fs::File::options().write(true).open(&fifo).unwrap();

@@ -298,7 +298,9 @@ impl Expiry {
             return;
         }
         match task.metadata().and_then(|metadata| metadata.cancel_at) {
-            Some(at) if at > now() => self.deadlines.lock().heap.push(Deadline { at, due: Due::Expire(task) }),
+            Some(at) if at > now() => {
+                self.deadlines.lock().heap.push(Deadline { at, due: Due::Expire(task) })
+            }
             Some(_) => task.cancel(),
             None => {}
         }

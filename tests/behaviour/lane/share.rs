@@ -25,8 +25,7 @@ fn order(pool: &Pool, threads: usize, lanes: &[Lane], each: usize) -> Vec<usize>
     }
     gate.open();
     all_well(held.into_iter().chain(tasks));
-    let order = std::mem::take(&mut *order.lock().unwrap());
-    order
+    std::mem::take(&mut *order.lock().unwrap())
 }
 
 fn part_of(who: usize, order: &[usize]) -> f64 {

@@ -1,5 +1,5 @@
 //! The memory that tasks live in: sizes and auto traits, neighbours of all sizes, threads that end,
-//! forks. What a queued task costs is measured in `tests/allocations.rs`.
+//! forks. What a queued task costs is measured in `tests/allocations`.
 
 use std::cell::RefCell;
 use std::panic::{RefUnwindSafe, UnwindSafe};
