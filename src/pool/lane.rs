@@ -68,6 +68,8 @@ pub struct Lane {
     pool: Pool,
     /// Whether what is spawned belongs to the session that has the lane to itself.
     in_session: bool,
+    /// Whether it counts as a handle (N10).
+    is_counted: bool,
 }
 
 /// Builds a [`Lane`] with settings of its own.
@@ -217,7 +219,7 @@ impl<'a> LaneBuilder<'a> {
         };
         let core = inner.engine.lanes.get_or_make(name, naming, settings.clone(), recorder);
         // From here on a handle, which counts itself out.
-        let lane = Lane { core, pool: pool.clone(), in_session: false };
+        let lane = Lane { core, pool: pool.clone(), in_session: false, is_counted: true };
         inner.engine.look_at_handles(&lane.core, &**inner);
         let Some(conflict) = lane.core.settings().conflict(&settings) else { return Ok(lane) };
         let name = lane.name();
@@ -267,6 +269,13 @@ impl Lane {
         lane
     }
 
+    /// For what a queued task owns, as long as there are handles besides: one that does not keep a
+    /// pause from ending.
+    pub(crate) fn uncounted(&self) -> Lane {
+        let (core, pool) = (Arc::clone(&self.core), self.pool.clone());
+        Lane { core, pool, in_session: self.in_session, is_counted: false }
+    }
+
     /// The permits of the queue, if it is limited. A session needs none.
     pub(super) fn queue_permits(&self) -> Option<&Semaphore> {
         if self.in_session { None } else { self.core.permits() }
@@ -308,12 +317,16 @@ impl Lane {
     /// of the lane included. [`usize::MAX`] is as good as no limit.
     ///
     /// What is queued is never lost to a pause: the lane goes on with a limit of 1 where it is
-    /// paused while the pool is shut down, or as the lane's last handle is dropped.
+    /// paused while the pool is shut down, or as the lane's last handle is dropped. Every `Lane` is
+    /// a handle, and so is each that another value has: a [`Strand`](crate::Strand), a [`Permit`],
+    /// a wait for a permit or until the lane is idle, an open file. A closure that owns one and is
+    /// queued in the lane itself keeps the pause from ending in this way.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane and the value, if the lane is
-    /// that of a [`Strand`](crate::Strand) and the limit above 1.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane and the value, if a
+    /// [`Strand`](crate::Strand) has been made in the lane and the limit is above 1, or a
+    /// [`ResourcePool`](crate::ResourcePool) and the limit is above the number of its values.
     ///
     /// ```
     /// let pool = sidestep::Pool::new()?;
@@ -468,14 +481,18 @@ impl Lane {
 
 impl Clone for Lane {
     fn clone(&self) -> Self {
-        self.core.add_handle();
-        Lane { core: Arc::clone(&self.core), pool: self.pool.clone(), in_session: self.in_session }
+        let mut lane = self.uncounted();
+        if self.is_counted {
+            self.core.add_handle();
+            lane.is_counted = true;
+        }
+        lane
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        if self.core.remove_handle() {
+        if self.is_counted && self.core.remove_handle() {
             self.pool.inner.engine.look_at_handles(&self.core, &*self.pool.inner);
         }
     }

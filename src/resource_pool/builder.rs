@@ -94,7 +94,7 @@ impl<T: Send + 'static> ResourcePoolBuilder<T> {
         let lane = self.lane()?;
         let target = self.target.with_lane(lane.clone());
         let shelf = Shelf::new(self.size, self.max_idle, self.max_age);
-        let core = Core::new(shelf, self.make, self.check, lane.clone());
+        let core = Core::new(shelf, self.make, self.check, lane.uncounted());
         Ok(ResourcePool::new(lane, target, core))
     }
 

@@ -29,6 +29,7 @@ pub(super) struct Core<T: Send + 'static> {
     shelf: Arc<Shelf<T>>,
     make: Make<T>,
     check: Option<Check<T>>,
+    /// No handle of the lane: a call that is queued would keep a pause from ending (N10).
     lane: Lane,
     signal: Arc<CloseSignal>,
     /// For the alarm.

@@ -40,8 +40,8 @@ pub use self::session::Session;
 
 pub(crate) use self::callee::{plain_call, refuse, sealed};
 
-use self::cell::{Access, ExclusiveCell};
-use self::inner::{StrandCall, StrandInner};
+use self::cell::Access;
+use self::inner::{StrandCall, StrandInner, StrandValue};
 use crate::error::{Reason, Rejected};
 use crate::pool::{ChosenTarget, Lane, Pool, Spawner, TaskOptions};
 use crate::task::Task;
@@ -213,7 +213,7 @@ impl<T: Send + 'static> Strand<T> {
     }
 
     fn in_turn(lane: Lane, target: ChosenTarget, value: T) -> Self {
-        Strand { inner: Arc::new(StrandInner { cell: ExclusiveCell::new(value), lane, target }) }
+        Strand { inner: StrandInner::new(lane, target, value) }
     }
 
     /// Queues a call, without waiting. The returned task resolves with what `f` returns.
@@ -302,7 +302,7 @@ impl<T: Send + 'static> Strand<T> {
     pub fn session(&self) -> Task<Session<T>> {
         let inner = Arc::clone(&self.inner);
         self.inner.target.attempt(move || {
-            drop(inner.access()?);
+            drop(inner.value.access()?);
             inner.lane.open_session()?;
             Ok(Session::new(inner))
         })
@@ -332,7 +332,7 @@ impl<T: Send + 'static> Strand<T> {
     /// ```
     #[track_caller]
     pub fn replace(&self, value: T) -> Task<()> {
-        let inner = Arc::clone(&self.inner);
+        let inner = Arc::clone(&self.inner.value);
         self.inner.target.attempt(move || inner.replace(value))
     }
 
@@ -397,15 +397,15 @@ impl<T: Send + 'static> Strand<T> {
     #[track_caller]
     fn take_with<F, V, R>(
         self,
-        take: impl FnOnce(&StrandInner<T>) -> Result<V, Reason> + Send + 'static,
+        take: impl FnOnce(&StrandValue<T>) -> Result<V, Reason> + Send + 'static,
         f: F,
     ) -> Task<R>
     where
         F: FnOnce(V) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
     {
-        let Strand { inner } = self;
-        let target = inner.target.clone();
+        let (inner, target) = (Arc::clone(&self.inner.value), self.inner.target.clone());
+        drop(self);
         target.attempt_plainly(move || {
             let value = take(&inner);
             drop(inner);
@@ -418,7 +418,7 @@ impl<T: Send + 'static> Strand<T> {
     /// queued or running may change the answer at any time.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
-        self.inner.cell.is_poisoned()
+        self.inner.value.cell.is_poisoned()
     }
 
     /// Declares the value sound, so that calls run again. Calls that were queued after the one that
@@ -434,7 +434,7 @@ impl<T: Send + 'static> Strand<T> {
     /// # Ok::<(), sidestep::TaskError>(())
     /// ```
     pub fn clear_poison(&self) {
-        self.inner.cell.clear_poison();
+        self.inner.value.cell.clear_poison();
     }
 
     /// The lane in which the calls run.
@@ -444,7 +444,7 @@ impl<T: Send + 'static> Strand<T> {
     }
 
     fn serves(&self) -> StrandCall<T> {
-        StrandCall(Arc::clone(&self.inner))
+        StrandCall(Arc::clone(&self.inner.value))
     }
 }
 
