@@ -171,12 +171,13 @@ impl LaneCore {
     }
 
     /// Threads that wait inside tasks look again: one of them may take a slot over, and what they
-    /// wait for may never come now.
+    /// wait for, a permit of the queue too, may never come now.
     fn limit_changed(&self, scheduled: bool) {
         if scheduled {
             self.waiters.wake();
         }
         self.lanes.deadlocks().limit_changed(self.owner());
+        self.permits().into_iter().for_each(Semaphore::look_again);
     }
 
     /// A handle more, from another one.
@@ -228,13 +229,13 @@ impl LaneCore {
         let cancelled = self.account.counters.unrun.cancelled().peek();
         let Some(mut queue) = self.queue.lock() else { return false };
         self.account.counters.submitted.increment();
-        let tombstones = queue.sweep(cancelled);
+        let swept = queue.sweep(cancelled);
         queue.push(task, place);
         self.show_waiting(&queue);
         let scheduled = self.schedule(&mut queue, push);
         drop(queue);
-        // The drop of the last reference to a tombstone may run user code.
-        drop(tombstones);
+        // The drop of the last reference to a tombstone, and of a key, may run user code.
+        drop(swept);
         scheduled
     }
 
@@ -350,14 +351,14 @@ impl LaneCore {
         next
     }
 
-    /// The entry just taken, of this task, was a tombstone.
-    pub(crate) fn count_tombstone(&self, tombstone: TaskId) {
-        let gone = self.queue.lock().map(|mut queue| {
-            let gone = queue.count_tombstone(tombstone);
-            self.show_waiting(&queue);
-            gone
-        });
-        drop(gone);
+    /// The entry just taken, of this task, was a tombstone. Returns the keys that the lane has let
+    /// go of.
+    #[must_use]
+    pub(crate) fn count_tombstone(&self, tombstone: TaskId) -> GoneKeys {
+        let Some(mut queue) = self.queue.lock() else { return GoneKeys::default() };
+        let gone = queue.count_tombstone(tombstone);
+        self.show_waiting(&queue);
+        gone
     }
 
     /// The entry just taken, of this task, does not run: it gives the place of its key back.
@@ -481,16 +482,16 @@ impl LaneCore {
     /// The slot that `task` holds, which has begun.
     pub(crate) fn slot_of(&self, task: &TaskRef) -> HeldSlot {
         let key = self.settings.keys.as_ref().and_then(|keys| {
-            let key = self.queue.lock()?.waiting.order()?.key_of_begun(task)?;
+            let key = self.key_of(task)?;
             Some((key, keys.per_key))
         });
         HeldSlot { lane: self.owner().addr(), limit: Arc::clone(&self.limit), key }
     }
 
-    /// The key under which `task` waits, if another task of that key has begun.
-    pub(crate) fn key_of_waiting(&self, task: &TaskRef) -> Option<KeyId> {
+    /// The key under which `task` waits, or whose place it has.
+    pub(crate) fn key_of(&self, task: &TaskRef) -> Option<KeyId> {
         self.settings.keys.as_ref()?;
-        self.queue.lock()?.waiting.order()?.key_of_waiting(task)
+        self.queue.lock()?.waiting.order()?.key_of(task)
     }
 
     /// A task taken from the queue has begun.
