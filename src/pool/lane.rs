@@ -313,7 +313,8 @@ impl Lane {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane and the value, if the lane is
-    /// that of a [`Strand`](crate::Strand) and the limit above 1.
+    /// that of a [`Strand`](crate::Strand) and the limit above 1, or that of a
+    /// [`ResourcePool`](crate::ResourcePool) and the limit above its size.
     ///
     /// ```
     /// let pool = sidestep::Pool::new()?;

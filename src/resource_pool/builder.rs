@@ -106,7 +106,9 @@ impl<T: Send + 'static> ResourcePoolBuilder<T> {
             if let Some(limit) = self.queue_limit {
                 lane = lane.queue_limit(limit);
             }
-            return lane.build_private();
+            let lane = lane.build_private()?;
+            lane.cap_limit(size);
+            return Ok(lane);
         };
         let (name, limit) = (lane.name(), lane.limit());
         if !lane.cap_limit(size) {

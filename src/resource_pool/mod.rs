@@ -44,13 +44,14 @@
 //!
 //! # A call finds a value
 //!
-//! The lane runs no more tasks at a time than its limit allows, which is at most `size`. When a
+//! The lane runs no more tasks at a time than its limit allows, which the lane keeps at `size` or
+//! below (`cap_limit`), also where a program changes it. When a
 //! task looks for a value the other tasks have at most `size - 1` leases, by V5. So if no value is
 //! idle a place is free, by V3: a value is dropped, and its place freed, while the task of the
-//! lease still has its slot. There are two exceptions: a call that waits for the shutdown of its
-//! own pool has released its slot early and keeps its lease; and a program may raise the limit of
-//! the lane. Then a call may find none: it ends with an error, at once. It does not wait, since the
-//! value may be that of a call that waits for this one.
+//! lease still has its slot. There is an exception: a call that waits for the shutdown of its own
+//! pool has released its slot early and keeps its lease. Then another call may find none: it ends
+//! with an error, at once. It does not wait, since the value may be that of a call that waits for
+//! this one.
 //!
 //! # The end
 //!
