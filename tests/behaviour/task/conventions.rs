@@ -132,7 +132,7 @@ fn a_loop_over_fused_futures_takes_each_result_once() {
             sum += number;
         }
     });
-    assert_eq!(sum, (0..50).sum());
+    assert_eq!(sum, (0..50).sum::<i32>());
 }
 
 #[test]
