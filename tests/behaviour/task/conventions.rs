@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_core::future::FusedFuture;
 use futures_util::FutureExt;
-use sidestep::{CancelToken, PoolBuilder, Strand, TaskError, Unblocked};
+use sidestep::{CancelToken, PoolBuilder, Strand, Unblocked};
 
 use crate::support::{Drops, Gate, check_sound, eventually, occupy, poll, pool, quiet_panic, soon};
 
@@ -51,9 +51,9 @@ fn handles_of_anything_have_debug() {
 fn so_have_readers_and_promises_of_anything() {
     use sidestep::{EventLoop, LocalPromise, Promise, Unblock, io};
     let (ev, pool) = (EventLoop::new(), pool(1, 1));
-    let promise: Promise<Bare, TaskError> = pool.promise(|| Ok(Bare));
+    let promise: Promise<Bare, sidestep::TaskError> = pool.promise(|| Ok(Bare));
     shows(&promise);
-    let local: LocalPromise<Bare, TaskError> = ev.promise(|| Ok(Bare));
+    let local: LocalPromise<Bare, sidestep::TaskError> = ev.promise(|| Ok(Bare));
     shows(&local);
     shows(&Unblock::new(Bare));
     shows(&io::producer::<_, Bare>(shows));
