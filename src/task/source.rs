@@ -259,7 +259,11 @@ impl SourceRef {
 
     /// A source that is cancelled with `task`, whose hooks expect others.
     pub(super) fn of_task(task: &TaskRef) -> Arc<Self> {
-        let Some(hooks) = task.hooks() else { return Self::in_forked_child(task.is_cancelled()) };
+        if task.is_cancelled() {
+            return Arc::new(CancelSource::cancelled());
+        }
+        // In a forked child nothing will come from above any more.
+        let Some(hooks) = task.hooks() else { return Self::new() };
         let source = Self::under(Some(task.clone()));
         let family = Arc::clone(&source.source.family);
         let listing = hooks.add_dependents(vec![Box::new(FamilyOfTask(Arc::clone(&family)))]);
@@ -267,11 +271,6 @@ impl SourceRef {
         family.forest.lock().into_iter().for_each(|mut forest| forest.listed_as = id);
         listing.settle();
         Arc::new(source)
-    }
-
-    /// A source under what has been forked, from which nothing will come any more.
-    fn in_forked_child(is_cancelled: bool) -> Arc<Self> {
-        if is_cancelled { Arc::new(CancelSource::cancelled()) } else { Self::new() }
     }
 
     fn under(task: Option<TaskRef>) -> Self {
@@ -286,7 +285,8 @@ impl SourceRef {
     pub(super) fn child(&self) -> Arc<Self> {
         let family = &self.source.family;
         let Some(mut forest) = family.forest.lock() else {
-            return Self::in_forked_child(self.is_cancelled());
+            // A forked child: nothing will come from above any more.
+            return if self.is_cancelled() { Arc::new(CancelSource::cancelled()) } else { Self::new() };
         };
         // A canceller takes this lock: it has come, or will find the child.
         if self.is_cancelled() {
