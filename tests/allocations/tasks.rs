@@ -5,8 +5,8 @@ use std::sync::mpsc::channel;
 use std::task::{Context, Waker};
 
 use futures_util::Stream;
+use sidestep::Task;
 use sidestep::task::JoinSet;
-use sidestep::{Pool, Task};
 
 use super::{bytes, calls, eventually, one_thread, turn, while_busy};
 
@@ -116,7 +116,8 @@ fn a_set_that_lives_long_keeps_nothing_of_what_it_has_given() {
 fn a_task_that_takes_its_runtime_along_costs_one_allocation_more_and_outside_of_one_none() {
     const MANY: usize = 10_000;
     let _turn = turn();
-    let pool = Pool::builder().core_threads(1).max_threads(1).propagate_runtime(true).build().unwrap();
+    let pool =
+        sidestep::Pool::builder().core_threads(1).max_threads(1).propagate_runtime(true).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let spawn_many = || {
         let before = calls();
