@@ -107,12 +107,8 @@ impl LaneCore {
         Some(scheduled)
     }
 
-    /// From now on no more than `most` closures run at a time. False if the limit is above that. In
-    /// a keyed lane that is for each key: false if more of a key may run.
+    /// From now on no more than `most` closures run at a time. False if the limit is above that.
     pub(crate) fn cap_limit(&self, most: usize) -> bool {
-        if let Some(keys) = &self.settings.keys {
-            return keys.per_key <= most;
-        }
         let Some(mut queue) = self.queue.lock() else { return self.limit() <= most };
         let is_within = queue.limits.set <= most;
         if is_within {

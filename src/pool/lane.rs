@@ -68,6 +68,9 @@ pub struct Lane {
     pool: Pool,
     /// Whether what is spawned belongs to the session that has the lane to itself.
     in_session: bool,
+    /// Whether this counts as a handle: not if a task of the lane keeps it. See
+    /// [`without_handle`](Lane::without_handle).
+    is_handle: bool,
 }
 
 /// Builds a [`Lane`] with settings of its own.
@@ -217,7 +220,7 @@ impl<'a> LaneBuilder<'a> {
         };
         let core = inner.engine.lanes.get_or_make(name, naming, settings.clone(), recorder);
         // From here on a handle, which counts itself out.
-        let lane = Lane { core, pool: pool.clone(), in_session: false };
+        let lane = Lane { core, pool: pool.clone(), in_session: false, is_handle: true };
         inner.engine.look_at_handles(&lane.core, &**inner);
         let Some(conflict) = lane.core.settings().conflict(&settings) else { return Ok(lane) };
         let name = lane.name();
@@ -267,6 +270,23 @@ impl Lane {
         lane
     }
 
+    /// The lane, for what its tasks keep: a pause must not outlast the handles, and tasks that wait
+    /// for its end would be some.
+    pub(crate) fn without_handle(&self) -> Lane {
+        let (core, pool) = (Arc::clone(&self.core), self.pool.clone());
+        Lane { core, pool, in_session: self.in_session, is_handle: false }
+    }
+
+    /// A handle. To be called in a task of the lane: so the lane lives, by its name too.
+    pub(crate) fn handle(&self) -> Lane {
+        let inner = &self.pool.inner;
+        inner.engine.lanes.add_handle(&self.core);
+        let (core, pool) = (Arc::clone(&self.core), self.pool.clone());
+        let lane = Lane { core, pool, in_session: self.in_session, is_handle: true };
+        inner.engine.look_at_handles(&lane.core, &**inner);
+        lane
+    }
+
     /// The permits of the queue, if it is limited. A session needs none.
     pub(super) fn queue_permits(&self) -> Option<&Semaphore> {
         if self.in_session { None } else { self.core.permits() }
@@ -276,8 +296,7 @@ impl Lane {
         &self.core
     }
 
-    /// From now on no more than `most` closures run at a time, in a keyed lane of one key. False if
-    /// the limit is above that.
+    /// From now on no more than `most` closures run at a time. False if the limit is above that.
     pub(crate) fn cap_limit(&self, most: usize) -> bool {
         self.core.cap_limit(most)
     }
@@ -469,14 +488,16 @@ impl Lane {
 
 impl Clone for Lane {
     fn clone(&self) -> Self {
-        self.core.add_handle();
-        Lane { core: Arc::clone(&self.core), pool: self.pool.clone(), in_session: self.in_session }
+        if self.is_handle {
+            self.core.add_handle();
+        }
+        Lane { core: Arc::clone(&self.core), pool: self.pool.clone(), ..*self }
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        if self.core.remove_handle() {
+        if self.is_handle && self.core.remove_handle() {
             self.pool.inner.engine.look_at_handles(&self.core, &*self.pool.inner);
         }
     }
