@@ -49,7 +49,7 @@ fn handles_of_anything_have_debug() {
 #[cfg(all(feature = "fs", feature = "event-loop"))]
 #[test]
 fn so_have_readers_and_promises_of_anything() {
-    use sidestep::{EventLoop, LocalPromise, Promise, TaskError, Unblock, io};
+    use sidestep::{EventLoop, LocalPromise, Promise, Unblock, io};
     let (ev, pool) = (EventLoop::new(), pool(1, 1));
     let promise: Promise<Bare, sidestep::TaskError> = pool.promise(|| Ok(Bare));
     shows(&promise);
