@@ -6,7 +6,7 @@
 //! | `core` | one lane: what may be done with its queue and its slots |
 //! | `slots` | what of a lane changes under its lock |
 //! | `waiting` | what waits in a lane: in order, or by keys |
-//! | `keyed` | the order of a keyed lane |
+//! | `keyed`, `pins` | the order of a keyed lane, and what the lane answers about its keys |
 //! | `shares` | turns in proportion |
 //! | `account` | what a lane counts |
 //! | `item` | what waits in the pool's queues: a task, or the right to run a lane |
@@ -136,6 +136,7 @@ mod core;
 mod deadlock;
 mod item;
 mod keyed;
+mod pins;
 mod registry;
 mod reserve;
 mod settings;

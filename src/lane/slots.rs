@@ -32,8 +32,8 @@ pub(super) struct LaneLimits {
     pub(super) is_closing: bool,
     /// The lane has no handle.
     pub(super) is_abandoned: bool,
-    /// The highest that may be set: for the calls of a strand, or of a resource pool, there are only
-    /// so many values.
+    /// The highest that may be set: for the calls of a strand, or of a resource pool, there are
+    /// only so many values.
     pub(super) most: usize,
 }
 

@@ -68,8 +68,9 @@ pub struct Lane {
     pool: Pool,
     /// Whether what is spawned belongs to the session that has the lane to itself.
     in_session: bool,
-    /// Whether it counts as a handle (N10).
-    is_counted: bool,
+    /// Whether this counts as a handle: not if a task of the lane keeps it. See
+    /// [`without_handle`](Lane::without_handle).
+    is_handle: bool,
 }
 
 /// Builds a [`Lane`] with settings of its own.
@@ -219,7 +220,7 @@ impl<'a> LaneBuilder<'a> {
         };
         let core = inner.engine.lanes.get_or_make(name, naming, settings.clone(), recorder);
         // From here on a handle, which counts itself out.
-        let lane = Lane { core, pool: pool.clone(), in_session: false, is_counted: true };
+        let lane = Lane { core, pool: pool.clone(), in_session: false, is_handle: true };
         inner.engine.look_at_handles(&lane.core, &**inner);
         let Some(conflict) = lane.core.settings().conflict(&settings) else { return Ok(lane) };
         let name = lane.name();
@@ -269,11 +270,25 @@ impl Lane {
         lane
     }
 
-    /// For what a queued task owns, as long as there are handles besides: one that does not keep a
-    /// pause from ending.
-    pub(crate) fn uncounted(&self) -> Lane {
+    /// The lane, for what its tasks keep: a pause must not outlast the handles, and tasks that wait
+    /// for its end would be some.
+    pub(crate) fn without_handle(&self) -> Lane {
         let (core, pool) = (Arc::clone(&self.core), self.pool.clone());
-        Lane { core, pool, in_session: self.in_session, is_counted: false }
+        Lane { core, pool, in_session: self.in_session, is_handle: false }
+    }
+
+    /// A handle. To be called where the lane lives, by its name too: in a task of the lane, or by
+    /// what has a handle or the session.
+    pub(crate) fn handle(&self) -> Lane {
+        if self.is_handle {
+            return self.clone();
+        }
+        let inner = &self.pool.inner;
+        inner.engine.lanes.add_handle(&self.core);
+        let (core, pool) = (Arc::clone(&self.core), self.pool.clone());
+        let lane = Lane { core, pool, in_session: self.in_session, is_handle: true };
+        inner.engine.look_at_handles(&lane.core, &**inner);
+        lane
     }
 
     /// The permits of the queue, if it is limited. A session needs none.
@@ -285,8 +300,7 @@ impl Lane {
         &self.core
     }
 
-    /// From now on no more than `most` closures run at a time, in a keyed lane of one key. False if
-    /// the limit is above that.
+    /// From now on no more than `most` closures run at a time. False if the limit is above that.
     pub(crate) fn cap_limit(&self, most: usize) -> bool {
         self.core.cap_limit(most)
     }
@@ -324,9 +338,9 @@ impl Lane {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane and the value, if a
-    /// [`Strand`](crate::Strand) has been made in the lane and the limit is above 1, or a
-    /// [`ResourcePool`](crate::ResourcePool) and the limit is above the number of its values.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane and the value, if the lane is
+    /// that of a [`Strand`](crate::Strand) and the limit above 1, or that of a
+    /// [`ResourcePool`](crate::ResourcePool) and the limit above its size.
     ///
     /// ```
     /// let pool = sidestep::Pool::new()?;
@@ -481,18 +495,16 @@ impl Lane {
 
 impl Clone for Lane {
     fn clone(&self) -> Self {
-        let mut lane = self.uncounted();
-        if self.is_counted {
+        if self.is_handle {
             self.core.add_handle();
-            lane.is_counted = true;
         }
-        lane
+        Lane { core: Arc::clone(&self.core), pool: self.pool.clone(), ..*self }
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        if self.is_counted && self.core.remove_handle() {
+        if self.is_handle && self.core.remove_handle() {
             self.pool.inner.engine.look_at_handles(&self.core, &*self.pool.inner);
         }
     }

@@ -109,7 +109,7 @@ impl<T: 'static> Dedicated<T> {
         let strand = Strand::in_lane(&lane, ThreadBound { make: Some(Box::new(make)), thread: None })?;
         // It is not one of the lane's calls, so it takes no place in a limited queue. A call that
         // runs before it makes the value itself.
-        let first = DedicatedCall(StrandCall(Arc::clone(&strand.inner.value)));
+        let first = DedicatedCall(StrandCall(Arc::clone(&strand.inner)));
         plain_call(&ChosenTarget::of(&pool), first, |_| ()).detach();
         Ok(Dedicated { strand })
     }
@@ -277,7 +277,7 @@ impl<T: 'static> Serve for Dedicated<T> {
     type Server = DedicatedCall<T>;
 
     fn server(&self) -> DedicatedCall<T> {
-        DedicatedCall(StrandCall(Arc::clone(&self.strand.inner.value)))
+        DedicatedCall(StrandCall(Arc::clone(&self.strand.inner)))
     }
 
     fn call_options(&self) -> TaskOptions<'_> {

@@ -1,4 +1,7 @@
 //! What the handles and calls of one strand share: the value, its lane, and who drops the value.
+//!
+//! It is no handle to the lane: calls that wait in a paused lane have it, and the pause ends with
+//! the last handle.
 
 use std::mem::needs_drop;
 use std::sync::Arc;
@@ -8,34 +11,19 @@ use super::callee::sealed::Server;
 use super::cell::{Access, AccessError, ExclusiveCell};
 use crate::error::Reason;
 use crate::panic::catch_panic;
-use crate::pool::{ChosenTarget, Lane, Pool};
+use crate::pool::{ChosenTarget, Lane};
 use crate::sync::trampoline;
 use crate::task::OnShutdown;
 
-/// What the handles of a strand share.
+/// A strand without its handles. Each handle and each call that is queued or runs holds it.
 pub(super) struct StrandInner<T: Send + 'static> {
-    pub(super) value: Arc<StrandValue<T>>,
+    pub(super) cell: ExclusiveCell<T>,
     pub(super) lane: Lane,
     /// The lane, with the options of all calls.
     pub(super) target: ChosenTarget,
 }
 
-/// A strand's value. The handles hold it, and so does each call that is queued or runs: a call has
-/// no handle of the lane, which would keep a pause from ending with the last one (N10).
-pub(super) struct StrandValue<T: Send + 'static> {
-    pub(super) cell: ExclusiveCell<T>,
-    pool: Pool,
-}
-
 impl<T: Send + 'static> StrandInner<T> {
-    /// A strand of `value` in `lane`, for which `target` stands.
-    pub(super) fn new(lane: Lane, target: ChosenTarget, value: T) -> Arc<Self> {
-        let value = Arc::new(StrandValue { cell: ExclusiveCell::new(value), pool: lane.pool().clone() });
-        Arc::new(StrandInner { value, lane, target })
-    }
-}
-
-impl<T: Send + 'static> StrandValue<T> {
     /// Access to the value for the call that runs, or the reason why the call ends without it.
     pub(super) fn access(&self) -> Result<Access<'_, T>, Reason> {
         self.cell.access().map_err(reason)
@@ -67,7 +55,7 @@ fn reason(error: AccessError) -> Reason {
     }
 }
 
-impl<T: Send + 'static> Drop for StrandValue<T> {
+impl<T: Send + 'static> Drop for StrandInner<T> {
     fn drop(&mut self) {
         if !needs_drop::<T>() {
             return;
@@ -75,7 +63,7 @@ impl<T: Send + 'static> Drop for StrandValue<T> {
         let Some(value) = self.cell.take() else { return };
         // In another lane, since the queue of the strand's lane may be full; and also on a pool
         // whose shutdown discards what is queued.
-        let lane = self.pool.private_lane("strand", 1);
+        let lane = self.lane.pool().private_lane("strand", 1);
         match lane.options().on_shutdown(OnShutdown::AlwaysRun).try_spawn(move || drop(value)) {
             Ok(task) => task.detach(),
             // The pool has been shut down. The value may own another strand, so this may recurse.
@@ -88,7 +76,7 @@ impl<T: Send + 'static> Drop for StrandValue<T> {
 
 /// What a call of a strand, or of a session, has with it.
 #[expect(unnameable_types, missing_debug_implementations, reason = "part of a sealed trait")]
-pub struct StrandCall<T: Send + 'static>(pub(super) Arc<StrandValue<T>>);
+pub struct StrandCall<T: Send + 'static>(pub(super) Arc<StrandInner<T>>);
 
 impl<T: Send + 'static> Server for StrandCall<T> {
     type Value = T;

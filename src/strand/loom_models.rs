@@ -184,24 +184,6 @@ fn loom_the_end_of_a_session_meets_that_of_a_pause() {
     });
 }
 
-/// The last two handles of a paused lane are a session and its strand, which go at once: the call
-/// behind the session runs.
-#[test]
-fn loom_the_last_handles_of_a_paused_lane_are_a_strand_and_a_session() {
-    check(Some(1), || {
-        let pool = pool(1);
-        let strand = Strand::on(&pool, 0);
-        let session = strand.session().wait().unwrap();
-        strand.lane().set_limit(0).unwrap();
-        let call = strand.call(|value| *value);
-        let other = thread::spawn(move || drop(strand));
-        drop(session);
-        assert_eq!(call.wait().unwrap(), 0);
-        other.join().unwrap();
-        in_one_order();
-    });
-}
-
 /// A session in a lane with a share ends while a task comes to another one, whose item may be the
 /// one that is opened for it: both run.
 #[test]

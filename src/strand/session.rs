@@ -96,7 +96,7 @@ impl<T: Send + 'static> Session<T> {
     /// None here: the task resolves with those of `Strand::replace`.
     #[track_caller]
     pub fn replace(&self, value: T) -> Task<()> {
-        let inner = Arc::clone(&self.inner.value);
+        let inner = Arc::clone(&self.inner);
         self.target.attempt(move || inner.replace(value))
     }
 }
@@ -106,7 +106,7 @@ impl<T: Send + 'static> Serve for Session<T> {
     type Server = StrandCall<T>;
 
     fn server(&self) -> StrandCall<T> {
-        StrandCall(Arc::clone(&self.inner.value))
+        StrandCall(Arc::clone(&self.inner))
     }
 
     fn call_options(&self) -> TaskOptions<'_> {

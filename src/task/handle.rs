@@ -262,7 +262,7 @@ impl<T> Task<T> {
     /// True once the task has ended: awaiting it or waiting for it then returns the result at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.task_ref().is_none_or(|task| task.header().word.is_ended() || task.is_forked())
+        self.task_ref().is_none_or(TaskRef::is_over)
     }
 
     /// The task's id.

@@ -86,7 +86,7 @@ impl<T> JoinHandle<T> {
     /// True once the task has ended: awaiting it then returns the result at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.join.task().is_none_or(has_ended)
+        self.join.task().is_none_or(TaskRef::is_over)
     }
 
     /// The task's id.
@@ -131,11 +131,6 @@ impl<T> Task<T> {
         let id = self.id().into();
         JoinHandle { join: self.into_join(), id }
     }
-}
-
-/// Whether nothing more will become of `task`.
-fn has_ended(task: &TaskRef) -> bool {
-    task.is_ended() || task.is_forked()
 }
 
 impl<T> Future for JoinHandle<T> {
@@ -199,7 +194,7 @@ impl AbortHandle {
     /// runs has ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.task.as_ref().is_none_or(has_ended)
+        self.task.as_ref().is_none_or(TaskRef::is_over)
     }
 
     /// The task's id.

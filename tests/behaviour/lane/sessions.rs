@@ -174,9 +174,10 @@ fn a_lane_is_idle_while_a_session_does_nothing_and_not_while_anything_waits_for_
     drop(session);
 }
 
-/// Each handle of the lane is gone but those of the session, with which the pause ends.
+/// A session could not end the pause: that ends with the last handle. But the lane lives, and keeps
+/// its name.
 #[test]
-fn a_pause_ends_with_the_session_that_was_the_last_handle() {
+fn a_pause_ends_with_the_last_handle_besides_a_session_and_the_name_does_not() {
     let pool = pool(1, 2);
     for lane in lanes(&pool) {
         let (strand, session) = open(&lane);
@@ -185,14 +186,45 @@ fn a_pause_ends_with_the_session_that_was_the_last_handle() {
         let token = drops.token();
         let other = strand.call(move |_| drop(token));
         let own = note_in(&session, "own");
-        drop((lane, strand));
+        let name = lane.name().to_owned();
+        let settings = lane.metrics();
         nothing_happens();
-        assert!(!own.is_finished(), "the session could still end the pause");
-        drop(session);
+        assert!(!own.is_finished(), "{settings:?}");
+        drop((lane, strand));
         soon(own).unwrap();
-        soon(other).unwrap();
+        nothing_happens();
+        assert!(!other.is_finished());
+        let again = pool.lane(name, 1);
+        assert_eq!(again.metrics().tasks_queued(), 1, "it is the same lane");
+        let third = again.spawn(|| ());
+        drop(session);
+        all_well([other, third]);
         assert_eq!(drops.count(), 1);
     }
+    check_sound(&pool);
+}
+
+/// Without anything queued, the lane lives by its session alone, or by a permit.
+#[test]
+fn a_session_or_a_permit_keeps_the_name_of_its_lane() {
+    let pool = pool(1, 2);
+    let lane = pool.lane("named", 1);
+    let (strand, session) = open(&lane);
+    drop((lane, strand));
+    pool.idle().wait();
+    let other = pool.lane("named", 1).spawn(|| ());
+    nothing_happens();
+    assert!(!other.is_finished(), "it is behind the session");
+    drop(session);
+    soon(other).unwrap();
+    let lane = pool.lane_builder("narrow", 1).queue_limit(1).build().unwrap();
+    let strand = Strand::in_lane(&lane, 7).unwrap();
+    let permit = strand.reserve().wait().unwrap();
+    drop((lane, strand));
+    pool.idle().wait();
+    let again = pool.lane("narrow", 1);
+    assert!(again.try_spawn(|| ()).unwrap_err().error().is_full(), "it is the same lane");
+    assert_eq!(soon(permit.call(|value| *value)).unwrap(), 7);
     check_sound(&pool);
 }
 

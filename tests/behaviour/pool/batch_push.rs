@@ -401,6 +401,34 @@ fn a_dropped_future_of_a_join_loses_nothing() {
 
 #[test]
 #[cfg(unix)]
+fn in_a_child_old_tasks_are_dead_in_a_new_batch_too() {
+    let (pool, gate) = (pool(1, 1), Gate::new());
+    let running = occupy(&pool, &gate);
+    let (mut collected, mut pushed) = (Vec::new(), Vec::new());
+    for tasks in [&mut collected, &mut pushed] {
+        tasks.extend((0..3).map(|_| pool.spawn(|| ())));
+    }
+    pushed.push(polled(pool.spawn(|| ())));
+    let status = crate::support::fork::in_child(|list| {
+        let mut of_pushed = Batch::new();
+        pushed.into_iter().for_each(|task| _ = of_pushed.push(task));
+        of_pushed.push(running);
+        for (mut batch, expected) in [(collected.into_iter().collect(), 3), (of_pushed, 5)] {
+            list.check(poll_next(&mut batch, Waker::noop()).is_ready());
+            let mut dead = 1;
+            while let Some((_, end)) = next(&mut batch) {
+                dead += usize::from(end.is_err_and(|error| error.is_no_thread()));
+            }
+            list.check(dead == expected);
+        }
+    });
+    assert_eq!(status, 0);
+    gate.open();
+    check_sound(&pool);
+}
+
+#[test]
+#[cfg(unix)]
 fn in_a_child_old_tasks_are_dead_and_new_ones_can_be_pushed() {
     let (pool, gate) = (pool(1, 1), Gate::new());
     let busy = occupy(&pool, &gate);

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_core::future::FusedFuture;
 use futures_util::FutureExt;
-use sidestep::{CancelToken, PoolBuilder, Strand, TaskError, Unblocked};
+use sidestep::{CancelToken, PoolBuilder, Strand, Unblocked};
 
 use crate::support::{Drops, Gate, check_sound, eventually, occupy, poll, pool, quiet_panic, soon};
 
@@ -51,9 +51,9 @@ fn handles_of_anything_have_debug() {
 fn so_have_readers_and_promises_of_anything() {
     use sidestep::{EventLoop, LocalPromise, Promise, Unblock, io};
     let (ev, pool) = (EventLoop::new(), pool(1, 1));
-    let promise: Promise<Bare, TaskError> = pool.promise(|| Ok(Bare));
+    let promise: Promise<Bare, sidestep::TaskError> = pool.promise(|| Ok(Bare));
     shows(&promise);
-    let local: LocalPromise<Bare, TaskError> = ev.promise(|| Ok(Bare));
+    let local: LocalPromise<Bare, sidestep::TaskError> = ev.promise(|| Ok(Bare));
     shows(&local);
     shows(&Unblock::new(Bare));
     shows(&io::producer::<_, Bare>(shows));
@@ -88,7 +88,7 @@ fn futures_are_terminated_once_they_have_given_their_result() {
 fn so_are_lookups_promises_and_directories() {
     use futures_core::stream::FusedStream;
     use futures_util::StreamExt;
-    use sidestep::{EventLoop, LocalPromise, Promise, fs, net};
+    use sidestep::{EventLoop, LocalPromise, Promise, TaskError, fs, net};
     let mut ev = EventLoop::new();
     let mut promise: Promise<i32, TaskError> = Promise::resolve(1).map(|one| one + 1);
     let mut local: LocalPromise<i32, TaskError> = LocalPromise::resolve(&ev, 1);
@@ -132,7 +132,7 @@ fn a_loop_over_fused_futures_takes_each_result_once() {
             sum += number;
         }
     });
-    assert_eq!(sum, (0..50).sum());
+    assert_eq!(sum, (0..50).sum::<i32>());
 }
 
 #[test]
