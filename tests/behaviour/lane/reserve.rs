@@ -69,12 +69,14 @@ fn computes(pool: &Pool, gate: Gate) -> Task<()> {
 }
 
 fn hangs_in_a_callback(pool: &Pool, gate: Gate) -> Task<()> {
-    let started = Gate::new();
-    let announce = started.clone();
-    pool.spawn(|| ()).on_complete(move |_| {
+    let (started, ready) = (Gate::new(), Gate::new());
+    let (announce, ends) = (started.clone(), ready.clone());
+    // It ends once the callback is there, which otherwise this thread would call.
+    pool.spawn(move || ends.pass()).on_complete(move |_| {
         announce.open();
         gate.pass();
     });
+    ready.open();
     started.pass();
     pool.spawn(|| ())
 }
