@@ -5,4 +5,5 @@ mod global;
 #[cfg(feature = "fs")]
 mod io;
 mod returns;
+mod spans;
 mod tokens;
