@@ -166,12 +166,13 @@ impl LaneCore {
     }
 
     /// Threads that wait inside tasks look again: one of them may take a slot over, and what they
-    /// wait for may never come now.
+    /// wait for, a permit of the queue too, may never come now.
     fn limit_changed(&self, scheduled: bool) {
         if scheduled {
             self.waiters.wake();
         }
         self.lanes.deadlocks().limit_changed(self.owner());
+        self.permits().into_iter().for_each(Semaphore::look_again);
     }
 
     /// A handle more, from another one.
@@ -188,11 +189,15 @@ impl LaneCore {
         self.handles.fetch_sub(1, Ordering::AcqRel) == 1 && self.limit() == 0
     }
 
-    /// Whether the lane has a handle, or a task that has not ended. The caller holds the lock of
-    /// the registry: without that no lane comes to life.
+    /// Whether the lane has a handle, a task that has not ended, or an open session, which may have
+    /// others. The caller holds the lock of the registry: without that no lane comes to life.
     pub(super) fn is_living(&self) -> bool {
+        // Meanwhile no task is submitted, and no session opened or ended.
+        let queue = self.queue.lock();
         // ORDERING: Acquire pairs with the Release in `remove_handle`.
-        self.handles.load(Ordering::Acquire) > 0 || !self.account.counters.counts().tasks.balanced()
+        self.handles.load(Ordering::Acquire) > 0
+            || queue.is_some_and(|queue| queue.session.is_some())
+            || !self.account.counters.counts().tasks.balanced()
     }
 
     /// The permits of the lane's queue, if that is limited.
@@ -223,13 +228,13 @@ impl LaneCore {
         let cancelled = self.account.counters.unrun.cancelled().peek();
         let Some(mut queue) = self.queue.lock() else { return false };
         self.account.counters.submitted.increment();
-        let tombstones = queue.sweep(cancelled);
+        let swept = queue.sweep(cancelled);
         queue.push(task, place);
         self.show_waiting(&queue);
         let scheduled = self.schedule(&mut queue, push);
         drop(queue);
-        // The drop of the last reference to a tombstone may run user code.
-        drop(tombstones);
+        // The drop of the last reference to a tombstone, and of a key, may run user code.
+        drop(swept);
         scheduled
     }
 
@@ -345,14 +350,14 @@ impl LaneCore {
         next
     }
 
-    /// The entry just taken, of this task, was a tombstone.
-    pub(crate) fn count_tombstone(&self, tombstone: TaskId) {
-        let gone = self.queue.lock().map(|mut queue| {
-            let gone = queue.count_tombstone(tombstone);
-            self.show_waiting(&queue);
-            gone
-        });
-        drop(gone);
+    /// The entry just taken, of this task, was a tombstone. Returns the keys that the lane has let
+    /// go of.
+    #[must_use]
+    pub(crate) fn count_tombstone(&self, tombstone: TaskId) -> GoneKeys {
+        let Some(mut queue) = self.queue.lock() else { return GoneKeys::default() };
+        let gone = queue.count_tombstone(tombstone);
+        self.show_waiting(&queue);
+        gone
     }
 
     /// The entry just taken, of this task, does not run: it gives the place of its key back.

@@ -36,15 +36,15 @@ impl LaneCore {
     /// The slot that `task` holds, which has begun.
     pub(crate) fn slot_of(&self, task: &TaskRef) -> HeldSlot {
         let key = self.settings.keys.as_ref().and_then(|keys| {
-            let key = self.queue.lock()?.waiting.order()?.key_of_begun(task)?;
+            let key = self.key_of(task)?;
             Some((key, keys.per_key))
         });
         HeldSlot { lane: self.owner().addr(), limit: Arc::clone(&self.limit), key }
     }
 
-    /// The key under which `task` waits, if another task of that key has begun.
-    pub(crate) fn key_of_waiting(&self, task: &TaskRef) -> Option<KeyId> {
+    /// The key under which `task` waits, or whose place it has.
+    pub(crate) fn key_of(&self, task: &TaskRef) -> Option<KeyId> {
         self.settings.keys.as_ref()?;
-        self.queue.lock()?.waiting.order()?.key_of_waiting(task)
+        self.queue.lock()?.waiting.order()?.key_of(task)
     }
 }

@@ -12,7 +12,9 @@
 //!
 //! ORDERING: the fence in `set_max` pairs with the one in `retire_if_over_max`. `close` fences, and
 //! pairs with the fences of `submit`. The fences of `begin_blocking` and `on_exit` are F2 of
-//! `idle`: a change of the counts, a fence, a look into the queues.
+//! `idle`: a change of the counts, a fence, a look into the queues. What is being sorted and how
+//! many threads there are changes and is read by `SeqCst` operations: of a thread that counts
+//! itself out and one that ends the sorting, one finds both at zero, and stops the helpers.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -296,8 +298,17 @@ impl Inner {
         if self.engine.close() {
             self.close_rooms();
         }
-        self.ending.end_sorting();
+        self.end_sorting();
         self.ending.look(&|| self.threads_left());
+    }
+
+    /// What was on its way from the queues and back is there. If there is no thread by now, none
+    /// has told the helpers so.
+    pub(super) fn end_sorting(&self) {
+        self.ending.end_sorting();
+        if self.engine.is_closed() {
+            self.stop_helpers();
+        }
     }
 
     /// Admission is closed: no thread or caller waits for what will not come.
@@ -311,12 +322,12 @@ impl Inner {
         self.engine.end_pauses(self);
         self.engine.idle.wake_all();
         self.close_reserves();
-        self.stop_helpers();
     }
 
-    /// The pool is closed: without threads of its own it needs no others either.
+    /// The pool is closed: without threads of its own it needs no others either. But not while
+    /// entries are on their way into the queues: then threads may come for those.
     fn stop_helpers(&self) {
-        if self.threads.counts().all() == 0 {
+        if self.threads_left() == Some(0) {
             self.growth.monitor().stop();
             self.expiry.stop();
             self.threads.joins().close();

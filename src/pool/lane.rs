@@ -277,8 +277,12 @@ impl Lane {
         Lane { core, pool, in_session: self.in_session, is_handle: false }
     }
 
-    /// A handle. To be called in a task of the lane: so the lane lives, by its name too.
+    /// A handle. To be called where the lane lives, by its name too: in a task of the lane, or by
+    /// what has a handle or the session.
     pub(crate) fn handle(&self) -> Lane {
+        if self.is_handle {
+            return self.clone();
+        }
         let inner = &self.pool.inner;
         inner.engine.lanes.add_handle(&self.core);
         let (core, pool) = (Arc::clone(&self.core), self.pool.clone());
@@ -327,7 +331,10 @@ impl Lane {
     /// of the lane included. [`usize::MAX`] is as good as no limit.
     ///
     /// What is queued is never lost to a pause: the lane goes on with a limit of 1 where it is
-    /// paused while the pool is shut down, or as the lane's last handle is dropped.
+    /// paused while the pool is shut down, or as the lane's last handle is dropped. Every `Lane` is
+    /// a handle, and so is each that another value has: a [`Strand`](crate::Strand), a [`Permit`],
+    /// a wait for a permit or until the lane is idle, an open file. A closure that owns one and is
+    /// queued in the lane itself keeps the pause from ending in this way.
     ///
     /// # Errors
     ///

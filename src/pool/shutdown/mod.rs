@@ -294,7 +294,7 @@ fn sort_out(inner: &Inner, sort: &mut dyn FnMut(&mut Vec<Claimed>) -> bool) {
     for claimed in claimed {
         claimed.discard(Reason::Shutdown);
     }
-    inner.ending.end_sorting();
+    inner.end_sorting();
     if puts_back {
         inner.ending.announce(&|| inner.threads_left());
     } else {

@@ -36,6 +36,15 @@ impl DestinationRef<'_> {
         }
     }
 
+    /// Handles of its own, also where there is none to a lane, which lives: see [`Lane::handle`].
+    pub(super) fn with_handle(self) -> Destination {
+        match self {
+            Destination::Pool(pool) => Destination::Pool(pool.clone()),
+            Destination::Lane(lane) => Destination::Lane(lane.handle()),
+            Destination::Key(key) => Destination::Key(key.with_handle()),
+        }
+    }
+
     /// Handles of its own.
     pub(in crate::pool) fn to_owned(self) -> Destination {
         match self {

@@ -209,6 +209,7 @@ impl ChosenTarget {
     }
 
     pub(in crate::pool) fn reserve_at(&self, site: &'static Location<'static>) -> Reserve {
-        Reserve::of(self.0.0.clone(), site)
+        // Who waits for a permit, or has one, must find the lane by its name.
+        Reserve::of(self.resolve().0.with_handle(), site)
     }
 }
