@@ -43,6 +43,14 @@ impl SpawnTarget {
         SpawnTarget(TargetPlace::Chosen(ChosenTarget::of(spawner)))
     }
 
+    /// This target, for what its own tasks keep: see [`ChosenTarget::without_handle`].
+    pub(crate) fn without_handle(&self) -> Self {
+        match &self.0 {
+            TargetPlace::Chosen(chosen) => SpawnTarget(TargetPlace::Chosen(chosen.without_handle())),
+            TargetPlace::Global | TargetPlace::Service(_) => self.clone(),
+        }
+    }
+
     fn resolve(&self) -> (DestinationRef<'_>, &TaskSettings) {
         match &self.0 {
             TargetPlace::Global => (Destination::Pool(Pool::global()), &NO_SETTINGS),

@@ -154,6 +154,9 @@ use crate::sync::Mutex;
 #[must_use = "dropping an Unblock drops its value, once written bytes are written"]
 pub struct Unblock<T: Send + 'static> {
     client: Client<T>,
+    /// Where the work is done, with a handle to the lane if it is one: the pump has none, since it
+    /// may wait for the end of a pause.
+    target: SpawnTarget,
     /// Items that are being given out. The lock is never taken: it makes the handle one that
     /// threads can share, though its items cannot be shared.
     items: Mutex<Option<Items>>,
@@ -195,8 +198,11 @@ impl<T: Send + 'static> Unblock<T> {
     }
 
     pub(crate) fn set_up_with(value: T, sizes: Sizes, setup: Setup) -> Self {
+        let target = setup.target;
+        let setup = Setup { target: target.without_handle(), ..setup };
         Unblock {
             client: Client::new(value, sizes, setup),
+            target,
             items: Mutex::new(None),
             capacity: None,
             has_written: false,
@@ -216,7 +222,10 @@ impl<T: Send + 'static> Unblock<T> {
     #[track_caller]
     pub fn on(mut self, spawner: &impl Spawner) -> Self {
         match self.client.setup_mut() {
-            Some(setup) => setup.target = SpawnTarget::of(spawner),
+            Some(setup) => {
+                self.target = SpawnTarget::of(spawner);
+                setup.target = self.target.without_handle();
+            }
             None => panic!("an Unblock at work cannot change its pool: call `on` before it is used"),
         }
         self
@@ -310,12 +319,12 @@ impl<T: Send + 'static> Unblock<T> {
         self.client.set_sizes(sizes);
     }
 
-    /// Waits until everything that was accepted has been written. Many callers may wait at a time.
     /// Where the work is done.
     pub(crate) fn target(&self) -> &SpawnTarget {
-        &self.client.setup().target
+        &self.target
     }
 
+    /// Waits until everything that was accepted has been written. Many callers may wait at a time.
     pub(crate) fn poll_written(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.client.poll_written(context)
     }
