@@ -7,6 +7,9 @@
 use std::collections::BTreeMap;
 use std::mem::take;
 
+/// A map with no more free places than this keeps them.
+const FEW: usize = 64;
+
 /// Which numbers there are, and the place of each.
 #[derive(Clone, Debug, Default)]
 struct Places {
@@ -41,6 +44,11 @@ impl Places {
             self.free.push(place);
         }
         Some(place)
+    }
+
+    /// Whether by far the most places are free.
+    fn is_sparse(&self) -> bool {
+        self.free.len() > FEW && self.free.len() / 4 > self.tree.len()
     }
 
     #[inline(never)]
@@ -98,11 +106,27 @@ impl<V> NumberMap<V> {
     pub(crate) fn remove(&mut self, number: u64) -> Option<V> {
         let place = self.places.remove(number)?;
         let value = self.values.get_mut(place).and_then(Option::take);
+        // What a burst has needed is not kept.
         if self.is_empty() {
-            // What a burst has needed is not kept.
             self.values = Vec::new();
+        } else if self.places.is_sparse() {
+            self.close_up();
         }
         value
+    }
+
+    /// Gives the memory of the free places back. There are so many that the removals before have
+    /// paid for it.
+    #[cold]
+    fn close_up(&mut self) {
+        let mut values = Vec::with_capacity(self.places.tree.len());
+        for place in self.places.tree.values_mut() {
+            let value = self.values.get_mut(*place).and_then(Option::take);
+            *place = values.len();
+            values.push(value);
+        }
+        self.places.free = Vec::new();
+        self.values = values;
     }
 
     /// The smallest number.

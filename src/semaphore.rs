@@ -300,6 +300,15 @@ impl Semaphore {
         wakers.into_iter().for_each(wake);
     }
 
+    /// Calls the waker of every waiter: what they look at besides the permits has changed. The
+    /// waits go on.
+    pub(crate) fn look_again(&self) {
+        let Some(queue) = self.queue.lock() else { return };
+        let wakers: Vec<_> = queue.waiters.iter().filter_map(|waiter| waiter.take_waker()).collect();
+        drop(queue);
+        wakers.into_iter().for_each(wake);
+    }
+
     /// To be called when a wait has ended, before the unlock: keeps W, and sweeps the wait queue
     /// where it consists mostly of waiters that have gone.
     fn update_waiters(&self, queue: &mut WaitQueue) {
@@ -354,6 +363,15 @@ impl PermitWaiter {
                 *wait = ended;
                 None
             }
+        }
+    }
+
+    /// The waker, which the caller calls without a lock. So a wait that ends without one has been
+    /// woken, or is about to be.
+    fn take_waker(&self) -> Option<Waker> {
+        match &mut *self.0.lock()? {
+            WaitState::Waiting(waker) => Some(replace(waker, Waker::noop().clone())),
+            _ => None,
         }
     }
 

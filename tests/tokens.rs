@@ -129,6 +129,26 @@ fn futures_that_are_dropped_leave_nothing() {
 }
 
 #[test]
+fn a_burst_is_forgotten_although_something_stays() {
+    let _turn = TURN.lock();
+    let root = CancelToken::new();
+    let _kept = (root.child(), root.on_cancel(|| ()));
+    let before = BYTES.load(Ordering::SeqCst);
+    let burst: Vec<_> = (0..MANY / 10)
+        .map(|_| {
+            let mut future = root.child().cancelled();
+            assert!(future.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending());
+            let mut of_root = root.cancelled();
+            assert!(of_root.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending());
+            (future, of_root)
+        })
+        .collect();
+    drop(burst);
+    let more = BYTES.load(Ordering::SeqCst) - before;
+    assert!(more <= BOUND, "{more} bytes more");
+}
+
+#[test]
 fn links_to_tasks_that_have_ended_are_swept() {
     let _turn = TURN.lock();
     let pool = one_thread();

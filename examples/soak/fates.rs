@@ -7,13 +7,13 @@ use std::{
 
 use futures_lite::future::poll_once;
 use futures_util::FutureExt as _;
-use sidestep::{CancelToken, OnShutdown, Pool, Task, TaskOptions, Unblocked};
+use sidestep::{CancelToken, Lane, OnShutdown, Pool, Task, TaskOptions, Unblocked};
 
 use crate::{
     case::{Watch, Yield, defuse},
     dice::Dice,
-    job::{Job, let_go},
-    ledger::Kind,
+    job::{self, Job, let_go},
+    ledger::{Kind, fault},
     site::Site,
 };
 
@@ -32,7 +32,7 @@ type Spawned = Option<(Task<Yield>, Watch)>;
 
 /// One task. `None` where that is all there is to it.
 async fn single(site: &Arc<Site>, dice: &mut Dice) -> Spawned {
-    match dice.below(10) {
+    match dice.below(12) {
         0 => by_options(&site.pool.options(), Job::new(Kind::Options, site, dice), dice),
         1 => tried(site, dice),
         2 => {
@@ -49,8 +49,9 @@ async fn single(site: &Arc<Site>, dice: &mut Dice) -> Spawned {
             Some((permit.spawn(move || job.run()), watch))
         }
         3 | 4 => in_lane(site, dice).await,
+        5 => with_key(site, dice).await,
         // It panics where it is refused.
-        5 if !site.is_limited => {
+        6 if !site.is_limited => {
             let (job, watch) = Job::new(Kind::Unblock, site, dice);
             unblocked(site.pool.unblock(move || job.run()), watch, dice).await;
             None
@@ -89,7 +90,10 @@ async fn in_lane(site: &Arc<Site>, dice: &mut Dice) -> Spawned {
     let (lane, crowd) = site.lane(dice);
     let (job, watch) = Job::new(Kind::Lane, site, dice);
     let job = job.in_crowd(crowd);
-    match dice.below(5) {
+    if dice.one_in(10) {
+        change_limit(lane, crowd.limit(), dice);
+    }
+    match dice.below(6) {
         0 => by_options(&lane.options(), (job, watch), dice),
         1 => match lane.try_spawn(move || job.run()) {
             Ok(task) => Some((task, watch)),
@@ -99,7 +103,41 @@ async fn in_lane(site: &Arc<Site>, dice: &mut Dice) -> Spawned {
             Ok(permit) => Some((permit.spawn(move || job.run()), watch)),
             Err(_) => Some((lane.spawn(move || job.run()), watch)),
         },
+        3 => match lane.try_reserve() {
+            Ok(permit) => {
+                Some((permit.spawn_with(&lane.options().name("permitted"), move || job.run()), watch))
+            }
+            Err(_) => Some((lane.spawn(move || job.run()), watch)),
+        },
         _ => Some((lane.spawn(move || job.run()), watch)),
+    }
+}
+
+/// Lowers the limit of a lane for a moment, perhaps to a pause. Nothing is awaited meanwhile: what
+/// else this thread has to do may wait for the lane.
+fn change_limit(lane: &Lane, most: usize, dice: &mut Dice) {
+    let lowered = lane.set_limit(dice.below(most + 1));
+    job::spin(dice.micros(300));
+    if let Err(error) = lowered.and_then(|()| lane.set_limit(most)) {
+        fault(error);
+    }
+}
+
+async fn with_key(site: &Arc<Site>, dice: &mut Dice) -> Spawned {
+    let (lane, key, crowd) = site.key(dice);
+    let (job, watch) = Job::new(Kind::KeyedLane, site, dice);
+    let job = job.in_crowd(crowd);
+    match dice.below(4) {
+        0 => by_options(&lane.key(key).options(), (job, watch), dice),
+        1 => match lane.try_spawn(key, move || job.run()) {
+            Ok(task) => Some((task, watch)),
+            Err(refused) => handed_back(refused, watch),
+        },
+        2 => match lane.reserve(key).await {
+            Ok(permit) => Some((permit.spawn(move || job.run()), watch)),
+            Err(_) => Some((lane.spawn(key, move || job.run()), watch)),
+        },
+        _ => Some((lane.spawn(key, move || job.run()), watch)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Many tasks at once: batches and scopes.
 
 use std::{
+    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -8,7 +9,8 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use sidestep::Batch;
+use sidestep::task::JoinSet;
+use sidestep::{Batch, TaskError};
 
 use crate::{
     case::{Watch, Yield, defuse},
@@ -75,6 +77,39 @@ pub(crate) async fn batch(site: &Arc<Site>, dice: &mut Dice) {
             left.into_iter().zip(results).for_each(|(watch, result)| watch.saw(result));
         }
         _ => drop(batch),
+    }
+}
+
+/// A group under the names of tokio, some of it aborted, taken in full or in part.
+pub(crate) async fn join_set(site: &Arc<Site>, dice: &mut Dice) {
+    let (mut set, mut watches) = (JoinSet::new(), HashMap::new());
+    for _ in 0..dice.below(20) {
+        let (job, watch) = Job::new(Kind::JoinSet, site, dice);
+        let handle = set.spawn_blocking_on(move || job.run(), &site.pool);
+        if dice.one_in(6) {
+            handle.abort();
+        }
+        watches.insert(handle.id(), watch);
+    }
+    let count = watches.len();
+    let most = if site.is_limited || dice.one_in(2) { count } else { dice.below(count + 1) };
+    for _ in 0..most {
+        let (id, result) = match set.join_next_with_id().await {
+            Some(Ok((id, value))) => (id, Ok(value)),
+            Some(Err(error)) => (error.id(), Err(TaskError::from(error))),
+            None => return fault(format_args!("a set of {count} ended early")),
+        };
+        match watches.remove(&id) {
+            Some(watch) => watch.saw(result),
+            None => fault(format_args!("a set gave {id} twice")),
+        }
+    }
+    equal("left in a set", set.len(), count - most);
+    match dice.below(4) {
+        0 => set.detach_all(),
+        1 => set.shutdown().await,
+        2 => set.abort_all(),
+        _ => {}
     }
 }
 

@@ -46,6 +46,10 @@ impl Crowd {
         self.now.fetch_sub(1, Ordering::SeqCst);
     }
 
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     pub(crate) fn now(&self) -> usize {
         self.now.load(Ordering::SeqCst)
     }

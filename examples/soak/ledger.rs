@@ -19,7 +19,9 @@ pub(crate) enum Kind {
     TrySpawn,
     Permit,
     Lane,
+    KeyedLane,
     Batch,
+    JoinSet,
     Scope,
     Nested,
     Strand,
@@ -30,7 +32,7 @@ pub(crate) enum Kind {
     Promise,
 }
 
-pub(crate) const KINDS: [Kind; 15] = {
+pub(crate) const KINDS: [Kind; 17] = {
     use Kind as K;
     [
         K::Spawn,
@@ -39,7 +41,9 @@ pub(crate) const KINDS: [Kind; 15] = {
         K::TrySpawn,
         K::Permit,
         K::Lane,
+        K::KeyedLane,
         K::Batch,
+        K::JoinSet,
         K::Scope,
         K::Nested,
         K::Strand,

@@ -5,12 +5,12 @@ use std::{path::Path, sync::Arc, thread, time::Instant};
 use futures_util::future::join_all;
 use tokio::runtime;
 
+#[cfg(unix)]
+use crate::{children, forks, pipes};
 use crate::{
     dice::Dice, fates::singles, files, groups, hangs, ledger::fault, locks::Locks, loops, pools, site::Site,
     values,
 };
-#[cfg(unix)]
-use crate::{forks, pipes};
 
 /// The pools that live as long as the program, and a folder to write in.
 pub(crate) struct Scene {
@@ -96,7 +96,7 @@ fn on_many_threads(scene: &Arc<Scene>, end: Instant, dice: &mut Dice) {
 
 /// One thing of all that can be done in an async function.
 async fn act(scene: &Scene, dice: &mut Dice) {
-    match dice.below(23) {
+    match dice.below(25) {
         0..7 => singles(&scene.wide, dice).await,
         7..12 => singles(&scene.tight, dice).await,
         12 => groups::batch(&scene.wide, dice).await,
@@ -106,6 +106,8 @@ async fn act(scene: &Scene, dice: &mut Dice) {
         16 | 17 => loops::promise(&scene.adapters, dice).await,
         18 => files::visit(&scene.adapters, path(scene), dice).await,
         19 => pools::one(dice),
+        21 => groups::join_set(&scene.wide, dice).await,
+        22 => groups::join_set(&scene.tight, dice).await,
         20 => values::resource_pool(&scene.adapters, dice).await,
         _ => outside(scene, dice).await,
     }
@@ -113,7 +115,9 @@ async fn act(scene: &Scene, dice: &mut Dice) {
 
 /// What depends on more than this process and its pools.
 async fn outside(scene: &Scene, dice: &mut Dice) {
-    match dice.below(10) {
+    match dice.below(11) {
+        #[cfg(unix)]
+        10 => children::visit(dice).await,
         0..4 => scene.locks.visit(dice).await,
         4 => hangs::visit(path(scene), dice),
         #[cfg(unix)]

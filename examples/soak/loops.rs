@@ -3,7 +3,7 @@
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use futures_lite::future::poll_once;
-use sidestep::{EventLoop, Promise, Task, TaskError};
+use sidestep::{EventLoop, Pool, Promise, Task, TaskError};
 
 use crate::{
     case::Yield,
@@ -46,6 +46,9 @@ pub(crate) fn event_loop(site: &Arc<Site>, dice: &mut Dice) {
             callbacks += 1;
         }
     }
+    if dice.one_in(3) {
+        callbacks += channel(&ev, dice, &ran);
+    }
     if runs_to_end {
         ev.run();
         equal("callbacks of a loop", ran.get(), callbacks);
@@ -54,6 +57,20 @@ pub(crate) fn event_loop(site: &Arc<Site>, dice: &mut Dice) {
             let _ = ev.turn(dice.micros(500));
         }
     }
+}
+
+/// A channel that other threads send on. Returns how many messages.
+fn channel(ev: &EventLoop, dice: &mut Dice, ran: &Rc<Cell<usize>>) -> usize {
+    const EACH: usize = 4;
+    let received = Rc::clone(ran);
+    let sender = ev.channel(move |_, number: usize| received.set(received.get() + number));
+    let senders = 1 + dice.below(3);
+    for _ in 0..senders {
+        let sender = sender.clone();
+        let send = move || (0..EACH).for_each(|_| drop(sender.send(1)));
+        Pool::global().spawn(send).detach();
+    }
+    senders * EACH
 }
 
 fn offload(ev: &EventLoop, site: &Arc<Site>, dice: &mut Dice, ran: &Rc<Cell<usize>>, must_see: bool) {
@@ -137,7 +154,7 @@ async fn many(site: &Arc<Site>, first: Promised, dice: &mut Dice) {
         3 => drop(Promise::race(promises).await),
         _ => drop(
             futures_lite::future::or(async { Some(Promise::all(promises).await) }, async {
-                sidestep::Pool::global().spawn(|| crate::job::sleep(Duration::from_micros(300))).await.ok();
+                Pool::global().spawn(|| crate::job::sleep(Duration::from_micros(300))).await.ok();
                 None
             })
             .await,

@@ -4,7 +4,7 @@
 //! closures of 0 to 50 ms, panics wherever foreign code runs, cancellations, time limits, full
 //! queues, lanes, values, batches, scopes, waits inside of tasks, files, event loops, promises,
 //! shutdowns in flight, threads that the system refuses, locked files, calls that hang, and on Unix
-//! FIFOs, pseudoterminals, sockets and forks; awaited from several kinds of executors.
+//! FIFOs, pseudoterminals, sockets, children and forks; awaited from several kinds of executors.
 //! Meanwhile each closure, result and panic payload is accounted for (`case.rs`). Ten times, and at
 //! the end, the load pauses and all numbers are compared: with those of the pools, and with the
 //! threads, open files and memory of the process.
@@ -19,6 +19,8 @@
 //! values, 2 if nothing happened for a minute.
 
 mod case;
+#[cfg(unix)]
+mod children;
 mod dice;
 mod fates;
 mod files;

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use sidestep::{Lane, NewThread, Pool, PoolBuilder};
+use sidestep::{KeyedLane, Lane, NewThread, Pool, PoolBuilder};
 
 use crate::{
     dice::Dice,
@@ -80,6 +80,8 @@ pub(crate) struct Site {
     pub(crate) book: Arc<Book>,
     pub(crate) hands: Arc<Hands>,
     lanes: Vec<(Lane, Arc<Crowd>)>,
+    /// Tasks with keys, and who is inside with each.
+    keyed: (KeyedLane<usize>, Vec<Arc<Crowd>>),
     /// The crate spawns tasks of its own on it, for values and files: so it has more of them than
     /// its book.
     pub(crate) has_others: AtomicBool,
@@ -96,8 +98,20 @@ impl Site {
             POOLS_REFUSED.fetch_add(1, Ordering::Relaxed);
         })?;
         POOLS_MADE.fetch_add(1, Ordering::Relaxed);
-        let lanes = [("a lane of 1", 1), ("a lane of 2", 2), ("a lane of 5", 5)];
-        let lanes = lanes.map(|(name, limit)| (pool.lane(name, limit), Crowd::new(name, limit))).to_vec();
+        let mut lanes = Vec::new();
+        for (name, limit, weight) in [
+            ("a lane of 1", 1, None),
+            ("a lane of 2", 2, None),
+            ("a lane of 5", 5, Some(3)),
+            ("another", 3, Some(1)),
+        ] {
+            let mut lane = pool.lane_builder(name, limit);
+            if let Some(weight) = weight {
+                lane = lane.share(weight);
+            }
+            lanes.push((lane.build()?, Crowd::new(name, limit)));
+        }
+        let keyed = (pool.keyed_lane("keys", 3).build()?, crowds_of_keys());
         let has_others = AtomicBool::new(false);
         let (is_limited, lasts) = (settings.queue_limit.is_some(), settings.lasts);
         let may_retire = !lasts || settings.refuse_one_in == 0;
@@ -107,6 +121,7 @@ impl Site {
             book: Book::new(),
             hands,
             lanes,
+            keyed,
             has_others,
             is_limited,
             lasts,
@@ -116,6 +131,13 @@ impl Site {
 
     pub(crate) fn lane(&self, dice: &mut Dice) -> &(Lane, Arc<Crowd>) {
         dice.pick(&self.lanes)
+    }
+
+    /// The lane with keys, one of these, and who is inside with it.
+    pub(crate) fn key(&self, dice: &mut Dice) -> (&KeyedLane<usize>, usize, &Arc<Crowd>) {
+        let (lane, crowds) = &self.keyed;
+        let key = dice.below(crowds.len());
+        (lane, key, &crowds[key])
     }
 
     /// Nothing is queued or running, and nobody holds what was spawned.
@@ -140,6 +162,11 @@ impl Site {
             let name = format_args!("{} of {name}", lane.name());
             equal(format_args!("{name}: submitted"), metrics.tasks_submitted(), ended);
             equal(format_args!("{name}: inside"), crowd.now(), 0);
+        }
+        let (lane, crowds) = &self.keyed;
+        equal(format_args!("{name}: keys"), lane.keys(), 0);
+        for crowd in crowds {
+            equal(format_args!("{name}: inside with a key"), crowd.now(), 0);
         }
         if !self.has_others.load(Ordering::SeqCst) {
             self.compare(name);
@@ -170,6 +197,11 @@ impl Site {
             fault(format_args!("{name}: cancelled: {cancelled}, and should be {doubt}"));
         }
     }
+}
+
+/// With each key one closure at a time.
+fn crowds_of_keys() -> Vec<Arc<Crowd>> {
+    (0..5).map(|_| Crowd::new("a key", 1)).collect()
 }
 
 /// Settings with the hooks that count.

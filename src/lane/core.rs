@@ -6,13 +6,12 @@ use std::ops::DerefMut;
 use std::sync::{Arc, Weak};
 
 use super::account::{LaneAccount, LaneCounters};
-use super::deadlock::HeldSlot;
 use super::registry::Lanes;
 use super::reserve::LaneReserve;
 use super::settings::LaneSettings;
 use super::shares::Share;
 use super::slots::LaneQueue;
-use super::waiting::{ErasedKey, GoneKeys, KeyId, LanePlace, WaitingTasks};
+use super::waiting::{GoneKeys, LanePlace, WaitingTasks};
 use crate::counts::{IdleSource, IdleWaiters};
 use crate::error::{Reason, TaskId};
 use crate::latency::LatencyRecorder;
@@ -24,12 +23,12 @@ use crate::task::{TaskRef, tasks_of};
 /// A lane without its handles.
 pub(crate) struct LaneCore {
     name: Arc<str>,
-    settings: LaneSettings,
+    pub(super) settings: LaneSettings,
     /// The limit in force. Changes under the lock.
-    limit: Arc<AtomicUsize>,
+    pub(super) limit: Arc<AtomicUsize>,
     /// How many handles there are. From zero the number rises under the lock of the registry alone.
     handles: AtomicUsize,
-    queue: ProcessMutex<LaneQueue>,
+    pub(super) queue: ProcessMutex<LaneQueue>,
     /// How many entries may begin, to be read without the lock. A hint.
     waiting: AtomicUsize,
     account: Arc<LaneAccount>,
@@ -108,12 +107,8 @@ impl LaneCore {
         Some(scheduled)
     }
 
-    /// From now on no more than `most` closures run at a time. False if the limit is above that. In
-    /// a keyed lane that is for each key: false if more of a key may run.
+    /// From now on no more than `most` closures run at a time. False if the limit is above that.
     pub(crate) fn cap_limit(&self, most: usize) -> bool {
-        if let Some(keys) = &self.settings.keys {
-            return keys.per_key <= most;
-        }
         let Some(mut queue) = self.queue.lock() else { return self.limit() <= most };
         let is_within = queue.limits.set <= most;
         if is_within {
@@ -171,12 +166,13 @@ impl LaneCore {
     }
 
     /// Threads that wait inside tasks look again: one of them may take a slot over, and what they
-    /// wait for may never come now.
+    /// wait for, a permit of the queue too, may never come now.
     fn limit_changed(&self, scheduled: bool) {
         if scheduled {
             self.waiters.wake();
         }
         self.lanes.deadlocks().limit_changed(self.owner());
+        self.permits().into_iter().for_each(Semaphore::look_again);
     }
 
     /// A handle more, from another one.
@@ -193,11 +189,15 @@ impl LaneCore {
         self.handles.fetch_sub(1, Ordering::AcqRel) == 1 && self.limit() == 0
     }
 
-    /// Whether the lane has a handle, or a task that has not ended. The caller holds the lock of
-    /// the registry: without that no lane comes to life.
+    /// Whether the lane has a handle, a task that has not ended, or an open session, which may have
+    /// others. The caller holds the lock of the registry: without that no lane comes to life.
     pub(super) fn is_living(&self) -> bool {
+        // Meanwhile no task is submitted, and no session opened or ended.
+        let queue = self.queue.lock();
         // ORDERING: Acquire pairs with the Release in `remove_handle`.
-        self.handles.load(Ordering::Acquire) > 0 || !self.account.counters.counts().tasks.balanced()
+        self.handles.load(Ordering::Acquire) > 0
+            || queue.is_some_and(|queue| queue.session.is_some())
+            || !self.account.counters.counts().tasks.balanced()
     }
 
     /// The permits of the lane's queue, if that is limited.
@@ -228,13 +228,13 @@ impl LaneCore {
         let cancelled = self.account.counters.unrun.cancelled().peek();
         let Some(mut queue) = self.queue.lock() else { return false };
         self.account.counters.submitted.increment();
-        let tombstones = queue.sweep(cancelled);
+        let swept = queue.sweep(cancelled);
         queue.push(task, place);
         self.show_waiting(&queue);
         let scheduled = self.schedule(&mut queue, push);
         drop(queue);
-        // The drop of the last reference to a tombstone may run user code.
-        drop(tombstones);
+        // The drop of the last reference to a tombstone, and of a key, may run user code.
+        drop(swept);
         scheduled
     }
 
@@ -244,8 +244,8 @@ impl LaneCore {
         if self.share.is_none() { Some(self) } else { self.lanes.shares().pick() }
     }
 
-    /// Opens a session, by a task of the lane that runs. False if there is one, and in a keyed lane,
-    /// where it would hold up other keys.
+    /// Opens a session, by a task of the lane that runs. False if there is one, and in a keyed
+    /// lane, where it would hold up other keys.
     #[must_use]
     pub(crate) fn open_session(&self) -> bool {
         let Some(mut queue) = self.queue.lock() else { return false };
@@ -350,14 +350,14 @@ impl LaneCore {
         next
     }
 
-    /// The entry just taken, of this task, was a tombstone.
-    pub(crate) fn count_tombstone(&self, tombstone: TaskId) {
-        let gone = self.queue.lock().map(|mut queue| {
-            let gone = queue.count_tombstone(tombstone);
-            self.show_waiting(&queue);
-            gone
-        });
-        drop(gone);
+    /// The entry just taken, of this task, was a tombstone. Returns the keys that the lane has let
+    /// go of.
+    #[must_use]
+    pub(crate) fn count_tombstone(&self, tombstone: TaskId) -> GoneKeys {
+        let Some(mut queue) = self.queue.lock() else { return GoneKeys::default() };
+        let gone = queue.count_tombstone(tombstone);
+        self.show_waiting(&queue);
+        gone
     }
 
     /// The entry just taken, of this task, does not run: it gives the place of its key back.
@@ -451,46 +451,6 @@ impl LaneCore {
     /// Shows how many entries may begin; called under the lock.
     fn show_waiting(&self, queue: &LaneQueue) {
         self.waiting.store(queue.ready(), Ordering::Relaxed);
-    }
-
-    /// A pin on a key of this hash whose number is above `after`, and the key; or on what `fresh`
-    /// returns, which is a new key then. `fresh` runs no user code. `None` in a forked child.
-    pub(crate) fn pin_key(
-        &self,
-        hash: u64,
-        after: u64,
-        fresh: &mut dyn FnMut() -> ErasedKey,
-    ) -> Option<(KeyId, Option<ErasedKey>)> {
-        Some(self.queue.lock()?.waiting.order()?.pin(hash, after, fresh))
-    }
-
-    /// Takes a pin off.
-    pub(crate) fn unpin_key(&self, key: KeyId) {
-        let Some(mut queue) = self.queue.lock() else { return };
-        queue.waiting.order().into_iter().for_each(|order| order.unpin(key));
-        let gone = queue.waiting.take_gone();
-        drop(queue);
-        drop(gone);
-    }
-
-    /// How many keys there are.
-    pub(crate) fn keys(&self) -> usize {
-        self.queue.lock().and_then(|mut queue| queue.waiting.order().map(|order| order.keys())).unwrap_or(0)
-    }
-
-    /// The slot that `task` holds, which has begun.
-    pub(crate) fn slot_of(&self, task: &TaskRef) -> HeldSlot {
-        let key = self.settings.keys.as_ref().and_then(|keys| {
-            let key = self.queue.lock()?.waiting.order()?.key_of_begun(task)?;
-            Some((key, keys.per_key))
-        });
-        HeldSlot { lane: self.owner().addr(), limit: Arc::clone(&self.limit), key }
-    }
-
-    /// The key under which `task` waits, if another task of that key has begun.
-    pub(crate) fn key_of_waiting(&self, task: &TaskRef) -> Option<KeyId> {
-        self.settings.keys.as_ref()?;
-        self.queue.lock()?.waiting.order()?.key_of_waiting(task)
     }
 
     /// A task taken from the queue has begun.

@@ -41,7 +41,7 @@ struct WaitFor {
     /// A number that tells threads apart.
     thread: usize,
     target: TaskRef,
-    /// The key under which the target is queued, if another task of the key had begun.
+    /// The key under which the target is queued, if its lane has keys.
     key: Option<KeyId>,
     parker: Option<Arc<Parker>>,
     /// What cannot end before the thread goes on: the tasks that it is inside, and where one of
@@ -74,7 +74,7 @@ pub(crate) struct NewWait<'a> {
     /// A number that tells threads apart.
     pub(crate) thread: usize,
     pub(crate) target: &'a TaskRef,
-    /// The key under which the target is queued, if another task of the key has begun.
+    /// The key under which the target is queued, if its lane has keys.
     pub(crate) key: Option<KeyId>,
     /// To wake the thread by.
     pub(crate) parker: Option<Arc<Parker>>,

@@ -53,8 +53,8 @@ pub(super) struct KeyedTasks {
     keys: BTreeMap<KeyId, Box<KeyEntry>>,
     /// The keys that have a ready task (N8).
     ring: VecDeque<KeyId>,
-    /// The key of each task that has begun, by the task's id.
-    begun: BTreeMap<u64, KeyId>,
+    /// The key of each task that waits or has begun, by the task's id.
+    key_of: BTreeMap<u64, KeyId>,
     ready: usize,
     waiting: usize,
     gone: Vec<ErasedKey>,
@@ -89,7 +89,7 @@ pub(crate) fn new_key_order(per_key: usize) -> Box<dyn KeyOrder> {
         last: 0,
         keys: BTreeMap::new(),
         ring: VecDeque::new(),
-        begun: BTreeMap::new(),
+        key_of: BTreeMap::new(),
         ready: 0,
         waiting: 0,
         gone: Vec::new(),
@@ -152,6 +152,7 @@ impl KeyOrder for KeyedTasks {
     }
 
     fn push(&mut self, task: TaskRef, key: KeyId) {
+        self.key_of.insert(task.id().as_u64(), key);
         let pushed = self.update(key, |entry| entry.tasks.push_back(task));
         debug_assert!(pushed.is_some(), "a key that is pinned has an entry");
     }
@@ -173,12 +174,11 @@ impl KeyOrder for KeyedTasks {
         self.shrink();
         let task = task.flatten();
         debug_assert!(task.is_some(), "N8");
-        self.begun.insert(task.as_ref()?.id().as_u64(), key);
         task
     }
 
     fn end(&mut self, task: TaskId) {
-        if let Some(key) = self.begun.remove(&task.as_u64()) {
+        if let Some(key) = self.key_of.remove(&task.as_u64()) {
             self.update(key, |entry| entry.begun -= 1);
         }
     }
@@ -212,19 +212,14 @@ impl KeyOrder for KeyedTasks {
             entry.is_listed
         });
         self.shrink();
+        for task in &gone {
+            self.key_of.remove(&task.id().as_u64());
+        }
         gone
     }
 
-    fn key_of_begun(&self, task: &TaskRef) -> Option<KeyId> {
-        self.begun.get(&task.id().as_u64()).copied()
-    }
-
-    fn key_of_waiting(&self, task: &TaskRef) -> Option<KeyId> {
-        let waits = |key: &&KeyId| {
-            let tasks = self.keys.get(*key).map(|entry| &entry.tasks);
-            tasks.is_some_and(|tasks| tasks.iter().any(|other| other.is_same(task)))
-        };
-        self.begun.values().find(waits).copied()
+    fn key_of(&self, task: &TaskRef) -> Option<KeyId> {
+        self.key_of.get(&task.id().as_u64()).copied()
     }
 
     fn keys(&self) -> usize {

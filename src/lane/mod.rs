@@ -6,7 +6,7 @@
 //! | `core` | one lane: what may be done with its queue and its slots |
 //! | `slots` | what of a lane changes under its lock |
 //! | `waiting` | what waits in a lane: in order, or by keys |
-//! | `keyed` | the order of a keyed lane |
+//! | `keyed`, `pins` | the order of a keyed lane, and what the lane answers about its keys |
 //! | `shares` | turns in proportion |
 //! | `account` | what a lane counts |
 //! | `item` | what waits in the pool's queues: a task, or the right to run a lane |
@@ -62,16 +62,18 @@
 //! since what is left is not below the limit. So no closure begins while as many run as the limit
 //! says, and none that runs is disturbed. A limit of 0 is a *pause*.
 //!
-//! A pause must not outlast those who could end it. What waits in a paused lane has no item, and so
+//! A pause must not outlast those who could end it. What waits in a paused lane has no slot, and so
 //! nothing that keeps the lane alive or that a shutdown sees. Hence:
 //!
 //! - **N10** The limit in force is 1 in place of 0 as soon as the pool is being shut down, or the
 //!   lane has no handle.
 //!
 //! A shutdown puts that in force in each lane under its lock, and keeps the pool from ending until
-//! the items are in the queues (`Ending::begin_sorting`); a pause that comes later finds the mark.
-//! A handle that is dropped as the last one, and one that is made by a request for the name, look
-//! at the number of handles under the lane's lock: the last look sees the last change.
+//! the items are in the queues (`Ending::begin_sorting`). A pause that comes later finds the mark;
+//! or, in a lane that was made after the shutdown had listed all, that the pool is closed. A handle
+//! that is dropped as the last one, and one that is made by a request for the name, look
+//! at the number of handles under the lane's lock: the last look sees the last change. What waits
+//! must not have a handle itself: the calls of a strand, or of a resource pool, have none.
 //!
 //! # Turns
 //!
@@ -97,8 +99,12 @@
 //!
 //! A session has a lane to itself without a thread that stands for it: a task of the lane opens it,
 //! and from then on the tasks of the lane's own queue wait as if there were none, by N11. So while
-//! the session does nothing the lane shows the pool nothing. The end of the session makes as many
-//! slots pending as are due, under the lock, and wakes the threads that wait to take one over.
+//! the session does nothing the lane shows the pool nothing. Such a lane has one slot at most for
+//! good (`cap_limit`), and the task that opens the session holds that: no other slot is pending or
+//! active then. The end of the session makes as many slots pending as are due, under the lock, and
+//! wakes the threads that wait to take one over. While the lane is paused none is due, neither for
+//! the session nor for the others; the end of the pause makes those pending that are due by N11
+//! then.
 //!
 //! A shutdown ends all sessions, or what waits for their ends would never run. It closes the pool
 //! and then ends the sessions that it finds, under the lock of each lane; a task that opens one
@@ -119,7 +125,7 @@
 //! A thread of the pool that waits for a task of a lane while the pool cannot grow takes a pending
 //! slot over and runs the lane in order, through the task it waits for. It registers
 //! ([`LaneCore::waiters`]) before it looks for a pending slot, and a thread that makes one pending
-//! by a release wakes the registered ones.
+//! by a release, a new limit or the end of a session wakes the registered ones.
 //!
 //! If all slots are held by threads that wait, in whatever way, for tasks of this very lane, none
 //! of them will ever be released. `deadlock` finds that out, and the thread whose wait closes such
@@ -130,6 +136,7 @@ mod core;
 mod deadlock;
 mod item;
 mod keyed;
+mod pins;
 mod registry;
 mod reserve;
 mod settings;

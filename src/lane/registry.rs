@@ -2,11 +2,13 @@
 //!
 //! # One name, one lane
 //!
-//! A lane *lives* while it has a handle, or a task of it has not ended. Whether it does is asked
-//! under the lock of the registry, and without a handle it cannot begin to live again but by a
-//! request for its name, under that lock too: so of two lanes of one name that are listed, one
-//! lives at most. A lane is made without the lock, since a recorder of metrics may be called for
-//! it, and listed only if no other one has been listed meanwhile.
+//! A lane *lives* while it has a handle, a task of it has not ended, or a session of it is open.
+//! Whether it does is asked under the lock of the registry, and without a handle it cannot begin to
+//! live again but by a request for its name, under that lock too; a task of it that runs may make a
+//! handle, and so may a session, under that lock as well, and then it has not ceased to live. So of
+//! two lanes of one name that are listed, one lives at most. A lane is made without the lock, since
+//! a recorder of metrics may be called for it, and listed only if no other one has been listed
+//! meanwhile.
 //!
 //! Lanes of strands, and those of the global pool's own services, have no name by which they can be
 //! found: their names are labels.
@@ -152,6 +154,13 @@ impl Lanes {
             idle: Arc::new(IdleWaiters::new()),
             by_name,
         })
+    }
+
+    /// A handle more of a lane that lives. The caller has the lane look at its handles
+    /// next.
+    pub(crate) fn add_handle(&self, core: &LaneCore) {
+        let _registered = self.registered.lock();
+        core.add_handle();
     }
 
     /// The lane called `name`, with a handle more than before: a living one, whatever its settings,

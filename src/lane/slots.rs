@@ -32,8 +32,8 @@ pub(super) struct LaneLimits {
     pub(super) is_closing: bool,
     /// The lane has no handle.
     pub(super) is_abandoned: bool,
-    /// The highest that may be set: for the calls of a strand, or of a resource pool, there are only
-    /// so many values.
+    /// The highest that may be set: for the calls of a strand, or of a resource pool, there are
+    /// only so many values.
     pub(super) most: usize,
 }
 
@@ -101,15 +101,15 @@ impl LaneQueue {
     }
 
     /// Takes the tombstones of cancelled tasks out if most of what waits is tombstones: callers
-    /// that give up during an outage must not pile up.
-    pub(super) fn sweep(&mut self, cancelled: u64) -> Vec<TaskRef> {
+    /// that give up during an outage must not pile up. The keys are those that are empty now.
+    pub(super) fn sweep(&mut self, cancelled: u64) -> Option<(Vec<TaskRef>, GoneKeys)> {
         let tombstones = cancelled.saturating_sub(self.cleared);
         if tombstones <= FEW_TOMBSTONES || tombstones <= self.len() as u64 / 2 {
-            return Vec::new();
+            return None;
         }
         let swept = self.clear(&|task| !task.is_queued());
         self.cleared = cancelled;
-        swept
+        Some((swept, self.waiting.take_gone()))
     }
 
     /// Takes out the entries of which `goes` is true.

@@ -102,10 +102,8 @@ pub(crate) trait KeyOrder: Send {
     fn waiting(&self) -> usize;
     /// Takes out the tasks of which `goes` is true.
     fn clear(&mut self, goes: &dyn Fn(&TaskRef) -> bool) -> Vec<TaskRef>;
-    /// The key whose place `task` has.
-    fn key_of_begun(&self, task: &TaskRef) -> Option<KeyId>;
-    /// The key under which `task` waits, if a task of that key has begun.
-    fn key_of_waiting(&self, task: &TaskRef) -> Option<KeyId>;
+    /// The key under which `task` waits, or whose place it has.
+    fn key_of(&self, task: &TaskRef) -> Option<KeyId>;
     /// How many keys there are.
     fn keys(&self) -> usize;
     /// The keys that the lane has let go of since the last call.
@@ -170,12 +168,12 @@ impl WaitingTasks {
         gone
     }
 
-    /// Puts the tasks of a session before all others. A keyed lane has no sessions.
-    pub(super) fn prepend(&mut self, mut session: VecDeque<TaskRef>) {
+    /// Puts the tasks of a session before all others, of which there may be many more. A keyed lane
+    /// has no sessions.
+    pub(super) fn prepend(&mut self, session: VecDeque<TaskRef>) {
         match self {
             WaitingTasks::InOrder(tasks) => {
-                session.append(tasks);
-                *tasks = session;
+                session.into_iter().rev().for_each(|task| tasks.push_front(task));
             }
             WaitingTasks::ByKey(order) => session.into_iter().for_each(|task| order.push_alone(task)),
         }

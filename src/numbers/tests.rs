@@ -69,6 +69,27 @@ fn a_set_does_what_a_tree_does() {
 }
 
 #[test]
+fn a_map_gives_back_what_a_burst_has_needed_although_some_stay() {
+    const MANY: u64 = 10_007;
+    let (mut map, mut tree) = (NumberMap::new(), BTreeMap::new());
+    for round in 1..4 {
+        for step in 0..MANY {
+            assert_eq!(map.insert(step, step * round), tree.insert(step, step * round));
+        }
+        for step in 0..MANY - 5 {
+            let number = step * 5003 % MANY;
+            assert_eq!(map.remove(number), tree.remove(&number));
+            let places = (map.values.len(), map.places.free.len());
+            assert_eq!(places.0 - places.1, tree.len());
+            assert!(places.1 <= 4 * tree.len() + 67, "{places:?} for {}", tree.len());
+        }
+        assert!(map.iter().eq(tree.iter().map(|(number, value)| (*number, value))));
+        assert!(map.values.capacity() + map.places.free.capacity() < 500);
+    }
+    assert_eq!(map.take_values(), tree.into_values().collect::<Vec<_>>());
+}
+
+#[test]
 fn an_empty_map_keeps_neither_values_nor_memory() {
     let value = Rc::new(());
     let mut map = NumberMap::new();

@@ -12,7 +12,9 @@
 //!
 //! ORDERING: the fence in `set_max` pairs with the one in `retire_if_over_max`. `close` fences, and
 //! pairs with the fences of `submit`. The fences of `begin_blocking` and `on_exit` are F2 of
-//! `idle`: a change of the counts, a fence, a look into the queues.
+//! `idle`: a change of the counts, a fence, a look into the queues. What is being sorted and how
+//! many threads there are changes and is read by `SeqCst` operations: of a thread that counts
+//! itself out and one that ends the sorting, one finds both at zero, and stops the helpers.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -284,42 +286,6 @@ impl Inner {
         }
         if abandoned > 0 {
             event!(ERROR, abandoned, %error, "gave queued tasks up: the pool has no thread");
-        }
-    }
-
-    /// Closes admission. Threads leave when the queues are empty.
-    pub(super) fn close(&self) {
-        self.ending.begin(&self.engine.own_counts());
-        // The pool must not end while what waits in paused lanes, or for the end of a
-        // session, is on its way into the queues.
-        self.ending.begin_sorting();
-        if self.engine.close() {
-            self.close_rooms();
-        }
-        self.ending.end_sorting();
-        self.ending.look(&|| self.threads_left());
-    }
-
-    /// Admission is closed: no thread or caller waits for what will not come.
-    fn close_rooms(&self) {
-        self.engine.growth_ended();
-        self.engine.permits().into_iter().for_each(Semaphore::close);
-        for lane in self.engine.lanes.all() {
-            lane.permits().into_iter().for_each(Semaphore::close);
-            self.engine.end_session(&lane, self);
-        }
-        self.engine.end_pauses(self);
-        self.engine.idle.wake_all();
-        self.close_reserves();
-        self.stop_helpers();
-    }
-
-    /// The pool is closed: without threads of its own it needs no others either.
-    fn stop_helpers(&self) {
-        if self.threads.counts().all() == 0 {
-            self.growth.monitor().stop();
-            self.expiry.stop();
-            self.threads.joins().close();
         }
     }
 }

@@ -364,6 +364,16 @@ impl LaneKey {
         &self.lane
     }
 
+    /// The key, for what its tasks keep: see [`Lane::without_handle`].
+    pub(super) fn without_handle(&self) -> LaneKey {
+        LaneKey { pin: self.pin.clone(), lane: self.lane.without_handle() }
+    }
+
+    /// The key with a handle of the lane, which lives.
+    pub(super) fn with_handle(&self) -> LaneKey {
+        LaneKey { pin: self.pin.clone(), lane: self.lane.handle() }
+    }
+
     /// Queues `f` under this key; see [`KeyedLane::spawn`].
     ///
     /// # Errors

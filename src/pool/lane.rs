@@ -68,6 +68,9 @@ pub struct Lane {
     pool: Pool,
     /// Whether what is spawned belongs to the session that has the lane to itself.
     in_session: bool,
+    /// Whether this counts as a handle: not if a task of the lane keeps it. See
+    /// [`without_handle`](Lane::without_handle).
+    is_handle: bool,
 }
 
 /// Builds a [`Lane`] with settings of its own.
@@ -217,7 +220,7 @@ impl<'a> LaneBuilder<'a> {
         };
         let core = inner.engine.lanes.get_or_make(name, naming, settings.clone(), recorder);
         // From here on a handle, which counts itself out.
-        let lane = Lane { core, pool: pool.clone(), in_session: false };
+        let lane = Lane { core, pool: pool.clone(), in_session: false, is_handle: true };
         inner.engine.look_at_handles(&lane.core, &**inner);
         let Some(conflict) = lane.core.settings().conflict(&settings) else { return Ok(lane) };
         let name = lane.name();
@@ -267,6 +270,27 @@ impl Lane {
         lane
     }
 
+    /// The lane, for what its tasks keep: a pause must not outlast the handles, and tasks that wait
+    /// for its end would be some.
+    pub(crate) fn without_handle(&self) -> Lane {
+        let (core, pool) = (Arc::clone(&self.core), self.pool.clone());
+        Lane { core, pool, in_session: self.in_session, is_handle: false }
+    }
+
+    /// A handle. To be called where the lane lives, by its name too: in a task of the lane, or by
+    /// what has a handle or the session.
+    pub(crate) fn handle(&self) -> Lane {
+        if self.is_handle {
+            return self.clone();
+        }
+        let inner = &self.pool.inner;
+        inner.engine.lanes.add_handle(&self.core);
+        let (core, pool) = (Arc::clone(&self.core), self.pool.clone());
+        let lane = Lane { core, pool, in_session: self.in_session, is_handle: true };
+        inner.engine.look_at_handles(&lane.core, &**inner);
+        lane
+    }
+
     /// The permits of the queue, if it is limited. A session needs none.
     pub(super) fn queue_permits(&self) -> Option<&Semaphore> {
         if self.in_session { None } else { self.core.permits() }
@@ -276,8 +300,7 @@ impl Lane {
         &self.core
     }
 
-    /// From now on no more than `most` closures run at a time, in a keyed lane of one key. False if
-    /// the limit is above that.
+    /// From now on no more than `most` closures run at a time. False if the limit is above that.
     pub(crate) fn cap_limit(&self, most: usize) -> bool {
         self.core.cap_limit(most)
     }
@@ -308,12 +331,16 @@ impl Lane {
     /// of the lane included. [`usize::MAX`] is as good as no limit.
     ///
     /// What is queued is never lost to a pause: the lane goes on with a limit of 1 where it is
-    /// paused while the pool is shut down, or as the lane's last handle is dropped.
+    /// paused while the pool is shut down, or as the lane's last handle is dropped. Every `Lane` is
+    /// a handle, and so is each that another value has: a [`Strand`](crate::Strand), a [`Permit`],
+    /// a wait for a permit or until the lane is idle, an open file. A closure that owns one and is
+    /// queued in the lane itself keeps the pause from ending in this way.
     ///
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane and the value, if the lane is
-    /// that of a [`Strand`](crate::Strand) and the limit above 1.
+    /// that of a [`Strand`](crate::Strand) and the limit above 1, or that of a
+    /// [`ResourcePool`](crate::ResourcePool) and the limit above its size.
     ///
     /// ```
     /// let pool = sidestep::Pool::new()?;
@@ -342,7 +369,7 @@ impl Lane {
     /// Returns a future that resolves when nothing of the lane is queued or runs; on a plain
     /// thread, [`wait`](UntilIdle::wait). See [`UntilIdle`].
     pub fn idle(&self) -> UntilIdle {
-        UntilIdle::new(Destination::Lane(self.clone()))
+        UntilIdle::new(Destination::Lane(self.without_handle()))
     }
 
     /// How many threads the lane has in reserve at most: see [`LaneBuilder::reserve`].
@@ -468,14 +495,16 @@ impl Lane {
 
 impl Clone for Lane {
     fn clone(&self) -> Self {
-        self.core.add_handle();
-        Lane { core: Arc::clone(&self.core), pool: self.pool.clone(), in_session: self.in_session }
+        if self.is_handle {
+            self.core.add_handle();
+        }
+        Lane { core: Arc::clone(&self.core), pool: self.pool.clone(), ..*self }
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        if self.core.remove_handle() {
+        if self.is_handle && self.core.remove_handle() {
             self.pool.inner.engine.look_at_handles(&self.core, &*self.pool.inner);
         }
     }

@@ -13,6 +13,10 @@
 //!
 //! The number of a child is free for others once the child is reaped. Only its owner reaps it, and
 //! the owner kills it only if it has not; in a forked child the owner is a copy, and does neither.
+//! A program may have the system, or a `waitpid` of its own, reap all children (`SIGCHLD` ignored):
+//! then the number may be another process's before the owner learns of the end. A descriptor stands
+//! for the child all the same, so it is killed by that; only where there is none, by its number, as
+//! `std` does. An error of `try_wait` says that the child is gone, and it is not killed after that.
 
 use std::future::poll_fn;
 use std::io;
@@ -49,7 +53,9 @@ impl WatchedChild {
     /// Starts a child, on the global pool, for a caller at `site`.
     pub(super) async fn start(mut command: Command, site: &'static Location<'static>) -> io::Result<Self> {
         let start = move || {
-            let child = with_process_signals(|| command.spawn())?;
+            let mut child = with_process_signals(|| command.spawn())?;
+            // A pipe to it is closed, as `std` does: there is nothing to come.
+            drop(child.stdin.take());
             let watch = match ChildFd::open(&child) {
                 Some(fd) => EndWatch::Descriptor(ReadyWait::new(), fd),
                 None => EndWatch::Thread(None),
@@ -67,12 +73,8 @@ impl WatchedChild {
         }
     }
 
-    /// Waits until the child has ended. Its standard input, if that is a pipe, is closed first, as
-    /// `std` does.
+    /// Waits until the child has ended.
     pub(super) async fn end(mut self) -> io::Result<ExitStatus> {
-        if let Some(child) = &mut self.child {
-            drop(child.stdin.take());
-        }
         poll_fn(|context| self.poll_end(context)).await
     }
 
@@ -83,9 +85,9 @@ impl WatchedChild {
         }
         let Some(child) = &mut self.child else { unreachable!("it is polled no more once it is ready") };
         loop {
-            if let Some(status) = child.try_wait()? {
+            if let Some(end) = child.try_wait().transpose() {
                 self.child = None;
-                return Poll::Ready(Ok(status));
+                return Poll::Ready(end);
             }
             match &mut self.watch {
                 EndWatch::Descriptor(wait, fd) => {
@@ -120,7 +122,10 @@ impl Drop for WatchedChild {
             return;
         }
         // It may have ended, which is no error of `std` either.
-        let _ = child.kill();
+        let _ = match &self.watch {
+            EndWatch::Descriptor(_, fd) => fd.kill(),
+            EndWatch::Thread(_) => child.kill(),
+        };
         let watch = std::mem::replace(&mut self.watch, EndWatch::Thread(None));
         orphan::reap(child, watch);
     }

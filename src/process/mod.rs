@@ -32,7 +32,7 @@ use std::panic::Location;
 use std::process::{Command, ExitStatus, Output, Stdio};
 
 use self::child::WatchedChild;
-use self::read_both::read_both;
+use self::read_both::{drain_until, read_both};
 use crate::io::Unblock;
 
 /// Runs a command to its end, and collects what it writes to its standard output and its standard
@@ -93,7 +93,7 @@ pub fn output(mut command: Command) -> impl Future<Output = io::Result<Output>> 
 /// Runs a command to its end. See [`Command::status`].
 ///
 /// The child has the standard streams that `command` says; those of this process, if it says
-/// nothing. What it writes to a pipe is lost: use [`output`].
+/// nothing. What it writes to a pipe is read and lost: use [`output`].
 ///
 /// # Errors
 ///
@@ -115,5 +115,9 @@ pub fn output(mut command: Command) -> impl Future<Output = io::Result<Output>> 
 #[track_caller]
 pub fn status(command: Command) -> impl Future<Output = io::Result<ExitStatus>> + Send + 'static {
     let site = Location::caller();
-    async move { WatchedChild::start(command, site).await?.end().await }
+    async move {
+        let mut child = WatchedChild::start(command, site).await?;
+        let (stdout, stderr) = child.take_pipes();
+        drain_until(stdout.map(Unblock::new), stderr.map(Unblock::new), child.end()).await
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::ResourcePool;
 use super::core::{Check, Core, Make};
 use super::stock::Shelf;
-use crate::pool::{ChosenTarget, Lane};
+use crate::pool::{ChosenTarget, Lane, LaneBuilder, Pool};
 
 /// Builds a [`ResourcePool`]. [`ResourcePool::builder`] makes it.
 #[must_use = "a builder does nothing until `build`"]
@@ -85,43 +85,41 @@ impl<T: Send + 'static> ResourcePoolBuilder<T> {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the field and the value, if the size
-    /// or the queue limit is 0; if the spawner is a lane whose limit is above the size; or if it is
-    /// a lane and there is a queue limit here.
+    /// or the queue limit is 0; if the spawner is a lane whose limit, or a key whose
+    /// [`per_key`](crate::KeyedLane::per_key), is above the size; or if it is one of them and there
+    /// is a queue limit here.
     pub fn build(self) -> io::Result<ResourcePool<T>> {
         if self.size == 0 {
             return refuse("the size of a resource pool (0) must be at least 1".to_owned());
         }
-        let lane = self.lane()?;
-        let target = self.target.with_lane(lane.clone());
+        let (lane, target) = self.place()?;
         let shelf = Shelf::new(self.size, self.max_idle, self.max_age);
-        let core = Core::new(shelf, self.make, self.check, lane.clone());
-        Ok(ResourcePool::new(lane, target, core))
+        let core = Core::new(shelf, self.make, self.check, target.place());
+        Ok(ResourcePool::new(lane, target.without_handle(), core))
     }
 
-    /// The lane of the calls.
-    fn lane(&self) -> io::Result<Lane> {
+    /// The lane of the calls, and their target in it.
+    fn place(&self) -> io::Result<(Lane, ChosenTarget)> {
         let size = self.size;
-        let Some(lane) = self.target.lane() else {
-            let mut lane = self.target.pool().lane_builder("resource pool", size);
-            if let Some(limit) = self.queue_limit {
-                lane = lane.queue_limit(limit);
-            }
-            return lane.build_private();
-        };
-        let (name, limit) = (lane.name(), lane.limit());
-        if !lane.cap_limit(size) {
-            return refuse(format!(
-                "lane {name:?} has limit {limit}: the lane of a resource pool of {size} values must have at \
-                 most that limit, or a call would find none"
-            ));
-        }
-        if let Some(calls) = self.queue_limit {
+        if let (Some(calls), Some(lane)) = (self.queue_limit, self.target.lane()) {
+            let name = lane.name();
             return refuse(format!(
                 "queue_limit ({calls}) of a resource pool in lane {name:?} must be set where that lane is \
                  built"
             ));
         }
-        Ok(lane.clone())
+        let own = |pool: &Pool| {
+            let lane = pool.lane_builder("resource pool", size);
+            self.queue_limit.into_iter().fold(lane, LaneBuilder::queue_limit).build_private()
+        };
+        let (lane, target) = self.target.clone().in_lane(own)?;
+        match target.cap(size) {
+            Ok(()) => Ok((lane, target)),
+            Err(error) => refuse(format!(
+                "{error}: the lane of a resource pool of {size} values must run at most that many calls, or \
+                 its key must, or a call would find none"
+            )),
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 //! it back. The rules are those of the module.
 
 use std::error::Error;
-use std::io;
 use std::mem::{needs_drop, take};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -12,7 +11,7 @@ use super::closing::{CloseSignal, Inside};
 use super::stock::{FoundValue, PooledValue, Shelf};
 use crate::error::Reason;
 use crate::panic::catch_panic;
-use crate::pool::{Lane, TimedCall};
+use crate::pool::{ChosenTarget, TimedCall};
 use crate::strand::refuse;
 use crate::strand::sealed::Server;
 use crate::sync::trampoline;
@@ -29,16 +28,22 @@ pub(super) struct Core<T: Send + 'static> {
     shelf: Arc<Shelf<T>>,
     make: Make<T>,
     check: Option<Check<T>>,
-    lane: Lane,
+    /// Where the calls run. No handle to the lane, as for a strand.
+    place: ChosenTarget,
     signal: Arc<CloseSignal>,
     /// For the alarm.
     me: Weak<Core<T>>,
 }
 
 impl<T: Send + 'static> Core<T> {
-    pub(super) fn new(shelf: Arc<Shelf<T>>, make: Make<T>, check: Option<Check<T>>, lane: Lane) -> Arc<Self> {
+    pub(super) fn new(
+        shelf: Arc<Shelf<T>>,
+        make: Make<T>,
+        check: Option<Check<T>>,
+        place: ChosenTarget,
+    ) -> Arc<Self> {
         let signal = CloseSignal::new();
-        Arc::new_cyclic(|me| Core { shelf, make, check, lane, signal, me: Weak::clone(me) })
+        Arc::new_cyclic(|me| Core { shelf, make, check, place, signal, me: Weak::clone(me) })
     }
 
     pub(super) fn shelf(&self) -> &Arc<Shelf<T>> {
@@ -65,7 +70,8 @@ impl<T: Send + 'static> Core<T> {
                     lease.make()?;
                     return Ok((lease, true));
                 }
-                FoundValue::Nothing => return Err(self.none_left()),
+                // A call that has released its slot waits for the pool's end, with a value.
+                FoundValue::Nothing => return Err(Reason::LaneDeadlock),
             };
             if self.check.is_none() {
                 return Ok((lease, has_tested));
@@ -75,19 +81,6 @@ impl<T: Send + 'static> Core<T> {
                 return Ok((lease, true));
             }
         }
-    }
-
-    /// Why a call finds no value although it has its turn.
-    fn none_left(&self) -> Reason {
-        let (size, name, limit) = (self.shelf.size(), self.lane.name(), self.lane.limit());
-        if limit <= size {
-            // A call that has released its slot waits for the pool's end, with a value.
-            return Reason::LaneDeadlock;
-        }
-        let error = format!(
-            "all {size} values are in use: the limit of lane {name:?} ({limit}) must be at most {size}"
-        );
-        Reason::Unavailable(Arc::new(io::Error::other(error)))
     }
 
     /// Drops what has been idle, or lives, for too long; in a task of the lane (V5).
@@ -102,16 +95,17 @@ impl<T: Send + 'static> Core<T> {
 
     fn set_alarm(&self, at: Option<Instant>) {
         if let Some(at) = at {
-            self.lane.pool().ring_at(at, Weak::clone(&self.me) as _);
+            self.place.pool().ring_at(at, Weak::clone(&self.me) as _);
         }
     }
 }
 
 impl<T: Send + 'static> TimedCall for Core<T> {
     fn ring(self: Arc<Self>) {
-        let core = Arc::clone(&self);
-        let options = self.lane.options().on_shutdown(OnShutdown::Discard);
-        match options.try_spawn(move || core.sweep()) {
+        // While it is queued it keeps nothing: a close does not wait for it.
+        let core = Weak::clone(&self.me);
+        let sweep = move || core.upgrade().into_iter().for_each(|core| core.sweep());
+        match self.place.options().on_shutdown(OnShutdown::Discard).try_spawn(sweep) {
             Ok(task) => task.detach(),
             Err(_) => self.shelf.forget_alarm(),
         }
@@ -127,7 +121,7 @@ impl<T: Send + 'static> Drop for Core<T> {
         }
         // In another lane, since the queue of this one may be full; and also on a pool whose
         // shutdown discards what is queued.
-        let lane = self.lane.pool().private_lane("resource pool", 1);
+        let lane = self.place.pool().private_lane("resource pool", 1);
         match lane.options().on_shutdown(OnShutdown::AlwaysRun).try_spawn(move || drop(left)) {
             Ok(task) => task.detach(),
             // The pool has been shut down. A value may own another resource pool, so this may

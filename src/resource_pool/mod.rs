@@ -29,8 +29,8 @@
 //!   returned. So there are never more than `size`.
 //! - **V4** A value is in the list of idle ones, or in one lease, or left over: each of them owns
 //!   it, and moves it under the lock or drops it.
-//! - **V5** A lease is a local variable of a task of the pool's lane, and each task has at most one
-//!   at a time.
+//! - **V5** A lease is a local variable of a task of the pool's lane, or of its key there, and each
+//!   task has at most one at a time.
 //!
 //! # Each value is dropped once, on the pool
 //!
@@ -44,13 +44,14 @@
 //!
 //! # A call finds a value
 //!
-//! The lane runs no more tasks at a time than its limit allows, which is at most `size`. When a
-//! task looks for a value the other tasks have at most `size - 1` leases, by V5. So if no value is
-//! idle a place is free, by V3: a value is dropped, and its place freed, while the task of the
-//! lease still has its slot. There are two exceptions: a call that waits for the shutdown of its
-//! own pool has released its slot early and keeps its lease; and a program may raise the limit of
-//! the lane. Then a call may find none: it ends with an error, at once. It does not wait, since the
-//! value may be that of a call that waits for this one.
+//! The lane runs no more tasks at a time than its limit allows, which is at most `size`, and can be
+//! raised no further (`ChosenTarget::cap`); where the calls are on a key of a keyed lane, that key
+//! runs no more. When a task looks for a value the other tasks have at most `size - 1` leases, by
+//! V5. So if no value is idle a place is free, by V3: a value is dropped, and its place freed,
+//! while the task of the lease still has its slot. There is one exception: a call that waits for
+//! the shutdown of its own pool has released its slot early and keeps its lease. Then a call may
+//! find none: it ends with an error, at once. It does not wait, since the value may be that of a
+//! call that waits for this one.
 //!
 //! # The end
 //!
@@ -169,8 +170,9 @@ pub struct ResourcePool<T: Send + 'static> {
 
 /// What all handles share.
 struct ResourceHandle<T: Send + 'static> {
+    /// A handle to the lane, which calls have not.
     lane: Lane,
-    /// The lane, with the options of all calls.
+    /// Where the calls run, with the options of all calls.
     target: ChosenTarget,
     shelf: Arc<Shelf<T>>,
     signal: Arc<CloseSignal>,
@@ -182,7 +184,8 @@ impl<T: Send + 'static> ResourcePool<T> {
     /// Returns a builder of a resource pool with at most `size` values that `make` makes.
     ///
     /// The calls run on a pool, in a lane of their own of limit `size`; or in the lane that the
-    /// spawner is, whose limit must be at most `size`. The options of a spawner that has any apply
+    /// spawner is, whose limit must be at most `size`; or on the [key](crate::LaneKey) that it is,
+    /// of which at most `size` tasks may run at a time. The options of a spawner that has any apply
     /// to all calls but those with [options](ResourcePool::options) of their own.
     ///
     /// ```
@@ -260,8 +263,9 @@ impl<T: Send + 'static> ResourcePool<T> {
         CallOptions::new(self)
     }
 
-    /// The lane in which the calls run. Its limit is how many of them run at one time; what else is
-    /// spawned in it takes a turn from them.
+    /// The lane in which the calls run. Its limit is how many of them run at one time, and cannot
+    /// be set above the [size](ResourcePool::size); what else is spawned in it takes a turn from
+    /// them. For a resource pool on a key it is the lane of all keys.
     #[must_use = "it only returns the lane"]
     pub fn lane(&self) -> &Lane {
         &self.handle.lane
@@ -283,7 +287,9 @@ impl<T: Send + 'static> ResourcePool<T> {
 
     /// Closes the resource pool, for all handles: calls that come later resolve with an error that
     /// [`is_shutdown`](crate::TaskError::is_shutdown). The calls queued so far still run; then the
-    /// values are dropped on the pool, and the future resolves.
+    /// values are dropped on the pool, and the future resolves. Where calls wait in a paused lane
+    /// that is when the pause has ended: by [`Lane::set_limit`], by the drop of the last handle, or
+    /// by a shutdown.
     ///
     /// # Cancellation
     ///

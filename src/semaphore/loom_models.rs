@@ -68,6 +68,47 @@ fn free_against_waiting() {
     });
 }
 
+/// A permit becomes free while the waiter is made to look again: it gets the permit.
+#[test]
+fn free_against_looking_again() {
+    check(Some(3), || {
+        let semaphore = full(1);
+        let looks = elsewhere(&semaphore, Semaphore::look_again);
+        let free = elsewhere(&semaphore, Semaphore::release);
+        assert_eq!(wait(&semaphore, &mut Acquire::new()), Ok(()));
+        looks.join().unwrap();
+        free.join().unwrap();
+        assert_calm(&semaphore, 1);
+    });
+}
+
+/// A waiter looks for something besides a permit: it sees what has come before it was made to look
+/// again.
+#[test]
+fn looking_again_against_waiting() {
+    check(None, || {
+        let semaphore = full(1);
+        let flag = Arc::new(crate::sync::atomic::AtomicBool::new(false));
+        let raised = Arc::clone(&flag);
+        let other = elsewhere(&semaphore, move |semaphore| {
+            raised.store(true, Ordering::Relaxed);
+            semaphore.look_again();
+        });
+        let (parker, mut acquire) = (Arc::new(Parker::new()), Acquire::new());
+        let waker = parker.waker();
+        loop {
+            assert!(semaphore.poll_acquire(&mut acquire, &waker).is_pending());
+            if flag.load(Ordering::Relaxed) {
+                break;
+            }
+            parker.park(None);
+        }
+        other.join().unwrap();
+        semaphore.give_up(&mut acquire);
+        assert_calm(&semaphore, 1);
+    });
+}
+
 /// Two permits become free at once while a waiter begins to wait: one goes to the waiter, and the
 /// other is free.
 #[test]

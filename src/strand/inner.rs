@@ -1,4 +1,7 @@
 //! What the handles and calls of one strand share: the value, its lane, and who drops the value.
+//!
+//! It is no handle to the lane: calls that wait in a paused lane have it, and the pause ends with
+//! the last handle.
 
 use std::mem::needs_drop;
 use std::sync::Arc;

@@ -143,3 +143,64 @@ fn loom_a_shutdown_meets_the_end_of_a_session() {
         in_one_order();
     });
 }
+
+/// A lane is paused while its session is open, and the pool is shut down: what the session has
+/// queued runs, then what waited for its end.
+#[test]
+fn loom_a_shutdown_meets_a_pause_of_a_session() {
+    check(Some(2), || {
+        let pool = pool(1);
+        let strand = Strand::on(&pool, 0);
+        let session = strand.session().wait().unwrap();
+        let lane = strand.lane().clone();
+        let pauser = thread::spawn(move || lane.set_limit(0).unwrap());
+        let other = strand.call(|value| *value += 1);
+        let own = session.call(|value| *value);
+        assert_eq!(pool.shutdown().wait().still_running, 0);
+        assert_eq!(own.wait().unwrap(), 0);
+        other.wait().unwrap();
+        pauser.join().unwrap();
+        drop(session);
+        in_one_order();
+    });
+}
+
+/// A session ends while the pause of its lane does: the call behind it is not left lying.
+#[test]
+fn loom_the_end_of_a_session_meets_that_of_a_pause() {
+    check(Some(2), || {
+        let pool = pool(1);
+        let strand = Strand::on(&pool, 0);
+        let session = strand.session().wait().unwrap();
+        strand.lane().set_limit(0).unwrap();
+        let call = strand.call(|value| *value);
+        let lane = strand.lane().clone();
+        let resumer = thread::spawn(move || lane.set_limit(1).unwrap());
+        session.call(|value| *value += 1).detach();
+        drop(session);
+        assert_eq!(call.wait().unwrap(), 1);
+        resumer.join().unwrap();
+        in_one_order();
+    });
+}
+
+/// A session in a lane with a share ends while a task comes to another one, whose item may be the
+/// one that is opened for it: both run.
+#[test]
+fn loom_a_session_with_a_share_ends_beside_another_share() {
+    check(Some(1), || {
+        let pool = pool(1);
+        let lanes = [1, 3].map(|weight| pool.lane_builder(format!("{weight}"), 1).share(weight));
+        let [one, other] = lanes.map(|builder| builder.build().unwrap());
+        let strand = Strand::in_lane(&one, 0).unwrap();
+        let session = strand.session().wait().unwrap();
+        let call = strand.call(|value| *value);
+        let submitter = thread::spawn(move || other.spawn(|| 7).wait().unwrap());
+        session.call(|value| *value += 1).detach();
+        drop(session);
+        assert_eq!(call.wait().unwrap(), 1);
+        assert_eq!(submitter.join().unwrap(), 7);
+        drop(one);
+        in_one_order();
+    });
+}

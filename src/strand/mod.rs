@@ -27,6 +27,7 @@ mod reserve;
 #[forbid(unsafe_code)]
 mod session;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -105,6 +106,8 @@ use crate::task::Task;
 #[must_use = "a strand whose last handle is dropped drops its value"]
 pub struct Strand<T: Send + 'static> {
     inner: Arc<StrandInner<T>>,
+    /// A handle to the lane, which calls have not.
+    lane: Lane,
 }
 
 impl<T: Send + 'static> Strand<T> {
@@ -142,7 +145,7 @@ impl<T: Send + 'static> Strand<T> {
     ///
     /// # Panics
     ///
-    /// If the spawner is a lane whose limit is not 1.
+    /// If the spawner is a lane whose limit is not 1, or a key of which more than one task may run.
     #[track_caller]
     pub fn on(spawner: &impl Spawner, value: T) -> Self {
         let (lane, target) = lane_of(spawner);
@@ -164,7 +167,7 @@ impl<T: Send + 'static> Strand<T> {
     ///
     /// # Panics
     ///
-    /// If the spawner is a lane whose limit is not 1.
+    /// If the spawner is a lane whose limit is not 1, or a key of which more than one task may run.
     ///
     /// ```
     /// use sidestep::{Pool, Strand};
@@ -183,8 +186,8 @@ impl<T: Send + 'static> Strand<T> {
         make: impl FnOnce() -> Result<T, E> + Send + 'static,
     ) -> Task<Result<Self, E>> {
         let (lane, target) = lane_of(spawner);
-        let own = target.clone();
-        let make = move || make().map(|value| Strand::in_turn(lane, own, value));
+        let own = (lane.without_handle(), target.without_handle());
+        let make = move || make().map(|value| Strand::in_turn(own.0.handle(), own.1, value));
         target.start(make)
     }
 
@@ -195,7 +198,8 @@ impl<T: Send + 'static> Strand<T> {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput), naming the lane and its limit, if the limit
-    /// is another one. The value is dropped.
+    /// is another one; or if it is a keyed lane, of which [`on`](Strand::on) takes a key. The value
+    /// is dropped.
     ///
     /// ```
     /// use sidestep::{Pool, Strand};
@@ -208,12 +212,15 @@ impl<T: Send + 'static> Strand<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn in_lane(lane: &Lane, value: T) -> io::Result<Self> {
-        check_limit(lane)?;
-        Ok(Strand::in_turn(lane.clone(), ChosenTarget::of(lane), value))
+        let target = ChosenTarget::of(lane);
+        check_limit(&target)?;
+        Ok(Strand::in_turn(lane.clone(), target, value))
     }
 
     fn in_turn(lane: Lane, target: ChosenTarget, value: T) -> Self {
-        Strand { inner: Arc::new(StrandInner { cell: ExclusiveCell::new(value), lane, target }) }
+        let (own_lane, target) = (lane.without_handle(), target.without_handle());
+        let inner = StrandInner { cell: ExclusiveCell::new(value), lane: own_lane, target };
+        Strand { inner: Arc::new(inner), lane }
     }
 
     /// Queues a call, without waiting. The returned task resolves with what `f` returns.
@@ -316,7 +323,8 @@ impl<T: Send + 'static> Strand<T> {
     ///
     /// The task resolves with an error that [`is_shutdown`](crate::TaskError::is_shutdown) if
     /// [`into_inner`](Strand::into_inner) or [`close`](Strand::close) has taken the value: then
-    /// `value` is dropped on the pool. A panic of the old value's destructor is traced.
+    /// `value` is dropped on the pool. Where the pool or a full queue refuses the task, or the task
+    /// expires, `value` is dropped too. A panic of the old value's destructor is traced.
     ///
     /// # Cancellation
     ///
@@ -404,7 +412,7 @@ impl<T: Send + 'static> Strand<T> {
         F: FnOnce(V) -> Result<R, Reason> + Send + 'static,
         R: Send + 'static,
     {
-        let Strand { inner } = self;
+        let Strand { inner, lane: _handle } = self;
         let target = inner.target.clone();
         target.attempt_plainly(move || {
             let value = take(&inner);
@@ -440,7 +448,7 @@ impl<T: Send + 'static> Strand<T> {
     /// The lane in which the calls run.
     #[must_use = "it only returns the lane"]
     pub fn lane(&self) -> &Lane {
-        &self.inner.lane
+        &self.lane
     }
 
     fn serves(&self) -> StrandCall<T> {
@@ -455,20 +463,19 @@ impl<T: Send + 'static> Strand<T> {
 /// If it is a lane of another limit.
 #[track_caller]
 fn lane_of(spawner: &impl Spawner) -> (Lane, ChosenTarget) {
-    let (lane, target) = ChosenTarget::of(spawner).in_lane(|pool| pool.private_lane("strand", 1));
-    if let Err(error) = check_limit(&lane) {
+    let make = |pool: &Pool| Ok::<_, Infallible>(pool.private_lane("strand", 1));
+    let Ok((lane, target)) = ChosenTarget::of(spawner).in_lane(make);
+    if let Err(error) = check_limit(&target) {
         panic!("{error}");
     }
     (lane, target)
 }
 
-fn check_limit(lane: &Lane) -> io::Result<()> {
-    if lane.cap_limit(1) {
-        return Ok(());
-    }
-    let (name, limit) = (lane.name(), lane.limit());
-    let message = format!("lane {name:?} has limit {limit}: the lane of a strand must have limit 1");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+fn check_limit(target: &ChosenTarget) -> io::Result<()> {
+    target.cap(1).map_err(|error| {
+        let message = format!("{error}: a strand must be in a lane of limit 1, or on a key of per_key 1");
+        io::Error::new(io::ErrorKind::InvalidInput, message)
+    })
 }
 
 impl<T: Send + 'static> sealed::Serve for Strand<T> {
@@ -486,7 +493,7 @@ impl<T: Send + 'static> sealed::Serve for Strand<T> {
 
 impl<T: Send + 'static> Clone for Strand<T> {
     fn clone(&self) -> Self {
-        Strand { inner: Arc::clone(&self.inner) }
+        Strand { inner: Arc::clone(&self.inner), lane: self.lane.clone() }
     }
 }
 
@@ -497,7 +504,7 @@ impl<T: Send + 'static> RefUnwindSafe for Strand<T> {}
 impl<T: Send + 'static> fmt::Debug for Strand<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Strand")
-            .field("lane", &self.inner.lane.name())
+            .field("lane", &self.lane.name())
             .field("poisoned", &self.is_poisoned())
             .finish_non_exhaustive()
     }

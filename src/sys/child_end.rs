@@ -4,6 +4,7 @@ pub(crate) use self::system::{ChildFd, wait_without_reaping};
 
 #[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
 mod fd {
+    use std::io;
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
     use std::process::Child;
 
@@ -27,12 +28,23 @@ mod fd {
         pub(crate) fn number(&self) -> Fd {
             self.0.as_raw_fd()
         }
+
+        /// Kills the child, and no other process that has its number by now.
+        pub(crate) fn kill(&self) -> io::Result<()> {
+            let (none, flags) = (std::ptr::null::<libc::siginfo_t>(), 0_u32);
+            // SAFETY: there is no information to read.
+            let result = unsafe {
+                libc::syscall(libc::SYS_pidfd_send_signal, self.number(), libc::SIGKILL, none, flags)
+            };
+            if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        }
     }
 }
 
 #[cfg(not(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle)))))]
 mod fd {
     use std::convert::Infallible;
+    use std::io;
     use std::process::Child;
 
     use crate::sys::descriptor::Fd;
@@ -47,6 +59,10 @@ mod fd {
         }
 
         pub(crate) fn number(&self) -> Fd {
+            match self.0 {}
+        }
+
+        pub(crate) fn kill(&self) -> io::Result<()> {
             match self.0 {}
         }
     }

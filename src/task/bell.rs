@@ -11,6 +11,9 @@ use crate::error::TaskId;
 use crate::sync::ProcessMutex;
 use crate::sync::oneshot::Sender;
 
+/// An empty list with room for no more than this keeps it.
+const FEW: usize = 64;
+
 /// Room for a bell of either kind (T10).
 pub(super) union BellRoom {
     channel: ManuallyDrop<Sender<()>>,
@@ -73,6 +76,17 @@ struct GroupState {
     waker: Option<Waker>,
 }
 
+impl GroupState {
+    fn pop(&mut self) -> Option<TaskId> {
+        let id = self.ended.pop_front();
+        if self.ended.is_empty() && self.ended.capacity() > FEW {
+            // A batch may live as long as its program: what a burst has needed is not kept.
+            self.ended = VecDeque::new();
+        }
+        id
+    }
+}
+
 impl Group {
     /// The next task that has ended.
     ///
@@ -82,7 +96,7 @@ impl Group {
     /// is user code.
     pub(super) fn next_or_take_waker(&self) -> Result<TaskId, Option<Waker>> {
         let Some(mut state) = self.state.lock() else { return Err(None) };
-        state.ended.pop_front().ok_or_else(|| state.waker.take())
+        state.pop().ok_or_else(|| state.waker.take())
     }
 
     /// The next task that has ended; or, if there is none, leaves `waker` to be called for that.
@@ -90,7 +104,7 @@ impl Group {
     #[must_use]
     pub(super) fn next_or_leave(&self, waker: Waker) -> (Option<TaskId>, Option<Waker>) {
         let Some(mut state) = self.state.lock() else { return (None, Some(waker)) };
-        match state.ended.pop_front() {
+        match state.pop() {
             Some(id) => (Some(id), Some(waker)),
             None => (None, state.waker.replace(waker)),
         }
@@ -98,7 +112,7 @@ impl Group {
 
     /// The next task that has ended. The waker that was left last stays.
     pub(super) fn pop(&self) -> Option<TaskId> {
-        self.state.lock()?.ended.pop_front()
+        self.state.lock()?.pop()
     }
 
     /// No batch waits any more. Returns the waker that was left last.

@@ -18,7 +18,12 @@ use crate::panic::catch_panic;
 use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Condvar, Mutex, MutexGuard, trampoline};
 
-type Hook = Box<dyn FnOnce() + Send>;
+pub(super) type Hook = Box<dyn FnOnce() + Send>;
+
+/// Runs a hook, which is user code.
+pub(super) fn run_hook(hook: Hook) {
+    catch_panic("a cancel hook", hook);
+}
 
 /// A list with fewer dependents than this is not swept.
 const FEW: usize = 64;
@@ -186,7 +191,7 @@ impl Hooks {
         let mut list = self.list.lock();
         if list.fired {
             drop(list);
-            catch_panic("a cancel hook", hook);
+            run_hook(hook);
             return None;
         }
         if list.sealed {
@@ -269,7 +274,7 @@ impl Hooks {
                 HookEntry::Hook(hook, life) => {
                     list.running = Some(RunningHook { id, life, thread: thread::current().id() });
                     drop(list);
-                    catch_panic("a cancel hook", hook);
+                    run_hook(hook);
                     list = self.list.lock();
                     list.running = None;
                     self.finished.notify_all();

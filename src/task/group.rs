@@ -84,10 +84,11 @@ impl<T> Member<T> {
     }
 
     /// Has the end of the task announced to `group`. False if there is nothing to announce: the
-    /// result is there, or has been taken. To be called once.
+    /// result is there, or has been taken, or the task is one from before a fork. To be called
+    /// once.
     #[must_use]
     pub(crate) fn announce_to(&mut self, group: &Arc<Group>) -> bool {
-        let Some(result) = self.result.as_mut().filter(|result| !result.task().is_ended()) else {
+        let Some(result) = self.result.as_mut().filter(|result| !result.task().is_over()) else {
             return false;
         };
         result.leave_bell(Bell::Group(Arc::clone(group))).is_ok()
@@ -96,7 +97,7 @@ impl<T> Member<T> {
     /// The result, if the task has ended, for the first caller; in a forked child the error that
     /// says so.
     pub(crate) fn try_take(&mut self) -> Option<Result<T, TaskError>> {
-        let result = self.result.take_if(|result| result.task().is_ended() || result.task().is_forked())?;
+        let result = self.result.take_if(|result| result.task().is_over())?;
         Some(if result.task().is_ended() { result.take() } else { Err(result.task().forked_error()) })
     }
 
@@ -137,7 +138,7 @@ impl<T> LateMember<T> {
     #[must_use]
     pub(crate) fn announce_to(&mut self, group: &Arc<Group>) -> bool {
         match (self.member.task(), &mut self.ear) {
-            (Some(task), Some(ear)) => ear.announce_to(group, task.id()),
+            (Some(task), Some(ear)) if !task.is_over() => ear.announce_to(group, task.id()),
             _ => self.member.announce_to(group),
         }
     }

@@ -7,6 +7,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures_core::future::FusedFuture;
+
 use super::frame::current;
 use super::handle::Task;
 use super::join::RawJoin;
@@ -86,7 +88,7 @@ impl<T> JoinHandle<T> {
     /// True once the task has ended: awaiting it then returns the result at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.join.task().is_none_or(has_ended)
+        self.join.task().is_none_or(TaskRef::is_over)
     }
 
     /// The task's id.
@@ -133,16 +135,18 @@ impl<T> Task<T> {
     }
 }
 
-/// Whether nothing more will become of `task`.
-fn has_ended(task: &TaskRef) -> bool {
-    task.is_ended() || task.is_forked()
-}
-
 impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.join.poll(context).map(|result| result.map_err(JoinError::from))
+    }
+}
+
+/// A handle is terminated once it has given its result.
+impl<T> FusedFuture for JoinHandle<T> {
+    fn is_terminated(&self) -> bool {
+        self.join.task().is_none()
     }
 }
 
@@ -199,7 +203,7 @@ impl AbortHandle {
     /// runs has ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.task.as_ref().is_none_or(has_ended)
+        self.task.as_ref().is_none_or(TaskRef::is_over)
     }
 
     /// The task's id.

@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use super::bell::Bell;
-use super::cancel_hooks::{HookLife, Hooks};
+use super::cancel_hooks::{Hook, HookLife, Hooks, run_hook};
 use super::cell::{ColdPart, Header, free, report_unread};
 use super::metadata::Metadata;
 use super::state::{BellKind, ReleaseAction, TaskEnd};
@@ -145,6 +145,11 @@ impl TaskRef {
         self.header().word.generation().is_past()
     }
 
+    /// Whether nothing more will become of it in this process.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_ended() || self.is_forked()
+    }
+
     /// Whether it is one of a scope's, and may borrow (T8).
     pub(crate) fn may_borrow(&self) -> bool {
         self.metadata().is_some_and(|metadata| metadata.on_release.is_some())
@@ -156,8 +161,13 @@ impl TaskRef {
     }
 
     /// Registers a hook; only the running closure's thread may (it is the claimer, T3).
-    pub(super) fn add_hook(&self, hook: Box<dyn FnOnce() + Send>) -> Option<u64> {
+    pub(super) fn add_hook(&self, hook: Hook) -> Option<u64> {
         if self.is_forked() {
+            return None;
+        }
+        if self.is_cancelled() {
+            // The list may still be waiting for the canceller.
+            run_hook(hook);
             return None;
         }
         self.cold_part_or_install().hooks.add(hook, HookLife::Closure)

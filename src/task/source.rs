@@ -19,10 +19,11 @@
 //! the last token moves the tasks to the source above, where they are swept once they have ended;
 //! above a root is the task of the family, or nothing: then no cancellation can reach them any
 //! more. Of the children one is moved to the place of its parent; with more the branch stays to
-//! hold them together, until there is one. So a branch without a token has two children at least,
-//! each leaf has a token, and there are fewer than twice as many branches as sources with tokens: a
-//! million children that were made and dropped leave nothing, and so does a chain of which only the
-//! last is kept.
+//! hold them together, until there is one. Meanwhile it may be the source above of what goes, so
+//! its tasks are moved once more when it goes. So a branch without a token has two children at
+//! least, each leaf has a token, and there are fewer than twice as many branches as sources with
+//! tokens: a million children that were made and dropped leave nothing, and so does a chain of
+//! which only the last is kept.
 //!
 //! All of that is one step under the lock of the family, within which lists are locked too; never
 //! the other way round. A task is thus in the list of a source that a cancellation will fire, or
@@ -75,7 +76,7 @@ struct Branch {
 #[derive(Default)]
 #[must_use]
 struct Pruned {
-    moved: DependentsListed,
+    moved: Vec<DependentsListed>,
     /// Without a way to be cancelled, or without use.
     dropped: Vec<Box<dyn Dependent>>,
     branches: Vec<Branch>,
@@ -84,7 +85,7 @@ struct Pruned {
 impl Pruned {
     fn settle(self) {
         let Pruned { moved, dropped, branches } = self;
-        moved.settle();
+        moved.into_iter().for_each(DependentsListed::settle);
         drop((dropped, branches));
     }
 }
@@ -119,14 +120,14 @@ impl Forest {
     }
 
     /// Marks these sources, and all that descend from them, as cancelled, and takes them out.
-    fn fell(&mut self, roots: Vec<u64>) -> Felled {
+    fn fell(&mut self, roots: Vec<u64>, task: Option<&TaskRef>) -> Felled {
         let mut felled = Felled::default();
         for root in &roots {
             let above = self.branches.get(*root).and_then(|branch| branch.parent);
             if let Some(parent) = above.and_then(|above| self.branches.get_mut(above)) {
                 parent.children.remove(*root);
             }
-            above.into_iter().for_each(|above| self.prune(above, &mut felled.pruned));
+            above.into_iter().for_each(|above| self.prune(above, task, &mut felled.pruned));
         }
         let mut next = roots;
         next.reverse();
@@ -143,31 +144,41 @@ impl Forest {
     /// The last token of a source is gone.
     fn forget(&mut self, id: u64, task: Option<&TaskRef>) -> Pruned {
         let mut pruned = Pruned::default();
-        let Some(branch) = self.branches.get_mut(id) else { return pruned };
-        branch.has_token = false;
-        let (parent, links) = (branch.parent, branch.source.hooks.take_dependents());
-        let above = match parent {
+        if let Some(branch) = self.branches.get_mut(id) {
+            branch.has_token = false;
+            self.hand_up(id, task, &mut pruned);
+            self.prune(id, task, &mut pruned);
+        }
+        pruned
+    }
+
+    /// Moves the tasks of a source without a token to the source above, or to the task of the
+    /// family.
+    fn hand_up(&self, id: u64, task: Option<&TaskRef>, pruned: &mut Pruned) {
+        let Some(branch) = self.branches.get(id) else { return };
+        let links = branch.source.hooks.take_dependents();
+        let above = match branch.parent {
             Some(parent) => self.branches.get(parent).map(|parent| &parent.source.hooks),
             None => task.and_then(TaskRef::hooks),
         };
         match above {
             _ if links.is_empty() => {}
-            Some(above) => pruned.moved = above.add_dependents(links),
-            None => pruned.dropped = links,
+            Some(above) => pruned.moved.push(above.add_dependents(links)),
+            None => pruned.dropped.extend(links),
         }
-        self.prune(id, &mut pruned);
-        pruned
     }
 
     /// Takes a branch out that has no use, and its parent if that has none then.
-    fn prune(&mut self, id: u64, pruned: &mut Pruned) {
+    fn prune(&mut self, id: u64, task: Option<&TaskRef>, pruned: &mut Pruned) {
         let mut next = Some(id);
         while let Some(id) = next.take()
             && let Some(branch) = self.branches.get(id)
             && !branch.has_token
             && (branch.children.len() < 2 || branch.parent.is_none())
-            && let Some(branch) = self.branches.remove(id)
         {
+            // It may have been given some since its token went.
+            self.hand_up(id, task, pruned);
+            let Some(branch) = self.branches.remove(id) else { return };
             let children = branch.children.numbers();
             for child in &children {
                 if let Some(child) = self.branches.get_mut(*child) {
@@ -193,7 +204,7 @@ impl Family {
     fn cancel(&self, roots: impl FnOnce(&Forest) -> Vec<u64>) {
         let Some(mut forest) = self.forest.lock() else { return };
         let roots = roots(&forest);
-        let Felled { branches, pruned } = forest.fell(roots);
+        let Felled { branches, pruned } = forest.fell(roots, self.task.as_ref());
         drop(forest);
         pruned.settle();
         branches.iter().for_each(|branch| branch.source.hooks.fire());
@@ -248,14 +259,17 @@ impl SourceRef {
 
     /// A source that is cancelled with `task`, whose hooks expect others.
     pub(super) fn of_task(task: &TaskRef) -> Arc<Self> {
-        let source = Self::under(Some(task.clone()));
-        if let Some(hooks) = task.hooks() {
-            let family = Arc::clone(&source.source.family);
-            let listing = hooks.add_dependents(vec![Box::new(FamilyOfTask(Arc::clone(&family)))]);
-            let id = listing.id;
-            family.forest.lock().into_iter().for_each(|mut forest| forest.listed_as = id);
-            listing.settle();
+        if task.is_cancelled() {
+            return Arc::new(CancelSource::cancelled());
         }
+        // In a forked child nothing will come from above any more.
+        let Some(hooks) = task.hooks() else { return Self::new() };
+        let source = Self::under(Some(task.clone()));
+        let family = Arc::clone(&source.source.family);
+        let listing = hooks.add_dependents(vec![Box::new(FamilyOfTask(Arc::clone(&family)))]);
+        let id = listing.id;
+        family.forest.lock().into_iter().for_each(|mut forest| forest.listed_as = id);
+        listing.settle();
         Arc::new(source)
     }
 

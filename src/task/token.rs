@@ -35,6 +35,10 @@
 //!   `seal` takes nothing, since the list is the canceller's. It marks the list as fired, so who
 //!   comes between the two need not wait for the canceller.
 //!
+//! Between `CANCEL`, or the flag of a source, and the mark of the list the word alone says that it
+//! has come. So a hook is listed only where the word does not say so yet: who has seen that
+//! something is cancelled has its hook run at once, in this call.
+//!
 //! So what another thread has listed is reached exactly if `is_cancelled` is true in the end, and
 //! let go of otherwise. The hooks that the closure itself has registered are over with the closure,
 //! which may come between a cancellation and its hook: they are what C++ calls callbacks of a stop
@@ -68,7 +72,7 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
-use super::cancel_hooks::{Dependent, DependentsListed, HookLife, Hooks};
+use super::cancel_hooks::{Dependent, DependentsListed, Hook, HookLife, Hooks, run_hook};
 use super::reference::TaskRef;
 use super::source::SourceRef;
 #[cfg(feature = "tracing")]
@@ -125,7 +129,7 @@ impl CancelSubject {
         // In this order: nothing is cancelled once it has ended.
         let is_over = match self {
             CancelSubject::Nothing => true,
-            CancelSubject::Task(task) => task.is_ended() || task.is_forked(),
+            CancelSubject::Task(task) => task.is_over(),
             CancelSubject::Source(source) => source.is_forked(),
         };
         match (self.is_cancelled(), is_over) {
@@ -145,8 +149,16 @@ impl CancelSubject {
     }
 
     /// Registers a hook that code beside the closure brings.
-    pub(super) fn on_cancel(&self, hook: Box<dyn FnOnce() + Send>) -> HookGuard {
-        let id = self.hooks().and_then(|hooks| hooks.add(hook, HookLife::Task));
+    pub(super) fn on_cancel(&self, hook: Hook) -> HookGuard {
+        let id = match self.hooks() {
+            // Its list may still be waiting for the canceller.
+            Some(_) if self.is_cancelled() => {
+                run_hook(hook);
+                None
+            }
+            Some(hooks) => hooks.add(hook, HookLife::Task),
+            None => None,
+        };
         HookGuard::new(id.map(|id| (self.clone(), id)))
     }
 }

@@ -85,7 +85,7 @@ impl<P: Policy> Worker<P> {
         let wait = NewWait {
             thread: self.number(),
             target,
-            key: watched.as_ref().and_then(|watched| watched.lane.as_ref()?.key_of_waiting(target)),
+            key: watched.as_ref().and_then(|watched| watched.lane.as_ref()?.key_of(target)),
             parker: watched.as_ref().map(|watched| Arc::clone(&watched.parker)),
         };
         let listed = self.engine().lanes.deadlocks().add(wait, &|task| self.slot_of(task));

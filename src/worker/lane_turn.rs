@@ -33,7 +33,7 @@ impl<P: Policy> Worker<P> {
         let is_alone = || self.engine().queues.looks_empty(self.context.local.get());
         // A turn for which no other work waits needs no clock, and is over once some does.
         let begun = if is_alone() { None } else { Some(self.context.record.mark_clock()) };
-        let mut next = claim_or_next(&lane, first);
+        let mut next = self.claim_or_next(&lane, first);
         while let Some(claimed) = next {
             tasks += 1;
             let Some(kept) = self.run_in_lane(claimed, lane) else {
@@ -46,7 +46,7 @@ impl<P: Policy> Worker<P> {
                 self.release_slot(&lane);
                 return true;
             }
-            next = claim_next(&lane);
+            next = self.claim_next(&lane);
         }
         self.look_for_idle(&lane);
         tasks > 0
@@ -55,13 +55,13 @@ impl<P: Policy> Worker<P> {
     /// Runs tasks of a lane, of which this thread has just taken a slot and the `first` entry,
     /// until none waits; or returns the lane with the slot, because the thread is to leave.
     pub(super) fn run_while_waiting(&self, mut lane: Arc<LaneCore>, first: TaskRef) -> Option<Arc<LaneCore>> {
-        let mut next = claim_or_next(&lane, first);
+        let mut next = self.claim_or_next(&lane, first);
         while let Some(claimed) = next {
             lane = self.run_in_lane(claimed, lane)?;
             if self.retiring.get() || self.engine().is_forked() {
                 return Some(lane);
             }
-            next = claim_next(&lane);
+            next = self.claim_next(&lane);
         }
         self.look_for_idle(&lane);
         None
@@ -110,13 +110,39 @@ impl<P: Policy> Worker<P> {
     /// up to `target` and with it.
     pub(super) fn run_through(&self, mut lane: Arc<LaneCore>, target: &TaskRef) {
         while target.is_queued() {
-            let Some(claimed) = claim_next(&lane) else { return self.look_for_idle(&lane) };
+            let Some(claimed) = self.claim_next(&lane) else { return self.look_for_idle(&lane) };
             match self.reenter(|| self.run_in_lane(claimed, lane)) {
                 Some(kept) => lane = kept,
                 None => return,
             }
         }
         self.release_slot(&lane);
+    }
+
+    /// Claims the next task of a lane of which this thread holds a slot. If there is none, the slot
+    /// is released.
+    fn claim_next(&self, lane: &LaneCore) -> Option<Claimed> {
+        let first = lane.next()?;
+        self.claim_or_next(lane, first)
+    }
+
+    /// Claims `entry`, which has been taken from the lane, or the next task. If there is none, the
+    /// slot is released.
+    fn claim_or_next(&self, lane: &LaneCore, mut entry: TaskRef) -> Option<Claimed> {
+        loop {
+            let id = entry.id();
+            let claimed = entry.claim();
+            if claimed.is_some() {
+                return claimed;
+            }
+            let keys = lane.count_tombstone(id);
+            if keys.first().is_some() {
+                // Their destructors are user code.
+                self.pass_baton();
+            }
+            drop(keys);
+            entry = lane.next()?;
+        }
     }
 
     /// Whether the slot of `task`, which has ended, was released early; the thread forgets that.
@@ -130,25 +156,4 @@ impl<P: Policy> Worker<P> {
 /// Whether a turn that was begun at this time may go on.
 fn is_within_turn(begun: Instant) -> bool {
     now().saturating_duration_since(begun) < TURN_TIME
-}
-
-/// Claims the next task of a lane of which this thread holds a slot. If there is none, the slot is
-/// released.
-fn claim_next(lane: &LaneCore) -> Option<Claimed> {
-    let first = lane.next()?;
-    claim_or_next(lane, first)
-}
-
-/// Claims `entry`, which has been taken from the lane, or the next task. If there is none, the slot
-/// is released.
-fn claim_or_next(lane: &LaneCore, mut entry: TaskRef) -> Option<Claimed> {
-    loop {
-        let id = entry.id();
-        let claimed = entry.claim();
-        if claimed.is_some() {
-            return claimed;
-        }
-        lane.count_tombstone(id);
-        entry = lane.next()?;
-    }
 }

@@ -253,13 +253,15 @@ impl Engine {
     }
 
     /// Sets how many slots `lane` has, and makes a thread look for those that this makes pending.
-    /// False if the lane is that of a strand, and may not have so many.
+    /// False if the lane may not have so many.
     pub(crate) fn set_lane_limit(&self, lane: &Arc<LaneCore>, limit: usize, policy: &impl Policy) -> bool {
-        let scheduled = lane.set_limit(limit, || self.push_item(lane));
-        if scheduled == Some(true) {
+        let Some(mut scheduled) = lane.set_limit(limit, || self.push_item(lane)) else { return false };
+        // The shutdown knows nothing of a lane that was made after its look (N10).
+        scheduled |= self.is_closed() && lane.close(|| self.push_item(lane));
+        if scheduled {
             self.notify(policy);
         }
-        scheduled.is_some()
+        true
     }
 
     /// A handle of `lane` has come, or the last one has gone: N10.

@@ -36,9 +36,9 @@ impl<P: Policy> Runner for Run<'_, P> {
             lane.count_ended(reason);
             lane.pass_lock();
             worker.look_for_idle(&lane);
-            drop(keys);
             self.lane.set(Some(lane));
-            return worker.count_ended(reason, goes_on && worker.serves());
+            worker.count_ended(reason, goes_on && worker.serves());
+            return drop(keys);
         }
         lane.count_ended(reason);
         let (goes_on, keys) = worker.release_after(task, &lane);
@@ -48,8 +48,9 @@ impl<P: Policy> Runner for Run<'_, P> {
             worker.look_for_idle(&lane);
             self.lane.set(Some(lane));
         }
-        drop(keys);
         worker.count_ended(reason, goes_on && worker.serves());
+        // Their destructors are user code: it runs as a waker does.
+        drop(keys);
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::mpsc::channel;
 use std::task::{Context, Waker};
 
 use futures_util::Stream;
+use sidestep::Task;
 use sidestep::task::JoinSet;
-use sidestep::{Pool, Task};
 
 use super::{bytes, calls, eventually, one_thread, turn, while_busy};
 
@@ -95,16 +95,20 @@ fn a_set_that_lives_long_keeps_nothing_of_what_it_has_given() {
     let (go, gate) = channel::<()>();
     let mut set = JoinSet::new();
     set.spawn_blocking_on(move || gate.recv().map_or(0, |()| 0), &busy);
-    let mut fill = |rounds: usize| {
+    let mut fill = |rounds: usize, burst: usize| {
         for number in 0..rounds {
-            set.spawn_blocking_on(move || number, &pool);
-            assert_eq!(sidestep::block_on(set.join_next()).unwrap().unwrap(), number);
+            (0..burst).for_each(|_| _ = set.spawn_blocking_on(move || number, &pool));
+            for _ in 0..burst {
+                assert_eq!(sidestep::block_on(set.join_next()).unwrap().unwrap(), number);
+            }
         }
     };
-    fill(1000);
+    fill(1000, 1);
     let before = bytes();
-    fill(MANY);
+    fill(MANY, 1);
     eventually("the bytes of all tasks come back", || bytes() - before < 16 * 1024);
+    fill(1, MANY);
+    eventually("those of a burst come back", || bytes() - before < 16 * 1024);
     drop(go);
     assert_eq!(sidestep::block_on(set.join_all()), [0]);
     pool.shutdown().wait();
@@ -116,7 +120,8 @@ fn a_set_that_lives_long_keeps_nothing_of_what_it_has_given() {
 fn a_task_that_takes_its_runtime_along_costs_one_allocation_more_and_outside_of_one_none() {
     const MANY: usize = 10_000;
     let _turn = turn();
-    let pool = Pool::builder().core_threads(1).max_threads(1).propagate_runtime(true).build().unwrap();
+    let pool =
+        sidestep::Pool::builder().core_threads(1).max_threads(1).propagate_runtime(true).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let spawn_many = || {
         let before = calls();

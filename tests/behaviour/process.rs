@@ -67,9 +67,63 @@ fn what_cannot_be_started_is_an_error() {
 
 #[test]
 fn a_pipe_to_the_child_is_closed_where_nothing_is_written_to_it() {
-    let mut command = Command::new("cat");
-    command.stdin(Stdio::piped());
-    assert!(block_on(process::status(command)).unwrap().success());
+    let command = || {
+        let mut command = Command::new("cat");
+        command.stdin(Stdio::piped());
+        command
+    };
+    assert!(block_on(process::status(command())).unwrap().success());
+    let output = block_on(process::output(command())).unwrap();
+    assert!(output.status.success() && output.stdout.is_empty());
+}
+
+#[test]
+fn a_status_does_not_wait_for_a_reader_of_the_child_s_pipes() {
+    let mut command = shell("head -c 300000 /dev/zero >&2; head -c 300000 /dev/zero; echo end >&2; exit 7");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    assert_eq!(block_on(process::status(command)).unwrap().code(), Some(7), "and no signal of a lost pipe");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("grandchild");
+    let mut command = shell(&format!("sleep 1000 2>&- & echo $! > {}; exit 8", path.display()));
+    command.stdout(Stdio::piped());
+    assert_eq!(block_on(process::status(command)).unwrap().code(), Some(8));
+    let grandchild = written(&path);
+    assert!(exists(grandchild), "it has the pipe");
+    // SAFETY: no memory.
+    unsafe { libc::kill(grandchild, libc::SIGKILL) };
+}
+
+#[test]
+fn a_child_that_closes_its_pipes_is_waited_for() {
+    let output = block_on(process::output(shell("echo out; exec >&- 2>&-; sleep 0.2; exit 9"))).unwrap();
+    assert_eq!((output.status.code(), &*output.stdout), (Some(9), &b"out\n"[..]));
+}
+
+/// Where a program ignores `SIGCHLD` the system reaps its children, and their numbers may be those
+/// of others at once.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_that_the_system_reaps_is_an_error_and_is_killed_if_it_runs() {
+    alone_as("process::a_child_that_the_system_reaps_is_an_error_and_is_killed_if_it_runs", &[], || {
+        // SAFETY: no handler.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        let dir = tempfile::tempdir().unwrap();
+        let error = block_on(process::status(shell("exit 3"))).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ECHILD));
+        let error = block_on(process::output(shell("echo lost"))).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ECHILD));
+        let path = dir.path().join("number");
+        let command = shell(&format!("echo $$ > {}; exec sleep 1000", path.display()));
+        block_on(async {
+            let mut running = pin!(process::status(command));
+            while !path.exists() {
+                assert!(poll_once(running.as_mut()).await.is_none());
+                thread::yield_now();
+            }
+        });
+        let id = written(&path);
+        eventually("it is killed", || !exists(id));
+    });
 }
 
 #[test]

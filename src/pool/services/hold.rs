@@ -71,7 +71,7 @@ impl Drop for HoldOpen {
         if inner.engine.is_forked() {
             return;
         }
-        inner.ending.end_sorting();
+        inner.end_sorting();
         if inner.engine.is_closed() {
             inner.ending.look(&|| inner.threads_left());
         }

@@ -1,6 +1,7 @@
 //! The end of a pool: admission closes at the call, the pool runs or discards its queue, the
 //! threads exit.
 
+mod close;
 mod discard;
 mod drain;
 mod ending;
@@ -294,7 +295,7 @@ fn sort_out(inner: &Inner, sort: &mut dyn FnMut(&mut Vec<Claimed>) -> bool) {
     for claimed in claimed {
         claimed.discard(Reason::Shutdown);
     }
-    inner.ending.end_sorting();
+    inner.end_sorting();
     if puts_back {
         inner.ending.announce(&|| inner.threads_left());
     } else {

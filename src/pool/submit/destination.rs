@@ -27,6 +27,24 @@ impl Destination {
 }
 
 impl DestinationRef<'_> {
+    /// Handles of its own to the pool, but none to a lane: see [`Lane::without_handle`].
+    pub(super) fn without_handle(self) -> Destination {
+        match self {
+            Destination::Pool(pool) => Destination::Pool(pool.clone()),
+            Destination::Lane(lane) => Destination::Lane(lane.without_handle()),
+            Destination::Key(key) => Destination::Key(key.without_handle()),
+        }
+    }
+
+    /// Handles of its own, also where there is none to a lane, which lives: see [`Lane::handle`].
+    pub(super) fn with_handle(self) -> Destination {
+        match self {
+            Destination::Pool(pool) => Destination::Pool(pool.clone()),
+            Destination::Lane(lane) => Destination::Lane(lane.handle()),
+            Destination::Key(key) => Destination::Key(key.with_handle()),
+        }
+    }
+
     /// Handles of its own.
     pub(in crate::pool) fn to_owned(self) -> Destination {
         match self {

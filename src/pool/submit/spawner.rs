@@ -147,19 +147,40 @@ impl ChosenTarget {
     }
 
     /// The lane of this target, and the target in it: where it has no lane, `make` makes one.
-    pub(crate) fn in_lane(self, make: impl FnOnce(&Pool) -> Lane) -> (Lane, ChosenTarget) {
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`.
+    pub(crate) fn in_lane<E>(
+        self,
+        make: impl FnOnce(&Pool) -> Result<Lane, E>,
+    ) -> Result<(Lane, ChosenTarget), E> {
         let (destination, settings) = self.resolve();
         if let Some(lane) = destination.lane() {
-            return (lane.clone(), self);
+            return Ok((lane.clone(), self));
         }
-        let lane = make(destination.pool());
+        let lane = make(destination.pool())?;
         let target = ChosenTarget::new(Destination::Lane(lane.clone()), settings.clone());
-        (lane, target)
+        Ok((lane, target))
     }
 
     /// A target of these options in `lane`.
     pub(crate) fn with_lane(&self, lane: Lane) -> ChosenTarget {
         ChosenTarget::new(Destination::Lane(lane), self.0.1.clone())
+    }
+
+    /// This target, for what its own tasks keep: see [`Lane::without_handle`].
+    pub(crate) fn without_handle(&self) -> ChosenTarget {
+        let (destination, settings) = self.resolve();
+        if destination.lane().is_none() {
+            return self.clone();
+        }
+        ChosenTarget::new(destination.without_handle(), settings.clone())
+    }
+
+    /// The place of this target without its options, for what its own tasks keep.
+    pub(crate) fn place(&self) -> ChosenTarget {
+        ChosenTarget::new(self.resolve().0.without_handle(), TaskSettings::default())
     }
 
     /// The pool that this target spawns on.
@@ -172,7 +193,26 @@ impl ChosenTarget {
         self.0.0.lane()
     }
 
+    /// From now on no more than `most` tasks of this target, which is in a lane, run at a time: of
+    /// its lane, or of its key.
+    ///
+    /// # Errors
+    ///
+    /// Words about what is above that.
+    pub(crate) fn cap(&self, most: usize) -> Result<(), String> {
+        let Some(lane) = self.0.0.lane() else { unreachable!("this target is in a lane") };
+        let (name, keys) = (lane.name(), lane.core().settings().keys.as_ref());
+        match (&self.0.0, keys) {
+            (Destination::Key(_), Some(keys)) if keys.per_key <= most => Ok(()),
+            (Destination::Key(_), Some(keys)) => Err(format!("lane {name:?} has per_key {}", keys.per_key)),
+            (_, Some(_)) => Err(format!("lane {name:?} is a keyed lane, and this is no `LaneKey` of it")),
+            (_, None) if lane.cap_limit(most) => Ok(()),
+            (_, None) => Err(format!("lane {name:?} has limit {}", lane.limit())),
+        }
+    }
+
     pub(in crate::pool) fn reserve_at(&self, site: &'static Location<'static>) -> Reserve {
-        Reserve::of(self.0.0.clone(), site)
+        // Who waits for a permit, or has one, must find the lane by its name.
+        Reserve::of(self.resolve().0.with_handle(), site)
     }
 }

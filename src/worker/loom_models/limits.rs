@@ -139,6 +139,30 @@ fn the_last_handle_of_a_paused_lane_against_a_new_one() {
     });
 }
 
+/// The session of a paused lane ends while the last handle goes: what was queued in either place
+/// runs.
+#[test]
+fn the_end_of_a_session_against_the_last_handle_of_its_paused_lane() {
+    check(Some(2), || {
+        let (yard, threads) = Yard::new(1, 1, false);
+        let lane = yard.lane_of(1, None, 0);
+        assert!(lane.open_session());
+        yard.set_limit(&lane, 0);
+        let task = yard.spawn_in(&lane, || 1);
+        let other = {
+            let (yard, lane) = (Arc::clone(&yard), Arc::clone(&lane));
+            thread::spawn(move || yard.engine.end_session(&lane, &*yard))
+        };
+        if lane.remove_handle() {
+            yard.engine.look_at_handles(&lane, &*yard);
+        }
+        drop(lane);
+        other.join().unwrap();
+        assert_eq!(task.wait().unwrap(), 1);
+        yard.end(threads);
+    });
+}
+
 /// Two lanes with shares, whose items are alike: the thread comes for both.
 #[test]
 fn share_of_two_lanes_against_submit() {

@@ -57,6 +57,34 @@ fn tokens_of_the_parent_answer_in_the_child() {
     check_sound(&pool);
 }
 
+/// What was cancelled before the fork stays so in the child, and what is made of it there is born
+/// so.
+#[test]
+fn a_task_that_was_cancelled_before_the_fork_has_cancelled_children_in_the_child() {
+    let (pool, gate) = (pool(1, 1), Gate::new());
+    let (send, receive) = channel();
+    let pass = gate.clone();
+    let task = pool.spawn(move || {
+        send.send(current::token()).unwrap();
+        pass.pass();
+    });
+    let token = receive.recv_timeout(PATIENCE).unwrap();
+    let (before, end) = (token.child(), task.cancel());
+    let status = in_child(|list| {
+        list.check(token.is_cancelled() && before.is_cancelled());
+        for child in [token.child(), before.child(), token.child().child()] {
+            list.check(child.is_cancelled() && child.cancelled().wait());
+            let mut waits = child.cancelled();
+            list.check(poll(&mut waits, Waker::noop()).is_ready());
+            list.check(current::attach(&child, || current::check().is_err()));
+        }
+    });
+    assert_eq!(status, 0);
+    gate.open();
+    end.wait().unwrap();
+    check_sound(&pool);
+}
+
 /// A task that forks goes on in both processes.
 #[test]
 fn a_task_that_forks_may_ask_for_its_token_in_the_child() {

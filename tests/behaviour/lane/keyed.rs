@@ -305,3 +305,61 @@ fn limits_and_pauses_hold_for_keyed_lanes() {
     all_well(rest);
     assert_eq!(lane.keys(), 0);
 }
+
+/// The key was free when the first of them began to wait: the wait that closes the circle is told
+/// all the same.
+#[test]
+fn a_circle_of_keys_is_seen_whichever_task_began_first() {
+    let pool = pool(4, 8);
+    let lane = pool.keyed_lane::<&str>("circle", 3).build().unwrap();
+    let gates = [Gate::new(), Gate::new()];
+    let holders: Vec<_> = ["one", "two"]
+        .into_iter()
+        .zip(&gates)
+        .map(|(key, gate)| {
+            let (started, pass) = (Gate::new(), gate.clone());
+            let announce = started.clone();
+            let holder = lane.spawn(key, move || {
+                announce.open();
+                pass.pass();
+            });
+            started.pass();
+            holder
+        })
+        .collect();
+    let (send, receive) = std::sync::mpsc::channel::<Task<()>>();
+    let first = lane.spawn("a", move || receive.recv().unwrap().wait());
+    eventually("all slots are taken", || lane.metrics().tasks_running() == 3);
+    let behind_first = lane.spawn("a", || ());
+    let second = lane.spawn("b", move || behind_first.wait());
+    let behind_second = lane.spawn("b", || ());
+    send.send(behind_second).unwrap();
+    nothing_happens();
+    gates[0].open();
+    let (first, second) = (soon(first).unwrap(), soon(second).unwrap());
+    assert!(second.unwrap_err().is_deadlock());
+    first.unwrap();
+    gates[1].open();
+    all_well(holders);
+    eventually("no key is left", || lane.keys() == 0);
+    check_sound(&pool);
+}
+
+/// The tasks of many keys are cancelled in a paused lane: the keys go with the sweep, whoever comes
+/// next.
+#[test]
+fn keys_whose_tasks_are_swept_out_are_dropped_at_once() {
+    let pool = pool(1, 2);
+    let lane = pool.keyed_lane::<Arc<usize>>("paused", 4).build().unwrap();
+    let last = lane.key(Arc::new(0));
+    lane.set_limit(0).unwrap();
+    let keys: Vec<_> = (1..200).map(Arc::new).collect();
+    let tasks: Vec<_> = keys.iter().map(|key| lane.spawn(Arc::clone(key), || ())).collect();
+    drop(tasks);
+    let next = last.spawn(|| ());
+    assert!(keys.iter().all(|key| Arc::strong_count(key) == 1));
+    assert_eq!(lane.keys(), 1);
+    lane.set_limit(1).unwrap();
+    soon(next).unwrap();
+    check_sound(&pool);
+}

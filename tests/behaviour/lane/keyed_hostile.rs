@@ -6,11 +6,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use sidestep::KeyedLane;
 
 use crate::support::{
-    Crowd, DropToken, Drops, Gate, all_well, check_sound, eventually, occupy, pool, quiet_panic, soon,
+    Crowd, DropToken, Drops, Gate, all_well, builder, check_sound, eventually, occupy, pool, quiet_panic,
+    soon,
 };
 
 thread_local! {
@@ -169,6 +171,74 @@ fn a_destructor_of_a_key_that_panics_harms_no_task() {
     eventually("all keys are dropped", || dropped.load(Ordering::SeqCst) == 201);
     assert_eq!(lane.keys(), 0);
     check_sound(&pool);
+}
+
+/// A key whose destructor does something.
+struct Acts(u32, Box<dyn Fn() + Send + Sync>);
+
+impl Hash for Acts {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl PartialEq for Acts {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Acts {}
+
+impl Drop for Acts {
+    fn drop(&mut self) {
+        (self.1)();
+    }
+}
+
+/// The thread that finds the tombstone has been woken to search, and holds no other one up when
+/// the destructor waits for another thread.
+#[test]
+fn a_destructor_of_a_key_whose_task_was_cancelled_may_wait_for_the_pool() {
+    let pool = pool(2, 4);
+    let lane: KeyedLane<Acts> = pool.keyed_lane("waits", 2).build().unwrap();
+    for round in 0..20 {
+        lane.set_limit(0).unwrap();
+        let (other, done) = (pool.clone(), Gate::new());
+        let open = done.clone();
+        let act = move || {
+            soon(other.spawn(|| ())).unwrap();
+            open.open();
+        };
+        drop(lane.spawn(Acts(round, Box::new(act)), || ()));
+        eventually("the threads sleep", || pool.metrics().threads_idle() == pool.metrics().threads());
+        lane.set_limit(2).unwrap();
+        done.pass();
+    }
+    check_sound(&pool);
+}
+
+/// The task has ended for all who count.
+#[test]
+fn a_destructor_of_a_key_may_wait_until_the_pool_is_idle() {
+    for timed in [false, true] {
+        let builder = builder().core_threads(1).max_threads(2);
+        // With times, a run is recorded in between.
+        let builder = if timed { builder.warn_after(Duration::from_secs(3600)) } else { builder };
+        let pool = builder.build().unwrap();
+        let lane: KeyedLane<Acts> = pool.keyed_lane("waits", 2).build().unwrap();
+        let (of_pool, of_lane, done) = (pool.clone(), pool.lane("other", 1), Gate::new());
+        let open = done.clone();
+        let act = move || {
+            of_pool.idle().wait();
+            of_lane.idle().wait();
+            soon(of_lane.spawn(|| ())).unwrap();
+            open.open();
+        };
+        soon(lane.spawn(Acts(1, Box::new(act)), || ())).unwrap();
+        done.pass();
+        check_sound(&pool);
+    }
 }
 
 /// A key whose comparison uses the lane.

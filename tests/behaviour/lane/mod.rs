@@ -7,11 +7,13 @@ mod idle;
 mod keyed;
 mod keyed_hostile;
 mod limit_changes;
+mod limit_waits;
 mod names;
 mod order;
 mod reserve;
 mod reserve_ends;
 mod reserve_waits;
+mod sessions;
 mod share;
 mod slots;
 #[cfg(feature = "fs")]

@@ -129,6 +129,7 @@ fn strands_share_no_name_with_each_other_or_with_lanes() {
     check_sound(&pool);
 }
 
+#[cfg(feature = "fs")]
 #[test]
 fn names_of_the_library_s_own_lanes_are_free() {
     let pool = sidestep::Pool::global();

@@ -71,10 +71,14 @@ fn computes(pool: &Pool, gate: Gate) -> Task<()> {
 fn hangs_in_a_callback(pool: &Pool, gate: Gate) -> Task<()> {
     let started = Gate::new();
     let announce = started.clone();
-    pool.spawn(|| ()).on_complete(move |_| {
+    // It ends only once it has its callback, which would else be called here.
+    let has_callback = Gate::new();
+    let pass = has_callback.clone();
+    pool.spawn(move || pass.pass()).on_complete(move |_| {
         announce.open();
         gate.pass();
     });
+    has_callback.open();
     started.pass();
     pool.spawn(|| ())
 }

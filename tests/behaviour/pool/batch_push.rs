@@ -398,34 +398,3 @@ fn a_dropped_future_of_a_join_loses_nothing() {
     assert_eq!(batch.wait().into_iter().map(Result::unwrap).sum::<usize>(), 1);
     all_well([pool.spawn(|| ())]);
 }
-
-#[test]
-#[cfg(unix)]
-fn in_a_child_old_tasks_are_dead_and_new_ones_can_be_pushed() {
-    let (pool, gate) = (pool(1, 1), Gate::new());
-    let busy = occupy(&pool, &gate);
-    let mut batch = pool.spawn_batch((0..2).map(|n| move || n));
-    batch.push(polled(pool.spawn(|| 2)));
-    assert!(poll_next(&mut batch, Waker::noop()).is_pending());
-    let mut fresh: Batch<usize> = (0..2).map(|n| pool.spawn(move || n)).collect();
-    let status = crate::support::fork::in_child(|list| {
-        for batch in [&mut batch, &mut fresh] {
-            let own = Pool::builder().max_threads(1).build().unwrap();
-            let old = batch.len();
-            let index = batch.push(own.spawn(|| 7));
-            list.check(index == old);
-            let (mut dead, mut alive) = (0, 0);
-            while let Some((index, end)) = next(batch) {
-                match end {
-                    Ok(value) => alive += usize::from((index, value) == (old, 7)),
-                    Err(error) => dead += usize::from(error.is_no_thread()),
-                }
-            }
-            list.check((dead, alive) == (old, 1));
-        }
-    });
-    assert_eq!(status, 0);
-    gate.open();
-    soon(busy).unwrap();
-    assert_eq!(batch.wait().len() + fresh.wait().len(), 5);
-}

@@ -4,6 +4,7 @@ mod calls;
 mod close;
 mod hostile;
 mod idle;
+mod lanes;
 mod values;
 
 use std::io;

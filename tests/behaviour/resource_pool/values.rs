@@ -48,6 +48,27 @@ fn an_error_of_make_is_that_of_the_call_with_its_source_and_the_next_call_tries_
     assert_eq!((metrics.tasks_panicked(), metrics.tasks_cancelled()), (0, 3), "{metrics:?}");
 }
 
+/// More calls at a time than values would find none.
+#[test]
+fn the_limit_of_the_lane_stays_within_the_size() {
+    let pool = pool(2, 4);
+    let ours = ResourcePool::<()>::builder(&pool, 2, || Ok::<_, io::Error>(())).build().unwrap();
+    let lane = pool.lane("wide", 1);
+    let in_lane = ResourcePool::<()>::builder(&lane, 2, || Ok::<_, io::Error>(())).build().unwrap();
+    for values in [&ours, &in_lane] {
+        let error = values.lane().set_limit(3).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains('3') && error.to_string().contains("at most 2"), "{error}");
+        for limit in [0, 1, 2] {
+            values.lane().set_limit(limit).unwrap();
+        }
+        soon(values.call(|()| ())).unwrap();
+    }
+    lane.set_limit(3).unwrap_err();
+    // A second one that shares the lane has fewer values.
+    drop(ResourcePool::<()>::builder(&lane, 1, || Ok::<_, io::Error>(())).build().unwrap_err());
+}
+
 #[test]
 fn errors_of_any_kind_will_do_for_make() {
     let pool = pool(1, 1);

@@ -3,6 +3,7 @@
 mod calls;
 mod dedicated;
 mod hostile;
+mod keys;
 mod makes;
 mod serial;
 mod session;

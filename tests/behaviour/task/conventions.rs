@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_core::future::FusedFuture;
 use futures_util::FutureExt;
-use sidestep::{CancelToken, PoolBuilder, Strand, TaskError, Unblocked};
+use sidestep::{CancelToken, PoolBuilder, Strand, Unblocked};
 
 use crate::support::{Drops, Gate, check_sound, eventually, occupy, poll, pool, quiet_panic, soon};
 
@@ -51,9 +51,9 @@ fn handles_of_anything_have_debug() {
 fn so_have_readers_and_promises_of_anything() {
     use sidestep::{EventLoop, LocalPromise, Promise, Unblock, io};
     let (ev, pool) = (EventLoop::new(), pool(1, 1));
-    let promise: Promise<Bare, TaskError> = pool.promise(|| Ok(Bare));
+    let promise: Promise<Bare, sidestep::TaskError> = pool.promise(|| Ok(Bare));
     shows(&promise);
-    let local: LocalPromise<Bare, TaskError> = ev.promise(|| Ok(Bare));
+    let local: LocalPromise<Bare, sidestep::TaskError> = ev.promise(|| Ok(Bare));
     shows(&local);
     shows(&Unblock::new(Bare));
     shows(&io::producer::<_, Bare>(shows));
@@ -65,22 +65,34 @@ fn futures_are_terminated_once_they_have_given_their_result() {
     let token = CancelToken::new();
     let (mut task, mut unblocked) = (pool.spawn(|| 1), pool.unblock(|| 2));
     let (mut cancelling, mut reserve) = (pool.spawn(|| 3).cancel(), pool.reserve());
+    let mut handle = pool.spawn(|| 4).detach_on_drop();
     let mut cancelled = token.cancelled();
     let mut shutdown = pool.shutdown();
     assert!(!task.is_terminated() && !unblocked.is_terminated() && !cancelling.is_terminated());
-    assert!(!reserve.is_terminated() && !cancelled.is_terminated() && !shutdown.is_terminated());
+    assert!(
+        !handle.is_terminated()
+            && !reserve.is_terminated()
+            && !cancelled.is_terminated()
+            && !shutdown.is_terminated()
+    );
     assert!(poll(&mut cancelled, Waker::noop()).is_pending());
     assert!(!cancelled.is_terminated());
     token.cancel();
     sidestep::block_on(async {
         assert_eq!(((&mut task).await.unwrap(), (&mut unblocked).await), (1, 2));
         _ = (&mut cancelling).await;
+        assert_eq!((&mut handle).await.unwrap(), 4);
         assert!((&mut reserve).await.unwrap_err().is_shutdown());
         (&mut cancelled).await;
         (&mut shutdown).await;
     });
     assert!(task.is_terminated() && unblocked.is_terminated() && cancelling.is_terminated());
-    assert!(reserve.is_terminated() && cancelled.is_terminated() && shutdown.is_terminated());
+    assert!(
+        handle.is_terminated()
+            && reserve.is_terminated()
+            && cancelled.is_terminated()
+            && shutdown.is_terminated()
+    );
 }
 
 #[cfg(all(feature = "fs", feature = "event-loop"))]
@@ -88,7 +100,7 @@ fn futures_are_terminated_once_they_have_given_their_result() {
 fn so_are_lookups_promises_and_directories() {
     use futures_core::stream::FusedStream;
     use futures_util::StreamExt;
-    use sidestep::{EventLoop, LocalPromise, Promise, fs, net};
+    use sidestep::{EventLoop, LocalPromise, Promise, TaskError, fs, net};
     let mut ev = EventLoop::new();
     let mut promise: Promise<i32, TaskError> = Promise::resolve(1).map(|one| one + 1);
     let mut local: LocalPromise<i32, TaskError> = LocalPromise::resolve(&ev, 1);
@@ -132,7 +144,7 @@ fn a_loop_over_fused_futures_takes_each_result_once() {
             sum += number;
         }
     });
-    assert_eq!(sum, (0..50).sum());
+    assert_eq!(sum, (0..50).sum::<i32>());
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod hooks;
 mod interrupt;
 mod join_handle;
 mod memory;
+mod mixed;
 mod nested;
 mod panics;
 mod reentrancy;

@@ -84,6 +84,36 @@ fn what_stands_between_may_be_dropped() {
     soon(busy).unwrap();
 }
 
+/// A source without a token stays as long as it holds two others together, and is given the tasks
+/// of those that go before.
+#[test]
+fn the_tasks_of_what_is_dropped_go_up_step_by_step() {
+    let (tasks, pool, gate) = (pool(4, 4), pool(1, 1), Gate::new());
+    let busy = occupy(&pool, &gate);
+    for (cancels, is_child) in [(true, true), (true, false), (false, true), (false, false)] {
+        let (task, of_task) = with_token(&tasks, &gate);
+        for top in [CancelToken::new(), of_task] {
+            let root = if is_child { top.child() } else { top.clone() };
+            let middle = root.child();
+            let (first, second, third) = (middle.child(), middle.child(), middle.child());
+            let queued = pool.spawn(|| ());
+            queued.link(&first);
+            drop((middle, first));
+            if cancels {
+                second.cancel();
+            }
+            drop(second);
+            assert!(!queued.is_finished() && !third.is_cancelled());
+            top.cancel();
+            assert!(third.is_cancelled());
+            assert!(queued.is_finished(), "it was linked to what would have been cancelled now");
+        }
+        task.detach();
+    }
+    gate.open();
+    soon(busy).unwrap();
+}
+
 /// What has no token above it any more can be cancelled by nothing.
 #[test]
 fn a_task_goes_on_whose_last_token_is_gone() {
@@ -137,7 +167,8 @@ struct Modelled {
 }
 
 /// Random families, cut and cancelled at random, against the simplest model: a source is cancelled
-/// if it or one above it has been, whatever has been dropped meanwhile.
+/// if it or one above it has been, whatever has been dropped meanwhile; and so are the tasks that
+/// are linked to it.
 #[test]
 fn random_families_agree_with_the_model() {
     let mut seed = 7_u64;
@@ -155,10 +186,17 @@ fn random_families_agree_with_the_model() {
         if round % 2 == 0 {
             family.push(Modelled { token: Some(CancelToken::new()), parent: None, is_cancelled: false });
         }
-        for _ in 0..60 {
+        let mut linked = Vec::new();
+        for step in 0..90 {
             let one = dice(family.len());
             let Some(token) = family[one].token.clone() else { continue };
-            match dice(10) {
+            if dice(3) == 0 {
+                let queued = pool.spawn(|| ());
+                queued.link(&token);
+                linked.push((queued, one));
+            }
+            // In the end the family only shrinks.
+            match if step < 60 { dice(10) } else { 6 + dice(4) } {
                 0..=5 => {
                     let token = Some(token.child());
                     family.push(Modelled { token, parent: Some(one), is_cancelled: false });
@@ -174,6 +212,9 @@ fn random_families_agree_with_the_model() {
             for (number, member) in family.iter().enumerate() {
                 let expected = is_cancelled(&family, number);
                 assert!(member.token.as_ref().is_none_or(|token| token.is_cancelled() == expected));
+            }
+            for (queued, to) in &linked {
+                assert_eq!(queued.is_finished(), is_cancelled(&family, *to));
             }
         }
         gate.open();
