@@ -1,5 +1,6 @@
 //! Pools in the child of a fork.
 
+mod batches;
 mod child;
 mod global;
 #[cfg(feature = "fs")]
