@@ -196,6 +196,8 @@ fn a_pause_ends_with_the_last_handle_besides_a_session_and_the_name_does_not() {
         assert!(!other.is_finished());
         let again = pool.lane(name, 1);
         assert_eq!(again.metrics().tasks_queued(), 1, "it is the same lane");
+        assert_eq!(again.limit(), 0, "with a handle the pause goes on");
+        again.set_limit(1).unwrap();
         let third = again.spawn(|| ());
         drop(session);
         nothing_happens();
