@@ -67,8 +67,8 @@ impl HeldSpan {
     /// Runs `f` inside of the span, with the subscriber that the thread has. A subscriber that
     /// panics as the span is entered or left does not keep `f` from running.
     pub(crate) fn enclose<R>(&self, f: impl FnOnce() -> R) -> R {
-        struct Leave<'a>(&'a HeldSpan);
-        impl Drop for Leave<'_> {
+        struct LeaveSpan<'a>(&'a HeldSpan);
+        impl Drop for LeaveSpan<'_> {
             fn drop(&mut self) {
                 let HeldSpan { dispatch, span, .. } = self.0;
                 let exit = || span.with_subscriber(|(id, subscriber)| subscriber.exit(id));
@@ -76,7 +76,7 @@ impl HeldSpan {
             }
         }
         // Though it panics: a part of it may be inside by then.
-        let _leave = Leave(self);
+        let _leave = LeaveSpan(self);
         quietly(|| _ = self.span.with_subscriber(|(id, subscriber)| subscriber.enter(id)));
         f()
     }

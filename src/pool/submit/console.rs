@@ -12,13 +12,14 @@
 //! closed once, and a task that is cancelled, expires or is discarded closes its span as it drops
 //! its closure. What the queue refuses has no span.
 //!
-//! The spawner's own span is its parent, and is entered inside of it: `Span::current` in the closure
-//! is what it was in the spawner. Where the spawner is in no span the closure is in the one of its
-//! task; but that is never taken along to others (`HeldSpan::current`).
+//! The spawner's own span is its parent, and is entered inside of it: `Span::current` in the
+//! closure is what it was in the spawner. Where the spawner is in no span the closure is in the one
+//! of its task; but that is never taken along to others (`HeldSpan::current`).
 //!
-//! A subscriber is user code that runs as a task is pushed. It may spawn, and wait for any task that
-//! has been spawned before: so the tasks of a batch are not pushed behind each other's backs then,
-//! with one decision whom to wake, but one after the other.
+//! A subscriber is user code, and runs as a task is pushed. It may spawn, and wait for any task
+//! that was spawned before. So where a subscriber may want spans the tasks of a batch are submitted
+//! one after the other: each is on its way, with a thread woken for it, before the span of the next
+//! is made.
 
 use tracing::level_filters::LevelFilter;
 

@@ -152,7 +152,8 @@ fn a_task_is_shown_with_its_name_and_place_from_its_spawn_to_its_end() {
     check_sound(&pool);
 }
 
-/// Does `spawn`, which ends its tasks, and returns what of them was shown: all of them at this file.
+/// Does `spawn`, which ends its tasks, and returns what of them was shown: all of them at this
+/// file.
 #[track_caller]
 fn shows(console: &Console, count: usize, spawn: impl FnOnce()) -> Vec<Shown> {
     let before = console.tasks().len();
