@@ -67,6 +67,8 @@
 //!   [`Lane::promise`] and [`Task::promise`].
 //! - `tracing` (default): the pool emits `tracing` events under the target `sidestep` for panics
 //!   that no caller can see, such as one in a detached task, and for its decisions, such as growth.
+//!   The spans of spawners surround their closures, and a subscriber for tokio-console, or another
+//!   that wants them, gets a span for each task.
 //! - `tokio`: closures run inside the tokio runtime that they are spawned in, so that they may use
 //!   `tokio::runtime::Handle::current()`: those of the global pool, those of [`task`], and those of
 //!   pools with `PoolBuilder::propagate_runtime` or `PoolBuilder::runtime`. And tokio's
@@ -241,9 +243,9 @@ pub mod docs {
     //! # In the repository
     //!
     //! Some programs and tests that the pages name are packages of their own, so the published
-    //! package does not contain them: `examples/http`, `examples/sqlite`, `tests/compat` and
-    //! `tests/suites`. The
-    //! folder `docs/internals` describes the architecture for maintainers.
+    //! package does not contain them: `examples/console`, `examples/http`, `examples/sqlite`,
+    //! `tests/compat` and `tests/suites`. The folder `docs/internals` describes the architecture
+    //! for maintainers.
 
     // The files of the pages end with the targets of their reference links. Of two definitions of
     // a link the first one counts: here it is the one of `links.md`, whose paths rustdoc checks.

@@ -255,7 +255,8 @@ impl PoolBuilder {
 
     /// Whether the closure runs inside the `tracing` span and dispatcher of the spawning thread. On
     /// by default; it costs each task some allocations while a subscriber is installed, and nothing
-    /// otherwise.
+    /// otherwise. A subscriber that wants the [spans of tasks](crate::docs::guide#tokio-console)
+    /// gets them in either case.
     #[cfg(feature = "tracing")]
     pub fn propagate_spans(mut self, propagate: bool) -> Self {
         self.config.captures.spans = propagate;

@@ -369,7 +369,7 @@ impl Lane {
     /// Returns a future that resolves when nothing of the lane is queued or runs; on a plain
     /// thread, [`wait`](UntilIdle::wait). See [`UntilIdle`].
     pub fn idle(&self) -> UntilIdle {
-        UntilIdle::new(Destination::Lane(self.clone()))
+        UntilIdle::new(Destination::Lane(self.without_handle()))
     }
 
     /// How many threads the lane has in reserve at most: see [`LaneBuilder::reserve`].

@@ -97,24 +97,8 @@ impl Claimed {
     #[inline]
     pub(crate) fn run(self, runner: &impl Runner) {
         let reason = self.run_closure();
-        if self.task.hooks().is_some_and(Hooks::close) {
-            return self.deliver_and_seal(reason, runner);
-        }
-        self.deliver(reason, runner);
-    }
-
-    /// As `deliver`, for a task of which there has been a token.
-    #[cold]
-    fn deliver_and_seal(self, reason: Option<Reason>, runner: &impl Runner) {
-        let task = self.task.clone();
-        self.deliver(reason, runner);
-        // Only now: no cancellation comes any more.
-        task.hooks().into_iter().for_each(|hooks| hooks.seal(task.is_cancelled()));
-    }
-
-    /// Counts the end of the task, whose closure has run, and delivers what has come of it.
-    #[inline]
-    fn deliver(self, reason: Option<Reason>, runner: &impl Runner) {
+        let has_tokens = self.task.hooks().is_some_and(Hooks::close);
+        let to_seal = has_tokens.then(|| self.task.clone());
         runner.ended(&self.task, reason.as_ref());
         let needs_drop = reason.is_some() || self.task.header().vtable.drop_value.is_some();
         if let Some(reason) = reason {
@@ -123,6 +107,8 @@ impl Claimed {
             self.task.set_reason(reason);
         }
         self.end(Settled { result: !needs_drop, bell: false });
+        // Only now: no cancellation comes any more.
+        to_seal.iter().for_each(seal);
     }
 
     /// Runs the closure, in its context if it has one. Returns the reason where there is no value.
@@ -214,6 +200,12 @@ fn ring(bell: Option<Bell>, id: TaskId) {
     if let Some(bell) = bell {
         catch_panic("a waker", || as_no_task(|| bell.ring(id)));
     }
+}
+
+/// The task has ended, of which there has been a token.
+#[cold]
+fn seal(task: &TaskRef) {
+    task.hooks().into_iter().for_each(|hooks| hooks.seal(task.is_cancelled()));
 }
 
 /// Only now: what no handle takes has been dropped, and a handle that waits has been woken.

@@ -127,7 +127,7 @@ pub fn on_cancel(hook: impl FnOnce() + Send + 'static) -> HookGuard {
 /// [`never`](CancelToken::never) cancelled.
 ///
 /// The first token of a task costs one allocation. With the feature `tracing`, and a subscriber,
-/// the token remembers the span in which it was made.
+/// the token remembers the span in which it was made, and keeps it open.
 ///
 /// ```
 /// let task = sidestep::spawn(|| {

@@ -240,8 +240,10 @@ impl<T> Task<T> {
     /// Cancels the task when `token` is cancelled, or now if it has been. The task may be linked to
     /// any number of tokens, and stays so when the handle is dropped or detached.
     ///
-    /// The link is forgotten when the task ends. A task that is linked to its own token, or tasks
-    /// that are linked to each other's, are no trouble.
+    /// Once the task has ended the link does nothing, and the token forgets it when others are
+    /// linked: it keeps the memory of 64 ended tasks at most, or of twice as many as were linked at
+    /// one time. A task that is linked to its own token, or tasks that are linked to each other's,
+    /// are no trouble.
     ///
     /// ```
     /// use sidestep::CancelToken;

@@ -7,6 +7,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures_core::future::FusedFuture;
+
 use super::frame::current;
 use super::handle::Task;
 use super::join::RawJoin;
@@ -138,6 +140,13 @@ impl<T> Future for JoinHandle<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         self.join.poll(context).map(|result| result.map_err(JoinError::from))
+    }
+}
+
+/// A handle is terminated once it has given its result.
+impl<T> FusedFuture for JoinHandle<T> {
+    fn is_terminated(&self) -> bool {
+        self.join.task().is_none()
     }
 }
 

@@ -50,7 +50,7 @@
 // | `reference` | counted references to a cell |
 // | `source` | what can be cancelled and belongs to no task |
 // | `token` | what other code may be given of a cancellation |
-// | `spans` | the span that attached code runs in |
+// | `spans` | the span of some code, to be entered and closed elsewhere |
 // | `frame` | which tasks a thread is inside |
 // | `claim` | the right to run a task, and its end |
 // | `result` | making a task, and the right to its result |
@@ -133,5 +133,7 @@ pub(crate) use self::look::expect_soon;
 pub(crate) use self::metadata::{Context, Metadata, OnRelease, OnShutdown};
 pub(crate) use self::reference::{TaskRef, forked_child};
 pub(crate) use self::result::{new_scoped_task, new_task, next_id};
+#[cfg(feature = "tracing")]
+pub(crate) use self::spans::{HeldSpan, TASK_SPAN};
 pub(crate) use self::wait::{BlockingWait, Help, awaits_end, block, block_on, fail_too_deep, shared_parker};
 pub(crate) use self::wake::{discard, wake};

@@ -76,7 +76,7 @@ use super::cancel_hooks::{Dependent, DependentsListed, Hook, HookLife, Hooks, ru
 use super::reference::TaskRef;
 use super::source::SourceRef;
 #[cfg(feature = "tracing")]
-use super::spans::Spans;
+use super::spans::HeldSpan;
 use crate::sync::trampoline;
 
 /// The task that this code belongs to has been cancelled, or what the [`CancelToken`] stands for.
@@ -228,7 +228,7 @@ pub struct CancelToken {
     subject: CancelSubject,
     /// The span in which the token was made.
     #[cfg(feature = "tracing")]
-    spans: Option<Arc<Spans>>,
+    spans: Option<Arc<HeldSpan>>,
 }
 
 impl CancelToken {
@@ -245,7 +245,7 @@ impl CancelToken {
         CancelToken {
             subject,
             #[cfg(feature = "tracing")]
-            spans: Spans::capture(),
+            spans: HeldSpan::capture().map(Arc::new),
         }
     }
 

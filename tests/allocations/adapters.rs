@@ -8,10 +8,13 @@ use super::{bytes, eventually, one_thread, turn};
 fn a_fresh_unblock_costs_less_than_a_kibibyte_in_all() {
     let _turn = turn();
     let make = || Unblock::new(std::io::Cursor::new(Vec::<u8>::new()));
-    drop(make());
-    let before = bytes();
-    let fresh = make();
-    let cost = (bytes() - before).unsigned_abs() + size_of_val(&fresh);
+    // The least: meanwhile a thread of the pool may do what is left of another one's end.
+    let measure = || {
+        let before = bytes();
+        let fresh = make();
+        (bytes() - before).unsigned_abs() + size_of_val(&fresh)
+    };
+    let cost = (0..20).map(|_| measure()).min().unwrap_or_default();
     println!("{cost} bytes for a fresh Unblock");
     assert!((100..1024).contains(&cost), "{cost} bytes for a fresh Unblock");
 }

@@ -120,6 +120,8 @@ fn a_child_that_the_system_reaps_is_an_error_and_is_killed_if_it_runs() {
                 assert!(poll_once(running.as_mut()).await.is_none());
                 thread::yield_now();
             }
+            // Before it is killed.
+            written(&path);
         });
         let id = written(&path);
         eventually("it is killed", || !exists(id));

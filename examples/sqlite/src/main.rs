@@ -84,6 +84,8 @@ async fn interrupt(readers: &ResourcePool<Connection>) -> anyhow::Result<()> {
     let given_up = endless::give_up(readers).await?;
     println!("{:<30}{:>6} ms", "its caller gave up after", given_up.caller_left.as_millis());
     println!("{:<30}{:>6} ms ({})", "it ended after", given_up.query_ended.as_millis(), given_up.error);
+    // The call has ended, and given its connection back.
+    readers.lane().idle().await;
     print_rows(readers, "rows by that connection").await?;
     anyhow::ensure!(readers.metrics().values_made() == made, "another connection was made");
     Ok(())

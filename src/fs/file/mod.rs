@@ -286,7 +286,7 @@ impl File {
 
     /// Where the work is done.
     fn fs(&self) -> Fs {
-        Fs { target: self.stream.target().clone() }
+        Fs { target: self.stream.target() }
     }
 
     /// Waits until what was accepted has been written.

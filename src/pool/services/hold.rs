@@ -92,6 +92,7 @@ impl<Q: Queue> Submitter<'_, Q> {
         }
         let NewTask { entry, task } = self.make(f, site, cold);
         self.queue.places().into_iter().for_each(Semaphore::acquire_beyond);
+        task.new_ref().metadata().into_iter().for_each(|metadata| self.show(task.new_ref(), metadata));
         if self.queue.push(self.inner, entry) {
             self.inner.notify();
         }

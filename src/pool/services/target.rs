@@ -23,6 +23,12 @@ enum TargetPlace {
     Chosen(ChosenTarget),
 }
 
+impl From<ChosenTarget> for SpawnTarget {
+    fn from(chosen: ChosenTarget) -> Self {
+        SpawnTarget(TargetPlace::Chosen(chosen))
+    }
+}
+
 /// Settings of the global pool as a target.
 static NO_SETTINGS: TaskSettings = TaskSettings::new();
 /// Settings of the services, whose closures are this crate's and want no runtime.
@@ -40,7 +46,23 @@ impl SpawnTarget {
 
     /// The target that `spawner` stands for.
     pub(crate) fn of(spawner: &impl Spawner) -> Self {
-        SpawnTarget(TargetPlace::Chosen(ChosenTarget::of(spawner)))
+        ChosenTarget::of(spawner).into()
+    }
+
+    /// The target, if it is a lane.
+    pub(crate) fn lane(&self) -> Option<ChosenTarget> {
+        match &self.0 {
+            TargetPlace::Chosen(chosen) => chosen.lane().map(|_| chosen.clone()),
+            TargetPlace::Global | TargetPlace::Service(_) => None,
+        }
+    }
+
+    /// This target, for what its own tasks keep: see [`ChosenTarget::without_handle`].
+    pub(crate) fn without_handle(&self) -> Self {
+        match &self.0 {
+            TargetPlace::Chosen(chosen) => SpawnTarget(TargetPlace::Chosen(chosen.without_handle())),
+            TargetPlace::Global | TargetPlace::Service(_) => self.clone(),
+        }
     }
 
     fn resolve(&self) -> (DestinationRef<'_>, &TaskSettings) {

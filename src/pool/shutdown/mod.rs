@@ -1,6 +1,7 @@
 //! The end of a pool: admission closes at the call, the pool runs or discards its queue, the
 //! threads exit.
 
+mod close;
 mod discard;
 mod drain;
 mod ending;

@@ -4,8 +4,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
+#[cfg(feature = "tracing")]
+use tracing::level_filters::LevelFilter;
+
+#[cfg(feature = "tracing")]
+use super::console;
 use crate::panic::{catch_panic, report_panic};
 use crate::sync::{Mutex, now};
+#[cfg(feature = "tracing")]
+use crate::task::HeldSpan;
 use crate::task::{CallerRuntime, ColdPart, Context, Metadata};
 
 /// Captures a context on the spawner's thread.
@@ -62,12 +69,12 @@ impl Captures {
         self.list.is_empty() && !self.carries_spans()
     }
 
+    /// Whether tasks carry the spans of their spawners now, or spans of their own.
     #[cfg(feature = "tracing")]
     #[inline]
     fn carries_spans(&self) -> bool {
         // Without a subscriber there is nothing to carry; this asks one atomic.
-        self.spans
-            && tracing::level_filters::LevelFilter::current() != tracing::level_filters::LevelFilter::OFF
+        LevelFilter::current() != LevelFilter::OFF && (self.spans || console::is_wanted())
     }
 
     #[cfg(not(feature = "tracing"))]
@@ -78,7 +85,8 @@ impl Captures {
 
     #[cfg(feature = "tracing")]
     fn capture_spans(&self) -> Option<Context> {
-        self.carries_spans().then(|| catch_panic("the capture of a span", capture_span)).flatten()
+        let held = self.spans.then(HeldSpan::capture).flatten()?;
+        Some(Box::new(move |run| held.surround(run)))
     }
 
     #[cfg(not(feature = "tracing"))]
@@ -104,14 +112,6 @@ impl Captures {
         }
         Some(whole)
     }
-}
-
-/// The span and the dispatcher of this thread.
-#[cfg(feature = "tracing")]
-fn capture_span() -> Context {
-    let dispatch = tracing::dispatcher::get_default(Clone::clone);
-    let span = tracing::Span::current();
-    Box::new(move |run| tracing::dispatcher::with_default(&dispatch, || span.in_scope(run)))
 }
 
 /// One context inside another. A panic of the inner one does not unwind the outer, which has
@@ -149,6 +149,12 @@ pub(in crate::pool) struct Carried {
 impl Carried {
     pub(in crate::pool) fn new(captures: Captures, times: bool) -> Self {
         Carried { captures, times }
+    }
+
+    /// Whether tasks run inside the spans of their spawners.
+    #[cfg(feature = "tracing")]
+    pub(super) fn propagates_spans(&self) -> bool {
+        self.captures.spans
     }
 
     /// What a task carries that is spawned now, without options: nothing, as long as the pool

@@ -16,6 +16,8 @@
 //! `Idle::enter_stack`.
 
 mod batch;
+#[cfg(feature = "tracing")]
+mod console;
 mod context;
 mod destination;
 mod join_set;
@@ -46,7 +48,9 @@ use crate::error::{Reason, Rejected, TaskError};
 use crate::lane::{LaneAccount, LaneCore, LanePlace};
 use crate::pool::inner::Inner;
 use crate::semaphore::Semaphore;
-use crate::task::{Claimed, ColdPart, OnShutdown, Owner, Task, TaskRef, Work, forked_child, new_task};
+use crate::task::{
+    Claimed, ColdPart, Metadata, OnShutdown, Owner, Task, TaskRef, Work, forked_child, new_task,
+};
 use crate::trace::event;
 
 /// Where tasks can be queued: the pool itself, a lane of it, or a key of such a lane.
@@ -61,6 +65,9 @@ pub(in crate::pool) trait Queue {
     fn is_session(&self) -> bool;
     /// Where what it refuses is counted.
     fn unrun(&self) -> &UnrunCounters;
+    /// The name of the lane, if it is one.
+    #[cfg(feature = "tracing")]
+    fn lane_name(&self) -> Option<&str>;
     /// Counts the task and enqueues it. True if a thread must look into the pool's queues.
     fn push(&self, inner: &Inner, task: TaskRef) -> bool;
 }
@@ -85,6 +92,11 @@ impl Queue for &Arc<Inner> {
 
     fn unrun(&self) -> &UnrunCounters {
         self.engine.account.counters.unrun()
+    }
+
+    #[cfg(feature = "tracing")]
+    fn lane_name(&self) -> Option<&str> {
+        None
     }
 
     #[inline]
@@ -119,6 +131,11 @@ impl Queue for LaneQueueOf<'_> {
 
     fn unrun(&self) -> &UnrunCounters {
         self.lane.account().counters.unrun()
+    }
+
+    #[cfg(feature = "tracing")]
+    fn lane_name(&self) -> Option<&str> {
+        Some(self.lane.name())
     }
 
     fn push(&self, inner: &Inner, task: TaskRef) -> bool {
@@ -175,6 +192,14 @@ impl<Q: Queue> Submitter<'_, Q> {
 
     /// Queues tasks with one decision whom to wake.
     pub(in crate::pool) fn submit_all<T>(&self, made: Vec<NewTask<T>>) -> Vec<Task<T>> {
+        #[cfg(feature = "tracing")]
+        if console::may_be_wanted() {
+            let submit = |NewTask { entry, task }| {
+                self.submit(entry, Task::new_ref(&task));
+                task
+            };
+            return made.into_iter().map(submit).collect();
+        }
         let mut look = false;
         let mut tasks = Vec::with_capacity(made.len());
         let mut handles = Vec::with_capacity(made.len());
@@ -240,7 +265,6 @@ impl<Q: Queue> Submitter<'_, Q> {
     /// [`Engine::announce`](crate::worker::Engine::announce) is next.
     #[inline]
     pub(in crate::pool) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Reason)> {
-        let metadata = handle.metadata();
         if let Err(reason) = self.check() {
             if !matches!(reason, Reason::NoThread(_)) {
                 self.queue.unrun().count_rejected();
@@ -251,8 +275,23 @@ impl<Q: Queue> Submitter<'_, Q> {
                 None => unreachable!("a task that was not admitted is nobody else's to claim"),
             }
         }
+        match handle.metadata() {
+            None => Ok(self.queue.push(self.inner, entry)),
+            Some(metadata) => self.push_special(entry, handle, metadata),
+        }
+    }
+
+    /// Pushes a task that has a place, and carries something from its spawner.
+    #[inline(never)]
+    fn push_special(
+        &self,
+        entry: TaskRef,
+        handle: &TaskRef,
+        metadata: &Metadata,
+    ) -> Result<bool, (Claimed, Reason)> {
+        self.show(handle, metadata);
         let look = self.queue.push(self.inner, entry);
-        if metadata.is_some_and(|metadata| metadata.on_shutdown == OnShutdown::Discard)
+        if metadata.on_shutdown == OnShutdown::Discard
             && !self.inner.ending.discardable().add(handle.clone())
             && let Some(claimed) = handle.clone().claim()
         {
@@ -261,10 +300,20 @@ impl<Q: Queue> Submitter<'_, Q> {
             claimed.count_cancelled();
             return Err((claimed, Reason::Shutdown));
         }
-        if let Some(deadline) = metadata.and_then(|metadata| metadata.deadline) {
+        if let Some(deadline) = metadata.deadline {
             self.inner.expiry.watch(&self.inner.config.name, deadline, handle.clone());
         }
         Ok(look)
+    }
+
+    /// Has a console show a task that is about to be pushed.
+    pub(in crate::pool) fn show(&self, task: &TaskRef, metadata: &Metadata) {
+        #[cfg(feature = "tracing")]
+        if console::may_be_wanted() {
+            let place = console::ShownPlace { pool: &self.inner.config.name, lane: self.queue.lane_name() };
+            console::show(task, metadata, &place, self.inner.carried.propagates_spans());
+        }
+        let _ = (task, metadata);
     }
 
     /// Takes what a task needs to be queued, or says what is missing.

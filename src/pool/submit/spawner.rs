@@ -172,6 +172,9 @@ impl ChosenTarget {
     /// This target, for what its own tasks keep: see [`Lane::without_handle`].
     pub(crate) fn without_handle(&self) -> ChosenTarget {
         let (destination, settings) = self.resolve();
+        if destination.lane().is_none() {
+            return self.clone();
+        }
         ChosenTarget::new(destination.without_handle(), settings.clone())
     }
 

@@ -69,14 +69,16 @@ fn computes(pool: &Pool, gate: Gate) -> Task<()> {
 }
 
 fn hangs_in_a_callback(pool: &Pool, gate: Gate) -> Task<()> {
-    let (started, ready) = (Gate::new(), Gate::new());
-    let (announce, ends) = (started.clone(), ready.clone());
-    // It ends once the callback is there, which otherwise this thread would call.
-    pool.spawn(move || ends.pass()).on_complete(move |_| {
+    let started = Gate::new();
+    let announce = started.clone();
+    // It ends only once it has its callback, which would else be called here.
+    let has_callback = Gate::new();
+    let pass = has_callback.clone();
+    pool.spawn(move || pass.pass()).on_complete(move |_| {
         announce.open();
         gate.pass();
     });
-    ready.open();
+    has_callback.open();
     started.pass();
     pool.spawn(|| ())
 }

@@ -187,18 +187,22 @@ fn a_pause_ends_with_the_last_handle_besides_a_session_and_the_name_does_not() {
         let other = strand.call(move |_| drop(token));
         let own = note_in(&session, "own");
         let name = lane.name().to_owned();
+        let settings = lane.metrics();
         nothing_happens();
-        assert!(!own.is_finished(), "{name}");
+        assert!(!own.is_finished(), "{settings:?}");
         drop((lane, strand));
         soon(own).unwrap();
         nothing_happens();
         assert!(!other.is_finished());
         let again = pool.lane(name, 1);
         assert_eq!(again.metrics().tasks_queued(), 1, "it is the same lane");
-        assert_eq!(again.limit(), 0, "and there is a handle that could end the pause");
+        assert_eq!(again.limit(), 0, "with a handle the pause goes on");
         again.set_limit(1).unwrap();
         let third = again.spawn(|| ());
         drop(session);
+        nothing_happens();
+        assert!(!other.is_finished(), "with a handle the pause goes on");
+        again.set_limit(1).unwrap();
         all_well([other, third]);
         assert_eq!(drops.count(), 1);
     }

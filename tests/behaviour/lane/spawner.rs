@@ -9,7 +9,7 @@ use futures_lite::future::block_on;
 use futures_util::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, StreamExt};
 use sidestep::{Lane, Pool, Spawner, Strand, TaskError, Unblock, fs, io as sio, net};
 
-use crate::support::{Gate, eventually, occupy, pool, soon};
+use crate::support::{Gate, eventually, nothing_happens, occupy, pool, soon};
 
 /// How many tasks `lane` has had.
 fn submitted(lane: &Lane) -> u64 {
@@ -178,4 +178,37 @@ fn a_strand_is_on_a_pool_or_in_a_lane_of_its_own() {
     let refused = std::panic::catch_unwind(|| Strand::on(&wide, ()));
     let message = *refused.unwrap_err().downcast::<String>().unwrap();
     assert!(message.contains("\"wide\"") && message.contains("limit 2"), "{message}");
+}
+
+/// What was accepted waits for the end of a pause, and must not be what keeps it.
+#[test]
+fn accepted_bytes_are_written_though_the_last_handle_of_their_paused_lane_goes() {
+    let pool = pool(1, 2);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("written");
+    for opened in [false, true] {
+        let lane = pool.lane("paused", 1);
+        let idle = lane.idle();
+        std_fs::write(&path, "").unwrap();
+        let content = || std_fs::read_to_string(&path).unwrap();
+        if opened {
+            let mut file = block_on(fs::on(&lane).create(&path)).unwrap();
+            lane.set_limit(0).unwrap();
+            block_on(file.write_all(b"kept")).unwrap();
+            drop(lane);
+            nothing_happens();
+            assert_eq!(content(), "", "the file is a handle");
+            drop(file);
+        } else {
+            let mut file = Unblock::new(std_fs::File::create(&path).unwrap()).on(&lane);
+            lane.set_limit(0).unwrap();
+            block_on(file.write_all(b"kept")).unwrap();
+            drop(file);
+            nothing_happens();
+            assert_eq!(content(), "", "the lane is a handle");
+            drop(lane);
+        }
+        eventually("the bytes are written", || content() == "kept");
+        idle.wait();
+    }
 }

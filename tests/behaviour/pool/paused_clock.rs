@@ -228,3 +228,54 @@ fn no_time_passes_while_a_file_is_read() {
         assert_eq!(before.elapsed(), Duration::ZERO);
     });
 }
+
+/// Tasks with all kinds of ends, in runtimes that are dropped while some are queued or run: each
+/// clock stands still as long as it should, goes on then, and no runtime's end waits.
+#[test]
+fn runtimes_come_and_go_while_their_tasks_end() {
+    let pool = pool(2, 4);
+    let lane = pool.lane("limited", 1);
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let (pool, lane) = (&pool, &lane);
+            scope.spawn(move || {
+                for round in 0..if cfg!(miri) { 3 } else { 60 } {
+                    let runtime = paused();
+                    runtime.block_on(async {
+                        let before = Instant::now();
+                        let mut set = JoinSet::new();
+                        for number in 0..10 {
+                            let spawned = lane.options().expire_after(Duration::from_micros(100 * number));
+                            let inner = pool.clone();
+                            let abort = set.spawn_blocking_on(
+                                move || {
+                                    let nested = inner.spawn(|| ());
+                                    if number % 2 == 0 { nested.detach() } else { drop(nested) }
+                                },
+                                &spawned,
+                            );
+                            if (number + thread) % 3 == 0 {
+                                abort.abort();
+                            }
+                            pool.spawn(|| ()).await.unwrap();
+                        }
+                        let joins = async { while set.join_next().await.is_some() {} };
+                        timeout(Duration::from_millis(1), joins).await.expect("time has passed");
+                        assert_eq!(before.elapsed(), Duration::ZERO);
+                        if round % 2 == 0 {
+                            sleep(LONG).await;
+                            assert_eq!(before.elapsed(), LONG);
+                        }
+                        set.spawn_blocking_on(|| (), pool);
+                        set.spawn_blocking_on(|| (), lane);
+                        set.detach_all();
+                    });
+                    drop(runtime);
+                }
+            });
+        }
+    });
+    check_sound(&pool);
+    // Nothing holds a clock any more.
+    paused().block_on(async { sleep(LONG).await });
+}

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use sidestep::{Pool, PoolBuilder};
 use tracing::{Dispatch, Event, Span, Subscriber, dispatcher, info, info_span, span};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -19,8 +20,10 @@ impl List {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 
+    /// A subscriber that does not want the spans of tasks (`stats::console`).
     fn dispatch(&self) -> Dispatch {
-        Dispatch::new(tracing_subscriber::registry().with(self.clone()))
+        let of_programs = filter_fn(|metadata| metadata.name() != "runtime.spawn");
+        Dispatch::new(tracing_subscriber::registry().with(self.clone()).with(of_programs))
     }
 }
 
@@ -115,6 +118,23 @@ fn a_task_that_does_not_run_lets_go_of_its_span_at_once() {
         shutdown.wait();
     });
     soon(busy).unwrap();
+}
+
+/// The registry gives the reference to a parent back through the default subscriber of the thread
+/// that closes a span.
+#[test]
+fn the_parents_of_a_span_that_the_pool_closes_last_are_closed_too() {
+    let (pool, list) = (one().build().unwrap(), List::default());
+    dispatcher::with_default(&list.dispatch(), || {
+        let spawn = || info_span!("inner").in_scope(|| pool.spawn(|| info!("inside")));
+        soon(info_span!("outer").in_scope(spawn)).unwrap();
+    });
+    assert_eq!(list.take(), ["outer/inner", "closed inner", "closed outer"]);
+    let token = dispatcher::with_default(&list.dispatch(), || {
+        info_span!("outer").in_scope(|| info_span!("inner").in_scope(sidestep::CancelToken::new))
+    });
+    drop(token);
+    assert_eq!(list.take(), ["closed inner", "closed outer"]);
 }
 
 /// Panics in one of its methods, on threads of the pool.

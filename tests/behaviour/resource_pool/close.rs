@@ -36,7 +36,7 @@ fn close_runs_what_is_queued_refuses_what_comes_later_and_drops_the_values_on_th
     let error = soon(late).unwrap_err();
     assert!(error.is_shutdown() && error.to_string().contains("closed"), "{error}");
     assert_eq!(drops.count(), 1);
-    eventually("the end wakes who polls", || wakes.count() == 1);
+    eventually("the values are dropped", || wakes.count() == 1);
     closing.wait().unwrap();
     assert_eq!((ledger.made(), ledger.dropped()), (2, 2));
     assert!(!ledger.dropped_on().contains(&thread::current().id()));

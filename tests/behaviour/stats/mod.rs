@@ -1,5 +1,6 @@
-//! What a pool tells of itself: numbers, long-running tasks, warnings, histograms.
+//! What a pool tells of itself: numbers, long-running tasks, warnings, histograms, spans of tasks.
 
+mod console;
 mod ends;
 mod metrics;
 mod observe;

@@ -65,22 +65,34 @@ fn futures_are_terminated_once_they_have_given_their_result() {
     let token = CancelToken::new();
     let (mut task, mut unblocked) = (pool.spawn(|| 1), pool.unblock(|| 2));
     let (mut cancelling, mut reserve) = (pool.spawn(|| 3).cancel(), pool.reserve());
+    let mut handle = pool.spawn(|| 4).detach_on_drop();
     let mut cancelled = token.cancelled();
     let mut shutdown = pool.shutdown();
     assert!(!task.is_terminated() && !unblocked.is_terminated() && !cancelling.is_terminated());
-    assert!(!reserve.is_terminated() && !cancelled.is_terminated() && !shutdown.is_terminated());
+    assert!(
+        !handle.is_terminated()
+            && !reserve.is_terminated()
+            && !cancelled.is_terminated()
+            && !shutdown.is_terminated()
+    );
     assert!(poll(&mut cancelled, Waker::noop()).is_pending());
     assert!(!cancelled.is_terminated());
     token.cancel();
     sidestep::block_on(async {
         assert_eq!(((&mut task).await.unwrap(), (&mut unblocked).await), (1, 2));
         _ = (&mut cancelling).await;
+        assert_eq!((&mut handle).await.unwrap(), 4);
         assert!((&mut reserve).await.unwrap_err().is_shutdown());
         (&mut cancelled).await;
         (&mut shutdown).await;
     });
     assert!(task.is_terminated() && unblocked.is_terminated() && cancelling.is_terminated());
-    assert!(reserve.is_terminated() && cancelled.is_terminated() && shutdown.is_terminated());
+    assert!(
+        handle.is_terminated()
+            && reserve.is_terminated()
+            && cancelled.is_terminated()
+            && shutdown.is_terminated()
+    );
 }
 
 #[cfg(all(feature = "fs", feature = "event-loop"))]

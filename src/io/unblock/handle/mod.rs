@@ -20,7 +20,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, Seek};
-use std::num::NonZeroUsize;
+use std::num::NonZeroU32;
 use std::task::{Context, Poll};
 
 use super::buffers::items::Items;
@@ -28,7 +28,7 @@ use super::buffers::sizes::Sizes;
 use super::engine::drive::Client;
 use super::engine::shared::Setup;
 use super::state::request::Request;
-use crate::pool::{SpawnTarget, Spawner};
+use crate::pool::{ChosenTarget, SpawnTarget, Spawner};
 use crate::sync::Mutex;
 
 /// A blocking reader, writer or iterator as an asynchronous one.
@@ -154,11 +154,14 @@ use crate::sync::Mutex;
 #[must_use = "dropping an Unblock drops its value, once written bytes are written"]
 pub struct Unblock<T: Send + 'static> {
     client: Client<T>,
+    /// Where the work is done, if that is a lane: a handle to it. The pump has none, since it may
+    /// wait for the end of a pause.
+    lane: Option<ChosenTarget>,
     /// Items that are being given out. The lock is never taken: it makes the handle one that
     /// threads can share, though its items cannot be shared.
     items: Mutex<Option<Items>>,
     /// How many items may be buffered, if that was set.
-    capacity: Option<NonZeroUsize>,
+    capacity: Option<NonZeroU32>,
     /// A write has been accepted. The first does not yield: many handles that are written to once
     /// are no loop of writes.
     has_written: bool,
@@ -190,13 +193,16 @@ impl<T: Send + 'static> Unblock<T> {
 
     pub(crate) fn set_up(value: T, capacity: Option<usize>, setup: Setup) -> Self {
         let sizes = Sizes::of_capacity(capacity.unwrap_or(crate::io::CAPACITY));
-        let capacity = capacity.and_then(NonZeroUsize::new);
+        let capacity = capacity.and_then(|items| NonZeroU32::new(u32::try_from(items).unwrap_or(u32::MAX)));
         Unblock { capacity, ..Self::set_up_with(value, sizes, setup) }
     }
 
     pub(crate) fn set_up_with(value: T, sizes: Sizes, setup: Setup) -> Self {
+        let lane = setup.target.lane();
+        let setup = Setup { target: setup.target.without_handle(), ..setup };
         Unblock {
             client: Client::new(value, sizes, setup),
+            lane,
             items: Mutex::new(None),
             capacity: None,
             has_written: false,
@@ -216,7 +222,11 @@ impl<T: Send + 'static> Unblock<T> {
     #[track_caller]
     pub fn on(mut self, spawner: &impl Spawner) -> Self {
         match self.client.setup_mut() {
-            Some(setup) => setup.target = SpawnTarget::of(spawner),
+            Some(setup) => {
+                let target = SpawnTarget::of(spawner);
+                self.lane = target.lane();
+                setup.target = target.without_handle();
+            }
             None => panic!("an Unblock at work cannot change its pool: call `on` before it is used"),
         }
         self
@@ -310,12 +320,12 @@ impl<T: Send + 'static> Unblock<T> {
         self.client.set_sizes(sizes);
     }
 
-    /// Waits until everything that was accepted has been written. Many callers may wait at a time.
     /// Where the work is done.
-    pub(crate) fn target(&self) -> &SpawnTarget {
-        &self.client.setup().target
+    pub(crate) fn target(&self) -> SpawnTarget {
+        self.lane.clone().map_or_else(|| self.client.setup().target.clone(), SpawnTarget::from)
     }
 
+    /// Waits until everything that was accepted has been written. Many callers may wait at a time.
     pub(crate) fn poll_written(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.client.poll_written(context)
     }

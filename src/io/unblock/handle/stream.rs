@@ -1,7 +1,6 @@
 //! Iterators as streams.
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -38,6 +37,7 @@ where
     pub(crate) fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<T::Item>>> {
         ready!(budget::poll_turn(context));
         budget::spend(0);
+        let capacity = self.item_capacity();
         let items = self.items.get_mut().get_or_insert_with(items::none::<T::Item>);
         if let Some(item) = items::typed::<T::Item>(items).pop_front() {
             return Poll::Ready(Some(Ok(item)));
@@ -45,7 +45,7 @@ where
         let request = ItemsRequest {
             pull: pull::<T>,
             buffer: ItemBuffer::new::<T::Item>,
-            capacity: self.capacity.map_or_else(items::default_capacity::<T::Item>, NonZeroUsize::get),
+            capacity,
             batch: self.client.setup().batch,
             into: items,
         };
@@ -60,10 +60,13 @@ where
         })
     }
 
+    fn item_capacity(&self) -> usize {
+        self.capacity.map_or_else(items::default_capacity::<T::Item>, |items| items.get() as usize)
+    }
+
     /// With the first batch of items, taken on this thread.
     pub(crate) fn prefetched(self) -> Self {
-        let capacity = self.capacity.map_or_else(items::default_capacity::<T::Item>, NonZeroUsize::get);
-        let mut buffer = ItemBuffer::new::<T::Item>(capacity, self.client.setup().batch);
+        let mut buffer = ItemBuffer::new::<T::Item>(self.item_capacity(), self.client.setup().batch);
         if let Some(mut machine) = self.client.lock() {
             if let (Some(value), Some((mut items, most))) = (machine.idle_value(), buffer.begin()) {
                 let (count, done) = pull(value, &mut items, most);

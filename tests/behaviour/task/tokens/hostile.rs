@@ -194,7 +194,8 @@ fn everything_at_once() {
         });
         gate.open();
         assert_eq!(soon(task).unwrap() || round % 3 == 0, token.is_cancelled() || round % 3 == 0);
-        assert_eq!(drops.count(), registered);
+        // The thread of the task may be at the last ones, after the handle has had its result.
+        eventually("the hooks are dropped", || drops.count() == registered);
         assert!(ran.load(Ordering::SeqCst) <= registered);
         assert_eq!(token.cancelled().wait(), token.is_cancelled());
     }
