@@ -53,6 +53,11 @@ impl Fs {
     /// Where the functions of this module run.
     pub(super) const GLOBAL: &Self = &Fs { target: SpawnTarget::FILES };
 
+    /// For what a task of its own keeps: without a handle to a lane that may be paused.
+    pub(super) fn without_handle(&self) -> Self {
+        Fs { target: self.target.without_handle() }
+    }
+
     /// One trip to a thread, which begins with the first poll. The pool reports the caller as the
     /// place where the task was spawned.
     #[track_caller]
@@ -65,7 +70,12 @@ impl Fs {
         T: Send + 'static,
     {
         let (target, site) = (self.target.clone(), Location::caller());
-        async move { target.spawn_at(f, site).await? }
+        async move {
+            let task = target.spawn_at(f, site);
+            // A call that waits for the end of a pause does not keep the lane paused.
+            drop(target);
+            task.await?
+        }
     }
 
     /// [`offload`](Fs::offload) for `f` of a path. The future keeps `path` as long as the call

@@ -97,7 +97,7 @@ impl OpenOptions {
     /// that the call has created stays.
     #[track_caller]
     pub fn open<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<File>> + use<P> {
-        let (options, fs) = (self.options.clone(), self.fs.clone());
+        let (options, fs) = (self.options.clone(), self.fs.without_handle());
         self.fs.with_path(path, move |path| options.open(path).map(|file| fs.opened(file)))
     }
 }

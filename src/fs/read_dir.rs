@@ -52,9 +52,9 @@ impl Fs {
     /// As [`read_dir`].
     #[track_caller]
     pub fn read_dir<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<ReadDir>> + use<P> {
-        let fs = self.clone();
+        let fs = self.without_handle();
         self.with_path(path, move |path| {
-            let target = fs.target.clone();
+            let target = fs.target.with_handle();
             let entries = Entries::new(std::fs::read_dir(&path)?, path.into(), fs);
             let set_up = Setup { target, drops_in_place: true, batch: BATCH, ..Setup::default() };
             Ok(ReadDir { entries: Unblock::set_up(entries, Some(AHEAD), set_up).prefetched(), ended: false })

@@ -277,6 +277,10 @@ impl Lane {
         Lane { core, pool, in_session: self.in_session, is_handle: false }
     }
 
+    pub(super) fn is_handle(&self) -> bool {
+        self.is_handle
+    }
+
     /// A handle. To be called where the lane lives, by its name too: in a task of the lane, or by
     /// what has a handle or the session.
     pub(crate) fn handle(&self) -> Lane {

@@ -299,21 +299,21 @@ impl Fs {
     /// As [`File::open`].
     #[track_caller]
     pub fn open<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<File>> + use<P> {
-        let fs = self.clone();
+        let fs = self.without_handle();
         self.with_path(path, move |path| std::fs::File::open(path).map(|file| fs.opened(file)))
     }
 
     /// As [`File::create`].
     #[track_caller]
     pub fn create<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<File>> + use<P> {
-        let fs = self.clone();
+        let fs = self.without_handle();
         self.with_path(path, move |path| std::fs::File::create(path).map(|file| fs.opened(file)))
     }
 
     /// As [`File::create_new`].
     #[track_caller]
     pub fn create_new<P: AsRef<Path>>(&self, path: P) -> impl Future<Output = io::Result<File>> + use<P> {
-        let fs = self.clone();
+        let fs = self.without_handle();
         self.with_path(path, move |path| std::fs::File::create_new(path).map(|file| fs.opened(file)))
     }
 
@@ -333,7 +333,7 @@ impl Fs {
     /// A handle to an open file that other calls may have too.
     #[inline]
     fn file_of(&self, file: Arc<std::fs::File>, lock: Arc<FileLock>) -> File {
-        let set_up = Setup { target: self.target.clone(), drops_in_place: true, ..Setup::default() };
+        let set_up = Setup { target: self.target.with_handle(), drops_in_place: true, ..Setup::default() };
         let stream = Unblock::set_up_with(Arc::clone(&file), Sizes::of_file(MAX_BUF_SIZE), set_up);
         File { file, stream, bypasses_cache: OnceLock::new(), lock }
     }

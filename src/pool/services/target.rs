@@ -65,6 +65,14 @@ impl SpawnTarget {
         }
     }
 
+    /// This target with a handle to its lane, which lives, where it has none.
+    pub(crate) fn with_handle(&self) -> Self {
+        match &self.0 {
+            TargetPlace::Chosen(chosen) => SpawnTarget(TargetPlace::Chosen(chosen.with_handle())),
+            TargetPlace::Global | TargetPlace::Service(_) => self.clone(),
+        }
+    }
+
     fn resolve(&self) -> (DestinationRef<'_>, &TaskSettings) {
         match &self.0 {
             TargetPlace::Global => (Destination::Pool(Pool::global()), &NO_SETTINGS),

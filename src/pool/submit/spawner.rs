@@ -178,6 +178,15 @@ impl ChosenTarget {
         ChosenTarget::new(destination.without_handle(), settings.clone())
     }
 
+    /// This target with a handle to its lane, which lives, where it has none.
+    pub(crate) fn with_handle(&self) -> ChosenTarget {
+        let (destination, settings) = self.resolve();
+        if destination.lane().is_none_or(Lane::is_handle) {
+            return self.clone();
+        }
+        ChosenTarget::new(destination.with_handle(), settings.clone())
+    }
+
     /// The place of this target without its options, for what its own tasks keep.
     pub(crate) fn place(&self) -> ChosenTarget {
         ChosenTarget::new(self.resolve().0.without_handle(), TaskSettings::default())

@@ -2,14 +2,16 @@
 
 use std::fs as std_fs;
 use std::io::{self, Cursor};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use futures_lite::future::block_on;
 use futures_util::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, StreamExt};
 use sidestep::{Lane, Pool, Spawner, Strand, TaskError, Unblock, fs, io as sio, net};
 
-use crate::support::{Gate, eventually, nothing_happens, occupy, pool, soon};
+use crate::support::{Gate, check_sound, eventually, nothing_happens, occupy, poll, pool, soon};
 
 /// How many tasks `lane` has had.
 fn submitted(lane: &Lane) -> u64 {
@@ -211,4 +213,30 @@ fn accepted_bytes_are_written_though_the_last_handle_of_their_paused_lane_goes()
         eventually("the bytes are written", || content() == "kept");
         idle.wait();
     }
+}
+
+/// Nor does a call; what it opens is a handle again.
+#[test]
+fn calls_of_files_end_though_the_last_handle_of_their_paused_lane_goes() {
+    let pool = pool(1, 2);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("written");
+    let lane = pool.lane("paused", 1);
+    lane.set_limit(0).unwrap();
+    let files = fs::on(&lane);
+    let (mut read, mut create) = (pin!(files.read("Cargo.toml")), pin!(files.create(&path)));
+    assert!(poll(&mut read, Waker::noop()).is_pending());
+    assert!(poll(&mut create, Waker::noop()).is_pending());
+    nothing_happens();
+    assert_eq!(lane.metrics().tasks_queued(), 2, "there are handles");
+    drop((lane, files));
+    assert!(!block_on(read).unwrap().is_empty());
+    let mut file = block_on(create).unwrap();
+    // With it the pause goes on.
+    block_on(file.write_all(b"kept")).unwrap();
+    nothing_happens();
+    assert_eq!(std_fs::read_to_string(&path).unwrap(), "", "the file is a handle");
+    drop(file);
+    eventually("the bytes are written", || std_fs::read_to_string(&path).unwrap() == "kept");
+    check_sound(&pool);
 }
