@@ -200,23 +200,18 @@ impl Dependent for LinkedTask {
 ///
 /// let pool = Pool::new()?;
 /// let request = CancelToken::new();
-/// let (go, gate) = std::sync::mpsc::channel::<()>();
-/// let task = pool.spawn(move || {
+/// let task = pool.spawn(|| {
 ///     let token = sidestep::current::token();
 ///     // Threads that the pool knows nothing of.
 ///     std::thread::scope(|scope| {
-///         scope.spawn(|| {
-///             gate.recv().unwrap();
-///             token.check()
-///         });
+///         scope.spawn(|| while token.check().is_ok() { /* the next piece of the work */ });
 ///         scope.spawn(|| token.cancelled().wait()).join().unwrap()
 ///     })
 /// });
 /// task.link(&request);
 /// request.cancel();
-/// go.send(()).ok();
 /// # let ended = task.wait();
-/// # assert!(ended.is_err() || ended.is_ok_and(|told| told));
+/// # assert!(ended.is_err() || ended.is_ok_and(|was_cancelled| was_cancelled));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
