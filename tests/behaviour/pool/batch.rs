@@ -10,6 +10,7 @@ use std::thread;
 use futures_core::Stream;
 use sidestep::{Batch, OnShutdown, Pool, TaskError};
 
+use crate::support::alone::alone_as;
 use crate::support::{
     Drops, Gate, PATIENCE, Wakes, check_accounts, check_sound, eventually, nothing_happens, occupy, pool,
     quiet_panic, soon,
@@ -250,20 +251,24 @@ impl Drop for WaitsInDrop {
     }
 }
 
+/// A subscriber of another test may have a batch submitted one by one.
 #[test]
 fn what_was_queued_runs_while_the_closure_of_a_refused_one_is_dropped() {
-    let pool = Pool::builder().core_threads(1).max_threads(1).queue_limit(1).build().unwrap();
-    soon(pool.spawn(|| ())).unwrap();
-    eventually("the thread sleeps", || pool.metrics().threads_idle() == 1);
-    nothing_happens();
-    let (send, receive) = channel();
-    let in_time = Arc::new(AtomicUsize::new(0));
-    let refused = WaitsInDrop(receive, Arc::clone(&in_time));
-    let closures: [Box<dyn FnOnce() + Send>; 2] =
-        [Box::new(move || send.send(()).unwrap()), Box::new(move || drop(refused))];
-    let ends = pool.spawn_batch(closures).wait();
-    assert!(ends[0].is_ok() && ends[1].as_ref().unwrap_err().is_full());
-    assert_eq!(in_time.load(Ordering::SeqCst), 1, "nobody was woken for the first task");
+    let path = "pool::batch::what_was_queued_runs_while_the_closure_of_a_refused_one_is_dropped";
+    alone_as(path, &[], || {
+        let pool = Pool::builder().core_threads(1).max_threads(1).queue_limit(1).build().unwrap();
+        soon(pool.spawn(|| ())).unwrap();
+        eventually("the thread sleeps", || pool.metrics().threads_idle() == 1);
+        nothing_happens();
+        let (send, receive) = channel();
+        let in_time = Arc::new(AtomicUsize::new(0));
+        let refused = WaitsInDrop(receive, Arc::clone(&in_time));
+        let closures: [Box<dyn FnOnce() + Send>; 2] =
+            [Box::new(move || send.send(()).unwrap()), Box::new(move || drop(refused))];
+        let ends = pool.spawn_batch(closures).wait();
+        assert!(ends[0].is_ok() && ends[1].as_ref().unwrap_err().is_full());
+        assert_eq!(in_time.load(Ordering::SeqCst), 1, "nobody was woken for the first task");
+    });
 }
 
 #[test]
