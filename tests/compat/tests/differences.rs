@@ -270,10 +270,17 @@ fn assert_two_at_once(spawn: fn(Job), expected: bool) {
     second.pass();
 }
 
-/// Runs one of the tests below in a process of its own, since the limits belong to the process.
-fn run_alone(test: &str, variables: &[&str]) {
+/// Set in the process that a test has started.
+const MARK: &str = "COMPAT_TEST_CHILD";
+
+/// Runs `body` as the test of this name, in a process of its own with limits of one thread by these
+/// variables: the limits belong to the process.
+fn alone(test: &str, variables: &[&str], body: impl FnOnce()) {
+    if std::env::var_os(MARK).is_some() {
+        return body();
+    }
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", test]);
+    command.args(["--exact", test]).env(MARK, "1");
     command.env_remove("SIDESTEP_MAX_THREADS").env_remove("BLOCKING_MAX_THREADS");
     command.env_remove("SIDESTEP_CORE_THREADS");
     command.envs(variables.iter().map(|variable| (variable, "1")));
@@ -283,70 +290,65 @@ fn run_alone(test: &str, variables: &[&str]) {
 }
 
 #[test]
-fn each_has_a_variable_of_its_own() {
-    run_alone("alone_only_the_original_is_limited", &["BLOCKING_MAX_THREADS"]);
-    run_alone("alone_only_the_facade_is_limited", &["SIDESTEP_MAX_THREADS"]);
+fn the_variable_of_the_original_limits_the_original_alone() {
+    alone("the_variable_of_the_original_limits_the_original_alone", &["BLOCKING_MAX_THREADS"], || {
+        assert_two_at_once(ours, true);
+        assert_two_at_once(theirs, false);
+    });
 }
 
 #[test]
-#[ignore = "the limits belong to the process, so it needs one of its own: run by each_has_a_variable_of_its_own"]
-fn alone_only_the_original_is_limited() {
-    assert_two_at_once(ours, true);
-    assert_two_at_once(theirs, false);
-}
-
-#[test]
-#[ignore = "the limits belong to the process, so it needs one of its own: run by each_has_a_variable_of_its_own"]
-fn alone_only_the_facade_is_limited() {
-    assert_two_at_once(ours, false);
-    assert_two_at_once(theirs, true);
+fn the_variable_of_the_library_limits_the_facade_alone() {
+    alone("the_variable_of_the_library_limits_the_facade_alone", &["SIDESTEP_MAX_THREADS"], || {
+        assert_two_at_once(ours, false);
+        assert_two_at_once(theirs, true);
+    });
 }
 
 #[test]
 fn the_limit_at_run_time_is_the_same() {
-    run_alone("alone_the_limit_can_be_changed", &[]);
-}
-
-#[test]
-#[ignore = "the limits belong to the process, so it needs one of its own: run by the_limit_at_run_time_is_the_same"]
-fn alone_the_limit_can_be_changed() {
-    let set_both = |limit| {
-        blocking::set_max_blocking_threads(limit);
-        original::set_max_blocking_threads(limit);
-    };
-    let limits =
-        [(NonZeroUsize::MIN, false), (NonZeroUsize::MIN.saturating_add(1), true), (NonZeroUsize::MAX, true)];
-    for (limit, expected) in limits {
-        set_both(limit);
-        assert_two_at_once(ours, expected);
-        assert_two_at_once(theirs, expected);
-    }
+    alone("the_limit_at_run_time_is_the_same", &[], || {
+        let set_both = |limit| {
+            blocking::set_max_blocking_threads(limit);
+            original::set_max_blocking_threads(limit);
+        };
+        let limits = [
+            (NonZeroUsize::MIN, false),
+            (NonZeroUsize::MIN.saturating_add(1), true),
+            (NonZeroUsize::MAX, true),
+        ];
+        for (limit, expected) in limits {
+            set_both(limit);
+            assert_two_at_once(ours, expected);
+            assert_two_at_once(theirs, expected);
+        }
+    });
 }
 
 #[test]
 fn a_queued_closure_that_is_given_up_is_dropped_at_once() {
-    run_alone("alone_a_queued_closure_is_given_up", &["SIDESTEP_MAX_THREADS", "BLOCKING_MAX_THREADS"]);
-}
+    alone(
+        "a_queued_closure_that_is_given_up_is_dropped_at_once",
+        &["SIDESTEP_MAX_THREADS", "BLOCKING_MAX_THREADS"],
+        || {
+            let (gate, ends) = (occupy(ours), Drops::new());
+            let [first, second] = [ends.token(), ends.token()];
+            drop(blocking::unblock(move || first));
+            assert_eq!(ends.count(), 1);
+            assert!(block_on(blocking::unblock(move || second).cancel()).is_none());
+            assert_eq!(ends.count(), 2);
+            gate.open();
 
-#[test]
-#[ignore = "the limits belong to the process, so it needs one of its own: run by a_queued_closure_that_is_given_up_is_dropped_at_once"]
-fn alone_a_queued_closure_is_given_up() {
-    let (gate, ends) = (occupy(ours), Drops::new());
-    let [first, second] = [ends.token(), ends.token()];
-    drop(blocking::unblock(move || first));
-    assert_eq!(ends.count(), 1);
-    assert!(block_on(blocking::unblock(move || second).cancel()).is_none());
-    assert_eq!(ends.count(), 2);
-    gate.open();
-
-    let (gate, ends) = (occupy(theirs), Drops::new());
-    let [first, second] = [ends.token(), ends.token()];
-    drop(original::unblock(move || first));
-    let mut ending = Box::pin(original::unblock(move || second).cancel());
-    assert!(block_on(poll_once(&mut ending)).is_none());
-    let_nothing_happen();
-    assert_eq!(ends.count(), 0);
-    gate.open();
-    assert!(block_on(ending).is_none());
-    assert_eq!(ends.count(), 2);
+            let (gate, ends) = (occupy(theirs), Drops::new());
+            let [first, second] = [ends.token(), ends.token()];
+            drop(original::unblock(move || first));
+            let mut ending = Box::pin(original::unblock(move || second).cancel());
+            assert!(block_on(poll_once(&mut ending)).is_none());
+            let_nothing_happen();
+            assert_eq!(ends.count(), 0);
+            gate.open();
+            assert!(block_on(ending).is_none());
+            assert_eq!(ends.count(), 2);
+        },
+    );
 }
