@@ -5,21 +5,26 @@ use std::sync::mpsc::channel;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use sidestep::{CancelToken, current};
+use sidestep::{CancelToken, Pool, Task, current};
 
 use crate::support::fork::in_child;
 use crate::support::{Gate, PATIENCE, check_sound, poll, pool, soon};
 
-#[test]
-fn tokens_of_the_parent_answer_in_the_child() {
-    let (pool, gate) = (pool(1, 1), Gate::new());
+/// A task that waits for its gate, and its token.
+fn with_token(pool: &Pool, gate: &Gate) -> (Task<()>, CancelToken) {
     let (send, receive) = channel();
     let pass = gate.clone();
     let task = pool.spawn(move || {
         send.send(current::token()).unwrap();
         pass.pass();
     });
-    let token = receive.recv_timeout(PATIENCE).unwrap();
+    (task, receive.recv_timeout(PATIENCE).unwrap())
+}
+
+#[test]
+fn tokens_of_the_parent_answer_in_the_child() {
+    let (pool, gate) = (pool(1, 1), Gate::new());
+    let (task, token) = with_token(&pool, &gate);
     let (own, cancelled) = (CancelToken::new(), CancelToken::new());
     cancelled.cancel();
     let guards = [token.on_cancel(|| ()), own.on_cancel(|| ())];
@@ -62,13 +67,7 @@ fn tokens_of_the_parent_answer_in_the_child() {
 #[test]
 fn a_task_that_was_cancelled_before_the_fork_has_cancelled_children_in_the_child() {
     let (pool, gate) = (pool(1, 1), Gate::new());
-    let (send, receive) = channel();
-    let pass = gate.clone();
-    let task = pool.spawn(move || {
-        send.send(current::token()).unwrap();
-        pass.pass();
-    });
-    let token = receive.recv_timeout(PATIENCE).unwrap();
+    let (task, token) = with_token(&pool, &gate);
     let (before, end) = (token.child(), task.cancel());
     let status = in_child(|list| {
         list.check(token.is_cancelled() && before.is_cancelled());
