@@ -204,6 +204,8 @@ const CONTRACTS: &[&str] = &[
     "src/sys/exit.rs",
     "src/sys/file_head.rs",
     "src/sys/file_id.rs",
+    "src/sys/file_lock.rs",
+    "src/sys/pipe.rs",
     "src/sys/child_end.rs",
     "src/sys/fork.rs",
     "src/sys/pread.rs",

@@ -131,8 +131,10 @@ impl File {
         poll_fn(budget::poll_turn).await;
         // A large buffer is filled by one call.
         let is_small = buffer.as_mut().len() <= pread::MOST;
-        if is_small && let Some(count) = self.read_cached(buffer.as_mut(), offset) {
-            return (Ok(count), buffer);
+        if is_small {
+            if let Some(count) = self.read_cached(buffer.as_mut(), offset) {
+                return (Ok(count), buffer);
+            }
         }
         self.lend(buffer, move |file, buffer| retry(|| read_once(file, buffer.as_mut(), offset))).await
     }
