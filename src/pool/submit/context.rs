@@ -64,11 +64,6 @@ impl Captures {
         false
     }
 
-    #[inline]
-    fn is_empty(&self) -> bool {
-        self.list.is_empty() && !self.carries_spans()
-    }
-
     /// Whether tasks carry the spans of their spawners now, or spans of their own.
     #[cfg(feature = "tracing")]
     #[inline]
@@ -144,11 +139,14 @@ pub(in crate::pool) struct Carried {
     captures: Captures,
     /// Whether they carry the time of their spawning.
     times: bool,
+    /// Whether each task carries something, whatever its spawner has.
+    always: bool,
 }
 
 impl Carried {
     pub(in crate::pool) fn new(captures: Captures, times: bool) -> Self {
-        Carried { captures, times }
+        let always = times || !captures.list.is_empty();
+        Carried { captures, times, always }
     }
 
     /// Whether tasks run inside the spans of their spawners.
@@ -168,7 +166,7 @@ impl Carried {
     #[inline]
     pub(in crate::pool) fn metadata_in(&self, enters: EntersRuntime) -> Option<Box<ColdPart>> {
         let mut runtime = self.runtime(enters);
-        let is_plain = self.captures.is_empty() && !self.times && runtime.is_empty();
+        let is_plain = !self.always && !self.captures.carries_spans() && runtime.is_empty();
         (!is_plain).then(|| self.cold_part(Metadata::default(), runtime))
     }
 

@@ -266,18 +266,24 @@ impl<Q: Queue> Submitter<'_, Q> {
     #[inline]
     pub(in crate::pool) fn push(&self, entry: TaskRef, handle: &TaskRef) -> Result<bool, (Claimed, Reason)> {
         if let Err(reason) = self.check() {
-            if !matches!(reason, Reason::NoThread(_)) {
-                self.queue.unrun().count_rejected();
-            }
-            trace_refusal(handle, &reason);
-            match entry.claim() {
-                Some(claimed) => return Err((claimed, reason)),
-                None => unreachable!("a task that was not admitted is nobody else's to claim"),
-            }
+            return Err((self.refuse(entry, &reason), reason));
         }
         match handle.metadata() {
             None => Ok(self.queue.push(self.inner, entry)),
             Some(metadata) => self.push_special(entry, handle, metadata),
+        }
+    }
+
+    /// Counts a task that is not admitted.
+    #[cold]
+    fn refuse(&self, entry: TaskRef, reason: &Reason) -> Claimed {
+        if !matches!(reason, Reason::NoThread(_)) {
+            self.queue.unrun().count_rejected();
+        }
+        trace_refusal(&entry, reason);
+        match entry.claim() {
+            Some(claimed) => claimed,
+            None => unreachable!("a task that was not admitted is nobody else's to claim"),
         }
     }
 

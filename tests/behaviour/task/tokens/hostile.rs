@@ -193,7 +193,13 @@ fn everything_at_once() {
             });
         });
         gate.open();
-        assert_eq!(soon(task).unwrap() || round % 3 == 0, token.is_cancelled() || round % 3 == 0);
+        let has_seen = soon(task).unwrap();
+        match round % 3 {
+            0 => assert!(!has_seen && !token.is_cancelled()),
+            // The cancellation may come when the closure has looked, and before the task has ended.
+            1 => assert!(!has_seen || token.is_cancelled()),
+            _ => assert!(has_seen && token.is_cancelled()),
+        }
         // The thread of the task may be at the last ones, after the handle has had its result.
         eventually("the hooks are dropped", || drops.count() == registered);
         assert!(ran.load(Ordering::SeqCst) <= registered);
