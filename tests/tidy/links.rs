@@ -10,7 +10,8 @@ const DOCUMENTATION: &str = "https://docs.rs/sidestep/latest/sidestep/";
 const PACKAGE: &str = "https://docs.rs/crate/sidestep/latest/source/";
 /// The front page, and what else the registry shows or keeps for itself: there is no repository
 /// beside them.
-const ALONE: [&str; 2] = ["README.md", "CHANGELOG.md"];
+const ALONE: [&str; 4] =
+    ["README.md", "CHANGELOG.md", "src/facades/blocking/README.md", "src/facades/tokio/README.md"];
 /// The pages of `sidestep::docs`.
 const IN_THE_DOCUMENTATION: [&str; 5] = ["GLOSSARY", "GUIDE", "MIGRATING", "MODELS", "PROMISES"];
 
