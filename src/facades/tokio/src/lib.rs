@@ -19,9 +19,7 @@
 
 /// Blocking tasks: `tokio::task`, as far as that is about closures.
 pub mod task {
-    pub use sidestep::task::{
-        AbortHandle, Id, JoinError, JoinHandle, JoinSet, id, spawn_blocking, try_id,
-    };
+    pub use sidestep::task::{AbortHandle, Id, JoinError, JoinHandle, JoinSet, id, spawn_blocking, try_id};
 }
 
 /// Files: `tokio::fs`, with the rest of `std::fs`.
