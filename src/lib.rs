@@ -242,10 +242,10 @@ pub mod docs {
     //!
     //! # In the repository
     //!
-    //! Some programs and tests that the pages name are packages of their own, so the published
-    //! package does not contain them: `examples/console`, `examples/http`, `examples/sqlite`,
-    //! `tests/compat` and `tests/suites`. The folder `docs/internals` describes the architecture
-    //! for maintainers.
+    //! Some programs and tests that the pages name are packages of their own, or too large, so the
+    //! published package does not contain them: `examples/console`, `examples/http`,
+    //! `examples/images`, `examples/soak`, `examples/sqlite`, `tests/compat` and `tests/suites`.
+    //! The folder `docs/internals` describes the architecture for maintainers.
 
     // The files of the pages end with the targets of their reference links. Of two definitions of
     // a link the first one counts: here it is the one of `links.md`, whose paths rustdoc checks.

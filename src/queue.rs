@@ -188,7 +188,7 @@ impl<T> Queues<T> {
         batch: usize,
     ) -> Option<Taken<T>> {
         cursor.looks = cursor.looks.wrapping_add(1);
-        cursor.is_due |= cursor.looks.is_multiple_of(FAIRNESS);
+        cursor.is_due |= cursor.looks % FAIRNESS == 0;
         if (cursor.is_due || cursor.injector_is_due) && cursor.moved == 0 {
             let turned = self.take_turned(local, cursor);
             if turned.is_some() {
@@ -231,8 +231,10 @@ impl<T> Queues<T> {
         if local.is_some() {
             let given_back_first = cursor.given_back_is_next;
             cursor.given_back_is_next = !given_back_first;
-            if given_back_first && let Some(item) = self.take_given_back() {
-                return Some(item);
+            if given_back_first {
+                if let Some(item) = self.take_given_back() {
+                    return Some(item);
+                }
             }
         }
         self.take_stolen(local, cursor).or_else(injector)

@@ -295,9 +295,8 @@ fn watch_memory(readings: &[Holdings], times: u64) {
         fault(format_args!("bytes in use: {least} at the end, and {most} after the warm-up"));
     }
     let (most, least) = (warm.iter().filter_map(|reading| reading.rss).max(), one.rss.min(two.rss));
-    if let (Some(most), Some(least)) = (most, least)
-        && least > most + times * RSS_SLACK
-    {
+    let (Some(most), Some(least)) = (most, least) else { return };
+    if least > most + times * RSS_SLACK {
         fault(format_args!("resident memory: {least} at the end, and {most} after the warm-up"));
     }
 }

@@ -20,8 +20,8 @@ const SMALL: usize = 16 << 10;
 ///
 /// ```
 /// # sidestep::block_on(async {
-/// let bytes = sidestep::fs::read("Cargo.toml").await?;
-/// assert!(bytes.starts_with(b"[package]"));
+/// let bytes = sidestep::fs::read("README.md").await?;
+/// assert!(bytes.starts_with(b"# sidestep"));
 /// # std::io::Result::Ok(()) })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```

@@ -69,7 +69,7 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
-pub use std::fs::{FileTimes, FileType, Metadata, Permissions, TryLockError};
+pub use std::fs::{FileTimes, FileType, Metadata, Permissions};
 
 pub use self::contents::{copy, read, read_to_string, write};
 pub use self::dir_builder::DirBuilder;
@@ -86,3 +86,4 @@ pub use self::read_dir::{DirEntry, ReadDir, read_dir};
 pub use self::unix::{chown, chroot, fchown, lchown, symlink};
 #[cfg(windows)]
 pub use self::windows::{symlink_dir, symlink_file};
+pub use crate::sys::file_lock::TryLockError;

@@ -101,7 +101,7 @@ impl ReadDir {
         }
         let entry = ready!(self.entries.poll_item(context));
         self.ended = matches!(entry, None | Some(Err(_)));
-        Poll::Ready(entry.map(Result::flatten))
+        Poll::Ready(entry.map(|entry| entry.and_then(|entry| entry)))
     }
 }
 

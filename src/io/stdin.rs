@@ -90,9 +90,7 @@ fn start_round(shared: &Arc<SharedReader>) {
     let task = SpawnTarget::STREAMS.options().spawn(move || reading.only_round(&mut Source));
     let shared = Arc::clone(shared);
     task.on_complete(move |end| {
-        if end.is_err()
-            && let Err(error) = start_thread(&shared)
-        {
+        if let Err(error) = end.or_else(|_| start_thread(&shared)) {
             shared.refuse(&error);
         }
     });

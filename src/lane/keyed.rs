@@ -117,10 +117,8 @@ impl KeyedTasks {
             entry.is_listed = true;
             self.ring.push_back(key);
         }
-        if entry.is_empty()
-            && let Some(entry) = self.keys.remove(&key)
-        {
-            self.gone.push(entry.key);
+        if entry.is_empty() {
+            self.gone.extend(self.keys.remove(&key).map(|entry| entry.key));
         }
         Some(result)
     }

@@ -175,7 +175,7 @@ impl Lanes {
     ) -> Arc<LaneCore> {
         let is_shared = matches!(naming, Naming::Shared);
         let (mut others, mut core) = (Vec::new(), None);
-        if is_shared && let Some(registered) = self.registered.lock() {
+        if let Some(registered) = is_shared.then(|| self.registered.lock()).flatten() {
             core = registered.find(&name, &mut others);
             core.iter().for_each(|core| core.add_handle());
         }
@@ -200,7 +200,7 @@ impl Lanes {
         others: &mut Vec<Arc<LaneCore>>,
     ) -> Arc<LaneCore> {
         let Some(mut registered) = self.registered.lock() else { return core };
-        if is_named && let Some(first) = registered.find(core.name(), others) {
+        if let Some(first) = is_named.then(|| registered.find(core.name(), others)).flatten() {
             first.add_handle();
             others.push(core);
             return first;

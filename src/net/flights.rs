@@ -136,9 +136,7 @@ impl Flights {
 
     /// Takes the flight out of the table, if it is there.
     fn remove(table: &mut Table, name: &Name, flight: &Arc<Flight>) {
-        if let Ok(index) = find(table, name)
-            && Arc::ptr_eq(&table[index].1, flight)
-        {
+        if let Some(index) = find(table, name).ok().filter(|index| Arc::ptr_eq(&table[*index].1, flight)) {
             table.remove(index);
         }
     }

@@ -280,12 +280,12 @@ fn monitor_disarm_against_submit() {
                     assert!(inner.growth.monitor().await_arming(|| false), "it is not stopped");
                     while !inner.growth.monitor().disarm(|| inner.engine.own_counts().queued() > 0) {
                         let taken = inner.engine.queues.take_any().map(QueueItem::open);
-                        if let Some(Job::Task(task)) = taken
-                            && let Some(claimed) = task.claim()
-                        {
-                            claimed.count_cancelled();
-                            claimed.discard(Reason::Shutdown);
-                            found += 1;
+                        if let Some(Job::Task(task)) = taken {
+                            if let Some(claimed) = task.claim() {
+                                claimed.count_cancelled();
+                                claimed.discard(Reason::Shutdown);
+                                found += 1;
+                            }
                         }
                         // A task is counted before it is pushed.
                         thread::yield_now();

@@ -101,8 +101,10 @@ impl Inner {
     /// A thread of `reserve` is gone, or will not come: another one may have to.
     pub(super) fn release_reserved(&self, reserve: &LaneReserve, may_follow: bool) {
         reserve.release();
-        if may_follow && let Some(lane) = reserve.lane().filter(|lane| lane.has_pending()) {
-            self.call_reserve(&lane, 1);
+        if may_follow {
+            if let Some(lane) = reserve.lane().filter(|lane| lane.has_pending()) {
+                self.call_reserve(&lane, 1);
+            }
         }
         self.leave_reserve();
     }

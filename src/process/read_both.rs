@@ -21,15 +21,15 @@ where
     let (mut stdout, mut stderr) = (pin!(read_to_end(stdout)), pin!(read_to_end(stderr)));
     let (mut out, mut err) = (None, None);
     poll_fn(|context| {
-        if out.is_none()
-            && let Poll::Ready(bytes) = stdout.as_mut().poll(context)
-        {
-            out = Some(bytes?);
+        if out.is_none() {
+            if let Poll::Ready(bytes) = stdout.as_mut().poll(context) {
+                out = Some(bytes?);
+            }
         }
-        if err.is_none()
-            && let Poll::Ready(bytes) = stderr.as_mut().poll(context)
-        {
-            err = Some(bytes?);
+        if err.is_none() {
+            if let Poll::Ready(bytes) = stderr.as_mut().poll(context) {
+                err = Some(bytes?);
+            }
         }
         match (&mut out, &mut err) {
             (Some(out), Some(err)) => Poll::Ready(Ok((std::mem::take(out), std::mem::take(err)))),

@@ -68,8 +68,8 @@ use crate::pool::Pool;
 /// }
 ///
 /// # sidestep::block_on(async {
-/// let word = first_word("no such file").catch(|_| first_word("Cargo.toml")).await?;
-/// assert_eq!(word, "[package]");
+/// let word = first_word("no such file").catch(|_| first_word("LICENSE-MIT")).await?;
+/// assert_eq!(word, "Copyright");
 /// # Ok::<(), io::Error>(())
 /// # })?;
 /// # Ok::<(), io::Error>(())

@@ -61,10 +61,10 @@ impl CloseSignal {
     /// A destructor has panicked.
     pub(super) fn add_panic(&self, payload: Box<dyn Any + Send>) {
         let mut reason = Some(Reason::panicked(payload));
-        if let Some(mut state) = self.0.lock()
-            && state.panic.is_none()
-        {
-            state.panic = reason.take();
+        if let Some(mut state) = self.0.lock() {
+            if state.panic.is_none() {
+                state.panic = reason.take();
+            }
         }
         // The destructor of a payload is user code.
         if let Some(Reason::Panicked(payload)) = reason {

@@ -168,9 +168,7 @@ impl OwnThread {
     /// Waits for the end of the thread, until `deadline`. Returns the thread if that came first.
     pub(crate) fn join(self, deadline: Option<Instant>) -> Option<Self> {
         let pause = Parker::new();
-        while let Some(deadline) = deadline
-            && !self.is_gone()
-        {
+        while let Some(deadline) = deadline.filter(|_| !self.is_gone()) {
             if now() >= deadline {
                 return Some(self);
             }

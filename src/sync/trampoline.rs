@@ -105,9 +105,8 @@ pub(crate) fn afresh<R>(f: impl FnOnce() -> R) -> R {
 
 fn run_put_off() -> bool {
     let mut any = false;
-    while ANY.with(Cell::get)
-        && let Some(step) = with_list(VecDeque::pop_front)
-    {
+    while ANY.with(Cell::get) {
+        let Some(step) = with_list(VecDeque::pop_front) else { break };
         step();
         any = true;
     }

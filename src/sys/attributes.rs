@@ -305,10 +305,9 @@ mod affinity {
 
     /// Gives the calling thread the CPUs of the process.
     pub(super) fn adopt() {
-        if let (Some(process), Some(own)) = (CpuSet::of_process(), CpuSet::of_this_thread())
-            && process != own
-        {
-            process.give_to_this_thread();
+        match (CpuSet::of_process(), CpuSet::of_this_thread()) {
+            (Some(process), Some(own)) if process != own => process.give_to_this_thread(),
+            _ => {}
         }
     }
 }
@@ -326,9 +325,8 @@ mod priority {
     pub(super) fn adopt() {
         // SAFETY: no arguments, no memory.
         let process = libc::c_long::from(unsafe { libc::getpid() });
-        if let (Some(wanted), Some(own)) = (policy(process), policy(0))
-            && wanted != own
-        {
+        let (wanted, own) = (policy(process), policy(0));
+        if let Some(wanted) = wanted.filter(|_| own.is_some() && own != wanted) {
             let parameter: [libc::c_int; 8] = [wanted.1, 0, 0, 0, 0, 0, 0, 0];
             // SAFETY: the third argument points to the parameter of the policy, an `int` at its
             // begin, for the time of the call.

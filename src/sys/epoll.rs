@@ -67,7 +67,7 @@ impl Epoll {
     }
 
     fn control(&self, operation: i32, fd: Fd, events: u32) -> io::Result<()> {
-        let mut event = libc::epoll_event { events, u64: u64::from(fd.cast_unsigned()) };
+        let mut event = libc::epoll_event { events, u64: u64::from(fd as u32) };
         // SAFETY: the event is valid for reading.
         let status = unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd, &raw mut event) };
         if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

@@ -7,6 +7,8 @@
 //! | `fork` | which process this is |
 //! | `file_head` | the first bytes of a file, in memory that nothing has initialised |
 //! | `file_id` | which file a handle has open |
+//! | `file_lock` | locks of open files |
+//! | `pipe` | the types of pipes, and a pipe at its end |
 //! | `thread_stat` | what the system knows of a thread |
 //! | `attributes` | what a thread inherits from its maker, and has of the process instead |
 //! | `cpus` | how many CPUs the process may use |
@@ -33,8 +35,12 @@ pub(crate) mod exit;
 pub(crate) mod file_head;
 #[cfg(feature = "fs")]
 pub(crate) mod file_id;
+#[cfg(feature = "fs")]
+pub(crate) mod file_lock;
 pub(crate) mod first_use;
 pub(crate) mod fork;
+#[cfg(feature = "fs")]
+pub(crate) mod pipe;
 #[cfg(feature = "fs")]
 pub(crate) mod pread;
 #[cfg(all(feature = "fs", target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]

@@ -86,10 +86,10 @@ impl ClockHold {
 
 impl Clone for ClockHold {
     fn clone(&self) -> Self {
-        if let Some(mut clocks) = table()
-            && let Some(index) = self.entry(&clocks)
-        {
-            clocks[index].holds += 1;
+        if let Some(mut clocks) = table() {
+            if let Some(index) = self.entry(&clocks) {
+                clocks[index].holds += 1;
+            }
         }
         ClockHold(Arc::clone(&self.0))
     }

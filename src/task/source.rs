@@ -171,11 +171,9 @@ impl Forest {
     /// Takes a branch out that has no use, and its parent if that has none then.
     fn prune(&mut self, id: u64, task: Option<&TaskRef>, pruned: &mut Pruned) {
         let mut next = Some(id);
-        while let Some(id) = next.take()
-            && let Some(branch) = self.branches.get(id)
-            && !branch.has_token
-            && (branch.children.len() < 2 || branch.parent.is_none())
-        {
+        let has_no_use =
+            |branch: &Branch| !branch.has_token && (branch.children.len() < 2 || branch.parent.is_none());
+        while let Some(id) = next.take().filter(|id| self.branches.get(*id).is_some_and(has_no_use)) {
             // It may have been given some since its token went.
             self.hand_up(id, task, pruned);
             let Some(branch) = self.branches.remove(id) else { return };

@@ -254,19 +254,17 @@ fn block_erased(wait: &mut dyn ErasedWait, deadline: Option<Instant>) {
         if trampoline::settle(deadline) {
             continue;
         }
-        if deadline.is_none()
-            && let Some(deep) = trampoline::is_stuck()
-            && wait.too_deep(deep)
-        {
+        if deadline.is_none() && trampoline::is_stuck().is_some_and(|deep| wait.too_deep(deep)) {
             return;
         }
         let host = host();
         let help = wait.help(host);
-        if let (Help::Run(task), Some(host)) = (&help, host)
-            && nesting::room().is_ok()
-        {
-            host.run_inline_now(task);
-            continue;
+        match (&help, host) {
+            (Help::Run(task), Some(host)) if nesting::room().is_ok() => {
+                host.run_inline_now(task);
+                continue;
+            }
+            _ => {}
         }
         if !wait.is_for_end() && !matches!(help, Help::Fail(_)) {
             blocking.get_or_insert_with(Blocking::enter);

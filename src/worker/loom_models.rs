@@ -103,11 +103,11 @@ impl Yard {
         let (entry, handle) = new_task(closure, Arc::as_ptr(&self.engine.account), Location::caller(), None);
         self.engine.submit(entry);
         self.engine.notify(&**self);
-        if self.engine.is_closed()
-            && let Some(claimed) = handle.task().clone().claim()
-        {
-            claimed.count_cancelled();
-            claimed.discard(Reason::Shutdown);
+        if self.engine.is_closed() {
+            if let Some(claimed) = handle.task().clone().claim() {
+                claimed.count_cancelled();
+                claimed.discard(Reason::Shutdown);
+            }
         }
         Task::new(handle)
     }

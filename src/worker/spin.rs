@@ -122,7 +122,7 @@ impl SpinPhase<'_> {
         }
         self.last_look = now;
         self.looks += 1;
-        if self.looks.is_multiple_of(YIELD) { SpinNext::Yield } else { SpinNext::Look }
+        if self.looks % YIELD == 0 { SpinNext::Yield } else { SpinNext::Look }
     }
 
     fn fail(&self) {

@@ -22,6 +22,7 @@ use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
 use crate::io::{Setup, Sizes, Unblock};
 use crate::sys::first_use::get_or_make;
+use crate::sys::pipe::ended_pipe;
 
 /// The most bytes that one read or write of a file moves, unless that is set.
 const MAX_BUF_SIZE: usize = 2 << 20;
@@ -346,11 +347,7 @@ fn closed_file() -> io::Result<Arc<std::fs::File>> {
     if let Some(closed) = CLOSED.get() {
         return Ok(Arc::clone(closed));
     }
-    let (end, _) = io::pipe()?;
-    #[cfg(unix)]
-    let file = std::fs::File::from(std::os::fd::OwnedFd::from(end));
-    #[cfg(windows)]
-    let file = std::fs::File::from(std::os::windows::io::OwnedHandle::from(end));
+    let file = ended_pipe()?;
     Ok(Arc::clone(get_or_make(&CLOSED, || Arc::new(file))))
 }
 

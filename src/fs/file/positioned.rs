@@ -38,11 +38,11 @@ impl File {
     ///
     /// ```
     /// # sidestep::block_on(async {
-    /// let file = sidestep::fs::File::open("Cargo.toml").await?;
-    /// let (mut first, mut second) = ([0; 9], [0; 4]);
+    /// let file = sidestep::fs::File::open("README.md").await?;
+    /// let (mut first, mut second) = ([0; 10], [0; 4]);
     /// let reads = futures_util::future::try_join(file.read_at(&mut first, 0), file.read_at(&mut second, 10));
-    /// assert_eq!(reads.await?, (9, 4));
-    /// assert_eq!(&first, b"[package]");
+    /// assert_eq!(reads.await?, (10, 4));
+    /// assert_eq!(&first, b"# sidestep");
     /// # std::io::Result::Ok(()) }).unwrap();
     /// ```
     #[cfg(unix)]
@@ -115,9 +115,9 @@ impl File {
     ///
     /// ```
     /// # sidestep::block_on(async {
-    /// let file = sidestep::fs::File::open("Cargo.toml").await?;
-    /// let (count, buffer) = file.read_at_owned(vec![0; 9], 0).await;
-    /// assert_eq!(&buffer[..count?], b"[package]");
+    /// let file = sidestep::fs::File::open("README.md").await?;
+    /// let (count, buffer) = file.read_at_owned(vec![0; 10], 0).await;
+    /// assert_eq!(&buffer[..count?], b"# sidestep");
     /// # std::io::Result::Ok(()) }).unwrap();
     /// ```
     #[cfg(unix)]
@@ -131,8 +131,10 @@ impl File {
         poll_fn(budget::poll_turn).await;
         // A large buffer is filled by one call.
         let is_small = buffer.as_mut().len() <= pread::MOST;
-        if is_small && let Some(count) = self.read_cached(buffer.as_mut(), offset) {
-            return (Ok(count), buffer);
+        if is_small {
+            if let Some(count) = self.read_cached(buffer.as_mut(), offset) {
+                return (Ok(count), buffer);
+            }
         }
         self.lend(buffer, move |file, buffer| retry(|| read_once(file, buffer.as_mut(), offset))).await
     }

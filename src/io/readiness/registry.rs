@@ -129,7 +129,7 @@ impl WaitEntries {
 
 /// The number of a direction of a descriptor.
 fn place(fd: Fd, direction: Direction) -> u64 {
-    u64::from(fd.cast_unsigned()) << 1 | direction as u64
+    u64::from(fd as u32) << 1 | direction as u64
 }
 
 /// The entries of one process, and its poller.

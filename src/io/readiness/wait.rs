@@ -37,9 +37,7 @@ impl Poller for Epoll {
 /// The registry of this process, which is made by the first that waits.
 fn current() -> io::Result<&'static OfProcess> {
     let old = CURRENT.get();
-    if let Some(registry) = old
-        && !registry.is_forked()
-    {
+    if let Some(registry) = old.filter(|registry| !registry.is_forked()) {
         return Ok(registry);
     }
     fork::watch();

@@ -467,10 +467,10 @@ impl<T> BlockingWait for MemberWait<'_, T> {
             if let Some((_, _, result)) = self.batch.take(self.key) {
                 return Poll::Ready(result);
             }
-            if let MemberKey::Together(index) = self.key
-                && self.batch.announce_before(index + 1).is_some()
-            {
-                continue;
+            if let MemberKey::Together(index) = self.key {
+                if self.batch.announce_before(index + 1).is_some() {
+                    continue;
+                }
             }
             // The last call leaves the waker. What has ended before that is listed.
             let group = &self.batch.announced().group;

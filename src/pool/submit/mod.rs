@@ -297,14 +297,14 @@ impl<Q: Queue> Submitter<'_, Q> {
     ) -> Result<bool, (Claimed, Reason)> {
         self.show(handle, metadata);
         let look = self.queue.push(self.inner, entry);
-        if metadata.on_shutdown == OnShutdown::Discard
-            && !self.inner.ending.discardable().add(handle.clone())
-            && let Some(claimed) = handle.clone().claim()
-        {
+        let is_discardable = metadata.on_shutdown == OnShutdown::Discard;
+        if is_discardable && !self.inner.ending.discardable().add(handle.clone()) {
             // The pool has been shut down since the check, and what any shutdown drops has been
             // dropped.
-            claimed.count_cancelled();
-            return Err((claimed, Reason::Shutdown));
+            if let Some(claimed) = handle.clone().claim() {
+                claimed.count_cancelled();
+                return Err((claimed, Reason::Shutdown));
+            }
         }
         if let Some(deadline) = metadata.deadline {
             self.inner.expiry.watch(&self.inner.config.name, deadline, handle.clone());

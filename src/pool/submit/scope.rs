@@ -190,7 +190,7 @@ impl State {
     /// error of the first that has failed and whose handle was not asked.
     fn close(&self) -> Option<Box<dyn Any + Send>> {
         if self.is_forked() {
-            let missing = self.left.load(Ordering::Relaxed).cast_signed() + self.lost.load(Ordering::Relaxed);
+            let missing = self.left.load(Ordering::Relaxed) as isize + self.lost.load(Ordering::Relaxed);
             return (missing > 0)
                 .then(|| Box::new(format!("tasks of a scope did not run: {}", forked_child())) as _);
         }

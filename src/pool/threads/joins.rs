@@ -56,10 +56,14 @@ struct JoinList {
 
 impl JoinList {
     fn take(&mut self, which: &dyn Fn(&OwnThread) -> bool) -> Vec<OwnThread> {
-        let mut taken = Vec::new();
-        for thread in self.threads.extract_if(.., |thread| which(thread)) {
-            taken.push(thread);
+        let mut kept = 0;
+        for index in 0..self.threads.len() {
+            if !which(&self.threads[index]) {
+                self.threads.swap(kept, index);
+                kept += 1;
+            }
         }
+        let taken: Vec<_> = self.threads.drain(kept..).collect();
         self.joining += taken.len();
         taken
     }

@@ -23,6 +23,8 @@ pub(crate) use self::elsewhere::{
 };
 #[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
 pub(crate) use self::linux::{Endpoint, of_standard_input, wait_until_ready, without_sigpipe};
+#[cfg(all(target_os = "linux", not(any(miri, sidestep_loom, sidestep_shuttle))))]
+use super::pipe::{PipeTypes, StdPipes};
 
 /// A descriptor of the system.
 pub(crate) type Fd = i32;
@@ -114,8 +116,8 @@ descriptors! {
     std::process::ChildStderr,
     std::net::TcpStream,
     std::os::unix::net::UnixStream,
-    io::PipeReader,
-    io::PipeWriter,
+    <StdPipes as PipeTypes>::Reader,
+    <StdPipes as PipeTypes>::Writer,
 }
 
 #[cfg(any(not(target_os = "linux"), miri, sidestep_loom, sidestep_shuttle))]

@@ -48,11 +48,11 @@ impl Yard {
         } else {
             loom::sync::atomic::fence(Ordering::SeqCst);
         }
-        if self.engine.is_closed()
-            && let Some(claimed) = handle.task().clone().claim()
-        {
-            claimed.count_cancelled();
-            claimed.discard(Reason::Shutdown);
+        if self.engine.is_closed() {
+            if let Some(claimed) = handle.task().clone().claim() {
+                claimed.count_cancelled();
+                claimed.discard(Reason::Shutdown);
+            }
         }
         Task::new(handle)
     }

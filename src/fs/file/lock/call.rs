@@ -9,6 +9,7 @@ use super::queues::{LockKind, LockOutcome, LockTurn};
 use super::table::OpenRecord;
 use crate::fs::TryLockError;
 use crate::sync::{Parker, now};
+use crate::sys::file_lock;
 
 /// The lock as the system has it.
 pub(super) trait SystemLock: Send + Sync + 'static {
@@ -18,14 +19,11 @@ pub(super) trait SystemLock: Send + Sync + 'static {
 
 impl SystemLock for std::fs::File {
     fn try_lock(&self, kind: LockKind) -> Result<(), TryLockError> {
-        match kind {
-            LockKind::Shared => self.try_lock_shared(),
-            LockKind::Exclusive => self.try_lock(),
-        }
+        file_lock::try_lock(self, matches!(kind, LockKind::Exclusive))
     }
 
     fn unlock(&self) -> io::Result<()> {
-        self.unlock()
+        file_lock::unlock(self)
     }
 }
 

@@ -21,7 +21,7 @@ use self::queues::LockKind;
 use self::table::{LockTable, OpenRecord};
 use super::File;
 use crate::fs::TryLockError;
-use crate::sys::file_id;
+use crate::sys::{file_id, file_lock};
 
 impl File {
     /// Acquires an exclusive lock on the file, and waits while another open file has it locked.
@@ -112,8 +112,8 @@ impl File {
     pub async fn unlock(&self) -> io::Result<()> {
         self.written().await?;
         match self.lock.record.get() {
-            Some(record) => record.unlock(|| self.file.unlock()),
-            None => self.file.unlock(),
+            Some(record) => record.unlock(|| file_lock::unlock(&self.file)),
+            None => file_lock::unlock(&self.file),
         }
     }
 

@@ -485,9 +485,8 @@ impl LockQueues {
         if let Some(Ok(index)) = before.map(|before| self.retries.binary_search(&(before, key))) {
             self.retries.remove(index);
         }
-        if let Some(at) = at
-            && let Err(index) = self.retries.binary_search(&(at, key))
-        {
+        let Some(at) = at else { return };
+        if let Err(index) = self.retries.binary_search(&(at, key)) {
             self.retries.insert(index, (at, key));
         }
     }

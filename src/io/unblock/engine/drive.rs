@@ -257,10 +257,8 @@ impl<T: Send + 'static> Client<T> {
         let stale = &self.shared.stale;
         // ORDERING: Acquire pairs with the Release in `invalidator`. Relaxed is enough to find
         // nothing: a read that must know has come after the change by a way that orders as well.
-        if stale.load(Ordering::Relaxed)
-            && stale.swap(false, Ordering::Acquire)
-            && let Some(mut machine) = self.shared.machine.lock()
-        {
+        if stale.load(Ordering::Relaxed) && stale.swap(false, Ordering::Acquire) {
+            let Some(mut machine) = self.shared.machine.lock() else { return };
             machine.discard_stale(&mut self.chunk);
             release(&self.shared, machine);
         }
@@ -280,10 +278,11 @@ impl<T: Send + 'static> Client<T> {
     /// Puts a value back that was taken out. In a forked child it stays: the machine is the
     /// parent's.
     fn put_back(&mut self) {
-        if self.checked_out.get_mut().is_some()
-            && let Some(mut machine) = self.shared.machine.lock()
-            && let Some(value) = self.checked_out.get_mut().take()
-        {
+        if self.checked_out.get_mut().is_none() {
+            return;
+        }
+        let Some(mut machine) = self.shared.machine.lock() else { return };
+        if let Some(value) = self.checked_out.get_mut().take() {
             machine.put_back(value);
         }
     }

@@ -19,12 +19,13 @@
 
 use std::any::{Any, TypeId};
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Empty, PipeReader, Read, Repeat, Seek, SeekFrom, Stdin};
+use std::io::{self, BufReader, Cursor, Empty, Read, Repeat, Seek, SeekFrom, Stdin};
 use std::process::{ChildStderr, ChildStdout};
 use std::sync::Arc;
 
 use crate::io::unblock::buffers::items::Items;
 use crate::sys::descriptor::{DescriptorOf, descriptor_of};
+use crate::sys::pipe::{PipeTypes, StdPipes};
 use crate::sys::pread::{self, Cached};
 
 /// What the value is able to do, as far as the calls of the handle have shown.
@@ -147,7 +148,7 @@ pub(crate) fn may_read_ahead<T: 'static>() -> bool {
     let only_read = [
         TypeId::of::<ChildStdout>(),
         TypeId::of::<ChildStderr>(),
-        TypeId::of::<PipeReader>(),
+        TypeId::of::<<StdPipes as PipeTypes>::Reader>(),
         TypeId::of::<Stdin>(),
         TypeId::of::<Repeat>(),
         TypeId::of::<&'static [u8]>(),

@@ -18,12 +18,9 @@ struct WaitOnDrop {
 impl Drop for WaitOnDrop {
     fn drop(&mut self) {
         drop(self.drops.token());
-        if let Some(next) = self.next.take()
-            && let Err(error) = next.cancel().wait()
-            && !error.is_cancelled()
-        {
-            self.errors.lock().unwrap().push(error);
-        }
+        let Some(next) = self.next.take() else { return };
+        let error = next.cancel().wait().err().filter(|error| !error.is_cancelled());
+        self.errors.lock().unwrap().extend(error);
     }
 }
 

@@ -77,10 +77,10 @@ impl<T: 'static> Machine<T> {
             }
             return Some(Err(error));
         }
-        if let Request::Seek { to, .. } = request
-            && let Some(result) = self.seek.take(*to)
-        {
-            return Some(result.map(Answer::Position));
+        if let Request::Seek { to, .. } = request {
+            if let Some(result) = self.seek.take(*to) {
+                return Some(result.map(Answer::Position));
+            }
         }
         if self.seek.is_due() {
             return None;
@@ -197,9 +197,7 @@ impl<T: 'static> Machine<T> {
         if !is_next || self.inbound.is_demanded() {
             return None;
         }
-        if let Some(bypasses_cache) = self.capabilities.bypasses_cache.take()
-            && bypasses_cache(value)
-        {
+        if self.capabilities.bypasses_cache.take().is_some_and(|bypasses_cache| bypasses_cache(value)) {
             self.capabilities.page_cache = false;
             return None;
         }

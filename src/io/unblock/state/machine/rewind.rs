@@ -23,10 +23,10 @@ impl<T: 'static> Machine<T> {
 
     /// The value is not where a read ahead of the caller has met the end or an error.
     pub(super) fn forget_end(&mut self) {
-        if self.capabilities.seek.is_some()
-            && let Some(ReadEnd::Error(error)) = self.inbound.take_end()
-        {
-            self.unreported_error = Some(error);
+        if self.capabilities.seek.is_some() {
+            if let Some(ReadEnd::Error(error)) = self.inbound.take_end() {
+                self.unreported_error = Some(error);
+            }
         }
     }
 

@@ -1,6 +1,14 @@
 //! The public API of the crate `blocking`, over sidestep: a program that uses `blocking` is ported
-//! by changing the name in its imports. `docs/MIGRATING.md` explains it, and says what behaves
-//! differently and why.
+//! by one line of its `Cargo.toml`, which names this package in place of that. The page
+//! `MIGRATING` of sidestep says what behaves differently and why.
+//!
+//! ```
+//! # use sidestep_blocking as blocking;
+//! # sidestep::block_on(async {
+//! let text = blocking::unblock(|| std::fs::read_to_string("Cargo.toml")).await?;
+//! assert!(!text.is_empty());
+//! # std::io::Result::Ok(()) }).unwrap();
+//! ```
 
 use std::future::Future;
 use std::io::{Read, Result, Seek, SeekFrom, Write};

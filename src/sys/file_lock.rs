@@ -1,0 +1,210 @@
+//! Locks of open files: the calls of the system that `std` has as methods of `File` from Rust 1.89
+//! on, with its results.
+//!
+//! | system | calls |
+//! |---|---|
+//! | Unix, but for Solaris | `flock` |
+//! | Windows | `LockFileEx`, `UnlockFile`, for all bytes that a file can have |
+//! | the rest | none: an error of kind `Unsupported` |
+
+use std::error::Error;
+use std::fmt;
+use std::fs::File;
+use std::io;
+
+/// Why a lock was not acquired at once. In form, and in meaning, it is that of `std::fs`.
+///
+/// ```
+/// # sidestep::block_on(async {
+/// use sidestep::fs::{File, TryLockError};
+///
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("lock");
+/// let (one, two) = (File::create(&path).await?, File::create(&path).await?);
+/// one.lock().await?;
+/// match two.try_lock().await {
+///     Ok(()) => unreachable!("`one` has the lock"),
+///     Err(TryLockError::WouldBlock) => println!("another program is at it"),
+///     Err(TryLockError::Error(error)) => return Err(error),
+/// }
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+pub enum TryLockError {
+    /// The system has reported an error, which is not of kind
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock).
+    Error(io::Error),
+    /// Another open file has the lock.
+    WouldBlock,
+}
+
+impl Error for TryLockError {}
+
+impl fmt::Debug for TryLockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TryLockError::Error(error) => error.fmt(f),
+            TryLockError::WouldBlock => "WouldBlock".fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for TryLockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TryLockError::Error(_) => "lock acquisition failed due to I/O error".fmt(f),
+            TryLockError::WouldBlock => "lock acquisition failed because the operation would block".fmt(f),
+        }
+    }
+}
+
+impl From<TryLockError> for io::Error {
+    fn from(error: TryLockError) -> Self {
+        match error {
+            TryLockError::Error(error) => error,
+            TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
+        }
+    }
+}
+
+/// Acquires the lock, exclusive or shared, if that takes no waiting for others.
+///
+/// # Errors
+///
+/// [`TryLockError::WouldBlock`] if another open file has the lock; else those of the system.
+pub(crate) fn try_lock(file: &File, exclusive: bool) -> Result<(), TryLockError> {
+    system::try_lock(file, exclusive).map_err(|error| {
+        if system::is_held(&error) { TryLockError::WouldBlock } else { TryLockError::Error(error) }
+    })
+}
+
+/// Releases the lock.
+///
+/// # Errors
+///
+/// Those of the system. To have no lock is an error on Windows alone.
+pub(crate) fn unlock(file: &File) -> io::Result<()> {
+    system::unlock(file)
+}
+
+#[cfg(all(unix, not(target_os = "solaris")))]
+mod system {
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::AsRawFd;
+
+    pub(super) fn try_lock(file: &File, exclusive: bool) -> io::Result<()> {
+        let kind = if exclusive { libc::LOCK_EX } else { libc::LOCK_SH };
+        flock(file, kind | libc::LOCK_NB)
+    }
+
+    pub(super) fn is_held(error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::WouldBlock
+    }
+
+    pub(super) fn unlock(file: &File) -> io::Result<()> {
+        flock(file, libc::LOCK_UN)
+    }
+
+    fn flock(file: &File, operation: libc::c_int) -> io::Result<()> {
+        // SAFETY: the descriptor is open as long as `file` is borrowed, and the call takes no
+        // pointer.
+        let status = unsafe { libc::flock(file.as_raw_fd(), operation) };
+        if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+#[cfg(windows)]
+mod system {
+    use std::ffi::c_void;
+    use std::fs::File;
+    use std::io;
+    use std::os::windows::io::{AsRawHandle, RawHandle};
+
+    const LOCKFILE_FAIL_IMMEDIATELY: u32 = 1;
+    const LOCKFILE_EXCLUSIVE_LOCK: u32 = 2;
+    const ERROR_LOCK_VIOLATION: i32 = 33;
+    const ERROR_NOT_LOCKED: i32 = 158;
+
+    /// `OVERLAPPED`: from which byte on, and no event.
+    #[repr(C)]
+    struct Overlapped {
+        internal: usize,
+        internal_high: usize,
+        offset: u32,
+        offset_high: u32,
+        event: *mut c_void,
+    }
+
+    #[link(name = "kernel32")]
+    unsafe extern "system" {
+        fn LockFileEx(
+            file: RawHandle,
+            flags: u32,
+            reserved: u32,
+            length: u32,
+            length_high: u32,
+            from: *mut Overlapped,
+        ) -> i32;
+        fn UnlockFile(file: RawHandle, from: u32, from_high: u32, length: u32, length_high: u32) -> i32;
+    }
+
+    pub(super) fn try_lock(file: &File, exclusive: bool) -> io::Result<()> {
+        let kind = if exclusive { LOCKFILE_EXCLUSIVE_LOCK } else { 0 };
+        let flags = kind | LOCKFILE_FAIL_IMMEDIATELY;
+        let mut from = Overlapped {
+            internal: 0,
+            internal_high: 0,
+            offset: 0,
+            offset_high: 0,
+            event: std::ptr::null_mut(),
+        };
+        // SAFETY: the handle is open as long as `file` is borrowed, and `from` is read and written
+        // before the call returns, since it fails at once where it would have to wait.
+        let locked = unsafe { LockFileEx(file.as_raw_handle(), flags, 0, u32::MAX, u32::MAX, &raw mut from) };
+        if locked == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    pub(super) fn is_held(error: &io::Error) -> bool {
+        error.raw_os_error() == Some(ERROR_LOCK_VIOLATION)
+    }
+
+    /// A handle may have an exclusive lock and a shared one, and each call releases one of them.
+    pub(super) fn unlock(file: &File) -> io::Result<()> {
+        unlock_one(file)?;
+        unlock_one(file).or_else(|error| match error.raw_os_error() {
+            Some(ERROR_NOT_LOCKED) => Ok(()),
+            _ => Err(error),
+        })
+    }
+
+    fn unlock_one(file: &File) -> io::Result<()> {
+        // SAFETY: the handle is open as long as `file` is borrowed, and the call takes no pointer.
+        let unlocked = unsafe { UnlockFile(file.as_raw_handle(), 0, 0, u32::MAX, u32::MAX) };
+        if unlocked == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+#[cfg(not(any(windows, all(unix, not(target_os = "solaris")))))]
+mod system {
+    use std::fs::File;
+    use std::io;
+
+    pub(super) fn try_lock(_: &File, _: bool) -> io::Result<()> {
+        Err(unsupported())
+    }
+
+    pub(super) fn is_held(_: &io::Error) -> bool {
+        false
+    }
+
+    pub(super) fn unlock(_: &File) -> io::Result<()> {
+        Err(unsupported())
+    }
+
+    fn unsupported() -> io::Error {
+        io::Error::new(io::ErrorKind::Unsupported, "this system has no locks of open files")
+    }
+}
+
+#[cfg(all(test, any(unix, windows), not(sidestep_loom)))]
+mod tests;

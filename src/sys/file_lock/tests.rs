@@ -1,0 +1,81 @@
+//! Tests of the locks of open files, beside those of `std`.
+#![expect(clippy::unwrap_used, reason = "in a test, helpers included, an unwrap is an assertion")]
+
+use std::fs::File;
+use std::io::ErrorKind;
+
+use super::{TryLockError, try_lock, unlock};
+
+/// Two open files of one path.
+fn two() -> (File, File) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    (file.reopen().unwrap(), file.reopen().unwrap())
+}
+
+#[test]
+fn a_lock_keeps_out_what_it_does_not_go_with() {
+    let (one, two) = two();
+    for (held, wanted, goes) in
+        [(true, true, false), (true, false, false), (false, true, false), (false, false, true)]
+    {
+        try_lock(&one, held).unwrap();
+        let tried = try_lock(&two, wanted);
+        assert_eq!(tried.is_ok(), goes, "{held} {wanted}");
+        match tried {
+            Ok(()) => unlock(&two).unwrap(),
+            Err(error) => assert!(matches!(error, TryLockError::WouldBlock), "{error:?}"),
+        }
+        unlock(&one).unwrap();
+        try_lock(&two, wanted).unwrap();
+        unlock(&two).unwrap();
+    }
+}
+
+/// They are the same locks.
+#[test]
+fn the_locks_of_std_keep_out_and_are_kept_out() {
+    let (ours, theirs) = two();
+    try_lock(&ours, true).unwrap();
+    assert!(matches!(theirs.try_lock(), Err(std::fs::TryLockError::WouldBlock)));
+    assert!(matches!(theirs.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)));
+    ours.unlock().unwrap();
+    theirs.lock_shared().unwrap();
+    assert!(matches!(try_lock(&ours, true), Err(TryLockError::WouldBlock)));
+    try_lock(&ours, false).unwrap();
+    unlock(&theirs).unwrap();
+    unlock(&ours).unwrap();
+}
+
+#[test]
+fn the_error_reads_as_that_of_std() {
+    use std::fs::TryLockError as Std;
+
+    let system = || std::io::Error::from_raw_os_error(5);
+    for (ours, theirs) in
+        [(TryLockError::WouldBlock, Std::WouldBlock), (TryLockError::Error(system()), Std::Error(system()))]
+    {
+        assert_eq!((format!("{ours}"), format!("{ours:?}")), (format!("{theirs}"), format!("{theirs:?}")));
+        let (ours, theirs) = (std::io::Error::from(ours), std::io::Error::from(theirs));
+        assert_eq!((ours.kind(), ours.raw_os_error()), (theirs.kind(), theirs.raw_os_error()));
+    }
+    assert_eq!(std::io::Error::from(TryLockError::WouldBlock).kind(), ErrorKind::WouldBlock);
+}
+
+/// What the system refuses for another reason.
+#[cfg(unix)]
+#[test]
+fn an_error_of_the_system_is_told_from_a_lock_that_is_held() {
+    use std::os::fd::OwnedFd;
+
+    // A descriptor that stands for a path alone cannot be locked.
+    #[cfg(all(target_os = "linux", not(miri)))]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        let path = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(".").unwrap();
+        let error = try_lock(&path, true).unwrap_err();
+        assert!(matches!(&error, TryLockError::Error(error) if error.raw_os_error() == Some(libc::EBADF)));
+        assert_eq!(unlock(&path).unwrap_err().raw_os_error(), Some(libc::EBADF));
+    }
+    // To release what is not locked is no error there.
+    unlock(&File::from(OwnedFd::from(tempfile::tempfile().unwrap()))).unwrap();
+}

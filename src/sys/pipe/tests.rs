@@ -1,0 +1,36 @@
+//! Tests of pipes.
+
+use std::any::TypeId;
+use std::io::Read;
+
+use super::{PipeTypes, StdPipes, ended_pipe};
+
+/// The compiler of the tests has them.
+#[test]
+fn the_types_are_those_of_std() {
+    assert_eq!(TypeId::of::<<StdPipes as PipeTypes>::Reader>(), TypeId::of::<std::io::PipeReader>());
+    assert_eq!(TypeId::of::<<StdPipes as PipeTypes>::Writer>(), TypeId::of::<std::io::PipeWriter>());
+}
+
+#[test]
+fn a_pipe_at_its_end_has_nothing_and_takes_nothing() {
+    use std::io::Write;
+
+    let mut pipe = ended_pipe().unwrap();
+    for _ in 0..3 {
+        assert_eq!(pipe.read(&mut [0; 8]).unwrap(), 0);
+    }
+    assert!(pipe.write(b"lost").is_err());
+    assert!(cfg!(miri) || !pipe.metadata().unwrap().is_file());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_child_has_it() {
+    use std::os::fd::AsRawFd;
+
+    let pipe = ended_pipe().unwrap();
+    // SAFETY: the descriptor is open, and the call takes no pointer.
+    let flags = unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_GETFD) };
+    assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+}
