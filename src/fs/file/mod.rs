@@ -21,7 +21,6 @@ use super::offload::Fs;
 use super::{FileTimes, Metadata, OpenOptions, Permissions};
 use crate::io::delegate::{delegate_read, delegate_write};
 use crate::io::{Setup, Sizes, Unblock};
-use crate::sys::first_use::get_or_make;
 
 /// The most bytes that one read or write of a file moves, unless that is set.
 const MAX_BUF_SIZE: usize = 2 << 20;
@@ -74,6 +73,7 @@ pub struct File {
     file: Arc<std::fs::File>,
     stream: Unblock<Arc<std::fs::File>>,
     /// Whether the file is read past the page cache, once that has been asked.
+    #[cfg_attr(not(any(unix, windows)), expect(dead_code, reason = "nothing is read at a place"))]
     bypasses_cache: OnceLock<bool>,
     /// The last field: by then the file is closed, as far as that is up to this handle.
     lock: Arc<FileLock>,
@@ -340,7 +340,10 @@ impl Fs {
 }
 
 /// What the descriptor of a file that was closed shows from then on: an empty pipe at its end.
+#[cfg(any(unix, windows))]
 fn closed_file() -> io::Result<Arc<std::fs::File>> {
+    use crate::sys::first_use::get_or_make;
+
     static CLOSED: OnceLock<Arc<std::fs::File>> = OnceLock::new();
 
     if let Some(closed) = CLOSED.get() {
@@ -352,6 +355,12 @@ fn closed_file() -> io::Result<Arc<std::fs::File>> {
     #[cfg(windows)]
     let file = std::fs::File::from(std::os::windows::io::OwnedHandle::from(end));
     Ok(Arc::clone(get_or_make(&CLOSED, || Arc::new(file))))
+}
+
+/// This system has no pipes.
+#[cfg(not(any(unix, windows)))]
+fn closed_file() -> io::Result<Arc<std::fs::File>> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 delegate_read!(File, stream);
