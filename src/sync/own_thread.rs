@@ -14,7 +14,7 @@ use super::atomic::{AtomicBool, Ordering};
 use super::{Parker, now, thread, thread_local_const};
 use crate::sys::attributes::{Inherit, SignalsBlocked, begin};
 use crate::sys::first_use::Maker;
-use crate::sys::thread_stat::ThreadKey;
+use crate::sys::thread_stat::{ThreadKey, ThreadStat};
 
 /// How long a thread that has ended may still be listed by the system. It takes microseconds.
 const LISTED: Duration = Duration::from_secs(1);
@@ -162,7 +162,7 @@ impl OwnThread {
     /// The same, with certainty: then a thread that others may be joining may join it. `None` where
     /// the system does not say so.
     pub(crate) fn is_known_gone(&self) -> Option<bool> {
-        self.life.key.get().and_then(|key| key.is_gone())
+        self.life.key.get().and_then(ThreadKey::is_gone)
     }
 
     /// Waits for the end of the thread, until `deadline`. Returns the thread if that came first.

@@ -20,8 +20,6 @@
 //! those of the process for a while. A `fork` needs no such call: the child's only thread gets the
 //! signals of the process at once, by [`before_fork`] and [`in_child`].
 
-use std::cell::Cell;
-
 /// What a thread inherits from the thread that makes it, instead of having what the process has.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Inherit {
@@ -89,7 +87,8 @@ pub fn with_process_signals<R>(f: impl FnOnce() -> R) -> R {
 mod masks {
     //! The signals that a thread blocks.
 
-    use super::{Cell, Made};
+    use super::Made;
+    use std::cell::Cell;
     use std::marker::PhantomData;
 
     thread_local! {

@@ -79,8 +79,9 @@ mod system {
             // SAFETY: all zeros is a value of this plain struct.
             let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
             // SAFETY: `info` is valid for writing.
-            let result =
-                unsafe { libc::waitid(libc::P_PID, id, &raw mut info, libc::WEXITED | libc::WNOWAIT) };
+            let result = unsafe {
+                libc::waitid(libc::P_PID, id as libc::id_t, &raw mut info, libc::WEXITED | libc::WNOWAIT)
+            };
             let was_interrupted = std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted;
             if result == 0 || !was_interrupted {
                 return;
@@ -89,7 +90,38 @@ mod system {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(all(windows, not(any(miri, sidestep_loom, sidestep_shuttle))))]
+mod system {
+    use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+    use std::time::Duration;
+
+    use windows_sys::Win32::Foundation::WAIT_OBJECT_0;
+    use windows_sys::Win32::System::Threading::{
+        INFINITE, OpenProcess, PROCESS_SYNCHRONIZE, WaitForSingleObject,
+    };
+
+    pub(crate) use super::fd::ChildFd;
+
+    /// Blocks until the child with this number, of which the caller has a handle, has ended. Where
+    /// the system refuses that it waits a moment: the caller asks whether the child has ended, and
+    /// calls again.
+    pub(crate) fn wait_without_reaping(id: u32) {
+        // The caller's handle keeps the number from being used again.
+        // SAFETY: numbers only.
+        let handle = unsafe { OpenProcess(PROCESS_SYNCHRONIZE, 0, id) };
+        if !handle.is_null() {
+            // SAFETY: the call has opened the handle, and nothing else has it.
+            let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
+            // SAFETY: the handle is open.
+            if unsafe { WaitForSingleObject(handle.as_raw_handle(), INFINITE) } == WAIT_OBJECT_0 {
+                return;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[cfg(not(any(unix, all(windows, not(any(miri, sidestep_loom, sidestep_shuttle))))))]
 mod system {
     use std::time::Duration;
 

@@ -31,7 +31,7 @@ pub(crate) fn at_once(file: &File) -> Option<FileId> {
 
     let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
-    let mask = libc::c_long::from(libc::STATX_INO);
+    let mask = libc::STATX_INO as libc::c_long;
     let (fd, flags) = (libc::c_long::from(file.as_raw_fd()), libc::c_long::from(flags));
     // The call and not the function of that name, which older C libraries lack.
     // SAFETY: the descriptor is open as long as `file` is borrowed, the path is empty and ends in

@@ -115,49 +115,21 @@ mod system {
 
 #[cfg(windows)]
 mod system {
-    use std::ffi::c_void;
     use std::fs::File;
     use std::io;
-    use std::os::windows::io::{AsRawHandle, RawHandle};
+    use std::os::windows::io::AsRawHandle;
 
-    const LOCKFILE_FAIL_IMMEDIATELY: u32 = 1;
-    const LOCKFILE_EXCLUSIVE_LOCK: u32 = 2;
-    const ERROR_LOCK_VIOLATION: i32 = 33;
-    const ERROR_NOT_LOCKED: i32 = 158;
-
-    /// `OVERLAPPED`: from which byte on, and no event.
-    #[repr(C)]
-    struct Overlapped {
-        internal: usize,
-        internal_high: usize,
-        offset: u32,
-        offset_high: u32,
-        event: *mut c_void,
-    }
-
-    #[link(name = "kernel32")]
-    unsafe extern "system" {
-        fn LockFileEx(
-            file: RawHandle,
-            flags: u32,
-            reserved: u32,
-            length: u32,
-            length_high: u32,
-            from: *mut Overlapped,
-        ) -> i32;
-        fn UnlockFile(file: RawHandle, from: u32, from_high: u32, length: u32, length_high: u32) -> i32;
-    }
+    use windows_sys::Win32::Foundation::{ERROR_LOCK_VIOLATION, ERROR_NOT_LOCKED};
+    use windows_sys::Win32::Storage::FileSystem::{
+        LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, UnlockFile,
+    };
+    use windows_sys::Win32::System::IO::OVERLAPPED;
 
     pub(super) fn try_lock(file: &File, exclusive: bool) -> io::Result<()> {
         let kind = if exclusive { LOCKFILE_EXCLUSIVE_LOCK } else { 0 };
         let flags = kind | LOCKFILE_FAIL_IMMEDIATELY;
-        let mut from = Overlapped {
-            internal: 0,
-            internal_high: 0,
-            offset: 0,
-            offset_high: 0,
-            event: std::ptr::null_mut(),
-        };
+        // From the first byte on, and with no event.
+        let mut from = OVERLAPPED::default();
         // SAFETY: the handle is open as long as `file` is borrowed, and `from` is read and written
         // before the call returns, since it fails at once where it would have to wait.
         let locked = unsafe { LockFileEx(file.as_raw_handle(), flags, 0, u32::MAX, u32::MAX, &raw mut from) };
@@ -165,16 +137,20 @@ mod system {
     }
 
     pub(super) fn is_held(error: &io::Error) -> bool {
-        error.raw_os_error() == Some(ERROR_LOCK_VIOLATION)
+        code(error) == Some(ERROR_LOCK_VIOLATION)
     }
 
     /// A handle may have an exclusive lock and a shared one, and each call releases one of them.
     pub(super) fn unlock(file: &File) -> io::Result<()> {
         unlock_one(file)?;
-        unlock_one(file).or_else(|error| match error.raw_os_error() {
+        unlock_one(file).or_else(|error| match code(&error) {
             Some(ERROR_NOT_LOCKED) => Ok(()),
             _ => Err(error),
         })
+    }
+
+    fn code(error: &io::Error) -> Option<u32> {
+        error.raw_os_error().map(i32::cast_unsigned)
     }
 
     fn unlock_one(file: &File) -> io::Result<()> {

@@ -15,7 +15,7 @@
 
 use std::io;
 use std::ptr::without_provenance_mut;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// How many forks there may be between a process with pools and the first one.
 const MOST_FORKS: u64 = 0xFFFE;
@@ -122,6 +122,10 @@ impl ShortGeneration {
 /// Behind `forks` forks: the stamp of what is made there, and the only stamp that is not past. Both
 /// are the number of forks, as long as that is no more than [`MOST_FORKS`]; then the one stands
 /// still, and the other is one that nothing ever has.
+#[cfg_attr(
+    not(all(unix, not(miri))),
+    cfg_attr(not(test), expect(dead_code, reason = "the system has no forks"))
+)]
 fn short(forks: u64) -> (u64, u64) {
     (forks.min(MOST_FORKS), forks.min(MOST_FORKS + 1))
 }
@@ -149,6 +153,8 @@ pub(crate) fn check() -> io::Result<()> {
 /// to notice.
 #[cfg(all(unix, not(miri)))]
 pub(crate) fn watch() {
+    use std::sync::atomic::AtomicBool;
+
     static WATCHED: AtomicBool = AtomicBool::new(false);
 
     extern "C" fn before() {

@@ -76,18 +76,14 @@ pub(crate) fn ended_pipe() -> io::Result<File> {
 /// Those of the system: no handle is left.
 #[cfg(windows)]
 pub(crate) fn ended_pipe() -> io::Result<File> {
-    use std::ffi::c_void;
-    use std::os::windows::io::{FromRawHandle, OwnedHandle, RawHandle};
-    use std::ptr::null_mut;
+    use std::os::windows::io::{FromRawHandle, OwnedHandle};
+    use std::ptr::{null, null_mut};
 
-    #[link(name = "kernel32")]
-    unsafe extern "system" {
-        fn CreatePipe(read: *mut RawHandle, write: *mut RawHandle, attributes: *mut c_void, size: u32)
-        -> i32;
-    }
+    use windows_sys::Win32::System::Pipes::CreatePipe;
+
     let (mut read, mut write) = (null_mut(), null_mut());
     // SAFETY: the call writes two handles, for which there is memory; it needs no attributes.
-    let made = unsafe { CreatePipe(&raw mut read, &raw mut write, null_mut(), 0) };
+    let made = unsafe { CreatePipe(&raw mut read, &raw mut write, null(), 0) };
     if made == 0 {
         return Err(io::Error::last_os_error());
     }

@@ -118,10 +118,8 @@ fn ask() -> Option<Range<usize>> {
 /// Asks the system for the bounds of this thread's stack.
 #[cfg(all(windows, not(any(miri, sidestep_loom, sidestep_shuttle))))]
 fn ask() -> Option<Range<usize>> {
-    #[link(name = "kernel32")]
-    unsafe extern "system" {
-        fn GetCurrentThreadStackLimits(low: *mut usize, high: *mut usize);
-    }
+    use windows_sys::Win32::System::Threading::GetCurrentThreadStackLimits;
+
     let (mut low, mut high) = (0, 0);
     // SAFETY: the call writes two addresses, for which there is memory.
     unsafe { GetCurrentThreadStackLimits(&raw mut low, &raw mut high) };

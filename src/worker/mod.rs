@@ -8,6 +8,7 @@
 //! | `lane_turn` | one turn of a lane |
 //! | `reserve` | a thread of a lane's reserve, which runs that lane alone |
 //! | `clock` | about when the thread has begun its task |
+//! | `clock_window` | whether a thread sleeps, by a CPU clock that lags |
 //! | `record` | what a thread has of its own and shows to others, and the way to it |
 //! | `registry` | the threads of a pool |
 //! | `host` | blocking and waiting on a pool's thread |
@@ -48,6 +49,7 @@
 
 mod batch;
 mod clock;
+mod clock_window;
 mod deep;
 mod host;
 mod lane_turn;

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::CachePadded;
 
 use super::clock::ClockMark;
+use super::clock_window::ClockWindow;
 use super::deep::Rest;
 use crate::counts::{Counter, RunCounters, TaskCounts};
 use crate::error::{Origin, TaskId};
@@ -141,6 +142,8 @@ pub(crate) struct LastSample {
     pub(crate) cpu_since: Option<Duration>,
     /// The thread's CPU clock at the last look.
     pub(crate) cpu_time: Option<Duration>,
+    /// What its readings show where the clock lags.
+    pub(crate) window: ClockWindow,
 }
 
 impl LastSample {

@@ -22,11 +22,16 @@
     not(feature = "fs"),
     allow(dead_code, unused_imports, reason = "only tests of that feature use them")
 )]
+#![cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, unused_imports, reason = "only tests of what that system has use them")
+)]
 
 mod support;
 
 #[cfg(feature = "event-loop")]
 mod event_loop;
+#[cfg(unix)]
 mod fork;
 #[cfg(feature = "fs")]
 mod fs;
@@ -36,6 +41,8 @@ mod lane;
 mod pool;
 #[cfg(all(feature = "fs", unix))]
 mod process;
+#[cfg(all(feature = "fs", windows))]
+mod process_windows;
 #[cfg(feature = "event-loop")]
 mod promise;
 mod resource_pool;

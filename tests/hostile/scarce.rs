@@ -19,7 +19,7 @@ fn limit(resource: libc::__rlimit_resource_t, value: u64) {
     let mut both = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `both` is valid for writing.
     assert_eq!(unsafe { libc::getrlimit(resource, &raw mut both) }, 0);
-    both.rlim_cur = value.min(both.rlim_max);
+    both.rlim_cur = (value as libc::rlim_t).min(both.rlim_max);
     // SAFETY: `both` is valid for reading.
     let set = unsafe { libc::setrlimit(resource, &raw const both) };
     assert_eq!(set, 0, "{}", io::Error::last_os_error());
@@ -184,7 +184,7 @@ fn a_stack_that_there_is_no_room_for_is_refused() {
 
 #[test]
 fn whatever_the_system_thinks_of_stacks() {
-    for (case, size) in [("tiny", 64 << 10), ("none", libc::RLIM_INFINITY)] {
+    for (case, size) in [("tiny", 64 << 10), ("none", u64::MAX)] {
         let Some(child) = start_with(case, |command| command) else {
             let size = if crate::child::case() == "tiny" { 64 << 10 } else { size };
             limit(libc::RLIMIT_STACK, size);

@@ -213,7 +213,10 @@ const CONTRACTS: &[&str] = &[
     "src/sys/process_slot.rs",
     "src/sys/signals.rs",
     "src/sys/stack.rs",
-    "src/sys/thread_stat.rs",
+    "src/sys/thread_stat/apple.rs",
+    "src/sys/thread_stat/freebsd.rs",
+    "src/sys/thread_stat/linux.rs",
+    "src/sys/thread_stat/windows.rs",
 ];
 
 #[test]

@@ -14,6 +14,10 @@ const SHARED_NAMES: &[(&str, &str)] = &[
         "State",
         "what a leaf module keeps from call to call: the growth policy, a batch, a scope, an address look-up",
     ),
+    (
+        "ThreadKey",
+        "what each operating system knows of a thread, in a file for each; one of them is compiled",
+    ),
     ("Worker", "a thread of a pool; and the stand-in for the deque of that name"),
 ];
 

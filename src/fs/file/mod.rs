@@ -75,6 +75,7 @@ pub struct File {
     file: Arc<std::fs::File>,
     stream: Unblock<Arc<std::fs::File>>,
     /// Whether the file is read past the page cache, once that has been asked.
+    #[cfg_attr(not(any(unix, windows)), expect(dead_code, reason = "nothing is read at a place"))]
     bypasses_cache: OnceLock<bool>,
     /// The last field: by then the file is closed, as far as that is up to this handle.
     lock: Arc<FileLock>,

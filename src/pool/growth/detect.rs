@@ -3,8 +3,9 @@
 //!
 //! | detector | asks | where |
 //! |---|---|---|
-//! | [`ThreadState`] | the scheduler's letter for the thread | Linux with `/proc` |
+//! | [`ThreadState`] | the scheduler's state of the thread | Linux with `/proc`, macOS |
 //! | [`CpuClock`] | how much CPU time the thread has used since the last look | Linux |
+//! | [`LaggingClock`] | how much it has used over a longer time | macOS, FreeBSD, Windows |
 //! | [`TimeAlone`] | nothing: a thread that is long in one task counts as blocked while a CPU is idle | everywhere |
 //!
 //! The check must not be left out where the system offers it: on a busy machine a thread that
@@ -14,7 +15,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::sync::{now, thread};
-use crate::sys::thread_stat::ThreadKey;
+use crate::sys::thread_stat::{ThreadKey, ThreadStat};
 use crate::worker::LastSample;
 
 /// For how many looks a thread must be in one task before its CPU clock counts.
@@ -30,8 +31,8 @@ const YIELDED: Duration = Duration::from_micros(200);
 
 /// One thread that is inside a task, as this look sees it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Subject {
-    pub(super) key: ThreadKey,
+pub(super) struct Subject<'a> {
+    pub(super) key: &'a ThreadKey,
     /// The thread's last sample.
     pub(super) last: LastSample,
     /// The thread's CPU clock.
@@ -42,20 +43,29 @@ pub(super) struct Subject {
     pub(super) spare: u32,
 }
 
+/// What the answer of a detector is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Certainty {
+    Fact,
+    /// A fact if all threads that were asked about seem to sleep.
+    IfAllSleep,
+    Guess,
+}
+
 /// Detects whether a thread sleeps.
 pub(super) trait Detector: fmt::Debug + Send {
     /// Whether the thread is asleep; `None` if this detector does not know.
-    fn is_asleep(&self, subject: &Subject) -> Option<bool>;
+    fn is_asleep(&self, subject: &Subject<'_>) -> Option<bool>;
 
     /// Whether a thread that is asleep waits for something outside the process, as far as this
     /// detector knows.
-    fn waits_outside(&self, _: ThreadKey) -> bool {
+    fn waits_outside(&self, _: &ThreadKey) -> bool {
         false
     }
 
-    /// Whether its answer is more than a guess.
-    fn is_certain(&self) -> bool {
-        true
+    /// What its answer is worth.
+    fn certainty(&self, _: &Subject<'_>) -> Certainty {
+        Certainty::Fact
     }
 }
 
@@ -64,13 +74,11 @@ pub(super) trait Detector: fmt::Debug + Send {
 pub(super) struct ThreadState;
 
 impl Detector for ThreadState {
-    fn is_asleep(&self, subject: &Subject) -> Option<bool> {
-        // `R` runs or waits for a CPU; a signal or a debugger has stopped `T` and `t`, which is no
-        // blocking.
-        subject.key.state().map(|letter| matches!(letter, b'S' | b'D'))
+    fn is_asleep(&self, subject: &Subject<'_>) -> Option<bool> {
+        subject.key.is_asleep()
     }
 
-    fn waits_outside(&self, key: ThreadKey) -> bool {
+    fn waits_outside(&self, key: &ThreadKey) -> bool {
         key.waits_outside() == Some(true)
     }
 }
@@ -80,9 +88,27 @@ impl Detector for ThreadState {
 pub(super) struct CpuClock;
 
 impl Detector for CpuClock {
-    fn is_asleep(&self, subject: &Subject) -> Option<bool> {
+    fn is_asleep(&self, subject: &Subject<'_>) -> Option<bool> {
         let used = subject.cpu_time?.saturating_sub(subject.last.cpu_time?);
         Some(subject.last.stalled >= PATIENCE && used < subject.elapsed / 4)
+    }
+}
+
+/// As [`CpuClock`], of a clock that stands still for a while though the thread computes: it must be
+/// watched for longer. A thread that computes but gets no CPU meanwhile looks like one that sleeps,
+/// so that answer is certain only while a CPU is idle.
+#[derive(Debug)]
+pub(super) struct LaggingClock;
+
+impl Detector for LaggingClock {
+    fn is_asleep(&self, subject: &Subject<'_>) -> Option<bool> {
+        subject.cpu_time?;
+        subject.last.window.is_asleep()
+    }
+
+    fn certainty(&self, subject: &Subject<'_>) -> Certainty {
+        let is_awake = subject.last.window.is_asleep() == Some(false);
+        if is_awake || subject.spare > 0 { Certainty::Fact } else { Certainty::IfAllSleep }
     }
 }
 
@@ -92,12 +118,12 @@ impl Detector for CpuClock {
 pub(super) struct TimeAlone;
 
 impl Detector for TimeAlone {
-    fn is_asleep(&self, subject: &Subject) -> Option<bool> {
+    fn is_asleep(&self, subject: &Subject<'_>) -> Option<bool> {
         Some(subject.last.stalled > 0 && subject.spare >= SPARE_LOOKS)
     }
 
-    fn is_certain(&self) -> bool {
-        false
+    fn certainty(&self, _: &Subject<'_>) -> Certainty {
+        Certainty::Guess
     }
 }
 

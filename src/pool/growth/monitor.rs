@@ -151,6 +151,21 @@ impl Monitor {
         }
     }
 
+    /// Sleeps for a tick, unless woken.
+    #[cfg(not(windows))]
+    fn pause(&self, tick: Duration) {
+        self.parker.park(Some(now() + tick));
+    }
+
+    /// Sleeps for a tick. The waits of Windows end with a tick of its clock, of up to 16 ms, but
+    /// for those of a timer that is made for it, as this one is. So the end of a pool may wait for
+    /// a tick, a few milliseconds at most.
+    #[cfg(windows)]
+    #[expect(clippy::disallowed_methods, reason = "this is no wait for anything")]
+    fn pause(&self, tick: Duration) {
+        std::thread::sleep(tick);
+    }
+
     /// Disarms, unless `waiting` finds something queued afterwards.
     pub(in crate::pool) fn disarm(&self, waiting: impl FnOnce() -> bool) -> bool {
         self.armed.store(false, Ordering::SeqCst);
@@ -187,7 +202,7 @@ fn watch(pool: &Arc<Inner>) {
         sampler.start(view(pool));
         notify_if_drained(pool, &mut sampler);
         loop {
-            monitor.parker.park(Some(now() + state.tick));
+            monitor.pause(state.tick);
             if monitor.is_stopped() {
                 return;
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::detect::{CpuClock, Detector, IdleCpu, ThreadState, TimeAlone};
+use super::detect::{CpuClock, Detector, IdleCpu, LaggingClock, ThreadState, TimeAlone};
 use super::survey::{ASKED_AGAIN, Inquiry, Seen};
 use super::waiting::{PendingLane, Waiting};
 use crate::counts::TaskCounts;
@@ -11,6 +11,7 @@ use crate::idle::IdleCounts;
 use crate::numbers::NumberMap;
 use crate::pool::threads::Threads;
 use crate::sync::atomic::Ordering;
+use crate::sys::thread_stat::{ThreadKey, ThreadStat};
 use crate::worker::{Engine, LastSample, ThreadRecord};
 
 /// A thread that has been in one task for so long, and has used so much CPU time there, is
@@ -60,7 +61,7 @@ pub(super) struct Sample {
     pub(super) starved: bool,
     /// Whether the evidence for `blocked` is more than the passing of time.
     pub(super) certain: bool,
-    /// For how many looks a CPU has been idle; 0 where the evidence is certain.
+    /// For how many looks a CPU has been idle; 0 where the evidence is certain without that.
     pub(super) spare: u32,
     /// Threads that hold a searching token: they will look into the queues as soon as they have a
     /// CPU.
@@ -104,6 +105,8 @@ pub(super) struct Sampler {
     detectors: Vec<Box<dyn Detector>>,
     /// Whether it reads the threads' CPU clocks.
     clocks: bool,
+    /// For how long these may stand still while their threads compute.
+    lag: Duration,
     /// Whether the last look had to guess who sleeps.
     guesses: bool,
     spare: IdleCpu,
@@ -156,6 +159,7 @@ impl Sampler {
         Sampler {
             detectors,
             clocks,
+            lag: ThreadKey::LAG,
             guesses: false,
             spare: IdleCpu::default(),
             waiting: Waiting::default(),
@@ -182,7 +186,9 @@ impl Sampler {
         if !thread_states {
             return Sampler { guesses: true, ..Sampler::new(vec![Box::new(TimeAlone)], false) };
         }
-        Sampler::new(vec![Box::new(ThreadState), Box::new(CpuClock), Box::new(TimeAlone)], true)
+        let clock: Box<dyn Detector> =
+            if ThreadKey::LAG.is_zero() { Box::new(CpuClock) } else { Box::new(LaggingClock) };
+        Sampler::new(vec![Box::new(ThreadState), clock, Box::new(TimeAlone)], true)
     }
 
     /// Records where the threads are, for the next look to compare with.
@@ -251,7 +257,7 @@ impl Sampler {
             refused: pool.threads.backoff().is_on(),
             ..Sample::default()
         };
-        let mut inside = self.inside(pool, counted);
+        let mut inside = self.inside(pool, elapsed);
         // The answers count only where the policy reaches its rules (E1), and asking costs.
         if queued.all() == 0 || counts.idle > 0 {
             self.spare.look(false);
@@ -263,7 +269,7 @@ impl Sampler {
             // No questions either while threads are on their way.
             if pool.threads.counts().reserved() < pool.threads.max() && counts.starting <= sample.threads / 4
             {
-                sample.spare = self.spare.look(self.guesses);
+                sample.spare = self.spare.look(self.guesses || !self.lag.is_zero());
                 self.ask(&mut sample, &inside);
             }
             // The monitor takes time to ask, the more so where it gets no CPU: a thread that had
@@ -281,7 +287,8 @@ impl Sampler {
 
     /// Returns the threads inside a task, with their last samples brought up to date. Drains the
     /// deques of stalled threads, and sets `overstays` of threads that are long in one task.
-    fn inside(&mut self, pool: View<'_>, counted: Duration) -> Vec<Seen> {
+    fn inside(&mut self, pool: View<'_>, elapsed: Duration) -> Vec<Seen> {
+        let (counted, watched) = (elapsed.min(MOST_COUNTED), elapsed.min(self.lag));
         let (mut records, mut inside) = std::mem::take(&mut self.room);
         pool.engine.workers.add_to(&mut records);
         for record in records.drain(..) {
@@ -295,6 +302,7 @@ impl Sampler {
             } else {
                 LastSample { started, delivered, cpu_time: last.cpu_time, ..LastSample::default() }
             };
+            last.window.pass(watched);
             let seen = *last;
             drop(last);
             // The only thread would get it back, and perhaps in another order.
@@ -356,13 +364,18 @@ impl Sampler {
             return;
         }
         let (later, first) = inside.split_at_mut(self.turn.wrapping_mul(ASKED_AGAIN) % inside.len());
-        // Most tasks end before the question is worth its cost.
-        let is_due = |seen: &&mut Seen| seen.last.held >= OCCUPIED[0] / 2 && !seen.last.long;
+        let lags = !self.lag.is_zero();
+        // Most tasks end before the question is worth its cost. A clock that lags is to be followed
+        // for as long as the task lasts.
+        let is_due = |seen: &&mut Seen| seen.last.held >= OCCUPIED[0] / 2 && (lags || !seen.last.long);
         let due = first.iter_mut().chain(later).filter(is_due);
         for seen in due.take(ASKED_AGAIN) {
             let used = if self.clocks { seen.record.key.cpu_time() } else { None };
             let last = &mut seen.last;
             last.cpu_since = last.cpu_since.or(used);
+            if lags {
+                used.into_iter().for_each(|used| last.window.read(used, self.lag));
+            }
             let used = used.zip(last.cpu_since).map(|(now, since)| now.saturating_sub(since));
             let has = |[held, cpu]: [Duration; 2]| match used {
                 Some(used) => last.held >= held && used >= cpu,
@@ -382,6 +395,7 @@ impl Sampler {
         let inquiry = Inquiry {
             detectors: &self.detectors,
             clocks: self.clocks,
+            lag: self.lag,
             elapsed: sample.elapsed,
             spare: sample.spare,
             turn: self.turn,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::detect::{Detector, PATIENCE, Subject};
+use super::detect::{Certainty, Detector, PATIENCE, Subject};
+use crate::sys::thread_stat::ThreadStat;
 use crate::worker::{LastSample, ThreadRecord};
 
 /// An inquiry asks about so many threads of a group; they stand for the others.
@@ -27,6 +28,8 @@ pub(super) struct Inquiry<'a> {
     pub(super) detectors: &'a [Box<dyn Detector>],
     /// Whether the inquiry reads the threads' CPU clocks.
     pub(super) clocks: bool,
+    /// For how long these may stand still while their threads compute.
+    pub(super) lag: Duration,
     pub(super) elapsed: Duration,
     pub(super) spare: u32,
     /// Advances from look to look, so that each look asks about other threads.
@@ -50,6 +53,8 @@ pub(super) struct Survey {
     /// Threads asked about that have not been in one task for long, and those of them asleep.
     asked: usize,
     asleep: usize,
+    /// Those of them whose states the system has reported, and whose clocks lag.
+    states: usize,
     /// Occupied threads asked about, and those of them asleep.
     occupied: usize,
     occupied_asleep: usize,
@@ -60,8 +65,9 @@ pub(super) struct Survey {
     one_awake: bool,
     /// A thread is ready to run and gets no CPU.
     pub(super) starved: bool,
-    /// An answer was a guess.
+    /// An answer was a guess, or is certain only if all of these threads sleep.
     guessed: bool,
+    doubted: bool,
 }
 
 impl Survey {
@@ -76,6 +82,7 @@ impl Survey {
             outside: self.outside + other.outside,
             asked: self.asked + other.asked,
             asleep: self.asleep + other.asleep,
+            states: self.states + other.states,
             occupied: self.occupied + other.occupied,
             occupied_asleep: self.occupied_asleep + other.occupied_asleep,
             used: self.used + other.used,
@@ -83,6 +90,7 @@ impl Survey {
             one_awake: self.one_awake || other.one_awake,
             starved: self.starved || other.starved,
             guessed: self.guessed || other.guessed,
+            doubted: self.doubted || other.doubted,
         }
     }
 
@@ -103,17 +111,24 @@ impl Survey {
     }
 
     /// Whether a guess is among the answers that count; `None` if there is no such answer.
+    ///
+    /// To a clock that lags a thread without a CPU looks asleep. But if threads of the pool
+    /// compute, one of them has a CPU: where all seem to sleep they do.
     pub(super) fn has_guessed(&self) -> Option<bool> {
-        (self.asked_stalled > 0).then_some(self.guessed)
+        let is_doubtful = self.doubted && self.asleep_stalled < self.asked_stalled;
+        (self.asked_stalled > 0).then_some(self.guessed || is_doubtful)
     }
 
-    /// The CPUs that the threads use, and the share of the threads that is asleep.
+    /// The CPUs that the threads use, and the share of the threads that is asleep. A clock that
+    /// lags does not show what happens between two looks: there each thread that is awake counts as
+    /// one CPU, and if the state of one is a guess nothing is known.
     pub(super) fn usage(&self, elapsed: Duration) -> Option<(f64, f64)> {
-        let measured = self.clocks > 0 && elapsed > Duration::ZERO;
-        measured.then(|| {
+        let asleep = self.asleep as f64 / self.asked.max(1) as f64;
+        if self.clocks > 0 && elapsed > Duration::ZERO {
             let each = self.used.as_secs_f64() / elapsed.as_secs_f64() / f64::from(self.clocks);
-            (each * self.threads as f64, self.asleep as f64 / self.asked.max(1) as f64)
-        })
+            return Some((each * self.threads as f64, asleep));
+        }
+        (self.asked > 0 && self.states == self.asked).then(|| (self.threads as f64 * (1.0 - asleep), asleep))
     }
 }
 
@@ -156,15 +171,17 @@ impl Inquiry<'_> {
     /// Counts a stalled thread that the first questions leave out. If all those have found threads
     /// asleep, looks for one that is not.
     fn leave_out(&self, seen: &Seen, survey: &mut Survey, asked_again: &mut usize) {
-        survey.remembered += usize::from(seen.last.asleep == Some(true));
-        survey.unknown += usize::from(seen.last.asleep.is_none());
+        // The clock is more than a guess, which the last answer may be.
+        let asleep = seen.last.window.is_asleep().or(seen.last.asleep);
+        survey.remembered += usize::from(asleep == Some(true));
+        survey.unknown += usize::from(asleep.is_none());
         let all = survey.asleep_stalled == ASKED && !survey.is_outside();
         // An occupied thread has a CPU.
         if !all || survey.one_awake || seen.last.occupied || *asked_again == ASKED_AGAIN {
             return;
         }
         *asked_again += 1;
-        if self.is_asleep(seen, None) == (false, true) {
+        if self.is_asleep(&seen.record, seen.last, None) == (false, Certainty::Fact) {
             survey.one_awake = true;
             survey.starved = true;
         }
@@ -172,12 +189,19 @@ impl Inquiry<'_> {
 
     fn ask_one(&self, seen: &Seen, survey: &mut Survey) {
         let cpu_time = if self.clocks { seen.record.key.cpu_time() } else { None };
-        let (sleeps, certain) = self.is_asleep(seen, cpu_time);
         let Seen { record, last: LastSample { stalled, held, occupied, cpu_time: before, .. } } = seen;
+        let mut window = seen.last.window;
+        let lags = !self.lag.is_zero();
+        if lags {
+            cpu_time.into_iter().for_each(|used| window.read(used, self.lag));
+        }
+        let (sleeps, answer) = self.is_asleep(record, LastSample { window, ..seen.last }, cpu_time);
+        let certain = answer == Certainty::Fact;
         // A thread that is blocked for long is no evidence about short calls.
         if *held < LONG_STAY {
             survey.asked += 1;
             survey.asleep += usize::from(sleeps);
+            survey.states += usize::from(certain && lags);
         }
         survey.occupied += usize::from(*occupied);
         survey.occupied_asleep += usize::from(*occupied && sleeps);
@@ -185,9 +209,10 @@ impl Inquiry<'_> {
             survey.asked_stalled += 1;
             survey.asleep_stalled += usize::from(sleeps);
             survey.outside += usize::from(sleeps && self.waits_outside(record));
-            survey.guessed |= !certain;
+            survey.guessed |= answer == Certainty::Guess;
+            survey.doubted |= answer == Certainty::IfAllSleep;
         }
-        if let (Some(now), Some(before)) = (cpu_time, *before) {
+        if let (Some(now), Some(before), false) = (cpu_time, *before, lags) {
             let own = now.saturating_sub(before).min(self.elapsed);
             // The thread is ready to run, and gets no CPU.
             survey.starved |= *stalled > 0 && !sleeps && certain && own < self.elapsed / 2;
@@ -195,7 +220,7 @@ impl Inquiry<'_> {
             survey.clocks += 1;
         }
         let mut last = record.last_sample.lock();
-        last.cpu_time = cpu_time;
+        (last.cpu_time, last.window) = (cpu_time, window);
         if last.stalled > 0 && (sleeps || last.stalled >= PATIENCE) {
             last.asleep = Some(sleeps);
         }
@@ -206,17 +231,22 @@ impl Inquiry<'_> {
     }
 
     fn waits_outside(&self, record: &ThreadRecord) -> bool {
-        self.detectors.iter().any(|detector| detector.waits_outside(record.key))
+        self.detectors.iter().any(|detector| detector.waits_outside(&record.key))
     }
 
-    /// Whether the thread is asleep, and whether that is certain.
-    fn is_asleep(&self, seen: &Seen, cpu_time: Option<Duration>) -> (bool, bool) {
+    /// Whether the thread is asleep, and what that answer is worth.
+    fn is_asleep(
+        &self,
+        record: &ThreadRecord,
+        last: LastSample,
+        cpu_time: Option<Duration>,
+    ) -> (bool, Certainty) {
         let Inquiry { elapsed, spare, .. } = *self;
-        let subject = Subject { key: seen.record.key, last: seen.last, cpu_time, elapsed, spare };
+        let subject = Subject { key: &record.key, last, cpu_time, elapsed, spare };
         let answers = self.detectors.iter();
-        let mut answers =
-            answers.filter_map(|detector| Some((detector.is_asleep(&subject)?, detector.is_certain())));
-        answers.next().unwrap_or((false, true))
+        let mut answers = answers
+            .filter_map(|detector| Some((detector.is_asleep(&subject)?, detector.certainty(&subject))));
+        answers.next().unwrap_or((false, Certainty::Fact))
     }
 }
 

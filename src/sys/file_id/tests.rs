@@ -1,6 +1,6 @@
 //! Tests of the ids of files.
 
-use super::{ask, at_once};
+use super::ask;
 
 #[test]
 fn handles_of_one_file_have_one_id() {
@@ -27,7 +27,7 @@ fn both_ways_say_the_same() {
     let (reader, _writer) = std::io::pipe().unwrap();
     files.push(std::os::fd::OwnedFd::from(reader).into());
     for file in &files {
-        assert_eq!(at_once(file), ask(file).unwrap(), "{file:?}");
-        assert!(at_once(file).is_some());
+        assert_eq!(super::at_once(file), ask(file).unwrap(), "{file:?}");
+        assert!(super::at_once(file).is_some());
     }
 }

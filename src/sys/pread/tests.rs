@@ -1,4 +1,4 @@
-//! Tests of `cached`.
+//! Reads of what is in memory.
 
 use super::*;
 use std::io::{Seek, Write};
@@ -24,6 +24,8 @@ fn it_reads_what_an_ordinary_read_would_or_nothing() {
 fn what_it_cannot_do_changes_nothing() {
     let file = tempfile::tempfile().unwrap();
     assert_eq!(read(&file, &mut [0; 4], Some(u64::MAX)), Cached::Never);
-    let folder = File::open(".").unwrap();
-    assert!(!matches!(read(&folder, &mut [0; 4], None), Cached::Read(_)));
+    // Windows opens none as a file.
+    if let Ok(folder) = File::open(".") {
+        assert!(!matches!(read(&folder, &mut [0; 4], None), Cached::Read(_)));
+    }
 }

@@ -82,7 +82,9 @@ pub(crate) fn look(dir: &Path) -> Vec<String> {
 /// A result as a text in which the folder has no name, and in which errors are those of the system.
 pub(crate) fn tell<T: Debug>(result: io::Result<T>, dir: &Path) -> String {
     let text = format!("{:?}", result.map_err(|error| (error.kind(), error.raw_os_error())));
-    text.replace(&dir.canonicalize().unwrap().display().to_string(), "FOLDER")
+    // In the text of a text a backslash is two.
+    let dir = format!("{:?}", dir.canonicalize().unwrap());
+    text.replace(dir.trim_matches('"'), "FOLDER")
 }
 
 /// The kind, the size and the permissions.

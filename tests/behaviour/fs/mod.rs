@@ -16,3 +16,5 @@ mod odd;
 mod open;
 mod owned_buffers;
 mod read_dir;
+#[cfg(windows)]
+mod windows;

@@ -3,7 +3,6 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::process::Command;
 use std::task::{Poll, Waker};
 
 use sidestep::net::{Addresses, LookupHost, ToSocketAddrs, lookup_host};
@@ -146,7 +145,7 @@ fn a_poll_after_the_end_panics() {
 fn only_a_name_that_is_awaited_makes_a_trip_to_the_pool() {
     const MARK: &str = "SIDESTEP_TEST_LOOKUP";
     if std::env::var_os(MARK).is_none() {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut command = crate::support::alone::this_program();
         command
             .args(["fs::net::only_a_name_that_is_awaited_makes_a_trip_to_the_pool", "--exact"])
             .env(MARK, "1");

@@ -80,7 +80,8 @@ fn errors_are_those_of_std() {
     }
     let entries = block_on(fs::read_dir(dir.path())).unwrap();
     let entries: Vec<_> = block_on(entries.try_collect()).unwrap();
-    for entry in entries {
+    // On Windows an entry has its metadata from the listing.
+    for entry in entries.into_iter().filter(|_| !cfg!(windows)) {
         std::fs::remove_dir_all(dir.path()).ok();
         assert_eq!(block_on(entry.metadata()).unwrap_err().kind(), ErrorKind::NotFound);
     }

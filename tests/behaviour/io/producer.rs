@@ -325,7 +325,7 @@ fn a_forked_child_gets_what_was_done_and_is_told_of_the_rest() {
     use crate::support::fork::in_child;
     const MARK: &str = "SIDESTEP_TEST_PRODUCER";
     if std::env::var_os(MARK).is_none() {
-        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+        let mut alone = crate::support::alone::this_program();
         let name = "io::producer::a_forked_child_gets_what_was_done_and_is_told_of_the_rest";
         let output = alone.args([name, "--exact"]).env(MARK, "1").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);

@@ -100,7 +100,7 @@ fn no_write_of_the_value_ends_within_a_call() {
             place += length;
             assert!(ends.contains(&place), "capacity {capacity}: a write ends at {place}");
         }
-        assert_eq!(place, lengths.iter().sum());
+        assert_eq!(place, lengths.iter().sum::<usize>());
     }
 }
 

@@ -2,7 +2,7 @@
 //! its input.
 
 use std::io::{BufRead, BufReader, Read, Seek, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -69,7 +69,7 @@ fn with_input_from(name: &str, input: Stdio, feed: impl FnOnce(&mut Tested), bod
     if std::env::var_os(MARK).is_some() {
         return body();
     }
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = crate::support::alone::this_program();
     command.args([&format!("io::stdin::{name}"), "--exact", "--nocapture"]).env(MARK, "1");
     let mut child = command.stdin(input).stdout(Stdio::piped()).spawn().unwrap();
     let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));

@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, PipeReader, Read};
 use std::os::fd::AsRawFd;
 use std::pin::pin;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use futures_lite::future::poll_once;
 use futures_util::AsyncWriteExt;
@@ -37,7 +37,7 @@ fn with_output(name: &str, non_blocking: bool, body: impl FnOnce()) {
     if non_blocking {
         set_non_blocking(&writer);
     }
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = crate::support::alone::this_program();
     command.args([&format!("io::stdout::{name}"), "--exact", "--nocapture"]).env(MARK, "1").env(MAX, "1");
     let mut child = command.stdin(Stdio::piped()).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
     drop(command);

@@ -35,7 +35,8 @@ fn sequential() -> (Fake, Arc<AtomicUsize>) {
             let to = match to {
                 SeekFrom::Start(to) => usize::try_from(to).unwrap(),
                 SeekFrom::Current(by) => {
-                    from.checked_add_signed(by as isize).ok_or(ErrorKind::InvalidInput)?
+                    let by = isize::try_from(by).map_err(|_| ErrorKind::InvalidInput)?;
+                    from.checked_add_signed(by).ok_or(ErrorKind::InvalidInput)?
                 }
                 SeekFrom::End(_) => return Err(ErrorKind::Unsupported.into()),
             };

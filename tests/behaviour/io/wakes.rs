@@ -292,7 +292,7 @@ fn what_is_written_to_the_standard_output_is_out_when_the_global_pool_has_ended(
         Pool::global().shutdown().wait();
         std::process::exit(42);
     }
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let mut command = crate::support::alone::this_program();
     let output =
         command.args([path, "--exact", "--nocapture"]).env("SIDESTEP_TEST_CHILD", "1").output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -58,7 +58,7 @@ fn in_child(test: &str) -> bool {
     if std::env::var_os(CHILD).is_some() {
         return true;
     }
-    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let mut child = crate::support::alone::this_program();
     let output = child.args(["--exact", test, "--nocapture"]).env(CHILD, "1").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));

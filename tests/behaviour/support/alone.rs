@@ -7,6 +7,16 @@ pub(crate) const MARK: &str = "SIDESTEP_TEST_CHILD";
 pub(crate) const CORE: &str = "SIDESTEP_CORE_THREADS";
 pub(crate) const MAX: &str = "SIDESTEP_MAX_THREADS";
 
+/// This binary, to be started again: by the emulator that runs it, where `SIDESTEP_TEST_RUNNER`
+/// names one, since the system cannot start it by itself.
+pub(crate) fn this_program() -> Command {
+    let program = std::env::current_exe().unwrap();
+    let Some(runner) = std::env::var_os("SIDESTEP_TEST_RUNNER") else { return Command::new(program) };
+    let mut command = Command::new(runner);
+    command.arg(program);
+    command
+}
+
 /// Runs `body` as the test of this path, its module and its name, alone in a process that has the
 /// given environment.
 pub(crate) fn alone_as(path: &str, environment: &[(&str, &str)], body: impl FnOnce()) {
@@ -15,7 +25,7 @@ pub(crate) fn alone_as(path: &str, environment: &[(&str, &str)], body: impl FnOn
 
 /// Runs the test of this path in a process of its own, and checks that it is there and passes.
 pub(crate) fn start(path: &str, environment: &[(&str, &str)]) {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = this_program();
     command.args([path, "--exact", "--nocapture"]);
     command.env_remove(CORE).env_remove(MAX).env(MARK, "1").envs(environment.iter().copied());
     let output = command.output().unwrap();

@@ -129,7 +129,7 @@ fn process_cpu_time() -> Duration {
 fn an_idle_pool_uses_no_cpu() {
     const CHILD: &str = "SIDESTEP_TEST_IDLE";
     if std::env::var_os(CHILD).is_none() {
-        let output = std::process::Command::new(std::env::current_exe().unwrap())
+        let output = crate::support::alone::this_program()
             .args(["--exact", "threads::wakes::an_idle_pool_uses_no_cpu", "--test-threads=1"])
             .env(CHILD, "1")
             .output()

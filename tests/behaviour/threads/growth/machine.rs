@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ fn is_child() -> bool {
 fn in_child(test: &str) -> (Child, impl BufRead) {
     let module =
         if thread_states() { "threads::growth::machine" } else { "threads::growth::machine::by_time_alone" };
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let mut child = crate::support::alone::this_program()
         .args(["--exact", &format!("{module}::{test}"), "--nocapture", "--test-threads=1"])
         .env(CHILD, "1")
         .stdout(Stdio::piped())

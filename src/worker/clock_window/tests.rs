@@ -1,0 +1,61 @@
+//! Windows of clocks that jump.
+
+use super::*;
+
+const LAG: Duration = Duration::from_millis(10);
+
+/// The answers to a reading each millisecond of a clock that shows `used` of a time.
+fn answers(millis: u64, used: impl Fn(u64) -> u64) -> Vec<Option<bool>> {
+    let mut window = ClockWindow::default();
+    let read = |now| {
+        window.read(Duration::from_millis(used(now)), LAG);
+        window.pass(Duration::from_millis(1));
+        window.is_asleep()
+    };
+    (0..millis).map(read).collect()
+}
+
+#[test]
+fn a_sleeper_is_known_after_two_lags() {
+    let answers = answers(100, |_| 7);
+    assert!(answers[..20].iter().all(Option::is_none));
+    assert!(answers[20..].iter().all(|&answer| answer == Some(true)));
+}
+
+#[test]
+fn a_thread_that_computes_is_never_asleep_however_the_clock_jumps() {
+    for phase in 0..10 {
+        let answers = answers(200, |now| (now + phase) / 10 * 10);
+        assert!(answers.iter().all(|&answer| answer != Some(true)), "{phase}");
+        assert!(answers[10..].iter().all(|&answer| answer == Some(false)), "{phase}");
+    }
+}
+
+#[test]
+fn who_has_a_tenth_of_a_cpu_is_awake_and_who_has_a_fiftieth_sleeps() {
+    let tenth = answers(400, |now| now / 10);
+    assert!(tenth[20..].iter().all(|&answer| answer == Some(false)));
+    let fiftieth = answers(400, |now| now / 50);
+    assert!(fiftieth[20..40].iter().all(|&answer| answer == Some(true)));
+}
+
+#[test]
+fn a_thread_that_changes_is_found_out() {
+    let falls_asleep = answers(200, |now| now.min(50) / 10 * 10);
+    assert_eq!((falls_asleep[50], falls_asleep[100]), (Some(false), Some(true)));
+    let wakes = answers(200, |now| now.saturating_sub(50) / 10 * 10);
+    assert_eq!((wakes[50], wakes[61]), (Some(true), Some(false)));
+}
+
+#[test]
+fn seldom_readings_do() {
+    let mut window = ClockWindow::default();
+    let millis = Duration::from_millis;
+    for (pause, used, answer) in
+        [(5, 0, None), (100, 0, Some(true)), (100, 90, Some(false)), (5, 90, Some(false))]
+    {
+        window.pass(millis(pause));
+        window.read(millis(used), LAG);
+        assert_eq!(window.is_asleep(), answer, "after {pause} ms");
+    }
+}
