@@ -96,6 +96,11 @@ struct Args {
     /// 50 ms.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     patience: u64,
+
+    /// The pools do not ask the system about their threads: they grow as on one that reports
+    /// nothing.
+    #[arg(long)]
+    time_alone: bool,
 }
 
 /// The load pauses so often, for a comparison.
@@ -117,6 +122,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    site::TIME_ALONE.store(args.time_alone, Ordering::Relaxed);
     if let Err(error) = wait_for_a_pipe() {
         fault(format_args!("a pipe: {error}"));
     }
@@ -167,7 +173,7 @@ fn soak(args: &Args, before: &Holdings) -> anyhow::Result<()> {
 /// descriptors, with a descriptor of its own, and the one that a closed `fs::File` shows.
 #[cfg(unix)]
 fn wait_for_a_pipe() -> io::Result<()> {
-    let pool = Pool::builder().core_threads(1).max_threads(1).build()?;
+    let pool = site::pool_builder().core_threads(1).max_threads(1).build()?;
     let (reader, writer) = io::pipe()?;
     let mut reader = Unblock::new(reader).on(&pool);
     let mut writer = fs::on(&pool).file(OwnedFd::from(writer).into());
@@ -192,7 +198,7 @@ fn notice_panic(panic: &panic::PanicHookInfo<'_>) {
 }
 
 fn scene(dice: &mut Dice) -> anyhow::Result<Scene> {
-    let global = Pool::builder().name("global").max_threads(hangs::GLOBAL_THREADS);
+    let global = site::pool_builder().name("global").max_threads(hangs::GLOBAL_THREADS);
     global.keep_alive(Duration::from_millis(20)).build_global()?;
     let folder = tempfile::tempdir()?;
     let wide = Settings {

@@ -26,6 +26,9 @@ pub(crate) static THREADS_REFUSED: AtomicU64 = AtomicU64::new(0);
 pub(crate) static POOLS_MADE: AtomicU64 = AtomicU64::new(0);
 pub(crate) static POOLS_REFUSED: AtomicU64 = AtomicU64::new(0);
 
+/// Whether the pools do not ask the system about their threads.
+pub(crate) static TIME_ALONE: AtomicBool = AtomicBool::new(false);
+
 /// What a pool is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -204,6 +207,11 @@ fn crowds_of_keys() -> Vec<Arc<Crowd>> {
     (0..5).map(|_| Crowd::new("a key", 1)).collect()
 }
 
+/// What all pools of the program have in common.
+pub(crate) fn pool_builder() -> PoolBuilder {
+    Pool::builder().thread_states(!TIME_ALONE.load(Ordering::Relaxed))
+}
+
 /// Settings with the hooks that count.
 pub(crate) fn builder(name: &'static str, settings: &Settings, dice: &mut Dice) -> (PoolBuilder, Arc<Hands>) {
     let threads = Crowd::new("threads", settings.max);
@@ -211,7 +219,7 @@ pub(crate) fn builder(name: &'static str, settings: &Settings, dice: &mut Dice) 
     let hands = Arc::new(hands);
     let (seed, refuse_one_in) = (dice.next(), settings.refuse_one_in);
     let (made, begun, ended) = (Arc::clone(&hands), Arc::clone(&hands.threads), Arc::clone(&hands.threads));
-    let mut builder = Pool::builder()
+    let mut builder = pool_builder()
         .name(name)
         .core_threads(settings.core)
         .max_threads(settings.max)
