@@ -128,7 +128,8 @@ impl Survey {
             let each = self.used.as_secs_f64() / elapsed.as_secs_f64() / f64::from(self.clocks);
             return Some((each * self.threads as f64, asleep));
         }
-        (self.asked > 0 && self.states == self.asked).then(|| (self.threads as f64 * (1.0 - asleep), asleep))
+        (self.asked > 0 && self.states == self.asked)
+            .then_some((self.threads as f64 * (1.0 - asleep), asleep))
     }
 }
 

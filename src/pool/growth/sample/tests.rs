@@ -113,7 +113,7 @@ impl Full {
     /// The key of one of the threads.
     fn key_of_one(&self) -> ThreadKey {
         let records = self.pool.inner.engine.workers.records();
-        records.iter().next().unwrap().key.clone()
+        records.first().unwrap().key.clone()
     }
 
     /// Looks often enough for every detector to be patient.
