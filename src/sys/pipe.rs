@@ -48,13 +48,13 @@ pub(crate) fn ended_pipe() -> io::Result<File> {
     // SAFETY: the call writes two descriptors, for which there is memory.
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "netbsd"))]
     let status = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
-    // SAFETY: as above.
     #[cfg(not(any(
         target_os = "linux",
         target_os = "android",
         target_os = "freebsd",
         target_os = "netbsd"
     )))]
+    // SAFETY: as above.
     let status = unsafe { libc::pipe(ends.as_mut_ptr()) };
     if status != 0 {
         return Err(io::Error::last_os_error());

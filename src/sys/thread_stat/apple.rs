@@ -46,7 +46,6 @@ impl ThreadKey {
             sleep_time: 0,
         };
         let mut count = libc::THREAD_BASIC_INFO_COUNT;
-        #[expect(clippy::cast_sign_loss, reason = "the type of the constant differs from the argument's")]
         let flavor = libc::THREAD_BASIC_INFO as libc::thread_flavor_t;
         // SAFETY: `info` is valid for writing `count` integers, and plain numbers. A port that
         // names no thread is an error.
@@ -61,7 +60,6 @@ impl ThreadKey {
 fn identity(port: libc::mach_port_t) -> Option<libc::thread_identifier_info> {
     let mut identity = libc::thread_identifier_info { thread_id: 0, thread_handle: 0, dispatch_qaddr: 0 };
     let mut count = libc::THREAD_IDENTIFIER_INFO_COUNT;
-    #[expect(clippy::cast_sign_loss, reason = "the type of the constant differs from the argument's")]
     let flavor = libc::THREAD_IDENTIFIER_INFO as libc::thread_flavor_t;
     // SAFETY: `identity` is valid for writing `count` integers, and plain numbers. A port that
     // names no thread is an error.
