@@ -4,16 +4,22 @@
 //! |---|---|---|
 //! | Linux | `statx` with `AT_STATX_DONT_SYNC`: what the system knows of the file, without a question to a server or a disk (since 4.11, see `statx(2)`) | never |
 //! | other Unix | `fstat` | where a server answers it |
-//! | the rest | `std` has no such call | |
+//! | Windows | `GetFileInformationByHandleEx` with `FileIdInfo`; not every file system has an id | where a server answers it |
+//! | the rest | there is no such call | |
 
 use std::fs::File;
 use std::io;
+
+#[cfg(not(windows))]
+type FileNumber = u64;
+#[cfg(windows)]
+type FileNumber = u128;
 
 /// The device and the number of a file there. No other file has them while this one is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FileId {
     device: u64,
-    number: u64,
+    number: FileNumber,
 }
 
 #[cfg(all(test, sidestep_loom))]
@@ -65,15 +71,37 @@ pub(crate) fn ask(file: &File) -> io::Result<Option<FileId>> {
     Ok(Some(FileId { device: found.dev(), number: found.ino() }))
 }
 
+/// The file's id, where the file system has one. The call may wait for a server.
+///
+/// # Errors
+///
+/// None: a file system that has none refuses the question.
+#[cfg(all(windows, not(miri)))]
+pub(crate) fn ask(file: &File) -> io::Result<Option<FileId>> {
+    use std::os::windows::io::AsRawHandle;
+
+    use windows_sys::Win32::Storage::FileSystem::{FILE_ID_INFO, FileIdInfo, GetFileInformationByHandleEx};
+
+    let mut found = FILE_ID_INFO::default();
+    let length = size_of::<FILE_ID_INFO>() as u32;
+    // SAFETY: the handle is open as long as `file` is borrowed, and `found` is valid for writing
+    // `length` bytes.
+    let known = unsafe {
+        GetFileInformationByHandleEx(file.as_raw_handle(), FileIdInfo, (&raw mut found).cast(), length)
+    };
+    let number = FileNumber::from_le_bytes(found.FileId.Identifier);
+    Ok((known != 0).then_some(FileId { device: found.VolumeSerialNumber, number }))
+}
+
 /// The crate does not know of an id on this system.
 ///
 /// # Errors
 ///
 /// None.
-#[cfg(not(unix))]
+#[cfg(not(any(unix, all(windows, not(miri)))))]
 pub(crate) fn ask(_: &File) -> io::Result<Option<FileId>> {
     Ok(None)
 }
 
-#[cfg(all(test, unix, not(sidestep_loom)))]
+#[cfg(all(test, any(unix, all(windows, not(miri))), not(sidestep_loom)))]
 mod tests;
