@@ -141,10 +141,12 @@ mod system {
     }
 
     /// A handle may have an exclusive lock and a shared one, and each call releases one of them.
+    /// If there is only one, Windows reports `ERROR_NOT_LOCKED` to the second call, and Wine
+    /// `ERROR_LOCK_VIOLATION`.
     pub(super) fn unlock(file: &File) -> io::Result<()> {
         unlock_one(file)?;
         unlock_one(file).or_else(|error| match code(&error) {
-            Some(ERROR_NOT_LOCKED) => Ok(()),
+            Some(ERROR_NOT_LOCKED | ERROR_LOCK_VIOLATION) => Ok(()),
             _ => Err(error),
         })
     }

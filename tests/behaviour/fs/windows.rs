@@ -69,15 +69,15 @@ fn a_share_is_refused_and_granted() {
     let path = folder.path().join("file");
     std::fs::write(&path, "content").unwrap();
     block_on(async {
-        let mut alone = OpenOptions::new().read(true).share_mode(FILE_SHARE_NONE).open(&path).await.unwrap();
+        let alone = OpenOptions::new().read(true).share_mode(FILE_SHARE_NONE).open(&path).await.unwrap();
         let error = File::open(&path).await.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(ERROR_SHARING_VIOLATION));
-        alone.close().await.unwrap();
-        let mut shared = OpenOptions::new().read(true).share_mode(FILE_SHARE_READ).open(&path).await.unwrap();
-        File::open(&path).await.unwrap().close().await.unwrap();
+        drop(alone.into_std().await.unwrap());
+        let shared = OpenOptions::new().read(true).share_mode(FILE_SHARE_READ).open(&path).await.unwrap();
+        drop(File::open(&path).await.unwrap().into_std().await.unwrap());
         let error = OpenOptions::new().write(true).open(&path).await.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(ERROR_SHARING_VIOLATION));
-        shared.close().await.unwrap();
+        drop(shared.into_std().await.unwrap());
     });
 }
 
@@ -88,7 +88,7 @@ fn access_flags_and_attributes_go_to_the_system() {
     block_on(async {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).attributes(FILE_ATTRIBUTE_HIDDEN);
-        options.open(&path).await.unwrap().close().await.unwrap();
+        drop(options.open(&path).await.unwrap().into_std().await.unwrap());
         let attributes = fs::metadata(&path).await.unwrap().file_attributes();
         assert_ne!(attributes & FILE_ATTRIBUTE_HIDDEN, 0);
 
@@ -104,8 +104,9 @@ fn access_flags_and_attributes_go_to_the_system() {
         let passing = folder.path().join("passing");
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).custom_flags(FILE_FLAG_DELETE_ON_CLOSE);
-        let mut file = options.open(&passing).await.unwrap();
-        file.close().await.unwrap();
+        let file = options.open(&passing).await.unwrap();
+        assert!(passing.exists());
+        drop(file.into_std().await.unwrap());
         assert!(!passing.exists());
     });
 }

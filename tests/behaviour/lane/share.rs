@@ -11,19 +11,28 @@ fn shared(pool: &Pool, name: &str, limit: usize, weight: usize) -> Lane {
 }
 
 /// Spawns `each` tasks in each lane while the threads of the pool are held up, and returns the
-/// lanes of the tasks in the order in which they ran.
+/// lanes of the tasks in the order in which they ran. A task that is waited for takes longer, and a
+/// turn ends after some time: so none is waited for before all have run.
 fn order(pool: &Pool, threads: usize, lanes: &[Lane], each: usize) -> Vec<usize> {
     let gate = Gate::new();
     let held: Vec<Task<()>> = (0..threads).map(|_| occupy(pool, &gate)).collect();
-    let order = Arc::new(Mutex::new(Vec::with_capacity(lanes.len() * each)));
+    let count = lanes.len() * each;
+    let (order, all) = (Arc::new(Mutex::new(Vec::with_capacity(count))), Gate::new());
     let mut tasks = Vec::new();
     for (who, lane) in lanes.iter().enumerate() {
         for _ in 0..each {
-            let order = Arc::clone(&order);
-            tasks.push(lane.spawn(move || order.lock().unwrap().push(who)));
+            let (order, all) = (Arc::clone(&order), all.clone());
+            tasks.push(lane.spawn(move || {
+                let mut order = order.lock().unwrap();
+                order.push(who);
+                if order.len() == count {
+                    all.open();
+                }
+            }));
         }
     }
     gate.open();
+    all.pass();
     all_well(held.into_iter().chain(tasks));
     std::mem::take(&mut *order.lock().unwrap())
 }

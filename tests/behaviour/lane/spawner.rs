@@ -67,7 +67,8 @@ fn each_function_of_fs_has_a_method_that_runs_where_it_should() {
     uses(&lane, "write", async || fs.write(at("a"), "one").await);
     assert_eq!(uses(&lane, "read", async || fs.read(at("a")).await), b"one");
     assert_eq!(uses(&lane, "read_to_string", async || fs.read_to_string(at("a")).await), "one");
-    assert_eq!(uses(&lane, "copy", async || fs.copy(at("a"), at("b")).await), 3);
+    let size = std::fs::copy(at("a"), at("b")).unwrap();
+    assert_eq!(uses(&lane, "copy", async || fs.copy(at("a"), at("b")).await), size);
     uses(&lane, "create_dir", async || fs.create_dir(at("d")).await);
     uses(&lane, "create_dir_all", async || fs.create_dir_all(at("e/f")).await);
     uses(&lane, "remove_dir", async || fs.remove_dir(at("d")).await);

@@ -6,7 +6,7 @@ use std::io;
 use super::Machine;
 use crate::io::unblock::buffers::inbound::{ReadChunk, ReadEnd};
 use crate::io::unblock::buffers::wakers::{Interest, Wakes};
-use crate::io::unblock::state::step::{AfterUnlock, ValueState};
+use crate::io::unblock::state::step::{AfterUnlock, SeekState, ValueState};
 
 impl<T: 'static> Machine<T> {
     /// What was read ahead is of no use any more: the pump discards it.
@@ -58,9 +58,14 @@ impl<T: 'static> Machine<T> {
         }
     }
 
-    /// A pipe or a terminal behind a `File`: what was read stays here, as with a socket.
+    /// A pipe or a terminal behind a `File`: what was read stays here, as with a socket. A seek that
+    /// is wanted takes place all the same: its result is the answer.
     pub(super) fn cannot_seek(&mut self) {
-        self.capabilities.seek = None;
+        if matches!(self.seek, SeekState::Wanted(_)) {
+            self.seek_is_guess = true;
+        } else {
+            self.capabilities.seek = None;
+        }
         self.seek_is_doubtful = false;
         self.reads_ahead = false;
         self.inbound.set_fill_fully(false);
