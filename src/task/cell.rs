@@ -297,13 +297,17 @@ pub(super) unsafe fn free(header: NonNull<Header>) {
     let cold = cold.load(Ordering::Relaxed);
     if !cold.is_null() {
         // SAFETY: T3: installed from a `Box`, and nothing else can reach it any more.
-        free_cold_part(unsafe { Box::from_raw(cold) });
+        unsafe { free_cold_part(cold) };
     }
 }
 
+/// # Safety
+///
+/// `cold` comes from a `Box`, and nothing else can reach it any more.
 #[cold]
-fn free_cold_part(cold: Box<ColdPart>) {
-    let ColdPart { reason, metadata, .. } = *cold;
+unsafe fn free_cold_part(cold: *mut ColdPart) {
+    // SAFETY: T3: by the contract of this function.
+    let ColdPart { reason, metadata, .. } = *unsafe { Box::from_raw(cold) };
     drop(metadata);
     reason.into_inner().into_iter().for_each(report_unread);
 }
