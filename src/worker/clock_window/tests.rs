@@ -59,3 +59,25 @@ fn seldom_readings_do() {
         assert_eq!(window.is_asleep(), answer, "after {pause} ms");
     }
 }
+
+/// It may be that of another thread by now, or be put right by the system.
+#[test]
+fn a_clock_that_goes_back_shows_no_sleep() {
+    let computes = answers(200, |now| if now < 50 { 1_000_000 + now } else { now });
+    assert!(computes.iter().all(|&answer| answer != Some(true)));
+    assert_eq!((computes[49], computes[71]), (Some(false), Some(false)));
+    let sleeps = answers(200, |now| if now < 50 { 1_000_000 } else { 7 });
+    assert_eq!(sleeps[199], Some(true));
+}
+
+/// Times that no clock shows are no reason to panic.
+#[test]
+fn extremes_do_not_overflow() {
+    let mut window = ClockWindow::default();
+    for used in [Duration::ZERO, Duration::MAX, Duration::ZERO, Duration::MAX] {
+        window.pass(Duration::MAX);
+        window.pass(Duration::MAX);
+        window.read(used, LAG);
+    }
+    assert_eq!(window.is_asleep(), Some(false));
+}
