@@ -55,7 +55,7 @@ impl WatchedChild {
         let start = move || {
             let mut child = with_process_signals(|| command.spawn())?;
             // A pipe to it is closed, as `std` does: there is nothing to come.
-            drop(child.stdin.take());
+            child.stdin = None;
             let watch = match ChildFd::open(&child) {
                 Some(fd) => EndWatch::Descriptor(ReadyWait::new(), fd),
                 None => EndWatch::Thread(None),

@@ -100,7 +100,7 @@ pub(crate) fn start(
         }
         end();
     });
-    drop(blocked);
+    blocked.end();
     result.map(|handle| OwnThread { handle, life, role })
 }
 

@@ -148,6 +148,11 @@ mod masks {
         pub(crate) fn made(&self) -> Made {
             Made { maker: OWN.get().unwrap_or(self.before) }
         }
+
+        /// Blocks them no longer.
+        pub(crate) fn end(self) {
+            drop(self);
+        }
     }
 
     impl Drop for SignalsBlocked {
@@ -248,6 +253,9 @@ mod no_masks {
         pub(crate) fn made(&self) -> Made {
             Made {}
         }
+
+        #[expect(clippy::unused_self, reason = "other systems have a use for it")]
+        pub(crate) fn end(self) {}
     }
 
     impl Made {

@@ -117,6 +117,7 @@ mod system {
                 return;
             }
         }
+        #[expect(clippy::disallowed_methods, reason = "the system has nothing to wait for")]
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -129,6 +130,7 @@ mod system {
 
     /// Waits a moment: the caller asks whether the child has ended, and calls again.
     pub(crate) fn wait_without_reaping(_: u32) {
+        #[expect(clippy::disallowed_methods, reason = "the system has nothing to wait for")]
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn count() -> usize {
         begin(Inherit::default(), made);
         within_quota()
     });
-    drop(blocked);
+    blocked.end();
     helper.ok().and_then(|helper| helper.join().ok()).unwrap_or_else(|| process.count())
 }
 

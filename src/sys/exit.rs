@@ -120,7 +120,7 @@ fn register() {
 use libc::atexit;
 
 #[cfg(windows)]
-// SAFETY: it is so declared in the C standard, and each C runtime of the system has it.
+// It is so declared in the C standard, and each C runtime of the system has it.
 unsafe extern "C" {
     fn atexit(function: extern "C" fn()) -> std::ffi::c_int;
 }

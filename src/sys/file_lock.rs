@@ -182,7 +182,7 @@ mod system {
     }
 
     fn code(error: &io::Error) -> Option<u32> {
-        error.raw_os_error().and_then(|code| code.try_into().ok())
+        u32::try_from(error.raw_os_error()?).ok()
     }
 
     fn unlock_one(file: &File) -> io::Result<()> {

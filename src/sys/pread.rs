@@ -8,12 +8,18 @@
 use std::fs::File;
 
 /// The most that is read this way at once: copying it takes some 200 microseconds.
-#[cfg_attr(not(all(target_os = "linux", not(miri))), allow(dead_code, reason = "nothing is read this way"))]
+#[cfg_attr(
+    not(all(target_os = "linux", not(miri))),
+    allow(dead_code, clippy::allow_attributes, reason = "nothing is read this way")
+)]
 pub(crate) const MOST: usize = 2 << 20;
 
 /// What came of the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(all(target_os = "linux", not(miri))), allow(dead_code, reason = "nothing is read this way"))]
+#[cfg_attr(
+    not(all(target_os = "linux", not(miri))),
+    allow(dead_code, clippy::allow_attributes, reason = "nothing is read this way")
+)]
 pub(crate) enum Cached {
     /// So many bytes have been read; none at the end of the file.
     Read(usize),

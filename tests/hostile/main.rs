@@ -32,4 +32,6 @@ mod scarce;
 mod signals;
 #[cfg(target_os = "linux")]
 mod starved;
+#[cfg(target_os = "linux")]
+mod storms;
 mod thread_ends;

@@ -50,7 +50,6 @@ impl Port {
             sleep_time: 0,
         };
         let mut count = libc::THREAD_BASIC_INFO_COUNT;
-        #[expect(clippy::cast_sign_loss, reason = "the type of the constant differs from the argument's")]
         let flavor = libc::THREAD_BASIC_INFO as libc::thread_flavor_t;
         // SAFETY: `info` is valid for writing `count` integers, and plain numbers. The port of a
         // thread that has gone is an error.

@@ -72,8 +72,8 @@ pub(crate) fn look(dir: &Path) -> Vec<String> {
             format!("{:?}", std::fs::read(&path).unwrap())
         };
         let (name, kind, permissions) = (path.file_name(), metadata.file_type(), metadata.permissions());
-        let owners = owners_and_names(&metadata);
-        seen.push(format!("{name:?} {kind:?} {owners:?} {permissions:?} {contents}"));
+        let facts = format!("{kind:?} {:?} {permissions:?}", owners_and_names(&metadata));
+        seen.push(format!("{name:?} {facts} {contents}"));
     }
     seen.sort();
     seen

@@ -1,5 +1,4 @@
 //! The two clocks of Windows.
-#![expect(clippy::unwrap_used, reason = "in a test, helpers included, an unwrap is an assertion")]
 
 use std::os::windows::io::AsHandle;
 
