@@ -14,8 +14,13 @@ use crate::child::{alone, cannot, start_with};
 use crate::support::{Gate, check_accounts};
 use crate::workload::everything;
 
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
 /// Sets the soft limit of this process.
-fn limit(resource: libc::__rlimit_resource_t, value: u64) {
+fn limit(resource: Resource, value: u64) {
     let mut both = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `both` is valid for writing.
     assert_eq!(unsafe { libc::getrlimit(resource, &raw mut both) }, 0);

@@ -153,7 +153,7 @@ fn values() {
     }
     ev.run();
     drop(ev);
-    assert_eq!(total.into_inner().wait().unwrap(), (0..300).sum());
+    assert_eq!(total.into_inner().wait().unwrap(), (0..300).sum::<u64>());
     close(&pool);
 }
 
