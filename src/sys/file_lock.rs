@@ -106,10 +106,18 @@ mod system {
     }
 
     fn flock(file: &File, operation: libc::c_int) -> io::Result<()> {
-        // SAFETY: the descriptor is open as long as `file` is borrowed, and the call takes no
-        // pointer.
-        let status = unsafe { libc::flock(file.as_raw_fd(), operation) };
-        if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        loop {
+            // SAFETY: the descriptor is open as long as `file` is borrowed, and the call takes no
+            // pointer.
+            let status = unsafe { libc::flock(file.as_raw_fd(), operation) };
+            let result = if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+            match result {
+                // The lock of a file of another machine may have been asked for there, and a signal
+                // came first. To give up here would leave a lock that was to be released.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
     }
 }
 
@@ -118,22 +126,46 @@ mod system {
     use std::fs::File;
     use std::io;
     use std::os::windows::io::AsRawHandle;
+    use std::time::Duration;
 
-    use windows_sys::Win32::Foundation::{ERROR_LOCK_VIOLATION, ERROR_NOT_LOCKED};
+    use windows_sys::Win32::Foundation::{
+        ERROR_IO_INCOMPLETE, ERROR_IO_PENDING, ERROR_LOCK_VIOLATION, ERROR_NOT_LOCKED,
+    };
     use windows_sys::Win32::Storage::FileSystem::{
         LOCKFILE_EXCLUSIVE_LOCK, LOCKFILE_FAIL_IMMEDIATELY, LockFileEx, UnlockFile,
     };
-    use windows_sys::Win32::System::IO::OVERLAPPED;
+    use windows_sys::Win32::System::IO::{GetOverlappedResult, OVERLAPPED};
 
     pub(super) fn try_lock(file: &File, exclusive: bool) -> io::Result<()> {
         let kind = if exclusive { LOCKFILE_EXCLUSIVE_LOCK } else { 0 };
         let flags = kind | LOCKFILE_FAIL_IMMEDIATELY;
         // From the first byte on, and with no event.
         let mut from = OVERLAPPED::default();
-        // SAFETY: the handle is open as long as `file` is borrowed, and `from` is read and written
-        // before the call returns, since it fails at once where it would have to wait.
-        let locked = unsafe { LockFileEx(file.as_raw_handle(), flags, 0, u32::MAX, u32::MAX, &raw mut from) };
-        if locked == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        let handle = file.as_raw_handle();
+        // SAFETY: the handle is open as long as `file` is borrowed, and `from` is valid for reading
+        // and writing until the system has answered, as `finish` sees to.
+        let locked = unsafe { LockFileEx(handle, flags, 0, u32::MAX, u32::MAX, &raw mut from) };
+        if locked == 0 { finish(file, &mut from) } else { Ok(()) }
+    }
+
+    /// The call has failed, or is on its way: a program may have opened the file for overlapped
+    /// calls, and then the answer of another machine comes later. Returns when it has come: until
+    /// then the system may write to `from`.
+    #[expect(clippy::disallowed_methods, reason = "no wait is sure to be for this call alone")]
+    fn finish(file: &File, from: &mut OVERLAPPED) -> io::Result<()> {
+        let mut error = io::Error::last_os_error();
+        while let Some(ERROR_IO_PENDING | ERROR_IO_INCOMPLETE) = code(&error) {
+            std::thread::sleep(Duration::from_millis(1));
+            let mut moved = 0;
+            // SAFETY: the handle is open as long as `file` is borrowed, and both pointers are valid
+            // for writing. The call does not wait.
+            let locked = unsafe { GetOverlappedResult(file.as_raw_handle(), from, &raw mut moved, 0) };
+            if locked != 0 {
+                return Ok(());
+            }
+            error = io::Error::last_os_error();
+        }
+        Err(error)
     }
 
     pub(super) fn is_held(error: &io::Error) -> bool {

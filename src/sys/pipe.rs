@@ -42,31 +42,63 @@ const _: () = {
 /// Those of the system: no descriptor is left.
 #[cfg(unix)]
 pub(crate) fn ended_pipe() -> io::Result<File> {
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    use std::os::fd::{FromRawFd, OwnedFd};
 
     let mut ends = [-1; 2];
-    // SAFETY: the call writes two descriptors, for which there is memory.
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "netbsd"))]
-    let status = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
-    #[cfg(not(any(
-        target_os = "linux",
-        target_os = "android",
-        target_os = "freebsd",
-        target_os = "netbsd"
-    )))]
-    // SAFETY: as above.
-    let status = unsafe { libc::pipe(ends.as_mut_ptr()) };
-    if status != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    system::pipe(&mut ends)?;
     // SAFETY: the call has opened it, and nothing else owns it.
     let read = unsafe { OwnedFd::from_raw_fd(ends[0]) };
     // SAFETY: as above.
     drop(unsafe { OwnedFd::from_raw_fd(ends[1]) });
-    // Not all systems have a call for both.
-    // SAFETY: the descriptor is open, and the call takes no pointer.
-    unsafe { libc::fcntl(read.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
     Ok(read.into())
+}
+
+/// Neither end is passed on to the programs that other threads start meanwhile.
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+mod system {
+    use std::io;
+
+    pub(super) fn pipe(ends: &mut [libc::c_int; 2]) -> io::Result<()> {
+        // SAFETY: the call writes two descriptors, for which there is memory.
+        let status = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
+        if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+/// As above, but for programs that start between the calls: these systems have no call for both. A
+/// program that has got the end for writing so keeps reads from the other one waiting.
+#[cfg(all(
+    unix,
+    not(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "netbsd",
+        target_os = "openbsd"
+    ))
+))]
+mod system {
+    use std::io;
+
+    pub(super) fn pipe(ends: &mut [libc::c_int; 2]) -> io::Result<()> {
+        // SAFETY: the call writes two descriptors, for which there is memory.
+        if unsafe { libc::pipe(ends.as_mut_ptr()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        for &mut end in ends {
+            // SAFETY: the descriptor is open, and the call takes no pointer.
+            unsafe { libc::fcntl(end, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+        Ok(())
+    }
 }
 
 /// The end from which an empty pipe is read whose other end is closed: each read is at its end.

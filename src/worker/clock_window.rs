@@ -6,7 +6,7 @@
 //! such a stretch; when one is over the next begins. A thread is asleep that has used next to
 //! nothing of it, less than a 32nd: a greater part may be the share of one that computes and has to
 //! share its CPU with others. It counts as awake before the end of its window as soon as it has
-//! used more than that may be.
+//! used more than that may be. A clock that has gone back shows nothing: the window begins anew.
 
 use std::time::Duration;
 
@@ -30,11 +30,10 @@ impl ClockWindow {
 
     /// Takes in a reading of a clock that may lag by `lag`.
     pub(crate) fn read(&mut self, used: Duration, lag: Duration) {
-        let Some(before) = self.begun else {
+        let Some(used_here) = self.begun.and_then(|before| used.checked_sub(before)) else {
             (self.begun, self.length) = (Some(used), Duration::ZERO);
             return;
         };
-        let used_here = used.saturating_sub(before);
         if self.length >= 2 * lag {
             let asleep = Some(used_here < self.length / SLEEPS);
             *self = ClockWindow { begun: Some(used), length: Duration::ZERO, asleep };

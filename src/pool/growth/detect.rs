@@ -47,7 +47,7 @@ pub(super) struct Subject<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Certainty {
     Fact,
-    /// A fact if all threads that were asked about seem to sleep.
+    /// A fact if all threads that are long in one task seem to sleep, and no other runs.
     IfAllSleep,
     Guess,
 }

@@ -63,6 +63,9 @@ pub(super) struct Survey {
     clocks: u32,
     /// One of the threads that the first questions left out is awake.
     one_awake: bool,
+    /// A thread that may be the one that has a CPU: it has begun its task since the last look, or
+    /// is one that was left out and was awake at the last answer.
+    others_run: bool,
     /// A thread is ready to run and gets no CPU.
     pub(super) starved: bool,
     /// An answer was a guess, or is certain only if all of these threads sleep.
@@ -88,6 +91,7 @@ impl Survey {
             used: self.used + other.used,
             clocks: self.clocks + other.clocks,
             one_awake: self.one_awake || other.one_awake,
+            others_run: self.others_run || other.others_run,
             starved: self.starved || other.starved,
             guessed: self.guessed || other.guessed,
             doubted: self.doubted || other.doubted,
@@ -113,9 +117,11 @@ impl Survey {
     /// Whether a guess is among the answers that count; `None` if there is no such answer.
     ///
     /// To a clock that lags a thread without a CPU looks asleep. But if threads of the pool
-    /// compute, one of them has a CPU: where all seem to sleep they do.
+    /// compute, one of them has a CPU: where all seem to sleep, and none runs that was not asked,
+    /// they do.
     pub(super) fn has_guessed(&self) -> Option<bool> {
-        let is_doubtful = self.doubted && self.asleep_stalled < self.asked_stalled;
+        let all_sleep = self.asleep_stalled == self.asked_stalled && !self.others_run;
+        let is_doubtful = self.doubted && !all_sleep;
         (self.asked_stalled > 0).then_some(self.guessed || is_doubtful)
     }
 
@@ -138,7 +144,10 @@ impl Inquiry<'_> {
     pub(super) fn ask(&self, inside: &[Seen], belongs: &dyn Fn(&Seen) -> bool) -> Survey {
         let mut survey = Survey::default();
         for seen in inside {
-            survey.threads += usize::from(belongs(seen));
+            if belongs(seen) {
+                survey.threads += 1;
+                survey.others_run |= seen.last.stalled == 0;
+            }
         }
         // Each look begins with another thread of the group.
         let mut skipped = self.turn.wrapping_mul(ASKED).checked_rem(survey.threads).unwrap_or(0);
@@ -176,6 +185,7 @@ impl Inquiry<'_> {
         let asleep = seen.last.window.is_asleep().or(seen.last.asleep);
         survey.remembered += usize::from(asleep == Some(true));
         survey.unknown += usize::from(asleep.is_none());
+        survey.others_run |= asleep == Some(false);
         let all = survey.asleep_stalled == ASKED && !survey.is_outside();
         // An occupied thread has a CPU.
         if !all || survey.one_awake || seen.last.occupied || *asked_again == ASKED_AGAIN {

@@ -61,6 +61,50 @@ fn the_error_reads_as_that_of_std() {
     assert_eq!(std::io::Error::from(TryLockError::WouldBlock).kind(), ErrorKind::WouldBlock);
 }
 
+/// A lock belongs to the open file, however many handles it has.
+#[test]
+fn a_handle_of_the_same_open_file_shares_the_lock() {
+    let (one, other) = two();
+    let same = one.try_clone().unwrap();
+    try_lock(&one, true).unwrap();
+    if cfg!(unix) {
+        try_lock(&same, true).unwrap();
+        unlock(&same).unwrap();
+        try_lock(&other, true).unwrap();
+        assert!(matches!(try_lock(&one, true), Err(TryLockError::WouldBlock)));
+    } else {
+        drop(same);
+        assert!(matches!(try_lock(&other, true), Err(TryLockError::WouldBlock)));
+    }
+}
+
+/// One call releases all that an open file has locked, as a pair of a shared lock and an exclusive
+/// one, and the next one finds nothing.
+#[test]
+fn one_call_releases_what_was_locked_twice() {
+    let (one, other) = two();
+    try_lock(&one, false).unwrap();
+    // Windows refuses to lock more of what is shared.
+    let _ = try_lock(&one, true);
+    unlock(&one).unwrap();
+    try_lock(&other, true).unwrap();
+    unlock(&other).unwrap();
+    try_lock(&one, true).unwrap();
+    let _ = try_lock(&one, false);
+    unlock(&one).unwrap();
+    try_lock(&other, true).unwrap();
+    unlock(&other).unwrap();
+    assert_eq!(unlock(&one).is_ok(), cfg!(unix), "to have none is an error on Windows alone");
+}
+
+#[test]
+fn the_error_has_no_source_as_that_of_std() {
+    let error = TryLockError::Error(std::io::Error::from_raw_os_error(5));
+    assert!(std::error::Error::source(&error).is_none());
+    let error = std::fs::TryLockError::Error(std::io::Error::from_raw_os_error(5));
+    assert!(std::error::Error::source(&error).is_none());
+}
+
 /// What the system refuses for another reason.
 #[cfg(unix)]
 #[test]

@@ -26,6 +26,26 @@ fn a_pipe_at_its_end_has_nothing_and_takes_nothing() {
     assert!(!pipe.metadata().unwrap().is_file());
 }
 
+/// No end is left behind: neither the other one of a pipe that was made, nor one of a pipe that
+/// was dropped.
+#[cfg(all(target_os = "linux", not(miri)))]
+#[test]
+fn each_pipe_leaves_one_descriptor_and_no_other() {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::MetadataExt;
+
+    let pipe = ended_pipe().unwrap();
+    let inode = pipe.metadata().unwrap().ino();
+    let name = format!("pipe:[{inode}]");
+    let open: Vec<_> = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| entry.ok())
+        .filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|link| link.to_string_lossy() == name))
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(open, [pipe.as_raw_fd().to_string()]);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn no_child_has_it() {

@@ -1,11 +1,15 @@
 //! What macOS, iOS and their kin know of a thread: `thread_info` reports a state and the time that
 //! the thread has used a CPU, of any thread of the process.
 //!
-//! The name of the thread's port is used again when the thread has gone, so each answer comes with
-//! a look at the number of the thread, which is not. The kernel adds up the time of a running
-//! thread when it leaves its CPU, when it enters or leaves the kernel, and at the end of its
-//! quantum of 10 ms: a thread that computes shows no progress in between.
+//! A key holds a right to the port of its thread. Without it the port's name would be used again
+//! when the thread has gone, perhaps for a port of another service, to which the question would be
+//! sent as a message. With it the name stays that of a thread that runs, or of a dead one.
+//!
+//! The kernel adds up the time of a running thread when it leaves its CPU, when it enters or leaves
+//! the kernel, and at the end of its quantum of 10 ms: a thread that computes shows no progress in
+//! between.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ThreadStat;
@@ -15,22 +19,22 @@ pub(crate) fn own_sleeps() -> Option<u64> {
     None
 }
 
-/// A thread's names in the system's books.
-#[derive(Clone, Debug)]
-pub(crate) struct ThreadKey {
-    port: libc::mach_port_t,
-    number: u64,
+unsafe extern "C" {
+    static mach_task_self_: libc::mach_port_t;
+    fn mach_port_deallocate(task: libc::mach_port_t, name: libc::mach_port_t) -> libc::kern_return_t;
 }
 
-impl ThreadKey {
-    /// The key of the calling thread.
-    pub(crate) fn current() -> Self {
-        // SAFETY: no arguments; the calling thread exists.
-        let thread = unsafe { libc::pthread_self() };
-        // SAFETY: `thread` is the calling thread.
-        let port = unsafe { libc::pthread_mach_thread_np(thread) };
-        let number = identity(port).map_or(0, |identity| identity.thread_id);
-        ThreadKey { port, number }
+/// A right to send to the port of a thread, which keeps its name from being used again.
+#[derive(Debug)]
+struct Port(libc::mach_port_t);
+
+impl Port {
+    /// That of the calling thread.
+    #[expect(deprecated, reason = "`libc` leaves the calls of Mach to another crate")]
+    fn current() -> Self {
+        // SAFETY: no arguments; the calling thread exists. The call adds a right, which nothing
+        // else gives back.
+        Port(unsafe { libc::mach_thread_self() })
     }
 
     /// What the system reports of the thread, if it has it still.
@@ -47,24 +51,31 @@ impl ThreadKey {
         };
         let mut count = libc::THREAD_BASIC_INFO_COUNT;
         let flavor = libc::THREAD_BASIC_INFO as libc::thread_flavor_t;
-        // SAFETY: `info` is valid for writing `count` integers, and plain numbers. A port that
-        // names no thread is an error.
-        let status = unsafe { libc::thread_info(self.port, flavor, (&raw mut info).cast(), &raw mut count) };
-        // Looked at afterwards: a thread that has the number now had it all the time.
-        let same = identity(self.port).is_some_and(|identity| identity.thread_id == self.number);
-        (status == libc::KERN_SUCCESS && same).then_some(info)
+        // SAFETY: `info` is valid for writing `count` integers, and plain numbers. The port of a
+        // thread that has gone is an error.
+        let status = unsafe { libc::thread_info(self.0, flavor, (&raw mut info).cast(), &raw mut count) };
+        (status == libc::KERN_SUCCESS).then_some(info)
     }
 }
 
-/// The numbers of the thread that `port` names.
-fn identity(port: libc::mach_port_t) -> Option<libc::thread_identifier_info> {
-    let mut identity = libc::thread_identifier_info { thread_id: 0, thread_handle: 0, dispatch_qaddr: 0 };
-    let mut count = libc::THREAD_IDENTIFIER_INFO_COUNT;
-    let flavor = libc::THREAD_IDENTIFIER_INFO as libc::thread_flavor_t;
-    // SAFETY: `identity` is valid for writing `count` integers, and plain numbers. A port that
-    // names no thread is an error.
-    let status = unsafe { libc::thread_info(port, flavor, (&raw mut identity).cast(), &raw mut count) };
-    (status == libc::KERN_SUCCESS).then_some(identity)
+impl Drop for Port {
+    fn drop(&mut self) {
+        // SAFETY: the C library sets it before the program begins, and leaves it so.
+        let task = unsafe { mach_task_self_ };
+        // SAFETY: numbers only. `self` has the right, and uses it no more.
+        unsafe { mach_port_deallocate(task, self.0) };
+    }
+}
+
+/// A thread's port.
+#[derive(Clone, Debug)]
+pub(crate) struct ThreadKey(Arc<Port>);
+
+impl ThreadKey {
+    /// The key of the calling thread.
+    pub(crate) fn current() -> Self {
+        ThreadKey(Arc::new(Port::current()))
+    }
 }
 
 impl ThreadStat for ThreadKey {
@@ -75,7 +86,7 @@ impl ThreadStat for ThreadKey {
     }
 
     fn is_asleep(&self) -> Option<bool> {
-        match self.info()?.run_state {
+        match self.0.info()?.run_state {
             libc::TH_STATE_WAITING | libc::TH_STATE_UNINTERRUPTIBLE => Some(true),
             libc::TH_STATE_RUNNING | libc::TH_STATE_STOPPED => Some(false),
             _ => None,
@@ -87,7 +98,7 @@ impl ThreadStat for ThreadKey {
     }
 
     fn cpu_time(&self) -> Option<Duration> {
-        let info = self.info()?;
+        let info = self.0.info()?;
         Some(time(info.user_time)? + time(info.system_time)?)
     }
 }

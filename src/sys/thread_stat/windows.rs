@@ -10,8 +10,10 @@
 //! `QueryThreadCycleTime` counts the cycles of the CPU that the thread has used. It counts whole
 //! stretches: a thread that wakes for an instant, a hundred times a second, shows how little that
 //! is. How many cycles a second has is measured once for the process, by a thread that computes for
-//! some microseconds. On CPUs whose counter follows their frequency that is inexact, and a detector
-//! that asks for less than a quarter of a CPU can do with that.
+//! some microseconds. Where the counter follows the frequency of its CPU, or the CPUs differ, a
+//! thread that computes may seem to use a part of a CPU alone, or one that sleeps more than it
+//! does. The detector can do with a factor of ten: a thread sleeps for it that uses less than a
+//! 32nd, as `worker::clock_window` says.
 //!
 //! Where the call fails, or counts nothing (as some layers that run programs for Windows on other
 //! systems do), it is `GetThreadTimes`, which counts in whole ticks of the system's clock: a thread

@@ -59,3 +59,57 @@ fn seldom_readings_do() {
         assert_eq!(window.is_asleep(), answer, "after {pause} ms");
     }
 }
+
+/// It may be that of another thread by now, or be put right by the system.
+#[test]
+fn a_clock_that_goes_back_shows_no_sleep() {
+    let computes = answers(200, |now| if now < 50 { 1_000_000 + now } else { now });
+    assert!(computes.iter().all(|&answer| answer != Some(true)));
+    assert_eq!((computes[49], computes[71]), (Some(false), Some(false)));
+    let sleeps = answers(200, |now| if now < 50 { 1_000_000 } else { 7 });
+    assert_eq!(sleeps[199], Some(true));
+}
+
+/// Times that no clock shows are no reason to panic.
+#[test]
+fn extremes_do_not_overflow() {
+    let mut window = ClockWindow::default();
+    for used in [Duration::ZERO, Duration::MAX, Duration::ZERO, Duration::MAX] {
+        window.pass(Duration::MAX);
+        window.pass(Duration::MAX);
+        window.read(used, LAG);
+    }
+    assert_eq!(window.is_asleep(), Some(false));
+}
+
+/// Whenever the clock is read, and however far it lags, a thread that computes all the time is
+/// never asleep, and one that sleeps all the time is once two lags have passed.
+#[test]
+fn any_readings_tell_one_that_computes_from_one_that_sleeps() {
+    let micros = Duration::from_micros;
+    let mut seed = 1_u64;
+    let mut below = |bound: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % bound
+    };
+    for _ in 0..2000 {
+        let (mut computes, mut sleeps) = (ClockWindow::default(), ClockWindow::default());
+        let (mut now, mut counted, mut shown, mut begun) = (below(1 << 20), 0, 0, None);
+        let longest = 1 + below(50_000);
+        for _ in 0..200 {
+            let pause = below(longest);
+            now += pause;
+            // The monitor counts no more of a pause than a lag.
+            let watched = pause.min(10_000);
+            counted += watched;
+            shown = now.saturating_sub(below(10_001)).max(shown);
+            for (window, used) in [(&mut computes, shown), (&mut sleeps, 7)] {
+                window.pass(micros(watched));
+                window.read(micros(used), LAG);
+            }
+            let since = *begun.get_or_insert(counted);
+            assert_ne!(computes.is_asleep(), Some(true));
+            assert_eq!(sleeps.is_asleep(), (counted - since >= 20_000).then_some(true));
+        }
+    }
+}

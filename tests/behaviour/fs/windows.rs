@@ -13,6 +13,7 @@ const FILE_SHARE_NONE: u32 = 0;
 const FILE_SHARE_READ: u32 = 1;
 const FILE_ATTRIBUTE_HIDDEN: u32 = 2;
 const FILE_FLAG_DELETE_ON_CLOSE: u32 = 0x0400_0000;
+const FILE_FLAG_OVERLAPPED: u32 = 0x4000_0000;
 const GENERIC_READ: u32 = 0x8000_0000;
 const ERROR_SHARING_VIOLATION: i32 = 32;
 const ERROR_PRIVILEGE_NOT_HELD: i32 = 1314;
@@ -78,6 +79,27 @@ fn a_share_is_refused_and_granted() {
         let error = OpenOptions::new().write(true).open(&path).await.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(ERROR_SHARING_VIOLATION));
         drop(shared.into_std().await.unwrap());
+    });
+}
+
+/// The system may answer later than at once there.
+#[test]
+fn a_file_for_overlapped_calls_is_locked_as_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, "content").unwrap();
+    block_on(async {
+        let open = || OpenOptions::new().read(true).custom_flags(FILE_FLAG_OVERLAPPED).open(&path);
+        let (one, other) = (open().await.unwrap(), open().await.unwrap());
+        for _ in 0..100 {
+            one.lock().await.unwrap();
+            assert!(matches!(other.try_lock().await, Err(fs::TryLockError::WouldBlock)));
+            assert!(matches!(other.try_lock_shared().await, Err(fs::TryLockError::WouldBlock)));
+            one.unlock().await.unwrap();
+            other.lock_shared().await.unwrap();
+            assert!(matches!(one.try_lock().await, Err(fs::TryLockError::WouldBlock)));
+            other.unlock().await.unwrap();
+        }
     });
 }
 

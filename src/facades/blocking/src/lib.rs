@@ -10,6 +10,7 @@
 //! # std::io::Result::Ok(()) }).unwrap();
 //! ```
 
+use std::fmt;
 use std::future::Future;
 use std::io::{Read, Result, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
@@ -42,7 +43,6 @@ pub fn set_max_blocking_threads(threads: NonZeroUsize) {
 
 /// A closure on its way; a future of its plain result, which resumes a panic of it. Dropping it
 /// cancels.
-#[derive(Debug)]
 #[must_use = "dropping a Task cancels it; `detach` it to let it run by itself"]
 pub struct Task<T>(sidestep::Task<T>);
 
@@ -69,6 +69,12 @@ impl<T> Task<T> {
     }
 }
 
+impl<T> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Task").field(&self.0).finish()
+    }
+}
+
 impl<T> Future for Task<T> {
     type Output = T;
 
@@ -79,7 +85,6 @@ impl<T> Future for Task<T> {
 }
 
 /// What [`Task::fallible`] gives.
-#[derive(Debug)]
 #[must_use = "dropping a FallibleTask cancels it; `detach` it to let it run by itself"]
 pub struct FallibleTask<T>(Task<T>);
 
@@ -97,6 +102,12 @@ impl<T> FallibleTask<T> {
     /// As [`Task::is_finished`].
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
+    }
+}
+
+impl<T> fmt::Debug for FallibleTask<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FallibleTask").field(&self.0).finish()
     }
 }
 

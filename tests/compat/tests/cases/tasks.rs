@@ -208,3 +208,12 @@ fn a_task_can_go_anywhere() {
     free::<Task<u8>>();
     free::<Task<std::cell::Cell<u8>>>();
 }
+
+/// So a type of the program that has one can derive that.
+#[test]
+fn a_task_has_a_debug_format_whatever_its_value() {
+    struct Plain;
+    let task = unblock(|| Plain);
+    assert!(format!("{task:?}").starts_with("Task"));
+    block_on(task.cancel());
+}

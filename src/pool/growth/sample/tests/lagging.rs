@@ -15,6 +15,29 @@ fn answers_that_hold_if_all_sleep_are_guesses_where_one_is_awake() {
     }
 }
 
+/// The CPU may be with a thread that the look does not ask: one that it leaves out and that was
+/// awake, or one that goes from task to task.
+#[test]
+fn answers_that_hold_if_all_sleep_are_guesses_where_another_thread_runs() {
+    let full = Full::new(10);
+    let mut sampler = Sampler::new(vec![Oracle::of_certainty(Certainty::IfAllSleep, |_| Some(true))], true);
+    let records = full.pool.inner.engine.workers.records();
+    for _ in 0..LOOKS {
+        let _ = full.look(&mut sampler);
+    }
+    assert!(full.look(&mut sampler).certain, "all sleep");
+    // Eight of the ten are asked.
+    records.iter().for_each(|record| record.last_sample.lock().asleep = Some(false));
+    let sample = full.look(&mut sampler);
+    assert_eq!((sample.blocked, sample.certain), (8, false));
+    records.iter().for_each(|record| record.last_sample.lock().asleep = Some(true));
+    assert!(full.look(&mut sampler).certain);
+    records.first().unwrap().last_sample.lock().started = u64::MAX;
+    let sample = full.look(&mut sampler);
+    assert_eq!((sample.blocked, sample.certain), (9, false), "one has begun a task just now");
+    assert!(full.look(&mut sampler).certain);
+}
+
 /// Where clocks lag, the states of the threads say how many use a CPU.
 #[test]
 fn with_clocks_that_lag_each_thread_that_is_awake_counts_as_a_cpu() {
