@@ -58,8 +58,8 @@ impl<T: 'static> Machine<T> {
         }
     }
 
-    /// A pipe or a terminal behind a `File`: what was read stays here, as with a socket. A seek that
-    /// is wanted takes place all the same: its result is the answer.
+    /// A pipe or a terminal behind a `File`: what was read stays here, as with a socket. A seek
+    /// that is wanted takes place all the same: its result is the answer.
     pub(super) fn cannot_seek(&mut self) {
         if matches!(self.seek, SeekState::Wanted(_)) {
             self.seek_is_guess = true;
