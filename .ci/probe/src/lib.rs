@@ -18,7 +18,7 @@ pub extern "C" fn probe() -> u32 {
         || Pool::new().is_err_and(|error| is_unsupported(&error)),
         || Pool::builder().core_threads(1).build().is_err_and(|error| is_unsupported(&error)),
         || sidestep::spawn(|| 1).wait().is_err_and(|error| has_no_thread(&error)),
-        || sidestep::scope(|scope| scope.spawn(|| 1).wait().is_err_and(|error| has_no_thread(&error))),
+        || Pool::global().scope(|scope| scope.spawn(|| 1).wait().is_err_and(|error| has_no_thread(&error))),
         || now(sidestep::fs::read("no matter what")).is_err_and(|error| is_unsupported(&error)),
         a_loop_goes_on,
     ];
