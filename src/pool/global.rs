@@ -1,9 +1,10 @@
 //! The pool that the whole process shares, one after another: a shutdown of the global pool and a
 //! fork put it out of use, and the next use makes a new one.
 //!
-//! - **P4** What the word of [`Single`] points to, in use or retired, is a [`Pool`] that is never
-//!   freed: the function that hands it out promises `'static`. So each shutdown of a global pool,
-//!   and each fork that is followed by a use, leaves the state of one pool behind.
+//! - **P4** What the word of [`Single`] points to, in use or retired, is an [`Installed`] that is
+//!   never freed: the function that hands its pool out promises `'static`. So each shutdown of a
+//!   global pool, and each fork that is followed by a use, leaves the state of one pool behind. The
+//!   next one points to it, so that a tool that looks for leaks in a program finds none here.
 //!
 //! A use of the global pool is one load of that word. Where no pool is in use, each thread that
 //! wants one makes it without a thread, and the first to install its pool wins; the others drop
@@ -20,6 +21,13 @@ use crate::pool::inner::Inner;
 use crate::pool::{Pool, PoolBuilder};
 use crate::sys::fork::{self, Single};
 
+/// A global pool, and what was there before it.
+struct Installed {
+    pool: Pool,
+    /// Reachable from here, and never read.
+    _before: Single,
+}
+
 /// The global pool, built with the defaults and the environment on first use.
 ///
 /// This call must return a pool whatever happens: a pool that the environment or too many forks
@@ -32,27 +40,27 @@ pub(super) fn get() -> &'static Pool {
 
 #[inline]
 fn in_use(single: Single) -> Option<&'static Pool> {
-    let pool = single.in_use()?.cast::<Pool>();
+    let installed = single.in_use()?.cast::<Installed>();
     // SAFETY: P4.
-    Some(unsafe { &*pool })
+    Some(unsafe { &(*installed).pool })
 }
 
 /// The pool that was in use last.
 fn last(single: Single) -> Option<&'static Pool> {
-    let pool = single.last()?.cast::<Pool>();
+    let installed = single.last()?.cast::<Installed>();
     // SAFETY: P4.
-    Some(unsafe { &*pool })
+    Some(unsafe { &(*installed).pool })
 }
 
 /// Installs `pool` in the place of what was seen. Returns the pool if that is not there any more.
 fn install_after(seen: Single, pool: Pool) -> Result<&'static Pool, Pool> {
-    let pool = Box::into_raw(Box::new(pool));
-    if seen.replace(pool.cast()) {
+    let installed = Box::into_raw(Box::new(Installed { pool, _before: seen }));
+    if seen.replace(installed.cast()) {
         // SAFETY: P4: from now on it is never freed.
-        return Ok(unsafe { &*pool });
+        return Ok(unsafe { &(*installed).pool });
     }
     // SAFETY: P4: it has not been installed, so the box is this function's alone.
-    Err(*unsafe { Box::from_raw(pool) })
+    Err(unsafe { Box::from_raw(installed) }.pool)
 }
 
 /// Makes a pool and installs it, unless another thread is faster.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a tree that cannot be read fails the test")]
 
 mod circles;
+mod edges;
 mod links;
 mod names;
 mod sources;

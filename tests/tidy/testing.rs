@@ -232,3 +232,26 @@ fn paths_that_tests_give_to_their_own_binary_exist() {
     assert!(found > 20, "{found} paths were found");
     assert!(faults.is_empty(), "there is no such test: {faults:#?}");
 }
+
+/// A pattern without a test would outlive what it skips. The script looks as well, at the names
+/// that the binaries list; this finds it at each change.
+#[test]
+fn what_the_sanitizers_skip_exists() {
+    let script = fs::read_to_string(".ci/sanitize").unwrap().replace("\\\n", " ");
+    let paths: Vec<_> = ["src", "tests/behaviour"]
+        .into_iter()
+        .flat_map(|folder| Tests::below(folder).tests.into_keys())
+        .collect();
+    let (mut found, mut faults) = (0, Vec::new());
+    for line in script.lines().filter_map(|line| line.trim_start().strip_prefix("skip '")) {
+        let (_reason, patterns) = line.split_once('\'').unwrap();
+        for pattern in patterns.split_whitespace() {
+            found += 1;
+            if !paths.iter().any(|path| path.contains(pattern)) {
+                faults.push(pattern.to_owned());
+            }
+        }
+    }
+    assert!(found > 40, "{found} patterns were found");
+    assert!(faults.is_empty(), "no test has such a name: {faults:#?}");
+}

@@ -17,7 +17,7 @@ struct Told {
     refuses: Mutex<bool>,
 }
 
-impl Poller for &'static Told {
+impl Poller for Arc<Told> {
     fn arm(&self, fd: Fd, read: bool, write: bool) -> io::Result<()> {
         if *self.refuses.lock() {
             return Err(io::ErrorKind::OutOfMemory.into());
@@ -58,9 +58,9 @@ fn counter() -> (Arc<Count>, Waker) {
     (Arc::clone(&count), Waker::from(count))
 }
 
-fn registry() -> (&'static Told, ReadyRegistry<&'static Told>) {
-    let told: &'static Told = Box::leak(Box::default());
-    (told, ReadyRegistry::new(told))
+fn registry() -> (Arc<Told>, ReadyRegistry<Arc<Told>>) {
+    let told = Arc::<Told>::default();
+    (Arc::clone(&told), ReadyRegistry::new(told))
 }
 
 fn started() -> io::Result<()> {

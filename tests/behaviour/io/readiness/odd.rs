@@ -204,14 +204,17 @@ fn a_descriptor_that_is_closed_is_an_error() {
         for waits in [false, true] {
             let (reader, _writer) = std::io::pipe().unwrap();
             let fd = reader.as_raw_fd();
-            let mut handle = std::mem::ManuallyDrop::new(Unblock::new(reader));
+            let mut handle = Unblock::new(reader);
             if waits {
                 assert!(is_pending(handle.read(&mut [0; 8])));
             }
-            // SAFETY: the handle, which has it, is never dropped.
+            // SAFETY: the handle, which has it, closes it again only when it is open again.
             unsafe { libc::close(fd) };
             let error = block_on(handle.read(&mut [0; 8])).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+            // SAFETY: the process opens no other meanwhile: the number is the handle's.
+            assert_eq!(unsafe { libc::dup2(libc::STDERR_FILENO, fd) }, fd);
+            drop(handle);
         }
     });
 }
