@@ -247,7 +247,9 @@ fn what_the_sanitizers_skip_exists() {
         let (_reason, patterns) = line.split_once('\'').unwrap();
         for pattern in patterns.split_whitespace() {
             found += 1;
-            if !paths.iter().any(|path| path.contains(pattern)) {
+            // A module that a macro makes of the tests beside it.
+            let written = pattern.replace("::by_time_alone", "");
+            if !paths.iter().any(|path| path.contains(&written)) {
                 faults.push(pattern.to_owned());
             }
         }
