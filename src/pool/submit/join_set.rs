@@ -178,9 +178,13 @@ impl<T> JoinSet<T> {
     /// ```
     /// let mut set = sidestep::task::JoinSet::new();
     /// assert!(set.try_join_next().is_none());
-    /// let task = set.spawn_blocking(|| 6 * 7);
-    /// while !task.is_finished() {}
-    /// assert_eq!(set.try_join_next().unwrap()?, 42);
+    /// set.spawn_blocking(|| 6 * 7);
+    /// let joined = loop {
+    ///     if let Some(joined) = set.try_join_next() {
+    ///         break joined;
+    ///     }
+    /// };
+    /// assert_eq!(joined?, 42);
     /// # Ok::<(), sidestep::task::JoinError>(())
     /// ```
     pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
