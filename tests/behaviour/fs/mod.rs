@@ -5,6 +5,7 @@ mod calls;
 mod conversions;
 mod executors;
 mod file;
+mod files;
 mod futures;
 mod hangs;
 mod hostile;
