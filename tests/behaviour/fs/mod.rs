@@ -9,6 +9,7 @@ mod files;
 mod futures;
 mod hangs;
 mod hostile;
+mod lock_conversions;
 mod lock_processes;
 mod lock_queue;
 mod locks;
