@@ -77,6 +77,39 @@ pub(crate) fn try_lock(file: &File, exclusive: bool) -> Result<(), TryLockError>
     })
 }
 
+/// As [`try_lock`], for an open file that has a lock, exclusive or shared, if that is known.
+/// The system converts it.
+///
+/// # Errors
+///
+/// As for [`try_lock`].
+#[cfg(not(windows))]
+pub(crate) fn convert(file: &File, exclusive: bool, _: Option<bool>) -> Result<(), TryLockError> {
+    try_lock(file, exclusive)
+}
+
+/// As [`try_lock`], for an open file that has a lock, exclusive or shared, if that is known: an
+/// exclusive lock is kept, or becomes a shared one; a shared one does not become an exclusive one.
+///
+/// # Errors
+///
+/// As for [`try_lock`].
+#[cfg(windows)]
+pub(crate) fn convert(file: &File, exclusive: bool, has: Option<bool>) -> Result<(), TryLockError> {
+    match try_lock(file, exclusive) {
+        // The system refuses a second one.
+        Err(TryLockError::WouldBlock) if exclusive && has == Some(true) => return Ok(()),
+        result => result?,
+    }
+    if !exclusive && has == Some(true) {
+        // The exclusive one is released before any that is shared. Of two shared ones one is left
+        // though the user has unlocked the file by another handle.
+        try_lock(file, false)?;
+        system::unlock_more(file).map_err(TryLockError::Error)?;
+    }
+    Ok(())
+}
+
 /// Releases the lock.
 ///
 /// # Errors
@@ -172,15 +205,22 @@ mod system {
         code(error) == Some(ERROR_LOCK_VIOLATION)
     }
 
-    /// A handle may have an exclusive lock and a shared one, and each call releases one of them.
-    /// If there is only one, Windows reports `ERROR_NOT_LOCKED` to the second call, and Wine
-    /// `ERROR_LOCK_VIOLATION`.
+    /// An open file may have an exclusive lock and any number of shared ones, and each call
+    /// releases one of them, the exclusive one first.
     pub(super) fn unlock(file: &File) -> io::Result<()> {
         unlock_one(file)?;
-        unlock_one(file).or_else(|error| match code(&error) {
-            Some(ERROR_NOT_LOCKED | ERROR_LOCK_VIOLATION) => Ok(()),
-            _ => Err(error),
-        })
+        while unlock_more(file)? {}
+        Ok(())
+    }
+
+    /// Releases one lock, if there is one. If not, Windows reports `ERROR_NOT_LOCKED`, and Wine
+    /// `ERROR_LOCK_VIOLATION`.
+    pub(super) fn unlock_more(file: &File) -> io::Result<bool> {
+        match unlock_one(file) {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(code(&error), Some(ERROR_NOT_LOCKED | ERROR_LOCK_VIOLATION)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn code(error: &io::Error) -> Option<u32> {

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::ErrorKind;
 
-use super::{TryLockError, try_lock, unlock};
+use super::{TryLockError, convert, try_lock, unlock};
 
 /// Two open files of one path.
 fn two() -> (File, File) {
@@ -95,6 +95,36 @@ fn one_call_releases_what_was_locked_twice() {
     try_lock(&other, true).unwrap();
     unlock(&other).unwrap();
     assert_eq!(unlock(&one).is_ok(), cfg!(unix), "to have none is an error on Windows alone");
+}
+
+/// Windows counts shared locks.
+#[test]
+fn one_call_releases_what_was_locked_many_times() {
+    let (one, other) = two();
+    for _ in 0..5 {
+        try_lock(&one, false).unwrap();
+    }
+    unlock(&one).unwrap();
+    try_lock(&other, true).unwrap();
+}
+
+#[test]
+fn a_lock_is_kept_or_becomes_shared() {
+    let (one, other) = two();
+    let is_held = |exclusive| matches!(try_lock(&other, exclusive), Err(TryLockError::WouldBlock));
+    convert(&one, true, None).unwrap();
+    convert(&one, true, Some(true)).unwrap();
+    assert!(is_held(false));
+    convert(&one, false, Some(true)).unwrap();
+    convert(&one, false, Some(false)).unwrap();
+    assert!(is_held(true));
+    assert!(!is_held(false), "it is shared");
+    unlock(&other).unwrap();
+    let converted = convert(&one, true, Some(false));
+    assert_eq!(converted.is_ok(), cfg!(unix), "Windows refuses it, and the lock stays");
+    assert!(is_held(true));
+    unlock(&one).unwrap();
+    try_lock(&other, true).unwrap();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::path::Path;
 use futures_util::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use sidestep::fs::{self, DirBuilder, File};
 
-use crate::fs::hostile::{both, byte, ends, numbered, read_write};
+use crate::fs::files::{both, byte, ends, numbered, read_write};
 use crate::support::alone::alone_as;
 
 /// The error is the one that `std` has.

@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 use futures_util::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, FutureExt};
 use sidestep::fs::File;
 
-use crate::fs::hostile::{both, byte, ends, numbered, read_write};
+use crate::fs::files::{both, byte, ends, numbered, read_write};
 use crate::support::{eventually, poll};
 
 /// Tries until nothing is in progress any more.

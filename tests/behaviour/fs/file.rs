@@ -12,7 +12,7 @@ use futures_util::future::try_join_all;
 use futures_util::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, FutureExt, TryStreamExt};
 use sidestep::fs::{File, OpenOptions};
 
-use crate::fs::hostile::{both, byte, ends, numbered, read_write};
+use crate::fs::files::{both, byte, ends, numbered, read_write};
 use crate::support::eventually;
 
 fn _a_file_can_be_shared(file: File) -> impl Send + Sync + Unpin + std::panic::UnwindSafe {

@@ -6,10 +6,9 @@ use std::future::Future;
 use std::io::{ErrorKind, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Instant;
 
@@ -17,59 +16,14 @@ use futures_util::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, F
 use sidestep::fs::File;
 use tempfile::TempDir;
 
-use crate::support::{PATIENCE, Wakes, eventually};
-
-/// The end of `future`, which must come; and how often that was polled.
-pub(crate) fn counted<F: Future>(future: F) -> (F::Output, usize) {
-    let (wakes, start) = (Wakes::new(), Instant::now());
-    let waker = Waker::from(Arc::clone(&wakes));
-    let (mut future, mut polls) = (pin!(future), 0);
-    loop {
-        let seen = wakes.count();
-        polls += 1;
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return (output, polls);
-        }
-        while wakes.count() == seen {
-            assert!(start.elapsed() < PATIENCE, "it never ended, after {polls} polls");
-            thread::yield_now();
-        }
-    }
-}
-
-/// The end of `future`, which must come.
-pub(crate) fn ends<F: Future>(future: F) -> F::Output {
-    counted(future).0
-}
-
-/// A directory where reads of what is in memory need no thread of the pool, if the system can do
-/// that, and one where they do.
-pub(crate) fn both() -> [TempDir; 2] {
-    [tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap()]
-}
-
-/// A file of `length` bytes that tell where they are.
-pub(crate) fn numbered(dir: &Path, length: usize) -> PathBuf {
-    let path = dir.join(format!("numbered {length}"));
-    let bytes: Vec<u8> = (0..length).map(byte).collect();
-    std::fs::write(&path, bytes).unwrap();
-    path
-}
-
-/// The byte at a place.
-pub(crate) fn byte(place: usize) -> u8 {
-    u8::try_from(place % 251).unwrap()
-}
+use crate::fs::files::{both, byte, counted, ends, numbered, read_write};
+use crate::support::{Wakes, eventually};
 
 /// A pipe with a name.
-pub(crate) fn fifo(dir: &TempDir) -> PathBuf {
+fn fifo(dir: &TempDir) -> PathBuf {
     let path = dir.path().join("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
     path
-}
-
-pub(crate) async fn read_write(path: &Path) -> File {
-    File::options().read(true).write(true).open(path).await.unwrap()
 }
 
 /// How many bytes there are to be read from a pipe.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use sidestep::fs::{File, TryLockError};
 
-use super::hostile::ends;
+use super::files::ends;
 use super::lock_queue::{ATTEMPTS, is_free, lock_file, open, waiting, worst_but_a_hundredth};
 use crate::support::alone::{MARK, alone_as};
 use crate::support::fork::in_child;

@@ -1,6 +1,5 @@
 //! Locks of files: between handles, of calls that are dropped while they wait, and what a dropped
 //! file lets go of.
-#![cfg(target_os = "linux")]
 
 use std::task::Waker;
 
@@ -8,14 +7,10 @@ use futures_util::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use sidestep::fs::{File, TryLockError};
 use tempfile::TempDir;
 
-use crate::fs::hostile::{both, ends, numbered, read_write};
+use crate::fs::files::{both, ends, numbered, read_write};
+use crate::fs::lock_queue::{is_free, open};
 use crate::support::alone::alone_as;
 use crate::support::{Gate, eventually, nothing_happens, occupy, poll};
-
-/// Whether another could lock the file at `path` now, for itself alone.
-fn is_free(path: &std::path::Path) -> bool {
-    std::fs::File::open(path).unwrap().try_lock().is_ok()
-}
 
 /// Whether another could lock it together with others.
 fn is_shareable(path: &std::path::Path) -> bool {
@@ -47,7 +42,7 @@ fn locks_are_those_of_std() {
 fn one_waits_until_the_other_lets_go() {
     let dir = tempfile::tempdir().unwrap();
     let path = numbered(dir.path(), 10);
-    let (one, two) = (ends(File::open(&path)).unwrap(), ends(File::open(&path)).unwrap());
+    let (one, two) = (open(&path), open(&path));
     ends(one.lock()).unwrap();
     let mut waits = Box::pin(two.lock());
     assert!(poll(&mut waits, Waker::noop()).is_pending());
@@ -64,7 +59,7 @@ fn one_waits_until_the_other_lets_go() {
 fn a_lock_that_nobody_waits_for_is_let_go_of() {
     let dir = tempfile::tempdir().unwrap();
     let path = numbered(dir.path(), 10);
-    let (one, two) = (ends(File::open(&path)).unwrap(), ends(File::open(&path)).unwrap());
+    let (one, two) = (open(&path), open(&path));
     ends(one.lock()).unwrap();
     let mut waits = Box::pin(two.lock());
     assert!(poll(&mut waits, Waker::noop()).is_pending());
@@ -81,7 +76,7 @@ fn a_second_attempt_after_one_that_was_dropped_keeps_its_lock() {
     for _ in 0..4 {
         let dir = tempfile::tempdir().unwrap();
         let path = numbered(dir.path(), 10);
-        let (one, two) = (ends(File::open(&path)).unwrap(), ends(File::open(&path)).unwrap());
+        let (one, two) = (open(&path), open(&path));
         ends(one.lock()).unwrap();
         for _ in 0..3 {
             let mut first = Box::pin(two.lock());
@@ -104,7 +99,7 @@ fn a_second_attempt_after_one_that_was_dropped_keeps_its_lock() {
 fn an_attempt_that_fails_leaves_nothing_of_one_that_was_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let path = numbered(dir.path(), 10);
-    let (one, two) = (ends(File::open(&path)).unwrap(), ends(File::open(&path)).unwrap());
+    let (one, two) = (open(&path), open(&path));
     ends(one.lock()).unwrap();
     let mut first = Box::pin(two.lock());
     assert!(poll(&mut first, Waker::noop()).is_pending());
@@ -155,7 +150,7 @@ fn drop_locked_files(dir: &TempDir) {
 fn a_read_that_never_began_does_not_hold_the_file() {
     let path = "fs::locks::a_read_that_never_began_does_not_hold_the_file";
     alone_as(path, &[("SIDESTEP_CORE_THREADS", "1"), ("SIDESTEP_MAX_THREADS", "1")], || {
-        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let dir = both().pop().unwrap();
         let path = numbered(dir.path(), 10);
         let gate = Gate::new();
         let mut file = File::from(std::fs::File::open(&path).unwrap());
@@ -175,7 +170,7 @@ fn unlocking_needs_no_thread_that_others_wait_on() {
     alone_as(path, &[("SIDESTEP_CORE_THREADS", "1"), ("SIDESTEP_MAX_THREADS", "1")], || {
         let dir = tempfile::tempdir().unwrap();
         let path = numbered(dir.path(), 10);
-        let (one, two) = (ends(File::open(&path)).unwrap(), ends(File::open(&path)).unwrap());
+        let (one, two) = (open(&path), open(&path));
         ends(one.lock()).unwrap();
         let mut waits = Box::pin(two.lock());
         assert!(poll(&mut waits, Waker::noop()).is_pending());

@@ -9,7 +9,7 @@ use std::path::Path;
 use futures_util::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use sidestep::fs::File;
 
-use crate::fs::hostile::ends;
+use crate::fs::files::ends;
 use crate::support::alone::alone_as;
 
 const MIB: usize = 1 << 20;

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use sidestep::fs::File;
 
-use crate::fs::hostile::{both, byte, ends, numbered, read_write};
+use crate::fs::files::{both, byte, ends, numbered, read_write};
 use crate::support::alone::alone_as;
 use crate::support::quiet_panic;
 

@@ -13,13 +13,15 @@ use crate::sys::file_lock;
 
 /// The lock as the system has it.
 pub(super) trait SystemLock: Send + Sync + 'static {
-    fn try_lock(&self, kind: LockKind) -> Result<(), TryLockError>;
+    /// `has` is the kind of lock that the open file has, if that is known.
+    fn try_lock(&self, kind: LockKind, has: Option<LockKind>) -> Result<(), TryLockError>;
     fn unlock(&self) -> io::Result<()>;
 }
 
 impl SystemLock for std::fs::File {
-    fn try_lock(&self, kind: LockKind) -> Result<(), TryLockError> {
-        file_lock::try_lock(self, matches!(kind, LockKind::Exclusive))
+    fn try_lock(&self, kind: LockKind, has: Option<LockKind>) -> Result<(), TryLockError> {
+        let is_exclusive = |kind| kind == LockKind::Exclusive;
+        file_lock::convert(self, is_exclusive(kind), has.map(is_exclusive))
     }
 
     fn unlock(&self) -> io::Result<()> {
@@ -112,7 +114,7 @@ impl<L: SystemLock> LockAttempt<L> {
         // it up, or it would wait for itself.
         let is_lost = self.turn.converts && (cfg!(unix) || !self.wanted.tries);
         let outcome = match &result {
-            Ok(()) => LockOutcome::Acquired,
+            Ok(()) => LockOutcome::Acquired(self.wanted.kind),
             Err(TryLockError::WouldBlock) if is_lost => {
                 let _ = self.wanted.lock.unlock();
                 LockOutcome::Lost
@@ -125,7 +127,7 @@ impl<L: SystemLock> LockAttempt<L> {
 
     fn ask(&self) -> Result<(), TryLockError> {
         loop {
-            match self.wanted.lock.try_lock(self.wanted.kind) {
+            match self.wanted.lock.try_lock(self.wanted.kind, self.turn.has) {
                 Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
                 result => return result,
             }

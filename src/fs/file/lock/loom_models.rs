@@ -210,7 +210,7 @@ fn loom_a_retry_against_a_call() {
     check(None, || {
         let world = World::new();
         let (unknown, waiter) = (world.system.open(1), world.open(2));
-        unknown.try_lock(LockKind::Exclusive).unwrap();
+        unknown.try_lock(LockKind::Exclusive, None).unwrap();
         let call = waiter.call(LockKind::Exclusive);
         let parker = Arc::new(Parker::new());
         assert!(turn(&call, &parker).unwrap().run().is_err());

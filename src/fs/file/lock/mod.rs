@@ -34,8 +34,10 @@ impl File {
     /// However many calls wait, they take no thread. Those of one process get the lock in the order
     /// in which they have asked for it. When a `File` of this process releases the lock, the next
     /// call tries at once; while another process or a [`std::fs::File`] has it, the first call
-    /// tries again at intervals of 1 ms at first and 50 ms at most. Where the system does not say
-    /// which file a handle has open (Windows), each open file asks for itself, in no order.
+    /// tries again at intervals of 1 ms at first and 50 ms at most. Where the system has to be
+    /// asked on the pool which file a handle has open (all but Linux with glibc), the first call of
+    /// an open file takes its place when that is known. Where the file system does not know it
+    /// (some of Windows), each open file asks for itself, in no order.
     ///
     /// If this open file has a shared lock, that is converted, before all calls that wait. If the
     /// conversion has to wait the shared lock is released first, as by `flock`.

@@ -76,6 +76,15 @@
 //! the system is asked leaves a hold that is not there any more, which is what two threads get that
 //! lock and unlock one file of `std` at a time; one that succeeds later leaves a true hold. So what
 //! is really held is never noted as not held, and is released in the end.
+//!
+//! *The kind of a lock is noted only if it is that.* Windows adds a lock to the one that an open
+//! file has, and refuses a second exclusive one even to it; so there the refusal counts as success
+//! if the open file has one, and a shared lock in place of that one releases it. For this the kind
+//! must be true. A begin forgets that there was an unlocking, and
+//! both ends of an unlocking note one and forget the kind. So a kind is noted only if the attempt
+//! overlaps no end of an unlocking; and if all of it lies within an unlocking, the end of that
+//! forgets the kind. An attempt that began before an unlocking, and is refused after it, is as
+//! one that has succeeded before it.
 
 use std::collections::HashMap;
 use std::mem::replace;
@@ -114,8 +123,9 @@ pub(super) struct OpenKey {
 }
 
 /// What an open file has, as far as is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Holds {
+    #[default]
     Nothing,
     /// The file came from outside, and may have been locked there.
     Unknown,
@@ -129,12 +139,14 @@ pub(super) struct LockTurn {
     pub(super) pause: Duration,
     /// The open file has a lock already, or may have: it is to be converted.
     pub(super) converts: bool,
+    /// Of which kind that is, if it is known.
+    pub(super) has: Option<LockKind>,
 }
 
 /// How an attempt has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LockOutcome {
-    Acquired,
+    Acquired(LockKind),
     /// The open file has lost the lock that it had.
     Lost,
     Unchanged,
@@ -162,8 +174,13 @@ struct WaitingCall {
     waker: Option<Waker>,
 }
 
+#[derive(Default)]
 struct OpenState {
     holds: Holds,
+    /// Of which kind the lock is, if no unlocking was in progress when it was acquired.
+    kind: Option<LockKind>,
+    /// There was an unlocking since the last attempt began.
+    was_unlocked: bool,
     confirmed: bool,
     /// Grants whose calls have not returned yet.
     unconfirmed: usize,
@@ -203,6 +220,14 @@ pub(super) struct LockQueues {
     retries: Vec<(Instant, FileKey)>,
     last_number: u64,
     timer: TimerState,
+}
+
+impl OpenState {
+    /// It holds no lock, or will hold none when the unlocking that has begun has ended.
+    fn has_nothing(&mut self) {
+        (self.holds, self.kind, self.confirmed) = (Holds::Nothing, None, false);
+        self.was_unlocked = true;
+    }
 }
 
 impl FileLocks {
@@ -283,13 +308,8 @@ impl LockQueues {
     pub(super) fn open(&mut self, id: Option<FileId>, came_from_outside: bool, now: Instant) -> OpenKey {
         let number = self.number();
         let file = id.map_or(FileKey::OpenFile(number), FileKey::File);
-        let state = OpenState {
-            holds: if came_from_outside { Holds::Unknown } else { Holds::Nothing },
-            confirmed: false,
-            unconfirmed: 0,
-            busy: false,
-            calls: NumberSet::default(),
-        };
+        let holds = if came_from_outside { Holds::Unknown } else { Holds::Nothing };
+        let state = OpenState { holds, ..OpenState::default() };
         self.files.entry(file).or_insert_with(|| FileLocks::new(now)).opens.insert(number, state);
         OpenKey { file, number }
     }
@@ -348,11 +368,11 @@ impl LockQueues {
         let converts = open.holds != Holds::Nothing;
         let has_changed = call.seen != Some(file.changes);
         if !open.busy && (is_first || converts || call.tries) && (has_changed || is_refused) {
-            open.busy = true;
+            (open.busy, open.was_unlocked) = (true, false);
             call.seen = Some(file.changes);
             duty.unused = call.waker.take();
             let pause = if has_changed { Duration::ZERO } else { interval };
-            return (Poll::Ready(LockTurn { pause, converts }), duty);
+            return (Poll::Ready(LockTurn { pause, converts, has: open.kind }), duty);
         }
         duty.unused = call.waker.replace(waker);
         if file.retry.is_none() {
@@ -373,8 +393,9 @@ impl LockQueues {
         let Some(open) = file.opens.get_mut(key.number) else { return duty };
         open.busy = false;
         match outcome {
-            LockOutcome::Acquired => {
+            LockOutcome::Acquired(kind) => {
                 open.holds = Holds::Lock;
+                open.kind = Some(kind).filter(|_| !open.was_unlocked);
                 if let Some(call) = file.remove(number) {
                     if let Some(open) = file.opens.get_mut(key.number) {
                         open.unconfirmed += 1;
@@ -387,12 +408,13 @@ impl LockQueues {
                 }
             }
             LockOutcome::Lost => {
-                (open.holds, open.confirmed) = (Holds::Nothing, false);
+                open.has_nothing();
                 file.changed(now, &mut duty.wakes);
             }
             LockOutcome::Unchanged => {}
         }
-        file.wake_calls(key.number, outcome == LockOutcome::Acquired, &mut duty.wakes);
+        let is_acquired = matches!(outcome, LockOutcome::Acquired(_));
+        file.wake_calls(key.number, is_acquired, &mut duty.wakes);
         duty.releases = file.settle(key.number);
         self.reschedule(key.file, Some(now).filter(|_| outcome != LockOutcome::Unchanged));
         duty
@@ -434,7 +456,7 @@ impl LockQueues {
     /// The open file is about to be unlocked.
     pub(super) fn unlocking(&mut self, key: OpenKey) {
         if let Some(open) = self.files.get_mut(&key.file).and_then(|file| file.opens.get_mut(key.number)) {
-            (open.holds, open.confirmed) = (Holds::Nothing, false);
+            open.has_nothing();
         }
     }
 
@@ -442,9 +464,11 @@ impl LockQueues {
     pub(super) fn unlocked(&mut self, key: OpenKey, succeeded: bool, now: Instant) -> LockDuty {
         let mut duty = LockDuty::default();
         let Some(file) = self.files.get_mut(&key.file) else { return duty };
-        let open = file.opens.get_mut(key.number);
-        if let Some(open) = open.filter(|open| !succeeded && open.holds == Holds::Nothing) {
-            open.holds = Holds::Unknown;
+        if let Some(open) = file.opens.get_mut(key.number) {
+            (open.kind, open.was_unlocked) = (None, true);
+            if !succeeded && open.holds == Holds::Nothing {
+                open.holds = Holds::Unknown;
+            }
         }
         file.changed(now, &mut duty.wakes);
         self.reschedule(key.file, Some(now));
@@ -456,7 +480,7 @@ impl LockQueues {
         let mut duty = LockDuty::default();
         let Some(file) = self.files.get_mut(&key.file) else { return duty };
         if let Some(open) = file.opens.get_mut(key.number) {
-            (open.holds, open.busy) = (Holds::Nothing, false);
+            (open.holds, open.kind, open.busy) = (Holds::Nothing, None, false);
         }
         file.changed(now, &mut duty.wakes);
         file.wake_calls(key.number, false, &mut duty.wakes);

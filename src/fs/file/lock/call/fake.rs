@@ -27,16 +27,21 @@ impl FakeSystem {
     }
 }
 
-/// As `flock(2)`: a conversion loses the old lock first.
+/// As the system: where there is `flock(2)`, a conversion loses the old lock first; elsewhere one
+/// that fails keeps it.
 impl SystemLock for FakeOpenFile {
-    fn try_lock(&self, kind: LockKind) -> Result<(), TryLockError> {
+    fn try_lock(&self, kind: LockKind, _: Option<LockKind>) -> Result<(), TryLockError> {
         let mut holders = self.system.0.lock();
         if holders.contains(&(self.number, kind)) {
             return Ok(());
         }
-        holders.retain(|(number, _)| *number != self.number);
+        let is_mine = |held: &(u32, LockKind)| held.0 == self.number;
         let is_shared = |held: &(u32, LockKind)| kind == LockKind::Shared && held.1 == LockKind::Shared;
-        if !holders.iter().all(is_shared) {
+        let is_free = holders.iter().all(|held| is_mine(held) || is_shared(held));
+        if is_free || cfg!(unix) {
+            holders.retain(|held| !is_mine(held));
+        }
+        if !is_free {
             return Err(TryLockError::WouldBlock);
         }
         holders.push((self.number, kind));

@@ -42,14 +42,24 @@ impl User {
     fn poll(&mut self) -> bool {
         let Some((call, _)) = self.call.as_ref().filter(|_| self.attempt.is_none()) else { return false };
         if let Poll::Ready(turn) = call.poll_turn(&mut Context::from_waker(Waker::noop())) {
-            self.attempt = Some(turn.unwrap());
+            let attempt = turn.unwrap();
+            if self.has.is_some() {
+                assert_eq!(attempt.turn.has, self.has);
+            }
+            self.attempt = Some(attempt);
         }
         self.attempt.is_some()
     }
 
     /// The pool runs the attempt, for a call that may have been dropped.
-    fn run(&mut self) {
+    fn run(&mut self, system: &FakeSystem) {
         let Some(attempt) = self.attempt.take() else { return };
+        if let Some(has) = attempt.turn.has {
+            assert!(
+                system.holders().contains(&(self.number, has)),
+                "it has a lock of the kind that is noted"
+            );
+        }
         let (number, tries) = (attempt.wanted.number, attempt.wanted.tries);
         let result = attempt.run();
         let Some((call, kind)) = self.call.take_if(|(call, _)| call.wanted.number == number) else { return };
@@ -95,7 +105,7 @@ fn play(mut seed: u64) {
             0 | 1 => user.call(kind, false),
             2 => user.call(kind, true),
             3 | 4 => drop(user.poll()),
-            5 | 6 => user.run(),
+            5 | 6 => user.run(&system),
             7 => {
                 if user.call.take().is_some() && user.converts {
                     // The conversion may have been made.
@@ -115,13 +125,13 @@ fn play(mut seed: u64) {
     }
     // Then each unlocks what it has, and each call that waits is served.
     for user in &mut users {
-        user.run();
+        user.run(&system);
         user.unlock();
     }
     while users.iter().any(|user| user.call.is_some() || user.attempt.is_some()) {
         for user in &mut users {
             user.poll();
-            user.run();
+            user.run(&system);
             if user.has.is_some() && user.call.is_none() {
                 user.unlock();
             }

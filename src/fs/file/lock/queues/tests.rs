@@ -13,18 +13,11 @@ fn contended(now: Instant) -> (LockQueues, OpenKey, OpenKey, u64) {
     // Without an id each is a file of its own: here they are one.
     queues.files.remove(&waiter.file);
     let file = queues.files.get_mut(&holder.file).unwrap();
-    let state = super::OpenState {
-        holds: super::Holds::Nothing,
-        confirmed: false,
-        unconfirmed: 0,
-        busy: false,
-        calls: crate::numbers::NumberSet::default(),
-    };
-    file.opens.insert(waiter.number, state);
+    file.opens.insert(waiter.number, super::OpenState::default());
     let waiter = OpenKey { file: holder.file, ..waiter };
     let call = queues.join(holder, LockKind::Exclusive, false).unwrap();
     assert!(begins(&mut queues, holder, call, now));
-    let _ = queues.end(holder, call, LockOutcome::Acquired, now);
+    let _ = queues.end(holder, call, LockOutcome::Acquired(LockKind::Exclusive), now);
     queues.confirm(holder);
     let call = queues.join(waiter, LockKind::Exclusive, false).unwrap();
     (queues, holder, waiter, call)
