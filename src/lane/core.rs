@@ -31,7 +31,7 @@ pub(crate) struct LaneCore {
     pub(super) queue: ProcessMutex<LaneQueue>,
     /// How many entries may begin, to be read without the lock. A hint.
     waiting: AtomicUsize,
-    account: Arc<LaneAccount>,
+    pub(super) account: Arc<LaneAccount>,
     waiters: ParkerSet,
     latency: LatencyRecorder,
     /// The threads of its own, if it has any.
@@ -449,7 +449,7 @@ impl LaneCore {
     }
 
     /// Shows how many entries may begin; called under the lock.
-    fn show_waiting(&self, queue: &LaneQueue) {
+    pub(super) fn show_waiting(&self, queue: &LaneQueue) {
         self.waiting.store(queue.ready(), Ordering::Relaxed);
     }
 

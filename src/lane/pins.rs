@@ -28,9 +28,17 @@ impl LaneCore {
         drop(gone);
     }
 
-    /// How many keys there are.
+    /// How many keys there are. Those whose tasks have all been cancelled are let go first.
     pub(crate) fn keys(&self) -> usize {
-        self.queue.lock().and_then(|mut queue| queue.waiting.order().map(|order| order.keys())).unwrap_or(0)
+        let queued = self.account.counters.counts().tasks.queued();
+        let Some(mut queue) = self.queue.lock() else { return 0 };
+        let swept = queue.sweep_beyond(queued);
+        self.show_waiting(&queue);
+        let keys = queue.waiting.order().map_or(0, |order| order.keys());
+        drop(queue);
+        // The drop of the last reference to a tombstone, and of a key, may run user code.
+        drop(swept);
+        keys
     }
 
     /// The slot that `task` holds, which has begun.

@@ -112,6 +112,12 @@ impl LaneQueue {
         Some((swept, self.waiting.take_gone()))
     }
 
+    /// Takes all tombstones out if more waits than the `queued` tasks.
+    pub(super) fn sweep_beyond(&mut self, queued: u64) -> Option<(Vec<TaskRef>, GoneKeys)> {
+        let has_tombstones = self.len() as u64 > queued;
+        has_tombstones.then(|| (self.clear(&|task| !task.is_queued()), self.waiting.take_gone()))
+    }
+
     /// Takes out the entries of which `goes` is true.
     pub(super) fn clear(&mut self, goes: &dyn Fn(&TaskRef) -> bool) -> Vec<TaskRef> {
         let mut gone = self.waiting.clear(goes);

@@ -8,7 +8,8 @@ use std::time::Duration;
 use sidestep::{KeyedLane, Pool, Strand, Task};
 
 use crate::support::{
-    Crowd, Gate, all_well, check_sound, eventually, nothing_happens, occupy, pool, quiet_panic, soon,
+    Crowd, Gate, all_well, check_accounts, check_sound, eventually, nothing_happens, occupy, pool,
+    quiet_panic, soon,
 };
 
 fn keyed<K: std::hash::Hash + Eq + Send + Sync + 'static>(
@@ -362,4 +363,20 @@ fn keys_whose_tasks_are_swept_out_are_dropped_at_once() {
     lane.set_limit(1).unwrap();
     soon(next).unwrap();
     check_sound(&pool);
+}
+
+/// Few tasks are cancelled, and no thread comes by: before the end of the pool and after it.
+#[test]
+fn a_key_whose_tasks_have_been_cancelled_is_none() {
+    let pool = pool(1, 2);
+    let lane = pool.keyed_lane::<Arc<usize>>("paused", 4).build().unwrap();
+    lane.set_limit(0).unwrap();
+    let keys: Vec<_> = (0..3).map(Arc::new).collect();
+    let [one, two, last] = [0, 1, 2].map(|index| lane.spawn(Arc::clone(&keys[index]), || ()));
+    drop((one, two));
+    assert_eq!((lane.keys(), Arc::strong_count(&keys[0]), Arc::strong_count(&keys[2])), (1, 1, 2));
+    drop(last);
+    pool.shutdown().wait();
+    assert_eq!((lane.keys(), Arc::strong_count(&keys[2])), (0, 1));
+    check_accounts(&pool);
 }
