@@ -108,8 +108,8 @@ const ROUNDS: u32 = 10;
 /// The first rounds fill caches: queues, tables and threads have then been as large as they get.
 const WARM_UP: usize = 3;
 /// So much more may be in use at the end than after the warm-up. Queues and tables keep the room of
-/// their worst moment, which comes when it comes, and set aside what a thread without a CPU may still
-/// read; a leak of 10 bytes for each task would be several times as much within a minute. The
+/// their worst moment, which comes when it comes, and set aside what a thread without a CPU may
+/// still read; a leak of 10 bytes for each task would be several times as much within a minute. The
 /// shorter the run, the less of that has come during the warm-up, so that it has more slack.
 const HEAP_SLACK: u64 = 1 << 20;
 /// The same for the resident memory, of which the allocator keeps a part that depends on where the
