@@ -30,10 +30,11 @@ impl LaneCore {
 
     /// How many keys there are. Those whose tasks have all been cancelled are let go first.
     pub(crate) fn keys(&self) -> usize {
-        let queued = self.account.counters.counts().tasks.queued();
         let Some(mut queue) = self.queue.lock() else { return 0 };
-        let swept = queue.sweep_beyond(queued);
-        self.show_waiting(&queue);
+        let swept = queue.sweep_beyond(|| self.account.counters.counts().tasks.queued());
+        if swept.is_some() {
+            self.show_waiting(&queue);
+        }
         let keys = queue.waiting.order().map_or(0, |order| order.keys());
         drop(queue);
         // The drop of the last reference to a tombstone, and of a key, may run user code.

@@ -113,8 +113,8 @@ impl LaneQueue {
     }
 
     /// Takes all tombstones out if more waits than the `queued` tasks.
-    pub(super) fn sweep_beyond(&mut self, queued: u64) -> Option<(Vec<TaskRef>, GoneKeys)> {
-        let has_tombstones = self.len() as u64 > queued;
+    pub(super) fn sweep_beyond(&mut self, queued: impl FnOnce() -> u64) -> Option<(Vec<TaskRef>, GoneKeys)> {
+        let has_tombstones = self.len() > 0 && self.len() as u64 > queued();
         has_tombstones.then(|| (self.clear(&|task| !task.is_queued()), self.waiting.take_gone()))
     }
 

@@ -378,5 +378,5 @@ fn a_key_whose_tasks_have_been_cancelled_is_none() {
     drop(last);
     pool.shutdown().wait();
     assert_eq!((lane.keys(), Arc::strong_count(&keys[2])), (0, 1));
-    check_accounts(&pool);
+    check_accounts(&pool.metrics());
 }
