@@ -307,7 +307,8 @@ impl<K> KeyedLane<K> {
     }
 
     /// How many keys the lane knows at this moment: those with tasks that are queued or run, and
-    /// those with a [`LaneKey`].
+    /// those with a [`LaneKey`]. If all tasks of a key have been cancelled, the lane may keep the
+    /// key until a thread, a later spawn or this call comes across them: this call drops it.
     #[must_use]
     pub fn keys(&self) -> usize {
         self.lane.core().keys()

@@ -216,6 +216,7 @@ const CONTRACTS: &[&str] = &[
     "src/sys/stack.rs",
     "src/sys/thread_stat/apple.rs",
     "src/sys/thread_stat/freebsd.rs",
+    "src/sys/thread_stat/clock.rs",
     "src/sys/thread_stat/linux.rs",
     "src/sys/thread_stat/windows.rs",
 ];

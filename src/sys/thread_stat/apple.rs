@@ -81,20 +81,12 @@ impl ThreadKey {
 impl ThreadStat for ThreadKey {
     const LAG: Duration = Duration::from_millis(10);
 
-    fn is_gone(&self) -> Option<bool> {
-        None
-    }
-
     fn is_asleep(&self) -> Option<bool> {
         match self.0.info()?.run_state {
             libc::TH_STATE_WAITING | libc::TH_STATE_UNINTERRUPTIBLE => Some(true),
             libc::TH_STATE_RUNNING | libc::TH_STATE_STOPPED => Some(false),
             _ => None,
         }
-    }
-
-    fn waits_outside(&self) -> Option<bool> {
-        None
     }
 
     fn cpu_time(&self) -> Option<Duration> {

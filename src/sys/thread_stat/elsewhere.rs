@@ -22,20 +22,4 @@ impl ThreadKey {
 
 impl ThreadStat for ThreadKey {
     const LAG: Duration = Duration::ZERO;
-
-    fn is_gone(&self) -> Option<bool> {
-        None
-    }
-
-    fn is_asleep(&self) -> Option<bool> {
-        None
-    }
-
-    fn waits_outside(&self) -> Option<bool> {
-        None
-    }
-
-    fn cpu_time(&self) -> Option<Duration> {
-        None
-    }
 }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use super::ThreadStat;
+use super::clock::clock_time;
 
 /// The count of this system is not asked for: no rule of the crate depends on it.
 pub(crate) fn own_sleeps() -> Option<u64> {
@@ -34,26 +35,7 @@ impl ThreadKey {
 impl ThreadStat for ThreadKey {
     const LAG: Duration = Duration::from_millis(8);
 
-    fn is_gone(&self) -> Option<bool> {
-        None
-    }
-
-    fn is_asleep(&self) -> Option<bool> {
-        None
-    }
-
-    fn waits_outside(&self) -> Option<bool> {
-        None
-    }
-
     fn cpu_time(&self) -> Option<Duration> {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `time` is valid for writing. The call fails for the clock of a thread that has
-        // gone, and for one of another process.
-        let status = unsafe { libc::clock_gettime(self.clock?, &raw mut time) };
-        if status != 0 {
-            return None;
-        }
-        Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+        clock_time(self.clock?)
     }
 }

@@ -1,5 +1,6 @@
 //! What Linux, and Android, knows of a thread: its state letter, the system call that it is in, and
-//! its CPU clock. Android hides none of that from the process itself.
+//! its CPU clock. Where the process may not read the call, as may be on Android, the thread does
+//! not count as one that waits for something outside.
 
 use std::ffi::{CStr, OsStr};
 use std::fmt;
@@ -9,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::ThreadStat;
+use super::clock::clock_time;
 
 /// The calling thread, for `getrusage`: `libc` does not name it for Android.
 const RUSAGE_THREAD: libc::c_int = 1;
@@ -86,14 +88,7 @@ impl ThreadStat for ThreadKey {
     }
 
     fn cpu_time(&self) -> Option<Duration> {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `time` is valid for writing. The call fails for the clock of a thread that has
-        // gone.
-        let status = unsafe { libc::clock_gettime(self.clock?, &raw mut time) };
-        if status != 0 {
-            return None;
-        }
-        Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+        clock_time(self.clock?)
     }
 }
 

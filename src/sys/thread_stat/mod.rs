@@ -8,6 +8,7 @@
 //! | `apple` | macOS, iOS and their kin: a state, and a CPU clock that lags |
 //! | `freebsd` | FreeBSD and DragonFly BSD: a CPU clock that lags |
 //! | `windows` | Windows: a CPU clock that lags, and whether the thread has ended |
+//! | `clock` | how a CPU clock is read, for `linux` and `freebsd` |
 //! | `elsewhere` | other systems, which say nothing |
 //!
 //! Each file has a `ThreadKey` of the same shape. What a system does not say is `None`. A clock
@@ -18,6 +19,11 @@ use std::time::Duration;
 
 #[cfg(all(target_vendor = "apple", not(any(miri, sidestep_loom, sidestep_shuttle))))]
 mod apple;
+#[cfg(all(
+    any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "dragonfly"),
+    not(any(miri, sidestep_loom, sidestep_shuttle))
+))]
+mod clock;
 #[cfg(any(
     miri,
     sidestep_loom,
@@ -71,24 +77,32 @@ pub(crate) use self::linux::{ThreadKey, own_sleeps};
 #[cfg(all(windows, not(any(miri, sidestep_loom, sidestep_shuttle))))]
 pub(crate) use self::windows::{ThreadKey, own_sleeps};
 
-/// What the detectors ask of a system.
+/// What the detectors ask of a system. It does not say what it has no answer of its own to.
 pub(crate) trait ThreadStat {
     /// For how long the clock of a thread that computes may stand still.
     const LAG: Duration;
 
     /// Whether the system has no such thread any more.
-    fn is_gone(&self) -> Option<bool>;
+    fn is_gone(&self) -> Option<bool> {
+        None
+    }
 
     /// Whether the thread is asleep. One that is stopped, by a signal or a debugger, is not: that
     /// is no blocking.
-    fn is_asleep(&self) -> Option<bool>;
+    fn is_asleep(&self) -> Option<bool> {
+        None
+    }
 
     /// Whether the thread, which sleeps, waits for a timer, a peer or a child. Not so where it may
     /// wait for another thread of this process: for a lock, a pipe or an event.
-    fn waits_outside(&self) -> Option<bool>;
+    fn waits_outside(&self) -> Option<bool> {
+        None
+    }
 
     /// How long the thread has used a CPU.
-    fn cpu_time(&self) -> Option<Duration>;
+    fn cpu_time(&self) -> Option<Duration> {
+        None
+    }
 }
 
 #[cfg(all(test, not(any(miri, sidestep_loom, sidestep_shuttle))))]

@@ -68,14 +68,6 @@ impl ThreadStat for ThreadKey {
         }
     }
 
-    fn is_asleep(&self) -> Option<bool> {
-        None
-    }
-
-    fn waits_outside(&self) -> Option<bool> {
-        None
-    }
-
     fn cpu_time(&self) -> Option<Duration> {
         let handle = self.handle.as_ref()?;
         if self.is_gone() != Some(false) {
